@@ -1,0 +1,209 @@
+//! A real HDFS for the time of a benchmark, and Hadoop's own clients to look into it.
+//!
+//! The cluster comes from `deploy/hadoop/hdfs`, one NameNode and one DataNode as processes of their
+//! own. Files are watched through WebHDFS and read back with the file system shell, so no code of
+//! this project judges itself.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::access_log::{AccessLog, Tally};
+use crate::error::{Doing, Error, Result};
+use crate::process;
+
+/// A running HDFS; dropping it stops its processes.
+#[derive(Debug)]
+pub(crate) struct Hdfs {
+    script: PathBuf,
+    dir: PathBuf,
+    url: String,
+    http_port: u16,
+    serve: Child,
+    /// The script stops the cluster when this closes, also if we die.
+    lifeline: Option<ChildStdin>,
+}
+
+/// A finished file in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VisibleFile {
+    /// Its name in the folder.
+    pub(crate) name: String,
+    /// Its length in bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Hdfs {
+    /// Starts a cluster whose files lie in `dir`; its jars are fetched at the first use.
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/hadoop/hdfs");
+        let mut serve = Command::new(&script)
+            .arg("serve")
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .at("run", &script)?;
+        let lifeline = serve.stdin.take();
+        let stdout = serve.stdout.take().expect("stdout is piped");
+        let mut url = String::new();
+        BufReader::new(stdout).read_line(&mut url).at("read from", &script)?;
+        let url = url.trim().to_owned();
+        if !url.starts_with("hdfs://") {
+            let _ = serve.wait();
+            return Err(Error::Program {
+                program: "deploy/hadoop/hdfs serve".to_owned(),
+                status: "no URL".to_owned(),
+                output: url,
+            });
+        }
+        let http_port = http_port(dir)?;
+        Ok(Self { script, dir: dir.to_owned(), url, http_port, serve, lifeline })
+    }
+
+    /// `hdfs://host:port`, without a path.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where clients find `core-site.xml`.
+    pub(crate) fn conf_dir(&self) -> PathBuf {
+        self.dir.join("conf")
+    }
+
+    /// The file system shell, ready to run.
+    pub(crate) fn shell(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.script);
+        command.arg("fs").arg(&self.dir).args(args);
+        command
+    }
+
+    /// Finished files directly in `folder`, none if it is not there yet. Names that start with `.`
+    /// or `_` are hidden, as everywhere in Hadoop, and `.tmp` is what Flume is still writing.
+    pub(crate) fn visible(&self, folder: &str) -> Result<Vec<VisibleFile>> {
+        let path = format!("/webhdfs/v1{folder}?op=LISTSTATUS&user.name=root");
+        let (status, body) = http_get(self.http_port, &path)?;
+        match status {
+            200 => visible_files(&body).ok_or_else(|| Error::Answer {
+                from: path,
+                detail: String::from_utf8_lossy(&body).into_owned(),
+            }),
+            404 => Ok(Vec::new()),
+            _ => Err(Error::Answer { from: path, detail: format!("status {status}") }),
+        }
+    }
+
+    /// Reads all finished files of `folder` back and compares them with `log`.
+    pub(crate) fn compare(&self, folder: &str, log: &AccessLog, path_name: &str) -> Result<()> {
+        let names: Vec<_> =
+            self.visible(folder)?.iter().map(|file| format!("{folder}/{}", file.name)).collect();
+        let mut args = vec!["-cat"];
+        args.extend(names.iter().map(String::as_str));
+        let mut child = self
+            .shell(&args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .at("run", &self.script)?;
+        let mut tally = Tally::new(log.lines);
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let read = tally.read(stdout);
+        let status = child.wait().at("wait for", &self.script)?;
+        read.at("read from", &self.script)?;
+        if !status.success() {
+            return Err(Error::Program {
+                program: "hdfs fs -cat".to_owned(),
+                status: status.to_string(),
+                output: names.join(" "),
+            });
+        }
+        tally.verdict(log, path_name)
+    }
+
+    /// Deletes a folder at once, so that each run starts with the same free space.
+    pub(crate) fn delete(&self, folder: &str) -> Result<()> {
+        process::run("hdfs fs -rm", &mut self.shell(&["-rm", "-r", "-f", "-skipTrash", folder]))?;
+        Ok(())
+    }
+}
+
+impl Drop for Hdfs {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        let _ = self.serve.wait();
+    }
+}
+
+/// The script keeps the ports it chose in `DIR/ports`, as `rpc=N http=N`.
+fn http_port(dir: &Path) -> Result<u16> {
+    let path = dir.join("ports");
+    let text = fs::read_to_string(&path).at("read", &path)?;
+    text.split_whitespace()
+        .find_map(|word| word.strip_prefix("http=")?.parse().ok())
+        .ok_or_else(|| Error::Answer { from: path.display().to_string(), detail: text })
+}
+
+fn visible_files(body: &[u8]) -> Option<Vec<VisibleFile>> {
+    let page: Value = serde_json::from_slice(body).ok()?;
+    let entries = page.get("FileStatuses")?.get("FileStatus")?.as_array()?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry.get("pathSuffix")?.as_str()?;
+        let hidden = name.starts_with(['.', '_']) || name.ends_with(".tmp");
+        if hidden || entry.get("type")?.as_str()? != "FILE" {
+            continue;
+        }
+        files.push(VisibleFile { name: name.to_owned(), bytes: entry.get("length")?.as_u64()? });
+    }
+    Some(files)
+}
+
+/// One request to the NameNode's page: HTTP/1.0, so that the answer ends with the connection.
+fn http_get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
+    let describe = || format!("get {path} from port {port}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).doing(describe)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).doing(describe)?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+    stream.write_all(request.as_bytes()).doing(describe)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).doing(describe)?;
+    split_answer(&answer)
+        .ok_or_else(|| Error::Answer { from: path.to_owned(), detail: "no HTTP head".to_owned() })
+}
+
+fn split_answer(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let head_end = memchr::memmem::find(answer, b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..head_end]).ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer[head_end + 4..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_unfinished_and_nested_entries_are_not_visible_files() {
+        let page = br#"{"FileStatuses":{"FileStatus":[
+            {"pathSuffix":"a.log","type":"FILE","length":7},
+            {"pathSuffix":"b.log.tmp","type":"FILE","length":9},
+            {"pathSuffix":"_staged","type":"FILE","length":9},
+            {"pathSuffix":".hidden","type":"FILE","length":9},
+            {"pathSuffix":"sub","type":"DIRECTORY","length":0}]}}"#;
+        let expected = VisibleFile { name: "a.log".to_owned(), bytes: 7 };
+        assert_eq!(visible_files(page), Some(vec![expected]));
+        assert_eq!(visible_files(b"<html>"), None);
+    }
+
+    #[test]
+    fn an_answer_is_split_at_the_end_of_its_head() {
+        let answer = b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}";
+        assert_eq!(split_answer(answer), Some((404, b"{}".to_vec())));
+        assert_eq!(split_answer(b"HTTP/1.1 200 OK"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Benchmarks of Aqueduct, each beside a peer or beside the raw limit of the machine.
+//!
+//! `cargo run --release -p aqueduct-bench -- e2e|tail|channel|wire` sets up all that it needs,
+//! prints a table and, with `--json`, one object a line on stdout.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "benchmarks measure the real clock, disk and network"
+)]
+
+mod access_log;
+mod cache;
+mod e2e;
+mod error;
+mod hdfs;
+mod process;
+mod programs;
+mod report;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cache::Cache;
+use crate::error::{Doing, Result};
+use crate::report::Report;
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    /// Print one JSON object a line to stdout, and the table to stderr
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The whole path into a real HDFS, beside Flume and `hdfs dfs -put`
+    E2e(e2e::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match measure(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let cache = Cache::open()?;
+    let mut report = Report::new();
+    match &cli.bench {
+        Bench::E2e(options) => e2e::run(options, &cache, &mut report)?,
+    }
+    report.print(cli.json).doing(|| "print the report".to_owned())
+}
+
+/// Says on stderr how far a benchmark is. A closed stderr is no reason to stop measuring.
+fn progress(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,185 @@
+//! Child processes: started with their output in a file, watched, measured through `/proc`, and
+//! killed when dropped.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Doing, Error, Result};
+
+/// A running program of a benchmark.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it writes goes to `<scratch>/<name>.out`.
+    pub(crate) fn spawn(name: &str, mut command: Command, scratch: &Path) -> Result<Self> {
+        let log = scratch.join(format!("{name}.out"));
+        let file = File::create(&log).at("create", &log)?;
+        let errors = file.try_clone().at("share", &log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .doing(|| format!("start {name} ({command:?})"))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Fails if the process has ended, with the end of its output.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait().doing(|| format!("wait for {}", self.name))? {
+            None => Ok(()),
+            Some(status) => Err(Error::Program {
+                program: self.name.clone(),
+                status: format!("ended too early, {status}"),
+                output: tail_of(&self.log),
+            }),
+        }
+    }
+
+    /// What the process has used since it started.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id())
+    }
+
+    /// Waits until something accepts connections at `address`.
+    pub(crate) fn wait_for_port(&mut self, address: SocketAddr, limit: Duration) -> Result<()> {
+        let started = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            self.check()?;
+            if started.elapsed() > limit {
+                let what = format!("{} to listen at {address}", self.name);
+                return Err(Error::Timeout { what, seconds: limit.as_secs() });
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then both calls have nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// CPU time and memory of one process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Usage {
+    /// User and system time of all its threads so far, in seconds.
+    pub(crate) cpu_s: f64,
+    /// Peak resident memory (`VmHWM`), in MiB.
+    pub(crate) peak_rss_mib: f64,
+}
+
+impl Usage {
+    /// Reads the figures of a live process.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let stat_path = PathBuf::from(format!("/proc/{pid}/stat"));
+        let stat = fs::read_to_string(&stat_path).at("read", &stat_path)?;
+        let status_path = PathBuf::from(format!("/proc/{pid}/status"));
+        let status = fs::read_to_string(&status_path).at("read", &status_path)?;
+        let cpu_s = cpu_seconds(&stat, 11).ok_or_else(|| bad_proc(&stat_path))?;
+        let peak_rss_mib = peak_rss_mib(&status).ok_or_else(|| bad_proc(&status_path))?;
+        Ok(Self { cpu_s, peak_rss_mib })
+    }
+}
+
+fn bad_proc(path: &Path) -> Error {
+    Error::Answer { from: path.display().to_string(), detail: "no such field".to_owned() }
+}
+
+/// Sum of the two tick counters that start at `field`, counted after the name in parentheses
+/// (which may hold spaces): 11 for the process itself, 13 for its children that were waited for.
+fn cpu_seconds(stat: &str, field: usize) -> Option<f64> {
+    let after_name = stat.rsplit_once(") ")?.1;
+    let mut ticks = after_name.split(' ').skip(field).map(str::parse::<f64>);
+    let sum = ticks.next()?.ok()? + ticks.next()?.ok()?;
+    Some(sum / rustix::param::clock_ticks_per_second() as f64)
+}
+
+fn peak_rss_mib(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+/// CPU seconds of all children of this program that have ended.
+pub(crate) fn children_cpu_s() -> Result<f64> {
+    let path = Path::new("/proc/self/stat");
+    let stat = fs::read_to_string(path).at("read", path)?;
+    cpu_seconds(&stat, 13).ok_or_else(|| bad_proc(path))
+}
+
+/// Runs a program to its end and gives back what it wrote to stdout.
+pub(crate) fn run(name: &str, command: &mut Command) -> Result<String> {
+    let output =
+        command.stdin(Stdio::null()).output().doing(|| format!("start {name} ({command:?})"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Err(Error::Program {
+        program: name.to_owned(),
+        status: output.status.to_string(),
+        output: last_lines(&text),
+    })
+}
+
+/// A port on loopback that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).doing(|| "find a free port".to_owned())?;
+    Ok(listener.local_addr().doing(|| "read a port".to_owned())?.port())
+}
+
+fn tail_of(path: &Path) -> String {
+    fs::read(path).map_or_else(
+        |error| format!("(no output: {error})"),
+        |bytes| last_lines(&String::from_utf8_lossy(&bytes)),
+    )
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_spaces_does_not_shift_the_fields() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 200 100 20 0 1 0 5 1 1";
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        assert_eq!(cpu_seconds(stat, 11), Some(200.0 / ticks));
+        assert_eq!(cpu_seconds(stat, 13), Some(300.0 / ticks));
+    }
+
+    #[test]
+    fn this_process_has_used_memory() {
+        assert!(Usage::of(std::process::id()).unwrap().peak_rss_mib > 0.5);
+    }
+
+    #[test]
+    fn a_program_that_ends_too_early_is_reported_with_its_last_words() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such luck; exit 3"]);
+        let mut process = Process::spawn("sh", command, scratch.path()).unwrap();
+        let error = process.wait_for_port("127.0.0.1:1".parse().unwrap(), Duration::from_secs(10));
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("no such luck") && text.contains('3'), "{text}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Our own programs, as a user has them: built beside this one and run from files.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Doing, Error, Result};
+use crate::process;
+
+/// The two agents.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// `aqueduct-edge`.
+    pub(crate) edge: PathBuf,
+    /// `aqueduct-collector`.
+    pub(crate) collector: PathBuf,
+}
+
+impl Programs {
+    /// Builds both with the profile of this program if Cargo started it, for a stale agent would
+    /// be measured otherwise; without Cargo takes those that lie beside it.
+    pub(crate) fn prepare() -> Result<Self> {
+        let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
+        let folder = own.parent().unwrap_or(Path::new("."));
+        if let Some(cargo) = env::var_os("CARGO") {
+            let mut build = Command::new(cargo);
+            build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+            build.args(["build", "--locked", "-p", "aqueduct-edge", "-p", "aqueduct-collector"]);
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            process::run("cargo build (our programs)", &mut build)?;
+        }
+        let found = |name: &str| {
+            let path = folder.join(name);
+            path.is_file().then_some(path.clone()).ok_or_else(|| Error::Program {
+                program: name.to_owned(),
+                status: "not found".to_owned(),
+                output: format!("expected at {}", path.display()),
+            })
+        };
+        Ok(Self { edge: found("aqueduct-edge")?, collector: found("aqueduct-collector")? })
+    }
+}
