@@ -14,6 +14,7 @@ mod error;
 mod hdfs;
 mod process;
 mod programs;
+mod raw;
 mod report;
 
 use std::io::{self, Write};

@@ -1,0 +1,30 @@
+//! Pauses between tries: they double up to a limit, and are jittered so that many who failed
+//! together do not come back together.
+
+use std::time::Duration;
+
+/// The pause before the next try.
+///
+/// `failures` counts tries in a row that failed, from 1. The pause doubles from `base` up to
+/// `limit`, and lies between half of that and all of it, as `random` (any 64 bits) says.
+pub fn jittered(base: Duration, limit: Duration, failures: u32, random: u64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(31);
+    let full = base.saturating_mul(1 << doublings).min(limit);
+    let half = full / 2;
+    half + half.mul_f64(random as f64 / u64::MAX as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_limit_and_stay_within_half_of_it() {
+        let (base, limit) = (Duration::from_millis(100), Duration::from_secs(1));
+        for (failures, full_ms) in [(1, 100), (2, 200), (3, 400), (5, 1000), (4_000_000, 1000)] {
+            let full = Duration::from_millis(full_ms);
+            assert_eq!(jittered(base, limit, failures, 0), full / 2);
+            assert_eq!(jittered(base, limit, failures, u64::MAX), full);
+        }
+    }
+}

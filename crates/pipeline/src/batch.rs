@@ -1,0 +1,327 @@
+//! [`Batch`]: the unit of I/O, storage, identity and dynamic calls.
+//!
+//! The batch in memory *is* the batch on disk and on the wire: a few shared headers, columns for
+//! the headers that differ by event, and all bodies in one run of bytes. A source that reads lines
+//! hands over its read buffer; whoever stores or forwards a batch hands on its bytes; opening an
+//! encoded batch costs its shared headers and one pass over the lengths, and copies no body.
+//!
+//! ```text
+//! shared   host=web-1  file=/var/log/nginx/access.log          one value for all events
+//! columns  offset      [ 0 | 178 | 355 | … ]                   one value for each event, or none
+//! lengths              [ 177 | 176 | 181 | … ]                 bytes of each body
+//! bodies               GET /a …⏎GET /b …⏎GET /c …⏎             end to end; ⏎ when `separated`
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A name stands in `shared` or in `columns`, never in both, and never twice.
+//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies.
+//! 3. `encoded`, where present, is the encoding of exactly what the other fields say.
+//!
+//! The layout in bytes is drawn in [`encoding`].
+
+mod builder;
+pub mod encoding;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use builder::BatchBuilder;
+pub use encoding::DecodeError;
+
+use crate::channel::SourcePosition;
+use crate::identity::Identity;
+
+/// Events that move together.
+///
+/// Cloning is cheap: the bytes are shared.
+#[derive(Clone, Default)]
+pub struct Batch {
+    /// Who this batch is, once it has passed a channel.
+    pub identity: Option<Identity>,
+    /// Where the source stands behind this batch; stored in the same write as the events.
+    pub positions: Vec<SourcePosition>,
+    shared: Vec<(Arc<str>, Arc<str>)>,
+    columns: Vec<Column>,
+    /// Little-endian `u32` for each event.
+    lengths: Bytes,
+    bodies: Bytes,
+    separated: bool,
+    encoded: Option<Bytes>,
+}
+
+/// One header of which each event has its own value, or none.
+#[derive(Clone)]
+struct Column {
+    name: Arc<str>,
+    /// Little-endian `u32` for each event: where its value ends in `values`; the top bit says that
+    /// the event has none.
+    ends: Bytes,
+    /// All values end to end, UTF-8.
+    values: Bytes,
+}
+
+/// Marks in [`Column::ends`] an event that lacks the header.
+const ABSENT: u32 = 1 << 31;
+
+/// How much a batch is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchSize {
+    /// Number of events.
+    pub events: u64,
+    /// Bytes of the encoding.
+    pub bytes: u64,
+}
+
+/// What a new header does where an event has that header already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// The old value stays.
+    Keep,
+    /// The new value takes its place.
+    Replace,
+}
+
+/// One event of a batch, borrowed.
+#[derive(Clone, Copy)]
+pub struct EventRef<'a> {
+    batch: &'a Batch,
+    index: usize,
+    body: &'a [u8],
+}
+
+fn u32_at(numbers: &[u8], index: usize) -> u32 {
+    let bytes = &numbers[index * 4..index * 4 + 4];
+    u32::from_le_bytes(bytes.try_into().expect("a slice of four bytes"))
+}
+
+impl Column {
+    fn value(&self, index: usize) -> Option<&str> {
+        let end = u32_at(&self.ends, index);
+        if end & ABSENT != 0 {
+            return None;
+        }
+        let start = if index == 0 { 0 } else { u32_at(&self.ends, index - 1) & !ABSENT };
+        std::str::from_utf8(&self.values[start as usize..end as usize]).ok()
+    }
+}
+
+impl Batch {
+    /// A batch of lines that lie in `bodies` as they were read, each followed by one LF, also the
+    /// last. `lengths` are the bytes of each line without its LF. Copies no body.
+    ///
+    /// # Panics
+    /// If the lengths do not add up to `bodies`: that is a bug of the caller.
+    pub fn of_lines(bodies: Bytes, lengths: &[u32]) -> Self {
+        let total: usize = lengths.iter().map(|length| *length as usize + 1).sum();
+        assert_eq!(total, bodies.len(), "the lengths of the lines add up to the buffer");
+        let lengths = lengths.iter().flat_map(|length| length.to_le_bytes()).collect::<Vec<u8>>();
+        Self { lengths: lengths.into(), bodies, separated: true, ..Self::default() }
+    }
+
+    /// A batch of these bodies without headers.
+    pub fn of<B: AsRef<[u8]>>(bodies: impl IntoIterator<Item = B>) -> Self {
+        let mut builder = BatchBuilder::default();
+        for body in bodies {
+            builder.push(body.as_ref(), &[]);
+        }
+        builder.finish()
+    }
+
+    /// Number of events.
+    pub fn len(&self) -> usize {
+        self.lengths.len() / 4
+    }
+
+    /// Whether there is no event. Such a batch still carries its identity and positions.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// Events, and bytes of the encoding.
+    pub fn size(&self) -> BatchSize {
+        BatchSize { events: self.len() as u64, bytes: self.encoded_len() as u64 }
+    }
+
+    /// Every event, in order.
+    pub fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
+        let separator = usize::from(self.separated);
+        let mut start = 0;
+        (0..self.len()).map(move |index| {
+            let length = u32_at(&self.lengths, index) as usize;
+            let body = &self.bodies[start..start + length];
+            start += length + separator;
+            EventRef { batch: self, index, body }
+        })
+    }
+
+    /// All bodies, each followed by one LF, if they lie in memory that way: what a text file holds.
+    /// `None` means that they lie end to end, without a separator.
+    pub fn lines(&self) -> Option<&Bytes> {
+        self.separated.then_some(&self.bodies)
+    }
+
+    /// Bytes of all bodies together, separators not counted.
+    pub fn body_bytes(&self) -> u64 {
+        (self.bodies.len() - if self.separated { self.len() } else { 0 }) as u64
+    }
+
+    /// The value that every event of the batch has for `name`, if it is kept as one.
+    pub fn shared_header(&self, name: &str) -> Option<&str> {
+        self.shared.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
+    }
+
+    /// Names and values of the headers that all events share.
+    pub fn shared_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.shared.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Whether no header differs by event, so that one look at the shared ones decides for all.
+    pub fn is_uniform(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// Whether some event may have its own value of `name`.
+    pub fn has_own(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| &*column.name == name)
+    }
+
+    /// Gives every event the header `name`; `existing` decides where one has it already.
+    pub fn set_header(&mut self, name: &str, value: &str, existing: Existing) {
+        let shared = self.shared.iter().position(|(key, _)| &**key == name);
+        let column = self.columns.iter().position(|column| &*column.name == name);
+        match (shared, column, existing) {
+            (Some(_), _, Existing::Keep) => return,
+            (Some(at), _, Existing::Replace) => self.shared[at].1 = value.into(),
+            (None, Some(at), Existing::Keep) => {
+                let filled = builder::column(
+                    &self.columns[at].name,
+                    (0..self.len()).map(|i| Some(self.columns[at].value(i).unwrap_or(value))),
+                );
+                self.columns[at] = filled;
+            }
+            (None, Some(at), Existing::Replace) => {
+                self.columns.remove(at);
+                self.shared.push((name.into(), value.into()));
+            }
+            (None, None, _) => self.shared.push((name.into(), value.into())),
+        }
+        self.encoded = None;
+    }
+
+    /// Gives each event its own value of `name`, or none; takes the place of what was there.
+    ///
+    /// # Panics
+    /// If there are not as many values as events.
+    pub fn set_column<'a>(&mut self, name: &str, values: impl Iterator<Item = Option<&'a str>>) {
+        let column = builder::column(&name.into(), values);
+        assert_eq!(column.ends.len(), self.lengths.len(), "one value for each event");
+        self.remove_header(name);
+        self.columns.push(column);
+        self.encoded = None;
+    }
+
+    /// Takes the header `name` from every event.
+    pub fn remove_header(&mut self, name: &str) {
+        self.shared.retain(|(key, _)| &**key != name);
+        self.columns.retain(|column| &*column.name != name);
+        self.encoded = None;
+    }
+
+    /// Keeps the events for which `keep` says so. Identity and positions stay.
+    pub fn retain(&mut self, mut keep: impl FnMut(EventRef<'_>) -> bool) {
+        let kept: Vec<bool> = self.events().map(&mut keep).collect();
+        if kept.iter().all(|kept| *kept) {
+            return;
+        }
+        let indices = (0..self.len()).filter(|index| kept[*index]);
+        *self = self.subset(&indices.collect::<Vec<_>>());
+    }
+
+    /// Splits into batches of equal `key`, in the order in which keys first appear. The events of
+    /// each part keep their order; identity and positions are in every part. One key for all
+    /// events costs no copy.
+    pub fn split_by<K: PartialEq>(&self, mut key: impl FnMut(EventRef<'_>) -> K) -> Vec<(K, Self)> {
+        let mut parts: Vec<(K, Vec<usize>)> = Vec::new();
+        for event in self.events() {
+            let key = key(event);
+            match parts.iter_mut().rev().find(|(known, _)| *known == key) {
+                Some((_, indices)) => indices.push(event.index),
+                None => parts.push((key, vec![event.index])),
+            }
+        }
+        let whole = parts.len() == 1;
+        let part = |indices: &[usize]| if whole { self.clone() } else { self.subset(indices) };
+        parts.into_iter().map(|(key, indices)| (key, part(&indices))).collect()
+    }
+
+    /// This batch without its events: identity and positions only.
+    pub fn emptied(&self) -> Self {
+        Self { identity: self.identity, positions: self.positions.clone(), ..Self::default() }
+    }
+
+    /// The events at `indices`, which rise.
+    fn subset(&self, indices: &[usize]) -> Self {
+        builder::subset(self, indices)
+    }
+}
+
+impl<'a> EventRef<'a> {
+    /// The body, without a separator.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// Place of the event in its batch, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The value of header `name`.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        if let Some(column) = self.batch.columns.iter().find(|column| &*column.name == name) {
+            return column.value(self.index);
+        }
+        self.batch.shared_header(name)
+    }
+
+    /// Names and values of all headers: the shared ones, then its own.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let index = self.index;
+        let own = self.batch.columns.iter();
+        let own = own.filter_map(move |column| Some((&*column.name, column.value(index)?)));
+        self.batch.shared_headers().chain(own)
+    }
+}
+
+/// Equal when they have the same identity, positions and events with the same headers, however
+/// these are laid out.
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        let sorted = |event: EventRef<'_>| {
+            let mut headers: Vec<(String, String)> =
+                event.headers().map(|(key, value)| (key.into(), value.into())).collect();
+            headers.sort();
+            (headers, event.body().to_vec())
+        };
+        self.identity == other.identity
+            && self.positions == other.positions
+            && self.events().map(sorted).eq(other.events().map(sorted))
+    }
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bodies = self.events().take(3).map(|e| String::from_utf8_lossy(e.body()).into_owned());
+        f.debug_struct("Batch")
+            .field("identity", &self.identity.map(|identity| identity.to_string()))
+            .field("events", &self.len())
+            .field("shared", &self.shared)
+            .field("first", &bodies.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

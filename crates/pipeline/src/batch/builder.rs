@@ -1,0 +1,128 @@
+//! Building batches: event by event, column by column, or as a part of another batch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{ABSENT, Batch, Column, u32_at};
+
+/// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
+/// they are ready for a text file.
+#[derive(Default)]
+pub struct BatchBuilder {
+    bodies: Vec<u8>,
+    lengths: Vec<u8>,
+    columns: Vec<(Arc<str>, ColumnBuilder)>,
+    events: usize,
+}
+
+#[derive(Default)]
+struct ColumnBuilder {
+    ends: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl ColumnBuilder {
+    fn push(&mut self, value: Option<&str>) {
+        self.values.extend_from_slice(value.unwrap_or_default().as_bytes());
+        let end = u32::try_from(self.values.len()).expect("header values of a batch are < 2 GiB");
+        let end = if value.is_some() { end } else { end | ABSENT };
+        self.ends.extend_from_slice(&end.to_le_bytes());
+    }
+
+    fn finish(self, name: Arc<str>) -> Column {
+        Column { name, ends: self.ends.into(), values: self.values.into() }
+    }
+}
+
+impl BatchBuilder {
+    /// Adds an event. Of a header that is named twice, the last value counts.
+    pub fn push(&mut self, body: &[u8], headers: &[(&str, &str)]) {
+        let length = u32::try_from(body.len()).expect("an event is smaller than 4 GiB");
+        self.bodies.extend_from_slice(body);
+        self.bodies.push(b'\n');
+        self.lengths.extend_from_slice(&length.to_le_bytes());
+        for (name, _) in headers {
+            if !self.columns.iter().any(|(known, _)| &**known == *name) {
+                let mut column = ColumnBuilder::default();
+                (0..self.events).for_each(|_| column.push(None));
+                self.columns.push(((*name).into(), column));
+            }
+        }
+        for (name, column) in &mut self.columns {
+            let value = headers.iter().rev().find(|(key, _)| *key == &**name);
+            column.push(value.map(|(_, value)| *value));
+        }
+        self.events += 1;
+    }
+
+    /// Number of events so far.
+    pub fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Whether no event was pushed yet.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Bytes of the bodies so far, with their separators.
+    pub fn body_bytes(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// The batch. A header that has the same value in every event becomes a shared one.
+    pub fn finish(self) -> Batch {
+        let mut batch = Batch {
+            lengths: self.lengths.into(),
+            bodies: self.bodies.into(),
+            separated: true,
+            ..Batch::default()
+        };
+        for (name, column) in self.columns {
+            let column = column.finish(name);
+            let first = (self.events > 0).then(|| column.value(0)).flatten();
+            match first {
+                Some(value) if (1..self.events).all(|i| column.value(i) == Some(value)) => {
+                    batch.shared.push((column.name.clone(), value.into()));
+                }
+                _ => batch.columns.push(column),
+            }
+        }
+        batch
+    }
+}
+
+/// A column of these values.
+pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'a str>>) -> Column {
+    let mut column = ColumnBuilder::default();
+    values.for_each(|value| column.push(value));
+    column.finish(name.clone())
+}
+
+/// The events of `batch` at `indices`, which rise.
+pub(super) fn subset(batch: &Batch, indices: &[usize]) -> Batch {
+    let mut wanted = indices.iter().copied().peekable();
+    let mut bodies = Vec::new();
+    let mut lengths = Vec::with_capacity(indices.len() * 4);
+    for event in batch.events() {
+        if wanted.next_if_eq(&event.index()).is_some() {
+            bodies.extend_from_slice(event.body());
+            if batch.separated {
+                bodies.push(b'\n');
+            }
+            lengths.extend_from_slice(&u32_at(&batch.lengths, event.index()).to_le_bytes());
+        }
+    }
+    let part = |from: &Column| column(&from.name, indices.iter().map(|index| from.value(*index)));
+    Batch {
+        identity: batch.identity,
+        positions: batch.positions.clone(),
+        shared: batch.shared.clone(),
+        columns: batch.columns.iter().map(part).collect(),
+        lengths: lengths.into(),
+        bodies: Bytes::from(bodies),
+        separated: batch.separated,
+        encoded: None,
+    }
+}

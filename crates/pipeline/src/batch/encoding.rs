@@ -1,0 +1,272 @@
+//! The encoding of a batch: what is sent, stored and read back.
+//!
+//! Layout, all numbers little-endian:
+//!
+//! ```text
+//! 0   u8   version = 1
+//! 1   u8   flags: bit 0 = each body is followed by LF
+//! 2   u16  number of shared headers
+//! 4   u16  number of columns
+//! 6   u16  0
+//! 8   u32  number of events (n)
+//! 12  u32  bytes of the shared section
+//! 16  u32  bytes of the columns section
+//! 20  u32  bytes of the bodies section
+//! 24  shared:  for each  u16 name bytes, u32 value bytes, name, value
+//!     columns: for each  u16 name bytes, u32 value bytes, name, n × u32 end, values
+//!              (end: offset behind this event's value; top bit set = this event has none)
+//!     lengths: n × u32   bytes of each body, without LF
+//!     bodies
+//! ```
+//!
+//! Identity and positions are not part of it: they stand in the frame or message around it.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{ABSENT, Batch, Column, u32_at};
+
+/// Bytes in front of the sections.
+pub const HEADER_BYTES: usize = 24;
+
+const VERSION: u8 = 1;
+const SEPARATED: u8 = 1;
+
+/// Why bytes are not a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The first byte names a layout that this program does not know.
+    #[error("batch layout {found} is not known; this program reads up to {VERSION}")]
+    Version {
+        /// What the first byte says.
+        found: u8,
+    },
+    /// The bytes end before what their header announces, or go on behind it.
+    #[error("batch is {actual} bytes long where its header says {announced}")]
+    Length {
+        /// Bytes that are there.
+        actual: usize,
+        /// Bytes that the header adds up to.
+        announced: usize,
+    },
+    /// A length, offset or separator inside contradicts another one.
+    #[error("batch contradicts itself in its {section}")]
+    Inconsistent {
+        /// The section that is wrong.
+        section: &'static str,
+    },
+    /// A header's name or value is not UTF-8.
+    #[error("a header of the batch is not UTF-8")]
+    NotUtf8,
+}
+
+impl Batch {
+    /// Bytes of [`Batch::encode`]'s result.
+    pub fn encoded_len(&self) -> usize {
+        if let Some(encoded) = &self.encoded {
+            return encoded.len();
+        }
+        HEADER_BYTES
+            + self.shared_bytes()
+            + self.column_bytes()
+            + self.lengths.len()
+            + self.bodies.len()
+    }
+
+    fn shared_bytes(&self) -> usize {
+        self.shared.iter().map(|(key, value)| 6 + key.len() + value.len()).sum()
+    }
+
+    fn column_bytes(&self) -> usize {
+        let bytes = |c: &Column| 6 + c.name.len() + c.ends.len() + c.values.len();
+        self.columns.iter().map(bytes).sum()
+    }
+
+    /// The batch as bytes. Free if it was decoded and not changed since.
+    pub fn encode(&self) -> Bytes {
+        if let Some(encoded) = &self.encoded {
+            return encoded.clone();
+        }
+        let mut out = BytesMut::with_capacity(self.encoded_len());
+        self.encode_into(&mut out);
+        out.freeze()
+    }
+
+    /// Appends the encoding to `out`.
+    ///
+    /// # Panics
+    /// If the batch is over what the layout can say: 65,535 headers, 64 KiB a name, 4 GiB a
+    /// section. Sources keep far below.
+    pub fn encode_into(&self, out: &mut impl BufMut) {
+        if let Some(encoded) = &self.encoded {
+            out.put_slice(encoded);
+            return;
+        }
+        let small = |n: usize| u16::try_from(n).expect("counts and names of headers fit 16 bits");
+        let wide = |n: usize| u32::try_from(n).expect("a section is smaller than 4 GiB");
+        out.put_u8(VERSION);
+        out.put_u8(if self.separated { SEPARATED } else { 0 });
+        out.put_u16_le(small(self.shared.len()));
+        out.put_u16_le(small(self.columns.len()));
+        out.put_u16_le(0);
+        out.put_u32_le(wide(self.len()));
+        out.put_u32_le(wide(self.shared_bytes()));
+        out.put_u32_le(wide(self.column_bytes()));
+        out.put_u32_le(wide(self.bodies.len()));
+        for (key, value) in &self.shared {
+            out.put_u16_le(small(key.len()));
+            out.put_u32_le(wide(value.len()));
+            out.put_slice(key.as_bytes());
+            out.put_slice(value.as_bytes());
+        }
+        for column in &self.columns {
+            out.put_u16_le(small(column.name.len()));
+            out.put_u32_le(wide(column.values.len()));
+            out.put_slice(column.name.as_bytes());
+            out.put_slice(&column.ends);
+            out.put_slice(&column.values);
+        }
+        out.put_slice(&self.lengths);
+        out.put_slice(&self.bodies);
+    }
+
+    /// XXH3-64 of the encoding: tells whether two bodies of one identity are the same.
+    pub fn digest(&self) -> u64 {
+        xxh3_64(&self.encode())
+    }
+
+    /// Opens an encoded batch. The bodies stay where they are: the batch holds on to `encoded`.
+    ///
+    /// Every length and offset is checked here, so that nothing read from the batch later can be
+    /// out of bounds, whoever made the bytes.
+    ///
+    /// # Errors
+    /// The bytes are not a batch of a known version, or contradict themselves.
+    pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader { rest: encoded.clone() };
+        let header = reader.take(HEADER_BYTES, "header")?;
+        if header[0] != VERSION {
+            return Err(DecodeError::Version { found: header[0] });
+        }
+        let separated = header[1] & SEPARATED != 0;
+        let small = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) as usize;
+        let wide = |at: usize| u32_at(&header[at..], 0) as usize;
+        let events = wide(8);
+        let sections = [wide(12), wide(16), events * 4, wide(20)];
+        let announced = HEADER_BYTES + sections.iter().sum::<usize>();
+        if announced != encoded.len() {
+            return Err(DecodeError::Length { actual: encoded.len(), announced });
+        }
+        let shared = shared_section(reader.section(sections[0])?, small(2))?;
+        let columns = columns_section(reader.section(sections[1])?, small(4), events)?;
+        let lengths = reader.take(sections[2], "lengths")?;
+        let bodies = reader.take(sections[3], "bodies")?;
+        check_bodies(&lengths, &bodies, separated)?;
+        let mut names: Vec<&str> = shared.iter().map(|(name, _)| &**name).collect();
+        names.extend(columns.iter().map(|column| &*column.name));
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(DecodeError::Inconsistent { section: "headers" });
+        }
+        let encoded = Some(encoded);
+        Ok(Self { shared, columns, lengths, bodies, separated, encoded, ..Self::default() })
+    }
+}
+
+/// Hands out slices of what is left, never beyond its end.
+struct Reader {
+    rest: Bytes,
+}
+
+impl Reader {
+    fn take(&mut self, bytes: usize, section: &'static str) -> Result<Bytes, DecodeError> {
+        if self.rest.len() < bytes {
+            return Err(DecodeError::Inconsistent { section });
+        }
+        Ok(self.rest.split_to(bytes))
+    }
+
+    fn section(&mut self, bytes: usize) -> Result<Self, DecodeError> {
+        Ok(Self { rest: self.take(bytes, "sections")? })
+    }
+
+    /// The `u16` and `u32` in front of a header: bytes of its name and of its values.
+    fn sizes(&mut self, section: &'static str) -> Result<(usize, usize), DecodeError> {
+        let sizes = self.take(6, section)?;
+        Ok((u16::from_le_bytes([sizes[0], sizes[1]]) as usize, u32_at(&sizes[2..], 0) as usize))
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
+}
+
+fn shared_section(
+    mut reader: Reader,
+    count: usize,
+) -> Result<Vec<(Arc<str>, Arc<str>)>, DecodeError> {
+    const SECTION: &str = "shared headers";
+    let mut shared = Vec::new();
+    for _ in 0..count {
+        let (name_bytes, value_bytes) = reader.sizes(SECTION)?;
+        let name = reader.take(name_bytes, SECTION)?;
+        let value = reader.take(value_bytes, SECTION)?;
+        shared.push((text(&name)?.into(), text(&value)?.into()));
+    }
+    if reader.rest.is_empty() {
+        Ok(shared)
+    } else {
+        Err(DecodeError::Inconsistent { section: SECTION })
+    }
+}
+
+fn columns_section(
+    mut reader: Reader,
+    count: usize,
+    events: usize,
+) -> Result<Vec<Column>, DecodeError> {
+    const SECTION: &str = "columns";
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let (name_bytes, value_bytes) = reader.sizes(SECTION)?;
+        let name = reader.take(name_bytes, SECTION)?;
+        let ends = reader.take(events * 4, SECTION)?;
+        let values = reader.take(value_bytes, SECTION)?;
+        let all = text(&values)?;
+        let mut before = 0;
+        for index in 0..events {
+            let end = (u32_at(&ends, index) & !ABSENT) as usize;
+            if end < before || !all.is_char_boundary(end) {
+                return Err(DecodeError::Inconsistent { section: SECTION });
+            }
+            before = end;
+        }
+        columns.push(Column { name: text(&name)?.into(), ends, values });
+    }
+    if reader.rest.is_empty() {
+        Ok(columns)
+    } else {
+        Err(DecodeError::Inconsistent { section: SECTION })
+    }
+}
+
+fn check_bodies(lengths: &[u8], bodies: &[u8], separated: bool) -> Result<(), DecodeError> {
+    let wrong = DecodeError::Inconsistent { section: "lengths" };
+    let (chunks, _) = lengths.as_chunks::<4>();
+    if !separated {
+        let total: u64 = chunks.iter().map(|length| u64::from(u32::from_le_bytes(*length))).sum();
+        return if total == bodies.len() as u64 { Ok(()) } else { Err(wrong) };
+    }
+    let mut end = 0;
+    for length in chunks {
+        end += u32::from_le_bytes(*length) as usize;
+        if bodies.get(end) != Some(&b'\n') {
+            return Err(wrong);
+        }
+        end += 1;
+    }
+    if end == bodies.len() { Ok(()) } else { Err(wrong) }
+}

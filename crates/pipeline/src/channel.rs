@@ -1,0 +1,217 @@
+//! The channel: what stands between sources and sinks, transactional on both sides.
+//!
+//! ```text
+//!              begin_put ─► put … ─► commit: all of it is in the channel, or nothing
+//!   accepted ──────────────────────────────────────────────┐
+//!                                                           ▼
+//!   READY ──take──► TAKEN ──park──► PARKED (the next hop has stored it; no memory but its ticket)
+//!     ▲               │  │             │ │
+//!     └───rollback────┘  └──commit──┐  │ └──rollback: nobody has it any more
+//!     ▲                             ▼  ▼
+//!     └── crash, drop of the take   gone, for this consumer
+//! ```
+//!
+//! # Rules that every channel keeps, and the conformance suite asserts
+//!
+//! 1. A put is atomic: its events, its identity and its source positions appear together, or none
+//!    of them does. After `commit` returned `Ok` they survive whatever the channel promises to
+//!    survive (`Durable`: process and power; `Memory`: nothing).
+//! 2. The first channel that a batch enters without an identity gives it one. A batch whose
+//!    identity was seen before is accepted again and not stored twice.
+//! 3. Each consumer gets each batch; the takes of one consumer share them, so each batch is with
+//!    one take at a time. Batches come oldest first; a rolled back one comes before newer ones.
+//! 4. A batch leaves when every consumer has committed it. A commit of a take need not be durable
+//!    at once: a crash may offer the batch again.
+//! 5. A full channel makes `begin_put` wait; it takes nothing back and drops nothing.
+//! 6. A batch without events is never taken: its identity counts as settled once it is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::broadcast;
+
+use crate::batch::{Batch, BatchSize};
+use crate::error::{Class, Classify};
+use crate::identity::{Epoch, KeySet, Origin};
+use crate::intervals::IntervalSet;
+
+/// Place of a batch in one channel: rises with every put, also over restarts. Not its identity.
+pub type Ticket = u64;
+
+/// Where a source stands: one of its keys (a file, a partition) with the position behind a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePosition {
+    /// Name of the source in the configuration.
+    pub source: Arc<str>,
+    /// What the position is of, in the source's own encoding; at most 4 KiB.
+    pub key: Bytes,
+    /// The position in the source's own encoding, at most 4 KiB; `None` forgets the key.
+    pub value: Option<Bytes>,
+}
+
+/// A batch handed out, under the ticket that settles it.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// What commit, rollback and park name.
+    pub ticket: Ticket,
+    /// The batch, with its identity.
+    pub batch: Batch,
+}
+
+/// What a channel holds, for pages, metrics and readiness.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelStatus {
+    /// Events that some consumer has not committed.
+    pub events: u64,
+    /// Bytes that the channel occupies of its capacity.
+    pub bytes: u64,
+    /// Capacity in bytes, as it is in force now.
+    pub capacity_bytes: u64,
+    /// Events taken or parked, not yet committed.
+    pub unsettled_events: u64,
+    /// How long ago the oldest uncommitted batch was put.
+    pub oldest_uncommitted: Option<Duration>,
+    /// Whether puts wait now: full, disk full, or closing.
+    pub intake_stopped: bool,
+}
+
+/// Why a channel did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum ChannelError {
+    /// The channel is closed or closing.
+    #[error("channel `{channel}` is closed")]
+    Closed {
+        /// Name of the channel.
+        channel: String,
+    },
+    /// The put is larger than the channel's whole capacity.
+    #[error(
+        "a put of {size_bytes} bytes can never fit channel `{channel}` of {capacity_bytes} bytes"
+    )]
+    TooLarge {
+        /// Name of the channel.
+        channel: String,
+        /// Bytes of the put.
+        size_bytes: u64,
+        /// Bytes that the channel may hold.
+        capacity_bytes: u64,
+    },
+    /// The disk refused; nothing of the put was stored.
+    #[error("channel `{channel}` cannot use its disk")]
+    Disk {
+        /// Name of the channel.
+        channel: String,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The directory is not one that this program may use.
+    #[error("channel `{channel}` cannot open {path}: {problem}")]
+    Unusable {
+        /// Name of the channel.
+        channel: String,
+        /// The directory or file.
+        path: String,
+        /// What is wrong and what helps.
+        problem: String,
+    },
+}
+
+impl Classify for ChannelError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Closed { .. } | Self::Disk { .. } => Class::Transient,
+            Self::TooLarge { .. } => Class::Poison,
+            Self::Unusable { .. } => Class::Fatal,
+        }
+    }
+}
+
+/// A channel. See the [module page](self) for the rules.
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Makes the channel usable; recovers what a dead process left. Called once, before all else.
+    ///
+    /// # Errors
+    /// The directory cannot be used: taken by another process, of a newer format, damaged beyond
+    /// what recovery mends.
+    async fn open(&self) -> Result<(), ChannelError>;
+
+    /// Announces every consumer by name before the first put is accepted. A batch is kept until
+    /// each of them has committed it; a consumer the channel once knew and that is not named any
+    /// more is forgotten.
+    ///
+    /// # Errors
+    /// The disk refused.
+    async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError>;
+
+    /// Begins a put of about `size`, and waits for room. May be dropped midway.
+    ///
+    /// # Errors
+    /// The channel is closed, or the put can never fit.
+    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError>;
+
+    /// Begins a take for a registered consumer.
+    fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction>;
+
+    /// Every key of `source` with its position, as of the last put.
+    fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)>;
+
+    /// Sequences of one life of an origin that this channel has stored at any time.
+    fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet;
+
+    /// The part of [`Channel::stored`] that every consumer has committed.
+    fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet;
+
+    /// Identities as they become settled. A receiver that lags asks [`Channel::settled`] instead.
+    fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>>;
+
+    /// What the channel holds now.
+    fn status(&self) -> ChannelStatus;
+
+    /// Waits until all that was acknowledged and committed is on disk, then refuses further work.
+    ///
+    /// # Errors
+    /// The disk refused; what was acknowledged before is safe all the same.
+    async fn close(&self) -> Result<(), ChannelError>;
+}
+
+/// A put under way. Dropping it rolls it back and gives the room back.
+#[async_trait]
+pub trait PutTransaction: Send {
+    /// Adds a batch; nothing is visible yet.
+    fn put(&mut self, batch: Batch);
+
+    /// Stores all batches of the transaction, atomically. Once polled it must run to its end.
+    ///
+    /// # Errors
+    /// Nothing of it is stored.
+    async fn commit(self: Box<Self>) -> Result<(), ChannelError>;
+
+    /// Stores nothing; the same as dropping it, for the reader.
+    fn rollback(self: Box<Self>) {}
+}
+
+/// One taker of a consumer. It may hold many batches at once and settles them by ticket, in any
+/// order. Dropping it rolls back every batch that it holds, parked ones too.
+#[async_trait]
+pub trait TakeTransaction: Send {
+    /// The oldest ready batch; waits for one. Cancel safe.
+    ///
+    /// # Errors
+    /// The channel is closed, or the disk could not be read.
+    async fn take(&mut self) -> Result<Taken, ChannelError>;
+
+    /// These batches are where they belong; tickets that this take does not hold are passed over.
+    fn commit(&mut self, tickets: &IntervalSet);
+
+    /// These batches are offered again, before newer ones.
+    fn rollback(&mut self, tickets: &IntervalSet);
+
+    /// The next hop has stored these batches: they are kept, without memory, until commit or
+    /// rollback.
+    fn park(&mut self, tickets: &IntervalSet);
+}

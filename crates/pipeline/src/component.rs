@@ -1,0 +1,119 @@
+//! How a role is built from settings. A new component is one file with a `Config`, and one line in
+//! its role's table.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::env::Env;
+use crate::metrics::Metrics;
+use crate::settings::{Settings, SettingsError};
+
+/// Implemented by a component's settings.
+pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
+    /// What `type = "…"` says in a configuration.
+    const KIND: &'static str;
+    /// The Flume properties that mean the same, for the converter.
+    const FLUME: &'static [FlumeKey] = &[];
+    /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
+    type Role: ?Sized;
+
+    /// Builds it, without any I/O: what builds is valid.
+    ///
+    /// # Errors
+    /// A setting is wrong in a way that its type does not say.
+    fn build(self, cx: &BuildContext) -> Result<Box<Self::Role>, BuildError>;
+}
+
+/// One Flume property and the setting it becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlumeKey {
+    /// The property, without agent and component: `hdfs.rollInterval`.
+    pub property: &'static str,
+    /// The setting, dotted: `roll.age_max`.
+    pub setting: &'static str,
+    /// How the value is written there.
+    pub unit: Unit,
+}
+
+impl FlumeKey {
+    /// A row of the table.
+    pub const fn new(property: &'static str, setting: &'static str, unit: Unit) -> Self {
+        Self { property, setting, unit }
+    }
+}
+
+/// How a Flume property writes its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Text, as it is.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A plain number.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+}
+
+/// What a component is told when it is built.
+#[derive(Debug, Clone)]
+pub struct BuildContext {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Directory for its own files, below the agent's data directory; not made yet.
+    pub directory: PathBuf,
+    /// The world.
+    pub env: Env,
+    /// What it counts with.
+    pub metrics: Metrics,
+}
+
+/// A setting that is wrong.
+#[derive(Debug, Error)]
+#[error("setting `{setting}` is invalid: {problem}")]
+pub struct BuildError {
+    /// The setting, dotted.
+    pub setting: String,
+    /// What is wrong with it, and what helps.
+    pub problem: String,
+}
+
+impl BuildError {
+    /// `setting` is wrong because of `problem`.
+    pub fn invalid(setting: impl Into<String>, problem: impl ToString) -> Self {
+        Self { setting: setting.into(), problem: problem.to_string() }
+    }
+}
+
+/// One line of a role's table.
+pub struct Entry<R: ?Sized> {
+    /// What `type = "…"` says.
+    pub kind: &'static str,
+    /// The Flume properties that mean the same.
+    pub flume: &'static [FlumeKey],
+    /// The schema of its settings.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
+    pub build: fn(&Settings, &BuildContext) -> Result<Box<R>, SettingsError>,
+}
+
+/// The line for a component in its role's table.
+pub const fn entry<C: Component>() -> Entry<C::Role> {
+    Entry {
+        kind: C::KIND,
+        flume: C::FLUME,
+        schema: C::json_schema,
+        build: |settings, cx| {
+            let config: C = settings.read()?;
+            config.build(cx).map_err(|error| settings.invalid(&error.setting, &error.problem))
+        },
+    }
+}

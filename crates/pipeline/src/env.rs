@@ -1,0 +1,302 @@
+//! The world, injected: wall clock, randomness, network and disk.
+//!
+//! An [`Env`] is made in the crate `env` (the real world) or by the simulator, nowhere else.
+//! Timers are `tokio::time`, which both can pause. Disk calls are synchronous and short; async code
+//! runs them by [`Env::offload`], so that a slow disk does not stop the reactor, and so that the
+//! simulator can run them in place.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+/// Everything outside the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits.
+    pub entropy: Arc<dyn Entropy>,
+    /// Connections.
+    pub net: Arc<dyn Net>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// Where blocking work runs.
+    pub blocking: Arc<dyn Blocking>,
+    /// Name of this host, as headers and file names show it.
+    pub host: Arc<str>,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Env {
+    /// Runs blocking work off the reactor and waits for its result. The work runs to its end even
+    /// if the future is dropped.
+    ///
+    /// # Panics
+    /// If the work panics.
+    pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = oneshot::channel();
+        self.blocking.run(Box::new(move || {
+            // The one who asked may be gone; the work itself was what counted.
+            let _ = done.send(work());
+        }));
+        result.await.expect("offloaded work ends with its result")
+    }
+}
+
+/// Wall-clock time. It may jump, also backwards: only for what people read and for file names.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> SystemTime;
+}
+
+/// Random bits.
+pub trait Entropy: Send + Sync {
+    /// The next 64 random bits.
+    fn next_u64(&self) -> u64;
+
+    /// Sixteen random bytes.
+    fn bytes16(&self) -> [u8; 16] {
+        let (high, low) = (self.next_u64(), self.next_u64());
+        (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+    }
+}
+
+/// Where blocking work runs.
+pub trait Blocking: Send + Sync {
+    /// Starts `work` soon, without waiting for it.
+    fn run(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+/// A two-way stream of bytes.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Connections. Addresses are `host:port`.
+#[async_trait]
+pub trait Net: Send + Sync {
+    /// Connects; names are resolved anew each time.
+    ///
+    /// # Errors
+    /// As the system says.
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>>;
+
+    /// Listens. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// As the system says, with the address in the message.
+    async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
+}
+
+/// Accepts connections.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// The next connection and its peer's address. Cancel safe.
+    ///
+    /// # Errors
+    /// As the system says; the listener goes on.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)>;
+
+    /// The address listened on, with its real port.
+    fn local_address(&self) -> String;
+}
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// For writing as well as reading.
+    pub write: bool,
+    /// Make it if it is not there.
+    pub create: bool,
+    /// Fail if it is there.
+    pub create_new: bool,
+    /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
+    /// [`io::ErrorKind::Unsupported`] where the file system cannot.
+    pub direct: bool,
+}
+
+/// What a file is. Two names with the same device and inode are the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Device that the file lies on.
+    pub device: u64,
+    /// Number of the file on its device; used again after it is deleted.
+    pub inode: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Last change of its content.
+    pub modified: SystemTime,
+    /// File, directory, or something else (pipe, socket, device).
+    pub kind: FileKind,
+    /// Names that the file has; 0 once it is deleted and only held open.
+    pub links: u64,
+}
+
+/// File, directory or something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link; only where links are not followed.
+    Link,
+    /// A pipe, socket or device.
+    Other,
+}
+
+/// Room of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What this process may still use.
+    pub available: u64,
+}
+
+/// Files. All calls are synchronous.
+pub trait Disk: Send + Sync {
+    /// Opens a file; symbolic links are followed.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// What the file is; symbolic links are followed.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn stat(&self, path: &Path) -> io::Result<FileStat>;
+
+    /// Names in a directory with their kinds, sorted by name; links are shown as links.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>>;
+
+    /// The path without links, `.` and `..`.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Makes the directory and those above it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
+
+    /// Renames, over what is there. Durable after [`Disk::sync_dir`] of both directories.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames; [`io::ErrorKind::AlreadyExists`] if something is there. Atomic.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory and all in it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes names in this directory durable.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Room of the file system that `path` lies on.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Locks `path` for this process, until the result is dropped, and writes the pid into it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] names the process that holds it.
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
+}
+
+/// Held while it lives.
+pub trait Lock: Send + Sync {}
+
+/// Why a lock was not got.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("process {pid} has it")]
+    Held {
+        /// What stands in the lock file; empty if nothing could be read.
+        pid: String,
+    },
+    /// The lock file cannot be used.
+    #[error("the lock file cannot be used")]
+    Io(#[from] io::Error),
+}
+
+/// An open file. Positions are given with each call, so it may be shared.
+pub trait DiskFile: Send + Sync {
+    /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `buffers` at `offset`; durable when it returns if `durable` says so.
+    ///
+    /// # Errors
+    /// As the system says. Some of it may have been written.
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()>;
+
+    /// Makes the content durable, and what is needed to read it.
+    ///
+    /// # Errors
+    /// As the system says. What was written before must not be trusted then.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Reserves room up to `len` bytes and makes the file that long.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts or lengthens the file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// What the file is now.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn stat(&self) -> io::Result<FileStat>;
+}
+
+/// Seconds and milliseconds since 1970 of a moment; 0 before it.
+pub fn unix_millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

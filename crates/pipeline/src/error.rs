@@ -1,0 +1,33 @@
+//! What a failure says about the batch it met: the only question the runner asks of an error.
+
+/// What may have happened to a batch, and so what may be done with it next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Not applied. It may be tried again, here or elsewhere, after a pause.
+    Transient,
+    /// May or may not be applied. A retry is safe only because the batch carries its identity; a
+    /// sink without identity may repeat it, and says so.
+    Indeterminate,
+    /// This batch can never be applied. It goes to the dead-letter channel, or is counted and left.
+    Poison,
+    /// Nothing can be applied until somebody acts: wrong credentials, wrong address, wrong set-up.
+    Fatal,
+}
+
+/// Implemented once for each component's error enum, by one `match` without a catch-all arm.
+pub trait Classify {
+    /// The class of this failure.
+    fn class(&self) -> Class;
+}
+
+/// The lower-case name of the class, as it stands in logs and metrics.
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Transient => "transient",
+            Self::Indeterminate => "indeterminate",
+            Self::Poison => "poison",
+            Self::Fatal => "fatal",
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! The interceptor: looks at events between source and channel, changes or drops them.
+
+use crate::batch::Batch;
+
+/// Changes or drops events on their way in.
+pub trait Interceptor: Send + Sync {
+    /// Changes `batch` in place. Cannot fail; an event that it drops is dropped on purpose and
+    /// counts as delivered. Must be a function of the batch and the settings, so that a batch that
+    /// is sent again comes out the same on any collector, except where its purpose is the moment
+    /// (a timestamp), which a batch keeps once it has it.
+    fn intercept(&self, batch: &mut Batch);
+}

@@ -1,0 +1,58 @@
+//! The vocabulary of Aqueduct: the types that every part speaks and the traits that join them.
+//!
+//! ```text
+//! Source ─► Interceptors ─► ChannelSelector ─► Channel ─► SinkProcessor ─► Sink
+//!    └────────── one Intake ───────────┘          └────── one sink group ─────┘
+//! ```
+//!
+//! Nothing here does I/O. Everybody depends on this crate, and it depends on nobody.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
+//! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
+//! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
+//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
+//! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
+//! | [`settings`] | configuration values that know the line they stand on |
+//! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
+//! | [`error`], [`backoff`], [`metrics`], [`units`] | shared by all of them |
+
+pub mod backoff;
+pub mod batch;
+pub mod channel;
+pub mod component;
+pub mod env;
+pub mod error;
+pub mod identity;
+pub mod interceptor;
+pub mod intervals;
+pub mod metrics;
+pub mod processor;
+pub mod selector;
+pub mod serializer;
+pub mod settings;
+pub mod sink;
+pub mod source;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod units;
+
+pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
+pub use channel::{
+    Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
+    Ticket,
+};
+pub use component::{BuildContext, BuildError, Component, Entry, FlumeKey, Unit};
+pub use env::Env;
+pub use error::{Class, Classify};
+pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
+pub use interceptor::Interceptor;
+pub use intervals::IntervalSet;
+pub use metrics::Metrics;
+pub use processor::{MemberView, Selection, SinkProcessor};
+pub use selector::ChannelSelector;
+pub use serializer::{SerializeError, Serializer};
+pub use settings::{Settings, SettingsError};
+pub use sink::{Guarantee, Outcome, Settlement, Sink, SinkError};
+pub use source::{Intake, IntakeError, Known, Source, SourceContext, SourceError};

@@ -1,0 +1,152 @@
+//! Every number that an agent shows, by type: components are handed what they count with.
+//!
+//! Kept as `prometheus-client` families, so that the text form is that crate's affair.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Label of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    /// Its name in the configuration.
+    pub source: String,
+}
+
+/// Label of a tailed file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FileLabel {
+    /// Name of the source that tails it.
+    pub source: String,
+    /// Its path.
+    pub file: String,
+}
+
+/// Label of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChannelLabel {
+    /// Its name in the configuration.
+    pub channel: String,
+}
+
+/// Label of a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLabel {
+    /// Its name in the configuration.
+    pub sink: String,
+}
+
+/// Label of something that went wrong, or was treated as documented, at a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceReason {
+    /// Its name in the configuration.
+    pub source: String,
+    /// What it was, in snake case.
+    pub reason: &'static str,
+}
+
+/// Label of a failure at a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkReason {
+    /// Its name in the configuration.
+    pub sink: String,
+    /// What it was, in snake case.
+    pub reason: String,
+}
+
+/// Label of what happened in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChannelReason {
+    /// Its name in the configuration.
+    pub channel: String,
+    /// What it was, in snake case.
+    pub reason: &'static str,
+}
+
+/// A number that may have a fraction.
+pub type FloatGauge = Gauge<f64, AtomicU64>;
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $name:literal, $label:ty => $kind:ty;)+) => {
+        /// All metrics of one agent. Cheap to clone.
+        #[derive(Clone)]
+        pub struct Metrics {
+            registry: Arc<Registry>,
+            $($(#[doc = $help])+ pub $field: Family<$label, $kind>,)+
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut registry = Registry::with_prefix("aqueduct");
+                $(
+                    let $field = Family::<$label, $kind>::default();
+                    registry.register($name, concat!($($help),+).trim().trim_end_matches('.'), $field.clone());
+                )+
+                Self { registry: Arc::new(registry), $($field,)+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Events accepted into the channels.
+    source_events: "source_events", SourceLabel => Counter;
+    /// Bytes of bodies accepted into the channels.
+    source_bytes: "source_bytes", SourceLabel => Counter;
+    /// Input that was odd, by reason, and treated as documented.
+    source_oddities: "source_oddities", SourceReason => Counter;
+    /// Bytes of a tailed file not yet accepted into the channels.
+    tail_lag: "tail_lag_bytes", FileLabel => Gauge;
+    /// Events that some consumer has not committed.
+    channel_events: "channel_events", ChannelLabel => Gauge;
+    /// Bytes that the channel occupies of its capacity.
+    channel_bytes: "channel_bytes", ChannelLabel => Gauge;
+    /// Capacity of the channel in bytes.
+    channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
+    /// Events taken or parked and not yet committed.
+    channel_unsettled: "channel_unsettled_events", ChannelLabel => Gauge;
+    /// Age of the oldest event that some consumer has not committed.
+    channel_oldest: "channel_oldest_uncommitted_seconds", ChannelLabel => FloatGauge;
+    /// What the channel met and mended, by reason.
+    channel_incidents: "channel_incidents", ChannelReason => Counter;
+    /// Events delivered.
+    sink_events: "sink_events", SinkLabel => Counter;
+    /// Events refused for good.
+    sink_refused: "sink_refused_events", SinkLabel => Counter;
+    /// Failures by reason.
+    sink_failures: "sink_failures", SinkReason => Counter;
+}
+
+impl Metrics {
+    /// The text form that Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes every write");
+        text
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown_with_unit_and_label() {
+        let metrics = Metrics::default();
+        let label = SourceLabel { source: "in".into() };
+        metrics.source_events.get_or_create(&label).inc_by(7);
+        assert!(metrics.text().contains("aqueduct_source_events_total{source=\"in\"} 7\n"));
+    }
+}

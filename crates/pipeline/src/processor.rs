@@ -1,0 +1,38 @@
+//! The sink processor: decides which sink of a group gets the next batch.
+//!
+//! It is pure: time and the members' state come in, a decision comes out. The group's runner does
+//! the waiting and the writing, and the members work side by side.
+
+use tokio::time::Instant;
+
+use crate::error::Class;
+use crate::identity::Origin;
+
+/// What the processor is told of a member at each decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemberView {
+    /// Whether it would take a batch at once.
+    pub has_room: bool,
+    /// Bytes taken over and not stored anywhere yet.
+    pub unacknowledged_bytes: u64,
+}
+
+/// Which member gets the next batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// This one, when it has room.
+    Use(usize),
+    /// None before this instant: all are backing off.
+    WaitUntil(Instant),
+}
+
+/// Decides which sink of a group gets the next batch.
+pub trait SinkProcessor: Send {
+    /// The member for a batch of `origin`. A slow member is not a broken one: `Use` may name one
+    /// without room, and then the group waits for it.
+    fn select(&mut self, origin: Option<Origin>, members: &[MemberView], now: Instant)
+    -> Selection;
+
+    /// A member opened, stored or delivered something (`Ok`), or failed.
+    fn report(&mut self, member: usize, result: Result<(), Class>, now: Instant);
+}

@@ -1,0 +1,131 @@
+//! The sink: where events leave.
+//!
+//! A sink takes batches over one by one and settles them later, many at a time and in any order:
+//! a gRPC sink when the answer comes, an HDFS sink when a file is published.
+//!
+//! ```text
+//!   write(taken) ─► in the sink ─► settled() says, ticket by ticket:
+//!        Stored     the next hop has it, durably; the channel parks it
+//!        Delivered  it is where it belongs; the channel lets it go
+//!        Again      it is not; the channel offers it again, to any sink of the group
+//!        Refused    it can never be; it goes to the dead letters, or is counted and let go
+//! ```
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::channel::{Taken, Ticket};
+use crate::error::{Class, Classify};
+use crate::intervals::IntervalSet;
+
+/// The word of a sink about batches that it had taken over.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The batches; each was written to this sink and is not settled yet, or only `Stored`.
+    pub tickets: IntervalSet,
+    /// What became of them.
+    pub outcome: Outcome,
+}
+
+/// What became of batches that a sink had taken over.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Stored durably at the next hop, which will say later that it is delivered.
+    Stored,
+    /// Where it belongs, for good.
+    Delivered,
+    /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
+    /// moved on purpose, or is offered again because nobody has it).
+    Again(Option<SinkError>),
+    /// Never deliverable.
+    Refused(SinkError),
+}
+
+/// What a sink promises about an event that it says is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guarantee {
+    /// It may be lost.
+    BestEffort,
+    /// It is there, perhaps more than once.
+    AtLeastOnce,
+    /// It is there exactly once.
+    ExactlyOnce,
+}
+
+/// Why a sink failed, with its class; `source` is the sink's own error.
+#[derive(Debug, Error)]
+#[error("{source}")]
+pub struct SinkError {
+    /// What the failure says about the batch.
+    pub class: Class,
+    /// The sink's own error.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl<E: std::error::Error + Classify + Send + Sync + 'static> From<E> for SinkError {
+    fn from(error: E) -> Self {
+        Self { class: error.class(), source: Box::new(error) }
+    }
+}
+
+/// Where events leave the agent. One task owns a sink and calls it; work that must go on meanwhile
+/// runs in the sink's own tasks.
+#[async_trait]
+pub trait Sink: Send {
+    /// Makes ready: connects, reads what the store already holds, finishes what a dead process
+    /// began. Called before the first write and again after a failure, with back-off between.
+    ///
+    /// # Errors
+    /// Not ready; nothing was taken over.
+    async fn open(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Takes a batch over; waits while the sink has no room for it.
+    ///
+    /// # Errors
+    /// It was not taken over. Batches written before may still settle.
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError>;
+
+    /// The next settlement; waits for one. Cancel safe. Never an empty set of tickets.
+    async fn settled(&mut self) -> Settlement;
+
+    /// Asks the sink to settle all that it holds, now and without waiting for its roll or its
+    /// window; the settlements come through [`Sink::settled`] as ever. Called when the agent stops.
+    fn flush(&mut self);
+
+    /// Lets go: what is not settled will be offered again by the channel. Staged files are removed,
+    /// connections closed, tasks ended. `open` may be called again.
+    async fn close(&mut self);
+
+    /// Bytes taken over and not yet stored anywhere: what `least_loaded` compares.
+    fn unacknowledged_bytes(&self) -> u64 {
+        0
+    }
+
+    /// What this sink promises.
+    fn guarantee(&self) -> Guarantee;
+}
+
+/// For sinks that are done with a batch when `write` returns: remembers the tickets until they are
+/// asked for.
+#[derive(Debug, Default)]
+pub struct Immediate {
+    done: IntervalSet,
+}
+
+impl Immediate {
+    /// Notes a batch that is delivered.
+    pub fn delivered(&mut self, ticket: Ticket) {
+        self.done.insert(ticket);
+    }
+
+    /// The settlement of all batches noted since the last call; waits for ever when there is none.
+    /// Cancel safe: nothing is taken before it is returned.
+    pub async fn settled(&mut self) -> Settlement {
+        if self.done.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        Settlement { tickets: std::mem::take(&mut self.done), outcome: Outcome::Delivered }
+    }
+}

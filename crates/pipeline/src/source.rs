@@ -1,0 +1,114 @@
+//! The source: where events enter, and the intake that it hands them to.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batch;
+use crate::channel::ChannelError;
+use crate::error::{Class, Classify};
+use crate::identity::{Epoch, KeySet, Origin};
+use crate::intervals::IntervalSet;
+
+/// Where events enter the agent.
+#[async_trait]
+pub trait Source: Send {
+    /// Runs until `cx.stop` is cancelled. A batch counts as read when [`Intake::accept`] said `Ok`,
+    /// and only then may the source acknowledge it or go on behind it. Returns soon after the stop:
+    /// no batch is accepted behind it, none that was accepted is left unanswered.
+    ///
+    /// # Errors
+    /// The source cannot go on; the runner restarts it with back-off.
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
+}
+
+/// What a running source is given.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// Takes the batches.
+    pub intake: Arc<dyn Intake>,
+    /// Cancelled when the source is to stop.
+    pub stop: CancellationToken,
+}
+
+/// The way from a source into its channels: interceptors, selector, one put for each channel.
+///
+/// Every required channel gets every batch, also one that the interceptors emptied or the selector
+/// sent elsewhere: then it gets the identity and the positions without events. So a source's
+/// position and a sender's identity are known to all of them or are asked for again.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Hands over a batch; waits while a required channel is full. `Ok` = in every required
+    /// channel. May be dropped midway: then it is in all, some or no channels, and its identity or
+    /// position tells.
+    ///
+    /// # Errors
+    /// Some required channel has not stored it.
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError>;
+
+    /// As [`Intake::accept`], but only into the channels at these indices: what they lack of what
+    /// others have, read again after a crash.
+    ///
+    /// # Errors
+    /// Some of these channels has not stored it.
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError>;
+
+    /// What each required channel knows of `source`'s positions: key and value, channel by channel.
+    fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>>;
+
+    /// What all required channels know of one life of an origin.
+    fn known(&self, origin: Origin, epoch: Epoch) -> Known;
+
+    /// Identities as they become committed in every required channel. A receiver that lags asks
+    /// [`Intake::known`] instead.
+    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>>;
+
+    /// Whether a batch would have to wait now.
+    fn is_full(&self) -> bool;
+}
+
+/// Sequences of one life of an origin, as the required channels know them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// In every required channel, or settled there.
+    pub stored: IntervalSet,
+    /// Settled in every required channel: every sink has delivered its part.
+    pub committed: IntervalSet,
+}
+
+/// Why a batch was not accepted.
+#[derive(Debug, Error)]
+pub enum IntakeError {
+    /// A required channel did not store it.
+    #[error("batch is not stored")]
+    Channel(#[from] ChannelError),
+    /// The agent is stopping.
+    #[error("the agent is stopping and takes nothing in")]
+    Stopping,
+}
+
+impl Classify for IntakeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Channel(error) => error.class(),
+            Self::Stopping => Class::Transient,
+        }
+    }
+}
+
+/// Why a source stopped by itself.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// `Fatal` keeps it stopped until the configuration changes; everything else restarts it.
+    pub class: Class,
+    /// What happened, with the thing and its limit.
+    pub message: String,
+    /// The cause beneath.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}

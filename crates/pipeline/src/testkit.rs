@@ -1,0 +1,30 @@
+//! What the tests of other crates share: building a component from JSON as a configuration would.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::component::{BuildContext, Component, entry};
+use crate::env::Env;
+use crate::metrics::Metrics;
+use crate::settings::{Settings, SettingsError};
+
+/// A context for a component `name` with its files in `directory`.
+pub fn context(name: &str, directory: &Path, env: Env) -> BuildContext {
+    BuildContext {
+        name: Arc::from(name),
+        directory: directory.to_owned(),
+        env,
+        metrics: Metrics::default(),
+    }
+}
+
+/// Builds a component from JSON, the way a configuration does.
+///
+/// # Errors
+/// As the component says.
+pub fn build<C: Component>(
+    settings: &serde_json::Value,
+    cx: &BuildContext,
+) -> Result<Box<C::Role>, SettingsError> {
+    (entry::<C>().build)(&Settings::from_json(settings), cx)
+}

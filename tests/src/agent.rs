@@ -1,0 +1,124 @@
+//! Our own programs, started as their users start them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::http::{self, Metrics};
+use crate::process::{Process, tail};
+use crate::wait;
+
+/// A command that runs `program` as `tests/run` built it.
+///
+/// # Panics
+///
+/// Without `AQUEDUCT_BIN_DIR`, or when the program is not in that folder.
+pub fn program(program: &str) -> Command {
+    let dir = std::env::var_os("AQUEDUCT_BIN_DIR");
+    let dir = dir.expect("AQUEDUCT_BIN_DIR names the folder of the programs: use tests/run");
+    let path = PathBuf::from(dir).join(program);
+    assert!(path.is_file(), "{} is not built", path.display());
+    Command::new(path)
+}
+
+/// One edge or collector that a test kills and starts again, always with the same arguments.
+#[derive(Debug)]
+pub struct Agent {
+    program: &'static str,
+    arguments: Vec<String>,
+    conf_dir: Option<PathBuf>,
+    admin: SocketAddr,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Agent {
+    /// Not started yet; its output goes to `log`. `--admin` is added to the arguments.
+    pub fn new(program: &'static str, arguments: &[&str], log: &Path) -> Self {
+        let admin = http::free_address();
+        let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
+        arguments.extend(["--admin".to_owned(), admin.to_string()]);
+        Self { program, arguments, conf_dir: None, admin, log: log.to_owned(), process: None }
+    }
+
+    /// With `HADOOP_CONF_DIR` set.
+    pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
+        Self { conf_dir: Some(conf_dir), ..self }
+    }
+
+    /// Starts it and waits until its admin page answers.
+    ///
+    /// # Panics
+    ///
+    /// When it runs already, ends by itself, or does not answer within 20 s.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.program);
+        let mut command = program(self.program);
+        command.args(&self.arguments).env_remove("HADOOP_CONF_DIR");
+        if let Some(conf_dir) = &self.conf_dir {
+            command.env("HADOOP_CONF_DIR", conf_dir);
+        }
+        let mut process = Process::start(self.program, command, &self.log);
+        wait::until(&format!("{} to answer", self.program), Duration::from_secs(20), || {
+            assert!(process.is_alive(), "{} ended:\n{}", self.program, tail(&process.output()));
+            http::get(self.admin, "/livez").filter(|(status, _)| *status == 200)
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with -9.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a running agent").kill();
+    }
+
+    /// SIGTERM, and exit code 0 within `limit`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run, takes longer, or ends otherwise.
+    pub fn stop(&mut self, limit: Duration) {
+        self.process.take().expect("a running agent").stop(limit);
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("a running agent")
+    }
+
+    /// Its metrics of this moment; `None` while it does not answer.
+    pub fn metrics(&self) -> Option<Metrics> {
+        Metrics::read(self.admin)
+    }
+
+    /// Where its admin page is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// All that it has printed, over all of its lives.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+/// Waits until `edge` has read all of its files and every line is acknowledged as committed.
+///
+/// # Panics
+///
+/// When that takes longer than `limit`.
+pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
+    wait::until("the edge to have delivered everything", limit, || {
+        let metrics = edge.metrics()?;
+        let unread = metrics.sum_or_zero("aqueduct_tail_lag_bytes");
+        (unread == 0.0 && metrics.sum("aqueduct_channel_events") == 0.0).then_some(())
+    });
+}

@@ -1,0 +1,135 @@
+//! A real HDFS for tests, read back with Hadoop's own shell.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// One NameNode with its DataNodes; see `deploy/hadoop/hdfs` for what is started.
+#[derive(Debug)]
+pub struct Hdfs {
+    dir: PathBuf,
+    url: String,
+    /// Of the script that stops the daemons when its standard input ends, be it by `stop`, by a
+    /// drop, or by the end of this process, however sudden.
+    server: Option<(Child, ChildStdin)>,
+}
+
+impl Hdfs {
+    /// The one that all tests share: `tests/run` has started it and says where it is.
+    ///
+    /// # Panics
+    ///
+    /// Without `AQUEDUCT_TEST_HDFS` and `HADOOP_CONF_DIR`.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Hdfs> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let var = |name| std::env::var(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let conf = PathBuf::from(var("HADOOP_CONF_DIR"));
+            let dir = conf.parent().expect("a folder with `conf` in it").to_owned();
+            Self { dir, url: var("AQUEDUCT_TEST_HDFS"), server: None }
+        })
+    }
+
+    /// One of its own for a test that stops and starts it: ports chosen, nothing started yet.
+    ///
+    /// # Panics
+    ///
+    /// When its folder cannot be written.
+    pub fn configured(dir: &Path) -> Self {
+        let output = script().arg("configure").arg(dir).output().expect("bash runs");
+        let url = text(&checked(output, "configure HDFS"));
+        Self { dir: dir.to_owned(), url: url.trim().to_owned(), server: None }
+    }
+
+    /// Starts it, or starts it again at the same address with the same files; waits until it can
+    /// be written to.
+    ///
+    /// # Panics
+    ///
+    /// When it runs already or does not come up.
+    pub fn start(&mut self) {
+        assert!(self.server.is_none(), "HDFS runs already");
+        let mut command = script();
+        command.arg("serve").arg(&self.dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("bash runs");
+        let stdin = child.stdin.take().expect("standard input is a pipe");
+        let stdout = child.stdout.take().expect("standard output is a pipe");
+        let mut line = String::new();
+        let _length = BufReader::new(stdout).read_line(&mut line).expect("a pipe can be read");
+        assert_eq!(line.trim(), self.url, "HDFS did not start; see {}/logs", self.dir.display());
+        self.server = Some((child, stdin));
+    }
+
+    /// Stops NameNode and DataNodes, and returns when they are gone.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run, or was not started by this process.
+    pub fn stop(&mut self) {
+        let (mut child, stdin) = self.server.take().expect("an HDFS that was started here");
+        drop(stdin);
+        let status = child.wait().expect("a child can be waited for");
+        assert!(status.success(), "stopping HDFS ended with {status}");
+    }
+
+    /// `hdfs://host:port`, without a path.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder for `HADOOP_CONF_DIR`.
+    pub fn conf_dir(&self) -> PathBuf {
+        self.dir.join("conf")
+    }
+
+    /// Runs Hadoop's file system shell, as in `fs(&["-ls", "-R", "/"])`, and gives what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When the shell fails, with its message.
+    pub fn fs(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = script().arg("fs").arg(&self.dir).args(arguments).output();
+        checked(output.expect("bash runs"), &format!("hdfs fs {arguments:?}"))
+    }
+
+    /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches nothing.
+    pub fn read(&self, pattern: &str) -> Vec<u8> {
+        if self.list(pattern).is_empty() { Vec::new() } else { self.fs(&["-cat", pattern]) }
+    }
+
+    /// The paths that `pattern` matches, in the shell's order.
+    pub fn list(&self, pattern: &str) -> Vec<String> {
+        let output = script().arg("fs").arg(&self.dir).args(["-ls", "-C", pattern]).output();
+        let output = output.expect("bash runs");
+        let no_match = text(&output.stderr).contains("No such file or directory");
+        if no_match {
+            return Vec::new();
+        }
+        text(&checked(output, "list HDFS")).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Hdfs {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.stop();
+        }
+    }
+}
+
+fn script() -> Command {
+    let mut command = Command::new("bash");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hadoop/hdfs"));
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn checked(output: Output, what: &str) -> Vec<u8> {
+    let Output { status, stdout, stderr } = output;
+    assert!(status.success(), "{what}: {status}\n{}{}", text(&stdout), text(&stderr));
+    stdout
+}

@@ -1,0 +1,103 @@
+//! The agents' admin pages, read over a plain socket.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An address on loopback where nothing listens.
+///
+/// It lies below the ephemeral ports, so that no client is given the same one while the server it
+/// is meant for is down.
+///
+/// # Panics
+///
+/// When a thousand tries find none.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1_000 {
+        // Spread by process, so that tests that run side by side seldom meet.
+        let step = std::process::id().wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(step % 20_000).expect("a remainder below 20,000");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port between 10000 and 30000")
+}
+
+/// Status and body of `GET path`, or `None` when nobody answers in time.
+pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+/// One reading of `/metrics`: the value of each series, labels included in the name.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    series: BTreeMap<String, f64>,
+}
+
+impl Metrics {
+    /// Reads them, or `None` when nobody answers in time.
+    pub fn read(address: SocketAddr) -> Option<Self> {
+        let (status, text) = get(address, "/metrics")?;
+        (status == 200).then(|| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Self {
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        let pairs = rows.filter_map(|line| line.rsplit_once(' '));
+        let series = pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+        Self { series: series.collect() }
+    }
+
+    /// The sum of metric `name` over all of its labels.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such metric: a test must not take a wrong name for a zero.
+    pub fn sum(&self, name: &str) -> f64 {
+        let of_name = |series: &str| series.split('{').next() == Some(name);
+        let mut values = self.series.iter().filter(|(series, _)| of_name(series)).peekable();
+        assert!(values.peek().is_some(), "no metric {name} among {:?}", self.series.keys());
+        values.map(|(_, value)| value).sum()
+    }
+
+    /// The same, 0 when the metric is not there (yet): for series that come with the first file.
+    pub fn sum_or_zero(&self, name: &str) -> f64 {
+        let of_name = |series: &str| series.split('{').next() == Some(name);
+        self.series.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| value).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_over_its_labels() {
+        let text = "# HELP x y\n# TYPE x gauge\nx{channel=\"a b\"} 3\nx{channel=\"c\"} 4\nxy 9\n";
+        let metrics = Metrics::parse(text);
+        assert_eq!(metrics.sum("x"), 7.0);
+        assert_eq!(metrics.sum("xy"), 9.0);
+        assert_eq!(metrics.sum_or_zero("z"), 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "no metric z")]
+    fn a_wrong_name_is_no_zero() {
+        Metrics::parse("x 1\n").sum("z");
+    }
+}

@@ -1,0 +1,28 @@
+//! What the system tests stand on: the programs as a user starts them, and real neighbours.
+//!
+//! ```text
+//!   wrk ──HTTP──► nginx ──► access.log ◄──rename── logrotate
+//!                               │
+//!                         aqueduct-edge ──gRPC──► aqueduct-collector ──► HDFS ◄── Hadoop's shell
+//! ```
+//!
+//! Nothing here imitates: the agents are the optimised programs, killed and restarted as processes;
+//! the web server, the client, the log rotation and HDFS are the ones that operators run. The tests
+//! in `tests/tests` are ignored by a plain `cargo test`, because they need those programs;
+//! `tests/run` installs them, builds ours, and runs everything.
+//!
+//! Helpers panic with what went wrong: to a test that is a failure, and there is nobody to hand an
+//! error to.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "system tests look at the machine as it is: its clock, its disk and its network"
+)]
+
+pub mod agent;
+pub mod hdfs;
+pub mod http;
+pub mod nginx;
+pub mod process;
+pub mod reconcile;
+pub mod seed;
+pub mod wait;

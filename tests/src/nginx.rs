@@ -1,0 +1,182 @@
+//! A real nginx, real requests from wrk, and logrotate turning its access log over.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::getuid;
+
+use crate::http;
+use crate::process::Process;
+use crate::wait;
+
+/// Requests carry a serial, so that no two lines of the log are alike. A connection waits between
+/// its requests, which bounds the rate: 24 connections with 5 ms come to some 4,000 a second.
+const SCRIPT: &str = r#"
+local round, serial = "0", 0
+function init(args) round = args[1] end
+function delay() return 5 end
+function request()
+  serial = serial + 1
+  return wrk.format("GET", "/item/" .. round .. "/" .. serial .. "?q=" .. (serial * 7919 % 10007))
+end
+"#;
+const CONNECTIONS: &str = "24";
+
+/// A web server with its own folder, where its access log lies under `log/`.
+#[derive(Debug)]
+pub struct WebServer {
+    dir: PathBuf,
+    address: SocketAddr,
+    process: Process,
+    rotations: u32,
+}
+
+impl WebServer {
+    /// Writes its configuration below `dir` and starts it.
+    ///
+    /// # Panics
+    ///
+    /// When nginx is not installed or does not come up.
+    pub fn start(dir: &Path) -> Self {
+        let address = http::free_address();
+        for folder in ["log", "tmp"] {
+            fs::create_dir_all(dir.join(folder)).expect("a folder in the test's own");
+        }
+        write(&dir.join("nginx.conf"), &configuration(dir, address));
+        write(&dir.join("requests.lua"), SCRIPT);
+        write(&dir.join("logrotate.conf"), &rotation(dir));
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(dir.join("nginx.conf")).arg("-p").arg(dir);
+        command.arg("-e").arg(dir.join("error.log"));
+        let process = Process::start("nginx", command, &dir.join("nginx.out"));
+        wait::until("nginx to answer", Duration::from_secs(10), || {
+            http::get(address, "/ready").filter(|(status, _)| *status == 200)
+        });
+        Self { dir: dir.to_owned(), address, process, rotations: 0 }
+    }
+
+    /// What an edge has to tail: the log and every file that it was renamed to.
+    pub fn glob(&self) -> String {
+        self.dir.join("log/access.log*").display().to_string()
+    }
+
+    /// Sends requests for `seconds` with wrk, in the background; `round` goes into each path.
+    ///
+    /// # Panics
+    ///
+    /// When wrk is not installed.
+    pub fn request_for(&self, seconds: u64, round: u32) -> Process {
+        let mut command = Command::new("wrk");
+        command.args(["--threads", "1", "--connections", CONNECTIONS]);
+        command.args(["--duration", &format!("{seconds}s"), "--script"]);
+        command.arg(self.dir.join("requests.lua")).arg(format!("http://{}", self.address));
+        command.args(["--", &round.to_string()]);
+        Process::start("wrk", command, &self.dir.join("wrk.out"))
+    }
+
+    /// Renames the log with logrotate, which then tells nginx to open a new one; returns when the
+    /// new one is there.
+    ///
+    /// # Panics
+    ///
+    /// When logrotate fails or nginx opens no new log.
+    pub fn rotate(&mut self) {
+        let mut command = Command::new("logrotate");
+        command.arg("--force").arg("--state").arg(self.dir.join("logrotate.state"));
+        let output = command.arg(self.dir.join("logrotate.conf")).stdin(Stdio::null()).output();
+        let output = output.expect("logrotate is installed");
+        assert!(output.status.success(), "logrotate: {output:?}");
+        self.rotations += 1;
+        let log = self.dir.join("log/access.log");
+        wait::until("nginx to open its new log", Duration::from_secs(10), || {
+            log.is_file().then_some(())
+        });
+        assert_eq!(self.logs().len(), self.rotations as usize + 1, "every old log is kept");
+    }
+
+    /// How often `rotate` was called.
+    pub fn rotations(&self) -> u32 {
+        self.rotations
+    }
+
+    /// All bytes that it has logged, in all files.
+    ///
+    /// # Panics
+    ///
+    /// When a log cannot be read.
+    pub fn logged(&self) -> Vec<u8> {
+        let read = |path: PathBuf| fs::read(&path).expect("an access log can be read");
+        self.logs().into_iter().flat_map(read).collect()
+    }
+
+    /// The number of bytes in all of its logs: cheap enough to ask often.
+    pub fn logged_bytes(&self) -> u64 {
+        let length = |path: PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.logs().into_iter().map(length).sum()
+    }
+
+    /// Stops it in order, so that its last lines are written.
+    pub fn stop(mut self) -> Vec<u8> {
+        self.process.signal(rustix::process::Signal::QUIT);
+        let status = self.process.wait(Duration::from_secs(10));
+        assert!(status.success(), "nginx ended with {status}");
+        self.logged()
+    }
+
+    fn logs(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.dir.join("log")).expect("the folder of the logs");
+        entries.map(|entry| entry.expect("an entry of the folder").path()).collect()
+    }
+}
+
+fn configuration(dir: &Path, address: SocketAddr) -> String {
+    let dir = dir.display();
+    // Its workers open the log anew after each rotation, in a folder that is only the user's.
+    let user = if getuid().is_root() { "user root;" } else { "" };
+    format!(
+        r#"{user}
+daemon off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {dir}/log/access.log combined;
+  client_body_temp_path {dir}/tmp;
+  proxy_temp_path {dir}/tmp;
+  fastcgi_temp_path {dir}/tmp;
+  uwsgi_temp_path {dir}/tmp;
+  scgi_temp_path {dir}/tmp;
+  keepalive_requests 1000000;
+  server {{
+    listen {address};
+    location = /ready {{ access_log off; return 200 "ready\n"; }}
+    location / {{ return 200 "ok\n"; }}
+  }}
+}}
+"#
+    )
+}
+
+fn rotation(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        r#"{dir}/log/access.log {{
+  rotate 1000
+  nocompress
+  nocreate
+  sharedscripts
+  postrotate
+    kill -USR1 "$(cat {dir}/nginx.pid)"
+  endscript
+}}
+"#
+    )
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+}

@@ -1,0 +1,100 @@
+//! One child process: its output goes to a file, and it does not outlive its owner.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait;
+
+/// A running program of a test. Dropping it kills it (-9) and reaps it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, both of its outputs appended to `log`.
+    ///
+    /// # Panics
+    ///
+    /// When the log cannot be opened or the program cannot be started.
+    pub fn start(name: &str, mut command: Command, log: &Path) -> Self {
+        let out = OpenOptions::new().create(true).append(true).open(log);
+        let out = out.unwrap_or_else(|e| panic!("open {}: {e}", log.display()));
+        let err = out.try_clone().expect("a file descriptor to spare");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let child = child.unwrap_or_else(|e| panic!("start {command:?}: {e}"));
+        Self { child, name: name.to_owned(), log: log.to_owned() }
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it, or those before it with the same log, printed.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends `signal`; a process that has just ended does not mind.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _gone_already = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it at once, with no chance to tidy up.
+    ///
+    /// # Panics
+    ///
+    /// When it had already ended by itself: then the test did not kill what it meant to kill.
+    pub fn kill(mut self) {
+        assert!(self.is_alive(), "{} ended by itself:\n{}", self.name, tail(&self.output()));
+        drop(self);
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        wait::until(&what, limit, || self.child.try_wait().ok().flatten())
+    }
+
+    /// Asks it to end (SIGTERM) and expects exit code 0 within `limit`.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer or ends otherwise, with the end of its output.
+    pub fn stop(mut self, limit: Duration) {
+        self.signal(Signal::TERM);
+        let status = self.wait(limit);
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, tail(&self.output()));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The last lines of `text`, for a message.
+pub fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

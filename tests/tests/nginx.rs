@@ -1,0 +1,182 @@
+//! Goal: what a real web server writes is in HDFS, each line once, whatever is killed on the way.
+//!
+//! Method: nginx logs real requests of wrk, at more than 1,000 a second, while logrotate renames
+//! its log. An edge tails the logs and sends to one collector, which stores in a real HDFS. Edge and
+//! collector are killed (-9) and started again, in an order and at times that come from a printed
+//! seed. Just before each kill the victim is asked how many events it holds that are not settled:
+//! a kill that hits nothing proves nothing, so most must hit. At the end Hadoop's own shell reads
+//! everything back, and it must be, byte for byte, the lines that nginx wrote.
+//!
+//! The test of the test: the same with the collector's memory of batches switched off. Then the
+//! kills must leave repeated lines, or the first test could not have seen any.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and shows its kill times"
+)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::http;
+use aqueduct_tests::nginx::WebServer;
+use aqueduct_tests::process::tail;
+use aqueduct_tests::reconcile::{Differences, compare};
+use aqueduct_tests::seed;
+use aqueduct_tests::wait;
+use rand::prelude::*;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+const LINES_MIN: usize = 200_000;
+const ROTATIONS_MIN: u32 = 5;
+const RATE_MIN: f64 = 1_000.0;
+/// Of ten kills of each agent, so many must have hit batches in flight.
+const HITS_MIN: usize = 8;
+
+#[test]
+#[ignore = "needs the optimised programs, nginx, wrk, logrotate and HDFS: tests/run"]
+fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() {
+    let mut rng = seed::rng("nginx");
+    let mut scene = Scene::start("dedupe-on", true);
+    let mut victims = [[Victim::Edge; 10], [Victim::Collector; 10]].concat();
+    victims.shuffle(&mut rng);
+
+    let mut wrk = scene.web.request_for(3_600, 0);
+    let hits = scene.storm(&victims, &mut rng);
+    wait::until("nginx to have logged enough", Duration::from_secs(180), || {
+        thread::sleep(Duration::from_millis(200));
+        (count_lines(&scene.web.logged()) >= LINES_MIN).then_some(())
+    });
+    wrk.signal(Signal::INT);
+    wrk.wait(Duration::from_secs(10));
+    let rate = requests_per_second(&wrk.output());
+    let rotations = scene.web.rotations();
+    let found = scene.finish();
+
+    eprintln!("nginx: {rate} requests/s, {rotations} rotations, {found}");
+    assert!(rate >= RATE_MIN, "too few requests:\n{}", wrk.output());
+    assert!(rotations >= ROTATIONS_MIN, "{rotations} rotations");
+    assert!(found.written >= LINES_MIN, "{found}");
+    assert!(found.is_none(), "{found}");
+    for victim in [Victim::Edge, Victim::Collector] {
+        let hit = hits.iter().filter(|&&it| it == victim).count();
+        assert!(hit >= HITS_MIN, "only {hit} kills of {victim:?} hit batches in flight");
+    }
+}
+
+#[test]
+#[ignore = "needs the optimised programs, nginx, wrk, logrotate and HDFS: tests/run"]
+fn without_dedupe_the_same_kills_leave_repeated_lines() {
+    let mut rng = seed::rng("nginx without dedupe");
+    let mut scene = Scene::start("dedupe-off", false);
+    let mut wrk = scene.web.request_for(3_600, 0);
+    scene.storm(&[Victim::Collector; 5], &mut rng);
+    wrk.signal(Signal::INT);
+    wrk.wait(Duration::from_secs(10));
+    let found = scene.finish();
+
+    eprintln!("nginx without dedupe: {found}");
+    assert!(found.repeated > 0, "the kills repeated nothing, so they test nothing: {found}");
+    assert_eq!((found.missing, found.foreign), (0, 0), "{found}");
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Edge,
+    Collector,
+}
+
+/// nginx → edge → collector → HDFS, all running.
+struct Scene {
+    web: WebServer,
+    edge: Agent,
+    collector: Agent,
+    /// Below which the collector stores, in HDFS.
+    prefix: String,
+    started: Instant,
+    /// Last, so that it goes after the processes that write into it.
+    _dir: TempDir,
+}
+
+impl Scene {
+    fn start(name: &str, dedupe: bool) -> Self {
+        let hdfs = Hdfs::shared();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path();
+        let web = WebServer::start(dir);
+        let listen = http::free_address();
+        let prefix = format!("/system/nginx-{name}-{}", std::process::id());
+        let store = format!("{}{prefix}/%Y-%m-%d", hdfs.url());
+
+        fs::write(dir.join("collector.toml"), collector_config(dir, listen, &store, dedupe))
+            .expect("the test's own folder can be written");
+        let config = dir.join("collector.toml").display().to_string();
+        let mut collector =
+            Agent::new("aqueduct-collector", &["--config", &config], &dir.join("collector.out"))
+                .with_conf_dir(hdfs.conf_dir());
+        collector.start();
+
+        let (to, data) = (listen.to_string(), dir.join("edge").display().to_string());
+        let arguments = ["--tail", &web.glob(), "--to", &to, "--data-dir", &data];
+        let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+        edge.start();
+        Self { web, edge, collector, prefix, started: Instant::now(), _dir: folder }
+    }
+
+    /// Kills and restarts each of `victims` in turn, with rotations in between; gives those that
+    /// held unsettled events when they were hit.
+    fn storm(&mut self, victims: &[Victim], rng: &mut StdRng) -> Vec<Victim> {
+        let mut hits = Vec::new();
+        for (number, &victim) in victims.iter().enumerate() {
+            thread::sleep(Duration::from_millis(rng.random_range(300..2_000)));
+            if number % 3 == 1 {
+                self.web.rotate();
+            }
+            let agent = match victim {
+                Victim::Edge => &mut self.edge,
+                Victim::Collector => &mut self.collector,
+            };
+            let held = agent.metrics().map_or(0.0, |it| it.sum("aqueduct_channel_events"));
+            agent.kill();
+            agent.start();
+            eprintln!("{:?}: killed {victim:?} with {held} events", self.started.elapsed());
+            if held > 0.0 {
+                hits.push(victim);
+            }
+        }
+        hits
+    }
+
+    /// Lets everything arrive, stops all in order, and compares what was written with what Hadoop's
+    /// shell reads.
+    fn finish(mut self) -> Differences {
+        let written = self.web.stop();
+        wait_until_delivered(&self.edge, Duration::from_secs(120));
+        self.edge.stop(Duration::from_secs(30));
+        self.collector.stop(Duration::from_secs(30));
+        let stored = Hdfs::shared().read(&format!("{}/20*/*.log", self.prefix));
+        let found = compare(&written, &stored);
+        if !found.is_none() {
+            eprintln!("edge:\n{}", tail(&self.edge.output()));
+            eprintln!("collector:\n{}", tail(&self.collector.output()));
+        }
+        found
+    }
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// From wrk's own summary.
+fn requests_per_second(summary: &str) -> f64 {
+    let value = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
+    let value = value.unwrap_or_else(|| panic!("no rate in wrk's summary:\n{summary}"));
+    value.trim().parse().expect("wrk prints the rate as a number")
+}
