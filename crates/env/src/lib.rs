@@ -1,1 +1,57 @@
-//! .
+//! The real world behind [`pipeline::Env`]: this system's clock, randomness, sockets and files.
+//!
+//! The one crate that may call them. Everything else gets an `Env`, so that the simulator can hand
+//! it another one.
+
+#![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
+
+mod disk;
+mod net;
+
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use pipeline::Env;
+use pipeline::env::{Blocking, Clock, Entropy};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub use disk::RealDisk;
+pub use net::RealNet;
+
+/// The real world. Blocking work runs on the threads of the tokio runtime that calls it.
+pub fn real() -> Env {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Env {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy(Mutex::new(StdRng::from_rng(&mut rand::rng())))),
+        net: Arc::new(RealNet),
+        disk: Arc::new(RealDisk),
+        blocking: Arc::new(BlockingThreads),
+        host: host.into(),
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+struct SystemEntropy(Mutex<StdRng>);
+
+impl Entropy for SystemEntropy {
+    fn next_u64(&self) -> u64 {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next_u64()
+    }
+}
+
+struct BlockingThreads;
+
+impl Blocking for BlockingThreads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}

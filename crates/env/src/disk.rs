@@ -1,0 +1,262 @@
+//! Files of this system.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+use rustix::fs::{
+    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
+    open, renameat_with, statvfs,
+};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+
+/// Files of this system.
+#[derive(Debug, Clone, Copy)]
+pub struct RealDisk;
+
+fn kind(file_type: fs::FileType) -> FileKind {
+    if file_type.is_file() {
+        FileKind::File
+    } else if file_type.is_dir() {
+        FileKind::Directory
+    } else if file_type.is_symlink() {
+        FileKind::Link
+    } else {
+        FileKind::Other
+    }
+}
+
+fn file_stat(metadata: &fs::Metadata) -> io::Result<FileStat> {
+    Ok(FileStat {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        len: metadata.len(),
+        modified: metadata.modified()?,
+        kind: kind(metadata.file_type()),
+        links: metadata.nlink(),
+    })
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut flags = OFlags::CLOEXEC;
+        // A pipe that a pattern happens to match must not hold the opener up.
+        flags |= if mode.write { OFlags::RDWR } else { OFlags::RDONLY | OFlags::NONBLOCK };
+        flags.set(OFlags::CREATE, mode.create || mode.create_new);
+        flags.set(OFlags::EXCL, mode.create_new);
+        flags.set(OFlags::DIRECT, mode.direct);
+        let fd = open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
+            // What a file system answers to O_DIRECT when it has none.
+            Errno::INVAL if mode.direct => io::Error::from(io::ErrorKind::Unsupported),
+            other => other.into(),
+        })?;
+        Ok(Arc::new(RealFile(fd.into())))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        file_stat(&fs::metadata(path)?)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            // A name that is not UTF-8 cannot stand in a setting, header or report; skip it here.
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push((name, kind(entry.file_type()?)));
+            }
+        }
+        names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        Ok(names)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some network file systems lack the flag: a hard link refuses a taken name as well.
+            Err(Errno::INVAL | Errno::NOSYS) if fs::metadata(from)?.is_file() => {
+                fs::hard_link(from, to)?;
+                fs::remove_file(from)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = statvfs(path)?;
+        Ok(Space {
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            available: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid)?;
+                return Err(LockError::Held { pid: pid.trim().to_owned() });
+            }
+            Err(other) => return Err(LockError::Io(other.into())),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}
+
+/// The lock goes with the descriptor.
+struct RealLock {
+    _file: File,
+}
+
+impl Lock for RealLock {}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.0.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
+        let flags = if durable { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        let mut owned = buffers.to_vec();
+        let mut left = owned.as_mut_slice();
+        let mut offset = offset;
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let written = match pwritev2(self.0.as_fd(), left, offset, flags) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(Errno::INTR) => continue,
+                Err(other) => return Err(other.into()),
+            };
+            offset += written as u64;
+            IoSlice::advance_slices(&mut left, written);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(fdatasync(&self.0)?)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            // The room is only promised where the file system can; the length is what counts.
+            Err(Errno::OPNOTSUPP) => self.0.set_len(len),
+            result => Ok(result?),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn stat(&self) -> io::Result<FileStat> {
+        file_stat(&self.0.metadata()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: OpenMode =
+        OpenMode { write: true, create: true, create_new: false, direct: false };
+
+    #[test]
+    fn a_rename_to_a_taken_name_is_refused_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        for (path, text) in [(&from, "new"), (&to, "old")] {
+            RealDisk
+                .open(path, WRITE)
+                .unwrap()
+                .write_at(&[IoSlice::new(text.as_bytes())], 0, true)
+                .unwrap();
+        }
+        let error = RealDisk.rename_new(&from, &to).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&to).unwrap(), "old");
+        assert_eq!(fs::read_to_string(&from).unwrap(), "new");
+    }
+
+    #[test]
+    fn many_buffers_arrive_in_order_at_their_offset() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("f"), WRITE).unwrap();
+        let parts: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 300]).collect();
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        file.write_at(&slices, 100, true).unwrap();
+        let mut back = vec![0; 40 * 300 + 50];
+        assert_eq!(file.read_at(&mut back, 100).unwrap(), 40 * 300);
+        assert_eq!(back[..40 * 300], parts.concat());
+    }
+
+    #[test]
+    fn a_second_owner_learns_the_pid_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let held = RealDisk.lock(&path).unwrap();
+        let Err(LockError::Held { pid }) = RealDisk.lock(&path) else { panic!("locked twice") };
+        assert_eq!(pid, std::process::id().to_string());
+        drop(held);
+        assert!(RealDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn allocated_room_is_there_and_can_be_written_past_the_cache() {
+        // A temporary folder may be memory, without O_DIRECT; this one lies on a disk.
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let file = RealDisk.open(&dir.path().join("f"), WRITE).unwrap();
+        file.allocate(8192).unwrap();
+        assert_eq!(file.stat().unwrap().len, 8192);
+        let direct = OpenMode { direct: true, ..WRITE };
+        match RealDisk.open(&dir.path().join("f"), direct) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        }
+    }
+}
