@@ -1,5 +1,6 @@
 //! Our own programs, started as their users start them.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,8 +107,60 @@ impl Agent {
 
     /// All that it has printed, over all of its lives.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
+}
+
+/// What the collector's flags mean, with short rolls, for a test must not wait minutes for a file.
+#[derive(Debug)]
+pub struct CollectorConfig {
+    listen: String,
+    store: String,
+    data_dir: PathBuf,
+    dedupe: bool,
+}
+
+impl CollectorConfig {
+    /// One that listens on `listen`, stores at the URL `store` and keeps its channel in `data_dir`.
+    pub fn new(listen: &str, store: &str, data_dir: &Path) -> Self {
+        let (listen, store) = (listen.to_owned(), store.to_owned());
+        Self { listen, store, data_dir: data_dir.to_owned(), dedupe: true }
+    }
+
+    /// Dangerous outside tests: it forgets which batches it has seen, so each that is sent twice is
+    /// stored twice.
+    pub fn without_dedupe(self) -> Self {
+        Self { dedupe: false, ..self }
+    }
+
+    /// The collector, its configuration and its output in `dir`.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not print its configuration, or `dir` cannot be written.
+    pub fn agent(&self, dir: &Path) -> Agent {
+        let mut command = program("aqueduct-collector");
+        command.args(["--listen", &self.listen, "--store", &self.store, "--data-dir"]);
+        let output = command.arg(&self.data_dir).arg("--print-config").output();
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "--print-config: {output:?}");
+        let mut text = String::from_utf8(output.stdout).expect("a configuration is UTF-8");
+        text = with_setting(&text, "[sinks.", "roll = { age_max = \"1s\" }");
+        if !self.dedupe {
+            text = with_setting(&text, "[channels.", "dedupe = false");
+        }
+        let file = dir.join("collector.toml");
+        fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
+        let file = file.display().to_string();
+        Agent::new("aqueduct-collector", &["--config", &file], &dir.join("collector.out"))
+    }
+}
+
+/// `text` with `setting` as the first of the table whose header begins with `header`.
+fn with_setting(text: &str, header: &str, setting: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with(header));
+    let line = line.unwrap_or_else(|| panic!("no table {header} in:\n{text}"));
+    text.replacen(line, &format!("{line}\n{setting}"), 1)
 }
 
 /// Waits until `edge` has read all of its files and every line is acknowledged as committed.

@@ -20,8 +20,8 @@ pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1_000 {
         // Spread by process, so that tests that run side by side seldom meet.
-        let step = std::process::id().wrapping_mul(97)
-            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let step =
+            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = 10_000 + u16::try_from(step % 20_000).expect("a remainder below 20,000");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {

@@ -15,13 +15,10 @@
     reason = "a system test looks at the machine as it is, and shows its kill times"
 )]
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
 use aqueduct_tests::nginx::WebServer;
@@ -110,20 +107,19 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path();
         let web = WebServer::start(dir);
-        let listen = http::free_address();
+        let listen = http::free_address().to_string();
         let prefix = format!("/system/nginx-{name}-{}", std::process::id());
         let store = format!("{}{prefix}/%Y-%m-%d", hdfs.url());
 
-        fs::write(dir.join("collector.toml"), collector_config(dir, listen, &store, dedupe))
-            .expect("the test's own folder can be written");
-        let config = dir.join("collector.toml").display().to_string();
-        let mut collector =
-            Agent::new("aqueduct-collector", &["--config", &config], &dir.join("collector.out"))
-                .with_conf_dir(hdfs.conf_dir());
+        let mut config = CollectorConfig::new(&listen, &store, &dir.join("collector"));
+        if !dedupe {
+            config = config.without_dedupe();
+        }
+        let mut collector = config.agent(dir).with_conf_dir(hdfs.conf_dir());
         collector.start();
 
-        let (to, data) = (listen.to_string(), dir.join("edge").display().to_string());
-        let arguments = ["--tail", &web.glob(), "--to", &to, "--data-dir", &data];
+        let data = dir.join("edge").display().to_string();
+        let arguments = ["--tail", &web.glob(), "--to", &listen, "--data-dir", &data];
         let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
         edge.start();
         Self { web, edge, collector, prefix, started: Instant::now(), _dir: folder }

@@ -1,0 +1,74 @@
+//! Goal: an HDFS that is down, at the start or later, costs time and nothing else.
+//!
+//! Method: a collector is started while the NameNode is not, and must take what the edge sends,
+//! say so without flooding its log, and deliver by itself as soon as HDFS is there. Then HDFS is
+//! stopped and started again in the middle. Neither agent is touched, and Hadoop's shell finds each
+//! line once.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a system test looks at the machine as it is: its clock, its disk"
+)]
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::http;
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::wait;
+
+const LINES: usize = 10_000;
+
+#[test]
+#[ignore = "needs the optimised programs and HDFS: tests/run"]
+fn events_wait_in_the_channel_until_hdfs_is_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut hdfs = Hdfs::configured(&dir.join("hdfs"));
+    let listen = http::free_address().to_string();
+    let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
+    let mut collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
+    collector = collector.with_conf_dir(hdfs.conf_dir());
+    let (tail, data) = (dir.join("*.log"), dir.join("edge"));
+    let (tail, data) = (tail.display().to_string(), data.display().to_string());
+    let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
+    let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+
+    let mut written = Vec::new();
+    let mut log = |name: &str| {
+        let text: String = (0..LINES).map(|number| format!("{name} {number}\n")).collect();
+        written.extend_from_slice(text.as_bytes());
+        fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
+    };
+
+    log("down at the start");
+    collector.start();
+    edge.start();
+    wait_until_held(&collector, LINES);
+    hdfs.start();
+    wait_until_delivered(&edge, Duration::from_secs(90));
+
+    hdfs.stop();
+    log("down in between");
+    wait_until_held(&collector, LINES);
+    // Long enough for many attempts, each of which could write a line.
+    thread::sleep(Duration::from_secs(5));
+    hdfs.start();
+    wait_until_delivered(&edge, Duration::from_secs(90));
+
+    let warned = collector.output().lines().filter(|line| line.contains("WARN")).count();
+    assert!((2..=10).contains(&warned), "{warned} warnings:\n{}", collector.output());
+    edge.stop(Duration::from_secs(25));
+    collector.stop(Duration::from_secs(25));
+    let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
+    assert!(found.is_none(), "{found}");
+}
+
+fn wait_until_held(collector: &Agent, events: usize) {
+    wait::until("the collector to hold what the edge sent", Duration::from_secs(30), || {
+        let held = collector.metrics()?.sum("aqueduct_channel_events");
+        (held >= events as f64).then_some(())
+    });
+}
