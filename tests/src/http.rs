@@ -69,16 +69,17 @@ impl Metrics {
     ///
     /// When there is no such metric: a test must not take a wrong name for a zero.
     pub fn sum(&self, name: &str) -> f64 {
-        let of_name = |series: &str| series.split('{').next() == Some(name);
-        let mut values = self.series.iter().filter(|(series, _)| of_name(series)).peekable();
-        assert!(values.peek().is_some(), "no metric {name} among {:?}", self.series.keys());
-        values.map(|(_, value)| value).sum()
+        let value = self.find(name);
+        value.unwrap_or_else(|| panic!("no metric {name} among {:?}", self.series.keys()))
     }
 
-    /// The same, 0 when the metric is not there (yet): for series that come with the first file.
-    pub fn sum_or_zero(&self, name: &str) -> f64 {
+    /// The same, `None` when there is no such metric (yet): for series that come with the first
+    /// file.
+    pub fn find(&self, name: &str) -> Option<f64> {
         let of_name = |series: &str| series.split('{').next() == Some(name);
-        self.series.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| value).sum()
+        let mut values = self.series.iter().filter(|(series, _)| of_name(series)).peekable();
+        values.peek()?;
+        Some(values.map(|(_, value)| value).sum())
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
         let metrics = Metrics::parse(text);
         assert_eq!(metrics.sum("x"), 7.0);
         assert_eq!(metrics.sum("xy"), 9.0);
-        assert_eq!(metrics.sum_or_zero("z"), 0.0);
+        assert_eq!(metrics.find("z"), None);
     }
 
     #[test]

@@ -138,10 +138,14 @@ impl Scene {
                 Victim::Edge => &mut self.edge,
                 Victim::Collector => &mut self.collector,
             };
-            let held = agent.metrics().map_or(0.0, |it| it.sum("aqueduct_channel_events"));
+            let held =
+                agent.metrics().map_or(0.0, |it| it.sum("aqueduct_channel_unsettled_events"));
             agent.kill();
             agent.start();
-            eprintln!("{:?}: killed {victim:?} with {held} events", self.started.elapsed());
+            eprintln!(
+                "{:?}: killed {victim:?} with {held} events in flight",
+                self.started.elapsed()
+            );
             if held > 0.0 {
                 hits.push(victim);
             }
