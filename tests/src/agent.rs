@@ -172,8 +172,8 @@ pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
     let mut in_a_row = 0;
     wait::until("the edge to have delivered everything", limit, || {
         let metrics = edge.metrics()?;
-        let unread = metrics.find("aqueduct_tail_lag_bytes")?;
-        let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events") == 0.0;
+        let unread = metrics.sum("aqueduct_tail_lag_bytes")?;
+        let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events")? == 0.0;
         // More than once: a batch is in neither number while it is between file and channel.
         in_a_row = if idle { in_a_row + 1 } else { 0 };
         (in_a_row >= 10).then_some(())

@@ -32,14 +32,14 @@ fn sigterm_publishes_what_is_staged_and_keeps_the_rest_in_the_channel() {
     scene.log("first", 20_000);
     edge.start();
     wait::until("the edge to have read its file", Duration::from_secs(20), || {
-        (edge.metrics()?.sum("aqueduct_source_events_total") >= 20_000.0).then_some(())
+        (edge.metrics()?.sum("aqueduct_source_events_total")? >= 20_000.0).then_some(())
     });
     edge.stop(Duration::from_secs(25));
 
     collector.start();
     edge.start();
     wait::until("the collector to hold events", Duration::from_secs(20), || {
-        (collector.metrics()?.sum("aqueduct_source_events_total") > 0.0).then_some(())
+        (collector.metrics()?.sum("aqueduct_source_events_total")? > 0.0).then_some(())
     });
     collector.stop(Duration::from_secs(25));
     scene.log("second", 1_000);
@@ -64,7 +64,7 @@ fn a_second_signal_is_immediate() {
     collector.process().signal(Signal::STOP);
     scene.log("held", 5_000);
     wait::until("a batch to be in flight", Duration::from_secs(20), || {
-        (edge.metrics()?.sum("aqueduct_channel_unsettled_events") > 0.0).then_some(())
+        (edge.metrics()?.sum("aqueduct_channel_unsettled_events")? > 0.0).then_some(())
     });
 
     edge.process().signal(Signal::TERM);

@@ -68,7 +68,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
 
 fn wait_until_held(collector: &Agent, events: usize) {
     wait::until("the collector to hold what the edge sent", Duration::from_secs(30), || {
-        let held = collector.metrics()?.sum("aqueduct_channel_events");
+        let held = collector.metrics()?.sum("aqueduct_channel_events")?;
         (held >= events as f64).then_some(())
     });
 }
