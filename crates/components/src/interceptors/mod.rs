@@ -1,6 +1,27 @@
 //! What changes or drops events on their way in.
 
-use pipeline::{Entry, Interceptor};
+pub mod host;
+pub mod static_header;
+pub mod timestamp;
+
+use pipeline::component::entry;
+use pipeline::{BuildError, Entry, Existing, Interceptor};
 
 /// All of them.
-pub static ALL: &[Entry<dyn Interceptor>] = &[];
+pub static ALL: &[Entry<dyn Interceptor>] =
+    &[entry::<host::Config>(), entry::<static_header::Config>(), entry::<timestamp::Config>()];
+
+/// What `preserve_existing` means for a batch.
+fn existing(preserve: bool) -> Existing {
+    if preserve { Existing::Keep } else { Existing::Replace }
+}
+
+/// A header's name is not empty and fits the encoding of a batch.
+fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
+    let limit = usize::from(u16::MAX);
+    if name.is_empty() || name.len() > limit {
+        let problem = format!("a header's name has 1 to {limit} bytes, not {}", name.len());
+        return Err(BuildError::invalid(setting, problem));
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! `host`: tells each event the host that it was read on.
+
+use std::sync::Arc;
+
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `host` interceptor.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Header that gets the name of this host, as the agent knows it.
+    #[serde(default = "default_header")]
+    header: String,
+    /// Whether an event that has the header already keeps it, so that it still names the host it
+    /// came from after a second hop.
+    #[serde(default = "default_preserve_existing")]
+    preserve_existing: bool,
+}
+
+fn default_header() -> String {
+    "host".to_owned()
+}
+
+fn default_preserve_existing() -> bool {
+    true
+}
+
+impl Component for Config {
+    const KIND: &'static str = "host";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("hostHeader", "header", Unit::Text),
+        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
+    ];
+    type Role = dyn Interceptor;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        let existing = super::existing(self.preserve_existing);
+        super::check_name("header", &self.header)?;
+        Ok(Box::new(Host { header: self.header, existing, host: cx.env.host.clone() }))
+    }
+}
+
+struct Host {
+    header: String,
+    existing: Existing,
+    host: Arc<str>,
+}
+
+impl Interceptor for Host {
+    fn intercept(&self, batch: &mut Batch) {
+        batch.set_header(&self.header, &self.host, self.existing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn events_name_their_first_host_unless_told_otherwise() {
+        let mut env = env::real();
+        env.host = Arc::from("web-7");
+        let cx = context("host", std::path::Path::new("unused"), env);
+        for (preserve, had, expected) in
+            [(true, None, "web-7"), (true, Some("web-1"), "web-1"), (false, Some("web-1"), "web-7")]
+        {
+            let host =
+                build::<Config>(&json!({ "header": "from", "preserve_existing": preserve }), &cx);
+            let mut batch = Batch::of(["a"]);
+            if let Some(had) = had {
+                batch.set_header("from", had, Existing::Replace);
+            }
+            host.unwrap().intercept(&mut batch);
+            assert_eq!(batch.shared_header("from"), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `static`: gives each event fixed headers, such as the data centre or the application.
+
+use std::collections::BTreeMap;
+
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `static` interceptor: one `key` with its `value`, a table of `headers`, or both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Names and values of the headers.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Name of one header.
+    #[serde(default)]
+    key: Option<String>,
+    /// Its value.
+    #[serde(default)]
+    value: Option<String>,
+    /// Whether an event that has such a header already keeps its own value.
+    #[serde(default = "default_preserve_existing")]
+    preserve_existing: bool,
+}
+
+fn default_preserve_existing() -> bool {
+    true
+}
+
+impl Component for Config {
+    const KIND: &'static str = "static";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("key", "key", Unit::Text),
+        FlumeKey::new("value", "value", Unit::Text),
+        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
+    ];
+    type Role = dyn Interceptor;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        let mut headers = self.headers;
+        match (self.key, self.value) {
+            (Some(key), Some(value)) => {
+                if headers.insert(key.clone(), value).is_some() {
+                    let problem = format!("`{key}` stands among `headers` as well");
+                    return Err(BuildError::invalid("key", problem));
+                }
+            }
+            (Some(_), None) => return Err(BuildError::invalid("key", "it needs a `value`")),
+            (None, Some(_)) => return Err(BuildError::invalid("value", "it needs a `key`")),
+            (None, None) => {}
+        }
+        if headers.is_empty() {
+            let problem = "no header is named; write for example headers = { site = \"fra\" }";
+            return Err(BuildError::invalid("headers", problem));
+        }
+        for name in headers.keys() {
+            super::check_name("headers", name)?;
+        }
+        Ok(Box::new(Static { headers, existing: super::existing(self.preserve_existing) }))
+    }
+}
+
+struct Static {
+    headers: BTreeMap<String, String>,
+    existing: Existing,
+}
+
+impl Interceptor for Static {
+    fn intercept(&self, batch: &mut Batch) {
+        for (name, value) in &self.headers {
+            batch.set_header(name, value, self.existing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn built(settings: &Value) -> Result<Box<dyn Interceptor>, pipeline::SettingsError> {
+        let cx = context("static", std::path::Path::new("unused"), env::real());
+        build::<Config>(settings, &cx)
+    }
+
+    #[test]
+    fn events_get_each_header_and_keep_their_own_unless_told_otherwise() {
+        for (preserve, expected) in [(true, "own"), (false, "fra")] {
+            let settings = json!({
+                "headers": { "site": "fra" }, "key": "app", "value": "shop",
+                "preserve_existing": preserve,
+            });
+            let mut batch = Batch::of(["a"]);
+            batch.set_header("site", "own", Existing::Replace);
+            built(&settings).unwrap().intercept(&mut batch);
+            assert_eq!(batch.shared_header("site"), Some(expected));
+            assert_eq!(batch.shared_header("app"), Some("shop"));
+        }
+    }
+
+    #[test]
+    fn half_a_header_is_refused_by_name() {
+        for (settings, path) in [
+            (json!({}), "headers"),
+            (json!({ "key": "a" }), "key"),
+            (json!({ "value": "a" }), "value"),
+            (json!({ "headers": { "": "x" } }), "headers"),
+            (json!({ "headers": { "a": "x" }, "key": "a", "value": "y" }), "key"),
+        ] {
+            assert_eq!(built(&settings).err().unwrap().path, path, "{settings}");
+        }
+    }
+}

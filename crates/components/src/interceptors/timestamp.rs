@@ -1,0 +1,109 @@
+//! `timestamp`: stamps each event with the moment it is read, for paths such as `%Y-%m-%d`.
+//!
+//! One reading of the clock serves a whole batch, so the header is shared by its events.
+
+use std::sync::Arc;
+
+use pipeline::env::{Clock, unix_millis};
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `timestamp` interceptor.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Header that gets the milliseconds since 1970, as decimal text.
+    #[serde(default = "default_header")]
+    header: String,
+    /// Whether an event that has the header already keeps it. Otherwise an event that is sent
+    /// again gets another moment than before.
+    #[serde(default = "default_preserve_existing")]
+    preserve_existing: bool,
+}
+
+fn default_header() -> String {
+    "timestamp".to_owned()
+}
+
+fn default_preserve_existing() -> bool {
+    true
+}
+
+impl Component for Config {
+    const KIND: &'static str = "timestamp";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("headerName", "header", Unit::Text),
+        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
+    ];
+    type Role = dyn Interceptor;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        let existing = super::existing(self.preserve_existing);
+        super::check_name("header", &self.header)?;
+        Ok(Box::new(Timestamp { header: self.header, existing, clock: cx.env.clock.clone() }))
+    }
+}
+
+struct Timestamp {
+    header: String,
+    existing: Existing,
+    clock: Arc<dyn Clock>,
+}
+
+impl Interceptor for Timestamp {
+    fn intercept(&self, batch: &mut Batch) {
+        let now = unix_millis(self.clock.now()).to_string();
+        batch.set_header(&self.header, &now, self.existing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use pipeline::testkit::{build, context};
+    use serde_json::json;
+
+    use super::*;
+
+    struct At(u64);
+
+    impl Clock for At {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + Duration::from_millis(self.0)
+        }
+    }
+
+    fn stamped(settings: &serde_json::Value, batch: &mut Batch) {
+        let mut env = env::real();
+        env.clock = Arc::new(At(1_700_000_000_123));
+        let cx = context("stamp", std::path::Path::new("unused"), env);
+        build::<Config>(settings, &cx).unwrap().intercept(batch);
+    }
+
+    #[test]
+    fn events_get_the_milliseconds_of_the_moment() {
+        let mut batch = Batch::of(["a", "b"]);
+        stamped(&json!({}), &mut batch);
+        assert_eq!(batch.shared_header("timestamp"), Some("1700000000123"));
+        assert!(batch.is_uniform());
+    }
+
+    #[test]
+    fn an_event_keeps_its_moment_unless_told_otherwise() {
+        for (preserve, expected) in [(true, "5"), (false, "1700000000123")] {
+            let mut batch = Batch::of(["a"]);
+            batch.set_header("at", "5", Existing::Replace);
+            stamped(&json!({ "header": "at", "preserve_existing": preserve }), &mut batch);
+            assert_eq!(batch.shared_header("at"), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_header_without_a_name_is_refused() {
+        let cx = context("stamp", std::path::Path::new("unused"), env::real());
+        let error = build::<Config>(&json!({ "header": "" }), &cx).err().unwrap();
+        assert_eq!(error.path, "header");
+    }
+}
