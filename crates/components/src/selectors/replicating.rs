@@ -1,0 +1,48 @@
+//! `replicating`: every channel of the source gets every event. What a source does by default.
+
+use pipeline::{Batch, BuildContext, BuildError, ChannelSelector, Component};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `replicating` selector: none of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The source's channels, required ones first. Filled in by the agent, not by hand.
+    channels: Vec<String>,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "replicating";
+    type Role = dyn ChannelSelector;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn ChannelSelector>, BuildError> {
+        Ok(Box::new(Replicating { channels: self.channels.len() }))
+    }
+}
+
+struct Replicating {
+    channels: usize,
+}
+
+impl ChannelSelector for Replicating {
+    fn select(&self, batch: &Batch) -> Vec<Option<Batch>> {
+        vec![Some(batch.clone()); self.channels]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_channel_gets_every_event() {
+        let cx = context("selector", std::path::Path::new("unused"), env::real());
+        let selector = build::<Config>(&json!({ "channels": ["a", "b"] }), &cx).unwrap();
+        let batch = Batch::of(["x", "y"]);
+        assert_eq!(selector.select(&batch), [Some(batch.clone()), Some(batch)]);
+    }
+}
