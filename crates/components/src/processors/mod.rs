@@ -1,6 +1,40 @@
 //! What decides which sink of a group is next.
 
-use pipeline::{Entry, SinkProcessor};
+pub mod failover;
+pub mod load_balance;
+mod penalty;
+pub mod single;
+
+use pipeline::component::entry;
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Entry, SinkProcessor};
+
+use penalty::Pauses;
 
 /// All of them.
-pub static ALL: &[Entry<dyn SinkProcessor>] = &[];
+pub static ALL: &[Entry<dyn SinkProcessor>] =
+    &[entry::<failover::Config>(), entry::<load_balance::Config>(), entry::<single::Config>()];
+
+/// The pauses that two settings of a group mean.
+fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildError> {
+    if min.0.is_zero() {
+        return Err(BuildError::invalid("backoff_min", "it is more than nothing, such as \"1s\""));
+    }
+    if max < min {
+        let problem = format!("it is at least `backoff_min`, which is {min}");
+        return Err(BuildError::invalid("backoff_max", problem));
+    }
+    Ok(Pauses { base: min.0, limit: max.0, entropy: cx.env.entropy.clone() })
+}
+
+/// A group of at least `least` sinks.
+fn check_members(sinks: &[String], least: usize) -> Result<(), BuildError> {
+    if sinks.len() < least {
+        let problem = format!("this group takes at least {least}, not {}", sinks.len());
+        return Err(BuildError::invalid("sinks", problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod drive;

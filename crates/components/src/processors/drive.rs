@@ -1,0 +1,73 @@
+//! A group of sinks that take or refuse by count, on a clock that the test moves.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pipeline::testkit::{build, context};
+use pipeline::{Class, Component, MemberView, Origin, Selection, SettingsError, SinkProcessor};
+use tokio::time::Instant;
+
+/// The processor that `settings` make, with real randomness.
+pub(super) fn built<C>(
+    settings: &serde_json::Value,
+) -> Result<Box<dyn SinkProcessor>, SettingsError>
+where
+    C: Component<Role = dyn SinkProcessor>,
+{
+    build::<C>(settings, &context("group", Path::new("unused"), env::real()))
+}
+
+/// Drives a processor: each event is offered until a sink takes it.
+pub(super) struct Group {
+    pub(super) processor: Box<dyn SinkProcessor>,
+    /// Events that each sink still takes before it fails.
+    pub(super) room: Vec<u32>,
+    /// Events that each sink has taken.
+    pub(super) taken: Vec<u32>,
+    /// Events that each sink has refused.
+    pub(super) refused: Vec<u32>,
+    pub(super) views: Vec<MemberView>,
+    pub(super) now: Instant,
+}
+
+impl Group {
+    pub(super) fn new(processor: Box<dyn SinkProcessor>, room: &[u32]) -> Self {
+        let none = vec![0; room.len()];
+        let view = MemberView { has_room: true, unacknowledged_bytes: 0 };
+        Self {
+            processor,
+            room: room.to_vec(),
+            taken: none.clone(),
+            refused: none,
+            views: vec![view; room.len()],
+            now: Instant::now(),
+        }
+    }
+
+    pub(super) fn select(&mut self, origin: Option<Origin>) -> Selection {
+        self.processor.select(origin, &self.views, self.now)
+    }
+
+    /// Offers `events`, all of them at one moment; says how many found a sink before all were
+    /// backing off.
+    pub(super) fn offer(&mut self, events: u32, origin: Option<Origin>) -> u32 {
+        let mut delivered = 0;
+        while delivered < events {
+            let Selection::Use(sink) = self.select(origin) else { break };
+            if self.room[sink] > 0 {
+                self.room[sink] -= 1;
+                self.taken[sink] += 1;
+                delivered += 1;
+                self.processor.report(sink, Ok(()), self.now);
+            } else {
+                self.refused[sink] += 1;
+                self.processor.report(sink, Err(Class::Transient), self.now);
+            }
+        }
+        delivered
+    }
+
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+}
