@@ -1,9 +1,15 @@
 //! Where events leave.
 
+pub mod discard;
+pub mod logger;
+
+use pipeline::component::entry;
 use pipeline::{Entry, Sink};
 
 /// Every sink.
-pub static ALL: &[Entry<dyn Sink>] = &[];
+pub static ALL: &[Entry<dyn Sink>] =
+    &[entry::<discard::Config>(), entry::<logger::Config>()];
 
 /// The sinks of an edge.
-pub static EDGE: &[Entry<dyn Sink>] = &[];
+pub static EDGE: &[Entry<dyn Sink>] =
+    &[entry::<discard::Config>(), entry::<logger::Config>()];

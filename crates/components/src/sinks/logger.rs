@@ -1,0 +1,117 @@
+//! `logger`: writes each event into the agent's own log. For looking at what arrives.
+//!
+//! Headers and the beginning of the body stand in one line; bytes that are not printable ASCII are
+//! escaped, so that an event can neither break the log's lines nor send codes to a terminal.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::sink::Immediate;
+use pipeline::units::ByteSize;
+use pipeline::{
+    BuildContext, BuildError, Component, EventRef, FlumeKey, Guarantee, Settlement, Sink,
+    SinkError, Taken, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `logger` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How much of a body is shown.
+    #[serde(default = "default_body_max")]
+    body_max: ByteSize,
+}
+
+fn default_body_max() -> ByteSize {
+    ByteSize(256)
+}
+
+impl Component for Config {
+    const KIND: &'static str = "logger";
+    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("maxBytesToLog", "body_max", Unit::Bytes)];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let body_max = usize::try_from(self.body_max.0).unwrap_or(usize::MAX);
+        Ok(Box::new(Logger { name: cx.name.clone(), body_max, done: Immediate::default() }))
+    }
+}
+
+struct Logger {
+    name: Arc<str>,
+    body_max: usize,
+    done: Immediate,
+}
+
+/// `{file=/a.log host=web-1} GET / HTTP/1.1\r`, cut behind `body_max` bytes of the body.
+fn shown(event: EventRef<'_>, body_max: usize) -> String {
+    let mut text = String::from("{");
+    for (name, value) in event.headers() {
+        let separator = if text.len() > 1 { " " } else { "" };
+        text.push_str(separator);
+        text.extend(name.escape_debug());
+        text.push('=');
+        text.extend(value.escape_debug());
+    }
+    text.push_str("} ");
+    let body = event.body();
+    let shown = &body[..body.len().min(body_max)];
+    text.extend(shown.escape_ascii().map(char::from));
+    if shown.len() < body.len() {
+        text.push_str(&format!("… ({} bytes)", body.len()));
+    }
+    text
+}
+
+#[async_trait]
+impl Sink for Logger {
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        for event in taken.batch.events() {
+            tracing::info!(sink = %self.name, "{}", shown(event, self.body_max));
+        }
+        self.done.delivered(taken.ticket);
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        self.done.settled().await
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {
+        self.done = Immediate::default();
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::BestEffort
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use pipeline::{Batch, Existing, IntervalSet};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_without_control_codes_and_no_longer_than_allowed() {
+        let mut batch = Batch::of([b"caf\xc3\xa9\x1b[31m\n\0".as_slice(), b"0123456789abc"]);
+        batch.set_header("file", "/var\n", Existing::Keep);
+        let lines: Vec<String> = batch.events().map(|event| shown(event, 11)).collect();
+        assert_eq!(lines[0], r"{file=/var\n} caf\xc3\xa9\x1b[31m\n… (12 bytes)");
+        assert_eq!(lines[1], r"{file=/var\n} 0123456789a… (13 bytes)");
+    }
+
+    #[tokio::test]
+    async fn every_batch_is_delivered_at_once() {
+        let cx = context("log", std::path::Path::new("unused"), env::real());
+        let mut sink = build::<Config>(&json!({}), &cx).unwrap();
+        sink.write(Taken { ticket: 9, batch: Batch::of(["x"]) }).await.unwrap();
+        assert_eq!(sink.settled().await.tickets, IntervalSet::from(9..10));
+    }
+}
