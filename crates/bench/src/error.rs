@@ -51,7 +51,7 @@ pub(crate) enum Error {
 }
 
 /// Result of everything here.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Adds to an I/O error what was being done.
 pub(crate) trait Doing<T> {

@@ -9,18 +9,24 @@
 
 mod access_log;
 mod cache;
+mod channel;
 mod e2e;
 mod error;
 mod hdfs;
+mod load;
 mod process;
 mod programs;
 mod raw;
 mod report;
+mod stage;
+mod tail;
+mod wire;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
@@ -40,6 +46,12 @@ struct Cli {
 enum Bench {
     /// The whole path into a real HDFS, beside Flume and `hdfs dfs -put`
     E2e(e2e::Options),
+    /// Reading files alone, beside memchr over the same file
+    Tail(tail::Options),
+    /// The durable channel alone, beside the bare disk
+    Channel(channel::Options),
+    /// Sink and source of the wire alone, beside plain TCP
+    Wire(wire::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,8 +70,17 @@ fn measure(cli: &Cli) -> Result<()> {
     let mut report = Report::new();
     match &cli.bench {
         Bench::E2e(options) => e2e::run(options, &cache, &mut report)?,
+        Bench::Tail(options) => wait_for(tail::run(options, &cache, &mut report))?,
+        Bench::Channel(options) => wait_for(channel::run(options, &cache, &mut report))?,
+        Bench::Wire(options) => wait_for(wire::run(options, &cache, &mut report))?,
     }
     report.print(cli.json).doing(|| "print the report".to_owned())
+}
+
+/// Runs a benchmark of one stage in a runtime like an agent's.
+fn wait_for(bench: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = Runtime::new().doing(|| "start the runtime".to_owned())?;
+    runtime.block_on(bench)
 }
 
 /// Says on stderr how far a benchmark is. A closed stderr is no reason to stop measuring.

@@ -90,7 +90,7 @@ impl Usage {
         let status_path = PathBuf::from(format!("/proc/{pid}/status"));
         let status = fs::read_to_string(&status_path).at("read", &status_path)?;
         let cpu_s = cpu_seconds(&stat, 11).ok_or_else(|| bad_proc(&stat_path))?;
-        let peak_rss_mib = peak_rss_mib(&status).ok_or_else(|| bad_proc(&status_path))?;
+        let peak_rss_mib = mebibytes(&status, "VmHWM:").ok_or_else(|| bad_proc(&status_path))?;
         Ok(Self { cpu_s, peak_rss_mib })
     }
 }
@@ -108,8 +108,15 @@ fn cpu_seconds(stat: &str, field: usize) -> Option<f64> {
     Some(sum / rustix::param::clock_ticks_per_second() as f64)
 }
 
-fn peak_rss_mib(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// Resident memory of this program now, in MiB.
+pub(crate) fn resident_mib() -> Result<f64> {
+    let path = Path::new("/proc/self/status");
+    let status = fs::read_to_string(path).at("read", path)?;
+    mebibytes(&status, "VmRSS:").ok_or_else(|| bad_proc(path))
+}
+
+fn mebibytes(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
 }

@@ -115,7 +115,8 @@ fn prepare(path: &Path, file_bytes: u64, blocks: Blocks) -> Result<()> {
         let chunk = Aligned::new(4 << 20);
         let mut offset = 0;
         while offset < file_bytes {
-            let len = chunk.bytes().len().min(usize::try_from(file_bytes - offset).unwrap_or(BLOCK));
+            let len =
+                chunk.bytes().len().min(usize::try_from(file_bytes - offset).unwrap_or(BLOCK));
             file.write_all_at(&chunk.bytes()[..len], offset).at("write", path)?;
             offset += len as u64;
         }
@@ -261,6 +262,6 @@ mod tests {
     fn appends_count_what_they_wrote() {
         let folder = tempfile::tempdir().unwrap();
         let moved = synced_appends(folder.path(), 1000, Duration::from_millis(20)).unwrap();
-        assert!(moved.bytes >= 1000 && moved.bytes % 1000 == 0);
+        assert!(moved.bytes >= 1000 && moved.bytes.is_multiple_of(1000));
     }
 }

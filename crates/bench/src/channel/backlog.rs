@@ -1,0 +1,150 @@
+//! A backlog that nobody takes: how fast it grows, what memory and disk it needs, how soon the
+//! channel is open again over it (also without its index), and how fast it drains.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::{failed, put, take};
+use crate::cache::Cache;
+use crate::error::{Doing, Error, Result};
+use crate::load::{Load, SIZES};
+use crate::process;
+use crate::raw::{self, Blocks, Moved};
+use crate::report::{Better, Figure, Report, Spread};
+
+const LOAD: Load = SIZES[1];
+const PRODUCERS: u64 = 8;
+const FIRST_LOOK_BYTES: u64 = 1_000_000_000;
+
+/// One pass over everything, after the raw side of the same size.
+pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> Result<()> {
+    let (raw_write, raw_read) = raw_side(bytes, cache).await?;
+    let scratch = cache.scratch()?;
+    let directory = scratch.path().join("channel");
+    let name = format!("backlog of {} GB", bytes / 1_000_000_000);
+
+    let channel = super::open(&directory).await?;
+    let early = grow(&channel, bytes.min(FIRST_LOOK_BYTES)).await?;
+    let early_rss = process::resident_mib()?;
+    let late = grow(&channel, bytes.saturating_sub(early.bytes)).await?;
+    let late_rss = process::resident_mib()?;
+    let grown = Moved { bytes: early.bytes + late.bytes, seconds: early.seconds + late.seconds };
+    channel.close().await.map_err(|error| failed(&error))?;
+    drop(channel);
+    let events = grown.bytes / LOAD.batch().size().bytes * LOAD.events as u64;
+
+    let cold_s = cold_open(&directory, events).await?;
+    let meta = directory.join("meta");
+    fs::remove_dir_all(&meta).at("remove", &meta)?;
+    let rebuild_s = cold_open(&directory, events).await?;
+
+    let disk_full = disk_bytes(&directory)?;
+    let channel = super::open(&directory).await?;
+    let started = Instant::now();
+    let drained = take(&*channel, |_, taken| taken >= events).await?;
+    let drain = Moved { bytes: drained, seconds: started.elapsed().as_secs_f64() };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let disk_left = disk_bytes(&directory)?;
+    channel.close().await.map_err(|error| failed(&error))?;
+    check_bytes(grown.bytes, drained)?;
+
+    let mut add = |what: &str, unit, better, ours: f64, reference: Option<(&'static str, f64)>| {
+        report.add(Figure {
+            bench: "channel",
+            case: format!("{name}: {what}"),
+            unit,
+            better,
+            ours: Some(once(ours)),
+            reference: reference.map(|(name, value)| (name, once(value))),
+        });
+    };
+    let per_s = ("raw-direct", raw_write.mb_per_s());
+    add("growing", "MB/s", Better::More, grown.mb_per_s(), Some(per_s));
+    add("memory at its end", "MiB", Better::Less, late_rss, None);
+    add("memory since 1 GB", "MiB", Better::Less, late_rss - early_rss, None);
+    let overhead = disk_full as f64 / grown.bytes as f64;
+    add("disk for each byte", "bytes", Better::Less, overhead, None);
+    add("cold open", "s", Better::Less, cold_s, None);
+    add("cold open without index", "s", Better::Less, rebuild_s, None);
+    let read = ("raw-direct", raw_read.mb_per_s());
+    add("drain", "MB/s", Better::More, drain.mb_per_s(), Some(read));
+    add("disk after the drain", "MB", Better::Less, disk_left as f64 / 1e6, None);
+    report.note("backlog, raw-direct: writes go to allocated blocks, reads are of 1 MiB; one pass");
+    Ok(())
+}
+
+fn once(value: f64) -> Spread {
+    Spread { median: value, min: value, max: value, runs: 1 }
+}
+
+async fn raw_side(bytes: u64, cache: &Cache) -> Result<(Moved, Moved)> {
+    let scratch = cache.scratch()?;
+    let size = usize::try_from(LOAD.batch().size().bytes).expect("a batch fits in memory");
+    let measured = tokio::task::spawn_blocking(move || {
+        let (folder, limit) = (scratch.path(), Duration::from_secs(600));
+        let write = raw::direct_writes(folder, size, bytes, Blocks::Allocated, limit)?;
+        Ok::<_, Error>((write, raw::direct_reads(folder, bytes.min(4_000_000_000))?))
+    });
+    measured.await.expect("the raw side does not panic")
+}
+
+/// Adds about `bytes` with all producers at once.
+async fn grow(channel: &std::sync::Arc<dyn pipeline::Channel>, bytes: u64) -> Result<Moved> {
+    let rounds = bytes / LOAD.batch().size().bytes / PRODUCERS;
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..PRODUCERS {
+        let channel = channel.clone();
+        tasks.spawn(async move {
+            let mut bytes = 0;
+            for _ in 0..rounds {
+                bytes += put(&*channel, LOAD).await?;
+            }
+            Ok::<_, Error>(bytes)
+        });
+    }
+    let mut total = 0;
+    while let Some(bytes) = tasks.join_next().await {
+        total += bytes.expect("a producer does not panic")?;
+    }
+    Ok(Moved { bytes: total, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// Seconds from nothing in the page cache to a channel that takes puts, with all events there.
+async fn cold_open(directory: &Path, events: u64) -> Result<f64> {
+    raw::evict(directory)?;
+    let started = Instant::now();
+    let channel = super::open(directory).await?;
+    put(&*channel, Load { events: 0, ..LOAD }).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let found = channel.status().events;
+    channel.close().await.map_err(|error| failed(&error))?;
+    if found != events {
+        let detail = format!("{found} of {events} events after a restart");
+        return Err(Error::Content { path_name: "durable channel".to_owned(), detail });
+    }
+    Ok(seconds)
+}
+
+fn check_bytes(put: u64, taken: u64) -> Result<()> {
+    if put == taken {
+        return Ok(());
+    }
+    let detail = format!("{taken} of {put} bytes were taken");
+    Err(Error::Content { path_name: "durable channel".to_owned(), detail })
+}
+
+/// Bytes that the files below `folder` are long.
+fn disk_bytes(folder: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let entry = entry.at("list", folder)?;
+        let path = entry.path();
+        let data = entry.metadata().at("stat", &path)?;
+        total += if data.is_dir() { disk_bytes(&path)? } else { data.len() };
+    }
+    Ok(total)
+}

@@ -1,0 +1,160 @@
+//! The durable channel alone, beside what the disk does with nothing on top at the same write size:
+//! `raw-direct` (O_DIRECT and O_DSYNC over blocks written before) and `raw-append` (append and
+//! fdatasync).
+
+mod backlog;
+mod steady;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Channel, ChannelError, IntervalSet};
+use serde_json::json;
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::load::{self, Load};
+use crate::raw::{self, Blocks};
+use crate::report::{Better, Figure, Report, Series};
+use crate::stage;
+
+/// Name of the only consumer.
+const CONSUMER: &str = "bench";
+/// File that direct writes go round and round in.
+const RAW_FILE_BYTES: u64 = 512 << 20;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Interleaved runs of the steady cases
+    #[arg(long, default_value_t = 7)]
+    runs: u32,
+    /// Seconds of each run
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Gigabytes of the backlog that grows, is reopened cold and drained; 0 leaves it out
+    #[arg(long, default_value_t = 10)]
+    backlog_gb: u64,
+}
+
+/// The series of one size of batch.
+#[derive(Debug, Default)]
+struct Results {
+    direct: Series,
+    append: Series,
+    /// One for each of [`steady::PRODUCERS`].
+    ours: [Series; 2],
+    p50_ms: [Series; 2],
+    p99_ms: [Series; 2],
+}
+
+/// Runs the benchmark.
+pub(crate) async fn run(options: &Options, cache: &Cache, report: &mut Report) -> Result<()> {
+    let limit = Duration::from_secs_f64(options.seconds);
+    let mut results = load::SIZES.map(|load| (load, Results::default()));
+    for round in 0..options.runs {
+        for (load, results) in &mut results {
+            raw_side(*load, limit, cache, results).await?;
+            for (index, producers) in steady::PRODUCERS.into_iter().enumerate() {
+                let outcome = steady::measure(*load, producers, limit, cache).await?;
+                results.ours[index].push(outcome.moved.mb_per_s());
+                results.p50_ms[index].push(outcome.p50_ms);
+                results.p99_ms[index].push(outcome.p99_ms);
+            }
+        }
+        crate::progress(&format!("channel: run {} of {}", round + 1, options.runs));
+    }
+    for (load, results) in &results {
+        steady_figures(report, *load, results);
+    }
+    report.note("one consumer follows; raw sides: one writer, same size of write, same disk");
+    if options.backlog_gb > 0 {
+        backlog::measure(options.backlog_gb * 1_000_000_000, cache, report).await?;
+    }
+    Ok(())
+}
+
+async fn raw_side(load: Load, limit: Duration, cache: &Cache, results: &mut Results) -> Result<()> {
+    let size = usize::try_from(load.batch().size().bytes).expect("a batch fits in memory");
+    let scratch = cache.scratch()?;
+    let measured = tokio::task::spawn_blocking(move || {
+        let folder = scratch.path();
+        let direct = raw::direct_writes(folder, size, RAW_FILE_BYTES, Blocks::Written, limit)?;
+        Ok::<_, Error>((direct, raw::synced_appends(folder, size, limit)?))
+    });
+    let (direct, append) = measured.await.expect("the raw side does not panic")?;
+    results.direct.push(direct.mb_per_s());
+    results.append.push(append.mb_per_s());
+    Ok(())
+}
+
+fn steady_figures(report: &mut Report, load: Load, results: &Results) {
+    let events_per_mb = load.events as f64 * 1e6 / load.batch().size().bytes as f64;
+    for (index, producers) in steady::PRODUCERS.into_iter().enumerate() {
+        let case = format!("put {} x {producers}", load.name);
+        let references = [("raw-direct", &results.direct), ("raw-append", &results.append)];
+        for (name, reference) in references {
+            for (unit, factor) in [("MB/s", 1.0), ("events/s", events_per_mb)] {
+                let rate = |series: &Series| series.map(|rate| rate * factor).spread();
+                report.add(Figure {
+                    bench: "channel",
+                    case: case.clone(),
+                    unit,
+                    better: Better::More,
+                    ours: rate(&results.ours[index]),
+                    reference: rate(reference).map(|spread| (name, spread)),
+                });
+            }
+        }
+        for (what, series) in [("p50", &results.p50_ms[index]), ("p99", &results.p99_ms[index])] {
+            report.add(Figure {
+                bench: "channel",
+                case: format!("{case}, {what} of a commit"),
+                unit: "ms",
+                better: Better::Less,
+                ours: series.spread(),
+                reference: None,
+            });
+        }
+    }
+}
+
+/// The durable channel in `directory`, open and with its one consumer.
+async fn open(directory: &Path) -> Result<Arc<dyn Channel>> {
+    let settings = json!({ "capacity": "64GiB" });
+    let channel = stage::build(components::CHANNELS, "durable", &settings, directory)?;
+    let channel: Arc<dyn Channel> = channel.into();
+    channel.open().await.map_err(|error| failed(&error))?;
+    channel.register(&[Arc::from(CONSUMER)]).await.map_err(|error| failed(&error))?;
+    Ok(channel)
+}
+
+fn failed(error: &ChannelError) -> Error {
+    stage::failed("durable channel", error)
+}
+
+/// One durable put of a fresh batch; gives back its bytes.
+async fn put(channel: &dyn Channel, load: Load) -> Result<u64> {
+    let batch = load.batch();
+    let size = batch.size();
+    let mut transaction = channel.begin_put(size).await.map_err(|error| failed(&error))?;
+    transaction.put(batch);
+    transaction.commit().await.map_err(|error| failed(&error))?;
+    Ok(size.bytes)
+}
+
+/// Takes and commits batch after batch until `enough` says so of the bytes and events taken;
+/// gives back the bytes.
+async fn take(channel: &dyn Channel, enough: impl Fn(u64, u64) -> bool) -> Result<u64> {
+    let mut taker = channel.begin_take(CONSUMER);
+    let (mut bytes, mut events) = (0, 0);
+    while !enough(bytes, events) {
+        let taken = taker.take().await.map_err(|error| failed(&error))?;
+        let size = taken.batch.size();
+        bytes += size.bytes;
+        events += size.events;
+        taker.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+    Ok(bytes)
+}

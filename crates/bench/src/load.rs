@@ -1,0 +1,78 @@
+//! The batches that the stages are loaded with: log lines of 572 stored bytes an event.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use pipeline::{Batch, Existing};
+
+/// Bytes of a body, so that with its line end and its length in the batch an event is 572 bytes.
+const BODY: usize = 567;
+
+/// One size of batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// As in the reports.
+    pub(crate) name: &'static str,
+    /// Events of a batch.
+    pub(crate) events: usize,
+}
+
+/// The three sizes of batch of all stage benchmarks.
+pub(crate) const SIZES: [Load; 3] = [
+    Load { name: "57 KB", events: 100 },
+    Load { name: "572 KB", events: 1000 },
+    Load { name: "2.9 MB", events: 5000 },
+];
+
+struct Lines {
+    bodies: Bytes,
+    lengths: Vec<u32>,
+}
+
+impl Load {
+    /// A batch as a source makes it: made anew each time around the same bytes, so that its
+    /// encoding is paid for by whoever stores or sends it.
+    pub(crate) fn batch(self) -> Batch {
+        static LARGEST: OnceLock<Arc<Lines>> = OnceLock::new();
+        let lines = LARGEST.get_or_init(|| Arc::new(lines(SIZES[2].events)));
+        let bodies = lines.bodies.slice(..self.events * (BODY + 1));
+        let mut batch = Batch::of_lines(bodies, &lines.lengths[..self.events]);
+        batch.set_header("host", "web-1.example.net", Existing::Replace);
+        batch.set_header("file", "/var/log/nginx/access.log", Existing::Replace);
+        batch
+    }
+}
+
+/// Text that looks like log lines: words of a small vocabulary, so that it neither compresses to
+/// nothing nor not at all.
+fn lines(count: usize) -> Lines {
+    const WORDS: &[&str] = &["GET", "/cart", "200", "cache=miss", "upstream", "rt=0.031", "eu-1"];
+    let mut bodies = Vec::with_capacity(count * (BODY + 1));
+    let mut state = 1_u64;
+    for line in 0..count {
+        let end = (line + 1) * (BODY + 1) - 1;
+        while bodies.len() < end {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(line as u64 | 1);
+            let word = WORDS[(state >> 33) as usize % WORDS.len()];
+            bodies.extend_from_slice(format!("{word} {:x} ", state >> 48).as_bytes());
+        }
+        bodies.truncate(end);
+        bodies.push(b'\n');
+    }
+    let length = u32::try_from(BODY).expect("a body is short");
+    Lines { bodies: bodies.into(), lengths: vec![length; count] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_have_the_sizes_that_their_names_say() {
+        for (load, bytes) in SIZES.into_iter().zip([57_200, 572_000, 2_860_000]) {
+            let size = load.batch().size();
+            assert_eq!(size.events, load.events as u64);
+            assert!(size.bytes.abs_diff(bytes) < 300, "{}: {} bytes", load.name, size.bytes);
+        }
+    }
+}

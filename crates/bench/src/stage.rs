@@ -1,0 +1,122 @@
+//! One stage of the pipeline alone: built from settings as an agent builds it, in the real world.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{
+    Batch, BuildContext, Entry, Epoch, Intake, IntakeError, KeySet, Known, Metrics, Origin,
+    Settings,
+};
+use tokio::sync::{broadcast, watch};
+
+use crate::error::{Error, Result};
+
+/// Builds the component `kind` of a role's table, with its files in `directory`.
+pub(crate) fn build<R: ?Sized>(
+    table: &[Entry<R>],
+    kind: &str,
+    settings: &serde_json::Value,
+    directory: &Path,
+) -> Result<Box<R>> {
+    let refused = |detail: String| Error::Answer { from: format!("component `{kind}`"), detail };
+    let entry = table
+        .iter()
+        .find(|entry| entry.kind == kind)
+        .ok_or_else(|| refused("not in the catalogue".to_owned()))?;
+    let cx = BuildContext {
+        name: Arc::from(kind),
+        directory: directory.to_owned(),
+        env: env::real(),
+        metrics: Metrics::default(),
+    };
+    (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
+}
+
+/// Says that a stage failed.
+pub(crate) fn failed(stage: &str, error: &dyn std::error::Error) -> Error {
+    let mut output = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        output.push_str(": ");
+        output.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Error::Program { program: stage.to_owned(), status: "error".to_owned(), output }
+}
+
+/// What has arrived at a [`Counter`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Events of all batches.
+    pub(crate) events: u64,
+    /// Bytes of their bodies, without line ends.
+    pub(crate) body_bytes: u64,
+}
+
+/// An intake that counts what it is given and calls it stored and delivered at once, so that the
+/// stage before it is all that is measured.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    arrived: watch::Sender<Arrived>,
+    seen: Mutex<KeySet>,
+    committed: broadcast::Sender<Arc<KeySet>>,
+}
+
+impl Counter {
+    /// Nothing has arrived.
+    pub(crate) fn new() -> Self {
+        Self {
+            arrived: watch::Sender::default(),
+            seen: Mutex::default(),
+            committed: broadcast::Sender::new(1024),
+        }
+    }
+
+    /// Follows what has arrived.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arrived> {
+        self.arrived.subscribe()
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, KeySet> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Intake for Counter {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        if let Some(identity) = batch.identity {
+            self.seen().insert(identity);
+            // Nobody listens before a source does; then the set is asked for.
+            let _ = self.committed.send(Arc::new([identity].into_iter().collect()));
+        }
+        self.arrived.send_modify(|arrived| {
+            arrived.events += batch.len() as u64;
+            arrived.body_bytes += batch.body_bytes();
+        });
+        Ok(())
+    }
+
+    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        vec![Vec::new()]
+    }
+
+    fn known(&self, origin: Origin, epoch: Epoch) -> Known {
+        let seen = self.seen().get(origin, epoch).cloned().unwrap_or_default();
+        Known { stored: seen.clone(), committed: seen }
+    }
+
+    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.committed.subscribe()
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}
