@@ -1,1 +1,270 @@
-//! .
+//! The process: from a plan to running components, and orderly out again.
+//!
+//! ```text
+//!   start:  lock the data directory ─► open channels ─► sink groups ─► sources ─► ready
+//!   stop:   sources ─► sink groups settle what is staged, within the grace ─► channels ─► admin
+//! ```
+//!
+//! Both programs, edge and collector, are this library with another catalogue.
+
+mod admin;
+mod data_dir;
+mod group;
+mod intake;
+mod source;
+mod stop;
+mod topology;
+
+use std::sync::Arc;
+
+use components::Catalogue;
+use config::{ConfigErrors, Plan};
+use pipeline::{ChannelError, Env, Guarantee, Metrics};
+use thiserror::Error;
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use admin::Admin;
+use data_dir::DataDir;
+use group::GroupParts;
+use intake::AgentIntake;
+use topology::{BuiltGroup, BuiltSource, Topology};
+
+/// Why an agent ended otherwise than it was asked to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration is wrong; nothing was started.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {problem}")]
+    DataDir {
+        /// The directory.
+        path: String,
+        /// Why, and what helps.
+        problem: String,
+    },
+    /// A channel cannot be opened.
+    #[error("cannot open a channel")]
+    Channel(#[from] ChannelError),
+    /// The admin listener cannot be opened.
+    #[error("cannot listen for `agent.admin`")]
+    Admin(#[source] std::io::Error),
+    /// Signals cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] std::io::Error),
+    /// A source cannot do its work until somebody acts.
+    #[error("source `{source_name}` has stopped for good: {problem}")]
+    Source {
+        /// Its name.
+        source_name: String,
+        /// What it said.
+        problem: String,
+    },
+    /// A second signal asked for the end at once.
+    #[error("stopped at once by a second signal; what was not stored is read or sent again")]
+    Interrupted,
+}
+
+/// The weakest promise on the way out of one sink, for `check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// Name of the sink.
+    pub sink: String,
+    /// Name of the channel that it takes from.
+    pub channel: String,
+    /// Kind of that channel.
+    pub channel_kind: String,
+    /// What the sink promises.
+    pub guarantee: Guarantee,
+}
+
+/// Builds everything that `plan` names, without any I/O, and says what each sink promises.
+///
+/// # Errors
+/// Every setting that is wrong.
+pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Vec<Promise>, ConfigErrors> {
+    let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
+    let kind = |name: &str| {
+        let channel = plan.channels.iter().find(|channel| channel.component.name == name);
+        channel.map(|channel| channel.component.kind.clone()).unwrap_or_default()
+    };
+    let promises = topology.groups.iter().flat_map(|group| {
+        group.sinks.iter().map(|named| Promise {
+            sink: named.name.to_string(),
+            channel: group.channel.clone(),
+            channel_kind: kind(&group.channel),
+            guarantee: named.sink.guarantee(),
+        })
+    });
+    Ok(promises.collect())
+}
+
+/// Runs `plan` until a signal stops it, or something does that needs a person.
+///
+/// # Errors
+/// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
+pub async fn run(plan: Plan, catalogue: &Catalogue, env: Env) -> Result<(), RunError> {
+    let metrics = Metrics::default();
+    let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
+    let mut signals = stop::Signals::listen().map_err(RunError::Signals)?;
+    let agent = Agent::start(&plan, topology, &env, metrics).await?;
+    let grace = plan.agent.grace;
+    let reason = tokio::select! {
+        biased;
+        signal = signals.next() => {
+            info!(signal, ?grace, "stopping; a second signal stops at once");
+            Ok(())
+        }
+        failure = agent.failure.cancelled_with() => Err(failure),
+    };
+    tokio::select! {
+        biased;
+        _ = signals.next() => return Err(RunError::Interrupted),
+        () = agent.stop(grace) => {}
+    }
+    info!("stopped");
+    reason
+}
+
+/// A running agent.
+struct Agent {
+    sources: Stage,
+    groups: Stage,
+    channels: Vec<topology::BuiltChannel>,
+    failure: stop::Failure,
+    admin: Option<Admin>,
+    _data_dir: DataDir,
+}
+
+/// Tasks that stop together.
+struct Stage {
+    name: &'static str,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stage {
+    fn new(name: &'static str) -> Self {
+        Self { name, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    /// Asks the tasks to stop and waits for them, at most for `grace`.
+    async fn end(&self, grace: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(grace, self.tasks.wait()).await.is_err() {
+            warn!(pending = self.tasks.len(), stage = self.name, "grace is over, going on without");
+        }
+    }
+}
+
+impl Agent {
+    async fn start(
+        plan: &Plan,
+        topology: Topology,
+        env: &Env,
+        metrics: Metrics,
+    ) -> Result<Self, RunError> {
+        let data_dir = DataDir::own(&plan.agent.data_dir, env)?;
+        for built in &topology.channels {
+            built.channel.open().await?;
+            let groups = topology.groups.iter().filter(|group| group.channel == *built.name);
+            let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();
+            built.channel.register(&consumers).await?;
+        }
+        let agent = Self {
+            sources: Stage::new("sources"),
+            groups: Stage::new("sink groups"),
+            failure: stop::Failure::default(),
+            admin: match &plan.agent.admin {
+                Some(address) => Some(Admin::listen(address, env).await.map_err(RunError::Admin)?),
+                None => None,
+            },
+            channels: Vec::new(),
+            _data_dir: data_dir,
+        };
+        Ok(agent.start_stages(plan, topology, env, &metrics))
+    }
+
+    fn start_stages(
+        mut self,
+        plan: &Plan,
+        mut topology: Topology,
+        env: &Env,
+        metrics: &Metrics,
+    ) -> Self {
+        let groups = std::mem::take(&mut topology.groups);
+        let sources = std::mem::take(&mut topology.sources);
+        for group in groups {
+            let channel = topology.channel(&group.channel);
+            let BuiltGroup { name, processor, sinks, .. } = group;
+            let (metrics, env) = (metrics.clone(), env.clone());
+            let parts = GroupParts { name, channel, processor, sinks, metrics, env };
+            let run = group::run(parts, self.groups.stop.clone(), plan.agent.grace);
+            self.groups.tasks.spawn(run);
+        }
+        for source in sources {
+            self.start_source(source, &topology, env, metrics);
+        }
+        if let Some(admin) = &mut self.admin {
+            let channels = topology.channels.iter();
+            let channels = channels.map(|built| (built.name.clone(), built.channel.clone()));
+            admin.serve(channels.collect(), metrics.clone(), self.sources.stop.clone());
+        }
+        self.channels = topology.channels;
+        info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "ready");
+        self
+    }
+
+    fn start_source(&self, built: BuiltSource, topology: &Topology, env: &Env, metrics: &Metrics) {
+        let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
+        let intake = Arc::new(AgentIntake::new(
+            built.name.clone(),
+            built.interceptors,
+            built.selector,
+            channels(&built.required),
+            channels(&built.optional),
+            metrics.clone(),
+        ));
+        let stop = self.sources.stop.clone();
+        self.sources.tasks.spawn(intake.clone().agree_on_committed(stop.clone()));
+        let runner = source::Runner {
+            name: built.name,
+            intake,
+            env: env.clone(),
+            failure: self.failure.clone(),
+        };
+        self.sources.tasks.spawn(runner.run(built.source, stop));
+    }
+
+    /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
+    async fn stop(self, grace: Duration) {
+        self.sources.end(grace).await;
+        // A group keeps to the grace by itself; its sinks close within moments after it.
+        self.groups.end(grace + Duration::from_secs(5)).await;
+        for built in &self.channels {
+            if let Err(cause) = built.channel.close().await {
+                error!(channel = %built.name, error = %chain(&cause), "channel did not close cleanly");
+            }
+        }
+        drop(self.admin);
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

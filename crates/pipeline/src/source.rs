@@ -43,8 +43,8 @@ pub struct SourceContext {
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Hands over a batch; waits while a required channel is full. `Ok` = in every required
-    /// channel. May be dropped midway: then it is in all, some or no channels, and its identity or
-    /// position tells.
+    /// channel. Must run to its end once it has been polled: a source that loses interest (its
+    /// client is gone) lets it finish in a task of its own.
     ///
     /// # Errors
     /// Some required channel has not stored it.
@@ -63,8 +63,8 @@ pub trait Intake: Send + Sync {
     /// What all required channels know of one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
 
-    /// Identities as they become committed in every required channel. A receiver that lags asks
-    /// [`Intake::known`] instead.
+    /// Identities as they become committed in every required channel. A receiver that lags, or is
+    /// sent an empty set, has missed some and asks [`Intake::known`] instead.
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>>;
 
     /// Whether a batch would have to wait now.

@@ -63,6 +63,11 @@ pub enum DecodeError {
     NotUtf8,
 }
 
+/// [`Batch::digest`] of a batch with this encoding.
+pub fn digest_of(encoded: &[u8]) -> u64 {
+    xxh3_64(encoded)
+}
+
 impl Batch {
     /// Bytes of [`Batch::encode`]'s result.
     pub fn encoded_len(&self) -> usize {
@@ -135,7 +140,7 @@ impl Batch {
 
     /// XXH3-64 of the encoding: tells whether two bodies of one identity are the same.
     pub fn digest(&self) -> u64 {
-        xxh3_64(&self.encode())
+        digest_of(&self.encode())
     }
 
     /// Opens an encoded batch. The bodies stay where they are: the batch holds on to `encoded`.

@@ -1,0 +1,268 @@
+//! The runner of a sink group: one consumer of a channel, and sinks that work side by side.
+//!
+//! ```text
+//!            take                  select                queue
+//!  channel ───────► group task ─────────────► member task ───────► sink
+//!     ▲                 ▲      the processor       │    write, settled
+//!     └─ commit, park,  └──────────────────────────┘
+//!        rollback            what became of it
+//! ```
+//!
+//! The group task is the only one that touches the channel; each member task is the only one that
+//! touches its sink. A slow sink fills its own queue and holds up nobody else, unless the processor
+//! insists on it.
+//!
+//! # Invariants
+//!
+//! 1. A ticket is with nobody, pending here, or in the hand of exactly one member.
+//! 2. A ticket leaves a member's hand by its word (`Delivered`, `Refused`, `Again`), or when the
+//!    member ends; only then may another member get it.
+//! 3. What is not committed when the group ends is rolled back: the take does it when it is dropped.
+
+mod member;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pipeline::metrics::{SinkLabel, SinkReason};
+use pipeline::{
+    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Selection, Settlement,
+    Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::chain;
+use member::{Event, Handle, Shared};
+
+/// Pause after a read of the channel failed.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// A sink with its name in the configuration.
+pub(crate) struct NamedSink {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// The sink.
+    pub(crate) sink: Box<dyn Sink>,
+}
+
+/// What a group is made of.
+pub(crate) struct GroupParts {
+    /// Name of the group: the consumer's name at the channel.
+    pub(crate) name: Arc<str>,
+    /// Where it takes from.
+    pub(crate) channel: Arc<dyn Channel>,
+    /// Who is next.
+    pub(crate) processor: Box<dyn SinkProcessor>,
+    /// The members, by index as the processor knows them.
+    pub(crate) sinks: Vec<NamedSink>,
+    /// What it counts with.
+    pub(crate) metrics: Metrics,
+    /// Randomness for back-off.
+    pub(crate) env: pipeline::Env,
+}
+
+/// Runs a group until `stop`; then settles what the sinks hold, for as long as `grace` lasts.
+pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Duration) {
+    let (events_in, events) = mpsc::unbounded_channel();
+    let tasks = TaskTracker::new();
+    let end = CancellationToken::new();
+    let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
+        let shared = Shared::new(index, named.name, events_in.clone(), parts.env.clone());
+        member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks)
+    });
+    let mut group = Group {
+        members: members
+            .map(|handle| Member { handle, open: false, in_hand: BTreeMap::new() })
+            .collect(),
+        take: parts.channel.begin_take(&parts.name),
+        name: parts.name,
+        processor: parts.processor,
+        metrics: parts.metrics,
+        pending: None,
+        chosen: None,
+        refuse_reads_until: None,
+    };
+    group.serve(events, &stop, grace).await;
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+struct Group {
+    name: Arc<str>,
+    take: Box<dyn TakeTransaction>,
+    processor: Box<dyn SinkProcessor>,
+    members: Vec<Member>,
+    metrics: Metrics,
+    /// Taken, and in nobody's hand yet.
+    pending: Option<Taken>,
+    /// Who gets the pending batch, as long as nothing happens to the members.
+    chosen: Option<usize>,
+    /// The channel could not be read; nothing is taken before this instant.
+    refuse_reads_until: Option<Instant>,
+}
+
+/// A member as the group sees it.
+struct Member {
+    handle: Handle,
+    open: bool,
+    /// Tickets in its hand that it has not stored anywhere yet, with their events.
+    in_hand: BTreeMap<Ticket, u64>,
+}
+
+impl Member {
+    fn view(&self) -> MemberView {
+        MemberView {
+            has_room: self.open && self.handle.has_room(),
+            unacknowledged_bytes: self.handle.unacknowledged_bytes(),
+        }
+    }
+
+    /// Takes the tickets out of its hand; the events that they stood for.
+    fn let_go(&mut self, tickets: &IntervalSet) -> u64 {
+        let mut events = 0;
+        for run in tickets.runs() {
+            let gone: Vec<Ticket> = self.in_hand.range(run.clone()).map(|(t, _)| *t).collect();
+            events += gone.iter().filter_map(|ticket| self.in_hand.remove(ticket)).sum::<u64>();
+        }
+        events
+    }
+}
+
+/// What the group waits for next, beside its members' word.
+enum Next {
+    Taken(Result<Taken, ChannelError>),
+    Sent(usize),
+    Reconsider,
+}
+
+impl Group {
+    async fn serve(
+        &mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        stop: &CancellationToken,
+        grace: Duration,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(event) = events.recv() => self.heed(event),
+                next = self.next() => self.advance(next),
+            }
+        }
+        self.pending = None;
+        let deadline = Instant::now() + grace;
+        while self.members.iter().any(|member| !member.in_hand.is_empty()) {
+            tokio::select! {
+                biased;
+                () = sleep_until(deadline) => {
+                    warn!(group = %self.name, "grace is over; what is left stays in the channel");
+                    return;
+                }
+                Some(event) = events.recv() => self.heed(event),
+            }
+        }
+    }
+
+    /// Takes a batch, or finds a member with room for the one that is pending. Cancel safe.
+    async fn next(&mut self) -> Next {
+        if let Some(until) = self.refuse_reads_until {
+            sleep_until(until).await;
+            return Next::Reconsider;
+        }
+        let Some(pending) = &self.pending else { return Next::Taken(self.take.take().await) };
+        let index = match self.chosen {
+            Some(index) => index,
+            None => {
+                let views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
+                let origin = pending.batch.identity.map(|identity| identity.origin);
+                match self.processor.select(origin, &views, Instant::now()) {
+                    Selection::Use(index) => *self.chosen.insert(index),
+                    Selection::WaitUntil(instant) => {
+                        sleep_until(instant).await;
+                        return Next::Reconsider;
+                    }
+                }
+            }
+        };
+        // One that is not open is on its way back: its word, good or bad, comes as an event.
+        if self.members[index].open && self.members[index].handle.room().await {
+            return Next::Sent(index);
+        }
+        std::future::pending().await
+    }
+
+    fn advance(&mut self, next: Next) {
+        match next {
+            Next::Taken(Ok(taken)) => self.pending = Some(taken),
+            Next::Taken(Err(error)) => {
+                warn!(group = %self.name, error = %chain(&error), "cannot take from the channel");
+                self.refuse_reads_until = Some(Instant::now() + READ_RETRY);
+            }
+            Next::Sent(index) => {
+                let taken = self.pending.take().expect("a member is chosen for a pending batch");
+                self.chosen = None;
+                let (ticket, events) = (taken.ticket, taken.batch.len() as u64);
+                let member = &mut self.members[index];
+                member.in_hand.insert(ticket, events);
+                member.handle.send(taken);
+            }
+            Next::Reconsider => self.refuse_reads_until = None,
+        }
+    }
+
+    fn heed(&mut self, event: Event) {
+        match event {
+            Event::Opened(index) => {
+                self.chosen = None;
+                self.members[index].open = true;
+                self.processor.report(index, Ok(()), Instant::now());
+            }
+            Event::Failed(index, class) => {
+                self.chosen = None;
+                self.members[index].open = false;
+                self.count_failure(index, class);
+                self.processor.report(index, Err(class), Instant::now());
+            }
+            Event::Settled(index, settlement) => self.settle(index, settlement),
+        }
+    }
+
+    fn settle(&mut self, index: usize, settlement: Settlement) {
+        let Settlement { tickets, outcome } = settlement;
+        let member = &mut self.members[index];
+        let events = member.let_go(&tickets);
+        let label = SinkLabel { sink: member.handle.name().to_string() };
+        match outcome {
+            Outcome::Stored => {
+                self.metrics.sink_events.get_or_create(&label).inc_by(events);
+                self.take.park(&tickets);
+            }
+            Outcome::Delivered => {
+                self.metrics.sink_events.get_or_create(&label).inc_by(events);
+                self.take.commit(&tickets);
+            }
+            Outcome::Again(_) => {
+                self.take.rollback(&tickets);
+                return;
+            }
+            Outcome::Refused(error) => {
+                warn!(sink = %label.sink, events, error = %chain(&error), "events refused for good");
+                self.metrics.sink_refused.get_or_create(&label).inc_by(events);
+                self.take.commit(&tickets);
+            }
+        }
+        self.processor.report(index, Ok(()), Instant::now());
+    }
+
+    fn count_failure(&self, index: usize, class: Class) {
+        let sink = self.members[index].handle.name().to_string();
+        let label = SinkReason { sink, reason: class.to_string() };
+        self.metrics.sink_failures.get_or_create(&label).inc();
+    }
+}

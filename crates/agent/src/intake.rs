@@ -1,0 +1,210 @@
+//! The intake: the way from one source into its channels.
+//!
+//! ```text
+//!   batch ─► interceptors, in order ─► selector ─► part for channel 0 ─► put ┐
+//!                                                  part for channel 1 ─► put ├─ commit all, at once
+//!                                                  emptied, to the rest ─► put ┘
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Every required channel gets every batch, with or without events: its identity and the
+//!    source's positions are then known to all of them, or the batch is asked for again.
+//! 2. Room is taken channel by channel in the order of the configuration, so two sources that feed
+//!    the same channels never wait for each other in a circle.
+//! 3. An optional channel is never waited for, and its failure is counted and not passed on.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::join_all;
+use pipeline::metrics::{SourceLabel, SourceReason};
+use pipeline::{
+    Batch, Channel, ChannelSelector, Epoch, Intake, IntakeError, Interceptor, IntervalSet, KeySet,
+    Known, Metrics, Origin, PutTransaction,
+};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+/// Sets of committed identities that a receiver may lag behind before it has to ask.
+const COMMITTED_BACKLOG: usize = 1024;
+
+/// The way from one source into its channels.
+pub(crate) struct AgentIntake {
+    source: Arc<str>,
+    interceptors: Vec<Box<dyn Interceptor>>,
+    selector: Box<dyn ChannelSelector>,
+    required: Vec<Arc<dyn Channel>>,
+    optional: Vec<Arc<dyn Channel>>,
+    metrics: Metrics,
+    /// Only where several channels have to agree on what is committed.
+    agreed: Option<broadcast::Sender<Arc<KeySet>>>,
+}
+
+impl AgentIntake {
+    /// An intake for `source`. Selections are by index: the required channels first.
+    pub(crate) fn new(
+        source: Arc<str>,
+        interceptors: Vec<Box<dyn Interceptor>>,
+        selector: Box<dyn ChannelSelector>,
+        required: Vec<Arc<dyn Channel>>,
+        optional: Vec<Arc<dyn Channel>>,
+        metrics: Metrics,
+    ) -> Self {
+        let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
+        Self { source, interceptors, selector, required, optional, metrics, agreed }
+    }
+
+    /// Says which identities are committed in every required channel, until `stop`. There is
+    /// nothing to do where there is one channel: then that channel says it itself.
+    pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
+        let Some(agreed) = &self.agreed else { return };
+        let follow = self.required.iter().map(|channel| {
+            let mut settled = channel.watch_settled();
+            let this = &self;
+            async move {
+                loop {
+                    let keys = match settled.recv().await {
+                        Ok(keys) => this.committed_everywhere(&keys),
+                        // An empty set says that something was missed: ask.
+                        Err(RecvError::Lagged(_)) => KeySet::default(),
+                        Err(RecvError::Closed) => return,
+                    };
+                    // Nobody may be listening now; who comes later asks first.
+                    let _ = agreed.send(Arc::new(keys));
+                }
+            }
+        });
+        stop.run_until_cancelled(join_all(follow)).await;
+    }
+
+    fn committed_everywhere(&self, keys: &KeySet) -> KeySet {
+        let mut everywhere = KeySet::default();
+        for (origin, epoch, sequences) in keys.iter() {
+            let settled = |set: IntervalSet, channel: &Arc<dyn Channel>| {
+                set.intersection(&channel.settled(origin, epoch))
+            };
+            let sequences = self.required.iter().fold(sequences.clone(), settled);
+            everywhere.insert_set(origin, epoch, &sequences);
+        }
+        everywhere
+    }
+
+    /// Runs interceptors and selector; the part of each channel, required ones first.
+    fn route(&self, mut batch: Batch) -> Vec<Batch> {
+        for interceptor in &self.interceptors {
+            interceptor.intercept(&mut batch);
+        }
+        let mut parts = self.selector.select(&batch);
+        parts.resize(self.required.len() + self.optional.len(), None);
+        parts
+            .into_iter()
+            .map(|part| match part {
+                Some(mut part) => {
+                    part.identity = batch.identity;
+                    part.positions.clone_from(&batch.positions);
+                    part
+                }
+                None => batch.emptied(),
+            })
+            .collect()
+    }
+
+    fn count_odd(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.source.to_string(), reason };
+        self.metrics.source_oddities.get_or_create(&label).inc_by(times);
+    }
+
+    /// Puts the optional parts where there is room right now.
+    fn begin_optional(&self, parts: Vec<Batch>) -> Vec<Box<dyn PutTransaction>> {
+        let mut puts = Vec::new();
+        for (channel, part) in self.optional.iter().zip(parts) {
+            if part.is_empty() {
+                continue;
+            }
+            match channel.begin_put(part.size()).now_or_never() {
+                Some(Ok(mut put)) => {
+                    put.put(part);
+                    puts.push(put);
+                }
+                _ => self.count_odd("optional_channel_full", part.len() as u64),
+            }
+        }
+        puts
+    }
+
+    async fn store(&self, batch: Batch, only: Option<&[usize]>) -> Result<(), IntakeError> {
+        let (events, bytes) = (batch.len() as u64, batch.body_bytes());
+        let mut parts = self.route(batch);
+        let optional = parts.split_off(self.required.len());
+        let mut puts = Vec::new();
+        for (index, part) in parts.into_iter().enumerate() {
+            let wanted = only.is_none_or(|only| only.contains(&index));
+            let says_nothing =
+                part.is_empty() && part.identity.is_none() && part.positions.is_empty();
+            if wanted && !says_nothing {
+                let mut put = self.required[index].begin_put(part.size()).await?;
+                put.put(part);
+                puts.push(put);
+            }
+        }
+        let optional = if only.is_none() { self.begin_optional(optional) } else { Vec::new() };
+        let (required, optional) = tokio::join!(
+            // Every commit runs to its end, also when another one has failed.
+            join_all(puts.into_iter().map(PutTransaction::commit)),
+            join_all(optional.into_iter().map(PutTransaction::commit)),
+        );
+        let failed = optional.iter().filter(|result| result.is_err()).count() as u64;
+        if failed > 0 {
+            self.count_odd("optional_channel_failed", failed);
+        }
+        required.into_iter().collect::<Result<(), _>>()?;
+        if only.is_none() {
+            let label = SourceLabel { source: self.source.to_string() };
+            self.metrics.source_events.get_or_create(&label).inc_by(events);
+            self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Intake for AgentIntake {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        self.store(batch, None).await
+    }
+
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
+        self.store(batch, Some(channels)).await
+    }
+
+    fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        self.required.iter().map(|channel| channel.positions(source)).collect()
+    }
+
+    fn known(&self, origin: Origin, epoch: Epoch) -> Known {
+        let in_all = |of: fn(&dyn Channel, Origin, Epoch) -> IntervalSet| {
+            let mut sets = self.required.iter().map(|channel| of(&**channel, origin, epoch));
+            let first = sets.next().unwrap_or_default();
+            sets.fold(first, |all, set| all.intersection(&set))
+        };
+        Known {
+            stored: in_all(|channel, origin, epoch| channel.stored(origin, epoch)),
+            committed: in_all(|channel, origin, epoch| channel.settled(origin, epoch)),
+        }
+    }
+
+    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        match &self.agreed {
+            Some(agreed) => agreed.subscribe(),
+            None => self.required[0].watch_settled(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.required.iter().any(|channel| channel.status().intake_stopped)
+    }
+}
