@@ -1,1 +1,55 @@
-//! .
+//! Configuration: text → [`Settings`](pipeline::Settings) → [`Plan`], pure and synchronous.
+//!
+//! ```text
+//!   TOML ─┐
+//!   YAML ─┼─► Settings (values with lines) ─► resolve ─► Plan (names resolved, graph sound)
+//!   flags ┘                                                │
+//!                                 Plan ─► to_toml          └─► the agent builds its components
+//! ```
+//!
+//! Every problem that can be told is told at once, each as `file:line: path: problem`, with the
+//! closest name that is known. What a component thinks of its own settings is found when the agent
+//! builds it, which needs no I/O either, and is printed in the same form ([`ConfigError::at`]).
+
+mod error;
+mod plan;
+mod print;
+mod resolve;
+mod toml;
+mod yaml;
+
+use std::path::Path;
+
+use pipeline::Settings;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
+pub use print::to_toml;
+pub use resolve::resolve;
+
+/// Reads a configuration; the extension of `path` tells the format. `host` is the agent's name
+/// unless the text gives one.
+///
+/// # Errors
+/// Every problem that was found.
+pub fn load(path: &Path, text: &str, host: &str) -> Result<Plan, ConfigErrors> {
+    let file = path.display().to_string();
+    let settings = read(path, text).map_err(|error| ConfigError::at(&file, "", error))?;
+    resolve(&file, settings, host)
+}
+
+/// Reads the text alone, by the extension of `path`.
+fn read(path: &Path, text: &str) -> Result<Settings, pipeline::SettingsError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::read(text),
+        Some("yaml" | "yml") => yaml::read(text),
+        _ => Err(pipeline::SettingsError {
+            path: String::new(),
+            line: 0,
+            problem: "the extension must tell the format: .toml, .yaml or .yml".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The plan: what an agent is to run, with every name resolved and the graph known to be sound.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipeline::settings::{Settings, unknown};
+use pipeline::{BuildContext, Entry, SettingsError};
+
+/// What an agent runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The file as the user named it, or `command line`: where complaints point to.
+    pub file: String,
+    /// The agent itself.
+    pub agent: AgentSettings,
+    /// Where events enter.
+    pub sources: Vec<SourcePlan>,
+    /// What holds events; each has a source and a group.
+    pub channels: Vec<ChannelPlan>,
+    /// Where events leave; a sink outside a group is a group of its own name.
+    pub groups: Vec<GroupPlan>,
+}
+
+/// The table `[agent]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// Name of the agent; the host name unless set.
+    pub name: String,
+    /// Directory for all of its files; one agent owns it.
+    pub data_dir: PathBuf,
+    /// How long a stop may take before what is left stays in the channels.
+    pub grace: Duration,
+    /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
+    pub admin: Option<String>,
+}
+
+/// One component: its name, its kind and its own settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentPlan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What `type = "…"` says.
+    pub kind: String,
+    /// Line of `type`; 0 where there is none.
+    pub kind_line: u32,
+    /// Its place in the configuration, dotted: `sinks.store`.
+    pub path: String,
+    /// Its own settings, without those that the plan holds.
+    pub settings: Settings,
+}
+
+/// One source with its way into its channels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePlan {
+    /// The source.
+    pub component: ComponentPlan,
+    /// Channels that must take each batch before it counts as read; never empty.
+    pub channels: Vec<String>,
+    /// Channels that take a batch only if they have room.
+    pub optional_channels: Vec<String>,
+    /// What changes or drops events, in order.
+    pub interceptors: Vec<ComponentPlan>,
+    /// What splits a batch. Its settings hold `channels`: the required ones, then the optional.
+    pub selector: ComponentPlan,
+}
+
+/// One channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelPlan {
+    /// The channel.
+    pub component: ComponentPlan,
+}
+
+/// One group of sinks: one consumer of one channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupPlan {
+    /// The consumer's name in the channel.
+    pub name: String,
+    /// What picks the sink. Its settings hold `sinks`: the names in order.
+    pub processor: ComponentPlan,
+    /// Where the events come from.
+    pub channel: String,
+    /// The sinks; never empty.
+    pub sinks: Vec<ComponentPlan>,
+}
+
+impl ComponentPlan {
+    /// Builds the component from its role's table, without I/O.
+    ///
+    /// # Errors
+    /// The kind is not in the table, or a setting is wrong; the path is relative to the component.
+    pub fn build<R: ?Sized>(
+        &self,
+        table: &[Entry<R>],
+        cx: &BuildContext,
+    ) -> Result<Box<R>, SettingsError> {
+        match table.iter().find(|entry| entry.kind == self.kind) {
+            Some(entry) => (entry.build)(&self.settings, cx),
+            None => {
+                let known: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
+                Err(SettingsError {
+                    path: "type".into(),
+                    line: self.kind_line,
+                    problem: unknown("type", &self.kind, &known),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! [`Plan`] → TOML, as a file that loads to the same plan.
+
+use pipeline::settings::{Settings, Value};
+use pipeline::units::Period;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
+
+use crate::plan::{ComponentPlan, GroupPlan, Plan, SourcePlan};
+
+/// The plan as a TOML file.
+pub fn to_toml(plan: &Plan) -> String {
+    let mut document = DocumentMut::new();
+    let mut agent = Table::new();
+    agent.insert("name", plan.agent.name.as_str().into());
+    agent.insert("data_dir", plan.agent.data_dir.display().to_string().into());
+    agent.insert("grace", Period(plan.agent.grace).to_string().into());
+    if let Some(admin) = &plan.agent.admin {
+        agent.insert("admin", admin.as_str().into());
+    }
+    document.insert("agent", Item::Table(agent));
+    section(&mut document, "sources", plan.sources.iter().map(source));
+    let channels = plan.channels.iter().map(|channel| {
+        let component = &channel.component;
+        (component.name.as_str(), table(component, &[]))
+    });
+    section(&mut document, "channels", channels);
+    let sinks = plan.groups.iter().flat_map(|group| group.sinks.iter().map(|s| sink(group, s)));
+    section(&mut document, "sinks", sinks);
+    let groups = plan.groups.iter().filter(|group| !is_implied(group)).map(group);
+    section(&mut document, "groups", groups);
+    document.to_string()
+}
+
+/// Adds `[name.…]` with its tables, if there are any.
+fn section<'a>(
+    document: &mut DocumentMut,
+    name: &str,
+    tables: impl Iterator<Item = (&'a str, Table)>,
+) {
+    let mut all = Table::new();
+    all.set_implicit(true);
+    for (name, table) in tables {
+        all.insert(name, Item::Table(table));
+    }
+    if !all.is_empty() {
+        document.insert(name, Item::Table(all));
+    }
+}
+
+fn source(source: &SourcePlan) -> (&str, Table) {
+    let mut table = table(&source.component, &[]);
+    table.insert("channels", texts(&source.channels).into());
+    if !source.optional_channels.is_empty() {
+        table.insert("optional_channels", texts(&source.optional_channels).into());
+    }
+    let selector = &source.selector;
+    if selector.kind != "replicating" || own(selector, &["channels"]).next().is_some() {
+        table.insert("selector", inline(selector, &["channels"]).into());
+    }
+    if !source.interceptors.is_empty() {
+        let items = source.interceptors.iter().map(|interceptor| inline(interceptor, &[]));
+        table.insert("interceptors", items.collect::<Array>().into());
+    }
+    (&source.component.name, table)
+}
+
+fn sink<'a>(group: &GroupPlan, sink: &'a ComponentPlan) -> (&'a str, Table) {
+    let mut table = table(sink, &[]);
+    if is_implied(group) {
+        table.insert("channel", group.channel.as_str().into());
+    }
+    (&sink.name, table)
+}
+
+fn group(group: &GroupPlan) -> (&str, Table) {
+    let mut table = table(&group.processor, &["sinks"]);
+    table.insert("channel", group.channel.as_str().into());
+    table.insert("sinks", texts(group.sinks.iter().map(|sink| &sink.name)).into());
+    (&group.name, table)
+}
+
+/// Whether the group is a sink that names its channel itself.
+fn is_implied(group: &GroupPlan) -> bool {
+    group.processor.path.starts_with("sinks.")
+}
+
+/// A component's table, without the settings that the plan put into it.
+fn table(component: &ComponentPlan, hidden: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.insert("type", component.kind.as_str().into());
+    for (name, value) in own(component, hidden) {
+        table.insert(name, item(value));
+    }
+    table
+}
+
+fn inline(component: &ComponentPlan, hidden: &[&str]) -> TomlValue {
+    let mut table = InlineTable::new();
+    table.insert("type", component.kind.as_str().into());
+    for (name, value) in own(component, hidden) {
+        table.insert(name, inline_value(value));
+    }
+    table.into()
+}
+
+fn own<'a>(
+    component: &'a ComponentPlan,
+    hidden: &[&str],
+) -> impl Iterator<Item = (&'a str, &'a Settings)> {
+    let Value::Table(entries) = &component.settings.value else {
+        unreachable!("a component's settings are a table")
+    };
+    let shown = entries.iter().filter(|(key, _)| !hidden.contains(&key.name.as_str()));
+    shown.map(|(key, value)| (key.name.as_str(), value))
+}
+
+fn item(settings: &Settings) -> Item {
+    let Value::Table(entries) = &settings.value else { return inline_value(settings).into() };
+    let mut table = Table::new();
+    for (key, value) in entries {
+        table.insert(&key.name, item(value));
+    }
+    Item::Table(table)
+}
+
+fn inline_value(settings: &Settings) -> TomlValue {
+    match &settings.value {
+        Value::Flag(flag) => (*flag).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(inline_value).collect::<Array>().into(),
+        Value::Table(entries) => {
+            let entries =
+                entries.iter().map(|(key, value)| (key.name.as_str(), inline_value(value)));
+            entries.collect::<InlineTable>().into()
+        }
+    }
+}
+
+fn texts<'a>(names: impl IntoIterator<Item = &'a String>) -> TomlValue {
+    names.into_iter().map(String::as_str).collect::<Array>().into()
+}

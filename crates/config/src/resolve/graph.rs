@@ -1,0 +1,137 @@
+//! The graph: every name exists, every channel is filled and emptied, every sink has one place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipeline::settings::{Settings, Value, unknown};
+
+use super::{ComponentPlan, Findings, GroupDraft, GroupPlan, Reference, SinkDraft, SourceDraft};
+
+/// Puts the sinks into their groups; a sink outside a group becomes one of its own name.
+pub(super) fn join(
+    found: &mut Findings<'_>,
+    sinks: Vec<SinkDraft>,
+    mut groups: Vec<GroupDraft>,
+) -> Vec<GroupDraft> {
+    let known: Vec<String> = sinks.iter().map(|sink| sink.component.name.clone()).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut sinks: BTreeMap<String, SinkDraft> =
+        sinks.into_iter().map(|sink| (sink.component.name.clone(), sink)).collect();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for group in &mut groups {
+        let path = format!("{}.sinks", group.plan.processor.path);
+        for reference in std::mem::take(&mut group.sinks) {
+            if let Some(owner) = owners.get(&reference.name) {
+                let problem = format!(
+                    "sink `{}` is in group `{owner}` already; a sink is in one group, once",
+                    reference.name
+                );
+                found.add(reference.line, &path, problem);
+            } else if let Some(sink) = sinks.remove(&reference.name) {
+                member(found, &sink, &group.plan.name);
+                owners.insert(reference.name, group.plan.name.clone());
+                group.plan.sinks.push(sink.component);
+            } else {
+                found.add(reference.line, &path, unknown("sink", &reference.name, &known));
+            }
+        }
+    }
+    // In the order of the file, so that what is built and printed has that order too.
+    for name in known {
+        if let Some(sink) = sinks.remove(name) {
+            let group = alone(found, sink, &groups);
+            groups.extend(group);
+        }
+    }
+    groups
+}
+
+/// A sink in a group has no channel of its own.
+fn member(found: &mut Findings<'_>, sink: &SinkDraft, group: &str) {
+    if let Some(channel) = &sink.channel {
+        let problem = format!("remove `channel`: group `{group}` of this sink names it");
+        found.add(channel.line, format!("{}.channel", sink.component.path), problem);
+    }
+}
+
+/// A sink outside a group, as a group of its name.
+fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Option<GroupDraft> {
+    let SinkDraft { component, line, channel } = sink;
+    let Some(channel) = channel else {
+        let problem = "this sink is not used: give it a `channel`, or name it in a group's `sinks`";
+        found.add(line, &component.path, problem);
+        return None;
+    };
+    if groups.iter().any(|group| group.plan.name == component.name) {
+        let problem = "a group has this name too, and this sink is a group of its own; rename one";
+        found.add(line, &component.path, problem);
+    }
+    let mut settings = Settings::empty();
+    let only = Settings { value: Value::Text(component.name.clone()), line };
+    settings.set("sinks", Settings { value: Value::List(vec![only]), line });
+    let processor = ComponentPlan {
+        name: component.name.clone(),
+        kind: "single".into(),
+        kind_line: 0,
+        path: component.path.clone(),
+        settings,
+    };
+    let plan = GroupPlan {
+        name: component.name.clone(),
+        processor,
+        channel: channel.name.clone(),
+        sinks: vec![component],
+    };
+    Some(GroupDraft { plan, channel: Some(channel), sinks: Vec::new() })
+}
+
+/// Every channel that is named exists, and every channel is filled and emptied.
+pub(super) fn check(
+    found: &mut Findings<'_>,
+    sources: &[SourceDraft],
+    channels: &[(ComponentPlan, u32)],
+    groups: &[GroupDraft],
+) {
+    let known: Vec<&str> = channels.iter().map(|(channel, _)| channel.name.as_str()).collect();
+    let mut filled = BTreeSet::new();
+    let mut emptied = BTreeSet::new();
+    for source in sources {
+        let path = format!("{}.channels", source.plan.component.path);
+        let mut own = BTreeSet::new();
+        for channel in &source.references {
+            exists(found, &path, channel, &known);
+            if !own.insert(channel.name.as_str()) {
+                let problem = format!("channel `{}` is named twice here", channel.name);
+                found.add(channel.line, &path, problem);
+            }
+        }
+        filled.append(&mut own);
+    }
+    for group in groups {
+        let Some(channel) = &group.channel else { continue };
+        exists(found, &format!("{}.channel", group.plan.processor.path), channel, &known);
+        emptied.insert(channel.name.as_str());
+    }
+    for (channel, line) in channels {
+        if !filled.contains(channel.name.as_str()) {
+            let problem = "no source fills this channel: name it in the `channels` of one, \
+                           or remove it";
+            found.add(*line, &channel.path, problem);
+        }
+        if !emptied.contains(channel.name.as_str()) {
+            let problem = "no sink empties this channel: name it as the `channel` of one, \
+                           or remove it";
+            found.add(*line, &channel.path, problem);
+        }
+    }
+    for (section, missing) in [("sources", sources.is_empty()), ("channels", channels.is_empty())] {
+        if missing {
+            found.add(0, "", format!("nothing to run: add a table `[{section}.NAME]`"));
+        }
+    }
+}
+
+fn exists(found: &mut Findings<'_>, path: &str, channel: &Reference, known: &[&str]) {
+    if !known.contains(&channel.name.as_str()) {
+        found.add(channel.line, path, unknown("channel", &channel.name, known));
+    }
+}

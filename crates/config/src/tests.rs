@@ -1,0 +1,234 @@
+//! A configuration becomes a plan, or a list of everything that is wrong with it.
+//!
+//! Method: small files in both formats; the complaints are compared word for word, because they
+//! are what a user reads.
+
+use std::time::Duration;
+
+use pipeline::settings::Value;
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = r#"
+[agent]
+data_dir = "/var/lib/aqueduct"
+admin = "127.0.0.1:9464"
+
+[sources.access]
+type = "tail_dir"
+paths = ["/var/log/nginx/*.log"]
+channels = ["main"]
+optional_channels = ["copy"]
+interceptors = [{ type = "timestamp" }, { type = "static", key = "dc", value = "b" }]
+
+[channels.main]
+type = "durable"
+capacity = "8GiB"
+
+[channels.copy]
+type = "memory"
+
+[sinks.collector-1]
+type = "grpc"
+address = "collector-1:4141"
+
+[sinks.collector-2]
+type = "grpc"
+address = "collector-2:4141"
+
+[sinks.store]
+type = "hdfs"
+channel = "copy"
+[sinks.store.roll]
+age_max = "1min"
+
+[groups.collectors]
+type = "load_balance"
+channel = "main"
+sinks = ["collector-1", "collector-2"]
+policy = "sticky"
+"#;
+
+const GOOD_YAML: &str = r#"
+agent: { data_dir: /var/lib/aqueduct, admin: "127.0.0.1:9464" }
+sources:
+  access:
+    type: tail_dir
+    paths: ["/var/log/nginx/*.log"]
+    channels: [main]
+    optional_channels: [copy]
+    interceptors:
+      - type: timestamp
+      - { type: static, key: dc, value: b }
+channels:
+  main: { type: durable, capacity: 8GiB }
+  copy: { type: memory }
+sinks:
+  collector-1: { type: grpc, address: "collector-1:4141" }
+  collector-2: { type: grpc, address: "collector-2:4141" }
+  store:
+    type: hdfs
+    channel: copy
+    roll:
+      age_max: 1min
+groups:
+  collectors:
+    type: load_balance
+    channel: main
+    sinks: [collector-1, collector-2]
+    policy: sticky
+"#;
+
+#[test]
+fn names_are_resolved() {
+    let plan = load_toml(GOOD).unwrap();
+    assert_eq!(plan.agent.name, "host-1");
+    assert_eq!(plan.agent.grace, Duration::from_secs(20));
+
+    let source = &plan.sources[0];
+    assert_eq!(
+        (source.component.name.as_str(), source.component.kind.as_str()),
+        ("access", "tail_dir")
+    );
+    assert_eq!(source.channels, ["main"]);
+    assert_eq!(source.optional_channels, ["copy"]);
+    assert_eq!(source.selector.kind, "replicating");
+    assert_eq!(texts(&source.selector, "channels"), ["main", "copy"]);
+    assert_eq!(source.interceptors[1].path, "sources.access.interceptors.1");
+    assert_eq!(keys(&source.interceptors[1]), ["key", "value"]);
+    assert_eq!(keys(&source.component), ["paths"]);
+
+    let groups: Vec<_> =
+        plan.groups.iter().map(|g| (g.name.as_str(), g.channel.as_str())).collect();
+    assert_eq!(groups, [("collectors", "main"), ("store", "copy")]);
+    assert_eq!(texts(&plan.groups[0].processor, "sinks"), ["collector-1", "collector-2"]);
+    assert_eq!(plan.groups[1].processor.kind, "single");
+    assert_eq!(keys(&plan.groups[1].sinks[0]), ["roll"]);
+}
+
+#[test]
+fn both_formats_mean_the_same() {
+    let yaml = load(Path::new("a.yaml"), GOOD_YAML, "host-1").unwrap();
+    assert_eq!(to_toml(&yaml), to_toml(&load_toml(GOOD).unwrap()));
+}
+
+#[test]
+fn what_is_printed_loads_to_the_same_plan() {
+    let printed = to_toml(&load_toml(GOOD).unwrap());
+    let again = load_toml(&printed).unwrap();
+    assert_eq!(to_toml(&again), printed);
+    assert_eq!(again.groups.len(), 2);
+    assert!(printed.contains("\n[sinks.store.roll]\nage_max = \"1min\"\n"), "{printed}");
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place_and_remedy() {
+    let text = r#"
+[agnt]
+[agent]
+data_dir = "/d"
+grace = 20
+[sources.a]
+type = "tail_dir"
+channels = ["mian", "main", "main"]
+[channels.main]
+type = "durable"
+[channels.spare]
+type = "memory"
+[sinks.one]
+type = "grpc"
+[sinks.two]
+type = "grpc"
+channel = "main"
+[sinks."a b"]
+channel = "main"
+[groups.g]
+type = "failover"
+channel = "main"
+sinks = ["two", "tow"]
+[groups.h]
+type = "failover"
+channel = "main"
+sinks = ["two"]
+"#;
+    let expected = "\
+a.toml:2: agnt: unknown key `agnt`; did you mean `agent`?
+a.toml:5: agent.grace: invalid type: integer `20`, expected a duration with its unit, for example \"30s\"
+a.toml:8: sources.a.channels: unknown channel `mian`; did you mean `main`?
+a.toml:8: sources.a.channels: channel `main` is named twice here
+a.toml:11: channels.spare: no source fills this channel: name it in the `channels` of one, or remove it
+a.toml:11: channels.spare: no sink empties this channel: name it as the `channel` of one, or remove it
+a.toml:13: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
+a.toml:17: sinks.two.channel: remove `channel`: group `g` of this sink names it
+a.toml:18: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit
+a.toml:18: sinks.a b: key `type` is missing
+a.toml:23: groups.g.sinks: unknown sink `tow`; did you mean `two`?
+a.toml:27: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";
+    assert_eq!(load_toml(text).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
+    let text = GOOD.replace("[groups.collectors]", "[groups.store]");
+    let errors = load_toml(&text).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        "a.toml:28: sinks.store: a group has this name too, and this sink is a group of its own; \
+         rename one"
+    );
+}
+
+#[test]
+fn an_empty_file_says_what_is_needed() {
+    for name in ["a.toml", "a.yaml"] {
+        let errors = load(Path::new(name), "", "host-1").unwrap_err();
+        let problems: Vec<_> = errors.0.iter().map(|error| error.problem.as_str()).collect();
+        let expected = [
+            "nothing to run: add a table `[sources.NAME]`",
+            "nothing to run: add a table `[channels.NAME]`",
+            "table `agent` is missing; it needs at least `data_dir`",
+        ];
+        assert_eq!(problems, expected, "{name}");
+    }
+}
+
+#[test]
+fn another_extension_is_refused() {
+    let error = load(Path::new("a.conf"), GOOD, "host-1").unwrap_err().to_string();
+    assert_eq!(error, "a.conf: the extension must tell the format: .toml, .yaml or .yml");
+}
+
+#[test]
+fn a_wrong_admin_address_is_refused_with_an_example() {
+    for admin in ["9464", ":9464", "localhost:http", "localhost:99999"] {
+        let text = GOOD.replace("127.0.0.1:9464", admin);
+        let error = load_toml(&text).unwrap_err().to_string();
+        let expected = format!(
+            "a.toml:4: agent.admin: `{admin}` is no address; write for example \"127.0.0.1:9464\""
+        );
+        assert_eq!(error, expected);
+    }
+}
+
+proptest! {
+    /// Whatever is in a file, there is a plan or a complaint.
+    #[test]
+    fn no_text_makes_it_panic(text in "[\\[\\]{}a-c:.&*!\"'|>\\-#= \n0-9,~]{0,80}") {
+        let _ = load(Path::new("a.yaml"), &text, "host-1");
+        let _ = load(Path::new("a.toml"), &text, "host-1");
+    }
+}
+
+fn load_toml(text: &str) -> Result<Plan, ConfigErrors> {
+    load(Path::new("a.toml"), text, "host-1")
+}
+
+fn keys(component: &ComponentPlan) -> Vec<&str> {
+    let Value::Table(entries) = &component.settings.value else { panic!("a table") };
+    entries.iter().map(|(key, _)| key.name.as_str()).collect()
+}
+
+fn texts(component: &ComponentPlan, key: &str) -> Vec<String> {
+    component.settings.get(key).expect("the plan put it there").read().unwrap()
+}
