@@ -1,1 +1,27 @@
-//! .
+//! The wire between two agents: the schema in `proto/`, and what its bytes mean.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`v1`] | messages, client and server as the schema says; generated |
+//! | [`keys`] | identities and sets of them, as the messages carry them |
+//! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
+//!
+//! Who sends what when is decided in the crate `delivery`. Nothing here does I/O.
+
+pub mod keys;
+pub mod parcel;
+
+pub use keys::Malformed;
+pub use parcel::{Packing, Rejection, pack, unpack};
+
+/// The schema `aqueduct.v1`, generated from `proto/aqueduct/v1/delivery.proto`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("aqueduct.v1");
+}
+
+/// The feature of a receiver that takes bodies compressed by zstd.
+pub const FEATURE_ZSTD: &str = "zstd";
+
+/// Bytes that a message may be larger than the body in it.
+pub const ENVELOPE_BYTES: usize = 64 << 10;

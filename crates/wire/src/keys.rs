@@ -1,0 +1,107 @@
+//! Identities in messages.
+
+use bytes::{Buf, Bytes, BytesMut};
+use pipeline::{Epoch, Identity, KeySet, Origin, Sequence};
+use thiserror::Error;
+
+use crate::v1;
+
+/// A message breaks the schema's rules in a way that its types do not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the peer's message has a malformed {field}")]
+pub struct Malformed {
+    /// The field, as the schema names it.
+    pub field: &'static str,
+}
+
+/// A set of identities, for a field `keys`.
+pub fn encode(keys: &KeySet) -> Bytes {
+    if keys.is_empty() {
+        return Bytes::new();
+    }
+    let mut out = BytesMut::new();
+    keys.encode(&mut out);
+    out.freeze()
+}
+
+/// What a field `keys` holds. No bytes are no identities.
+///
+/// # Errors
+/// The bytes are not one encoded set.
+pub fn decode(mut bytes: Bytes) -> Result<KeySet, Malformed> {
+    const MALFORMED: Malformed = Malformed { field: "keys" };
+    if bytes.is_empty() {
+        return Ok(KeySet::default());
+    }
+    let keys = KeySet::decode(&mut bytes).map_err(|_| MALFORMED)?;
+    if bytes.has_remaining() { Err(MALFORMED) } else { Ok(keys) }
+}
+
+impl From<Identity> for v1::Identity {
+    fn from(identity: Identity) -> Self {
+        Self {
+            origin: Bytes::copy_from_slice(&identity.origin.0),
+            epoch: identity.epoch.0,
+            sequence: identity.sequence.0,
+        }
+    }
+}
+
+/// Who a message speaks of.
+///
+/// # Errors
+/// The identity is missing, or its origin is not 16 bytes long.
+pub fn identity(message: Option<&v1::Identity>) -> Result<Identity, Malformed> {
+    const MALFORMED: Malformed = Malformed { field: "identity" };
+    let message = message.ok_or(MALFORMED)?;
+    let origin = message.origin.as_ref().try_into().map_err(|_| MALFORMED)?;
+    Ok(Identity {
+        origin: Origin(origin),
+        epoch: Epoch(message.epoch),
+        sequence: Sequence(message.sequence),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(origin: u8, epoch: u64, sequence: u64) -> Identity {
+        Identity { origin: Origin([origin; 16]), epoch: Epoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_back() {
+        for keys in
+            [KeySet::default(), [key(1, 2, 3), key(1, 2, 4), key(9, 1, 0)].into_iter().collect()]
+        {
+            assert_eq!(decode(encode(&keys)), Ok(keys));
+        }
+        let message = v1::Identity::from(key(7, 8, 9));
+        assert_eq!(identity(Some(&message)), Ok(key(7, 8, 9)));
+    }
+
+    #[test]
+    fn bytes_behind_a_set_are_not_passed_over() {
+        let mut bytes = encode(&[key(1, 1, 1)].into_iter().collect()).to_vec();
+        bytes.push(0);
+        assert!(decode(bytes.into()).is_err());
+    }
+
+    #[test]
+    fn an_identity_without_sixteen_bytes_of_origin_is_refused() {
+        let mut message = v1::Identity::from(key(7, 8, 9));
+        message.origin = message.origin.slice(1..);
+        assert_eq!(identity(Some(&message)), Err(Malformed { field: "identity" }));
+        assert!(identity(None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_keys_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = decode(bytes.into());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A batch as a `Put`, and back.
+//!
+//! Every size that the peer claims is held against a limit before memory is taken for it, and what
+//! comes out of the decompressor can never be more than was claimed.
+
+use bytes::Bytes;
+use pipeline::batch::encoding::digest_of;
+use pipeline::{Batch, DecodeError, Identity};
+use thiserror::Error;
+
+use crate::keys::{self, Malformed};
+use crate::v1::{Compression, Put, Reason};
+
+/// How bodies are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As they are; costs no copy.
+    Plain,
+    /// By zstd at this level.
+    Zstd(i32),
+}
+
+/// Why a put is not taken.
+#[derive(Debug, Error)]
+pub enum Rejection {
+    /// It breaks the schema's rules.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Larger than is taken here.
+    #[error("batch {identity} of {size_bytes} bytes is over the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// The batch.
+        identity: Identity,
+        /// Bytes of it, as far as they are known.
+        size_bytes: u64,
+        /// Bytes that are taken.
+        limit_bytes: u64,
+    },
+    /// The body is not compressed in a way that is known here, or not as large as the put says.
+    #[error("batch {identity} cannot be decompressed: {problem}")]
+    Compression {
+        /// The batch.
+        identity: Identity,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The body is not the one that the digest was made of.
+    #[error("batch {identity} was damaged on its way")]
+    Damaged {
+        /// The batch.
+        identity: Identity,
+    },
+    /// The body arrived as it was sent, and is not a batch.
+    #[error("batch {identity} is not an encoded batch")]
+    NotABatch {
+        /// The batch.
+        identity: Identity,
+        /// What is wrong.
+        #[source]
+        source: DecodeError,
+    },
+}
+
+impl Rejection {
+    /// The batch and the reason to tell its sender; `None` where the put does not even say who it
+    /// is.
+    pub fn answer(&self) -> Option<(Identity, Reason)> {
+        match self {
+            Self::Malformed(_) => None,
+            Self::TooLarge { identity, .. } => Some((*identity, Reason::TooLarge)),
+            Self::Compression { identity, .. } => Some((*identity, Reason::Compression)),
+            Self::Damaged { identity } => Some((*identity, Reason::Damaged)),
+            Self::NotABatch { identity, .. } => Some((*identity, Reason::Malformed)),
+        }
+    }
+}
+
+/// The put of `batch` under `identity`. Takes the time of a digest, and of the compression where
+/// there is one: milliseconds for a large batch.
+pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
+    let encoded = batch.encode();
+    let digest = digest_of(&encoded);
+    let uncompressed_bytes = encoded.len() as u64;
+    let (compression, body) = match packing {
+        Packing::Plain => (Compression::None, encoded),
+        Packing::Zstd(level) => match zstd::bulk::compress(&encoded, level) {
+            Ok(smaller) if smaller.len() < encoded.len() => (Compression::Zstd, smaller.into()),
+            // What does not shrink, or what zstd has no memory for, goes as it is.
+            Ok(_) | Err(_) => (Compression::None, encoded),
+        },
+    };
+    Put {
+        identity: Some(identity.into()),
+        digest,
+        compression: compression.into(),
+        uncompressed_bytes,
+        body,
+    }
+}
+
+/// Bytes that [`unpack`] will hold at once for `put`, if its sizes are within `body_max` bytes.
+///
+/// # Errors
+/// The put does not say who it is, or is too large.
+pub fn check(put: &Put, body_max: u64) -> Result<(Identity, u64), Rejection> {
+    let identity = keys::identity(put.identity.as_ref())?;
+    let body_bytes = put.body.len() as u64;
+    let size_bytes = body_bytes.max(put.uncompressed_bytes);
+    if size_bytes > body_max {
+        return Err(Rejection::TooLarge { identity, size_bytes, limit_bytes: body_max });
+    }
+    let plain = put.compression == i32::from(Compression::None);
+    Ok((identity, if plain { body_bytes } else { body_bytes + put.uncompressed_bytes }))
+}
+
+/// The batch in a put, with its identity. A body that is not compressed is not copied.
+///
+/// # Errors
+/// Whatever the bytes are: nothing but a whole, valid batch within `body_max` bytes comes out.
+pub fn unpack(put: Put, body_max: u64) -> Result<Batch, Rejection> {
+    let (identity, _) = check(&put, body_max)?;
+    let broken = |problem: String| Rejection::Compression { identity, problem };
+    let encoded = match Compression::try_from(put.compression) {
+        Ok(Compression::None) => put.body,
+        Ok(Compression::Zstd) => {
+            let capacity = usize::try_from(put.uncompressed_bytes)
+                .map_err(|_| broken("its size does not fit this machine".to_owned()))?;
+            let plain = zstd::bulk::decompress(&put.body, capacity)
+                .map_err(|error| broken(error.to_string()))?;
+            Bytes::from(plain)
+        }
+        Err(unknown) => return Err(broken(unknown.to_string())),
+    };
+    if encoded.len() as u64 != put.uncompressed_bytes || digest_of(&encoded) != put.digest {
+        return Err(Rejection::Damaged { identity });
+    }
+    let mut batch =
+        Batch::decode(encoded).map_err(|source| Rejection::NotABatch { identity, source })?;
+    batch.identity = Some(identity);
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests;
