@@ -1,1 +1,140 @@
-//! .
+//! File systems by URL scheme, with the few operations that a commit needs.
+//!
+//! | scheme | module | what it is |
+//! |---|---|---|
+//! | `file:///dir` | [`local`] | the disk behind `Env`, with fsync of files and directories |
+//! | `hdfs://host:port/dir` | [`hdfs`] | a NameNode, or a name service of `HADOOP_CONF_DIR` |
+//! | none | `memory` (feature `testkit`) | for tests and the simulator |
+//!
+//! All three keep the same promises, which `tests/conformance.rs` asserts. The two that everything
+//! else rests on: a name is never replaced, and a rename happens whole or not at all.
+
+mod error;
+#[cfg(feature = "testkit")]
+pub mod faults;
+pub mod hdfs;
+pub mod local;
+#[cfg(feature = "testkit")]
+pub mod memory;
+mod url;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::FsError;
+pub use url::StoreUrl;
+
+/// What is known about a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes of a file that a reader can see; 0 for a directory.
+    pub len: u64,
+    /// Whether it is a directory.
+    pub directory: bool,
+    /// Bytes of a block of this file, where files consist of blocks.
+    pub block_size: Option<u64>,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name, without its directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub directory: bool,
+}
+
+/// How a new file is laid out; `None` leaves it to the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// Bytes of a block.
+    pub block_size: Option<u64>,
+    /// Copies of each block.
+    pub replication: Option<u32>,
+}
+
+/// A store of files. Paths are absolute, with `/` between names and none at the end.
+///
+/// Every call ends within a bounded time. An error that is [`pipeline::Class::Indeterminate`] may
+/// have been applied all the same: who asked finds out by looking.
+#[async_trait]
+pub trait FileSystem: Send + Sync {
+    /// Begins a new file. Its directory must be there; the name must not.
+    ///
+    /// # Errors
+    /// [`FsError::AlreadyExists`], [`FsError::NotFound`] for the directory, or the store failed.
+    async fn create(
+        &self,
+        path: &str,
+        options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError>;
+
+    /// Renames a file or directory in one step, durably. Nothing is ever replaced.
+    ///
+    /// # Errors
+    /// [`FsError::AlreadyExists`] for the new name; [`FsError::NotFound`] for the old name or the
+    /// directory of the new one; or the store failed.
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError>;
+
+    /// The whole content of a file; meant for small ones.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or the store failed.
+    async fn read(&self, path: &str) -> Result<Bytes, FsError>;
+
+    /// What is known about a name.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or the store failed.
+    async fn stat(&self, path: &str) -> Result<Stat, FsError>;
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], or the store failed.
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError>;
+
+    /// Deletes a file, or a directory with all in it. `false`: there was nothing of that name.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn delete(&self, path: &str) -> Result<bool, FsError>;
+
+    /// Makes a directory and those above it, durably; fine if they are there.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError>;
+}
+
+/// A file being written. Dropping it without [`FileWriter::close`] leaves a file of unknown
+/// length behind, to be deleted.
+#[async_trait]
+pub trait FileWriter: Send {
+    /// Appends.
+    ///
+    /// # Errors
+    /// The file is of no use any more.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
+
+    /// All that was written before is durable when this returns.
+    ///
+    /// # Errors
+    /// The file is of no use any more.
+    async fn sync(&mut self) -> Result<(), FsError>;
+
+    /// The file is whole, durable and has its name when this returns.
+    ///
+    /// # Errors
+    /// The file is of no use any more.
+    async fn close(self: Box<Self>) -> Result<(), FsError>;
+}
+
+/// The directory of `path` and its last name.
+///
+/// # Panics
+/// If the path is not absolute: that is a bug of the caller.
+pub fn split(path: &str) -> (&str, &str) {
+    let (directory, name) = path.rsplit_once('/').expect("paths of a store are absolute");
+    (if directory.is_empty() { "/" } else { directory }, name)
+}

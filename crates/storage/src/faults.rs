@@ -1,0 +1,156 @@
+//! A store that fails at a chosen call, for tests: before the call is applied, after it, or for
+//! good, as a process that dies there sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
+
+/// What happens at the chosen call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The call is not applied, and says so.
+    Refused,
+    /// The call is applied, and its answer is lost.
+    AnswerLost,
+    /// The call is not applied, nor is any after it.
+    DiesBefore,
+    /// The call is applied, and none after it.
+    DiesAfter,
+}
+
+/// A store that fails at the `at`-th call, counted from 0 over all of its calls and writers.
+pub struct Faulty {
+    inner: Arc<dyn FileSystem>,
+    plan: Arc<Plan>,
+}
+
+struct Plan {
+    fault: Fault,
+    at: u64,
+    calls: AtomicU64,
+    dead: AtomicBool,
+}
+
+/// What a call is to do.
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Work,
+    WorkUnheard,
+    Refuse,
+}
+
+impl Faulty {
+    /// `inner`, with `fault` at call `at`.
+    pub fn new(inner: Arc<dyn FileSystem>, fault: Fault, at: u64) -> Self {
+        let (calls, dead) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { inner, plan: Arc::new(Plan { fault, at, calls, dead }) }
+    }
+
+    /// How many calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.plan.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Plan {
+    fn next(&self) -> Verdict {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.dead.load(Ordering::SeqCst) {
+            return Verdict::Refuse;
+        }
+        if call != self.at {
+            return Verdict::Work;
+        }
+        match self.fault {
+            Fault::Refused => Verdict::Refuse,
+            Fault::AnswerLost => Verdict::WorkUnheard,
+            Fault::DiesBefore => {
+                self.dead.store(true, Ordering::SeqCst);
+                Verdict::Refuse
+            }
+            Fault::DiesAfter => {
+                self.dead.store(true, Ordering::SeqCst);
+                Verdict::WorkUnheard
+            }
+        }
+    }
+
+    async fn run<T>(
+        &self,
+        call: &'static str,
+        path: &str,
+        work: impl Future<Output = Result<T, FsError>> + Send,
+    ) -> Result<T, FsError> {
+        let source = "planned".into();
+        match self.next() {
+            Verdict::Work => work.await,
+            Verdict::WorkUnheard => {
+                work.await?;
+                Err(FsError::Failed { call, path: path.into(), source })
+            }
+            Verdict::Refuse => Err(FsError::Unavailable { call, path: path.into(), source }),
+        }
+    }
+}
+
+#[async_trait]
+impl FileSystem for Faulty {
+    async fn create(
+        &self,
+        path: &str,
+        options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        let inner = self.plan.run("create", path, self.inner.create(path, options)).await?;
+        Ok(Box::new(FaultyWriter { path: path.into(), inner, plan: self.plan.clone() }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.plan.run("rename", to, self.inner.rename(from, to)).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        self.plan.run("read", path, self.inner.read(path)).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        self.plan.run("stat", path, self.inner.stat(path)).await
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        self.plan.run("list", directory, self.inner.list(directory)).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        self.plan.run("delete", path, self.inner.delete(path)).await
+    }
+
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        self.plan.run("mkdirs", directory, self.inner.mkdirs(directory)).await
+    }
+}
+
+struct FaultyWriter {
+    path: String,
+    inner: Box<dyn FileWriter>,
+    plan: Arc<Plan>,
+}
+
+#[async_trait]
+impl FileWriter for FaultyWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        self.plan.run("write", &self.path, self.inner.write(bytes)).await
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        self.plan.run("sync", &self.path, self.inner.sync()).await
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), FsError> {
+        let Self { path, inner, plan } = *self;
+        plan.run("close", &path, inner.close()).await
+    }
+}

@@ -1,0 +1,237 @@
+//! `hdfs://`: through hdfs-native, with the time limits that it lacks.
+//!
+//! Its calls to the NameNode wait for ever on one that is frozen, and an answer may be lost after
+//! the work was done. So each call here has a limit, and an error says whether the call may have
+//! been applied. Nothing is retried here but what the client itself knows to be safe (a standby, a
+//! refused connection): a lost answer is resolved by who asked, who knows what to look for.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hdfs_native::client::FileStatus;
+use hdfs_native::file::FileWriter as NativeWriter;
+use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
+use tokio::time::timeout;
+
+use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+
+/// Limit of one call to the NameNode.
+const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline.
+const DATA_LIMIT: Duration = Duration::from_secs(30);
+/// Limit of closing a file, which waits until the NameNode knows of every block.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Rights of what is made here: the owner writes, the group reads.
+const FILE_PERMISSION: u32 = 0o640;
+const DIRECTORY_PERMISSION: u32 = 0o750;
+
+/// What the client is told unless the site's own configuration is stronger: with as few DataNodes
+/// as copies there is none to take the place of one that fails, and the write should go on.
+const SETTINGS: [(&str, &str); 1] =
+    [("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true")];
+
+/// The files of one NameNode or name service.
+pub struct Hdfs {
+    client: Client,
+}
+
+impl Hdfs {
+    /// A client for `hdfs://host:port`, or for a name service that the configuration in
+    /// `HADOOP_CONF_DIR` knows. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The configuration cannot be read or does not know the name service.
+    pub fn connect(url: &str) -> Result<Self, FsError> {
+        let client = ClientBuilder::new().with_url(url).with_config(SETTINGS).build();
+        client.map(|client| Self { client }).map_err(|error| FsError::Unusable {
+            url: url.into(),
+            problem: format!("{error}; a name service needs HADOOP_CONF_DIR"),
+        })
+    }
+}
+
+/// Waits for a call, no longer than `limit`.
+async fn limited<T>(
+    limit: Duration,
+    call: &'static str,
+    path: &str,
+    work: impl Future<Output = hdfs_native::Result<T>>,
+) -> Result<T, FsError> {
+    match timeout(limit, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(explain(error, call, path)),
+        Err(_) => Err(FsError::Timeout { call, path: path.into(), limit }),
+    }
+}
+
+/// The meaning of what the client said.
+fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
+    let path = path.to_owned();
+    let exception = match &error {
+        HdfsError::FileNotFound(_) => return FsError::NotFound { path },
+        HdfsError::AlreadyExists(_) => return FsError::AlreadyExists { path },
+        HdfsError::IOError(cause) if not_reached(cause) => {
+            return FsError::Unavailable { call, path, source: Box::new(error) };
+        }
+        HdfsError::RPCError(exception, _) | HdfsError::FatalRPCError(exception, _) => {
+            exception.rsplit(['.', '$']).next().unwrap_or_default().to_owned()
+        }
+        HdfsError::SASLError(_) | HdfsError::GSSAPIError(..) | HdfsError::NoSASLMechanism => {
+            return FsError::Denied { call, path, source: Box::new(error) };
+        }
+        _ => return FsError::Failed { call, path, source: Box::new(error) },
+    };
+    let source = Box::new(error);
+    match exception.as_str() {
+        "FileNotFoundException" => FsError::NotFound { path },
+        "FileAlreadyExistsException" => FsError::AlreadyExists { path },
+        "SafeModeException" => FsError::SafeMode { call, path },
+        "StandbyException" | "RetriableException" => FsError::Unavailable { call, path, source },
+        "AccessControlException" | "AuthorizationException" | "InvalidToken" => {
+            FsError::Denied { call, path, source }
+        }
+        name if name.contains("Quota") => FsError::NoRoom { call, path, source },
+        _ => FsError::Failed { call, path, source },
+    }
+}
+
+/// Whether nothing can have left this machine.
+fn not_reached(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, NotConnected,
+    };
+    matches!(
+        error.kind(),
+        AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkUnreachable | NotConnected
+    )
+}
+
+fn stat_of(status: &FileStatus) -> Stat {
+    let directory = status.isdir;
+    let len = if directory { 0 } else { status.length as u64 };
+    Stat { len, directory, block_size: status.blocksize.filter(|size| *size > 0) }
+}
+
+#[async_trait]
+impl FileSystem for Hdfs {
+    async fn create(
+        &self,
+        path: &str,
+        options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        // A missing directory is never made on the way: where one is gone, it is gone for a reason.
+        let mut native = WriteOptions::default()
+            .overwrite(false)
+            .create_parent(false)
+            .permission(FILE_PERMISSION);
+        native.block_size = options.block_size;
+        native.replication = options.replication;
+        let writer = limited(CALL_LIMIT, "create", path, self.client.create(path, native)).await?;
+        Ok(Box::new(HdfsWriter { path: path.into(), writer }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        limited(CALL_LIMIT, "rename", to, self.client.rename(from, to, false)).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        let read = async {
+            let reader = self.client.read(path).await?;
+            reader.read_range(0, reader.file_length()).await
+        };
+        limited(DATA_LIMIT, "read", path, read).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        let status = limited(CALL_LIMIT, "stat", path, self.client.get_file_info(path)).await?;
+        Ok(stat_of(&status))
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        let listing = self.client.list_status(directory, false);
+        let statuses = limited(DATA_LIMIT, "list", directory, listing).await?;
+        let listed = |status: FileStatus| Listed {
+            name: split(&status.path).1.to_owned(),
+            directory: status.isdir,
+        };
+        let mut names: Vec<Listed> = statuses.into_iter().map(listed).collect();
+        names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        Ok(names)
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        limited(CALL_LIMIT, "delete", path, self.client.delete(path, true)).await
+    }
+
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        let made = self.client.mkdirs(directory, DIRECTORY_PERMISSION, true);
+        limited(CALL_LIMIT, "mkdirs", directory, made).await
+    }
+}
+
+struct HdfsWriter {
+    path: String,
+    writer: NativeWriter,
+}
+
+#[async_trait]
+impl FileWriter for HdfsWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        let written = self.writer.write_bytes(bytes);
+        limited(DATA_LIMIT, "write", &self.path, written).await?;
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        limited(DATA_LIMIT, "sync", &self.path, self.writer.hsync()).await
+    }
+
+    /// `close` alone leaves the last bytes in the page caches of the DataNodes; so it syncs first.
+    async fn close(mut self: Box<Self>) -> Result<(), FsError> {
+        self.sync().await?;
+        limited(CLOSE_LIMIT, "close", &self.path, self.writer.close()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Class, Classify};
+
+    use super::*;
+
+    fn said(exception: &str) -> FsError {
+        explain(HdfsError::RPCError(exception.into(), "because".into()), "rename", "/a")
+    }
+
+    /// What each answer of a NameNode means for the batch decides between loss and duplicate.
+    #[test]
+    fn every_known_answer_has_its_meaning() {
+        let fs = "org.apache.hadoop.hdfs.server.namenode";
+        assert!(matches!(said("java.io.FileNotFoundException"), FsError::NotFound { .. }));
+        assert!(matches!(said(&format!("{fs}.SafeModeException")), FsError::SafeMode { .. }));
+        let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
+        assert!(matches!(said(quota), FsError::NoRoom { .. }));
+        let denied = "org.apache.hadoop.security.AccessControlException";
+        assert_eq!(said(denied).class(), Class::Fatal);
+        assert_eq!(said("java.lang.NullPointerException").class(), Class::Indeterminate);
+    }
+
+    #[test]
+    fn a_refused_connection_was_not_applied_and_a_broken_one_may_have_been() {
+        let class =
+            |kind: io::ErrorKind| explain(HdfsError::IOError(kind.into()), "rename", "/a").class();
+        assert_eq!(class(io::ErrorKind::ConnectionRefused), Class::Transient);
+        assert_eq!(class(io::ErrorKind::ConnectionReset), Class::Indeterminate);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_an_answer_ends() {
+        let silent = std::future::pending::<hdfs_native::Result<()>>();
+        let error = limited(CALL_LIMIT, "rename", "/a", silent).await.unwrap_err();
+        assert!(matches!(error, FsError::Timeout { .. }));
+    }
+}

@@ -1,0 +1,163 @@
+//! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::Env;
+use pipeline::env::{Disk, DiskFile, FileKind, OpenMode};
+
+use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+
+/// Files of this machine.
+pub struct Local {
+    env: Env,
+}
+
+impl Local {
+    /// The files behind `env`.
+    pub fn new(env: Env) -> Self {
+        Self { env }
+    }
+
+    /// Runs `work` on the disk, off the reactor.
+    async fn run<T: Send + 'static>(
+        &self,
+        call: &'static str,
+        path: &str,
+        work: impl FnOnce(&dyn Disk, &Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, FsError> {
+        let (disk, target) = (self.env.disk.clone(), PathBuf::from(path));
+        let result = self.env.offload(move || work(&*disk, &target)).await;
+        result.map_err(|error| explain(error, call, path))
+    }
+}
+
+/// The meaning of what the system said.
+fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
+    let (path, kind) = (path.to_owned(), error.kind());
+    let source = Box::new(error);
+    match kind {
+        io::ErrorKind::NotFound => FsError::NotFound { path },
+        io::ErrorKind::AlreadyExists => FsError::AlreadyExists { path },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            FsError::Denied { call, path, source }
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            FsError::NoRoom { call, path, source }
+        }
+        _ => FsError::Failed { call, path, source },
+    }
+}
+
+/// Makes `directory` and those above it, and each new name durable in the one above.
+fn make_durable(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        directory.ancestors().take_while(|above| disk.stat(above).is_err()).collect();
+    disk.create_dir_all(directory)?;
+    missing.iter().rev().filter_map(|made| made.parent()).try_for_each(|above| disk.sync_dir(above))
+}
+
+#[async_trait]
+impl FileSystem for Local {
+    async fn create(
+        &self,
+        path: &str,
+        _options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
+        let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
+        Ok(Box::new(LocalWriter { env: self.env.clone(), path: path.into(), file, len: 0 }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let target = PathBuf::from(to);
+        let renamed = self.run("rename", from, move |disk, from| {
+            disk.rename_new(from, &target)?;
+            let directories = [target.parent(), from.parent()];
+            directories.into_iter().flatten().try_for_each(|directory| disk.sync_dir(directory))
+        });
+        renamed.await.map_err(|error| match error {
+            // It is the new name that is taken.
+            FsError::AlreadyExists { .. } => FsError::AlreadyExists { path: to.into() },
+            error => error,
+        })
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        let read = self.run("read", path, |disk, path| {
+            let file = disk.open(path, OpenMode::default())?;
+            let len = usize::try_from(file.stat()?.len).map_err(io::Error::other)?;
+            let mut content = vec![0; len];
+            let got = file.read_at(&mut content, 0)?;
+            content.truncate(got);
+            Ok(Bytes::from(content))
+        });
+        read.await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        let stat = self.run("stat", path, |disk, path| disk.stat(path)).await?;
+        let directory = stat.kind == FileKind::Directory;
+        let len = if directory { 0 } else { stat.len };
+        Ok(Stat { len, directory, block_size: None })
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        let names = self.run("list", directory, |disk, directory| disk.list(directory)).await?;
+        let listed = |(name, kind)| Listed { name, directory: kind == FileKind::Directory };
+        Ok(names.into_iter().map(listed).collect())
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        let deleted = self.run("delete", path, |disk, path| {
+            match disk.stat(path)?.kind {
+                FileKind::Directory => disk.remove_dir_all(path)?,
+                _ => disk.remove_file(path)?,
+            }
+            path.parent().map_or(Ok(()), |above| disk.sync_dir(above))
+        });
+        match deleted.await {
+            Ok(()) => Ok(true),
+            Err(FsError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        self.run("mkdirs", directory, make_durable).await
+    }
+}
+
+struct LocalWriter {
+    env: Env,
+    path: String,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+}
+
+#[async_trait]
+impl FileWriter for LocalWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        let (file, offset, len) = (self.file.clone(), self.len, bytes.len() as u64);
+        let write = move || file.write_at(&[IoSlice::new(&bytes)], offset, false);
+        self.env.offload(write).await.map_err(|error| explain(error, "write", &self.path))?;
+        self.len += len;
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        let file = self.file.clone();
+        let synced = self.env.offload(move || file.sync()).await;
+        synced.map_err(|error| explain(error, "sync", &self.path))
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), FsError> {
+        self.sync().await?;
+        let (disk, directory) = (self.env.disk.clone(), PathBuf::from(split(&self.path).0));
+        let synced = self.env.offload(move || disk.sync_dir(&directory)).await;
+        synced.map_err(|error| explain(error, "close", &self.path))
+    }
+}

@@ -1,0 +1,198 @@
+//! A store in memory, for tests and the simulator: names are durable at once, as a NameNode makes
+//! them, and bytes once they are synced.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+
+use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+
+/// A store in memory. Clones are the same store.
+#[derive(Clone, Default)]
+pub struct Memory {
+    names: Arc<Mutex<BTreeMap<String, Node>>>,
+}
+
+#[derive(Clone)]
+enum Node {
+    Directory,
+    File(Arc<Mutex<Content>>),
+}
+
+#[derive(Default)]
+struct Content {
+    bytes: BytesMut,
+    /// Bytes that survive a loss of power.
+    durable: usize,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Loses what was not synced.
+    pub fn lose_power(&self) {
+        for node in self.names().values() {
+            if let Node::File(content) = node {
+                let mut content = lock(content);
+                let durable = content.durable;
+                content.bytes.truncate(durable);
+            }
+        }
+    }
+
+    /// Every file with its content, by path.
+    pub fn files(&self) -> BTreeMap<String, Bytes> {
+        let names = self.names();
+        let files = names.iter().filter_map(|(path, node)| match node {
+            Node::Directory => None,
+            Node::File(content) => Some((path.clone(), lock(content).bytes.clone().freeze())),
+        });
+        files.collect()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+        lock(&self.names)
+    }
+}
+
+/// Nothing is left half done where a lock is held here, so a panic elsewhere does no harm.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn is_directory(names: &BTreeMap<String, Node>, path: &str) -> bool {
+    path == "/" || matches!(names.get(path), Some(Node::Directory))
+}
+
+fn not_found(path: &str) -> FsError {
+    FsError::NotFound { path: path.into() }
+}
+
+/// `path` must be free, in a directory that is there.
+fn free(names: &BTreeMap<String, Node>, path: &str) -> Result<(), FsError> {
+    if names.contains_key(path) {
+        return Err(FsError::AlreadyExists { path: path.into() });
+    }
+    if !is_directory(names, split(path).0) {
+        return Err(not_found(split(path).0));
+    }
+    Ok(())
+}
+
+/// The paths below `directory`.
+fn below(names: &BTreeMap<String, Node>, directory: &str) -> Vec<String> {
+    let prefix = format!("{}/", directory.trim_end_matches('/'));
+    let from = names.range(prefix.clone()..);
+    from.take_while(|(path, _)| path.starts_with(&prefix)).map(|(path, _)| path.clone()).collect()
+}
+
+#[async_trait]
+impl FileSystem for Memory {
+    async fn create(
+        &self,
+        path: &str,
+        _options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        let mut names = self.names();
+        free(&names, path)?;
+        let content = Arc::new(Mutex::new(Content::default()));
+        names.insert(path.into(), Node::File(content.clone()));
+        Ok(Box::new(MemoryWriter { content }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let mut names = self.names();
+        let node = names.get(from).cloned().ok_or_else(|| not_found(from))?;
+        free(&names, to)?;
+        for path in below(&names, from) {
+            let moved = names.remove(&path).expect("a path that was just listed is there");
+            names.insert(format!("{to}{}", &path[from.len()..]), moved);
+        }
+        names.remove(from);
+        names.insert(to.into(), node);
+        Ok(())
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        match self.names().get(path) {
+            Some(Node::File(content)) => Ok(lock(content).bytes.clone().freeze()),
+            _ => Err(not_found(path)),
+        }
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        let names = self.names();
+        if is_directory(&names, path) {
+            return Ok(Stat { len: 0, directory: true, block_size: None });
+        }
+        match names.get(path) {
+            Some(Node::File(content)) => {
+                let len = lock(content).bytes.len() as u64;
+                Ok(Stat { len, directory: false, block_size: None })
+            }
+            _ => Err(not_found(path)),
+        }
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        let names = self.names();
+        if !is_directory(&names, directory) {
+            return Err(not_found(directory));
+        }
+        let prefix = format!("{}/", directory.trim_end_matches('/'));
+        let own = below(&names, directory).into_iter().filter_map(|path| {
+            let name = path.strip_prefix(&prefix)?;
+            let directory = is_directory(&names, &path);
+            (!name.contains('/')).then(|| Listed { name: name.into(), directory })
+        });
+        Ok(own.collect())
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        let mut names = self.names();
+        for path in below(&names, path) {
+            names.remove(&path);
+        }
+        Ok(names.remove(path).is_some())
+    }
+
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        let mut names = self.names();
+        let ends = directory.match_indices('/').map(|(at, _)| at).skip(1).chain([directory.len()]);
+        for end in ends {
+            let path = &directory[..end];
+            if matches!(names.get(path), Some(Node::File(_))) {
+                return Err(FsError::AlreadyExists { path: path.into() });
+            }
+            names.insert(path.into(), Node::Directory);
+        }
+        Ok(())
+    }
+}
+
+struct MemoryWriter {
+    content: Arc<Mutex<Content>>,
+}
+
+#[async_trait]
+impl FileWriter for MemoryWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        lock(&self.content).bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        let mut content = lock(&self.content);
+        content.durable = content.bytes.len();
+        Ok(())
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), FsError> {
+        self.sync().await
+    }
+}
