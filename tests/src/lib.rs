@@ -25,4 +25,5 @@ pub mod nginx;
 pub mod process;
 pub mod reconcile;
 pub mod seed;
+pub mod site;
 pub mod wait;
