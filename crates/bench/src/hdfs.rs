@@ -5,17 +5,15 @@
 //! this project judges itself.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::access_log::{AccessLog, Tally};
 use crate::error::{Doing, Error, Result};
-use crate::process;
+use crate::{http, process};
 
 /// A running HDFS; dropping it stops its processes.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Hdfs {
     /// or `_` are hidden, as everywhere in Hadoop, and `.tmp` is what Flume is still writing.
     pub(crate) fn visible(&self, folder: &str) -> Result<Vec<VisibleFile>> {
         let path = format!("/webhdfs/v1{folder}?op=LISTSTATUS&user.name=root");
-        let (status, body) = http_get(self.http_port, &path)?;
+        let (status, body) = http::get(self.http_port, &path)?;
         match status {
             200 => visible_files(&body).ok_or_else(|| Error::Answer {
                 from: path,
@@ -163,26 +161,6 @@ fn visible_files(body: &[u8]) -> Option<Vec<VisibleFile>> {
     Some(files)
 }
 
-/// One request to the NameNode's page: HTTP/1.0, so that the answer ends with the connection.
-fn http_get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
-    let describe = || format!("get {path} from port {port}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).doing(describe)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).doing(describe)?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
-    stream.write_all(request.as_bytes()).doing(describe)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).doing(describe)?;
-    split_answer(&answer)
-        .ok_or_else(|| Error::Answer { from: path.to_owned(), detail: "no HTTP head".to_owned() })
-}
-
-fn split_answer(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let head_end = memchr::memmem::find(answer, b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..head_end]).ok()?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, answer[head_end + 4..].to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,12 +176,5 @@ mod tests {
         let expected = VisibleFile { name: "a.log".to_owned(), bytes: 7 };
         assert_eq!(visible_files(page), Some(vec![expected]));
         assert_eq!(visible_files(b"<html>"), None);
-    }
-
-    #[test]
-    fn an_answer_is_split_at_the_end_of_its_head() {
-        let answer = b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}";
-        assert_eq!(split_answer(answer), Some((404, b"{}".to_vec())));
-        assert_eq!(split_answer(b"HTTP/1.1 200 OK"), None);
     }
 }

@@ -12,7 +12,9 @@ mod cache;
 mod channel;
 mod e2e;
 mod error;
+mod forward;
 mod hdfs;
+mod http;
 mod load;
 mod process;
 mod programs;
@@ -46,6 +48,8 @@ struct Cli {
 enum Bench {
     /// The whole path into a real HDFS, beside Flume and `hdfs dfs -put`
     E2e(e2e::Options),
+    /// Edge to collector without a store, beside the OpenTelemetry Collector
+    Forward(forward::Options),
     /// Reading files alone, beside memchr over the same file
     Tail(tail::Options),
     /// The durable channel alone, beside the bare disk
@@ -70,6 +74,7 @@ fn measure(cli: &Cli) -> Result<()> {
     let mut report = Report::new();
     match &cli.bench {
         Bench::E2e(options) => e2e::run(options, &cache, &mut report)?,
+        Bench::Forward(options) => forward::run(options, &cache, &mut report)?,
         Bench::Tail(options) => wait_for(tail::run(options, &cache, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &cache, &mut report))?,
         Bench::Wire(options) => wait_for(wire::run(options, &cache, &mut report))?,

@@ -50,18 +50,29 @@ impl Process {
         Usage::of(self.child.id())
     }
 
-    /// Waits until something accepts connections at `address`.
-    pub(crate) fn wait_for_port(&mut self, address: SocketAddr, limit: Duration) -> Result<()> {
+    /// Waits until `ready` says so, as long as the process lives.
+    pub(crate) fn wait_for(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut ready: impl FnMut() -> bool,
+    ) -> Result<()> {
         let started = Instant::now();
-        while TcpStream::connect(address).is_err() {
+        while !ready() {
             self.check()?;
             if started.elapsed() > limit {
-                let what = format!("{} to listen at {address}", self.name);
+                let what = format!("{} {what}", self.name);
                 return Err(Error::Timeout { what, seconds: limit.as_secs() });
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Waits until something accepts connections at `port` of this machine.
+    pub(crate) fn wait_for_port(&mut self, port: u16, limit: Duration) -> Result<()> {
+        let address = ([127, 0, 0, 1], port).into();
+        self.wait_for("to listen", limit, || TcpStream::connect::<SocketAddr>(address).is_ok())
     }
 }
 
@@ -185,7 +196,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such luck; exit 3"]);
         let mut process = Process::spawn("sh", command, scratch.path()).unwrap();
-        let error = process.wait_for_port("127.0.0.1:1".parse().unwrap(), Duration::from_secs(10));
+        let error = process.wait_for_port(1, Duration::from_secs(10));
         let text = error.unwrap_err().to_string();
         assert!(text.contains("no such luck") && text.contains('3'), "{text}");
     }

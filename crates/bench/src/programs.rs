@@ -3,9 +3,13 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
-use crate::process;
+use crate::http;
+use crate::process::{self, Process};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The two agents.
 #[derive(Debug)]
@@ -41,4 +45,35 @@ impl Programs {
         };
         Ok(Self { edge: found("aqueduct-edge")?, collector: found("aqueduct-collector")? })
     }
+}
+
+/// The edge as its flags mean it.
+pub(crate) fn edge(
+    programs: &Programs,
+    watched: &Path,
+    to: &str,
+    admin_port: u16,
+    scratch: &Path,
+) -> Command {
+    let mut edge = Command::new(&programs.edge);
+    edge.args(["--tail", &format!("{}/*.log", watched.display()), "--to", to])
+        .args(["--admin", &format!("127.0.0.1:{admin_port}")])
+        .arg("--data-dir")
+        .arg(scratch.join("edge"));
+    edge
+}
+
+/// Starts one of our programs, which has its admin page at `admin_port`, and waits until that
+/// calls it ready.
+pub(crate) fn start(
+    name: &str,
+    command: Command,
+    admin_port: u16,
+    scratch: &Path,
+) -> Result<Process> {
+    let mut process = Process::spawn(name, command, scratch)?;
+    process.wait_for("to be ready", START_LIMIT, || {
+        http::get(admin_port, "/readyz").is_ok_and(|(status, _)| status == 200)
+    })?;
+    Ok(process)
 }

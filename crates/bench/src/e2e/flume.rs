@@ -87,7 +87,7 @@ impl Contender for Flume {
             fs::write(&path, fill(text)).at("write", &path)?;
         }
         let mut collector = self.agent("collector", work.scratch)?;
-        collector.wait_for_port(([127, 0, 0, 1], port).into(), Duration::from_secs(60))?;
+        collector.wait_for_port(port, Duration::from_secs(60))?;
         let edge = self.agent("edge", work.scratch)?;
         thread::sleep(WARM_UP);
         Ok(Running { edge, collector })

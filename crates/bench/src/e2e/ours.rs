@@ -1,17 +1,20 @@
-//! Aqueduct itself: the two programs with durable channels, from configuration files.
+//! Aqueduct itself: the two programs as their flags mean them, durable channels at both tiers. Only
+//! the idle roll of the store differs, which is why the collector runs from a file.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use super::{Contender, Running, Work};
-use crate::error::Result;
-use crate::process::{self, Process};
-use crate::programs::Programs;
+use crate::error::{Doing, Error, Result};
+use crate::process;
+use crate::programs::{self, Programs};
 
 const IDLE_ROLL: &str = "200ms";
 /// For the edge's first look at its folder and its connection to the collector.
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Both programs, built.
 #[derive(Debug)]
@@ -24,6 +27,21 @@ impl Ours {
     pub(super) fn prepare() -> Result<Self> {
         Ok(Self { programs: Programs::prepare()? })
     }
+
+    /// A file that means what the collector's flags mean, with the idle roll of this benchmark.
+    fn collector_config(&self, work: &Work<'_>, listen: &str, admin_port: u16) -> Result<PathBuf> {
+        let mut print = Command::new(&self.programs.collector);
+        print
+            .args(["--listen", listen, "--admin", &format!("127.0.0.1:{admin_port}")])
+            .args(["--store", &format!("{}{}", work.hdfs.url(), work.folder)])
+            .arg("--data-dir")
+            .arg(work.scratch.join("collector"))
+            .arg("--print-config");
+        let flags = process::run("aqueduct-collector --print-config", &mut print)?;
+        let path = work.scratch.join("collector.toml");
+        fs::write(&path, with_idle_roll(&flags)?).at("write", &path)?;
+        Ok(path)
+    }
 }
 
 impl Contender for Ours {
@@ -32,31 +50,51 @@ impl Contender for Ours {
     }
 
     fn note(&self) -> String {
-        format!("Aqueduct: default settings, durable channels, idle roll {IDLE_ROLL}")
+        format!("Aqueduct: the flags' defaults, durable channels, idle roll {IDLE_ROLL}")
     }
 
     fn start(&self, work: &Work<'_>) -> Result<Running> {
-        let port = process::free_port()?;
+        let listen = format!("127.0.0.1:{}", process::free_port()?);
+        let admin_port = process::free_port()?;
         let mut collector = Command::new(&self.programs.collector);
         collector
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .args(["--store", &format!("{}{}", work.hdfs.url(), work.folder)])
-            .arg("--data-dir")
-            .arg(work.scratch.join("collector"))
+            .arg("--config")
+            .arg(self.collector_config(work, &listen, admin_port)?)
             .env("HADOOP_CONF_DIR", work.hdfs.conf_dir());
-        let mut collector = Process::spawn("aqueduct-collector", collector, work.scratch)?;
-        collector.wait_for_port(([127, 0, 0, 1], port).into(), Duration::from_secs(30))?;
-        let mut edge = Command::new(&self.programs.edge);
-        edge.args(["--tail", &format!("{}/*.log", work.watched.display())])
-            .args(["--to", &format!("127.0.0.1:{port}")])
-            .arg("--data-dir")
-            .arg(work.scratch.join("edge"));
-        let edge = Process::spawn("aqueduct-edge", edge, work.scratch)?;
+        let collector = programs::start("collector", collector, admin_port, work.scratch)?;
+        let admin_port = process::free_port()?;
+        let edge = programs::edge(&self.programs, work.watched, &listen, admin_port, work.scratch);
+        let edge = programs::start("edge", edge, admin_port, work.scratch)?;
         thread::sleep(WARM_UP);
         Ok(Running { edge, collector })
     }
 
     fn limit(&self) -> Duration {
         Duration::from_secs(180)
+    }
+}
+
+/// `config` with the idle roll as the first setting of its one sink.
+fn with_idle_roll(config: &str) -> Result<String> {
+    let header = config.lines().find(|line| line.starts_with("[sinks."));
+    let header = header.ok_or_else(|| Error::Answer {
+        from: "aqueduct-collector --print-config".to_owned(),
+        detail: format!("no sink in:\n{config}"),
+    })?;
+    let roll = format!("{header}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}");
+    Ok(config.replacen(header, &roll, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_idle_roll_becomes_a_setting_of_the_sink() {
+        let config = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\ntype = \"hdfs\"\n";
+        let expected = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\n\
+                        roll = { idle_max = \"200ms\" }\ntype = \"hdfs\"\n";
+        assert_eq!(with_idle_roll(config).unwrap(), expected);
+        assert!(with_idle_roll("[agent]").is_err());
     }
 }
