@@ -40,6 +40,9 @@ struct Cli {
     /// Print one JSON object a line to stdout, and the table to stderr
     #[arg(long, global = true)]
     json: bool,
+    /// Measure only the peers and the raw limits
+    #[arg(long, global = true)]
+    peers_only: bool,
     #[command(subcommand)]
     bench: Bench,
 }
@@ -58,6 +61,13 @@ enum Bench {
     Wire(wire::Options),
 }
 
+/// What all benchmarks share.
+struct Setup {
+    cache: Cache,
+    /// Our own side is left out.
+    peers_only: bool,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match measure(&cli) {
@@ -70,14 +80,14 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: &Cli) -> Result<()> {
-    let cache = Cache::open()?;
+    let setup = Setup { cache: Cache::open()?, peers_only: cli.peers_only };
     let mut report = Report::new();
     match &cli.bench {
-        Bench::E2e(options) => e2e::run(options, &cache, &mut report)?,
-        Bench::Forward(options) => forward::run(options, &cache, &mut report)?,
-        Bench::Tail(options) => wait_for(tail::run(options, &cache, &mut report))?,
-        Bench::Channel(options) => wait_for(channel::run(options, &cache, &mut report))?,
-        Bench::Wire(options) => wait_for(wire::run(options, &cache, &mut report))?,
+        Bench::E2e(options) => e2e::run(options, &setup, &mut report)?,
+        Bench::Forward(options) => forward::run(options, &setup, &mut report)?,
+        Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
+        Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
+        Bench::Wire(options) => wait_for(wire::run(options, &setup, &mut report))?,
     }
     report.print(cli.json).doing(|| "print the report".to_owned())
 }

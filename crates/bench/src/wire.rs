@@ -14,6 +14,7 @@ use pipeline::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::load::{self, Load};
@@ -36,13 +37,16 @@ pub(crate) struct Options {
 }
 
 /// Runs the benchmark.
-pub(crate) async fn run(options: &Options, cache: &Cache, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let cache = &setup.cache;
     let mut results = load::SIZES.map(|load| (load, Series::default(), Series::default()));
     for _ in 0..options.runs {
         for (load, ours, raw) in &mut results {
             let size = load.batch().size().bytes;
             let count = (options.megabytes * 1_000_000 / size).max(1);
-            ours.push(send(*load, count, cache).await?.mb_per_s());
+            if !setup.peers_only {
+                ours.push(send(*load, count, cache).await?.mb_per_s());
+            }
             let bytes = usize::try_from(size).expect("a batch fits in memory");
             let plain = tokio::task::spawn_blocking(move || raw::loopback(bytes, count));
             raw.push(plain.await.expect("the raw side does not panic")?.mb_per_s());

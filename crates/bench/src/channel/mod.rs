@@ -12,6 +12,7 @@ use std::time::Duration;
 use pipeline::{Channel, ChannelError, IntervalSet};
 use serde_json::json;
 
+use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::load::{self, Load};
@@ -50,13 +51,14 @@ struct Results {
 }
 
 /// Runs the benchmark.
-pub(crate) async fn run(options: &Options, cache: &Cache, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let cache = &setup.cache;
     let limit = Duration::from_secs_f64(options.seconds);
     let mut results = load::SIZES.map(|load| (load, Results::default()));
     for round in 0..options.runs {
         for (load, results) in &mut results {
             raw_side(*load, limit, cache, results).await?;
-            for (index, producers) in steady::PRODUCERS.into_iter().enumerate() {
+            for (index, producers) in ours_of(setup) {
                 let outcome = steady::measure(*load, producers, limit, cache).await?;
                 results.ours[index].push(outcome.moved.mb_per_s());
                 results.p50_ms[index].push(outcome.p50_ms);
@@ -69,10 +71,15 @@ pub(crate) async fn run(options: &Options, cache: &Cache, report: &mut Report) -
         steady_figures(report, *load, results);
     }
     report.note("one consumer follows; raw sides: one writer, same size of write, same disk");
-    if options.backlog_gb > 0 {
+    if options.backlog_gb > 0 && !setup.peers_only {
         backlog::measure(options.backlog_gb * 1_000_000_000, cache, report).await?;
     }
     Ok(())
+}
+
+/// The producers of our side with their index, or none.
+fn ours_of(setup: &Setup) -> impl Iterator<Item = (usize, usize)> {
+    steady::PRODUCERS.into_iter().enumerate().filter(|_| !setup.peers_only)
 }
 
 async fn raw_side(load: Load, limit: Duration, cache: &Cache, results: &mut Results) -> Result<()> {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::Setup;
 use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
@@ -39,9 +40,6 @@ pub(crate) struct Options {
     /// Whom to measure against
     #[arg(long, value_delimiter = ',', default_value = "flume-1.11,hdfs-put")]
     against: Vec<Peer>,
-    /// Measure only the peers
-    #[arg(long)]
-    peers_only: bool,
     /// Keep the scratch folder of the last run of each
     #[arg(long)]
     keep: bool,
@@ -102,11 +100,12 @@ struct Results {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(options: &Options, cache: &Cache, report: &mut Report) -> Result<()> {
+pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let cache = &setup.cache;
     let log = AccessLog::cached(cache, options.lines)?;
     let place = cache.scratch()?;
     let hdfs = Hdfs::start(&place.path().join("hdfs"))?;
-    let ours = (!options.peers_only).then(ours::Ours::prepare).transpose()?;
+    let ours = (!setup.peers_only).then(ours::Ours::prepare).transpose()?;
     let flume = wants(options, Peer::Flume).then(|| flume::Flume::prepare(cache)).transpose()?;
     let mut our_results = Results::default();
     let mut flume_results = Results::default();

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::Setup;
 use crate::access_log::AccessLog;
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
@@ -32,9 +33,6 @@ pub(crate) struct Options {
     /// Interleaved runs
     #[arg(long, default_value_t = 5)]
     runs: u32,
-    /// Measure only the peer
-    #[arg(long)]
-    peers_only: bool,
 }
 
 /// Two warm tiers and where the second one counts.
@@ -64,10 +62,11 @@ struct Results {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(options: &Options, cache: &Cache, report: &mut Report) -> Result<()> {
+pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let cache = &setup.cache;
     let log = AccessLog::cached(cache, options.lines)?;
     let otelcol = otelcol::Otelcol::prepare(cache)?;
-    let ours = (!options.peers_only).then(ours::Ours::prepare).transpose()?;
+    let ours = (!setup.peers_only).then(ours::Ours::prepare).transpose()?;
     let (mut our_results, mut peer_results) = (Results::default(), Results::default());
     for _ in 0..options.runs {
         if let Some(ours) = &ours {
