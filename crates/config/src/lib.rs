@@ -20,7 +20,7 @@ mod yaml;
 
 use std::path::Path;
 
-use pipeline::Settings;
+use pipeline::{Settings, SettingsError};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
@@ -33,22 +33,24 @@ pub use resolve::resolve;
 /// # Errors
 /// Every problem that was found.
 pub fn load(path: &Path, text: &str, host: &str) -> Result<Plan, ConfigErrors> {
-    let file = path.display().to_string();
-    let settings = read(path, text).map_err(|error| ConfigError::at(&file, "", error))?;
-    resolve(&file, settings, host)
+    resolve(&path.display().to_string(), read(path, text)?, host)
 }
 
-/// Reads the text alone, by the extension of `path`.
-fn read(path: &Path, text: &str) -> Result<Settings, pipeline::SettingsError> {
-    match path.extension().and_then(|extension| extension.to_str()) {
+/// Reads the values alone; the extension of `path` tells the format.
+///
+/// # Errors
+/// The text is not of its format.
+pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigErrors> {
+    let read = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => toml::read(text),
         Some("yaml" | "yml") => yaml::read(text),
-        _ => Err(pipeline::SettingsError {
+        _ => Err(SettingsError {
             path: String::new(),
             line: 0,
             problem: "the extension must tell the format: .toml, .yaml or .yml".into(),
         }),
-    }
+    };
+    read.map_err(|error| ConfigError::at(&path.display().to_string(), "", error).into())
 }
 
 #[cfg(test)]
