@@ -151,11 +151,7 @@ fn remove(dir: &Path) {
     let root = Path::new("/sys/fs/cgroup");
     let controllers = fs::read_dir(root).into_iter().flatten().flatten().map(|it| it.path());
     for parent in controllers.chain([root.to_owned()]) {
-        let group = parent.join(name);
-        for child in fs::read_dir(&group).into_iter().flatten().flatten() {
-            let _not_a_group = fs::remove_dir(child.path());
-        }
-        let _not_there = fs::remove_dir(group);
+        remove_group(&parent.join(name));
     }
     // Its processes may need a moment to end, and until then hold files open.
     for _ in 0..50 {
@@ -164,4 +160,14 @@ fn remove(dir: &Path) {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Control groups are removed from the innermost out; the files in them cannot be deleted.
+fn remove_group(group: &Path) {
+    for child in fs::read_dir(group).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_group(&child.path());
+        }
+    }
+    let _not_there = fs::remove_dir(group);
 }
