@@ -8,6 +8,7 @@
 //! Both programs, edge and collector, are this library with another catalogue.
 
 mod admin;
+pub mod cli;
 mod data_dir;
 mod group;
 mod intake;

@@ -1,1 +1,10 @@
-fn main() {}
+//! `aqueduct-edge`: the agent beside the producers. It knows what an edge needs, and no store.
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EdgeArgs};
+
+fn main() -> ExitCode {
+    let version = env!("AQUEDUCT_VERSION");
+    cli::main::<EdgeArgs>("aqueduct-edge", version, std::env::args_os(), &components::EDGE)
+}

@@ -1,0 +1,248 @@
+//! The command line that the edge and the collector share: arguments → plan → a running agent.
+//!
+//! Flags are a short way to write a configuration: they become the same
+//! [`Settings`](pipeline::Settings) that a file would, and `--print-config` shows them.
+
+mod collector;
+mod edge;
+mod logging;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Command};
+use components::Catalogue;
+use config::{ConfigError, ConfigErrors, Plan};
+use pipeline::env::OpenMode;
+use pipeline::settings::{Settings, Value};
+use pipeline::{Env, SettingsError};
+
+pub use collector::CollectorArgs;
+pub use edge::EdgeArgs;
+pub use logging::LogFormat;
+
+use crate::{RunError, chain};
+
+/// Something went wrong while running.
+pub const EXIT_RUNTIME: u8 = 1;
+
+/// The command line is wrong, as clap says it too.
+pub const EXIT_USAGE: u8 = 2;
+
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// A configuration is written by people: what is larger is another kind of file.
+const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// What the flags are called in complaints about them.
+const FLAGS: &str = "command line";
+
+/// Arguments of one kind of agent.
+pub trait AgentArgs: Args {
+    /// What both agents have.
+    fn common(&self) -> &Common;
+
+    /// The flags as a configuration, without its `agent` table. Asked for only without `--config`.
+    fn settings(&self) -> Settings;
+}
+
+/// Arguments of both agents.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Configuration file: .toml, .yaml or .yml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Directory for channels and positions; one agent owns it
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Name of this agent [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Serve /metrics, /livez and /readyz on this address [default: off]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+
+    /// How log lines are written; RUST_LOG says which (for example: info,agent=debug)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Print the configuration that the arguments mean, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// The whole of a program that is one agent: reads `arguments` (the program's name first), runs,
+/// and says how the process ends. `version` holds the commit too.
+pub fn main<A: AgentArgs>(
+    name: &'static str,
+    version: &'static str,
+    arguments: impl IntoIterator<Item = OsString>,
+    catalogue: &Catalogue,
+) -> ExitCode {
+    let command = A::augment_args(Command::new(name).version(version));
+    let matches = command.try_get_matches_from(arguments);
+    match matches.and_then(|matches| A::from_arg_matches(&matches)) {
+        Ok(args) => execute(&args, catalogue),
+        Err(error) => usage(&error),
+    }
+}
+
+/// Prints what clap has to say: help and version are no failure.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is there to be told that printing failed.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE))
+}
+
+/// Runs an agent, or prints its configuration, as the arguments say.
+pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
+    let common = args.common();
+    if let Err(problem) = logging::start(common.log_format) {
+        say(&problem);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let env = env::real();
+    let plan = match plan(args, &env) {
+        Ok(plan) => plan,
+        Err(errors) => return refuse(&errors),
+    };
+    if common.print_config {
+        return match crate::check(&plan, catalogue, &env) {
+            Ok(_) => print(&config::to_toml(&plan)),
+            Err(errors) => refuse(&errors),
+        };
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("cannot start threads: {error}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Config(errors)) => refuse(&errors),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "ended");
+            // Blocking work may hang on a dead disk; the process must end all the same.
+            runtime.shutdown_background();
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// The plan that the arguments mean: a file, or the flags, with the flags of [`Common`] over it.
+///
+/// # Errors
+/// Every problem that was found.
+pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Plan, ConfigErrors> {
+    let common = args.common();
+    let (file, mut settings) = match &common.config {
+        Some(path) => (path.display().to_string(), read(path, env)?),
+        None => (FLAGS.to_owned(), args.settings()),
+    };
+    // A root that is no table is refused below.
+    let is_table = matches!(settings.value, Value::Table(_));
+    let overrides = [
+        ("name", common.name.clone()),
+        ("data_dir", common.data_dir.as_ref().map(|dir| dir.display().to_string())),
+        ("admin", common.admin.clone()),
+    ];
+    for (key, value) in overrides {
+        if let Some(value) = value.filter(|_| is_table) {
+            set_agent(&mut settings, key, &value);
+        }
+    }
+    config::resolve(&file, settings, &env.host)
+}
+
+/// Reads the settings in a file.
+///
+/// # Errors
+/// The file cannot be read, or is not of its format.
+pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
+    let file = path.display().to_string();
+    let text = read_text(path, env).map_err(|problem| {
+        ConfigError::at(&file, "", SettingsError { path: String::new(), line: 0, problem })
+    })?;
+    config::read(path, &text)
+}
+
+fn read_text(path: &Path, env: &Env) -> Result<String, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
+    let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
+    let length = file.stat().map_err(cannot)?.len;
+    if length > CONFIG_BYTES_MAX {
+        return Err(format!("has {length} bytes; a configuration has at most {CONFIG_BYTES_MAX}"));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    let read = file.read_at(&mut bytes, 0).map_err(cannot)?;
+    bytes.truncate(read);
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        format!("is not UTF-8: line {line}")
+    })
+}
+
+/// Sets a key of the table `agent`, which is made where it is missing. A flag has no line.
+fn set_agent(settings: &mut Settings, key: &str, value: &str) {
+    let mut agent = settings.take("agent").unwrap_or_else(Settings::empty);
+    if matches!(agent.value, Value::Table(_)) {
+        agent.set(key, Settings::text(value));
+    }
+    settings.set("agent", agent);
+}
+
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    say(&errors.to_string());
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Prints to standard output, which may be closed.
+pub fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_RUNTIME),
+    }
+}
+
+/// Prints a line for people to standard error.
+pub fn say(text: &str) {
+    // Nobody is there to be told that printing failed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A component's table in a configuration made of flags.
+fn component(kind: &str, settings: &[(&str, Settings)]) -> Settings {
+    let mut table = table(&[("type", Settings::text(kind))]);
+    for (name, value) in settings {
+        table.set(name, value.clone());
+    }
+    table
+}
+
+fn table(entries: &[(&str, Settings)]) -> Settings {
+    let mut table = Settings::empty();
+    for (name, value) in entries {
+        table.set(name, value.clone());
+    }
+    table
+}
+
+fn texts<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Settings {
+    list(items.into_iter().map(|item| Settings::text(item.as_ref())))
+}
+
+fn list(items: impl IntoIterator<Item = Settings>) -> Settings {
+    Settings { value: Value::List(items.into_iter().collect()), line: 0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! `aqueduct-collector`: edges → durable channel → store.
+
+use clap::Args;
+use pipeline::settings::Settings;
+
+use super::{AgentArgs, Common, component, table, texts};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct-collector --listen 0.0.0.0:4141 --store 'hdfs://namenode:8020/logs/%Y-%m-%d' \\
+                     --data-dir /var/lib/aqueduct
+  aqueduct-collector --listen 0.0.0.0:4141 --store file:///data/logs/%Y-%m-%d/%{host} \\
+                     --data-dir /var/lib/aqueduct
+  aqueduct-collector --config /etc/aqueduct/collector.toml
+
+%Y, %m, %d, %H … are of the header `timestamp`, in UTC; %{name} is a header.
+--print-config shows the configuration behind the flags.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
+
+/// Take events from edges and store each in HDFS or a file system, exactly once.
+#[derive(Debug, Clone, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub struct CollectorArgs {
+    /// Address to listen on for edges
+    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub listen: Option<String>,
+
+    /// Where to store: hdfs://… or file:///…, with escapes for day and headers
+    #[arg(long, value_name = "URL")]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub store: Option<String>,
+
+    /// What both agents have.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl AgentArgs for CollectorArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn settings(&self) -> Settings {
+        let given = |flag: &Option<String>| Settings::text(flag.clone().unwrap_or_default());
+        let source =
+            component("grpc", &[("listen", given(&self.listen)), ("channels", texts(["main"]))]);
+        let channel = component("durable", &[("capacity", Settings::text("8GiB"))]);
+        let sink =
+            component("hdfs", &[("url", given(&self.store)), ("channel", Settings::text("main"))]);
+        table(&[
+            ("sources", table(&[("edges", source)])),
+            ("channels", table(&[("main", channel)])),
+            ("sinks", table(&[("store", sink)])),
+        ])
+    }
+}

@@ -1,0 +1,74 @@
+//! `aqueduct-edge`: files → durable channel → collectors.
+
+use clap::Args;
+use pipeline::settings::Settings;
+
+use super::{AgentArgs, Common, component, list, table, texts};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct-edge --tail '/var/log/nginx/*.log' --to collector-1:4141,collector-2:4141 \\
+                --data-dir /var/lib/aqueduct
+  aqueduct-edge --config /etc/aqueduct/edge.toml
+
+Several collectors share the load; the batches of one edge stay with one collector while it works,
+and go to another one when it does not. --print-config shows the configuration behind the flags.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
+
+/// Tail files and send each line to a collector, exactly once.
+#[derive(Debug, Clone, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub struct EdgeArgs {
+    /// Files to tail: a path or a pattern, quoted; may be given several times
+    #[arg(long, value_name = "PATTERN", required_unless_present = "config")]
+    #[arg(conflicts_with = "config")]
+    pub tail: Vec<String>,
+
+    /// Collectors to send to
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub to: Vec<String>,
+
+    /// What both agents have.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl AgentArgs for EdgeArgs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn settings(&self) -> Settings {
+        let stamps = ["timestamp", "host"].map(|kind| component(kind, &[]));
+        let source = component(
+            "tail_dir",
+            &[
+                ("paths", texts(&self.tail)),
+                ("channels", texts(["main"])),
+                ("interceptors", list(stamps)),
+            ],
+        );
+        let channel = component("durable", &[("capacity", Settings::text("8GiB"))]);
+        let mut sinks = Settings::empty();
+        let mut names = Vec::new();
+        for (index, address) in self.to.iter().enumerate() {
+            let name = format!("collector-{}", index + 1);
+            sinks.set(&name, component("grpc", &[("address", Settings::text(address))]));
+            names.push(name);
+        }
+        // A group even of one: it is the consumer's name in the channel, so that a collector can be
+        // added later without the channel forgetting what it holds for the first.
+        let group = component(
+            "load_balance",
+            &[("channel", Settings::text("main")), ("sinks", texts(&names))],
+        );
+        table(&[
+            ("sources", table(&[("tail", source)])),
+            ("channels", table(&[("main", channel)])),
+            ("sinks", sinks),
+            ("groups", table(&[("collectors", group)])),
+        ])
+    }
+}

@@ -1,0 +1,157 @@
+//! Flags are a short way to write a configuration.
+//!
+//! Method: arguments as a user types them, and the configuration that they mean, as printed.
+
+use std::fs;
+
+use super::*;
+
+const EDGE: &str = r#"[agent]
+name = "web-1"
+data_dir = "/d"
+grace = "20s"
+
+[sources.tail]
+type = "tail_dir"
+paths = ["/var/log/nginx/*.log", "/b"]
+channels = ["main"]
+interceptors = [{ type = "timestamp" }, { type = "host" }]
+
+[channels.main]
+type = "durable"
+capacity = "8GiB"
+
+[sinks.collector-1]
+type = "grpc"
+address = "c1:4141"
+
+[sinks.collector-2]
+type = "grpc"
+address = "c2:4141"
+
+[groups.collectors]
+type = "load_balance"
+channel = "main"
+sinks = ["collector-1", "collector-2"]
+"#;
+
+const COLLECTOR: &str = r#"[agent]
+name = "c1"
+data_dir = "/d"
+grace = "20s"
+admin = "127.0.0.1:9464"
+
+[sources.edges]
+type = "grpc"
+listen = "0.0.0.0:4141"
+channels = ["main"]
+
+[channels.main]
+type = "durable"
+capacity = "8GiB"
+
+[sinks.store]
+type = "hdfs"
+url = "hdfs://n:8020/logs/%Y-%m-%d"
+channel = "main"
+"#;
+
+#[test]
+fn the_flags_of_an_edge_mean_this_configuration() {
+    let args = "edge --tail /var/log/nginx/*.log --tail /b --to c1:4141,c2:4141 --data-dir /d \
+                --name web-1";
+    assert_eq!(printed::<EdgeArgs>(args), EDGE);
+}
+
+#[test]
+fn the_flags_of_a_collector_mean_this_configuration() {
+    let args = "collector --listen 0.0.0.0:4141 --store hdfs://n:8020/logs/%Y-%m-%d --data-dir /d \
+                --name c1 --admin 127.0.0.1:9464";
+    assert_eq!(printed::<CollectorArgs>(args), COLLECTOR);
+}
+
+#[test]
+fn the_agent_is_named_after_its_host_unless_told_otherwise() {
+    let args = parse::<EdgeArgs>("edge --tail /a --to c1:4141 --data-dir /d").unwrap();
+    let env = env::real();
+    assert_eq!(plan(&args, &env).unwrap().agent.name, &*env.host);
+}
+
+#[test]
+fn flags_of_the_agent_go_over_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let without_directory = EDGE.replace("data_dir = \"/d\"\n", "");
+    env_write(&file, &without_directory);
+    let arguments =
+        format!("edge --config {} --data-dir /e --name other --admin 127.0.0.1:1", file.display());
+    let args = parse::<EdgeArgs>(&arguments).unwrap();
+    let agent = plan(&args, &env::real()).unwrap().agent;
+    assert_eq!(agent.name, "other");
+    assert_eq!(agent.data_dir, Path::new("/e"));
+    assert_eq!(agent.admin.as_deref(), Some("127.0.0.1:1"));
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = env::real();
+    let missing = dir.path().join("none.toml");
+    let error = read(&missing, &env).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot be read: ", missing.display())), "{error}");
+
+    let bytes = dir.path().join("bytes.toml");
+    fs::copy("/proc/self/exe", &bytes).unwrap();
+    let error = read(&bytes, &env).unwrap_err().to_string();
+    assert!(error.contains("a configuration has at most") || error.contains("UTF-8"), "{error}");
+
+    let list = dir.path().join("list.yaml");
+    env_write(&list, "- 1\n");
+    let arguments = format!("edge --config {} --data-dir /e", list.display());
+    let args = parse::<EdgeArgs>(&arguments).unwrap();
+    let error = plan(&args, &env).unwrap_err().to_string();
+    assert!(error.contains("list.yaml:1: expected tables"), "{error}");
+}
+
+#[test]
+fn what_a_flag_lacks_is_named() {
+    for (arguments, missing) in [
+        ("edge --to c1:4141 --data-dir /d", "--tail <PATTERN>"),
+        ("edge --tail /a --data-dir /d", "--to <HOST:PORT,…>"),
+        ("edge --tail /a --to c1:4141", "--data-dir <DIR>"),
+    ] {
+        let error = parse::<EdgeArgs>(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(EXIT_USAGE), "{arguments}");
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+    let both = parse::<EdgeArgs>("edge --config a.toml --tail /a").unwrap_err();
+    assert_eq!(both.kind(), clap::error::ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn the_help_shows_an_example_of_each_way() {
+    let edge = EdgeArgs::augment_args(Command::new("aqueduct-edge")).render_long_help().to_string();
+    assert!(edge.starts_with("Tail files and send each line to a collector"), "{edge}");
+    let collector = CollectorArgs::augment_args(Command::new("aqueduct-collector"));
+    let collector = collector.clone().render_long_help().to_string();
+    assert!(collector.starts_with("Take events from edges"), "{collector}");
+    for help in [edge, collector] {
+        assert!(help.contains("--config /etc/aqueduct/") && help.contains("--data-dir /var/lib/"));
+    }
+}
+
+fn parse<A: AgentArgs>(arguments: &str) -> Result<A, clap::Error> {
+    let command = A::augment_args(Command::new("test"));
+    let matches = command.try_get_matches_from(arguments.split_whitespace())?;
+    A::from_arg_matches(&matches)
+}
+
+fn printed<A: AgentArgs>(arguments: &str) -> String {
+    config::to_toml(&plan(&parse::<A>(arguments).unwrap(), &env::real()).unwrap())
+}
+
+fn env_write(path: &Path, text: &str) {
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = env::real().disk.open(path, mode).unwrap();
+    file.write_at(&[io::IoSlice::new(text.as_bytes())], 0, false).unwrap();
+}
