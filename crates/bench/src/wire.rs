@@ -85,7 +85,7 @@ async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let stop = CancellationToken::new();
     let cx = SourceContext { intake: counter, stop: stop.clone() };
     let running = tokio::spawn(async move { source.run(cx).await });
-    let settings = json!({ "to": [address] });
+    let settings = json!({ "address": address });
     let mut sink =
         stage::build(components::COLLECTOR.sinks, "grpc", &settings, &scratch.path().join("sink"))?;
     open(&mut *sink).await?;
