@@ -61,6 +61,8 @@ fn a_second_signal_is_immediate() {
     let mut edge = site.edge();
     collector.start();
     edge.start();
+    site.log("first", 10);
+    site.wait_until_stored(10);
     collector.process().signal(Signal::STOP);
     site.log("held", 5_000);
     wait::until("a batch to be in flight", Duration::from_secs(20), || {
