@@ -1,0 +1,216 @@
+//! What to do next to get a roll committed, whatever the store answers. Pure: no clock, no I/O.
+//!
+//! ```text
+//!             ┌────────────────────── at the end, none of mine: same files, next index ──┐
+//!             ▼                                                                          │
+//!  new ─► PREPARING ─prepared─► WINNING ─won─► Won                                       │
+//!                                │  ▲                                                    │
+//!       taken, missing, no answer│  │nothing there: the same rename again                │
+//!                                ▼  │                                                    │
+//!                               ASKING ─another's entry─► READING ─entry─► READING ──────┘
+//!                                │                           └─ some of mine are in it:
+//!                                └─mine─► Won                   Overlap or Settled
+//! ```
+//!
+//! # Rules (each has a test that fails without it)
+//!
+//! 1. An index that is taken is read before another is tried: what it holds decides.
+//! 2. A batch that an earlier entry holds is left out.
+//! 3. No answer is neither yes nor no: the index is looked at.
+//! 4. An entry of this very attempt is a win, however late it is noticed.
+//! 5. "Not found" decides nothing: after a win whose answer was lost, the prepared entry is missing
+//!    just so.
+
+use pipeline::KeySet;
+
+use crate::ledger::{Author, Entry, Token, View};
+
+/// One try to commit one set of staged files.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Who tries.
+    pub author: Author,
+    /// Names the try; stands in its entry.
+    pub token: Token,
+    /// The batches in the files.
+    pub keys: KeySet,
+}
+
+/// What the loop around does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Write the entry for this index and close it.
+    Prepare(u64),
+    /// Rename the prepared entry to this index, replacing nothing.
+    Win(u64),
+    /// Read what stands at this index.
+    Read(u64),
+    /// Stop.
+    Done(Verdict),
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The files are committed as this entry; publish them.
+    Won(u64),
+    /// Other entries hold every batch of the files; delete them.
+    Settled,
+    /// Other entries hold these batches; write the rest anew.
+    Overlap(KeySet),
+    /// This author was taken for dead; go on as a new one.
+    Fenced,
+    /// Nothing follows in this generation.
+    Sealed,
+    /// The prepared entry is gone and won nothing.
+    Withdrawn,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The entry is prepared.
+    Prepared,
+    /// The rename was done.
+    Won,
+    /// The index is taken.
+    Taken,
+    /// The rename found something missing.
+    Missing,
+    /// The rename may or may not have been done.
+    Unknown,
+    /// This entry stands there.
+    Entry(Box<Entry>),
+    /// Nothing stands there.
+    NoEntry,
+}
+
+/// Which rules are in force: all of them, but in the tests that show what each is for.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    read_what_is_taken: bool,
+    leave_out_what_is_known: bool,
+    look_after_silence: bool,
+    know_own_entry: bool,
+    missing_decides_nothing: bool,
+}
+
+impl Rules {
+    const ALL: Self = Self {
+        read_what_is_taken: true,
+        leave_out_what_is_known: true,
+        look_after_silence: true,
+        know_own_entry: true,
+        missing_decides_nothing: true,
+    };
+}
+
+#[derive(Debug)]
+enum State {
+    Preparing(u64),
+    Winning(u64),
+    /// A rename to this index did not say yes; whether it found something missing.
+    Asking(u64, bool),
+    /// The index that was tried is another's; what follows it is read to the end.
+    Reading,
+    Done(Verdict),
+}
+
+/// One try on its way through the ledger.
+#[derive(Debug)]
+pub struct Committer {
+    attempt: Attempt,
+    state: State,
+    rules: Rules,
+}
+
+impl Committer {
+    /// Begins a try, on what is known of the ledger.
+    pub fn new(attempt: Attempt, view: &View) -> Self {
+        Self::with_rules(attempt, view, Rules::ALL)
+    }
+
+    fn with_rules(attempt: Attempt, view: &View, rules: Rules) -> Self {
+        let mut committer = Self { attempt, state: State::Reading, rules };
+        committer.decide(view);
+        committer
+    }
+
+    /// What is to be done now. `view` is the one that [`Committer::on`] is given.
+    pub fn step(&self, view: &View) -> Step {
+        match &self.state {
+            State::Preparing(index) => Step::Prepare(*index),
+            State::Winning(index) => Step::Win(*index),
+            State::Asking(index, _) => Step::Read(*index),
+            State::Reading => Step::Read(view.next()),
+            State::Done(verdict) => Step::Done(verdict.clone()),
+        }
+    }
+
+    /// Takes in what came of the step. Entries that were read are added to `view`.
+    ///
+    /// # Panics
+    /// If the outcome is of another step than the one asked for: that is a bug of the loop.
+    pub fn on(&mut self, outcome: Outcome, view: &mut View) {
+        match (&self.state, outcome) {
+            (State::Preparing(index), Outcome::Prepared) => self.state = State::Winning(*index),
+            (State::Winning(index), Outcome::Won) => self.won(*index, view),
+            (State::Winning(index), Outcome::Taken) if !self.rules.read_what_is_taken => {
+                view.absorb_commit(*index, &KeySet::default());
+                self.state = State::Preparing(*index + 1);
+            }
+            (State::Winning(index), Outcome::Unknown) if !self.rules.look_after_silence => {
+                self.won(*index, view);
+            }
+            (State::Winning(_), Outcome::Missing) if !self.rules.missing_decides_nothing => {
+                self.state = State::Done(Verdict::Withdrawn);
+            }
+            (State::Winning(index), Outcome::Taken | Outcome::Unknown) => {
+                self.state = State::Asking(*index, false);
+            }
+            (State::Winning(index), Outcome::Missing) => self.state = State::Asking(*index, true),
+            (State::Asking(index, _), Outcome::Entry(entry)) => {
+                if entry.attempt == self.attempt.token && self.rules.know_own_entry {
+                    self.won(*index, view);
+                } else {
+                    view.absorb(&entry);
+                    self.state = State::Reading;
+                }
+            }
+            (State::Asking(_, true), Outcome::NoEntry) => {
+                self.state = State::Done(Verdict::Withdrawn);
+            }
+            // Nothing else but the same rename: the first one may still be under way.
+            (State::Asking(index, false), Outcome::NoEntry) => self.state = State::Winning(*index),
+            (State::Reading, Outcome::Entry(entry)) => view.absorb(&entry),
+            (State::Reading, Outcome::NoEntry) => self.decide(view),
+            (state, outcome) => panic!("{outcome:?} is no outcome of {state:?}"),
+        }
+    }
+
+    fn won(&mut self, index: u64, view: &mut View) {
+        view.absorb_commit(index, &self.attempt.keys);
+        self.state = State::Done(Verdict::Won(index));
+    }
+
+    /// With everything read: is there still something to commit, and where?
+    fn decide(&mut self, view: &View) {
+        let known = view.settled_of(&self.attempt.keys);
+        self.state = if view.is_fenced(self.attempt.author) {
+            State::Done(Verdict::Fenced)
+        } else if known.is_empty() || !self.rules.leave_out_what_is_known {
+            if view.is_sealed() {
+                State::Done(Verdict::Sealed)
+            } else {
+                State::Preparing(view.next())
+            }
+        } else if known == self.attempt.keys {
+            State::Done(Verdict::Settled)
+        } else {
+            State::Done(Verdict::Overlap(known))
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

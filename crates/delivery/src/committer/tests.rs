@@ -1,0 +1,249 @@
+//! Whatever the store answers and in whatever order, every batch is committed once, and every
+//! committed file is there to be published.
+//!
+//! Method: a few committers hold overlapping sets of batches and take turns by a seed. The store of
+//! this model may do a rename and lose the answer, lose the request, or keep it and do it at any
+//! later moment. A committer that is told to delete its files does so, and rolls what is left
+//! anew. Then each rule is switched off in turn: some seed must find the loss or the duplicate
+//! that the rule prevents.
+
+use std::collections::BTreeMap;
+
+use pipeline::{Epoch, Identity, Origin, Sequence};
+
+use super::*;
+use crate::ledger::Kind;
+
+const COMMITTERS: u8 = 3;
+const BATCHES: u64 = 4;
+const SEEDS: u64 = 3_000;
+/// Turns after which a run must be over; from half of them on, every answer arrives.
+const TURNS: usize = 400;
+
+/// What went wrong.
+#[derive(Debug, PartialEq, Eq)]
+enum Violation {
+    Duplicate,
+    Loss,
+    Stuck,
+}
+
+/// xorshift64*: the same seed, the same run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}
+
+/// A rename from a prepared entry to an index, that was asked for and not answered.
+#[derive(Clone, Copy)]
+struct Request {
+    token: Token,
+    index: u64,
+}
+
+#[derive(Default)]
+struct Store {
+    entries: Vec<Entry>,
+    /// Prepared entries by attempt and index.
+    prepared: BTreeMap<(Token, u64), Entry>,
+    /// Attempts whose staged files were deleted.
+    deleted: Vec<Token>,
+    under_way: Vec<Request>,
+    /// An entry stands where a reader that goes on from the one before never comes.
+    hole: bool,
+}
+
+impl Store {
+    /// Does a rename as a store does: the old name is looked at first.
+    fn rename(&mut self, request: Request) -> Outcome {
+        let Request { token, index } = request;
+        if !self.prepared.contains_key(&(token, index)) {
+            return Outcome::Missing;
+        }
+        if index < self.entries.len() as u64 {
+            return Outcome::Taken;
+        }
+        self.hole |= index > self.entries.len() as u64;
+        let entry = self.prepared.remove(&(token, index)).expect("it was just there");
+        self.entries.push(entry);
+        Outcome::Won
+    }
+
+    /// What an asker hears: the truth, or nothing; and then it was not done, is done, or will be.
+    fn asked(&mut self, request: Request, random: &mut Random, calm: bool) -> Outcome {
+        match if calm { 0 } else { random.below(4) } {
+            1 => Outcome::Unknown,
+            2 => {
+                self.under_way.push(request);
+                Outcome::Unknown
+            }
+            3 => {
+                self.rename(request);
+                Outcome::Unknown
+            }
+            _ => self.rename(request),
+        }
+    }
+
+    fn check(&self) -> Result<(), Violation> {
+        if self.hole {
+            return Err(Violation::Loss);
+        }
+        let mut seen = KeySet::default();
+        for entry in &self.entries {
+            let Kind::Commit { keys, .. } = &entry.kind else { unreachable!("only commits here") };
+            if !seen.intersection(keys).is_empty() {
+                return Err(Violation::Duplicate);
+            }
+            if self.deleted.contains(&entry.attempt) {
+                return Err(Violation::Loss);
+            }
+            seen.insert_all(keys);
+        }
+        Ok(())
+    }
+}
+
+struct Actor {
+    author: Author,
+    view: View,
+    /// `None` once everything is settled.
+    committer: Option<Committer>,
+    rolls: u8,
+    rules: Rules,
+}
+
+impl Actor {
+    fn new(number: u8, rules: Rules) -> Self {
+        let author = Author { collector: Token([number; 16]), incarnation: Token([number; 16]) };
+        Self { author, view: View::new(0), committer: None, rolls: 0, rules }
+    }
+
+    fn roll(&mut self, keys: KeySet) {
+        self.rolls += 1;
+        let mut token = self.author.collector;
+        token.0[15] = 100 + self.rolls;
+        let attempt = Attempt { author: self.author, token, keys };
+        self.committer = (!attempt.keys.is_empty())
+            .then(|| Committer::with_rules(attempt, &self.view, self.rules));
+    }
+
+    /// One step, with what the store makes of it.
+    fn turn(&mut self, store: &mut Store, random: &mut Random, calm: bool) {
+        let Some(mut committer) = self.committer.take() else { return };
+        let Attempt { token, keys, .. } = committer.attempt.clone();
+        let outcome = match committer.step(&self.view) {
+            Step::Prepare(index) => {
+                let kind = Kind::Commit { keys, files: Vec::new() };
+                let entry = Entry { index, author: self.author, attempt: token, kind };
+                store.prepared.insert((token, index), entry);
+                Outcome::Prepared
+            }
+            Step::Win(index) => store.asked(Request { token, index }, random, calm),
+            Step::Read(index) => match store.entries.get(index as usize) {
+                Some(entry) => Outcome::Entry(Box::new(entry.clone())),
+                None => Outcome::NoEntry,
+            },
+            Step::Done(Verdict::Won(_)) => return,
+            Step::Done(verdict) => return self.give_up(&committer.attempt, verdict, store),
+        };
+        committer.on(outcome, &mut self.view);
+        self.committer = Some(committer);
+    }
+
+    /// Deletes the staged files, as the loop does, and rolls what is left anew.
+    fn give_up(&mut self, attempt: &Attempt, verdict: Verdict, store: &mut Store) {
+        store.prepared.retain(|(token, _), _| *token != attempt.token);
+        store.deleted.push(attempt.token);
+        let mut keys = attempt.keys.clone();
+        match verdict {
+            Verdict::Overlap(known) => keys.remove_all(&known),
+            Verdict::Settled => keys = KeySet::default(),
+            _ => {}
+        }
+        self.roll(keys);
+    }
+}
+
+/// One run; what it violated.
+fn run(seed: u64, rules: Rules) -> Result<(), Violation> {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut store = Store::default();
+    let key = |n| Identity { origin: Origin([7; 16]), epoch: Epoch(1), sequence: Sequence(n) };
+    let mut actors: Vec<Actor> = (0..COMMITTERS).map(|n| Actor::new(n, rules)).collect();
+    let mut offered = KeySet::default();
+    for actor in &mut actors {
+        let keys: KeySet = (0..BATCHES).filter(|_| random.below(3) > 0).map(key).collect();
+        offered.insert_all(&keys);
+        actor.roll(keys);
+    }
+    for turn in 0..TURNS {
+        let calm = turn > TURNS / 2;
+        if !store.under_way.is_empty() && random.below(3) == 0 {
+            let at = random.below(store.under_way.len() as u64) as usize;
+            let request = store.under_way.remove(at);
+            store.rename(request);
+        } else {
+            let at = random.below(u64::from(COMMITTERS)) as usize;
+            actors[at].turn(&mut store, &mut random, calm);
+        }
+        store.check()?;
+    }
+    if actors.iter().any(|actor| actor.committer.is_some()) {
+        return Err(Violation::Stuck);
+    }
+    let mut committed = View::new(0);
+    store.entries.iter().for_each(|entry| committed.absorb(entry));
+    if committed.settled_of(&offered) != offered {
+        return Err(Violation::Loss);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_batch_is_committed_once_whatever_the_store_answers() {
+    for seed in 0..SEEDS {
+        assert_eq!(run(seed, Rules::ALL), Ok(()), "seed {seed}");
+    }
+}
+
+/// The violations that appear when `rules` are all that is kept.
+fn violations(rules: Rules) -> Vec<Violation> {
+    (0..SEEDS).filter_map(|seed| run(seed, rules).err()).collect()
+}
+
+#[test]
+fn without_leaving_out_what_is_known_a_batch_is_committed_twice() {
+    let rules = Rules { leave_out_what_is_known: false, ..Rules::ALL };
+    assert!(violations(rules).contains(&Violation::Duplicate));
+}
+
+#[test]
+fn without_reading_what_is_taken_a_batch_is_committed_twice() {
+    let rules = Rules { read_what_is_taken: false, ..Rules::ALL };
+    assert!(violations(rules).contains(&Violation::Duplicate));
+}
+
+#[test]
+fn without_looking_after_silence_a_batch_is_lost() {
+    let rules = Rules { look_after_silence: false, ..Rules::ALL };
+    assert!(violations(rules).contains(&Violation::Loss));
+}
+
+#[test]
+fn without_knowing_its_own_entry_a_committer_deletes_what_it_committed() {
+    let rules = Rules { know_own_entry: false, ..Rules::ALL };
+    assert!(violations(rules).contains(&Violation::Loss));
+}
+
+#[test]
+fn when_missing_decides_a_committer_deletes_what_it_committed() {
+    let rules = Rules { missing_decides_nothing: false, ..Rules::ALL };
+    assert!(violations(rules).contains(&Violation::Loss));
+}

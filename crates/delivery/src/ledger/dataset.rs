@@ -1,0 +1,84 @@
+//! Where everything of a dataset lies, and who writes it.
+
+use std::fmt;
+
+/// Sixteen random bytes that name a collector, one start of it, or one attempt to commit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub [u8; 16]);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One life of one collector: only it writes to its part of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Author {
+    /// The collector, kept with its data directory.
+    pub collector: Token,
+    /// New at every opening of the sink.
+    pub incarnation: Token,
+}
+
+/// The paths of one dataset: one sink by name, below one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    prefix: String,
+    root: String,
+}
+
+/// Name of the directory that holds the books, beside the data. Readers of Hadoop pass over names
+/// that begin with an underscore.
+pub const BOOKS: &str = "_aqueduct";
+
+/// Ending of an entry that is not won yet; sweeping goes by it.
+pub(super) const PREPARED: &str = ".entry";
+
+impl Dataset {
+    /// The dataset of the sink `sink` below `prefix`, an absolute path without a slash at its end.
+    pub fn new(prefix: &str, sink: &str) -> Self {
+        Self { prefix: prefix.into(), root: format!("{prefix}/{BOOKS}/{sink}") }
+    }
+
+    /// The full path of a published file that an entry names below the prefix.
+    pub fn published(&self, target: &str) -> String {
+        format!("{}/{target}", self.prefix)
+    }
+
+    /// The full path of a staged file that an entry names below the dataset's own directory.
+    pub fn staged(&self, temp: &str) -> String {
+        format!("{}/{temp}", self.root)
+    }
+
+    /// The directory of the ledger.
+    pub(super) fn ledger(&self) -> String {
+        format!("{}/ledger", self.root)
+    }
+
+    /// The directory of one generation of the ledger.
+    pub(super) fn generation(&self, generation: u64) -> String {
+        format!("{}/ledger/g{generation}", self.root)
+    }
+
+    /// The file of one entry. Zero-padded, so that a listing cut short is a prefix.
+    pub(super) fn entry(&self, generation: u64, index: u64) -> String {
+        format!("{}/ledger/g{generation}/{index:020}", self.root)
+    }
+
+    /// The directory of everybody's staged files.
+    pub(super) fn stage(&self) -> String {
+        format!("{}/stage", self.root)
+    }
+
+    /// The directory of one author's staged files, below the dataset's own.
+    pub fn desk(author: Author) -> String {
+        format!("stage/{}/{}", author.collector, author.incarnation)
+    }
+}

@@ -1,0 +1,269 @@
+//! The bytes of one entry of the commit ledger.
+//!
+//! ```text
+//! 0    8 bytes  "AQLEDGER"
+//! 8    u32      version = 1, little-endian as all numbers here
+//! 12   u32      bytes of the body (n)
+//! 16   n bytes  body: a protobuf message, so that older programs pass over newer fields
+//! 16+n u32      CRC32C of everything before it
+//! ```
+//!
+//! A kind of entry that is not known is refused: to pass over what it says could repeat a batch.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use pipeline::KeySet;
+use prost::Message;
+use thiserror::Error;
+
+use super::dataset::{Author, Token};
+
+const MAGIC: &[u8; 8] = b"AQLEDGER";
+const VERSION: u32 = 1;
+const HEAD: usize = 16;
+const TAIL: usize = 4;
+
+/// One entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place; must be that of its file.
+    pub index: u64,
+    /// Who wrote it.
+    pub author: Author,
+    /// Names this attempt, so that its author knows it again when the answer was lost.
+    pub attempt: Token,
+    /// What it says.
+    pub kind: Kind,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// These batches are delivered: the files hold them, and are published under their targets.
+    Commit {
+        /// The batches.
+        keys: KeySet,
+        /// The files, together one commit.
+        files: Vec<StagedFile>,
+    },
+    /// This author commits nothing any more.
+    Fence(Author),
+    /// Nothing follows in this generation.
+    Seal,
+}
+
+/// One file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedFile {
+    /// Where it is staged, below the dataset's own directory.
+    pub temp: String,
+    /// Where it is published, below the prefix.
+    pub target: String,
+    /// Bytes.
+    pub len: u64,
+    /// CRC32C of its content.
+    pub crc: u32,
+    /// Events in it.
+    pub events: u64,
+}
+
+/// Why bytes are not an entry.
+#[derive(Debug, Error)]
+pub enum EntryError {
+    /// The file does not begin as an entry does.
+    #[error("it is not an entry of a commit ledger")]
+    Foreign,
+    /// A newer program wrote it.
+    #[error("it is of version {found}; this program reads up to {VERSION}")]
+    Version {
+        /// The version it says.
+        found: u32,
+    },
+    /// Length or checksum do not fit.
+    #[error("it is damaged: {problem}")]
+    Damaged {
+        /// What does not fit.
+        problem: &'static str,
+    },
+    /// A newer program wrote a kind of entry that this one does not know.
+    #[error("it is of a kind that this program does not know; a newer one wrote it")]
+    Unknown,
+    /// It stands at another place than it says.
+    #[error("it says that it is entry {said}, and stands at {place}")]
+    Misplaced {
+        /// The index in it.
+        said: u64,
+        /// The index of its file.
+        place: u64,
+    },
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Body {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    collector: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    incarnation: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    attempt: Bytes,
+    #[prost(oneof = "Said", tags = "10, 11, 12")]
+    said: Option<Said>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Said {
+    #[prost(message, tag = "10")]
+    Commit(CommitBody),
+    #[prost(message, tag = "11")]
+    Fence(FenceBody),
+    #[prost(message, tag = "12")]
+    Seal(SealBody),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CommitBody {
+    /// Encoding of [`KeySet`].
+    #[prost(bytes = "bytes", tag = "1")]
+    keys: Bytes,
+    #[prost(message, repeated, tag = "2")]
+    files: Vec<FileBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FileBody {
+    #[prost(string, tag = "1")]
+    temp: String,
+    #[prost(string, tag = "2")]
+    target: String,
+    #[prost(uint64, tag = "3")]
+    len: u64,
+    #[prost(fixed32, tag = "4")]
+    crc: u32,
+    #[prost(uint64, tag = "5")]
+    events: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FenceBody {
+    #[prost(bytes = "bytes", tag = "1")]
+    collector: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    incarnation: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SealBody {}
+
+impl Entry {
+    /// The entry as bytes.
+    pub fn encode(&self) -> Bytes {
+        let said = match &self.kind {
+            Kind::Commit { keys, files } => {
+                let mut encoded = BytesMut::new();
+                keys.encode(&mut encoded);
+                let files = files.iter().map(FileBody::of).collect();
+                Said::Commit(CommitBody { keys: encoded.freeze(), files })
+            }
+            Kind::Fence(author) => Said::Fence(FenceBody {
+                collector: bytes_of(author.collector),
+                incarnation: bytes_of(author.incarnation),
+            }),
+            Kind::Seal => Said::Seal(SealBody {}),
+        };
+        let body = Body {
+            index: self.index,
+            collector: bytes_of(self.author.collector),
+            incarnation: bytes_of(self.author.incarnation),
+            attempt: bytes_of(self.attempt),
+            said: Some(said),
+        };
+        let len = body.encoded_len();
+        let mut out = BytesMut::with_capacity(HEAD + len + TAIL);
+        out.put_slice(MAGIC);
+        out.put_u32_le(VERSION);
+        out.put_u32_le(u32::try_from(len).expect("an entry is smaller than 4 GiB"));
+        body.encode(&mut out).expect("the buffer grows");
+        let crc = crc32c::crc32c(&out);
+        out.put_u32_le(crc);
+        out.freeze()
+    }
+
+    /// Reads the entry that stands at `index`.
+    ///
+    /// # Errors
+    /// The bytes are not a whole entry that this program knows, or it belongs elsewhere.
+    pub fn decode(mut encoded: Bytes, index: u64) -> Result<Self, EntryError> {
+        let whole = encoded.clone();
+        if encoded.len() < HEAD + TAIL || !encoded.starts_with(MAGIC) {
+            return Err(EntryError::Foreign);
+        }
+        encoded.advance(MAGIC.len());
+        let found = encoded.get_u32_le();
+        if found != VERSION {
+            return Err(EntryError::Version { found });
+        }
+        let len = encoded.get_u32_le() as usize;
+        if encoded.len() != len + TAIL {
+            return Err(EntryError::Damaged { problem: "its length" });
+        }
+        let body = encoded.split_to(len);
+        if crc32c::crc32c(&whole[..HEAD + len]) != encoded.get_u32_le() {
+            return Err(EntryError::Damaged { problem: "its checksum" });
+        }
+        let damaged = |problem| EntryError::Damaged { problem };
+        let body = Body::decode(body).map_err(|_| damaged("its body"))?;
+        if body.index != index {
+            return Err(EntryError::Misplaced { said: body.index, place: index });
+        }
+        let author = author_of(&body.collector, &body.incarnation)?;
+        let kind = match body.said.ok_or(EntryError::Unknown)? {
+            Said::Commit(mut commit) => {
+                let keys = KeySet::decode(&mut commit.keys).map_err(|_| damaged("its keys"))?;
+                let files = commit.files.into_iter().map(FileBody::into_file);
+                Kind::Commit { keys, files: files.collect::<Result<_, _>>()? }
+            }
+            Said::Fence(fence) => Kind::Fence(author_of(&fence.collector, &fence.incarnation)?),
+            Said::Seal(SealBody {}) => Kind::Seal,
+        };
+        Ok(Self { index, author, attempt: token_of(&body.attempt)?, kind })
+    }
+}
+
+impl FileBody {
+    fn of(file: &StagedFile) -> Self {
+        Self {
+            temp: file.temp.clone(),
+            target: file.target.clone(),
+            len: file.len,
+            crc: file.crc,
+            events: file.events,
+        }
+    }
+
+    /// An entry is read by others than who wrote it, so its paths must not lead out of the dataset.
+    fn into_file(self) -> Result<StagedFile, EntryError> {
+        let inside = |path: &str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
+        if !inside(&self.temp) || !inside(&self.target) {
+            return Err(EntryError::Damaged { problem: "a path in it" });
+        }
+        let Self { temp, target, len, crc, events } = self;
+        Ok(StagedFile { temp, target, len, crc, events })
+    }
+}
+
+fn bytes_of(token: Token) -> Bytes {
+    Bytes::copy_from_slice(&token.0)
+}
+
+fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
+    let damaged = |_| EntryError::Damaged { problem: "a name in it" };
+    bytes.try_into().map(Token).map_err(damaged)
+}
+
+fn author_of(collector: &[u8], incarnation: &[u8]) -> Result<Author, EntryError> {
+    Ok(Author { collector: token_of(collector)?, incarnation: token_of(incarnation)? })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Why the ledger could not be read or advanced.
+
+use pipeline::{Class, Classify};
+use storage::FsError;
+use thiserror::Error;
+
+use super::entry::EntryError;
+
+/// Why the ledger could not be read or advanced.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The store failed.
+    #[error("the store failed the commit ledger")]
+    Store(#[from] FsError),
+    /// An entry is not what this program can read. Going on without it could repeat what it names.
+    #[error("entry {path} of the commit ledger cannot be read")]
+    Entry {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: EntryError,
+    },
+    /// The ledger's directory is there and holds no generation: it was damaged from outside.
+    #[error("{path} holds no generation; restore it, an empty ledger would repeat everything")]
+    NoGeneration {
+        /// The directory.
+        path: String,
+    },
+    /// A newer program has compacted the ledger into a form that this one cannot read.
+    #[error("{path} was written by a newer program; upgrade this one")]
+    Newer {
+        /// The generation.
+        path: String,
+    },
+    /// A staged file is not as long as what was written to it.
+    #[error("{path} is {actual} bytes long instead of {expected}")]
+    Length {
+        /// The file.
+        path: String,
+        /// Bytes that the store shows.
+        actual: u64,
+        /// Bytes that were written.
+        expected: u64,
+    },
+    /// A committed file is neither staged nor published: somebody else removed it.
+    #[error("{path} is committed, and is neither staged nor published")]
+    Vanished {
+        /// The name it was to be published under.
+        path: String,
+    },
+    /// A file that this program did not write stands where a committed one belongs.
+    #[error("{path} is taken by a foreign file; the committed one waits as {staged}")]
+    Occupied {
+        /// The name.
+        path: String,
+        /// Where the committed file lies.
+        staged: String,
+    },
+    /// Another one has taken this author for dead; what it staged may be gone.
+    #[error("this start of the collector was fenced off; it goes on as a new one")]
+    Fenced,
+    /// The entry that was prepared is gone, and the index is free: nothing was committed.
+    #[error("the prepared entry {path} was removed before it was committed")]
+    Withdrawn {
+        /// The prepared entry.
+        path: String,
+    },
+    /// The generation is closed, and no newer one is there yet.
+    #[error("generation {generation} of the commit ledger is sealed and has no successor yet")]
+    Sealed {
+        /// The generation.
+        generation: u64,
+    },
+}
+
+impl Classify for LedgerError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Length { .. } | Self::Fenced | Self::Withdrawn { .. } | Self::Sealed { .. } => {
+                Class::Transient
+            }
+            Self::Entry { .. }
+            | Self::NoGeneration { .. }
+            | Self::Newer { .. }
+            | Self::Vanished { .. }
+            | Self::Occupied { .. } => Class::Fatal,
+        }
+    }
+}

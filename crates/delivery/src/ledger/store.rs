@@ -1,0 +1,325 @@
+//! The loop around [`Committer`]: it does what the pure part asks for, and publishes what was won.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use pipeline::{Class, Classify, KeySet};
+use storage::{CreateOptions, FileSystem, FsError};
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::dataset::{Author, Dataset, PREPARED, Token};
+use super::entry::{Entry, Kind, StagedFile};
+use super::error::LedgerError;
+use super::view::View;
+use crate::committer::{Attempt, Committer, Outcome, Step, Verdict};
+
+/// Files of one commit that are published at the same time.
+const PUBLISHED_AT_ONCE: usize = 8;
+/// How often a call that got no answer is looked into before the commit is given up.
+const PATIENCE: u32 = 5;
+/// First pause between two looks; doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What published files are called: `<host>-<sink>-<ledger index>-<n>.<extension>`.
+#[derive(Debug, Clone)]
+pub struct FileNames {
+    /// Host and sink, fit for a file name.
+    pub stem: String,
+    /// Without the dot.
+    pub extension: String,
+}
+
+/// Staged files, closed and of the right length, that are to become visible together or not at all.
+#[derive(Debug)]
+pub struct Roll {
+    /// Names the roll; new for each.
+    pub token: Token,
+    /// The batches that the files hold.
+    pub keys: KeySet,
+    /// The files.
+    pub files: Vec<RollFile>,
+}
+
+/// One staged file of a roll.
+#[derive(Debug)]
+pub struct RollFile {
+    /// Where it is staged, below the dataset's own directory.
+    pub temp: String,
+    /// The directory that it is published in, below the prefix; empty for the prefix itself.
+    pub directory: String,
+    /// Bytes.
+    pub len: u64,
+    /// CRC32C of its content.
+    pub crc: u32,
+    /// Events in it.
+    pub events: u64,
+}
+
+/// What became of a roll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// It is this entry, and its files are published.
+    Published(u64),
+    /// Other entries hold all of its batches; its files are deleted.
+    Elsewhere,
+    /// Other entries hold these of its batches; its files are deleted, the rest is to be rolled
+    /// anew.
+    Overlap(KeySet),
+}
+
+/// The ledger of one dataset, as one author sees it.
+pub struct Ledger {
+    pub(super) fs: Arc<dyn FileSystem>,
+    pub(super) dataset: Dataset,
+    pub(super) author: Author,
+    pub(super) view: View,
+    /// Committed files that this process knows of and has not seen published.
+    pub(super) unpublished: Vec<StagedFile>,
+    names: FileNames,
+}
+
+impl Ledger {
+    /// The ledger as it is before anything was read.
+    pub(super) fn unread(
+        fs: Arc<dyn FileSystem>,
+        dataset: Dataset,
+        author: Author,
+        names: FileNames,
+        view: View,
+        unpublished: Vec<StagedFile>,
+    ) -> Self {
+        Self { fs, dataset, author, view, unpublished, names }
+    }
+
+    /// What the entries read so far say.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What is kept when the store is opened anew: the entries need not be read again.
+    pub fn into_known(self) -> (View, Vec<StagedFile>) {
+        (self.view, self.unpublished)
+    }
+
+    /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice:
+    /// the roll's files are deleted where it is certain that no entry names them, and left to the
+    /// next opening where it is not.
+    ///
+    /// # Errors
+    /// The roll is not published. It may be committed all the same; opening the ledger anew finds
+    /// that out and finishes it.
+    pub async fn commit(&mut self, roll: Roll) -> Result<Committed, LedgerError> {
+        let mut prepared = None;
+        match self.advance(&roll, &mut prepared).await {
+            Ok((Verdict::Won(index), files)) => {
+                self.unpublished.extend(files);
+                self.publish_all().await?;
+                Ok(Committed::Published(index))
+            }
+            Ok((verdict, _)) => {
+                self.discard(&roll.files, prepared.as_deref()).await;
+                match verdict {
+                    Verdict::Settled => Ok(Committed::Elsewhere),
+                    Verdict::Overlap(known) => Ok(Committed::Overlap(known)),
+                    Verdict::Fenced => Err(LedgerError::Fenced),
+                    Verdict::Sealed => {
+                        Err(LedgerError::Sealed { generation: self.view.generation() })
+                    }
+                    Verdict::Withdrawn | Verdict::Won(_) => {
+                        Err(LedgerError::Withdrawn { path: prepared.unwrap_or_default() })
+                    }
+                }
+            }
+            Err(error) => {
+                self.discard(&roll.files, prepared.as_deref()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what the committer asks for until it is done. `prepared` is the entry that may be on
+    /// its way into the ledger.
+    async fn advance(
+        &mut self,
+        roll: &Roll,
+        prepared: &mut Option<String>,
+    ) -> Result<(Verdict, Vec<StagedFile>), LedgerError> {
+        let attempt = Attempt { author: self.author, token: roll.token, keys: roll.keys.clone() };
+        let mut committer = Committer::new(attempt, &self.view);
+        let (mut files, mut silent) = (Vec::new(), 0);
+        loop {
+            let outcome = match committer.step(&self.view) {
+                Step::Done(verdict) => return Ok((verdict, files)),
+                Step::Prepare(index) => {
+                    if let Some(lost) = prepared.take() {
+                        // Its index is another's for good; a leftover is swept at the next start.
+                        drop(self.fs.delete(&lost).await);
+                    }
+                    files = self.targets(roll, index);
+                    *prepared = Some(self.prepare(roll, index, files.clone()).await?);
+                    Outcome::Prepared
+                }
+                Step::Win(index) => {
+                    let from = prepared.as_deref().expect("an entry is prepared before it wins");
+                    let to = self.dataset.entry(self.view.generation(), index);
+                    match self.fs.rename(from, &to).await {
+                        Ok(()) => Outcome::Won,
+                        Err(FsError::AlreadyExists { .. }) => Outcome::Taken,
+                        Err(FsError::NotFound { .. }) => Outcome::Missing,
+                        Err(error) if error.class() == Class::Indeterminate => {
+                            silent += 1;
+                            if silent > PATIENCE {
+                                return Err(error.into());
+                            }
+                            sleep(PAUSE * 2_u32.pow(silent)).await;
+                            Outcome::Unknown
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Step::Read(index) => match self.read_patiently(index).await? {
+                    Some(entry) => Outcome::Entry(Box::new(entry)),
+                    None => Outcome::NoEntry,
+                },
+            };
+            committer.on(outcome, &mut self.view);
+        }
+    }
+
+    /// The files of a roll with the names that they get as entry `index`.
+    fn targets(&self, roll: &Roll, index: u64) -> Vec<StagedFile> {
+        let FileNames { stem, extension } = &self.names;
+        let target = |(n, file): (usize, &RollFile)| {
+            let name = format!("{stem}-{index}-{n}.{extension}");
+            let target = match file.directory.as_str() {
+                "" => name,
+                directory => format!("{directory}/{name}"),
+            };
+            let RollFile { temp, len, crc, events, .. } = file;
+            StagedFile { temp: temp.clone(), target, len: *len, crc: *crc, events: *events }
+        };
+        roll.files.iter().enumerate().map(target).collect()
+    }
+
+    /// Writes the entry of a roll for `index`; the path of the prepared entry.
+    async fn prepare(
+        &self,
+        roll: &Roll,
+        index: u64,
+        files: Vec<StagedFile>,
+    ) -> Result<String, LedgerError> {
+        let kind = Kind::Commit { keys: roll.keys.clone(), files };
+        let entry = Entry { index, author: self.author, attempt: roll.token, kind };
+        let desk = Dataset::desk(self.author);
+        let path = self.dataset.staged(&format!("{desk}/{}.{index}{PREPARED}", roll.token));
+        let encoded = entry.encode();
+        let len = encoded.len() as u64;
+        let mut writer = self.fs.create(&path, CreateOptions::default()).await?;
+        writer.write(encoded).await?;
+        writer.close().await?;
+        check_length(&*self.fs, &path, len).await?;
+        Ok(path)
+    }
+
+    /// The entry at `index`, if there is one. Looks again when the store gives no answer.
+    async fn read_patiently(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+        for attempt in 0.. {
+            match self.read(index).await {
+                Err(LedgerError::Store(error))
+                    if error.class() == Class::Indeterminate && attempt < PATIENCE =>
+                {
+                    debug!(index, %error, "looking again for an entry of the ledger");
+                    sleep(PAUSE * 2_u32.pow(attempt)).await;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// The entry at `index`, if there is one.
+    pub(super) async fn read(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+        let path = self.dataset.entry(self.view.generation(), index);
+        match self.fs.read(&path).await {
+            Ok(bytes) => Entry::decode(bytes, index)
+                .map(Some)
+                .map_err(|source| LedgerError::Entry { path, source }),
+            Err(FsError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Publishes every committed file that this process knows of.
+    pub(super) async fn publish_all(&mut self) -> Result<(), LedgerError> {
+        let publishing = self.unpublished.iter().map(|file| self.publish(file));
+        let mut publishing = stream::iter(publishing).buffer_unordered(PUBLISHED_AT_ONCE);
+        while publishing.try_next().await?.is_some() {}
+        drop(publishing);
+        self.unpublished.clear();
+        Ok(())
+    }
+
+    /// Renames one committed file to its final name. Others may do the same at the same time, and
+    /// any number of times: what lies where decides, not what a rename answered.
+    async fn publish(&self, file: &StagedFile) -> Result<(), LedgerError> {
+        let (from, to) = (self.dataset.staged(&file.temp), self.dataset.published(&file.target));
+        for attempt in 0.. {
+            let Err(error) = self.fs.rename(&from, &to).await else { return Ok(()) };
+            // In this order: whoever moves the file between the two looks moves it to `to`.
+            let staged = self.exists(&from).await?;
+            let published = self.exists(&to).await?;
+            match (staged, published) {
+                (false, true) => return Ok(()),
+                (false, false) => return Err(LedgerError::Vanished { path: to }),
+                (true, true) => return Err(LedgerError::Occupied { path: to, staged: from }),
+                (true, false) if attempt == PATIENCE => return Err(error.into()),
+                (true, false) if error.is_not_found() => {
+                    self.fs.mkdirs(storage::split(&to).0).await?;
+                }
+                (true, false) => sleep(PAUSE * 2_u32.pow(attempt)).await,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, LedgerError> {
+        match self.fs.stat(path).await {
+            Ok(_) => Ok(true),
+            Err(FsError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes staged files that no entry names. With a prepared entry that is certain only once
+    /// this very call has removed it: then its rename, if one is still under way, finds nothing.
+    pub async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
+        if let Some(prepared) = prepared
+            && !matches!(self.fs.delete(prepared).await, Ok(true))
+        {
+            return;
+        }
+        for file in files {
+            if let Err(error) = self.fs.delete(&self.dataset.staged(&file.temp)).await {
+                debug!(file = file.temp, %error, "a staged file is left to the next opening");
+            }
+        }
+    }
+}
+
+/// A file that was closed must show every byte that was written to it.
+///
+/// # Errors
+/// It does not, or the store failed.
+pub async fn check_length(
+    fs: &dyn FileSystem,
+    path: &str,
+    expected: u64,
+) -> Result<(), LedgerError> {
+    let actual = fs.stat(path).await?.len;
+    if actual == expected {
+        return Ok(());
+    }
+    Err(LedgerError::Length { path: path.into(), actual, expected })
+}

@@ -1,0 +1,179 @@
+//! What an opening does: makes or reads the ledger, finishes what was committed and not published,
+//! and clears away what earlier starts of this collector staged and never committed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use storage::{FileSystem, FsError, Listed};
+use tracing::info;
+
+use super::dataset::{Author, Dataset, PREPARED};
+use super::entry::{Entry, Kind, StagedFile};
+use super::error::LedgerError;
+use super::store::{FileNames, Ledger};
+use super::view::View;
+
+/// Entries that are read at the same time.
+const READ_AT_ONCE: usize = 16;
+
+impl Ledger {
+    /// Opens the ledger for `author`, who must be new: makes it if this is the first of all
+    /// openings, reads it to its end (from `known` on, if this process read it before), finishes
+    /// the renames of committed files, and deletes what other starts of this collector left.
+    ///
+    /// # Errors
+    /// The store failed, or the ledger is damaged. Nothing is lost; open it again.
+    pub async fn open(
+        fs: Arc<dyn FileSystem>,
+        dataset: Dataset,
+        author: Author,
+        names: FileNames,
+        known: Option<(View, Vec<StagedFile>)>,
+    ) -> Result<Self, LedgerError> {
+        fs.mkdirs(&dataset.staged(&Dataset::desk(author))).await?;
+        found(&*fs, &dataset, author).await?;
+        let generation = newest_generation(&*fs, &dataset).await?;
+        let (view, unpublished) = match known {
+            Some((view, unpublished)) if view.generation() == generation => (view, unpublished),
+            _ => (View::new(generation), Vec::new()),
+        };
+        let mut ledger = Self::unread(fs, dataset, author, names, view, unpublished);
+        let staged = ledger.staged_files().await?;
+        let orphans = ledger.orphans().await?;
+        // Once its prepared entries are gone, a dead start can commit nothing any more, not even
+        // by a rename that is still under way. So what the ledger says after that is final.
+        for orphan in &orphans {
+            ledger.withdraw(orphan).await?;
+        }
+        ledger.read_on(&staged).await?;
+        if !ledger.unpublished.is_empty() {
+            info!(files = ledger.unpublished.len(), "publishing what was committed before");
+            ledger.publish_all().await?;
+        }
+        for orphan in &orphans {
+            ledger.fs.delete(orphan).await?;
+        }
+        Ok(ledger)
+    }
+
+    /// Leaves the store: nothing that this author prepared can be committed after that, what it
+    /// committed is published, and what it staged is deleted. Rolls must not be under way.
+    ///
+    /// # Errors
+    /// The store failed; the next opening finishes it.
+    pub async fn leave(&mut self) -> Result<(), LedgerError> {
+        let desk = self.dataset.staged(&Dataset::desk(self.author));
+        let staged = self.staged_files().await?;
+        self.withdraw(&desk).await?;
+        self.read_on(&staged).await?;
+        self.publish_all().await?;
+        self.fs.delete(&desk).await?;
+        Ok(())
+    }
+
+    /// Reads every entry that is there, and notes the committed files that are still staged.
+    async fn read_on(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
+        let directory = self.dataset.generation(self.view.generation());
+        let names = self.fs.list(&directory).await?;
+        let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
+        let end = end.map_or(self.view.next(), |last| last + 1);
+        let reader = &*self;
+        let entries: Vec<Option<Entry>> = stream::iter(self.view.next()..end)
+            .map(|index| reader.read(index))
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await?;
+        for entry in entries.into_iter().map_while(|entry| entry) {
+            self.note(entry, staged);
+        }
+        while let Some(entry) = self.read(self.view.next()).await? {
+            self.note(entry, staged);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, entry: Entry, staged: &BTreeSet<String>) {
+        self.view.absorb(&entry);
+        if let Kind::Commit { files, .. } = entry.kind {
+            self.unpublished.extend(files.into_iter().filter(|file| staged.contains(&file.temp)));
+        }
+    }
+
+    /// Every staged file of everybody, below the dataset's own directory.
+    async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
+        let mut files = BTreeSet::new();
+        for collector in directories(self.list(&self.dataset.stage()).await?) {
+            let path = format!("{}/{collector}", self.dataset.stage());
+            for incarnation in directories(self.list(&path).await?) {
+                let names = self.list(&format!("{path}/{incarnation}")).await?;
+                let below =
+                    |listed: Listed| format!("stage/{collector}/{incarnation}/{}", listed.name);
+                files.extend(names.into_iter().filter(|listed| !listed.directory).map(below));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The directories of the other starts of this collector.
+    async fn orphans(&self) -> Result<Vec<String>, LedgerError> {
+        let own = format!("{}/{}", self.dataset.stage(), self.author.collector);
+        let current = self.author.incarnation.to_string();
+        let others = directories(self.list(&own).await?).filter(|name| *name != current);
+        Ok(others.map(|name| format!("{own}/{name}")).collect())
+    }
+
+    /// Deletes the prepared entries of a dead start.
+    async fn withdraw(&self, orphan: &str) -> Result<(), LedgerError> {
+        for listed in self.list(orphan).await? {
+            if listed.name.ends_with(PREPARED) {
+                self.fs.delete(&format!("{orphan}/{}", listed.name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in a directory that others may be deleting.
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, LedgerError> {
+        match self.fs.list(directory).await {
+            Ok(names) => Ok(names),
+            Err(FsError::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn directories(names: Vec<Listed>) -> impl Iterator<Item = String> {
+    names.into_iter().filter(|listed| listed.directory).map(|listed| listed.name)
+}
+
+/// Makes the ledger, unless it is there. It is prepared elsewhere and renamed in whole, so that a
+/// ledger without a generation is never seen; of several founders one wins.
+async fn found(fs: &dyn FileSystem, dataset: &Dataset, author: Author) -> Result<(), LedgerError> {
+    match fs.stat(&dataset.ledger()).await {
+        Ok(_) => return Ok(()),
+        Err(FsError::NotFound { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let prepared = dataset.staged(&format!("{}/ledger", Dataset::desk(author)));
+    fs.mkdirs(&format!("{prepared}/g0")).await?;
+    match fs.rename(&prepared, &dataset.ledger()).await {
+        Ok(()) => Ok(()),
+        Err(FsError::AlreadyExists { .. }) => {
+            fs.delete(&prepared).await?;
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The newest generation that is there.
+async fn newest_generation(fs: &dyn FileSystem, dataset: &Dataset) -> Result<u64, LedgerError> {
+    let names = fs.list(&dataset.ledger()).await?;
+    let number = |listed: &Listed| listed.name.strip_prefix('g')?.parse::<u64>().ok();
+    match names.iter().filter_map(number).max() {
+        Some(0) => Ok(0),
+        Some(newer) => Err(LedgerError::Newer { path: dataset.generation(newer) }),
+        None => Err(LedgerError::NoGeneration { path: dataset.ledger() }),
+    }
+}
