@@ -1,0 +1,183 @@
+//! The receiving half of the protocol for one stream, as a pure state machine: no clock, no I/O.
+//!
+//! It keeps account of what the sender may still put, and of what it is owed: `Stored` for each put
+//! that the channels have, `Committed` for each batch that it asked about or put. Answers that are
+//! due at the same time become one message.
+//!
+//! # Rules
+//!
+//! 1. `Stored` is said of a batch only after [`Receiver::stored`] was called for it.
+//! 2. A batch that was committed before it was put (again) is answered with both words at once:
+//!    nobody would say the second one later.
+//! 3. `Committed` is said of what this sender waits for and of nothing else: what it costs is
+//!    bounded by what the sender holds.
+//! 4. A sender that puts more than its window is cut off: memory is promised to others as well.
+
+use pipeline::{Epoch, Identity, KeySet, Known, Origin};
+use thiserror::Error;
+
+use crate::sender::Window;
+
+/// Why a stream is ended: the sender does not keep to the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Violation {
+    /// A put came before the first Hello.
+    #[error("the sender put batch {identity} before it said Hello")]
+    NotGreeted {
+        /// The batch.
+        identity: Identity,
+    },
+    /// More is without an answer than the window allows.
+    #[error(
+        "the sender put batch {identity} with {batches} batches and {bytes} bytes unanswered, over \
+         its window"
+    )]
+    OverWindow {
+        /// The batch.
+        identity: Identity,
+        /// Batches without an answer, this one not counted.
+        batches: u32,
+        /// Bytes of them.
+        bytes: u64,
+    },
+}
+
+/// What Welcome says of the batches in a Hello.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Those that are durable here or settled.
+    pub stored: KeySet,
+    /// Those that are committed.
+    pub committed: KeySet,
+}
+
+/// What is to be said next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// These puts are durable here.
+    Stored(KeySet),
+    /// These are where they belong.
+    Committed(KeySet),
+}
+
+/// The receiving half of one stream.
+#[derive(Debug)]
+pub struct Receiver {
+    window: Window,
+    greeted: bool,
+    batches: u32,
+    bytes: u64,
+    /// What the sender waits to hear `Committed` of.
+    awaited: KeySet,
+    stored: KeySet,
+    committed: KeySet,
+}
+
+impl Receiver {
+    /// The receiver of a new stream whose sender gets this window.
+    pub fn new(window: Window) -> Self {
+        Self {
+            window,
+            greeted: false,
+            batches: 0,
+            bytes: 0,
+            awaited: KeySet::default(),
+            stored: KeySet::default(),
+            committed: KeySet::default(),
+        }
+    }
+
+    /// The sender holds `keys` and asks what is known of them. `known` is asked once for each life
+    /// among them.
+    pub fn hello(&mut self, keys: &KeySet, known: impl Fn(Origin, Epoch) -> Known) -> Answer {
+        self.greeted = true;
+        let mut answer = Answer::default();
+        for (origin, epoch, held) in keys.iter() {
+            let known = known(origin, epoch);
+            let committed = known.committed.intersection(held);
+            let mut stored = known.stored.intersection(held);
+            stored.insert_all(&committed);
+            answer.stored.insert_set(origin, epoch, &stored);
+            answer.committed.insert_set(origin, epoch, &committed);
+        }
+        self.awaited.insert_all(keys);
+        self.awaited.remove_all(&answer.committed);
+        answer
+    }
+
+    /// A put has arrived, with `bytes` of body.
+    ///
+    /// # Errors
+    /// The sender breaks the protocol; the stream is to be ended.
+    pub fn put(&mut self, identity: Identity, bytes: u64) -> Result<(), Violation> {
+        if !self.greeted {
+            return Err(Violation::NotGreeted { identity });
+        }
+        let admitted = self.batches == 0
+            || (self.batches < self.window.batches && self.bytes + bytes <= self.window.bytes);
+        if !admitted {
+            let Self { batches, bytes, .. } = *self;
+            return Err(Violation::OverWindow { identity, batches, bytes });
+        }
+        self.batches += 1;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// The channels have a put of `bytes`, and `known` is what they know of its life by now.
+    pub fn stored(&mut self, identity: Identity, bytes: u64, known: &Known) {
+        self.answered(bytes);
+        self.stored.insert(identity);
+        if known.committed.contains(identity.sequence.0) {
+            self.awaited.remove(identity);
+            self.committed.insert(identity);
+        } else {
+            self.awaited.insert(identity);
+        }
+    }
+
+    /// A put of `bytes` is answered otherwise: refused, or given back.
+    pub fn answered(&mut self, bytes: u64) {
+        self.batches = self.batches.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Batches have become committed.
+    pub fn committed(&mut self, keys: &KeySet) {
+        let ours = keys.intersection(&self.awaited);
+        self.awaited.remove_all(&ours);
+        self.committed.insert_all(&ours);
+    }
+
+    /// Some word of what became committed was missed: everything awaited is asked for anew.
+    pub fn recount(&mut self, known: impl Fn(Origin, Epoch) -> Known) {
+        let mut committed = KeySet::default();
+        for (origin, epoch, held) in self.awaited.iter() {
+            let ours = known(origin, epoch).committed.intersection(held);
+            committed.insert_set(origin, epoch, &ours);
+        }
+        self.committed(&committed);
+    }
+
+    /// Puts that have no answer yet.
+    pub fn unanswered(&self) -> u32 {
+        self.batches
+    }
+
+    /// Whether the sender is still owed the word that something is committed.
+    pub fn owes(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// What to say next: `Stored` before `Committed`.
+    pub fn next_reply(&mut self) -> Option<Reply> {
+        if !self.stored.is_empty() {
+            return Some(Reply::Stored(std::mem::take(&mut self.stored)));
+        }
+        let due = !self.committed.is_empty();
+        due.then(|| Reply::Committed(std::mem::take(&mut self.committed)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

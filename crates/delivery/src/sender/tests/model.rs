@@ -1,0 +1,220 @@
+//! Goal: no order of calls loses a batch, delivers one that is not committed, or goes over the
+//! window.
+//! Method: a sender and a peer that may lose its disk, with connections that break at any point and
+//! time that passes. What is said and done is held against a plain record of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Offer,
+    Send,
+    Connect,
+    /// The peer answers what it got, `Hello` included; only so many messages.
+    Answer(usize),
+    Commit(u64),
+    Break,
+    LoseDisk,
+    Wait(u64),
+    Refuse,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => Just(Op::Offer),
+        4 => Just(Op::Send),
+        2 => Just(Op::Connect),
+        4 => (1usize..5).prop_map(Op::Answer),
+        2 => (0u64..20).prop_map(Op::Commit),
+        1 => Just(Op::Break),
+        1 => Just(Op::LoseDisk),
+        1 => (1u64..70).prop_map(Op::Wait),
+        1 => Just(Op::Refuse),
+    ]
+}
+
+struct World {
+    sender: Sender<u64>,
+    now: Instant,
+    connected: bool,
+    /// Messages that the peer has not answered yet.
+    inbox: Vec<Outgoing<u64>>,
+    stored: BTreeSet<u64>,
+    committed: BTreeSet<u64>,
+    refused: BTreeSet<u64>,
+    next: u64,
+    /// Batches that the sender has, and whether it called them stored.
+    held: BTreeMap<u64, bool>,
+    /// Batches that were given back, to be offered again.
+    back: BTreeSet<u64>,
+    delivered: BTreeSet<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            sender: Sender::new(OPTIONS),
+            now: start(),
+            connected: false,
+            inbox: Vec::new(),
+            stored: BTreeSet::new(),
+            committed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            next: 0,
+            held: BTreeMap::new(),
+            back: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+        }
+    }
+
+    fn set(numbers: &BTreeSet<u64>, asked: &KeySet) -> KeySet {
+        numbers.iter().map(|n| key(*n)).filter(|k| asked.contains(*k)).collect()
+    }
+
+    fn run(&mut self, op: &Op) {
+        match op {
+            Op::Offer => {
+                if self.sender.room(10, self.now) == Room::Free {
+                    let sequence = self.back.pop_first().unwrap_or(self.next);
+                    self.next = self.next.max(sequence + 1);
+                    offer(&mut self.sender, sequence);
+                    assert_eq!(self.held.insert(sequence, false), None);
+                }
+            }
+            Op::Send if self.connected => {
+                self.inbox.extend(self.sender.next_outgoing(self.now));
+                let puts = self.inbox.iter().filter(|m| matches!(m, Outgoing::Put(_))).count();
+                assert!(puts <= WINDOW.batches as usize, "{puts} puts without an answer");
+            }
+            Op::Connect if !self.connected => {
+                self.sender.connected(self.now);
+                self.connected = true;
+            }
+            Op::Answer(count) => {
+                for _ in 0..*count {
+                    self.answer();
+                }
+            }
+            Op::Commit(n) => {
+                if self.stored.contains(n) {
+                    self.committed.insert(*n);
+                    if self.connected {
+                        self.sender.committed(&keys([*n]));
+                    }
+                }
+            }
+            Op::Break if self.connected => self.cut(),
+            Op::LoseDisk => {
+                self.cut();
+                self.stored.clear();
+            }
+            Op::Wait(seconds) => {
+                self.now += Duration::from_secs(*seconds);
+                if self.sender.tick(self.now) {
+                    self.cut();
+                }
+            }
+            Op::Refuse => {
+                if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
+                    self.inbox.pop();
+                    self.sender.refused(key(n), 2);
+                    self.refused.insert(n);
+                }
+            }
+            Op::Send | Op::Connect | Op::Break => {}
+        }
+        self.judge();
+    }
+
+    fn cut(&mut self) {
+        self.connected = false;
+        self.inbox.clear();
+        self.sender.disconnected(self.now);
+    }
+
+    fn answer(&mut self) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        match self.inbox.remove(0) {
+            Outgoing::Hello(asked) => {
+                let mut stored = Self::set(&self.stored, &asked);
+                let committed = Self::set(&self.committed, &asked);
+                stored.insert_all(&committed);
+                self.sender.welcome(&welcome(stored, committed));
+            }
+            Outgoing::Put(n) => {
+                self.stored.insert(n);
+                self.sender.stored(&keys([n]));
+                if self.committed.contains(&n) {
+                    self.sender.committed(&keys([n]));
+                }
+            }
+        }
+    }
+
+    /// Holds what the sender says against what is so.
+    fn judge(&mut self) {
+        for (verdict, tickets) in verdicts(&mut self.sender) {
+            for n in tickets.iter().map(|ticket| ticket - 100) {
+                let stored = self.held.remove(&n).expect("a verdict is about a batch it holds");
+                match verdict {
+                    Verdict::Stored => {
+                        assert!(
+                            !stored && (self.stored.contains(&n) || self.committed.contains(&n))
+                        );
+                        self.held.insert(n, true);
+                    }
+                    Verdict::Delivered => {
+                        assert!(self.committed.contains(&n), "{n} is not committed");
+                        assert!(self.delivered.insert(n), "{n} was delivered before");
+                    }
+                    Verdict::Missing => {
+                        assert!(stored, "only what was stored can be missing");
+                        self.back.insert(n);
+                    }
+                    Verdict::Unanswered => {
+                        assert!(!stored, "what was stored has an answer");
+                        self.back.insert(n);
+                    }
+                    Verdict::Refused(_) => assert!(self.refused.contains(&n)),
+                    Verdict::NotTaken(_) | Verdict::Unreadable => panic!("nobody said so"),
+                }
+            }
+        }
+    }
+
+    /// No fault any more: every batch must be delivered in the end, once.
+    fn heal(&mut self) {
+        for _ in 0..40 {
+            for op in [Op::Connect, Op::Offer, Op::Send, Op::Answer(9), Op::Send, Op::Answer(9)] {
+                // New batches are not offered any more.
+                if !matches!(op, Op::Offer) || !self.back.is_empty() {
+                    self.run(&op);
+                }
+            }
+            for n in self.stored.clone() {
+                self.run(&Op::Commit(n));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_batch_is_delivered_or_refused_once_whatever_happens(
+        ops in prop::collection::vec(op(), 0..120),
+    ) {
+        let mut world = World::new();
+        ops.iter().for_each(|op| world.run(op));
+        world.heal();
+        prop_assert!(world.held.is_empty(), "left behind: {:?}", world.held);
+        let ended: BTreeSet<u64> = world.delivered.union(&world.refused).copied().collect();
+        prop_assert_eq!(ended, (0..world.next).collect());
+        prop_assert_eq!(world.sender.unanswered_bytes(), 0);
+    }
+}
