@@ -1,1 +1,16 @@
-//! .
+//! Channels: what stands between sources and sinks, transactional on both sides.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`durable`] | survives process and power: a segment log, group commit, sled as its index |
+//! | [`memory`] | fast and forgetful: bounded by bytes |
+//! | `in_flight`, `dedupe`, `positions` | what both do the same way: tickets, identities, positions |
+//! | `testkit` | a disk that forgets what was not synced; the suite that every channel passes |
+
+mod dedupe;
+pub mod durable;
+mod in_flight;
+pub mod memory;
+mod positions;
+#[cfg(feature = "testkit")]
+pub mod testkit;

@@ -1,0 +1,155 @@
+//! The durable channel: what it has said yes to survives `kill -9` and power loss.
+//!
+//! ```text
+//!  put ─► encode, checksum ─► queue ─► leader: one group, one synchronous write ─► answer
+//!                                        │                    │
+//!                                        ▼                    ▼
+//!                               log/<id>.seg (the truth)   tail in memory ─► take ─► commit
+//!                                        │ sealed                              │      │
+//!                                        ▼                                     │      ▼
+//!                               meta/ (sled: index of the segment) ◄── far behind   ACK, with
+//!                                                                                the next group
+//! ```
+//!
+//! Nothing but the segments is needed to open a channel: every segment begins with all that the
+//! earlier ones said, so a segment can go as soon as every consumer is done with it. sled holds the
+//! index of each sealed segment, for takes that come late; it may be deleted at any time.
+//!
+//! # Invariants
+//!
+//! 1. A put is answered after its whole group is on the disk, never before.
+//! 2. Groups are written one after the other: a sound group proves that those before it were
+//!    durable. So damage and torn ends can be told apart.
+//! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails its
+//!    segment is given up, and the next STATE says where it ends: what the failed write left there
+//!    cannot come back, so its puts may be told that nothing is stored.
+//! 4. A file is used again or removed only after every consumer's commit of all its batches is on
+//!    the disk, oldest file first.
+//! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
+//!    goes up, durably, at every start.
+//! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
+//! 7. Acknowledging needs no room that puts could take: puts wait while there is no next segment.
+//!
+//! # Layout
+//!
+//! ```text
+//! <channel>/LOCK                who uses it: pid
+//! <channel>/channel             format, uuid, origin, epoch
+//! <channel>/log/<16 hex>.seg    segments; also files of old ones, to be used again
+//! <channel>/quarantine/         frames that were found damaged
+//! <channel>/meta/               sled
+//!
+//! segment    header block (4 KiB) │ STATE group │ STATE group, once more │ group │ group │ …
+//! group      frame │ frame │ … │ zeros up to a multiple of 4 KiB
+//!
+//! frame  0   u32  CRC32C of bytes 4.. of header and envelope, seeded with uuid and segment number
+//!        4   u32  CRC32C of the body
+//!        8   u32  bytes of the envelope
+//!        12  u32  bytes of the body
+//!        16  u64  ticket of its first batch with events, or the next to be given
+//!        24  u32  tickets that it takes
+//!        28  u8   kind: 1 PUT, 2 ACK, 3 CONSUMERS, 4 STATE, 5 FORGET
+//!        29  u8   1 = first of its group
+//!        30  u8   coding of the body: 0 = as encoded
+//!        31  u8   0
+//!        32  envelope │ body │ zeros up to a multiple of 8
+//! ```
+//!
+//! All numbers are little-endian. The header block is drawn in `segment.rs`, the envelopes in
+//! `records.rs`.
+
+mod aligned;
+mod book;
+mod channel;
+mod core;
+mod fetch;
+mod index;
+mod leader;
+mod log;
+pub(crate) mod owner_file;
+mod put;
+mod reader;
+mod records;
+mod recovery;
+mod register;
+mod scan;
+mod segment;
+mod sled_store;
+mod tail;
+mod take;
+
+use pipeline::component::{FlumeKey, Unit};
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Channel, Component};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The durable channel keeps events on disk until every sink has committed them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How much it may occupy; never more than 80 % of what the disk has for it. Puts wait beyond.
+    pub capacity: ByteSize,
+    /// How many events it may hold; no limit unless set.
+    pub capacity_events: Option<u64>,
+    /// Size of one segment file. Taken smaller if the capacity is below eight of them.
+    pub segment_bytes: ByteSize,
+    /// How much of the newest events stays in memory for sinks that keep up.
+    pub tail_memory: ByteSize,
+    /// How many emptied segment files are kept to be used again.
+    pub pool: u32,
+    /// Where the index of sealed segments is kept.
+    pub index: IndexKind,
+    /// Store a batch once, however often it comes. DANGEROUS to switch off: every resend becomes a
+    /// repetition. It exists so that tests can show what it prevents.
+    pub dedupe: bool,
+}
+
+/// Where the index of sealed segments is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// In sled, below the channel's directory.
+    #[default]
+    Sled,
+    /// Nowhere: it is read from the segments when it is needed. For simulated disks.
+    None,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            capacity: ByteSize(8 << 30),
+            capacity_events: None,
+            segment_bytes: ByteSize::mib(32),
+            tail_memory: ByteSize::mib(8),
+            pool: 2,
+            index: IndexKind::Sled,
+            dedupe: true,
+        }
+    }
+}
+
+const CAPACITY_MIN: u64 = 1 << 20;
+const SEGMENT_MIN: u64 = 64 << 10;
+const SEGMENT_MAX: u64 = 1 << 30;
+
+impl Component for Config {
+    const KIND: &'static str = "durable";
+    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("capacity", "capacity_events", Unit::Count)];
+    type Role = dyn Channel;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
+        if self.capacity.0 < CAPACITY_MIN {
+            return Err(BuildError::invalid("capacity", "it must be at least \"1MiB\""));
+        }
+        if !(SEGMENT_MIN..=SEGMENT_MAX).contains(&self.segment_bytes.0) {
+            let problem = "it must be between \"64KiB\" and \"1GiB\"";
+            return Err(BuildError::invalid("segment_bytes", problem));
+        }
+        if self.capacity_events == Some(0) {
+            return Err(BuildError::invalid("capacity_events", "it must be at least 1"));
+        }
+        Ok(Box::new(channel::Durable::new(self, cx)))
+    }
+}

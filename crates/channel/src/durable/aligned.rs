@@ -1,0 +1,106 @@
+//! Buffers that begin at a multiple of 4,096 bytes, as writing past the page cache asks for.
+
+use super::segment::BLOCK;
+
+/// Bytes at an aligned address.
+pub(crate) struct Aligned {
+    raw: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    /// An empty buffer with room for `capacity` bytes.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        let raw = vec![0; capacity.next_multiple_of(BLOCK) + BLOCK];
+        let start = raw.as_ptr().align_offset(BLOCK);
+        assert!(start <= BLOCK, "a byte can be aligned to any power of two");
+        Self { raw, start, len: 0 }
+    }
+
+    /// Bytes that it can hold without growing.
+    pub(crate) fn capacity(&self) -> usize {
+        self.raw.len() - BLOCK
+    }
+
+    /// Bytes in it.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Empties it; room above `keep` bytes is given back.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        if self.capacity() > keep {
+            *self = Self::with_capacity(keep);
+        }
+        self.len = 0;
+    }
+
+    /// Makes room for `more` bytes behind those that are there.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let needed = self.len + more;
+        if needed > self.capacity() {
+            let mut larger = Self::with_capacity(needed.max(self.capacity() * 2));
+            larger.push(self.as_slice());
+            *self = larger;
+        }
+    }
+
+    /// Appends bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        let at = self.start + self.len;
+        self.raw[at..at + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends zeros up to a multiple of `to`.
+    pub(crate) fn pad(&mut self, to: usize) {
+        let end = self.len.next_multiple_of(to);
+        self.reserve(end - self.len);
+        self.raw[self.start + self.len..self.start + end].fill(0);
+        self.len = end;
+    }
+
+    /// Makes it `len` bytes long; what is new has any content.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        self.reserve(len.saturating_sub(self.len));
+        self.len = len;
+    }
+
+    /// The bytes.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.raw[self.start..self.start + self.len]
+    }
+
+    /// The bytes, to be written over.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.raw[self.start..self.start + self.len]
+    }
+}
+
+impl AsRef<[u8]> for Aligned {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_aligned_and_keeps_its_bytes_when_it_grows() {
+        let mut buffer = Aligned::with_capacity(10);
+        for byte in 0..=255u8 {
+            buffer.push(&[byte; 100]);
+            assert_eq!(buffer.as_slice().as_ptr().align_offset(BLOCK), 0);
+        }
+        buffer.pad(BLOCK);
+        assert_eq!(buffer.len(), 28_672);
+        assert_eq!(buffer.as_slice()[25_599], 255);
+        assert!(buffer.as_slice()[25_600..].iter().all(|byte| *byte == 0));
+        buffer.clear(BLOCK);
+        assert_eq!((buffer.len(), buffer.capacity()), (0, BLOCK));
+    }
+}

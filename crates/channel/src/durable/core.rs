@@ -1,0 +1,332 @@
+//! What the parts of one open channel share: its state behind one short lock, and its files.
+//!
+//! Nobody does I/O under the lock. Only the leader of a group commit ([`super::leader`]) has the
+//! log; everything else asks it by the queue.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::env::{Lock, unix_millis};
+use pipeline::metrics::{ChannelReason, Metrics};
+use pipeline::{
+    BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet, SourcePosition,
+    Ticket,
+};
+use tokio::sync::{Notify, broadcast, oneshot};
+use tracing::warn;
+
+use super::book::Book;
+use super::index::{Entry, IndexStore};
+use super::log::{Files, Log};
+use super::records::{AckRecord, ForgetRecord};
+use super::segment::Owner;
+use super::tail::{Ahead, StoredBatch, Tail};
+
+/// The channel warns when it is this full, in hundredths, and again only after it was emptier.
+const WARN_PERCENT: u64 = 80;
+const CALM_PERCENT: u64 = 70;
+
+/// How much of the disk a channel takes at most, in hundredths.
+const DISK_PERCENT: u64 = 80;
+
+/// What a put brings, encoded by the one who puts.
+pub(crate) struct NewBatch {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) positions: Vec<SourcePosition>,
+    pub(crate) events: u32,
+    /// Empty when there are no events.
+    pub(crate) bytes: Bytes,
+    pub(crate) digest: u64,
+    pub(crate) crc: u32,
+}
+
+/// How a request ended: an error is shared by all who were in the group.
+pub(crate) type Reply = oneshot::Sender<Result<(), Arc<io::Error>>>;
+
+/// What waits for the leader.
+pub(crate) enum Request {
+    /// A put transaction with the room that was reserved for it.
+    Put { batches: Vec<NewBatch>, reserved: BatchSize, reply: Reply },
+    /// The consumers from now on.
+    Register { names: Vec<Arc<str>>, reply: Reply },
+}
+
+/// The settings that are looked at while running.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) capacity_bytes: u64,
+    pub(crate) capacity_events: u64,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) dedupe: bool,
+}
+
+/// Everything that changes, behind the lock.
+pub(crate) struct State {
+    pub(crate) book: Book,
+    pub(crate) tail: Tail,
+    pub(crate) ahead: Vec<(Arc<str>, Ahead)>,
+    pub(crate) queue: VecDeque<Request>,
+    /// Whether a leader is at work.
+    pub(crate) leading: bool,
+    /// Whether the news below shall be written although no put carries them.
+    pub(crate) flush: bool,
+    /// Commits of takes that are in no frame yet, and those in the group being written.
+    pub(crate) acks: AckRecord,
+    pub(crate) acks_in_write: AckRecord,
+    /// The same for batches found damaged.
+    pub(crate) forget: ForgetRecord,
+    pub(crate) forget_in_write: ForgetRecord,
+    pub(crate) next_sequence: u64,
+    pub(crate) next_segment: u64,
+    pub(crate) reserved: BatchSize,
+    /// Capacity in force: as configured, or what the disk allows.
+    pub(crate) capacity_bytes: u64,
+    /// Why the disk takes no new segment, while that lasts.
+    pub(crate) disk_full: bool,
+    /// Whether somebody waits for room.
+    pub(crate) crowded: bool,
+    pub(crate) closed: bool,
+    pub(crate) warned: bool,
+}
+
+/// One open channel.
+pub(crate) struct Core {
+    pub(crate) name: Arc<str>,
+    pub(crate) env: Env,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) owner: Owner,
+    pub(crate) directory: PathBuf,
+    pub(crate) files: Arc<Files>,
+    pub(crate) store: Arc<dyn IndexStore>,
+    pub(crate) log: Mutex<Log>,
+    pub(crate) state: Mutex<State>,
+    /// Held while the directory is in use.
+    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Room may have become free, or the channel closed.
+    pub(crate) room: Notify,
+    /// Something may be ready to take, or the channel closed.
+    pub(crate) ready: Notify,
+    /// Something waits that no put may carry to the disk.
+    pub(crate) dirty: Arc<Notify>,
+    /// A leader has ended.
+    pub(crate) rested: Notify,
+    pub(crate) settled: broadcast::Sender<Arc<KeySet>>,
+}
+
+fn touches(set: &IntervalSet, first: Ticket, end: Ticket) -> bool {
+    let after = set.runs().partition_point(|run| run.end <= first);
+    set.runs().get(after).is_some_and(|run| run.start < end)
+}
+
+impl State {
+    /// The state of a channel that was just recovered.
+    pub(crate) fn new(book: Book, tail: Tail, next_segment: u64, capacity_bytes: u64) -> Self {
+        Self {
+            book,
+            tail,
+            ahead: Vec::new(),
+            queue: VecDeque::new(),
+            leading: false,
+            flush: false,
+            acks: AckRecord::default(),
+            acks_in_write: AckRecord::default(),
+            forget: ForgetRecord::default(),
+            forget_in_write: ForgetRecord::default(),
+            next_sequence: 0,
+            next_segment,
+            reserved: BatchSize::default(),
+            capacity_bytes,
+            disk_full: false,
+            crowded: false,
+            closed: false,
+            warned: false,
+        }
+    }
+
+    /// Whether there is something that no frame says yet.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.acks.is_empty() || !self.forget.tickets.is_empty()
+    }
+
+    fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
+        let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + limits.reserve_bytes;
+        let events = self.book.events + self.reserved.events + size.events;
+        bytes <= self.capacity_bytes && events <= limits.capacity_events
+    }
+
+    /// Room for `size`, if puts are not to wait.
+    pub(crate) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
+        let fits = !self.disk_full && self.fits(size, limits);
+        self.crowded = !fits;
+        if fits {
+            self.reserved.bytes += size.bytes;
+            self.reserved.events += size.events;
+        }
+        fits
+    }
+
+    /// Gives reserved room back.
+    pub(crate) fn unreserve(&mut self, size: BatchSize) {
+        self.reserved.bytes -= size.bytes;
+        self.reserved.events -= size.events;
+    }
+
+    /// The batches that a take of `consumer` may find without the disk.
+    pub(crate) fn in_memory(&mut self, consumer: &str, ticket: Ticket) -> Option<StoredBatch> {
+        // Its segment's index must be there when it is settled.
+        self.book.segment_of(ticket)?.index.as_ref()?;
+        if let Some(batch) = self.tail.get(ticket) {
+            return Some(batch);
+        }
+        self.ahead.iter_mut().find(|(name, _)| &**name == consumer)?.1.take(ticket)
+    }
+}
+
+impl Core {
+    /// The state. A panic of another holder is passed over: each change is made whole.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts something that was met and mended.
+    pub(crate) fn incident(&self, reason: &'static str, count: u64) {
+        let label = ChannelReason { channel: self.name.to_string(), reason };
+        self.metrics.channel_incidents.get_or_create(&label).inc_by(count);
+    }
+
+    /// Wall-clock milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        unix_millis(self.env.clock.now())
+    }
+
+    /// The error that stands for the disk's.
+    pub(crate) fn disk_error(&self, source: io::Error) -> ChannelError {
+        ChannelError::Disk { channel: self.name.to_string(), source }
+    }
+
+    /// The error of a closed channel.
+    pub(crate) fn closed_error(&self) -> ChannelError {
+        ChannelError::Closed { channel: self.name.to_string() }
+    }
+
+    /// Hands a request to the leader, and makes one if there is none.
+    pub(crate) fn submit(self: &Arc<Self>, request: Request) {
+        self.state().queue.push_back(request);
+        self.lead();
+    }
+
+    /// Starts a leader unless one is at work.
+    pub(crate) fn lead(self: &Arc<Self>) {
+        {
+            let mut state = self.state();
+            if state.leading {
+                return;
+            }
+            state.leading = true;
+        }
+        let core = self.clone();
+        self.env.blocking.run(Box::new(move || core.lead_until_idle()));
+    }
+
+    /// A consumer commits tickets that it holds.
+    pub(crate) fn commit(&self, consumer: &Arc<str>, tickets: &IntervalSet) {
+        let settled = {
+            let mut state = self.state();
+            let record = state.book.commit(consumer, tickets);
+            state.acks.merge(&record);
+            record.settled
+        };
+        self.dirty.notify_one();
+        self.announce(settled);
+    }
+
+    /// A consumer gives tickets back.
+    pub(crate) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
+        self.state().book.in_flight.rollback(consumer, tickets);
+        self.ready.notify_waiters();
+    }
+
+    /// Tells who listens that identities are settled.
+    pub(crate) fn announce(&self, settled: KeySet) {
+        if !settled.is_empty() {
+            // Nobody may be listening.
+            let _ = self.settled.send(Arc::new(settled));
+        }
+    }
+
+    /// Frees what every consumer is done with, in memory and, off the caller's thread, on disk.
+    pub(crate) fn release(&self, state: &mut State) {
+        let State { book, acks, acks_in_write, forget, forget_in_write, .. } = state;
+        // A settlement that is on no disk yet would be missed after a crash, the file with it.
+        let released = book.release(|first, end| {
+            let acks = acks.acks.iter().chain(&acks_in_write.acks).map(|(_, tickets)| tickets);
+            acks.chain([&forget.tickets, &forget_in_write.tickets])
+                .any(|tickets| touches(tickets, first, end))
+        });
+        if released.is_empty() {
+            return;
+        }
+        let (files, store) = (self.files.clone(), self.store.clone());
+        let gone: Vec<_> = released.iter().map(|s| (s.record.id, s.record.room)).collect();
+        self.env.blocking.run(Box::new(move || {
+            for (id, room) in gone {
+                store.remove(id);
+                files.recycle(id, room);
+            }
+        }));
+    }
+
+    /// Warns once each time the channel passes the mark.
+    pub(crate) fn watch_fill(&self, state: &mut State) {
+        let (bytes, capacity) = (state.book.bytes(), state.capacity_bytes.max(1));
+        let percent = bytes.saturating_mul(100) / capacity;
+        if percent >= WARN_PERCENT && !state.warned {
+            state.warned = true;
+            warn!(channel = %self.name, bytes, capacity, percent, "the channel is filling up");
+        } else if percent < CALM_PERCENT {
+            state.warned = false;
+        }
+    }
+
+    /// What of the configured capacity the disk can bear: with what it occupies already, the
+    /// channel takes at most 80 % of what the disk has for it.
+    pub(crate) fn refresh_capacity(&self) {
+        let space = match self.env.disk.space(&self.directory) {
+            Ok(space) => space,
+            Err(error) => {
+                warn!(channel = %self.name, %error, "the room of the disk is not known");
+                return;
+            }
+        };
+        let mut state = self.state();
+        let bearable = (space.available.saturating_add(state.book.bytes())) / 100 * DISK_PERCENT;
+        state.capacity_bytes = self.limits.capacity_bytes.min(bearable);
+    }
+
+    /// What the channel holds now.
+    pub(crate) fn status(&self) -> ChannelStatus {
+        let state = self.state();
+        let book = &state.book;
+        let (_, unsettled_events) = book.describe(&book.in_flight.held());
+        let since = book.in_flight.oldest_unsettled().and_then(|ticket| {
+            let segment = book.segment_of(ticket)?;
+            let after = |entry: &Entry| u64::from(entry.after_ms);
+            let entry = segment.index.as_ref().and_then(|index| index.get(ticket));
+            Some(segment.record.since_ms + entry.map_or(0, after))
+        });
+        let age = |ms: u64| Duration::from_millis(self.now_ms().saturating_sub(ms));
+        ChannelStatus {
+            events: book.events,
+            bytes: book.bytes(),
+            capacity_bytes: state.capacity_bytes,
+            unsettled_events,
+            oldest_uncommitted: since.filter(|_| book.events > 0).map(age),
+            intake_stopped: state.crowded || state.disk_full || state.closed,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Group commit: whoever finds no leader at work becomes one, writes all that waits in one go, and
+//! goes on until nothing waits. There is no timer: a group forms while the one before it is being
+//! written.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use pipeline::{BatchSize, Identity, KeySet, Sequence, Ticket};
+use tracing::{error, info, warn};
+
+use super::core::{Core, NewBatch, Reply, Request, State};
+use super::log::Log;
+use super::records::{PutItem, PutRecord, SegmentRecord};
+use super::register::Change;
+use super::segment::{Body, Frame, Kind};
+use super::tail::StoredBatch;
+
+/// A group takes no more requests once it has this many bytes …
+const GROUP_BYTES: usize = 2 << 20;
+/// … or this many requests.
+const GROUP_REQUESTS: usize = 256;
+
+/// A put within a group.
+struct Placed {
+    /// Which of the group's frames it is.
+    frame: usize,
+    record: PutRecord,
+    stored: Vec<StoredBatch>,
+}
+
+/// What is written in one go.
+#[derive(Default)]
+struct Group {
+    frames: Vec<Frame>,
+    puts: Vec<Placed>,
+    registered: Option<Change>,
+    replies: Vec<Reply>,
+    reserved: BatchSize,
+    /// Own sequences used.
+    sequences: u64,
+    tickets: u64,
+    duplicates: u64,
+}
+
+impl Core {
+    /// Writes group after group until nothing waits.
+    pub(crate) fn lead_until_idle(self: &Arc<Self>) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut group = {
+                let mut state = self.state();
+                if state.queue.is_empty() && !(state.flush && state.has_news()) {
+                    state.leading = false;
+                    break;
+                }
+                state.flush = false;
+                self.form(&mut state)
+            };
+            if let Some(change) = &mut group.registered {
+                change.look_up(self);
+            }
+            let written = self.write(&mut log, &group);
+            self.finish(&log, group, written);
+        }
+        drop(log);
+        self.rested.notify_waiters();
+    }
+
+    /// Takes what waits, up to a good size, and makes frames of it.
+    fn form(&self, state: &mut State) -> Group {
+        let mut group = Group::default();
+        let next = state.book.in_flight.next();
+        if !state.acks.is_empty() {
+            state.acks_in_write = std::mem::take(&mut state.acks);
+            group.frames.push(Frame::plain(Kind::Ack, next, state.acks_in_write.encode()));
+        }
+        if !state.forget.tickets.is_empty() {
+            state.forget_in_write = std::mem::take(&mut state.forget);
+            group.frames.push(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
+        }
+        let (mut bytes, mut requests) = (0, 0);
+        let mut fresh = BTreeSet::new();
+        while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
+            match state.queue.pop_front() {
+                None => break,
+                Some(Request::Register { names, reply }) => {
+                    let (change, frame) = Change::plan(state, names, next + group.tickets);
+                    group.frames.push(frame);
+                    group.registered = Some(change);
+                    group.replies.push(reply);
+                }
+                Some(Request::Put { batches, reserved, reply }) => {
+                    group.reserved.bytes += reserved.bytes;
+                    group.reserved.events += reserved.events;
+                    group.replies.push(reply);
+                    self.add_put(state, &mut group, batches, &mut fresh);
+                    bytes = group.frames.iter().map(Frame::len).sum();
+                }
+            }
+            requests += 1;
+        }
+        group
+    }
+
+    /// Adds one put transaction to a group, without what the channel has already.
+    fn add_put(
+        &self,
+        state: &State,
+        group: &mut Group,
+        batches: Vec<NewBatch>,
+        fresh: &mut BTreeSet<Identity>,
+    ) {
+        let (mut items, mut stored) = (Vec::new(), Vec::new());
+        let mut body = Body::default();
+        for batch in batches {
+            let identity = batch.identity.unwrap_or_else(|| {
+                let sequence = Sequence(state.next_sequence + group.sequences);
+                group.sequences += 1;
+                Identity { origin: self.owner.origin, epoch: self.owner.epoch, sequence }
+            });
+            let seen = state.book.window.knows(identity) || !fresh.insert(identity);
+            if seen && self.limits.dedupe {
+                group.duplicates += 1;
+                if !batch.positions.is_empty() {
+                    let positions = batch.positions;
+                    items.push(PutItem { identity: None, events: 0, body_len: 0, positions });
+                }
+                continue;
+            }
+            let body_len = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
+            let identity_and_digest = Some((identity, batch.digest));
+            let (events, positions) = (batch.events, batch.positions);
+            items.push(PutItem { identity: identity_and_digest, events, body_len, positions });
+            if events > 0 {
+                body.push_known(batch.bytes.clone(), batch.crc);
+                stored.push(StoredBatch { identity: Some(identity), bytes: batch.bytes });
+            }
+        }
+        if items.is_empty() {
+            return;
+        }
+        let record = PutRecord { at_ms: self.now_ms(), items };
+        let ticket = state.book.in_flight.next() + group.tickets;
+        let (tickets, envelope) = (stored.len() as u32, record.encode());
+        group.tickets += u64::from(tickets);
+        group.puts.push(Placed { frame: group.frames.len(), record, stored });
+        group.frames.push(Frame { kind: Kind::Put, coding: 0, ticket, tickets, envelope, body });
+    }
+
+    /// Makes a group durable; answers where it begins.
+    fn write(self: &Arc<Self>, log: &mut Log, group: &Group) -> io::Result<u64> {
+        if group.frames.is_empty() {
+            return Ok(0);
+        }
+        let len = group.frames.iter().map(|frame| frame.len() as u64).sum();
+        if !log.has_room(len) {
+            self.roll(log, len)?;
+        }
+        let written = log.append(&group.frames);
+        if let Err(error) = &written {
+            error!(channel = %self.name, %error,
+                "a write to the channel's segment failed; the segment is given up");
+            self.incident("segment_given_up", 1);
+            // The new segment's state says where the old one ends: what the failed write may have
+            // left there cannot come back. Only then may the puts be told that they failed.
+            if let Err(error) = self.roll(log, 0) {
+                error!(channel = %self.name, %error, "no new segment can be begun");
+            }
+        }
+        written
+    }
+
+    /// Begins the next segment with room for `needed` bytes.
+    pub(crate) fn roll(self: &Arc<Self>, log: &mut Log, needed: u64) -> io::Result<()> {
+        let now_ms = self.now_ms();
+        let (id, state_frame) = {
+            let mut state = self.state();
+            let id = state.next_segment;
+            state.next_segment += 1;
+            let envelope = state.book.record(now_ms).encode();
+            (id, Frame::plain(Kind::State, state.book.in_flight.next(), envelope))
+        };
+        let begun = log.begin(id, &state_frame, needed);
+        let (prepared, end) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.note_full_disk(&error);
+                return Err(error);
+            }
+        };
+        self.refresh_capacity();
+        let sealed = {
+            let mut state = self.state();
+            let first = state.book.in_flight.next();
+            let sealed = state
+                .book
+                .segments
+                .back()
+                .and_then(|segment| Some((segment.record.id, segment.index.clone()?)));
+            let (room, since_ms) = (prepared.room, now_ms);
+            let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms };
+            state.book.begin_segment(record, prepared.file);
+            sealed
+        };
+        let (files, store) = (self.files.clone(), self.store.clone());
+        let core = Arc::downgrade(self);
+        self.env.blocking.run(Box::new(move || {
+            if let Some((id, index)) = sealed {
+                store.save(id, &index);
+            }
+            if let Err(error) = files.prepare(id + 1)
+                && let Some(core) = core.upgrade()
+            {
+                core.note_full_disk(&error);
+            }
+            if let Some(core) = core.upgrade() {
+                core.state().book.trim();
+            }
+        }));
+        Ok(())
+    }
+
+    /// Stops the intake if an error says that the disk has no room.
+    pub(crate) fn note_full_disk(&self, error: &io::Error) {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if !full.contains(&error.kind()) {
+            warn!(channel = %self.name, %error, "the next segment cannot be made");
+            return;
+        }
+        let mut state = self.state();
+        if !state.disk_full {
+            state.disk_full = true;
+            warn!(channel = %self.name, "the disk is full; intake waits until there is room");
+            self.incident("disk_full", 1);
+        }
+        drop(state);
+        self.dirty.notify_one();
+    }
+
+    /// Looks whether the disk has room again.
+    pub(crate) fn retry_full_disk(&self) {
+        let next = {
+            let state = self.state();
+            if !state.disk_full {
+                return;
+            }
+            state.next_segment
+        };
+        if self.files.prepare(next).is_ok() {
+            self.state().disk_full = false;
+            info!(channel = %self.name, "the disk has room again; intake goes on");
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Takes over what was written, or gives it back, and answers.
+    fn finish(&self, log: &Log, group: Group, written: io::Result<u64>) {
+        let mut settled = KeySet::default();
+        let mut answer = Ok(());
+        {
+            let mut state = self.state();
+            state.unreserve(group.reserved);
+            match written {
+                Ok(start) => {
+                    self.publish(&mut state, log, &group, start, &mut settled);
+                }
+                Err(error) => {
+                    let acks = std::mem::take(&mut state.acks_in_write);
+                    state.acks.merge(&acks);
+                    let forget = std::mem::take(&mut state.forget_in_write);
+                    state.forget.merge(&forget);
+                    answer = Err(Arc::new(error));
+                }
+            }
+        }
+        self.room.notify_waiters();
+        self.ready.notify_waiters();
+        self.announce(settled);
+        for reply in group.replies {
+            // Who asked may be gone; the write stands all the same.
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    /// The group is durable: it becomes visible.
+    fn publish(
+        &self,
+        state: &mut State,
+        log: &Log,
+        group: &Group,
+        start: u64,
+        settled: &mut KeySet,
+    ) {
+        let mut offset = start;
+        let mut puts = group.puts.iter().peekable();
+        for (at, frame) in group.frames.iter().enumerate() {
+            if let Some(put) = puts.next_if(|put| put.frame == at) {
+                self.publish_put(state, frame, offset, put, settled);
+            }
+            offset += frame.len() as u64;
+        }
+        state.next_sequence += group.sequences;
+        state.acks_in_write = Default::default();
+        state.forget_in_write = Default::default();
+        if let (Some((_, end)), Some(current)) = (log.position(), state.book.segments.back_mut()) {
+            current.record.end = end;
+        }
+        if let Some(change) = &group.registered {
+            settled.insert_all(&change.apply(state));
+        }
+        if group.duplicates > 0 {
+            self.incident("duplicate_batch", group.duplicates);
+        }
+        self.release(state);
+        self.watch_fill(state);
+    }
+
+    fn publish_put(
+        &self,
+        state: &mut State,
+        frame: &Frame,
+        offset: u64,
+        put: &Placed,
+        settled: &mut KeySet,
+    ) {
+        let first: Ticket = frame.ticket;
+        let lost = state.book.put(first, offset, frame.len(), &put.record);
+        debug_assert!(lost.is_none(), "tickets are given in order");
+        for (ticket, batch) in (first..).zip(&put.stored) {
+            state.tail.push(ticket, batch.clone());
+        }
+        let empty = put.record.items.iter().filter(|item| item.events == 0);
+        for identity in empty.filter_map(|item| item.identity) {
+            settled.insert(identity.0);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The segment files: the one that is written, the one that is ready to be next, and a pool of
+//! old ones.
+//!
+//! Files whose blocks were written once are used again: a synchronous write into them changes no
+//! metadata, which makes it about twice as fast. The next segment has its name and its room before
+//! it is needed, so that beginning it costs two writes and no directory operation; the checksum
+//! seed says whether what lies in a file belongs to the segment that its name says.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use pipeline::env::{Disk, DiskFile, OpenMode};
+use tracing::info;
+
+use super::aligned::Aligned;
+use super::segment::{BLOCK, Frame, Owner, Seed, header_block};
+
+/// Staging room that is kept between groups.
+const STAGING_KEPT: usize = 2 << 20;
+
+/// A file that may become a segment.
+pub(crate) struct Prepared {
+    /// Number that it is named by.
+    pub(crate) id: u64,
+    /// Bytes that it may grow to.
+    pub(crate) room: u64,
+    /// The file, open.
+    pub(crate) file: Arc<dyn DiskFile>,
+}
+
+enum Spare {
+    None,
+    Preparing,
+    Ready(Prepared),
+}
+
+/// Makes, names, opens and recycles segment files.
+pub(crate) struct Files {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    segment_bytes: u64,
+    pool: usize,
+    direct: AtomicBool,
+    spare: Mutex<Spare>,
+    prepared: Condvar,
+    free: Mutex<Vec<u64>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Files {
+    /// Segment files in `directory`, which is there.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        segment_bytes: u64,
+        pool: usize,
+        direct: bool,
+    ) -> Self {
+        Self {
+            disk,
+            directory,
+            segment_bytes,
+            pool,
+            direct: AtomicBool::new(direct),
+            spare: Mutex::new(Spare::None),
+            prepared: Condvar::new(),
+            free: Mutex::default(),
+        }
+    }
+
+    fn path(&self, id: u64) -> PathBuf {
+        self.directory.join(format!("{id:016x}.seg"))
+    }
+
+    /// The number of each segment file, in order, with its length.
+    pub(crate) fn list(&self) -> io::Result<Vec<(u64, u64)>> {
+        let mut files = Vec::new();
+        for (name, _) in self.disk.list(&self.directory)? {
+            let id = name.strip_suffix(".seg").filter(|hex| hex.len() == 16);
+            if let Some(id) = id.and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
+                files.push((id, self.disk.stat(&self.directory.join(name))?.len));
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// Opens a segment file, past the page cache where that can be.
+    pub(crate) fn open(&self, id: u64, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let direct = self.direct.load(Ordering::Relaxed);
+        let mode = OpenMode { write: true, create, create_new: false, direct };
+        match self.disk.open(&self.path(id), mode) {
+            Err(error) if direct && error.kind() == io::ErrorKind::Unsupported => {
+                info!(directory = %self.directory.display(),
+                    "this file system has no direct I/O; the channel writes through the page cache");
+                self.direct.store(false, Ordering::Relaxed);
+                self.disk.open(&self.path(id), OpenMode { direct: false, ..mode })
+            }
+            result => result,
+        }
+    }
+
+    /// Cuts a segment file that will not be written any more.
+    pub(crate) fn cut(&self, id: u64, len: u64) -> io::Result<()> {
+        let file = self.open(id, false)?;
+        file.set_len(len)?;
+        file.sync()
+    }
+
+    /// A released segment's file: kept for the pool, or given back to the disk.
+    pub(crate) fn recycle(&self, id: u64, room: u64) {
+        let mut free = locked(&self.free);
+        if room == self.segment_bytes && free.len() < self.pool {
+            free.push(id);
+        } else {
+            drop(free);
+            // If that fails the file is found and removed at the next start.
+            let _ = self.disk.remove_file(&self.path(id));
+        }
+    }
+
+    /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
+    fn make(&self, id: u64, needed: u64) -> io::Result<Prepared> {
+        let room = self.segment_bytes.max(needed.next_multiple_of(BLOCK as u64));
+        let recycled = if room == self.segment_bytes { locked(&self.free).pop() } else { None };
+        let file = match recycled {
+            Some(old) => {
+                if old != id {
+                    self.disk.rename(&self.path(old), &self.path(id))?;
+                }
+                self.open(id, false)?
+            }
+            None => {
+                let file = self.open(id, true)?;
+                let made = file.allocate(room).and_then(|()| file.sync());
+                if let Err(error) = made {
+                    let _ = self.disk.remove_file(&self.path(id));
+                    return Err(error);
+                }
+                file
+            }
+        };
+        self.disk.sync_dir(&self.directory)?;
+        Ok(Prepared { id, room, file })
+    }
+
+    /// Makes the next segment's file ahead of need.
+    pub(crate) fn prepare(&self, id: u64) -> io::Result<()> {
+        {
+            let mut spare = locked(&self.spare);
+            if !matches!(*spare, Spare::None) {
+                return Ok(());
+            }
+            *spare = Spare::Preparing;
+        }
+        let made = self.make(id, 0);
+        let mut spare = locked(&self.spare);
+        let result = made.map(|prepared| *spare = Spare::Ready(prepared));
+        if result.is_err() {
+            *spare = Spare::None;
+        }
+        self.prepared.notify_all();
+        result
+    }
+
+    /// The file of segment `id` with room for `needed` bytes: the prepared one if it will do.
+    pub(crate) fn next(&self, id: u64, needed: u64) -> io::Result<Prepared> {
+        let mut spare = locked(&self.spare);
+        while matches!(*spare, Spare::Preparing) {
+            spare = self.prepared.wait(spare).unwrap_or_else(PoisonError::into_inner);
+        }
+        match std::mem::replace(&mut *spare, Spare::None) {
+            Spare::Ready(prepared) if prepared.id == id && prepared.room >= needed => {
+                return Ok(prepared);
+            }
+            // It stays in the pool under its name, unless that name is wanted now.
+            Spare::Ready(other) if other.id != id => locked(&self.free).push(other.id),
+            Spare::Ready(_) | Spare::None | Spare::Preparing => {}
+        }
+        drop(spare);
+        self.make(id, needed)
+    }
+}
+
+struct Current {
+    id: u64,
+    seed: Seed,
+    file: Arc<dyn DiskFile>,
+    end: u64,
+    room: u64,
+}
+
+/// The end of the log. Only the leader of a group commit has it.
+pub(crate) struct Log {
+    files: Arc<Files>,
+    owner: Owner,
+    current: Option<Current>,
+    staging: Aligned,
+}
+
+/// Bytes that the first groups of a segment take with a state of this many bytes.
+fn opening_len(state: &Frame) -> u64 {
+    (BLOCK + 2 * state.len().next_multiple_of(BLOCK)) as u64
+}
+
+impl Log {
+    /// A log without a segment: the first act is [`Log::begin`].
+    pub(crate) fn new(files: Arc<Files>, owner: Owner) -> Self {
+        Self { files, owner, current: None, staging: Aligned::with_capacity(STAGING_KEPT) }
+    }
+
+    /// Whether a group of `len` bytes still goes into the current segment.
+    pub(crate) fn has_room(&self, len: u64) -> bool {
+        let len = len.next_multiple_of(BLOCK as u64);
+        self.current.as_ref().is_some_and(|current| current.end + len <= current.room)
+    }
+
+    /// Begins segment `id` with what all earlier ones said, durably, so that `needed` bytes fit
+    /// behind that. Answers its room and where its first group will be.
+    ///
+    /// # Errors
+    /// The disk refused. The segment that was written before goes on.
+    pub(crate) fn begin(
+        &mut self,
+        id: u64,
+        state: &Frame,
+        needed: u64,
+    ) -> io::Result<(Prepared, u64)> {
+        let opening = opening_len(state);
+        let needed = opening + needed.next_multiple_of(BLOCK as u64);
+        let prepared = self.files.next(id, needed)?;
+        let seed = Seed::of(&self.owner.uuid, id);
+        self.staging.clear(STAGING_KEPT);
+        self.staging.push(&header_block(&self.owner, id));
+        for _ in 0..2 {
+            state.write(&mut self.staging, seed, true);
+            self.staging.pad(BLOCK);
+        }
+        let file = prepared.file.clone();
+        file.write_at(&[IoSlice::new(self.staging.as_slice())], 0, true)?;
+        self.current = Some(Current { id, seed, file, end: opening, room: prepared.room });
+        Ok((prepared, opening))
+    }
+
+    /// Appends a group, durably; answers where it begins.
+    ///
+    /// # Errors
+    /// The disk refused. The segment is given up: what its end holds now is not known.
+    pub(crate) fn append(&mut self, frames: &[Frame]) -> io::Result<u64> {
+        let current = self.current.as_mut().expect("a segment is begun before it is written");
+        self.staging.clear(STAGING_KEPT);
+        for (at, frame) in frames.iter().enumerate() {
+            frame.write(&mut self.staging, current.seed, at == 0);
+        }
+        self.staging.pad(BLOCK);
+        let start = current.end;
+        let bytes = [IoSlice::new(self.staging.as_slice())];
+        match current.file.write_at(&bytes, start, true) {
+            Ok(()) => {
+                current.end += self.staging.len() as u64;
+                Ok(start)
+            }
+            Err(error) => {
+                self.current = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Number of the segment that is written, and where it ends.
+    pub(crate) fn position(&self) -> Option<(u64, u64)> {
+        self.current.as_ref().map(|current| (current.id, current.end))
+    }
+}

@@ -1,0 +1,293 @@
+//! Opening a directory: what a dead process left becomes a [`Book`] again.
+//!
+//! ```text
+//! 1 lock the directory, read the owner file (lost: the first block of a segment knows as much)
+//! 2 find the newest segment whose STATE verifies: that is what everything before it said
+//! 3 replay its frames, and those of any segment behind it; what a crash tore is cut off
+//! 4 report what is missing: segments that are gone, tickets that no frame has
+//! 5 begin a new segment with a STATE of the next epoch; files that nobody needs join the pool
+//! ```
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use pipeline::env::{Disk, Entropy};
+use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket};
+use tracing::{error, info, warn};
+
+use super::book::Book;
+use super::log::Files;
+use super::owner_file::{self, OwnerFile};
+use super::reader;
+use super::records::{
+    AckRecord, ForgetRecord, PutRecord, SegmentRecord, StateRecord, decode_consumers,
+};
+use super::scan::{Scan, Scanned, scan};
+use super::segment::{BLOCK, FORMAT, Kind, Owner, Seed, read_header_block};
+
+/// What was found, and what had to be mended.
+pub(crate) struct Recovered {
+    pub(crate) book: Book,
+    pub(crate) owner: Owner,
+    /// The first number that no segment file has.
+    pub(crate) next_segment: u64,
+    /// Segments whose frames were read: their indexes are known.
+    pub(crate) torn_bytes: u64,
+    pub(crate) damaged: u64,
+    pub(crate) lost: IntervalSet,
+}
+
+/// Why a directory cannot be used.
+pub(crate) enum Refusal {
+    /// The disk.
+    Disk(io::Error),
+    /// The directory, with what helps.
+    Unusable(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// The owner of the directory at `path`, in its next life; a new one if there is none.
+pub(crate) fn owner(
+    disk: &dyn Disk,
+    entropy: &dyn Entropy,
+    path: &Path,
+    files: &Files,
+) -> Result<Owner, Refusal> {
+    let segments = files.list()?;
+    match owner_file::read(disk, path)? {
+        OwnerFile::Sound(owner) => return Ok(owner),
+        OwnerFile::Newer { format } => {
+            return Err(Refusal::Unusable(format!(
+                "it is of format {format}, and this program reads up to {FORMAT}; use the newer \
+                 program, or let it empty the channel first"
+            )));
+        }
+        OwnerFile::Absent if segments.is_empty() => {
+            let (uuid, origin) = (entropy.bytes16(), Origin(entropy.bytes16()));
+            return Ok(Owner { uuid, origin, epoch: Epoch(0) });
+        }
+        OwnerFile::Absent | OwnerFile::Damaged => {}
+    }
+    warn!(path = %path.display(), "the owner file is lost; the segments are asked");
+    let mut newest: Option<Owner> = None;
+    for (id, _) in segments {
+        if let Some(owner) = owner_in(files, id)?
+            && newest.is_none_or(|known| known.epoch <= owner.epoch)
+        {
+            newest = Some(owner);
+        }
+    }
+    newest.ok_or_else(|| {
+        Refusal::Unusable(
+            "neither its file `channel` nor any segment says who it belongs to; restore the file, \
+             or move the directory away to start empty"
+                .into(),
+        )
+    })
+}
+
+fn owner_in(files: &Files, id: u64) -> io::Result<Option<Owner>> {
+    let mut block = super::aligned::Aligned::with_capacity(BLOCK);
+    block.set_len(BLOCK);
+    let read = files.open(id, false)?.read_at(block.as_mut_slice(), 0)?;
+    Ok(read_header_block(&block.as_slice()[..read]).map(|(_, owner, _)| owner))
+}
+
+/// A segment that was read whole.
+struct Read {
+    id: u64,
+    room: u64,
+    scan: Scan,
+}
+
+/// Reads the newest segments back to the one whose STATE verifies.
+fn read_back(
+    files: &Files,
+    uuid: &[u8; 16],
+    all: &[(u64, u64)],
+) -> io::Result<(Option<(StateRecord, Ticket)>, Vec<Read>)> {
+    let mut read = Vec::new();
+    for (id, room) in all.iter().rev() {
+        let file = files.open(*id, false)?;
+        let mut scan = scan(&*file, Seed::of(uuid, *id), BLOCK as u64, *room)?;
+        let state = scan.frames.iter().find(|frame| frame.header.kind == Kind::State);
+        let state = state.and_then(|frame| {
+            let state = StateRecord::decode(frame.envelope.clone())?;
+            Some((state, frame.header.ticket))
+        });
+        scan.frames.retain(|frame| frame.header.kind != Kind::State);
+        let found = state.is_some();
+        if found || !scan.frames.is_empty() {
+            read.push(Read { id: *id, room: *room, scan });
+        }
+        if found {
+            read.reverse();
+            return Ok((state, read));
+        }
+    }
+    read.reverse();
+    Ok((None, read))
+}
+
+/// Rebuilds the book of the channel `owner` from the segment files.
+pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refusal> {
+    let all = files.list()?;
+    let (state, read) = read_back(files, &owner.uuid, &all)?;
+    if state.is_none() && !read.is_empty() {
+        error!("no segment's state is sound: what was stored and committed before is not known");
+    }
+    let (state, ticket) = state.unwrap_or_default();
+    let began_ms = state.since_ms;
+    let mut recovered = Recovered {
+        book: Book::restore(state, ticket),
+        owner,
+        next_segment: all.last().map_or(0, |(id, _)| id + 1),
+        torn_bytes: 0,
+        damaged: 0,
+        lost: IntervalSet::EMPTY,
+    };
+    for segment in &read {
+        recovered.replay(files, segment, began_ms)?;
+    }
+    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + 1);
+    recovered.owner = owner;
+    recovered.book.epoch = owner.epoch.0;
+    recovered.drop_missing(&all);
+    if !recovered.lost.is_empty() {
+        recovered.audit(files)?;
+    }
+    recovered.cut_last(files)?;
+    let live = |id: u64| recovered.book.segments.iter().any(|s| s.record.id == id);
+    for (id, room) in all.into_iter().filter(|(id, _)| !live(*id)) {
+        files.recycle(id, room);
+    }
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn replay(&mut self, files: &Files, read: &Read, since_ms: u64) -> io::Result<()> {
+        let (id, room, first) = (read.id, read.room, self.book.in_flight.next());
+        let end = read.scan.end;
+        let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms };
+        self.book.begin_segment(record, files.open(id, false)?);
+        for frame in &read.scan.frames {
+            if let Some(lost) = self.apply(frame) {
+                self.lost.insert_all(&lost);
+            }
+        }
+        self.torn_bytes += read.scan.torn_bytes;
+        self.damaged += read.scan.damaged.len() as u64;
+        for offset in &read.scan.damaged {
+            error!(segment = id, offset, "something in this segment is not as it was written");
+        }
+        Ok(())
+    }
+
+    /// Replays one frame; answers the tickets that are missing before or in it.
+    fn apply(&mut self, frame: &Scanned) -> Option<IntervalSet> {
+        let envelope = frame.envelope.clone();
+        let ticket = frame.header.ticket;
+        match frame.header.kind {
+            Kind::Put => {
+                let Some(put) = PutRecord::decode(envelope) else {
+                    return self.book.skip_to(ticket + u64::from(frame.header.tickets));
+                };
+                let len = frame.header.frame_len();
+                let missing = self.book.put(ticket, frame.offset, len, &put);
+                if !frame.body_sound {
+                    self.forget(ticket, &put);
+                }
+                return missing;
+            }
+            Kind::Ack => self.book.ack(&AckRecord::decode(envelope)?),
+            Kind::Consumers => self.book.set_consumers(decode_consumers(envelope)?),
+            Kind::Forget => self.book.forget(&ForgetRecord::decode(envelope)?),
+            Kind::State => {}
+        }
+        // Whatever the frame is, its ticket tells how far the log had come.
+        self.book.skip_to(ticket)
+    }
+
+    /// A frame's body is damaged: its positions stand, its events are gone.
+    fn forget(&mut self, first: Ticket, put: &PutRecord) {
+        let with_events = || put.items.iter().filter(|item| item.events > 0);
+        let tickets = IntervalSet::from(first..first + with_events().count() as u64);
+        let keys: KeySet = with_events().filter_map(|item| item.identity).map(|(k, _)| k).collect();
+        let events = with_events().map(|item| u64::from(item.events)).sum();
+        error!(?tickets, events, "these batches are damaged; they may be stored again");
+        self.book.forget(&ForgetRecord { tickets, keys, events });
+    }
+
+    /// Live segments whose file is gone: released, if all was acknowledged, else lost.
+    fn drop_missing(&mut self, all: &[(u64, u64)]) {
+        let Book { segments, in_flight, .. } = &mut self.book;
+        segments.retain(|segment| {
+            let there = all.iter().any(|(id, _)| *id == segment.record.id);
+            let tickets = segment.record.first..segment.end();
+            if !there && !in_flight.all_acked(tickets.start, tickets.end) {
+                let acked = in_flight.acked_by_all(None);
+                let missing = IntervalSet::from(tickets).difference(&acked);
+                error!(segment = segment.record.id, tickets = ?missing.runs(),
+                    "a segment's file is missing; these tickets are lost");
+                in_flight.strike(&missing);
+                self.lost.insert_all(&missing);
+            }
+            there
+        });
+    }
+
+    /// Something is lost: what is still there is counted anew, and every identity that is not there
+    /// leaves the window, so that whoever has it may send it again.
+    fn audit(&mut self, files: &Files) -> io::Result<()> {
+        let settled = self.book.in_flight.acked_by_all(None);
+        let (mut there, mut events) = (KeySet::default(), 0);
+        for segment in &self.book.segments {
+            let record = &segment.record;
+            let wanted = IntervalSet::from(record.first..segment.end()).difference(&settled);
+            let index = match &segment.index {
+                Some(index) => index.clone(),
+                None => {
+                    let file = files.open(record.id, false)?;
+                    let seed = Seed::of(&self.owner.uuid, record.id);
+                    reader::index_of(&scan(&*file, seed, BLOCK as u64, record.end)?, record)
+                }
+            };
+            let (keys, count) = index.describe(&wanted);
+            there.insert_all(&keys);
+            events += count;
+        }
+        let mut gone = self.book.window.pending().clone();
+        gone.remove_all(&there);
+        error!(identities = gone.count(), tickets = ?self.lost.runs(),
+            "these tickets are lost; their identities may be stored again");
+        self.book.window.forget(&gone);
+        self.book.events = events;
+        Ok(())
+    }
+
+    /// The segment that was being written will not be written any more: what it has not used goes
+    /// back to the disk, unless it can be used again as a whole.
+    fn cut_last(&mut self, files: &Files) -> io::Result<()> {
+        let Some(last) = self.book.segments.back_mut() else { return Ok(()) };
+        let (first, end) = (last.record.first, last.end());
+        if last.record.end < last.record.room && !self.book.in_flight.all_acked(first, end) {
+            files.cut(last.record.id, last.record.end)?;
+            last.record.room = last.record.end;
+        }
+        Ok(())
+    }
+
+    /// Says what had to be mended.
+    pub(crate) fn report(&self, channel: &Arc<str>) {
+        let (book, torn_bytes) = (&self.book, self.torn_bytes);
+        let segments = book.segments.len();
+        info!(%channel, epoch = self.owner.epoch.0, segments, events = book.events, torn_bytes,
+            "the channel is open");
+    }
+}

@@ -1,0 +1,183 @@
+//! The indexes of sealed segments in sled: a checkpoint that may be deleted at any time.
+//!
+//! sled 0.34 does its own I/O and has ways to fail that we do not want to inherit: a torn snapshot
+//! that is taken for a good one, a panic on a damaged page, errors that stay. So every call is
+//! guarded, any trouble puts the directory aside and starts an empty one, and every value has its
+//! own checksum. Values stay under 64 KiB, where sled keeps them in its log and not in files of
+//! their own.
+//!
+//! ```text
+//! tree `seg`   segment u64 big-endian, part u16 big-endian  ->  up to 60 KiB of a segment's index
+//! ```
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use pipeline::env::Disk;
+use tracing::warn;
+
+use super::index::{IndexStore, SegmentIndex};
+
+const PART_BYTES: usize = 60 << 10;
+const CACHE_BYTES: u64 = 4 << 20;
+
+/// Indexes of sealed segments in a sled directory.
+pub(crate) struct SledStore {
+    tree: sled::Tree,
+    db: sled::Db,
+}
+
+/// What a guarded call came to.
+fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            warn!(%error, "the channel's index could not {what}; segments are read instead");
+            None
+        }
+        Err(_) => {
+            warn!(
+                "the channel's index panicked in its attempt to {what}; segments are read instead"
+            );
+            None
+        }
+    }
+}
+
+impl SledStore {
+    /// Opens the directory, or an empty one in its place if it is damaged; `None` if even that
+    /// fails.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Option<Self> {
+        if let Ok(names) = disk.list(directory) {
+            // A snapshot that was being written when the process died would be taken for a whole one.
+            let torn = names
+                .iter()
+                .filter(|(name, _)| name.starts_with("snap.") && name.ends_with(".generating"));
+            for (name, _) in torn {
+                let _ = disk.remove_file(&directory.join(name));
+            }
+        }
+        if let Some(store) = Self::attempt(directory) {
+            return Some(store);
+        }
+        let aside = directory.with_extension("damaged");
+        warn!(directory = %directory.display(), aside = %aside.display(),
+            "the channel's index is damaged; it is put aside and built anew");
+        let _ = disk.remove_dir_all(&aside);
+        disk.rename(directory, &aside).ok()?;
+        Self::attempt(directory)
+    }
+
+    fn attempt(directory: &Path) -> Option<Self> {
+        guarded("open", || {
+            let db = sled::Config::new()
+                .path(directory)
+                .mode(sled::Mode::HighThroughput)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(500))
+                .open()?;
+            let tree = db.open_tree("seg")?;
+            Ok(Self { tree, db })
+        })
+    }
+
+    fn keys(&self, segment: u64) -> Vec<sled::IVec> {
+        let keys = || self.tree.scan_prefix(segment.to_be_bytes()).keys().collect();
+        guarded("list", keys).unwrap_or_default()
+    }
+}
+
+impl IndexStore for SledStore {
+    fn load(&self, segment: u64) -> Option<SegmentIndex> {
+        let mut bytes = Vec::new();
+        guarded("load", || {
+            for part in self.tree.scan_prefix(segment.to_be_bytes()).values() {
+                bytes.extend_from_slice(&part?);
+            }
+            Ok(())
+        })?;
+        SegmentIndex::decode(&bytes)
+    }
+
+    fn save(&self, segment: u64, index: &SegmentIndex) {
+        self.remove(segment);
+        let bytes = index.encode();
+        guarded("save", || {
+            for (part, chunk) in (0u16..).zip(bytes.chunks(PART_BYTES)) {
+                let mut key = segment.to_be_bytes().to_vec();
+                key.extend_from_slice(&part.to_be_bytes());
+                self.tree.insert(key, chunk)?;
+            }
+            Ok(())
+        });
+    }
+
+    fn remove(&self, segment: u64) {
+        for key in self.keys(segment) {
+            guarded("remove", || self.tree.remove(&key));
+        }
+    }
+
+    fn retain(&self, live: &[u64]) {
+        let all = || self.tree.iter().keys().collect::<sled::Result<Vec<_>>>();
+        for key in guarded("list", all).unwrap_or_default() {
+            let segment = key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+            if segment.is_none_or(|segment| !live.contains(&segment)) {
+                guarded("remove", || self.tree.remove(&key));
+            }
+        }
+    }
+
+    fn flush(&self) {
+        guarded("flush", || self.db.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::index::Entry;
+
+    fn index(entries: u32) -> SegmentIndex {
+        let mut index = SegmentIndex::starting_at(5);
+        for n in 0..entries {
+            index
+                .push(Entry { offset: n * 4096, len: 4096, events: n, after_ms: n, item: 0 }, None);
+        }
+        index
+    }
+
+    #[test]
+    fn an_index_of_many_parts_comes_back_after_a_reopen_and_goes_when_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
+        let store = SledStore::open(&disk, &dir.path().join("meta")).unwrap();
+        store.save(1, &index(40_000));
+        store.save(2, &index(3));
+        store.flush();
+        drop(store);
+        let store = SledStore::open(&disk, &dir.path().join("meta")).unwrap();
+        assert_eq!(store.load(1), Some(index(40_000)));
+        store.retain(&[2]);
+        assert_eq!((store.load(1), store.load(2)), (None, Some(index(3))));
+    }
+
+    #[test]
+    fn a_damaged_directory_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
+        let path = dir.path().join("meta");
+        drop(SledStore::open(&disk, &path).unwrap());
+        for (name, _) in disk.list(&path).unwrap() {
+            let mode = pipeline::env::OpenMode { write: true, ..Default::default() };
+            if let Ok(file) = disk.open(&path.join(name), mode) {
+                let noise = [0xa5; 64];
+                file.write_at(&[std::io::IoSlice::new(&noise)], 0, true).unwrap();
+            }
+        }
+        let store = SledStore::open(&disk, &path).expect("an empty one in its place");
+        store.save(1, &index(2));
+        assert_eq!(store.load(1), Some(index(2)));
+    }
+}

@@ -1,0 +1,62 @@
+//! The memory channel: fast, bounded by bytes, empty after a restart.
+//!
+//! ```text
+//!  put ─► batches in a map by ticket ─► take ─► commit ─► gone once every consumer has it
+//!                                                  │
+//!                                                  ▼  all older ones are gone too
+//!                          positions.json: where the sources may take up again
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The position of a source reaches the file only after every consumer has committed the batch
+//!    that it came with and all batches before that one. So a restart reads again, and never skips,
+//!    what was in memory: the path is at least once.
+//! 2. Its origin is new at every start: what was in memory before can never be taken for what is
+//!    in memory now.
+//! 3. The file is replaced whole (written aside, synced, renamed), at most every quarter second,
+//!    and before the channel closes.
+
+mod channel;
+mod positions_file;
+
+use pipeline::component::{FlumeKey, Unit};
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Channel, Component};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The memory channel keeps events in memory; a crash loses what no sink has committed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many bytes of batches it may hold. Puts wait beyond.
+    pub capacity: ByteSize,
+    /// How many events it may hold; no limit unless set.
+    pub capacity_events: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { capacity: ByteSize::mib(64), capacity_events: None }
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "memory";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("capacity", "capacity_events", Unit::Count),
+        FlumeKey::new("byteCapacity", "capacity", Unit::Bytes),
+    ];
+    type Role = dyn Channel;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
+        if self.capacity.0 == 0 {
+            return Err(BuildError::invalid("capacity", "it must be more than 0"));
+        }
+        if self.capacity_events == Some(0) {
+            return Err(BuildError::invalid("capacity_events", "it must be at least 1"));
+        }
+        Ok(Box::new(channel::Memory::new(&self, cx)))
+    }
+}

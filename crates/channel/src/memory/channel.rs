@@ -1,0 +1,449 @@
+//! The [`Channel`] that an agent sees.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{
+    Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Identity,
+    IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition, TakeTransaction, Taken,
+    Ticket,
+};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::positions_file;
+use crate::dedupe::Window;
+use crate::in_flight::InFlight;
+use crate::positions::Positions;
+
+/// How often the positions may be written.
+const POSITIONS_DELAY: Duration = Duration::from_millis(250);
+/// Identities announced and not yet received by a listener.
+const ANNOUNCED_MAX: usize = 1024;
+/// The one life of an origin that is new at every start.
+const EPOCH: Epoch = Epoch(1);
+
+struct Held {
+    batch: Batch,
+    size: BatchSize,
+    since: Instant,
+}
+
+struct State {
+    in_flight: InFlight,
+    window: Window,
+    held: BTreeMap<Ticket, Held>,
+    /// Positions behind batches: in force on disk when everything below the ticket is settled.
+    due: BTreeMap<Ticket, Vec<SourcePosition>>,
+    /// As of the last put, and as they may stand on disk.
+    positions: Positions,
+    committed: Positions,
+    unsaved: bool,
+    origin: Origin,
+    next_sequence: u64,
+    total: BatchSize,
+    reserved: BatchSize,
+    crowded: bool,
+    closed: bool,
+}
+
+struct Core {
+    name: Arc<str>,
+    env: Env,
+    directory: PathBuf,
+    capacity_bytes: u64,
+    capacity_events: u64,
+    state: Mutex<State>,
+    room: Notify,
+    ready: Notify,
+    dirty: Arc<Notify>,
+    settled: broadcast::Sender<Arc<KeySet>>,
+    /// One writer of the file at a time.
+    saving: tokio::sync::Mutex<()>,
+}
+
+/// A memory channel.
+pub(super) struct Memory {
+    core: Arc<Core>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Memory {
+    /// An empty channel, not open.
+    pub(super) fn new(config: &super::Config, cx: &BuildContext) -> Self {
+        let state = State {
+            in_flight: InFlight::default(),
+            window: Window::default(),
+            held: BTreeMap::new(),
+            due: BTreeMap::new(),
+            positions: Positions::default(),
+            committed: Positions::default(),
+            unsaved: false,
+            origin: Origin([0; 16]),
+            next_sequence: 0,
+            total: BatchSize::default(),
+            reserved: BatchSize::default(),
+            crowded: false,
+            closed: false,
+        };
+        let core = Core {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            directory: cx.directory.clone(),
+            capacity_bytes: config.capacity.0,
+            capacity_events: config.capacity_events.unwrap_or(u64::MAX),
+            state: Mutex::new(state),
+            room: Notify::new(),
+            ready: Notify::new(),
+            dirty: Arc::default(),
+            settled: broadcast::channel(ANNOUNCED_MAX).0,
+            saving: tokio::sync::Mutex::default(),
+        };
+        Self { core: Arc::new(core), turn: tokio::sync::Mutex::default() }
+    }
+}
+
+impl State {
+    /// Room for `size`, if puts are not to wait.
+    fn reserve(&mut self, size: BatchSize, core: &Core) -> bool {
+        let bytes = self.total.bytes + self.reserved.bytes + size.bytes;
+        let events = self.total.events + self.reserved.events + size.events;
+        let fits = bytes <= core.capacity_bytes && events <= core.capacity_events;
+        self.crowded = !fits;
+        if fits {
+            self.reserved.bytes += size.bytes;
+            self.reserved.events += size.events;
+        }
+        fits
+    }
+
+    fn unreserve(&mut self, size: BatchSize) {
+        self.reserved.bytes -= size.bytes;
+        self.reserved.events -= size.events;
+    }
+
+    /// Stores one batch; answers its identity if it is settled at once.
+    fn store(&mut self, mut batch: Batch) -> Option<Identity> {
+        let identity = batch.identity.unwrap_or_else(|| {
+            let sequence = Sequence(self.next_sequence);
+            self.next_sequence += 1;
+            Identity { origin: self.origin, epoch: EPOCH, sequence }
+        });
+        let positions = std::mem::take(&mut batch.positions);
+        self.positions.apply(&positions);
+        let seen = self.window.knows(identity);
+        let has_events = !batch.is_empty();
+        if !seen && has_events {
+            let ticket = self.in_flight.put(1);
+            let size = batch.size();
+            self.total.bytes += size.bytes;
+            self.total.events += size.events;
+            batch.identity = Some(identity);
+            self.held.insert(ticket, Held { batch, size, since: Instant::now() });
+        }
+        if !positions.is_empty() {
+            // Everything put so far comes before this position.
+            self.due.entry(self.in_flight.next()).or_default().extend(positions);
+        }
+        if !seen {
+            self.window.store(identity, has_events);
+        }
+        (!seen && !has_events).then_some(identity)
+    }
+
+    /// Positions whose batches, and all before them, are settled may go to the disk.
+    fn advance_positions(&mut self) {
+        let settled_below = self.in_flight.oldest_unsettled().unwrap_or(self.in_flight.next());
+        while let Some(first) = self.due.first_entry().filter(|e| *e.key() <= settled_below) {
+            self.committed.apply(&first.remove());
+            self.unsaved = true;
+        }
+    }
+
+    /// Batches that every consumer has leave the memory; answers who they were.
+    fn settle(&mut self, tickets: &IntervalSet) -> KeySet {
+        let mut keys = KeySet::default();
+        for ticket in tickets.iter() {
+            let Some(held) = self.held.remove(&ticket) else { continue };
+            self.total.bytes -= held.size.bytes;
+            self.total.events -= held.size.events;
+            if let Some(identity) = held.batch.identity {
+                keys.insert(identity);
+            }
+        }
+        self.window.settle(&keys);
+        self.advance_positions();
+        keys
+    }
+}
+
+impl Core {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed_error(&self) -> ChannelError {
+        ChannelError::Closed { channel: self.name.to_string() }
+    }
+
+    fn disk_error(&self, source: io::Error) -> ChannelError {
+        ChannelError::Disk { channel: self.name.to_string(), source }
+    }
+
+    fn announce(&self, settled: KeySet) {
+        if !settled.is_empty() {
+            // Nobody may be listening.
+            let _ = self.settled.send(Arc::new(settled));
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("positions.json")
+    }
+
+    /// Writes the positions if they have changed.
+    async fn save(&self) -> Result<(), ChannelError> {
+        let _turn = self.saving.lock().await;
+        let positions = {
+            let mut state = self.state();
+            if !std::mem::take(&mut state.unsaved) {
+                return Ok(());
+            }
+            state.committed.all()
+        };
+        let (disk, path) = (self.env.disk.clone(), self.path());
+        let written = self.env.offload(move || positions_file::write(&*disk, &path, &positions));
+        written.await.map_err(|error| {
+            self.state().unsaved = true;
+            self.disk_error(error)
+        })
+    }
+}
+
+/// Writes positions now and then; ends with the channel.
+async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
+    loop {
+        dirty.notified().await;
+        tokio::time::sleep(POSITIONS_DELAY).await;
+        let Some(core) = core.upgrade() else { return };
+        if let Err(error) = core.save().await {
+            warn!(channel = %core.name, %error, "the positions of the sources are not saved");
+            core.dirty.notify_one();
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Memory {
+    async fn open(&self) -> Result<(), ChannelError> {
+        let (core, disk) = (&self.core, self.core.env.disk.clone());
+        let (directory, path) = (core.directory.clone(), core.path());
+        let read = core.env.offload(move || {
+            disk.create_dir_all(&directory)?;
+            positions_file::read(&*disk, &path)
+        });
+        let positions = read.await.map_err(|error| core.disk_error(error))?;
+        let mut state = core.state();
+        state.positions.apply(&positions);
+        state.committed.apply(&positions);
+        state.origin = Origin(core.env.entropy.bytes16());
+        drop(state);
+        tokio::spawn(keep_positions(Arc::downgrade(core), core.dirty.clone()));
+        Ok(())
+    }
+
+    async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
+        let keys = {
+            let mut state = self.core.state();
+            let before = state.in_flight.acked_by_all(None);
+            state.in_flight.register(consumers);
+            let settled = state.in_flight.acked_by_all(None).difference(&before);
+            state.settle(&settled)
+        };
+        self.core.room.notify_waiters();
+        self.core.announce(keys);
+        Ok(())
+    }
+
+    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
+        let core = &self.core;
+        if size.bytes > core.capacity_bytes || size.events > core.capacity_events {
+            let (channel, capacity_bytes) = (core.name.to_string(), core.capacity_bytes);
+            return Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes });
+        }
+        let _turn = self.turn.lock().await;
+        loop {
+            let room = core.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            {
+                let mut state = core.state();
+                if state.closed {
+                    return Err(core.closed_error());
+                }
+                if state.reserve(size, core) {
+                    return Ok(Box::new(Put {
+                        core: core.clone(),
+                        reserved: size,
+                        batches: vec![],
+                    }));
+                }
+            }
+            room.await;
+        }
+    }
+
+    fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
+        let (core, consumer) = (self.core.clone(), Arc::from(consumer));
+        Box::new(Take { core, consumer, held: IntervalSet::EMPTY })
+    }
+
+    fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
+        self.core.state().positions.of(source)
+    }
+
+    fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        self.core.state().window.stored(origin, epoch)
+    }
+
+    fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        self.core.state().window.settled(origin, epoch)
+    }
+
+    fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.core.settled.subscribe()
+    }
+
+    fn status(&self) -> ChannelStatus {
+        let state = self.core.state();
+        let held = state.in_flight.held();
+        let events = |ticket| state.held.get(&ticket).map_or(0, |held| held.size.events);
+        ChannelStatus {
+            events: state.total.events,
+            bytes: state.total.bytes,
+            capacity_bytes: self.core.capacity_bytes,
+            unsettled_events: held.iter().map(events).sum(),
+            oldest_uncommitted: state.held.first_key_value().map(|(_, held)| held.since.elapsed()),
+            intake_stopped: state.crowded || state.closed,
+        }
+    }
+
+    async fn close(&self) -> Result<(), ChannelError> {
+        self.core.state().closed = true;
+        self.core.room.notify_waiters();
+        self.core.ready.notify_waiters();
+        self.core.save().await
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // The keeper of the positions sees that the channel is gone.
+        self.core.dirty.notify_one();
+    }
+}
+
+struct Put {
+    core: Arc<Core>,
+    reserved: BatchSize,
+    batches: Vec<Batch>,
+}
+
+#[async_trait]
+impl PutTransaction for Put {
+    fn put(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
+        let settled = {
+            let mut state = self.core.state();
+            if state.closed {
+                drop(state);
+                return Err(self.core.closed_error());
+            }
+            let batches = std::mem::take(&mut self.batches);
+            let settled: KeySet = batches.into_iter().filter_map(|b| state.store(b)).collect();
+            state.advance_positions();
+            settled
+        };
+        self.core.ready.notify_waiters();
+        self.core.dirty.notify_one();
+        self.core.announce(settled);
+        Ok(())
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        self.core.state().unreserve(self.reserved);
+        self.core.room.notify_waiters();
+    }
+}
+
+struct Take {
+    core: Arc<Core>,
+    consumer: Arc<str>,
+    held: IntervalSet,
+}
+
+#[async_trait]
+impl TakeTransaction for Take {
+    async fn take(&mut self) -> Result<Taken, ChannelError> {
+        loop {
+            let ready = self.core.ready.notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            {
+                let mut state = self.core.state();
+                if state.closed {
+                    return Err(self.core.closed_error());
+                }
+                if let Some(ticket) = state.in_flight.take(&self.consumer) {
+                    let batch = state.held[&ticket].batch.clone();
+                    self.held.insert(ticket);
+                    return Ok(Taken { ticket, batch });
+                }
+            }
+            ready.await;
+        }
+    }
+
+    fn commit(&mut self, tickets: &IntervalSet) {
+        let mine = tickets.intersection(&self.held);
+        self.held.remove_all(&mine);
+        let keys = {
+            let mut state = self.core.state();
+            let (_, settled) = state.in_flight.commit(&self.consumer, &mine);
+            state.settle(&settled)
+        };
+        self.core.room.notify_waiters();
+        self.core.dirty.notify_one();
+        self.core.announce(keys);
+    }
+
+    fn rollback(&mut self, tickets: &IntervalSet) {
+        let mine = tickets.intersection(&self.held);
+        self.held.remove_all(&mine);
+        self.core.state().in_flight.rollback(&self.consumer, &mine);
+        self.core.ready.notify_waiters();
+    }
+
+    /// Nothing to do: the batch stays in the channel's memory until it is settled.
+    fn park(&mut self, _tickets: &IntervalSet) {}
+}
+
+impl Drop for Take {
+    fn drop(&mut self) {
+        if !self.held.is_empty() {
+            self.core.state().in_flight.rollback(&self.consumer, &self.held);
+            self.core.ready.notify_waiters();
+        }
+    }
+}

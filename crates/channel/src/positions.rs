@@ -1,0 +1,118 @@
+//! Where the sources stand: the positions that came with the batches of a channel.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use pipeline::SourcePosition;
+use pipeline::intervals::{get_varint, put_varint};
+
+/// The last position of each key of each source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Positions {
+    by_key: BTreeMap<(Arc<str>, Bytes), Bytes>,
+}
+
+impl Positions {
+    /// Takes positions over; one without a value forgets its key.
+    pub(crate) fn apply(&mut self, positions: &[SourcePosition]) {
+        for position in positions {
+            let key = (position.source.clone(), position.key.clone());
+            match &position.value {
+                // Its own copy: the batch that it came with may be large.
+                Some(value) => self.by_key.insert(key, Bytes::copy_from_slice(value)),
+                None => self.by_key.remove(&key),
+            };
+        }
+    }
+
+    /// Every key of `source` with its position.
+    pub(crate) fn of(&self, source: &str) -> Vec<(Bytes, Bytes)> {
+        let from = (Arc::from(source), Bytes::new());
+        let keys = self.by_key.range(from..);
+        let mine = keys.take_while(|((name, _), _)| &**name == source);
+        mine.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<SourcePosition> {
+        let position = |((source, key), value): (&(Arc<str>, Bytes), &Bytes)| SourcePosition {
+            source: source.clone(),
+            key: key.clone(),
+            value: Some(value.clone()),
+        };
+        self.by_key.iter().map(position).collect()
+    }
+}
+
+/// Appends bytes with their length in front.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.put_slice(bytes);
+}
+
+/// Reads bytes with their length in front.
+pub(crate) fn get_bytes(input: &mut Bytes) -> Option<Bytes> {
+    let length = usize::try_from(get_varint(input)?).ok()?;
+    (length <= input.remaining()).then(|| input.split_to(length))
+}
+
+/// Reads text with its length in front.
+pub(crate) fn get_text(input: &mut Bytes) -> Option<Arc<str>> {
+    let bytes = get_bytes(input)?;
+    std::str::from_utf8(&bytes).ok().map(Arc::from)
+}
+
+/// Appends positions: varint number, then for each source, key, u8 whether it has a value, value.
+pub(crate) fn put_positions(out: &mut Vec<u8>, positions: &[SourcePosition]) {
+    put_varint(out, positions.len() as u64);
+    for position in positions {
+        put_bytes(out, position.source.as_bytes());
+        put_bytes(out, &position.key);
+        out.put_u8(u8::from(position.value.is_some()));
+        if let Some(value) = &position.value {
+            put_bytes(out, value);
+        }
+    }
+}
+
+/// Reads what [`put_positions`] wrote.
+pub(crate) fn get_positions(input: &mut Bytes) -> Option<Vec<SourcePosition>> {
+    let count = get_varint(input)?;
+    let mut positions = Vec::new();
+    for _ in 0..count {
+        let source = get_text(input)?;
+        let key = Bytes::copy_from_slice(&get_bytes(input)?);
+        let has_value = input.has_remaining() && input.get_u8() == 1;
+        let value = if has_value { Some(get_bytes(input)?) } else { None };
+        positions.push(SourcePosition { source, key, value });
+    }
+    Some(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(source: &str, key: &str, value: Option<&str>) -> SourcePosition {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        SourcePosition { source: source.into(), key: bytes(key), value: value.map(bytes) }
+    }
+
+    #[test]
+    fn the_last_position_of_a_key_counts_and_none_forgets_it() {
+        let mut positions = Positions::default();
+        positions.apply(&[position("a", "x", Some("1")), position("ab", "x", Some("9"))]);
+        positions.apply(&[position("a", "x", Some("2")), position("a", "y", Some("3"))]);
+        positions.apply(&[position("a", "y", None)]);
+        assert_eq!(positions.of("a"), [(Bytes::from("x"), Bytes::from("2"))]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let positions = [position("a", "x", Some("1")), position("b", "", None)];
+        let mut out = Vec::new();
+        put_positions(&mut out, &positions);
+        assert_eq!(get_positions(&mut Bytes::from(out)).as_deref(), Some(&positions[..]));
+    }
+}

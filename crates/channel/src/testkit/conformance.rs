@@ -1,0 +1,345 @@
+//! What every channel promises, as functions over any of them. `channel_conformance!` makes a test
+//! of each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::{
+    Batch, BatchSize, Channel, ChannelError, Epoch, Identity, IntervalSet, KeySet, Origin,
+    Sequence, SourcePosition, TakeTransaction, Taken,
+};
+use tokio::time::timeout;
+
+use super::SimDisk;
+
+/// How to make a channel of about 1 MiB on a disk. Nothing more is known about it.
+pub type Suite = fn(&SimDisk) -> Box<dyn Channel>;
+
+const SEED: u64 = 0x5eed;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An open channel with one consumer, `sink`.
+async fn open(suite: Suite, disk: &SimDisk) -> Box<dyn Channel> {
+    open_for(suite, disk, &["sink"]).await
+}
+
+async fn open_for(suite: Suite, disk: &SimDisk, consumers: &[&str]) -> Box<dyn Channel> {
+    let channel = suite(disk);
+    channel.open().await.unwrap();
+    let names: Vec<Arc<str>> = consumers.iter().map(|name| Arc::from(*name)).collect();
+    channel.register(&names).await.unwrap();
+    channel
+}
+
+async fn put(channel: &dyn Channel, batch: Batch) -> Result<(), ChannelError> {
+    let mut put = channel.begin_put(batch.size()).await?;
+    put.put(batch);
+    put.commit().await
+}
+
+async fn put_one(channel: &dyn Channel, body: &str) {
+    put(channel, Batch::of([body])).await.unwrap();
+}
+
+async fn next(take: &mut dyn TakeTransaction) -> Taken {
+    timeout(PATIENCE, take.take()).await.expect("a batch is ready").unwrap()
+}
+
+async fn next_body(take: &mut dyn TakeTransaction) -> String {
+    body(&next(take).await)
+}
+
+fn body(taken: &Taken) -> String {
+    let bodies: Vec<_> =
+        taken.batch.events().map(|e| String::from_utf8_lossy(e.body()).into_owned()).collect();
+    bodies.join(",")
+}
+
+async fn nothing_ready(take: &mut dyn TakeTransaction) {
+    assert!(timeout(PATIENCE, take.take()).await.is_err(), "nothing should be ready");
+}
+
+fn only(taken: &Taken) -> IntervalSet {
+    IntervalSet::from(taken.ticket..taken.ticket + 1)
+}
+
+fn foreign(sequence: u64) -> Identity {
+    Identity { origin: Origin([9; 16]), epoch: Epoch(3), sequence: Sequence(sequence) }
+}
+
+fn foreign_batch(sequence: u64, body: &str) -> Batch {
+    let mut batch = Batch::of([body]);
+    batch.identity = Some(foreign(sequence));
+    batch
+}
+
+/// What was put comes out, oldest first, with headers and an identity.
+pub async fn batches_come_out_oldest_first(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    for body in ["first", "second"] {
+        let mut batch = Batch::of([body, "more"]);
+        batch.set_header("host", "web-1", pipeline::Existing::Keep);
+        put(&*channel, batch).await.unwrap();
+    }
+    let mut take = channel.begin_take("sink");
+    let first = next(&mut *take).await;
+    assert_eq!(body(&first), "first,more");
+    assert_eq!(first.batch.shared_header("host"), Some("web-1"));
+    let second = next(&mut *take).await;
+    assert_eq!(body(&second), "second,more");
+    let (a, b) = (first.batch.identity.unwrap(), second.batch.identity.unwrap());
+    assert_eq!((a.sequence, b.sequence), (Sequence(0), Sequence(1)));
+    assert_eq!((a.origin, a.epoch), (b.origin, b.epoch));
+}
+
+/// A put that is dropped or rolled back leaves nothing and takes no room.
+pub async fn a_put_without_commit_leaves_nothing(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let size = BatchSize { events: 1, bytes: 200_000 };
+    for _ in 0..20 {
+        let mut dropped = channel.begin_put(size).await.unwrap();
+        dropped.put(Batch::of(["dropped"]));
+        drop(dropped);
+        channel.begin_put(size).await.unwrap().rollback();
+    }
+    nothing_ready(&mut *channel.begin_take("sink")).await;
+    assert_eq!(channel.status().events, 0);
+}
+
+/// All batches of one put appear together.
+pub async fn a_put_of_many_batches_appears_whole(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let mut put = channel.begin_put(BatchSize { events: 3, bytes: 300 }).await.unwrap();
+    put.put(Batch::of(["a"]));
+    put.put(Batch::default());
+    put.put(Batch::of(["b", "c"]));
+    let mut take = channel.begin_take("sink");
+    nothing_ready(&mut *take).await;
+    put.commit().await.unwrap();
+    assert_eq!(
+        (next_body(&mut *take).await, next_body(&mut *take).await),
+        ("a".into(), "b,c".into())
+    );
+}
+
+/// A rolled back batch comes again before newer ones; so does what a dropped take held.
+pub async fn what_is_given_back_comes_first(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    for body in ["1", "2", "3"] {
+        put_one(&*channel, body).await;
+    }
+    let mut take = channel.begin_take("sink");
+    let first = next(&mut *take).await;
+    let second = next(&mut *take).await;
+    take.rollback(&only(&second));
+    take.park(&only(&first));
+    drop(take);
+    let mut take = channel.begin_take("sink");
+    for body in ["1", "2", "3"] {
+        assert_eq!(next_body(&mut *take).await, body);
+    }
+}
+
+/// A committed batch is gone, in whatever order commits come; others stay.
+pub async fn a_committed_batch_is_gone(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    for body in ["1", "2", "3"] {
+        put_one(&*channel, body).await;
+    }
+    let mut take = channel.begin_take("sink");
+    let taken = [next(&mut *take).await, next(&mut *take).await, next(&mut *take).await];
+    assert_eq!(channel.status().unsettled_events, 3);
+    take.commit(&only(&taken[2]));
+    take.park(&only(&taken[0]));
+    take.commit(&only(&taken[0]));
+    assert_eq!((channel.status().events, channel.status().unsettled_events), (1, 1));
+    drop(take);
+    let mut take = channel.begin_take("sink");
+    assert_eq!(next_body(&mut *take).await, "2");
+    nothing_ready(&mut *take).await;
+}
+
+/// Each consumer gets each batch; takes of one consumer share them.
+pub async fn each_consumer_gets_each_batch_once(suite: Suite) {
+    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
+    let mut settled = channel.watch_settled();
+    for body in ["1", "2"] {
+        put_one(&*channel, body).await;
+    }
+    let (mut one, mut other) = (channel.begin_take("a"), channel.begin_take("a"));
+    let first = next(&mut *one).await;
+    assert_eq!((body(&first), next_body(&mut *other).await), ("1".into(), "2".into()));
+    let mut b = channel.begin_take("b");
+    let b_first = next(&mut *b).await;
+    one.commit(&only(&first));
+    let Identity { origin, epoch, .. } = first.batch.identity.unwrap();
+    assert_eq!(channel.settled(origin, epoch), IntervalSet::EMPTY);
+    assert!(settled.try_recv().is_err());
+    b.commit(&only(&b_first));
+    assert_eq!(channel.settled(origin, epoch), IntervalSet::from(0..1));
+    let told: KeySet = [first.batch.identity.unwrap()].into_iter().collect();
+    assert_eq!(*settled.try_recv().unwrap(), told);
+    assert_eq!(channel.stored(origin, epoch), IntervalSet::from(0..2));
+}
+
+/// A ticket that a take does not hold is passed over.
+pub async fn a_ticket_of_another_take_is_passed_over(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    put_one(&*channel, "1").await;
+    let (mut one, mut other) = (channel.begin_take("sink"), channel.begin_take("sink"));
+    let taken = next(&mut *one).await;
+    other.commit(&only(&taken));
+    other.rollback(&only(&taken));
+    nothing_ready(&mut *other).await;
+    one.commit(&only(&taken));
+    one.rollback(&only(&taken));
+    nothing_ready(&mut *other).await;
+    assert_eq!(channel.status().events, 0);
+}
+
+/// An identity seen before is accepted and not stored again, also within one put.
+pub async fn a_known_identity_is_stored_once(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    put(&*channel, foreign_batch(1, "once")).await.unwrap();
+    put(&*channel, foreign_batch(1, "once")).await.unwrap();
+    let mut twice = channel.begin_put(BatchSize { events: 2, bytes: 200 }).await.unwrap();
+    twice.put(foreign_batch(2, "two"));
+    twice.put(foreign_batch(2, "two"));
+    twice.commit().await.unwrap();
+    let mut take = channel.begin_take("sink");
+    let taken = next(&mut *take).await;
+    assert_eq!((body(&taken), taken.batch.identity), ("once".into(), Some(foreign(1))));
+    take.commit(&only(&taken));
+    put(&*channel, foreign_batch(1, "once")).await.unwrap();
+    assert_eq!(next_body(&mut *take).await, "two");
+    nothing_ready(&mut *take).await;
+    assert_eq!(channel.stored(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..3));
+    assert_eq!(channel.settled(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..2));
+}
+
+/// A batch without events is never taken and settled once it is stored; its positions count.
+pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let mut settled = channel.watch_settled();
+    let bytes = Bytes::from_static;
+    let position =
+        SourcePosition { source: "in".into(), key: bytes(b"k"), value: Some(bytes(b"7")) };
+    let mut batch = Batch::default();
+    batch.identity = Some(foreign(4));
+    batch.positions.push(position.clone());
+    put(&*channel, batch).await.unwrap();
+    assert_eq!(channel.positions("in"), [(bytes(b"k"), bytes(b"7"))]);
+    assert!(channel.settled(Origin([9; 16]), Epoch(3)).contains(4));
+    assert!(settled.try_recv().unwrap().contains(foreign(4)));
+    nothing_ready(&mut *channel.begin_take("sink")).await;
+    let mut forget = Batch::default();
+    forget.positions.push(SourcePosition { value: None, ..position });
+    put(&*channel, forget).await.unwrap();
+    assert_eq!(channel.positions("in"), []);
+}
+
+/// A full channel makes puts wait; what is committed makes room; nothing is dropped.
+pub async fn a_full_channel_makes_puts_wait(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let body = "x".repeat(50_000);
+    let mut stored = 0;
+    while timeout(PATIENCE, put(&*channel, Batch::of([&body]))).await.is_ok() {
+        stored += 1;
+        assert!(stored < 40, "it is never full");
+    }
+    assert!(stored >= 3, "only {stored} batches of 50 kB fit a channel of 1 MiB");
+    assert!(channel.status().intake_stopped);
+    let mut take = channel.begin_take("sink");
+    let mut all = IntervalSet::EMPTY;
+    for _ in 0..stored {
+        all.insert(next(&mut *take).await.ticket);
+    }
+    take.commit(&all);
+    timeout(PATIENCE, put(&*channel, Batch::of([&body]))).await.expect("there is room").unwrap();
+    assert!(!channel.status().intake_stopped);
+    assert_eq!(next(&mut *take).await.batch.body_bytes(), 50_000);
+}
+
+/// A put larger than the channel is refused, not waited for.
+pub async fn a_put_that_never_fits_is_refused(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let size = BatchSize { events: 1, bytes: 2 << 20 };
+    let refused = channel.begin_put(size).await.err().unwrap();
+    assert!(matches!(refused, ChannelError::TooLarge { .. }), "{refused}");
+}
+
+/// After close nothing works, and whoever waits is told.
+pub async fn a_closed_channel_refuses(suite: Suite) {
+    let channel: Arc<dyn Channel> = open(suite, &SimDisk::new(SEED)).await.into();
+    let waiting = {
+        let channel = channel.clone();
+        tokio::spawn(async move { channel.begin_take("sink").take().await.map(|_| ()) })
+    };
+    tokio::task::yield_now().await;
+    channel.close().await.unwrap();
+    let told = timeout(PATIENCE, waiting).await.expect("who waits is told").unwrap();
+    assert!(matches!(told, Err(ChannelError::Closed { .. })));
+    let refused = put(&*channel, Batch::of(["late"])).await;
+    assert!(matches!(refused, Err(ChannelError::Closed { .. })));
+}
+
+/// A take that is cancelled while it waits loses nothing.
+pub async fn a_cancelled_take_loses_nothing(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    let mut take = channel.begin_take("sink");
+    nothing_ready(&mut *take).await;
+    put_one(&*channel, "kept").await;
+    assert_eq!(next_body(&mut *take).await, "kept");
+}
+
+/// A consumer that leaves holds nothing up any more; a new one gets what was still wanted.
+pub async fn consumers_may_change(suite: Suite) {
+    let channel = open_for(suite, &SimDisk::new(SEED), &["a", "b"]).await;
+    for body in ["1", "2"] {
+        put_one(&*channel, body).await;
+    }
+    let mut a = channel.begin_take("a");
+    let first = next(&mut *a).await;
+    a.commit(&only(&first));
+    channel.register(&[Arc::from("a")]).await.unwrap();
+    assert_eq!(channel.status().events, 1);
+    let identity = first.batch.identity.unwrap();
+    assert!(channel.settled(identity.origin, identity.epoch).contains(0));
+    channel.register(&[Arc::from("a"), Arc::from("c")]).await.unwrap();
+    assert_eq!(next_body(&mut *channel.begin_take("c")).await, "2");
+    assert_eq!(next_body(&mut *a).await, "2");
+}
+
+/// Makes a module of tests, one for each promise, for a [`Suite`].
+#[macro_export]
+macro_rules! channel_conformance {
+    ($name:ident, $suite:expr) => {
+        mod $name {
+            $crate::channel_conformance!(@each $suite,
+                batches_come_out_oldest_first
+                a_put_without_commit_leaves_nothing
+                a_put_of_many_batches_appears_whole
+                what_is_given_back_comes_first
+                a_committed_batch_is_gone
+                each_consumer_gets_each_batch_once
+                a_ticket_of_another_take_is_passed_over
+                a_known_identity_is_stored_once
+                an_empty_batch_leaves_identity_and_position
+                a_full_channel_makes_puts_wait
+                a_put_that_never_fits_is_refused
+                a_closed_channel_refuses
+                a_cancelled_take_loses_nothing
+                consumers_may_change
+            );
+        }
+    };
+    (@each $suite:expr, $($promise:ident)+) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $promise() {
+                $crate::testkit::conformance::$promise($suite).await;
+            }
+        )+
+    };
+}

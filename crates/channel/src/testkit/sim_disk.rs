@@ -1,0 +1,452 @@
+//! A disk in memory that forgets what was not synced.
+//!
+//! - A write is durable after `sync` of its file, or at once if it asks for that; a name is durable
+//!   after `sync_dir` of its directory.
+//! - [`SimDisk::crash`] cuts the power: of each unsynced write any sectors of 512 bytes may have
+//!   arrived, of each directory's unsynced changes the first few.
+//! - It has a capacity, fails when told to, and can stop at its n-th change as if the power failed
+//!   in the middle of it.
+//!
+//! Everything follows from the seed.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+
+use super::sim_files::{Inode, Names};
+use super::split_mix;
+
+const DIRECT_ALIGNMENT: usize = 4096;
+
+struct State {
+    names: Names,
+    inodes: BTreeMap<u64, Inode>,
+    directories: Vec<PathBuf>,
+    locks: BTreeMap<PathBuf, u64>,
+    next: u64,
+    random: u64,
+    capacity_bytes: u64,
+    direct: bool,
+    /// Changes until the power fails; `None` for never.
+    changes_left: Option<u64>,
+    changes: u64,
+    failing_writes: u32,
+    failing_syncs: bool,
+    /// Goes up with every crash: files opened before are dead.
+    life: u64,
+}
+
+/// A disk in memory that forgets what was not synced. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimDisk").field("changes", &self.lock_state().changes).finish()
+    }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the power is cut")
+}
+
+impl State {
+    fn random(&mut self) -> u64 {
+        split_mix(&mut self.random)
+    }
+
+    /// Counts a change; an error once the power has failed. `true` says that it fails during it.
+    fn change(&mut self) -> io::Result<bool> {
+        self.changes += 1;
+        match &mut self.changes_left {
+            None => Ok(false),
+            Some(0) => Err(dead()),
+            Some(left) => {
+                *left -= 1;
+                Ok(*left == 0)
+            }
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.names
+            .now
+            .values()
+            .filter_map(|id| self.inodes.get(id))
+            .map(|i| i.now.len() as u64)
+            .sum()
+    }
+
+    fn room_for(&self, more: u64) -> io::Result<()> {
+        if self.used() + more > self.capacity_bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+impl SimDisk {
+    /// An empty disk of 1 GiB.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            names: Names::default(),
+            inodes: BTreeMap::new(),
+            directories: vec![PathBuf::from("/")],
+            locks: BTreeMap::new(),
+            next: 1,
+            random: seed,
+            capacity_bytes: 1 << 30,
+            direct: true,
+            changes_left: None,
+            changes: 0,
+            failing_writes: 0,
+            failing_syncs: false,
+            life: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts the power and switches it on again. Open files and locks are gone.
+    pub fn crash(&self) {
+        let mut state = self.lock_state();
+        let mut random = state.random;
+        state.names.crash(|| split_mix(&mut random));
+        for inode in state.inodes.values_mut() {
+            inode.crash(|| split_mix(&mut random));
+        }
+        state.random = random;
+        state.locks.clear();
+        state.changes_left = None;
+        state.life += 1;
+    }
+
+    /// The power fails in the middle of the `n`-th change from now; everything later fails until
+    /// [`SimDisk::crash`].
+    pub fn fail_power_at(&self, n: u64) {
+        self.lock_state().changes_left = Some(n);
+    }
+
+    /// How many changes there were so far.
+    pub fn changes(&self) -> u64 {
+        self.lock_state().changes
+    }
+
+    /// The next `n` writes fail, after some part of them arrived.
+    pub fn fail_writes(&self, n: u32) {
+        self.lock_state().failing_writes = n;
+    }
+
+    /// Whether syncs fail.
+    pub fn fail_syncs(&self, fail: bool) {
+        self.lock_state().failing_syncs = fail;
+    }
+
+    /// Makes the disk larger or smaller; what is there stays.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.lock_state().capacity_bytes = bytes;
+    }
+
+    /// Whether files can be opened past the page cache.
+    pub fn set_direct(&self, direct: bool) {
+        self.lock_state().direct = direct;
+    }
+
+    /// Bytes of all files.
+    pub fn used(&self) -> u64 {
+        self.lock_state().used()
+    }
+
+    /// Every file with its length, in order.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = self.lock_state();
+        let len = |id| state.inodes.get(id).map_or(0, |inode: &Inode| inode.now.len() as u64);
+        state.names.now.iter().map(|(path, id)| (path.clone(), len(id))).collect()
+    }
+
+    /// Flips one bit of a file, on the disk.
+    ///
+    /// # Panics
+    /// If there is no such byte.
+    pub fn flip(&self, path: &Path, byte: u64, bit: u8) {
+        let mut state = self.lock_state();
+        let id = state.names.now[path];
+        let inode = state.inodes.get_mut(&id).expect("a name belongs to a file");
+        inode.now[byte as usize] ^= 1 << bit;
+        inode.sync();
+    }
+
+    /// What is on it now, as a disk of its own.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.lock_state();
+        let copy = State {
+            names: state.names.clone(),
+            inodes: state.inodes.clone(),
+            directories: state.directories.clone(),
+            locks: BTreeMap::new(),
+            ..*state
+        };
+        Self { state: Arc::new(Mutex::new(copy)) }
+    }
+
+    fn parent(path: &Path) -> PathBuf {
+        path.parent().unwrap_or(Path::new("/")).to_owned()
+    }
+
+    fn inode_of(&self, path: &Path) -> io::Result<u64> {
+        self.lock_state().names.now.get(path).copied().ok_or_else(not_found)
+    }
+
+    fn file_stat(state: &State, id: u64) -> io::Result<FileStat> {
+        let inode = state.inodes.get(&id).ok_or_else(not_found)?;
+        let links = state.names.now.values().filter(|named| **named == id).count() as u64;
+        Ok(FileStat {
+            device: 1,
+            inode: id,
+            len: inode.now.len() as u64,
+            modified: SystemTime::UNIX_EPOCH,
+            kind: FileKind::File,
+            links,
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock_state();
+        if mode.direct && !state.direct {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let known = state.names.now.get(path).copied();
+        let id = match known {
+            Some(_) if mode.create_new => return Err(io::ErrorKind::AlreadyExists.into()),
+            Some(id) => id,
+            None if mode.create || mode.create_new => {
+                state.change()?;
+                let id = state.next;
+                state.next += 1;
+                state.inodes.insert(id, Inode::default());
+                state.names.change(&Self::parent(path), vec![(path.to_owned(), Some(id))]);
+                id
+            }
+            None => return Err(not_found()),
+        };
+        let (disk, direct, life) = (self.clone(), mode.direct, state.life);
+        Ok(Arc::new(SimFile { disk, id, direct, life }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        let id = self.inode_of(path)?;
+        Self::file_stat(&self.lock_state(), id)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        let state = self.lock_state();
+        let files = state.names.now.keys().map(|path| (path, FileKind::File));
+        let folders = state.directories.iter().map(|path| (path, FileKind::Directory));
+        let inside = files.chain(folders).filter(|(path, _)| path.parent() == Some(directory));
+        let name =
+            |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<_> =
+            inside.filter_map(|(path, kind)| Some((name(path)?, kind))).collect();
+        names.sort_by(|left, right| left.0.cmp(&right.0));
+        Ok(names)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        for directory in directory.ancestors() {
+            if !state.directories.iter().any(|known| known == directory) {
+                state.directories.push(directory.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let id = self.inode_of(from)?;
+        let mut state = self.lock_state();
+        state.change()?;
+        let moved = vec![(from.to_owned(), None), (to.to_owned(), Some(id))];
+        state.names.change(&Self::parent(to), moved);
+        Ok(())
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.inode_of(to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.inode_of(path)?;
+        let mut state = self.lock_state();
+        state.change()?;
+        state.names.change(&Self::parent(path), vec![(path.to_owned(), None)]);
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.change()?;
+        let gone: Vec<PathBuf> =
+            state.names.now.keys().filter(|name| name.starts_with(path)).cloned().collect();
+        for name in gone {
+            state.names.change(&Self::parent(&name), vec![(name.clone(), None)]);
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        if state.change()? {
+            return Err(dead());
+        }
+        state.names.sync(directory);
+        Ok(())
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let state = self.lock_state();
+        let available = state.capacity_bytes.saturating_sub(state.used());
+        Ok(Space { total: state.capacity_bytes, available })
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        let mut state = self.lock_state();
+        if state.locks.contains_key(path) {
+            return Err(LockError::Held { pid: "1".into() });
+        }
+        let life = state.life;
+        state.locks.insert(path.to_owned(), life);
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), life }))
+    }
+}
+
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+    life: u64,
+}
+
+impl Lock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.lock_state();
+        if state.locks.get(&self.path) == Some(&self.life) {
+            state.locks.remove(&self.path);
+        }
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    id: u64,
+    direct: bool,
+    life: u64,
+}
+
+impl SimFile {
+    /// The disk, if this file was not opened before a crash.
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.lock_state();
+        if state.life == self.life && state.changes_left != Some(0) {
+            Ok(state)
+        } else {
+            Err(dead())
+        }
+    }
+
+    fn check(&self, address: usize, len: usize, offset: u64) {
+        let aligned = |n: usize| n.is_multiple_of(DIRECT_ALIGNMENT);
+        let sound = aligned(address) && aligned(len) && aligned(offset as usize);
+        assert!(!self.direct || sound, "direct I/O is done in aligned blocks");
+    }
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check(buffer.as_ptr().addr(), buffer.len(), offset);
+        let state = self.alive()?;
+        let inode = state.inodes.get(&self.id).ok_or_else(not_found)?;
+        let from = (offset as usize).min(inode.now.len());
+        let to = (from + buffer.len()).min(inode.now.len());
+        buffer[..to - from].copy_from_slice(&inode.now[from..to]);
+        Ok(to - from)
+    }
+
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
+        buffers.iter().for_each(|b| self.check(b.as_ptr().addr(), b.len(), offset));
+        let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let mut state = self.alive()?;
+        let power_fails = state.change()?;
+        let fails = state.failing_writes > 0;
+        state.failing_writes = state.failing_writes.saturating_sub(1);
+        let random = state.random();
+        let inode = state.inodes.get(&self.id).ok_or_else(not_found)?;
+        let grows = (offset + bytes.len() as u64).saturating_sub(inode.now.len() as u64);
+        state.room_for(grows)?;
+        let inode = state.inodes.get_mut(&self.id).ok_or_else(not_found)?;
+        if power_fails {
+            inode.write_torn(offset as usize, &bytes);
+            return Err(dead());
+        }
+        if fails {
+            let arrived = (random % (bytes.len() as u64 + 1)) as usize;
+            inode.write(offset as usize, &bytes[..arrived], durable);
+            return Err(io::Error::other("input/output error"));
+        }
+        inode.write(offset as usize, &bytes, durable);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.alive()?;
+        if state.change()? {
+            return Err(dead());
+        }
+        if state.failing_syncs {
+            return Err(io::Error::other("input/output error"));
+        }
+        state.inodes.get_mut(&self.id).ok_or_else(not_found)?.sync();
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let old = self.stat()?.len;
+        if len > old { self.set_len(len) } else { Ok(()) }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let old = self.stat()?.len;
+        let mut state = self.alive()?;
+        state.change()?;
+        state.room_for(len.saturating_sub(old))?;
+        state.inodes.get_mut(&self.id).ok_or_else(not_found)?.set_len(len as usize);
+        Ok(())
+    }
+
+    fn stat(&self) -> io::Result<FileStat> {
+        SimDisk::file_stat(&*self.alive()?, self.id)
+    }
+}

@@ -1,0 +1,41 @@
+//! Every channel keeps the promises of the channel's contract.
+//!
+//! Method: the suite of the crate's `testkit` over each channel and each way to keep an index, on a
+//! simulated disk. The clock is paused: no test waits, and a take that would wait for ever runs
+//! into its timeout at once.
+
+use std::path::Path;
+
+use aqueduct_channel::testkit::{SimDisk, world};
+use aqueduct_channel::{durable, memory};
+use pipeline::Channel;
+use pipeline::testkit::{build, context};
+use serde_json::json;
+
+fn memory_channel(disk: &SimDisk) -> Box<dyn Channel> {
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    build::<memory::Config>(&json!({ "capacity": "1MiB" }), &cx).unwrap()
+}
+
+fn durable_channel(disk: &SimDisk) -> Box<dyn Channel> {
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    build::<durable::Config>(&json!({ "capacity": "1MiB", "index": "none" }), &cx).unwrap()
+}
+
+/// No tail in memory: every take reads the disk.
+fn durable_from_disk(disk: &SimDisk) -> Box<dyn Channel> {
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let settings = json!({ "capacity": "1MiB", "index": "none", "tail_memory": "0B" });
+    build::<durable::Config>(&settings, &cx).unwrap()
+}
+
+/// Through the page cache, where a file system has no direct I/O.
+fn durable_buffered(disk: &SimDisk) -> Box<dyn Channel> {
+    disk.set_direct(false);
+    durable_channel(disk)
+}
+
+aqueduct_channel::channel_conformance!(memory_suite, super::memory_channel);
+aqueduct_channel::channel_conformance!(durable_suite, super::durable_channel);
+aqueduct_channel::channel_conformance!(durable_from_disk_suite, super::durable_from_disk);
+aqueduct_channel::channel_conformance!(durable_buffered_suite, super::durable_buffered);
