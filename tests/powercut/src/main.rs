@@ -1,0 +1,79 @@
+//! Cuts the power under a durable channel on a real file system, and looks at what is left.
+//!
+//! ```text
+//!   writer process ─► ext4 ─► loop device ─► one file in FUSE, in this process
+//!        │ says on a pipe what was acknowledged        │ keeps what was synced, and beside it
+//!        ▼                                             ▼ every write since the last sync
+//!   the promise so far ───────────── cut ─────────► what was synced, and a seeded subset of the
+//!                                                    sectors written since: mounted, opened, read
+//! ```
+//!
+//! A cut keeps everything from before the last sync of the device and any 512-byte sectors of what
+//! came after it: the kindest and the cruellest disk cache are both among the seeds. Every batch
+//! whose commit had returned before the cut has to come out of the channel, whole and once, unless
+//! the consumer had begun to commit it.
+//!
+//! `run --lie` hands the channel a disk whose syncs do nothing; then the harness has to find losses.
+//! Needs root (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
+
+mod cut;
+mod device;
+mod loopback;
+mod writer;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Cuts the power under a durable channel, and looks at what is left.
+#[derive(Parser)]
+#[command(after_help = "Examples:\n  aqueduct-powercut run --cuts 100 --seed 1\n  \
+                        aqueduct-powercut run --cuts 20 --lie   (has to find losses)")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Cuts the power again and again; ends with 1 if anything acknowledged is missing.
+    Run {
+        /// How many cuts.
+        #[arg(long, default_value_t = 100)]
+        cuts: u32,
+        /// Decides when the power fails and which sectors survive.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Take the channel's syncs away, to see that this harness finds what is lost then.
+        #[arg(long)]
+        lie: bool,
+    },
+    /// The writer process (started by `run`).
+    #[command(hide = true)]
+    Write {
+        directory: PathBuf,
+        #[arg(long)]
+        lie: bool,
+    },
+    /// Prints what a channel still holds (started by `run`).
+    #[command(hide = true)]
+    Read { directory: PathBuf },
+}
+
+#[expect(clippy::print_stderr, reason = "it is a command; this is how it complains")]
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run { cuts, seed, lie } => cut::campaign(cuts, seed, lie),
+        Command::Write { directory, lie } => writer::write(&directory, lie).map(|()| true),
+        Command::Read { directory } => writer::read(&directory).map(|()| true),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("aqueduct-powercut: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

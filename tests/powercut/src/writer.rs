@@ -1,0 +1,206 @@
+//! The process under the knife, and the one that looks at what is left.
+//!
+//! Batch `n` holds events that all begin with `n`; their number and length follow from `n`, so that
+//! a reader can tell a whole batch from a torn one. Lines on the pipe: `A n` after the commit of
+//! batch n returned, `C n` before the consumer begins to commit it.
+
+use std::io::{self, IoSlice, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::component::entry;
+use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+use pipeline::{Batch, BuildContext, Channel, Env, IntervalSet, Metrics, Settings};
+use serde_json::json;
+use tokio::time::timeout;
+
+/// Small segments, so that rolling and recycling happen all the time.
+const SEGMENT: &str = "1MiB";
+
+/// Producers at once, so that groups form.
+const PRODUCERS: u64 = 4;
+
+/// A take that waits this long has come to the end of what the channel holds.
+const END: Duration = Duration::from_secs(1);
+
+/// The only consumer.
+const CONSUMER: &str = "reader";
+
+fn body(number: u64, event: u64) -> String {
+    let length = (number * 37 + event * 101) % 4000;
+    format!("{number} {event} {}", "x".repeat(length as usize))
+}
+
+fn batch(number: u64) -> Batch {
+    Batch::of((0..1 + number % 23).map(|event| body(number, event)))
+}
+
+fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
+    let cx = BuildContext {
+        name: "main".into(),
+        directory: directory.join("channel"),
+        env,
+        metrics: Metrics::default(),
+    };
+    let settings = json!({ "capacity": "64MiB", "segment_bytes": SEGMENT });
+    (entry::<channel::durable::Config>().build)(&Settings::from_json(&settings), &cx)
+        .map_err(io::Error::other)
+}
+
+fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Puts and takes until it is killed.
+pub(crate) fn write(directory: &Path, lie: bool) -> io::Result<()> {
+    let mut env = env::real();
+    if lie {
+        env.disk = Arc::new(LyingDisk(env.disk.clone()));
+    }
+    block_on(async {
+        let channel: Arc<dyn Channel> = Arc::from(channel(directory, env)?);
+        channel.open().await.map_err(io::Error::other)?;
+        channel.register(&[CONSUMER.into()]).await.map_err(io::Error::other)?;
+        let producers = (0..PRODUCERS).map(|first| tokio::spawn(produce(channel.clone(), first)));
+        let producers: Vec<_> = producers.collect();
+        consume(&*channel).await?;
+        for producer in producers {
+            producer.await.map_err(io::Error::other)??;
+        }
+        Ok(())
+    })
+}
+
+async fn produce(channel: Arc<dyn Channel>, first: u64) -> io::Result<()> {
+    for number in (first..).step_by(PRODUCERS as usize) {
+        let batch = batch(number);
+        let mut put = channel.begin_put(batch.size()).await.map_err(io::Error::other)?;
+        put.put(batch);
+        put.commit().await.map_err(io::Error::other)?;
+        say(&format!("A {number}\n"))?;
+    }
+    Ok(())
+}
+
+async fn consume(channel: &dyn Channel) -> io::Result<()> {
+    let mut take = channel.begin_take(CONSUMER);
+    // A backlog stays, so that there is something to lose.
+    let mut held = std::collections::VecDeque::new();
+    loop {
+        held.push_back(take.take().await.map_err(io::Error::other)?);
+        if held.len() > 40 {
+            let oldest = held.pop_front().expect("more than forty are held");
+            let (number, _) = contents(&oldest.batch)?;
+            say(&format!("C {number}\n"))?;
+            take.commit(&IntervalSet::from(oldest.ticket..oldest.ticket + 1));
+        }
+    }
+}
+
+/// Prints the number of each batch that the channel holds; a torn batch is an error.
+pub(crate) fn read(directory: &Path) -> io::Result<()> {
+    block_on(async {
+        let channel = channel(directory, env::real())?;
+        channel.open().await.map_err(io::Error::other)?;
+        channel.register(&[CONSUMER.into()]).await.map_err(io::Error::other)?;
+        let mut take = channel.begin_take(CONSUMER);
+        // Everything is there from the start: a take that waits has come to the end.
+        while let Ok(taken) = timeout(END, take.take()).await {
+            let taken = taken.map_err(io::Error::other)?;
+            let (number, whole) = contents(&taken.batch)?;
+            if !whole {
+                return Err(io::Error::other(format!("batch {number} is not as it was put")));
+            }
+            say(&format!("{number}\n"))?;
+        }
+        Ok(())
+    })
+}
+
+/// The number of a batch, and whether it is as it was put.
+fn contents(found: &Batch) -> io::Result<(u64, bool)> {
+    let first =
+        found.events().next().map(|event| String::from_utf8_lossy(event.body()).into_owned());
+    let number = first.as_deref().and_then(|body| body.split(' ').next()?.parse().ok());
+    let number = number.ok_or_else(|| io::Error::other("an event without a number"))?;
+    Ok((
+        number,
+        found.events().map(|event| event.body()).eq(batch(number).events().map(|e| e.body())),
+    ))
+}
+
+fn say(line: &str) -> io::Result<()> {
+    // One write each: the other end must never see half a line as a whole one.
+    io::stdout().lock().write_all(line.as_bytes())?;
+    io::stdout().lock().flush()
+}
+
+/// A disk whose syncs do nothing.
+struct LyingDisk(Arc<dyn Disk>);
+
+struct LyingFile(Arc<dyn DiskFile>);
+
+impl DiskFile for LyingFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, _durable: bool) -> io::Result<()> {
+        self.0.write_at(buffers, offset, false)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn stat(&self) -> io::Result<FileStat> {
+        self.0.stat()
+    }
+}
+
+impl Disk for LyingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(LyingFile(self.0.open(path, mode)?)))
+    }
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.0.stat(path)
+    }
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        self.0.list(directory)
+    }
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.0.canonical(path)
+    }
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        self.0.create_dir_all(directory)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename_new(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_dir_all(path)
+    }
+    fn sync_dir(&self, _directory: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.0.space(path)
+    }
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        self.0.lock(path)
+    }
+}
