@@ -242,54 +242,21 @@ impl Ledger {
     /// The entry at `index`, if there is one.
     pub(super) async fn read(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
         let path = self.dataset.entry(self.view.generation(), index);
-        match self.fs.read(&path).await {
-            Ok(bytes) => Entry::decode(bytes, index)
-                .map(Some)
-                .map_err(|source| LedgerError::Entry { path, source }),
-            Err(FsError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        read_entry(self.fs.clone(), path, index).await
     }
 
     /// Publishes every committed file that this process knows of.
     pub(super) async fn publish_all(&mut self) -> Result<(), LedgerError> {
-        let publishing = self.unpublished.iter().map(|file| self.publish(file));
+        let publishing: Vec<_> = (self.unpublished.iter())
+            .map(|file| {
+                let from = self.dataset.staged(&file.temp);
+                publish(self.fs.clone(), from, self.dataset.published(&file.target))
+            })
+            .collect();
         let mut publishing = stream::iter(publishing).buffer_unordered(PUBLISHED_AT_ONCE);
         while publishing.try_next().await?.is_some() {}
-        drop(publishing);
         self.unpublished.clear();
         Ok(())
-    }
-
-    /// Renames one committed file to its final name. Others may do the same at the same time, and
-    /// any number of times: what lies where decides, not what a rename answered.
-    async fn publish(&self, file: &StagedFile) -> Result<(), LedgerError> {
-        let (from, to) = (self.dataset.staged(&file.temp), self.dataset.published(&file.target));
-        for attempt in 0.. {
-            let Err(error) = self.fs.rename(&from, &to).await else { return Ok(()) };
-            // In this order: whoever moves the file between the two looks moves it to `to`.
-            let staged = self.exists(&from).await?;
-            let published = self.exists(&to).await?;
-            match (staged, published) {
-                (false, true) => return Ok(()),
-                (false, false) => return Err(LedgerError::Vanished { path: to }),
-                (true, true) => return Err(LedgerError::Occupied { path: to, staged: from }),
-                (true, false) if attempt == PATIENCE => return Err(error.into()),
-                (true, false) if error.is_not_found() => {
-                    self.fs.mkdirs(storage::split(&to).0).await?;
-                }
-                (true, false) => sleep(PAUSE * 2_u32.pow(attempt)).await,
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-
-    async fn exists(&self, path: &str) -> Result<bool, LedgerError> {
-        match self.fs.stat(path).await {
-            Ok(_) => Ok(true),
-            Err(FsError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Deletes staged files that no entry names. With a prepared entry that is certain only once
@@ -322,4 +289,47 @@ pub async fn check_length(
         return Ok(());
     }
     Err(LedgerError::Length { path: path.into(), actual, expected })
+}
+
+/// The entry in the file `path`, which is that of `index`, if there is one.
+pub(super) async fn read_entry(
+    fs: Arc<dyn FileSystem>,
+    path: String,
+    index: u64,
+) -> Result<Option<Entry>, LedgerError> {
+    match fs.read(&path).await {
+        Ok(bytes) => Entry::decode(bytes, index)
+            .map(Some)
+            .map_err(|source| LedgerError::Entry { path, source }),
+        Err(FsError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renames one committed file to its final name. Others may do the same at the same time, and any
+/// number of times: what lies where decides, not what a rename answered.
+async fn publish(fs: Arc<dyn FileSystem>, from: String, to: String) -> Result<(), LedgerError> {
+    for attempt in 0.. {
+        let Err(error) = fs.rename(&from, &to).await else { return Ok(()) };
+        // In this order: whoever moves the file between the two looks moves it to `to`.
+        let staged = exists(&*fs, &from).await?;
+        let published = exists(&*fs, &to).await?;
+        match (staged, published) {
+            (false, true) => return Ok(()),
+            (false, false) => return Err(LedgerError::Vanished { path: to }),
+            (true, true) => return Err(LedgerError::Occupied { path: to, staged: from }),
+            (true, false) if attempt == PATIENCE => return Err(error.into()),
+            (true, false) if error.is_not_found() => fs.mkdirs(storage::split(&to).0).await?,
+            (true, false) => sleep(PAUSE * 2_u32.pow(attempt)).await,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+async fn exists(fs: &dyn FileSystem, path: &str) -> Result<bool, LedgerError> {
+    match fs.stat(path).await {
+        Ok(_) => Ok(true),
+        Err(FsError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

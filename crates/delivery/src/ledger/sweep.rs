@@ -11,7 +11,7 @@ use tracing::info;
 use super::dataset::{Author, Dataset, PREPARED};
 use super::entry::{Entry, Kind, StagedFile};
 use super::error::LedgerError;
-use super::store::{FileNames, Ledger};
+use super::store::{FileNames, Ledger, read_entry};
 use super::view::View;
 
 /// Entries that are read at the same time.
@@ -78,15 +78,15 @@ impl Ledger {
         let names = self.fs.list(&directory).await?;
         let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
         let end = end.map_or(self.view.next(), |last| last + 1);
-        let reader = &*self;
-        let entries: Vec<Option<Entry>> = stream::iter(self.view.next()..end)
-            .map(|index| reader.read(index))
-            .buffered(READ_AT_ONCE)
-            .try_collect()
-            .await?;
-        for entry in entries.into_iter().map_while(|entry| entry) {
+        let generation = self.view.generation();
+        let reads: Vec<_> = (self.view.next()..end)
+            .map(|index| read_entry(self.fs.clone(), self.dataset.entry(generation, index), index))
+            .collect();
+        let mut entries = stream::iter(reads).buffered(READ_AT_ONCE);
+        while let Some(Some(entry)) = entries.try_next().await? {
             self.note(entry, staged);
         }
+        drop(entries);
         while let Some(entry) = self.read(self.view.next()).await? {
             self.note(entry, staged);
         }

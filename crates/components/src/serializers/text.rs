@@ -1,0 +1,77 @@
+//! `text`: each body as it was read, followed by one LF. Headers are left out.
+//!
+//! A body that holds LF itself becomes several lines, as it would in any text file.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, SerializeError, Serializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `text` serializer: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+impl Component for Config {
+    const KIND: &'static str = "text";
+    const FLUME: &'static [FlumeKey] = &[];
+    type Role = dyn Serializer;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Serializer>, BuildError> {
+        Ok(Box::new(Text))
+    }
+}
+
+struct Text;
+
+impl Serializer for Text {
+    fn serialize(&self, batch: &Batch) -> Result<Bytes, SerializeError> {
+        // What a source of lines read is the text already.
+        if let Some(lines) = batch.lines() {
+            return Ok(lines.clone());
+        }
+        let size = usize::try_from(batch.body_bytes()).expect("a batch fits in memory");
+        let mut text = BytesMut::with_capacity(size + batch.len());
+        for event in batch.events() {
+            text.put_slice(event.body());
+            text.put_u8(b'\n');
+        }
+        Ok(text.freeze())
+    }
+
+    fn extension(&self) -> &'static str {
+        "log"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_through_as_they_were_read_and_uncopied() {
+        let read = Bytes::from_static(b"one\ntwo \xff\r\n\n");
+        let batch = Batch::of_lines(read.clone(), &[3, 6, 0]);
+        let text = Text.serialize(&batch).unwrap();
+        assert_eq!(text, read);
+        assert_eq!(text.as_ptr(), read.as_ptr());
+    }
+
+    /// Clears the flag that says that the bodies are separated, and takes the separators out.
+    fn unseparated(batch: &Batch) -> Batch {
+        let encoded = batch.encode();
+        let bodies: Vec<u8> = batch.events().flat_map(|event| event.body().to_vec()).collect();
+        let mut bytes = encoded[..encoded.len() - batch.lines().unwrap().len()].to_vec();
+        bytes[1] = 0;
+        bytes[20..24].copy_from_slice(&(bodies.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&bodies);
+        Batch::decode(bytes.into()).unwrap()
+    }
+
+    #[test]
+    fn bodies_that_lie_end_to_end_become_lines() {
+        let batch = unseparated(&Batch::of(["one", "", "two"]));
+        assert!(batch.lines().is_none());
+        assert_eq!(Text.serialize(&batch).unwrap(), "one\n\ntwo\n");
+    }
+}

@@ -1,0 +1,380 @@
+//! `hdfs`: files in a store, each event in them exactly once.
+//!
+//! ```text
+//!  batches ─► staged files ─close, check─► entry of the commit ledger ─rename─► visible files
+//!             below <prefix>/_aqueduct/<sink>/                         <prefix>/<path>/…
+//! ```
+//!
+//! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
+//! its events have, become visible together through one entry of the dataset's commit ledger, which
+//! names the batches in them. A batch that the ledger holds already, by whichever collector, is
+//! delivered and not written again. A roll that fails gives its batches back to the channel; what
+//! it staged is cleared away when the sink is opened again.
+//!
+//! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
+
+mod bucket;
+mod error;
+mod held;
+mod roll;
+mod staged;
+mod writer;
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use delivery::ledger::{Author, Dataset, FileNames, Ledger, StagedFile, Token, View};
+use pipeline::env::OpenMode;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, FlumeKey, Guarantee, IntervalSet, Outcome, Settlement,
+    Sink, SinkError, Taken, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::serializers;
+use bucket::{Template, confined};
+pub use error::HdfsSinkError;
+use held::Held;
+use roll::Limits;
+use staged::Stage;
+use writer::{Command, Settings, Writer};
+
+/// Bytes of batches that wait for the writer at most.
+const QUEUE_BYTES: u32 = 16 << 20;
+/// What a batch counts for in the queue at least, so that small ones are bounded too.
+const BATCH_BYTES_MIN: u64 = 1 << 10;
+/// Bytes of a file at most, unless the settings say otherwise; and what a block keeps free.
+const SIZE_MAX: u64 = 127 << 20;
+const BLOCK_RESERVE: u64 = 1 << 20;
+/// How long letting go may take to clear the stage.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Settings of the `hdfs` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
+    /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
+    url: String,
+    /// What the events look like in a file: `text` or `json`.
+    #[serde(default = "default_serializer")]
+    serializer: String,
+    /// When a file is closed and becomes visible.
+    #[serde(default)]
+    roll: RollConfig,
+    /// Bytes of a block of the files; the store's own by default.
+    #[serde(default)]
+    block_size: Option<ByteSize>,
+    /// Copies of each block; the store's own by default.
+    #[serde(default)]
+    replication: Option<u32>,
+    /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
+    /// until the next roll.
+    #[serde(default = "default_buckets_max")]
+    buckets_max: usize,
+}
+
+/// When a file is closed and becomes visible: whichever comes first.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RollConfig {
+    /// Bytes; by default the block size less 1 MiB, but at most 127 MiB.
+    #[serde(default)]
+    size_max: Option<ByteSize>,
+    /// Events; without limit by default.
+    #[serde(default)]
+    count_max: Option<u64>,
+    /// Time since the first event, spread by ±20 %.
+    #[serde(default = "default_age_max")]
+    age_max: Period,
+    /// Time since the last event.
+    #[serde(default = "default_idle_max")]
+    idle_max: Period,
+}
+
+impl Default for RollConfig {
+    fn default() -> Self {
+        let (age_max, idle_max) = (default_age_max(), default_idle_max());
+        Self { size_max: None, count_max: None, age_max, idle_max }
+    }
+}
+
+fn default_serializer() -> String {
+    "text".into()
+}
+
+fn default_buckets_max() -> usize {
+    256
+}
+
+fn default_age_max() -> Period {
+    Period(Duration::from_secs(300))
+}
+
+fn default_idle_max() -> Period {
+    Period(Duration::from_secs(60))
+}
+
+impl Component for Config {
+    const KIND: &'static str = "hdfs";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("hdfs.path", "url", Unit::Text),
+        FlumeKey::new("hdfs.rollInterval", "roll.age_max", Unit::Seconds),
+        FlumeKey::new("hdfs.rollSize", "roll.size_max", Unit::Bytes),
+        FlumeKey::new("hdfs.rollCount", "roll.count_max", Unit::Count),
+        FlumeKey::new("hdfs.idleTimeout", "roll.idle_max", Unit::Seconds),
+        FlumeKey::new("hdfs.maxOpenFiles", "buckets_max", Unit::Count),
+        FlumeKey::new("serializer", "serializer", Unit::Text),
+    ];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let url = StoreUrl::parse(&self.url);
+        let url = url.map_err(|error| BuildError::invalid("url", error))?;
+        let env = cx.env.clone();
+        let connect = url.clone();
+        Ok(Box::new(self.sink(&url, cx, Box::new(move || connect.connect(&env)))?))
+    }
+}
+
+/// Makes the store anew: a client that has lost its footing is not used again.
+type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
+
+impl Config {
+    fn sink(
+        self,
+        url: &StoreUrl,
+        cx: &BuildContext,
+        connect: Connect,
+    ) -> Result<HdfsSink, BuildError> {
+        let serializer = serializers::named(&self.serializer, cx)?;
+        let template =
+            Template::parse(url.path()).map_err(|problem| BuildError::invalid("url", problem))?;
+        let positive = |setting: &str, value: Option<u64>| match value {
+            Some(0) => Err(BuildError::invalid(setting, "it must be more than 0")),
+            _ => Ok(()),
+        };
+        positive("roll.size_max", self.roll.size_max.map(|size| size.0))?;
+        positive("roll.count_max", self.roll.count_max)?;
+        positive("replication", self.replication.map(u64::from))?;
+        positive("buckets_max", Some(self.buckets_max as u64))?;
+        if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
+            return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
+        }
+        let sink = confined(Some(&cx.name));
+        let extension = serializer.extension().to_owned();
+        let names =
+            FileNames { stem: format!("{}-{sink}", confined(Some(&cx.env.host))), extension };
+        let limits = Limits {
+            size_max: self.roll.size_max.map_or(0, |size| size.0),
+            count_max: self.roll.count_max,
+            age_max: self.roll.age_max.0,
+            idle_max: self.roll.idle_max.0,
+        };
+        let dataset = Dataset::new(template.prefix(), &sink);
+        let settings = Settings {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            template,
+            serializer,
+            limits,
+            buckets_max: self.buckets_max,
+        };
+        let options = CreateOptions {
+            block_size: self.block_size.map(|size| size.0),
+            replication: self.replication,
+        };
+        Ok(HdfsSink {
+            settings: Arc::new(settings),
+            connect,
+            dataset,
+            names,
+            options,
+            directory: cx.directory.clone(),
+            held: Arc::default(),
+            known: None,
+            session: None,
+        })
+    }
+}
+
+/// A sink into a store.
+pub(crate) struct HdfsSink {
+    settings: Arc<Settings>,
+    connect: Connect,
+    dataset: Dataset,
+    names: FileNames,
+    options: CreateOptions,
+    directory: PathBuf,
+    held: Arc<Held>,
+    /// What the last opening has read of the ledger.
+    known: Option<(View, Vec<StagedFile>)>,
+    session: Option<Session>,
+}
+
+/// One opening.
+struct Session {
+    commands: mpsc::UnboundedSender<Command>,
+    room: Arc<Semaphore>,
+    writer: JoinHandle<()>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl HdfsSink {
+    /// Ends the opening before, if there was one; its ledger as far as it was read.
+    async fn halt(&mut self) -> Option<Ledger> {
+        let session = self.session.take()?;
+        session.writer.abort();
+        // Whether it had ended by itself, or was aborted here, does not matter any more.
+        drop(session.writer.await);
+        // A commit that was aborted lets go of the ledger at its next step.
+        drop(session.ledger.lock().await);
+        Arc::into_inner(session.ledger).map(Mutex::into_inner)
+    }
+
+    async fn opened(&mut self) -> Result<(), HdfsSinkError> {
+        if let Some(ledger) = self.halt().await {
+            self.known = Some(ledger.into_known());
+        }
+        self.held.give_back();
+        let fs = (self.connect)()?;
+        let incarnation = Token(self.settings.env.entropy.bytes16());
+        let author = Author { collector: self.collector().await?, incarnation };
+        // A failed opening has taken nothing in that is not read again by the next one.
+        let known = self.known.clone();
+        let (dataset, names) = (self.dataset.clone(), self.names.clone());
+        let ledger = Ledger::open(fs.clone(), dataset.clone(), author, names, known).await?;
+        self.held.know(ledger.view().settled().clone());
+        let stage = Stage { fs, dataset, author, options: self.options };
+        let limits = self.limits(&stage).await?;
+        let ledger = Arc::new(Mutex::new(ledger));
+        let (commands, queue) = mpsc::unbounded_channel();
+        let writer = Writer {
+            settings: self.settings.clone(),
+            limits,
+            stage,
+            ledger: ledger.clone(),
+            held: self.held.clone(),
+            open: None,
+            finishing: JoinSet::new(),
+        };
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
+        let writer = tokio::spawn(writer.run(queue));
+        self.session = Some(Session { commands, room, writer, ledger });
+        Ok(())
+    }
+
+    /// The limits of a roll; a file stays within one block, so that one sync covers it. A file is
+    /// made to learn the size of a block, which also shows that the store can be written to.
+    async fn limits(&self, stage: &Stage) -> Result<Limits, FsError> {
+        let path = stage.dataset.staged(&format!("{}/probe", Dataset::desk(stage.author)));
+        stage.fs.create(&path, stage.options).await?.close().await?;
+        let block = stage.fs.stat(&path).await?.block_size;
+        stage.fs.delete(&path).await?;
+        let mut limits = self.settings.limits;
+        if limits.size_max == 0 {
+            let fitting = block.map_or(SIZE_MAX, |block| block.saturating_sub(BLOCK_RESERVE));
+            limits.size_max = fitting.clamp(1, SIZE_MAX);
+        }
+        Ok(limits)
+    }
+
+    /// The number of this collector, made once and kept with its data.
+    async fn collector(&self) -> Result<Token, HdfsSinkError> {
+        let env = self.settings.env.clone();
+        let directory = self.directory.clone();
+        let path = directory.join("collector-id");
+        let shown = path.display().to_string();
+        let fresh = env.entropy.bytes16();
+        let disk = env.disk.clone();
+        let kept = move || {
+            disk.create_dir_all(&directory)?;
+            let mut kept = [0; 16];
+            match disk.open(&path, OpenMode::default()) {
+                Ok(file) if file.read_at(&mut kept, 0)? == kept.len() => return Ok(kept),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let draft = path.with_extension("new");
+            let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+            disk.open(&draft, mode)?.write_at(&[IoSlice::new(&fresh)], 0, true)?;
+            disk.rename(&draft, &path)?;
+            disk.sync_dir(&directory)?;
+            Ok(fresh)
+        };
+        let kept = env.offload(kept).await;
+        kept.map(Token).map_err(|source| HdfsSinkError::Identity { path: shown, source })
+    }
+}
+
+#[async_trait]
+impl Sink for HdfsSink {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        Ok(self.opened().await?)
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        let Some(session) = &self.session else { return Err(HdfsSinkError::NotOpen.into()) };
+        let bytes = taken.batch.encoded_len() as u64;
+        let ticket = taken.ticket;
+        if taken.batch.identity.is_some_and(|key| self.held.is_delivered(key)) {
+            self.held.take(ticket, bytes);
+            self.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            return Ok(());
+        }
+        let room = bytes.clamp(BATCH_BYTES_MIN, u64::from(QUEUE_BYTES)) as u32;
+        let room = session.room.clone().acquire_many_owned(room);
+        let room = room.await.expect("the room of the queue is never closed");
+        self.held.take(ticket, bytes);
+        if session.commands.send(Command::Write(taken, room)).is_err() {
+            self.held.forget(ticket);
+            return Err(HdfsSinkError::NotOpen.into());
+        }
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        self.held.settled().await
+    }
+
+    fn flush(&mut self) {
+        if let Some(session) = &self.session {
+            // A writer that has failed has given everything back already.
+            drop(session.commands.send(Command::Flush));
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut ledger) = self.halt().await {
+            match timeout(LEAVE_LIMIT, ledger.leave()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the stage is left to the next opening"),
+                Err(_) => tracing::debug!("the stage is left to the next opening"),
+            }
+            self.known = Some(ledger.into_known());
+        }
+        self.held.clear();
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.held.bytes()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

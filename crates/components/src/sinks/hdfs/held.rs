@@ -1,0 +1,95 @@
+//! What the sink holds, and what it has to say about it: shared by the sink and its tasks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pipeline::{IntervalSet, KeySet, Outcome, Settlement, Ticket};
+use tokio::sync::Notify;
+
+/// Batches that were taken over and are not settled, and settlements nobody has asked for yet.
+///
+/// A ticket is settled once: what is settled already, by its end or by [`Held::give_back`], is
+/// passed over. So a task that is still running after the sink was closed settles nothing.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes of each batch that is held.
+    held: BTreeMap<Ticket, u64>,
+    said: VecDeque<Settlement>,
+    /// Batches that the ledger holds, as far as it was read.
+    delivered: KeySet,
+}
+
+impl Held {
+    /// A batch of this many bytes is taken over.
+    pub(super) fn take(&self, ticket: Ticket, bytes: u64) {
+        self.state().held.insert(ticket, bytes);
+    }
+
+    /// What became of these batches.
+    pub(super) fn settle(&self, mut tickets: IntervalSet, outcome: Outcome) {
+        let mut state = self.state();
+        for ticket in tickets.clone().iter() {
+            if state.held.remove(&ticket).is_none() {
+                tickets.remove(ticket);
+            }
+        }
+        if !tickets.is_empty() {
+            state.said.push_back(Settlement { tickets, outcome });
+            self.news.notify_one();
+        }
+    }
+
+    /// The batch was not taken over after all.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.state().held.remove(&ticket);
+    }
+
+    /// All that is held goes back.
+    pub(super) fn give_back(&self) {
+        let tickets = self.state().held.keys().copied().collect();
+        self.settle(tickets, Outcome::Again(None));
+    }
+
+    /// Forgets everything: nobody asks for settlements any more.
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        state.held.clear();
+        state.said.clear();
+    }
+
+    /// The next settlement. Cancel safe.
+    pub(super) async fn settled(&self) -> Settlement {
+        loop {
+            if let Some(settlement) = self.state().said.pop_front() {
+                return settlement;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    /// Bytes of what is held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state().held.values().sum()
+    }
+
+    /// The ledger was read, or advanced, to this.
+    pub(super) fn know(&self, delivered: KeySet) {
+        self.state().delivered = delivered;
+    }
+
+    /// Whether the ledger holds this batch.
+    pub(super) fn is_delivered(&self, key: pipeline::Identity) -> bool {
+        self.state().delivered.contains(key)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done under the lock, so a panic elsewhere does no harm here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,159 @@
+//! A roll being written: its files, one for each directory, and the batches in them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use delivery::ledger::{
+    Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use pipeline::{Identity, IntervalSet, KeySet, Outcome, Ticket};
+use storage::{CreateOptions, FileSystem, FileWriter, FsError};
+use tokio::sync::Mutex;
+
+use super::error::HdfsSinkError;
+use super::held::Held;
+use super::roll::{Fill, Life, Limits};
+
+/// Files of one roll that are closed at the same time.
+const CLOSED_AT_ONCE: usize = 8;
+
+/// Where and how files are staged.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub(super) fs: Arc<dyn FileSystem>,
+    pub(super) dataset: Dataset,
+    pub(super) author: Author,
+    pub(super) options: CreateOptions,
+}
+
+/// Part of a batch that goes into one directory, ready to be written.
+pub(super) struct Part {
+    pub(super) directory: String,
+    pub(super) bytes: Bytes,
+    pub(super) events: u64,
+}
+
+/// A roll being written.
+pub(super) struct OpenRoll {
+    token: Token,
+    keys: KeySet,
+    batches: Vec<(Ticket, Option<Identity>)>,
+    files: BTreeMap<String, OpenFile>,
+    pub(super) life: Life,
+}
+
+struct OpenFile {
+    temp: String,
+    writer: Box<dyn FileWriter>,
+    fill: Fill,
+    crc: u32,
+}
+
+impl OpenRoll {
+    pub(super) fn new(token: Token, life: Life) -> Self {
+        let (keys, batches, files) = (KeySet::default(), Vec::new(), BTreeMap::new());
+        Self { token, keys, batches, files, life }
+    }
+
+    /// Whether these parts fit into its files, and the files they need into the number allowed.
+    pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
+        parts.iter().all(|part| {
+            let file = self.files.get(&part.directory);
+            file.is_none_or(|file| limits.fits(file.fill, part.bytes.len() as u64))
+        })
+    }
+
+    /// Whether a file is full.
+    pub(super) fn is_full(&self, limits: &Limits) -> bool {
+        self.files.values().any(|file| limits.is_full(file.fill))
+    }
+
+    /// Whether it has a file in `directory`.
+    pub(super) fn has_file(&self, directory: &str) -> bool {
+        self.files.contains_key(directory)
+    }
+
+    /// Number of its files.
+    pub(super) fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Adds a batch; says whether its events are still to be written. A batch that is in the roll
+    /// already shares its fate and is not written twice.
+    pub(super) fn add(&mut self, ticket: Ticket, key: Option<Identity>) -> bool {
+        self.batches.push((ticket, key));
+        key.is_none_or(|key| self.keys.insert(key))
+    }
+
+    /// Writes one part.
+    pub(super) async fn write(&mut self, part: Part, stage: &Stage) -> Result<(), FsError> {
+        let file = match self.files.get_mut(&part.directory) {
+            Some(file) => file,
+            None => {
+                let number = self.files.len();
+                let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
+                let path = stage.dataset.staged(&temp);
+                let writer = stage.fs.create(&path, stage.options).await?;
+                let file = OpenFile { temp, writer, fill: Fill::default(), crc: 0 };
+                self.files.entry(part.directory).or_insert(file)
+            }
+        };
+        file.crc = crc32c::crc32c_append(file.crc, &part.bytes);
+        file.fill.bytes += part.bytes.len() as u64;
+        file.fill.events += part.events;
+        file.writer.write(part.bytes).await
+    }
+
+    /// Its tickets, when it comes to nothing.
+    pub(super) fn tickets(&self) -> IntervalSet {
+        self.batches.iter().map(|(ticket, _)| *ticket).collect()
+    }
+
+    /// Closes the files, commits them, publishes them, and settles the batches.
+    pub(super) async fn finish(self, stage: Stage, ledger: Arc<Mutex<Ledger>>, held: Arc<Held>) {
+        let (tickets, batches) = (self.tickets(), self.batches.clone());
+        let committed = self.commit(&stage, &ledger, &held).await;
+        match committed {
+            Ok(Committed::Published(_) | Committed::Elsewhere) => {
+                held.settle(tickets, Outcome::Delivered);
+            }
+            Ok(Committed::Overlap(known)) => {
+                let is_known = |key: &Option<Identity>| key.is_some_and(|key| known.contains(key));
+                let (delivered, rest): (Vec<_>, Vec<_>) =
+                    batches.into_iter().partition(|(_, key)| is_known(key));
+                let tickets = |of: Vec<(Ticket, _)>| of.into_iter().map(|(ticket, _)| ticket);
+                held.settle(tickets(delivered).collect(), Outcome::Delivered);
+                held.settle(tickets(rest).collect(), Outcome::Again(None));
+            }
+            Err(error) => held.settle(tickets, Outcome::Again(Some(error.into()))),
+        }
+    }
+
+    async fn commit(
+        self,
+        stage: &Stage,
+        ledger: &Mutex<Ledger>,
+        held: &Held,
+    ) -> Result<Committed, HdfsSinkError> {
+        let closing = self.files.into_iter().map(|(directory, file)| file.close(directory, stage));
+        let closing = stream::iter(closing).buffered(CLOSED_AT_ONCE);
+        let files = closing.try_collect().await?;
+        let roll = Roll { token: self.token, keys: self.keys, files };
+        let mut ledger = ledger.lock().await;
+        let committed = ledger.commit(roll).await?;
+        held.know(ledger.view().settled().clone());
+        Ok(committed)
+    }
+}
+
+impl OpenFile {
+    /// Makes the file durable and whole, and looks whether it is.
+    async fn close(self, directory: String, stage: &Stage) -> Result<RollFile, LedgerError> {
+        let Self { temp, writer, fill, crc } = self;
+        writer.close().await?;
+        check_length(&*stage.fs, &stage.dataset.staged(&temp), fill.bytes).await?;
+        Ok(RollFile { temp, directory, len: fill.bytes, crc, events: fill.events })
+    }
+}

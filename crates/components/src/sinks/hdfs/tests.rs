@@ -1,0 +1,123 @@
+//! Every event is in a visible file exactly once, whatever fails and whenever.
+//!
+//! Method: a sink is driven as the agent drives it: what it gives back is written again, and after
+//! a failure it is opened again. The store is in memory (on the local disk where the file names
+//! it), behind one that fails or dies at the n-th call, for every n. What is visible at the end is
+//! counted line by line. The clock is paused: no test waits.
+
+mod faults;
+mod harness;
+mod rolls;
+mod sharing;
+
+use std::sync::Arc;
+
+use harness::{Collector, batch, lines_of, visible};
+use pipeline::testkit::{build, context};
+use pipeline::{Batch, Existing, Guarantee, Outcome, SerializeError, Serializer, Sink};
+use serde_json::json;
+use storage::memory::Memory;
+
+#[tokio::test(start_paused = true)]
+async fn lines_become_visible_as_they_were_read() {
+    let store = Memory::new();
+    let collector = Collector::new(json!({ "url": "file:///logs/%{app}" }));
+    let mut sink = collector.sink(&store);
+    let mut first = Batch::of_lines(b"one\ntwo \xff\r\n\n"[..].into(), &[3, 6, 0]);
+    first.set_header("app", "shop", Existing::Replace);
+    let mut second = Batch::of(["three"]);
+    second.set_header("app", "../etc", Existing::Replace);
+    let batches = [(0, first), (1, second)];
+    harness::deliver(&mut sink, &batches).await;
+
+    let files = store.files();
+    let host = &env::real().host;
+    let (shop, etc) = (
+        format!("/logs/shop/{host}-store-0-1.log"),
+        format!("/logs/..%2Fetc/{host}-store-0-0.log"),
+    );
+    assert_eq!(files[&shop], &b"one\ntwo \xff\r\n\n"[..]);
+    assert_eq!(files[&etc], "three\n");
+    assert_eq!(sink.guarantee(), Guarantee::ExactlyOnce);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_sink_leaves_nothing_staged() {
+    let store = Memory::new();
+    let collector = Collector::new(json!({ "url": "file:///logs" }));
+    let mut sink = collector.sink(&store);
+    assert!(harness::drive(&mut sink, &[(0, batch(0, &["kept"]))]).await);
+    sink.write(harness::taken(1, &batch(1, &["not flushed"]))).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    sink.close().await;
+    assert_eq!(lines_of(&store), ["kept"]);
+    assert!(!store.files().keys().any(|path| path.contains("/stage/")), "{:?}", store.files());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_the_ledger_holds_is_delivered_at_once_and_not_written_again() {
+    let store = Memory::new();
+    let collector = Collector::new(json!({ "url": "file:///logs" }));
+    let known = [(0, batch(7, &["once"]))];
+    harness::deliver(&mut collector.sink(&store), &known).await;
+    let files = store.files();
+
+    let mut again = collector.sink(&store);
+    again.open().await.unwrap();
+    again.write(harness::taken(3, &known[0].1)).await.unwrap();
+    let settlement = again.settled().await;
+    assert!(matches!(settlement.outcome, Outcome::Delivered));
+    assert_eq!(settlement.tickets.runs(), [3..4]);
+    again.close().await;
+    assert_eq!(visible(&store.files()), visible(&files));
+}
+
+/// Writes no event whose body holds `!`.
+struct Picky;
+
+impl Serializer for Picky {
+    fn serialize(&self, batch: &Batch) -> Result<bytes::Bytes, SerializeError> {
+        match batch.events().find(|event| event.body().contains(&b'!')) {
+            Some(event) => Err(SerializeError { index: event.index(), reason: "a `!`".into() }),
+            None => Ok(batch.lines().expect("these tests use lines").clone()),
+        }
+    }
+
+    fn extension(&self) -> &'static str {
+        "log"
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_written_holds_up_no_other() {
+    let store = Memory::new();
+    let mut sink = Collector::new(json!({ "url": "file:///logs" })).sink(&store);
+    Arc::get_mut(&mut sink.settings).unwrap().serializer = Box::new(Picky);
+    sink.open().await.unwrap();
+    sink.write(harness::taken(0, &batch(0, &["good", "bad!", "fine", "worse!"]))).await.unwrap();
+    sink.write(harness::taken(1, &batch(1, &["hopeless!"]))).await.unwrap();
+    let refused = sink.settled().await;
+    assert_eq!(refused.tickets.runs(), [1..2]);
+    assert!(matches!(refused.outcome, Outcome::Refused(_)));
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(lines_of(&store), ["fine", "good"]);
+    let shown = sink.settings.metrics.text();
+    assert!(shown.contains("aqueduct_sink_refused_events_total{sink=\"store\"} 3"), "{shown}");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    let cx = context("store", std::path::Path::new("unused"), env::real());
+    for (settings, path) in [
+        (json!({ "url": "/logs" }), "url"),
+        (json!({ "url": "file:///%Y" }), "url"),
+        (json!({ "url": "file:///logs", "serializer": "xml" }), "serializer"),
+        (json!({ "url": "file:///logs", "roll": { "size_max": "0B" } }), "roll.size_max"),
+        (json!({ "url": "file:///logs", "block_size": "1MiB" }), "block_size"),
+        (json!({ "url": "file:///logs", "buckets_max": 0 }), "buckets_max"),
+    ] {
+        let error = build::<super::Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, path, "{settings}: {error}");
+    }
+}

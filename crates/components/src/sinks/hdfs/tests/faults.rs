@@ -1,0 +1,128 @@
+//! The store fails or the process dies at any one call: nothing is lost, nothing is repeated.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use storage::faults::{Fault, Faulty};
+use storage::local::Local;
+use storage::memory::Memory;
+use storage::{FileSystem, Listed};
+
+use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines};
+
+const BATCHES: u64 = 6;
+
+/// Two rolls, of two files each.
+fn settings() -> Value {
+    json!({ "url": "file:///logs/%{app}", "roll": { "count_max": 4 } })
+}
+
+/// Runs `scenario` with the fault at call 0, 1, 2, … until a run ends before its fault is due.
+async fn at_every_call(fault: Fault, scenario: impl AsyncFn(Arc<Faulty>, &Memory, Fault)) -> u64 {
+    for at in 0.. {
+        let store = Memory::new();
+        let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), fault, at));
+        scenario(faulty.clone(), &store, fault).await;
+        assert_eq!(lines_of(&store), numbered_lines(BATCHES), "{fault:?} at call {at}");
+        if faulty.calls() <= at {
+            return at;
+        }
+    }
+    unreachable!("a scenario ends")
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_call_loses_and_repeats_nothing() {
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        let calls = at_every_call(fault, async |faulty, _, fault| {
+            let mut sink = Collector::new(settings()).sink_on(faulty);
+            assert!(drive(&mut sink, &numbered(BATCHES)).await, "{fault:?}");
+        });
+        assert!(calls.await > 40, "the scenario has as many calls as it had when it was written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_at_any_call_loses_and_repeats_nothing() {
+    for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+        let calls = at_every_call(fault, async |faulty, store, _| {
+            let collector = Collector::new(settings());
+            let mut dying = collector.sink_on(faulty);
+            drive(&mut dying, &numbered(BATCHES)).await;
+            drop(dying);
+            store.lose_power();
+            // The channel may offer again even what was settled: its own commit may be lost.
+            let mut fresh = collector.sink(store);
+            deliver(&mut fresh, &numbered(BATCHES)).await;
+            assert!(!store.files().keys().any(|path| path.contains("/stage/")));
+        });
+        assert!(calls.await > 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_collector_takes_over_at_any_call() {
+    for fault in [Fault::DiesBefore, Fault::DiesAfter] {
+        let calls = at_every_call(fault, async |faulty, store, _| {
+            let mut dying = Collector::new(settings()).sink_on(faulty);
+            drive(&mut dying, &numbered(BATCHES)).await;
+            drop(dying);
+            deliver(&mut Collector::new(settings()).sink(store), &numbered(BATCHES)).await;
+        });
+        assert!(calls.await > 40);
+    }
+}
+
+/// Every line in a file below `directory` that a reader sees.
+async fn local_lines(fs: &dyn FileSystem, directory: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(at) = directories.pop() {
+        for Listed { name, directory } in fs.list(&at).await.unwrap_or_default() {
+            let path = format!("{at}/{name}");
+            if directory && name != "_aqueduct" {
+                directories.push(path);
+            } else if !directory {
+                let content = fs.read(&path).await.unwrap();
+                let text = String::from_utf8(content.to_vec()).unwrap();
+                lines.extend(text.lines().map(str::to_owned));
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn a_death_at_any_call_on_the_local_disk_loses_and_repeats_nothing() {
+    let local: Arc<dyn FileSystem> = Arc::new(Local::new(env::real()));
+    for at in 0.. {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("logs").display().to_string();
+        let collector = Collector::new(json!({ "url": format!("file://{root}/%{{app}}") }));
+        let faulty = Arc::new(Faulty::new(local.clone(), Fault::DiesAfter, at));
+        let mut dying = collector.sink_on(faulty.clone());
+        if dying_is_fed(&mut dying).await {
+            assert!(faulty.calls() <= at);
+            return;
+        }
+        drop(dying);
+        deliver(&mut collector.sink_on(local.clone()), &numbered(2)).await;
+        assert_eq!(local_lines(&*local, &root).await, numbered_lines(2), "call {at}");
+    }
+}
+
+/// One opening only: the clock is not paused where a real disk is.
+async fn dying_is_fed(sink: &mut crate::sinks::hdfs::HdfsSink) -> bool {
+    use pipeline::{Outcome, Sink};
+    if sink.open().await.is_err() {
+        return false;
+    }
+    for (ticket, batch) in numbered(2) {
+        if sink.write(super::harness::taken(ticket, &batch)).await.is_err() {
+            return false;
+        }
+    }
+    sink.flush();
+    matches!(sink.settled().await.outcome, Outcome::Delivered)
+}

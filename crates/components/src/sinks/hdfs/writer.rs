@@ -1,0 +1,190 @@
+//! The task that writes: it takes batches from a queue, puts them into the open roll, and lets
+//! finished rolls commit in the background while the next one is being written.
+//!
+//! ```text
+//!  write ─queue (bytes bound)─► open roll ─size, count, age, idle, flush─► finishing (at most 2)
+//! ```
+
+use std::sync::Arc;
+
+use delivery::ledger::{Ledger, Token};
+use pipeline::env::unix_millis;
+use pipeline::metrics::{SinkLabel, SinkReason};
+use pipeline::{Batch, Env, IntervalSet, Metrics, Outcome, Serializer, Taken};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::bucket::Template;
+use super::error::HdfsSinkError;
+use super::held::Held;
+use super::roll::Limits;
+use super::staged::{OpenRoll, Part, Stage};
+
+/// Rolls that are closed and committed in the background; the next one is written meanwhile.
+const FINISHING_MAX: usize = 2;
+/// Where the events go whose directories are more than one roll may hold.
+const OVERFLOW: &str = "_overflow";
+
+/// What the sink tells its writer.
+pub(super) enum Command {
+    /// Write this batch; the permit is its room in the queue.
+    Write(Taken, OwnedSemaphorePermit),
+    /// End the roll now.
+    Flush,
+}
+
+/// What does not change between two openings.
+pub(super) struct Settings {
+    pub(super) name: Arc<str>,
+    pub(super) env: Env,
+    pub(super) metrics: Metrics,
+    pub(super) template: Template,
+    pub(super) serializer: Box<dyn Serializer>,
+    pub(super) limits: Limits,
+    pub(super) buckets_max: usize,
+}
+
+/// The writer of one opening.
+pub(super) struct Writer {
+    pub(super) settings: Arc<Settings>,
+    pub(super) limits: Limits,
+    pub(super) stage: Stage,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) held: Arc<Held>,
+    pub(super) open: Option<OpenRoll>,
+    pub(super) finishing: JoinSet<()>,
+}
+
+impl Writer {
+    /// Writes until the sink lets go of the queue, or the store fails.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let end = self.open.as_ref().map(|roll| roll.life.end());
+            let due = async {
+                match end {
+                    Some(end) => sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(_) = self.finishing.join_next() => {}
+                () = due => self.finish().await,
+                command = commands.recv() => match command {
+                    Some(Command::Write(taken, room)) => {
+                        if let Err(error) = self.write(taken).await {
+                            return self.fail(error, commands).await;
+                        }
+                        drop(room);
+                    }
+                    Some(Command::Flush) => self.finish().await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Puts a batch into the open roll.
+    async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
+        let Taken { ticket, batch } = taken;
+        let key = batch.identity;
+        let tickets = || IntervalSet::from(ticket..ticket + 1);
+        if key.is_some_and(|key| self.held.is_delivered(key)) {
+            self.held.settle(tickets(), Outcome::Delivered);
+            return Ok(());
+        }
+        let parts = match self.parts(&batch) {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.held.settle(tickets(), Outcome::Refused(error.into()));
+                return Ok(());
+            }
+        };
+        let now = Instant::now();
+        if self.open.as_ref().is_some_and(|roll| !roll.has_room(&parts, &self.limits)) {
+            self.finish().await;
+        }
+        let roll = self.open.get_or_insert_with(|| {
+            let entropy = &self.settings.env.entropy;
+            let life = self.limits.begin(now, entropy.next_u64());
+            OpenRoll::new(Token(entropy.bytes16()), life)
+        });
+        roll.life.touch(now, &self.limits);
+        if roll.add(ticket, key) {
+            for mut part in parts {
+                let more = !roll.has_file(&part.directory);
+                if more && roll.file_count() >= self.settings.buckets_max {
+                    part.directory = OVERFLOW.into();
+                }
+                roll.write(part, &self.stage).await?;
+            }
+        }
+        if roll.is_full(&self.limits) {
+            self.finish().await;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a batch by directory. An event that cannot be written is left out and counted;
+    /// the rest of its batch is delivered.
+    fn parts(&self, batch: &Batch) -> Result<Vec<Part>, HdfsSinkError> {
+        let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
+        let (mut parts, mut unwritable) = (Vec::new(), String::new());
+        for (directory, mut batch) in self.settings.template.route(batch, now) {
+            while !batch.is_empty() {
+                match self.settings.serializer.serialize(&batch) {
+                    Ok(bytes) => {
+                        parts.push(Part { directory, bytes, events: batch.len() as u64 });
+                        break;
+                    }
+                    Err(error) => {
+                        self.leave_out(&error.reason);
+                        batch.retain(|event| event.index() != error.index);
+                        unwritable = error.reason;
+                    }
+                }
+            }
+        }
+        if parts.is_empty() && !unwritable.is_empty() {
+            return Err(HdfsSinkError::Unwritable { reason: unwritable });
+        }
+        Ok(parts)
+    }
+
+    fn leave_out(&self, reason: &str) {
+        let Settings { name, metrics, .. } = &*self.settings;
+        tracing::warn!(sink = %name, reason, "an event that cannot be written is left out");
+        let (sink, label) = (name.to_string(), "unwritable_event".to_owned());
+        metrics.sink_refused.get_or_create(&SinkLabel { sink: sink.clone() }).inc();
+        metrics.sink_failures.get_or_create(&SinkReason { sink, reason: label }).inc();
+    }
+
+    /// Lets the open roll, if there is one, commit in the background; waits while too many do.
+    async fn finish(&mut self) {
+        while self.finishing.len() >= FINISHING_MAX {
+            self.finishing.join_next().await;
+        }
+        if let Some(roll) = self.open.take() {
+            let (stage, ledger) = (self.stage.clone(), self.ledger.clone());
+            self.finishing.spawn(roll.finish(stage, ledger, self.held.clone()));
+        }
+    }
+
+    /// The store failed: the open roll comes to nothing, the rolls before it are still finished,
+    /// and what comes after goes back untouched until the sink is opened again.
+    async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
+        commands.close();
+        if let Some(roll) = self.open.take() {
+            self.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+        }
+        let mut queued = IntervalSet::EMPTY;
+        while let Some(command) = commands.recv().await {
+            if let Command::Write(taken, _) = command {
+                queued.insert(taken.ticket);
+            }
+        }
+        self.held.settle(queued, Outcome::Again(None));
+        while self.finishing.join_next().await.is_some() {}
+    }
+}
