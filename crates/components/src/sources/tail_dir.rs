@@ -1,0 +1,323 @@
+//! `tail_dir`: follows every file that its patterns match, now or later, line by line.
+//!
+//! A line is what ends with LF; it goes on as the bytes that were read, whatever they are: invalid
+//! UTF-8, NULs, carriage returns and empty lines too. Each line goes into each required channel
+//! once, whatever happens to the file (rename, copytruncate, truncation, deletion) or to the agent
+//! (kill, power): the position travels with the lines in the channel's own atomic write, and is
+//! asked for at the next start.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`glob`] | patterns, and the walk that finds what they match |
+//! | [`identity`] | which file is which: prints of what it holds; the stored position |
+//! | [`lines`] | where lines end, and which is too long |
+//! | [`file`] | one file and what each fact about it means |
+//! | [`tailer`] | all files, and whose turn it is; [`survey`] and [`read`] are its two activities |
+//! | [`recover`] | what the channels remember of an earlier run |
+//! | [`feed`] | chunks into the channels, each file in order |
+//!
+//! ```text
+//!   run ──turn──► Tailer (on a thread that may block): survey? read, read, …
+//!    ▲              │ chunks = lines + position
+//!    │ settled      ▼
+//!   Feed ◄───────────  one chunk of a file at a time into all channels that lack it
+//! ```
+//!
+//! What is treated in its own way, and counted in `source_oddities`: `line_cut` (longer than
+//! `line_max`: the beginning goes on with the header `truncated`, the rest is passed over),
+//! `late_line` (without LF, in a file that was moved away or deleted), `truncated` (content gone
+//! from its file), `copy_held_back` (a file that holds only the beginning of another one, as
+//! copytruncate makes it), `unreadable` (file or directory; tried again until it works).
+
+mod feed;
+mod file;
+mod glob;
+mod identity;
+mod lines;
+mod read;
+mod recover;
+mod survey;
+mod tailer;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
+    SourceError, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use feed::{Feed, Target};
+use glob::{Exclusion, Pattern};
+use lines::Limits;
+use tailer::{Chunk, Options, Settled, Tailer};
+
+/// Reads on their way into the channels at once, of all files.
+const READS_MAX: usize = 6;
+/// How long the source waits at its end for what is on its way.
+const FINISH_WITHIN: Duration = Duration::from_secs(2);
+
+/// Settings of the `tail_dir` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
+    /// directories. What does not exist yet may come later.
+    paths: Vec<String>,
+    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// Where files begin that are there at the very first start. Later ones are read from their
+    /// beginning.
+    #[serde(default)]
+    start_at: StartAt,
+    /// Longest line that is kept whole.
+    #[serde(default = "default_line_max")]
+    line_max: ByteSize,
+    /// Most bytes of lines in a batch.
+    #[serde(default = "default_batch_bytes")]
+    batch_bytes: ByteSize,
+    /// Most lines in a batch.
+    #[serde(default = "default_batch_events")]
+    batch_events: u32,
+    /// Whether events carry the path of their file.
+    #[serde(default = "default_file_header")]
+    file_header: bool,
+    /// Header that carries the path.
+    #[serde(default = "default_file_header_key")]
+    file_header_key: String,
+    /// Whether events carry the offset at which their line begins.
+    #[serde(default)]
+    offset_header: bool,
+    /// Header that carries the offset.
+    #[serde(default = "default_offset_header_key")]
+    offset_header_key: String,
+    /// When a last line without LF counts as ended, in a file that was moved away or deleted and
+    /// that nobody wrote to any more.
+    #[serde(default = "default_late_line_after")]
+    late_line_after: Period,
+    /// Pause between two looks at the files while they grow.
+    #[serde(default = "default_poll_min")]
+    poll_min: Period,
+    /// Longest pause while they do not. With very many files pauses are longer, so that looking
+    /// takes no more than a twenty-fifth of the time.
+    #[serde(default = "default_poll_max")]
+    poll_max: Period,
+    /// Most files held open at once; others are opened when they grow.
+    #[serde(default = "default_open_max")]
+    open_max: u32,
+}
+
+/// Where a file begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StartAt {
+    /// At its first line.
+    #[default]
+    Beginning,
+    /// Behind what it holds already.
+    End,
+}
+
+fn default_line_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_bytes() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_events() -> u32 {
+    100_000
+}
+
+fn default_file_header() -> bool {
+    true
+}
+
+fn default_file_header_key() -> String {
+    "file".to_owned()
+}
+
+fn default_offset_header_key() -> String {
+    "offset".to_owned()
+}
+
+fn default_late_line_after() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+fn default_poll_min() -> Period {
+    Period(Duration::from_millis(20))
+}
+
+fn default_poll_max() -> Period {
+    Period(Duration::from_millis(250))
+}
+
+fn default_open_max() -> u32 {
+    512
+}
+
+impl Component for Config {
+    const KIND: &'static str = "tail_dir";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("batchSize", "batch_events", Unit::Count),
+        FlumeKey::new("fileHeader", "file_header", Unit::Flag),
+        FlumeKey::new("fileHeaderKey", "file_header_key", Unit::Text),
+        FlumeKey::new("byteOffsetHeader", "offset_header", Unit::Flag),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let options = self.options()?;
+        let (env, metrics) = (cx.env.clone(), cx.metrics.clone());
+        Ok(Box::new(TailDir { name: cx.name.clone(), options, env, metrics }))
+    }
+}
+
+impl Config {
+    fn options(self) -> Result<Options, BuildError> {
+        if self.paths.is_empty() {
+            return Err(BuildError::invalid("paths", "name at least one file or pattern"));
+        }
+        let patterns = self.paths.iter().enumerate().map(|(at, text)| {
+            Pattern::new(text)
+                .map_err(|problem| BuildError::invalid(format!("paths.{at}"), problem))
+        });
+        let exclusions = self.exclude.iter().enumerate().map(|(at, text)| {
+            Exclusion::new(text)
+                .map_err(|problem| BuildError::invalid(format!("exclude.{at}"), problem))
+        });
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
+        }
+        if self.open_max < 8 {
+            return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
+        }
+        if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
+            let problem = "it is more than nothing and at most `poll_max`";
+            return Err(BuildError::invalid("poll_min", problem));
+        }
+        let limits = Limits {
+            line_bytes: bytes("line_max", self.line_max)?,
+            batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
+            batch_events: self.batch_events as usize,
+        };
+        Ok(Options {
+            patterns: patterns.collect::<Result<_, _>>()?,
+            exclusions: exclusions.collect::<Result<_, _>>()?,
+            limits,
+            file_header: self.file_header.then_some(self.file_header_key),
+            offset_header: self.offset_header.then_some(self.offset_header_key),
+            from_end: self.start_at == StartAt::End,
+            late_line_after: self.late_line_after.0,
+            poll_min: self.poll_min.0,
+            poll_max: self.poll_max.0,
+            open_max: self.open_max as usize,
+        })
+    }
+}
+
+/// A size that one buffer can have.
+fn bytes(setting: &str, size: ByteSize) -> Result<usize, BuildError> {
+    const MAX: ByteSize = ByteSize::mib(64);
+    if size.0 == 0 || size > MAX {
+        return Err(BuildError::invalid(
+            setting,
+            format!("it is between 1B and {MAX}, not {size}"),
+        ));
+    }
+    Ok(size.0 as usize)
+}
+
+struct TailDir {
+    name: Arc<str>,
+    options: Options,
+    env: Env,
+    metrics: Metrics,
+}
+
+#[async_trait]
+impl Source for TailDir {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let known = cx.intake.positions(&self.name);
+        let files = recover::recover(&self.name, &known, Instant::now());
+        let (options, metrics) = (self.options.clone(), self.metrics.clone());
+        let tailer = Tailer::new(self.name.clone(), options, self.env.clone(), metrics, files);
+        let mut feed = Feed::new(Target {
+            source: self.name.clone(),
+            intake: cx.intake.clone(),
+            entropy: self.env.entropy.clone(),
+            metrics: self.metrics.clone(),
+        });
+        let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
+        let mut settled = Vec::new();
+        loop {
+            pace.start_turn(&mut settled, READS_MAX.saturating_sub(feed.reads()));
+            tokio::select! {
+                biased;
+                () = cx.stop.cancelled() => break,
+                stored = feed.next() => settled.push(stored?),
+                chunks = pace.next() => feed.push(chunks),
+            }
+        }
+        if tokio::time::timeout(FINISH_WITHIN, feed.finish()).await.is_err() {
+            tracing::debug!(source = %self.name, "stopped while a batch waited for its channels");
+        }
+        Ok(())
+    }
+}
+
+type Turn = BoxFuture<'static, (Box<Tailer>, Vec<Chunk>)>;
+
+/// Runs the tailer's turns, one at a time.
+struct Pace {
+    env: Env,
+    /// Present between two turns.
+    tailer: Option<Tailer>,
+    turn: Option<Turn>,
+}
+
+impl Pace {
+    /// Starts a turn if there is reason for one. Takes what is settled with it.
+    fn start_turn(&mut self, settled: &mut Vec<Settled>, reads: usize) {
+        let due = |tailer: &mut Tailer| {
+            let can_read = reads > 0 && (!settled.is_empty() || tailer.can_read());
+            can_read || tailer.wake_at() <= Instant::now()
+        };
+        let Some(tailer) = self.tailer.take_if(due) else { return };
+        let (mut tailer, settled) = (Box::new(tailer), std::mem::take(settled));
+        let env = self.env.clone();
+        let turn = async move {
+            env.offload(move || {
+                let chunks = tailer.turn(&settled, reads);
+                (tailer, chunks)
+            })
+            .await
+        };
+        self.turn = Some(turn.boxed());
+    }
+
+    /// What the turn under way reads; without one, nothing, when the next is due. Cancel safe.
+    async fn next(&mut self) -> Vec<Chunk> {
+        if let Some(turn) = &mut self.turn {
+            let (tailer, chunks) = turn.await;
+            (self.tailer, self.turn) = (Some(*tailer), None);
+            return chunks;
+        }
+        if let Some(tailer) = &self.tailer {
+            tokio::time::sleep_until(tailer.wake_at()).await;
+        }
+        Vec::new()
+    }
+}

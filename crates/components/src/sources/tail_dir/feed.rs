@@ -1,0 +1,177 @@
+//! The way of chunks into the channels: several files side by side, each file strictly in order.
+//!
+//! A position must never be ahead of its events in any channel. So the next chunk of a file is
+//! handed to the intake when every required channel has the one before it; the reading goes on
+//! meanwhile. If a channel did not store a chunk, the channels are asked where they stand, and only
+//! those that lack it are given it again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use pipeline::backoff::jittered;
+use pipeline::env::Entropy;
+use pipeline::metrics::SourceLabel;
+use pipeline::{Class, Classify, Intake, IntakeError, Metrics, SourceError};
+
+use super::file::FileId;
+use super::identity::Position;
+use super::tailer::{Chunk, Settled};
+
+/// Chunks that are handed to the intake at once, each of another file.
+const ACCEPTS_MAX: usize = 4;
+/// Pauses between tries to store a chunk.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What every accept needs.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) source: Arc<str>,
+    pub(super) intake: Arc<dyn Intake>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) metrics: Metrics,
+}
+
+/// Chunks that wait and chunks that are on their way.
+pub(super) struct Feed {
+    target: Target,
+    lanes: BTreeMap<FileId, VecDeque<Chunk>>,
+    /// Files whose next chunk may go, first come first.
+    waiting: VecDeque<FileId>,
+    /// Files with a chunk on its way.
+    busy: BTreeSet<FileId>,
+    running: FuturesUnordered<BoxFuture<'static, Result<Settled, SourceError>>>,
+    reads: usize,
+}
+
+impl Feed {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            lanes: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            busy: BTreeSet::new(),
+            running: FuturesUnordered::new(),
+            reads: 0,
+        }
+    }
+
+    /// Reads whose chunks are not all stored.
+    pub(super) fn reads(&self) -> usize {
+        self.reads
+    }
+
+    /// Adds chunks; those of one file in the order in which they were read.
+    pub(super) fn push(&mut self, chunks: Vec<Chunk>) {
+        for chunk in chunks {
+            let file = chunk.file;
+            self.reads += usize::from(chunk.ends_read);
+            let lane = self.lanes.entry(file).or_default();
+            lane.push_back(chunk);
+            if lane.len() == 1 && !self.busy.contains(&file) {
+                self.waiting.push_back(file);
+            }
+        }
+        self.start();
+    }
+
+    /// The next chunk that is stored; waits for ever when there is none. Cancel safe.
+    ///
+    /// # Errors
+    /// A chunk can never be stored.
+    pub(super) async fn next(&mut self) -> Result<Settled, SourceError> {
+        let Some(settled) = self.running.next().await else { return std::future::pending().await };
+        let settled = settled?;
+        self.reads -= usize::from(settled.ends_read);
+        self.busy.remove(&settled.file);
+        match self.lanes.get(&settled.file).map(VecDeque::is_empty) {
+            Some(false) => self.waiting.push_back(settled.file),
+            _ => drop(self.lanes.remove(&settled.file)),
+        }
+        self.start();
+        Ok(settled)
+    }
+
+    /// Starts nothing more and waits until what is on its way has arrived.
+    pub(super) async fn finish(&mut self) {
+        self.waiting.clear();
+        self.lanes.clear();
+        while self.running.next().await.is_some() {}
+    }
+
+    fn start(&mut self) {
+        while self.running.len() < ACCEPTS_MAX {
+            let Some(file) = self.waiting.pop_front() else { return };
+            let Some(chunk) = self.lanes.get_mut(&file).and_then(VecDeque::pop_front) else {
+                continue;
+            };
+            self.busy.insert(file);
+            self.running.push(Box::pin(store(self.target.clone(), chunk)));
+        }
+    }
+}
+
+/// Puts a chunk into every channel that lacks it, however long that takes.
+async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
+    let Target { source, intake, entropy, metrics } = target;
+    let settled = Settled { file: chunk.file, end: chunk.end, ends_read: chunk.ends_read };
+    let mut channels = chunk.targets.clone();
+    let mut failures = 0;
+    loop {
+        let batch = chunk.batch.clone();
+        let stored = match &channels {
+            None => intake.accept(batch).await,
+            Some(channels) => intake.accept_into(batch, channels).await,
+        };
+        let error = match stored {
+            Ok(()) => break,
+            // The agent ends this source as well; nothing more goes in.
+            Err(IntakeError::Stopping) => return std::future::pending().await,
+            Err(error) => error,
+        };
+        match error.class() {
+            Class::Transient | Class::Indeterminate => {}
+            class @ (Class::Poison | Class::Fatal) => {
+                let message =
+                    format!("a batch of {} bytes cannot be stored", chunk.batch.size().bytes);
+                return Err(SourceError { class, message, source: Some(Box::new(error)) });
+            }
+        }
+        failures += 1;
+        if failures == 1 {
+            tracing::warn!(%source, %error, "batch is not stored; trying on");
+        }
+        tokio::time::sleep(jittered(RETRY_MIN, RETRY_MAX, failures, entropy.next_u64())).await;
+        let lacking = lacking(&chunk, &intake.positions(&source));
+        if lacking.is_empty() {
+            break;
+        }
+        channels = Some(lacking);
+    }
+    if failures > 0 {
+        tracing::info!(%source, failures, "batch is stored");
+    }
+    let label = SourceLabel { source: source.to_string() };
+    metrics.source_events.get_or_create(&label).inc_by(chunk.batch.len() as u64);
+    metrics.source_bytes.get_or_create(&label).inc_by(chunk.batch.body_bytes());
+    Ok(settled)
+}
+
+/// The channels that do not stand behind the chunk, by what they say themselves.
+fn lacking(chunk: &Chunk, known: &[Vec<(Bytes, Bytes)>]) -> Vec<usize> {
+    let key = chunk.batch.positions.first().map(|position| &position.key);
+    let lacks = |positions: &Vec<(Bytes, Bytes)>| {
+        let value = positions.iter().find(|(known, _)| Some(known) == key);
+        let offset = value.and_then(|(_, value)| Position::decode(value)).map(|at| at.offset);
+        match chunk.end {
+            Some(end) => offset.is_none_or(|offset| offset < end),
+            None => offset.is_some(),
+        }
+    };
+    (0..).zip(known).filter(|(_, positions)| lacks(positions)).map(|(channel, _)| channel).collect()
+}

@@ -1,0 +1,278 @@
+//! One file as the tailer knows it, and what each new fact about it means. No I/O here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use pipeline::SourcePosition;
+use pipeline::env::{DiskFile, FileStat};
+use tokio::time::Instant;
+
+use super::identity::{Position, Print};
+use super::lines::End;
+
+/// Names a file within one run of the source; never used again.
+pub(super) type FileId = u64;
+
+/// Reads of one file that may be on their way into the channels at once.
+pub(super) const READS_AHEAD: usize = 3;
+
+/// A file that is followed under one identity, through renames and copies.
+pub(super) struct File {
+    /// Key of its positions.
+    pub(super) key: Bytes,
+    /// Behind what was read.
+    pub(super) position: Position,
+    /// Where channels stand that have more than the others; empty once all stand alike.
+    pub(super) marks: Vec<Mark>,
+    /// Where it lies now.
+    pub(super) place: PathBuf,
+    /// Bytes and time of change when it was last seen.
+    pub(super) len: u64,
+    pub(super) modified: SystemTime,
+    /// Bytes and time of change when it was last read to its end.
+    pub(super) looked: Option<(u64, SystemTime)>,
+    /// Since when it has not grown.
+    pub(super) quiet_since: Instant,
+    pub(super) stage: Stage,
+    pub(super) handle: Option<Arc<dyn DiskFile>>,
+    /// Turn in which it was last read.
+    pub(super) used: u64,
+    /// Reads on their way into the channels.
+    pub(super) outstanding: usize,
+    /// Bytes that are in every channel.
+    pub(super) accepted: u64,
+    /// Whether some channel knows the key, or will.
+    pub(super) stored: bool,
+    /// Whether it waits to be read.
+    pub(super) queued: bool,
+    /// Why it could not be read the last time.
+    pub(super) problem: Option<std::io::ErrorKind>,
+}
+
+/// Where one channel stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) offset: u64,
+    pub(super) skipping: bool,
+}
+
+/// What is to be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It lies where the patterns look.
+    Here,
+    /// It was moved out of sight or deleted: whoever writes it will stop soon. `gone` = no name of
+    /// it is known.
+    Away { gone: bool },
+    /// Its content is looked for under another name, and given up at this time.
+    Lost { until: Instant, searched: bool },
+    /// It is read to its end and will not come back: the channels are told to forget it.
+    Leaving,
+}
+
+/// How far the next read goes and whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leg {
+    /// The channels that lack it; `None` = all.
+    pub(super) targets: Option<Vec<usize>>,
+    /// Where another channel goes on.
+    pub(super) limit: Option<Mark>,
+}
+
+impl File {
+    /// A file of which nothing was read.
+    pub(super) fn new(key: Bytes, place: &Path, stat: &FileStat, now: Instant) -> Self {
+        let position = Position {
+            device: stat.device,
+            inode: stat.inode,
+            offset: 0,
+            skipping: false,
+            head: Print::default(),
+            tail: Print::default(),
+            path: place.to_string_lossy().into_owned(),
+        };
+        let mut file = Self::at(key, position, Vec::new(), Stage::Here, now);
+        (file.place, file.stored) = (place.to_owned(), false);
+        (file.len, file.modified) = (stat.len, stat.modified);
+        file
+    }
+
+    /// A file that an earlier run read, not found yet.
+    pub(super) fn at(
+        key: Bytes,
+        position: Position,
+        marks: Vec<Mark>,
+        stage: Stage,
+        now: Instant,
+    ) -> Self {
+        Self {
+            key,
+            place: PathBuf::from(&position.path),
+            marks,
+            len: 0,
+            modified: SystemTime::UNIX_EPOCH,
+            looked: None,
+            quiet_since: now,
+            stage,
+            handle: None,
+            used: 0,
+            outstanding: 0,
+            accepted: position.offset,
+            position,
+            stored: true,
+            queued: false,
+            problem: None,
+        }
+    }
+
+    /// Device and inode.
+    pub(super) fn inode(&self) -> (u64, u64) {
+        (self.position.device, self.position.inode)
+    }
+
+    /// Takes note of what the file is now; says whether it still holds what was read.
+    pub(super) fn note(&mut self, stat: &FileStat, now: Instant) -> bool {
+        if (stat.len, stat.modified) != (self.len, self.modified) {
+            (self.len, self.modified, self.quiet_since) = (stat.len, stat.modified, now);
+        }
+        stat.len >= self.position.offset
+    }
+
+    /// Whether a read may bring something.
+    pub(super) fn wants_read(&self, now: Instant, late_line_after: Duration) -> bool {
+        matches!(self.stage, Stage::Here | Stage::Away { .. })
+            && (self.looked != Some((self.len, self.modified))
+                || self.late_line_is_due(now, late_line_after))
+    }
+
+    /// Whether it was moved from where its writer opens it: renamed, copied away or deleted.
+    pub(super) fn is_rotated(&self) -> bool {
+        matches!(self.stage, Stage::Away { .. }) || self.place != Path::new(&self.position.path)
+    }
+
+    /// Whether a last line without LF will never get one: nobody has written for long to a file
+    /// that was rotated.
+    pub(super) fn late_line_is_due(&self, now: Instant, late_line_after: Duration) -> bool {
+        self.is_rotated()
+            && self.len > self.position.offset
+            && now.duration_since(self.quiet_since) >= late_line_after
+    }
+
+    /// Whether nothing more can come: deleted, quiet for long, all of it read and accepted.
+    pub(super) fn is_done(&self, now: Instant, late_line_after: Duration) -> bool {
+        self.stage == Stage::Away { gone: true }
+            && self.outstanding == 0
+            && now.duration_since(self.quiet_since) >= late_line_after
+            && (self.handle.is_none() || self.position.offset >= self.len)
+    }
+
+    /// How far the next read goes, and for which channels it is.
+    pub(super) fn leg(&mut self) -> Leg {
+        let offset = self.position.offset;
+        if self.marks.iter().all(|mark| mark.offset <= offset) {
+            self.marks.clear();
+            return Leg { targets: None, limit: None };
+        }
+        let lacking = self.marks.iter().enumerate().filter(|(_, mark)| mark.offset <= offset);
+        let targets = Some(lacking.map(|(channel, _)| channel).collect());
+        let further = self.marks.iter().filter(|mark| mark.offset > offset);
+        Leg { targets, limit: further.min_by_key(|mark| mark.offset).copied() }
+    }
+
+    /// What follows behind a read that ends at `read_end`.
+    pub(super) fn end(&self, read_end: u64, limit: Option<Mark>, late: bool) -> End {
+        match limit {
+            Some(mark) if mark.offset == read_end && mark.skipping => End::Cut,
+            Some(mark) if mark.offset == read_end => End::Line,
+            _ if late && read_end >= self.len => End::Line,
+            _ => End::Open,
+        }
+    }
+
+    /// The position to be stored with what was read.
+    pub(super) fn stored_position(&self, source: &Arc<str>) -> SourcePosition {
+        let (source, key) = (source.clone(), self.key.clone());
+        SourcePosition { source, key, value: Some(self.position.encode()) }
+    }
+
+    /// Bytes that are not in every channel yet.
+    pub(super) fn lag(&self) -> u64 {
+        self.len.saturating_sub(self.accepted)
+    }
+}
+
+/// The name up to its first dot: what rotation leaves as it is.
+fn stem(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// Whether rotation may have moved `original` to `other`; both lie in one directory.
+pub(super) fn may_be_renamed(original: &str, other: &str) -> bool {
+    other.starts_with(stem(original))
+}
+
+/// Whether `other` is called as rotation calls a copy of `original`: `access.log.1`,
+/// `access.log-20261120`, `access-20261120.log`.
+pub(super) fn may_be_copy(original: &str, other: &str) -> bool {
+    let separated = |rest: &str| rest.starts_with(['.', '-', '_']);
+    let dated = |rest: &str| separated(rest) && rest[1..].starts_with(|c: char| c.is_ascii_digit());
+    other.strip_prefix(original).is_some_and(separated)
+        || other.strip_prefix(stem(original)).is_some_and(dated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(offset: u64, marks: &[u64]) -> File {
+        let stat = FileStat {
+            device: 1,
+            inode: 2,
+            len: 100,
+            modified: SystemTime::UNIX_EPOCH,
+            kind: pipeline::env::FileKind::File,
+            links: 1,
+        };
+        let mut file = File::new(Bytes::new(), Path::new("/a.log"), &stat, Instant::now());
+        file.position.offset = offset;
+        file.marks = marks.iter().map(|at| Mark { offset: *at, skipping: false }).collect();
+        file
+    }
+
+    #[test]
+    fn what_one_channel_lacks_is_read_for_it_alone_up_to_the_others() {
+        let mut file = file(10, &[30, 10, 70]);
+        let leg = file.leg();
+        assert_eq!((leg.targets, leg.limit.map(|mark| mark.offset)), (Some(vec![1]), Some(30)));
+        file.position.offset = 30;
+        let leg = file.leg();
+        assert_eq!((leg.targets, leg.limit.map(|mark| mark.offset)), (Some(vec![0, 1]), Some(70)));
+        file.position.offset = 70;
+        assert_eq!(file.leg(), Leg { targets: None, limit: None });
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_late_only_where_nobody_writes_any_more() {
+        let mut file = file(90, &[]);
+        let (now, late) = (Instant::now(), Duration::from_secs(5));
+        file.looked = Some((file.len, file.modified));
+        assert!(!file.wants_read(now + late, late), "a file in its place is waited for");
+        file.stage = Stage::Away { gone: false };
+        assert!(!file.wants_read(now + late / 2, late));
+        assert!(file.wants_read(now + late, late));
+    }
+
+    #[test]
+    fn copies_are_known_by_the_names_that_rotation_gives() {
+        for other in ["access.log.1", "access.log-20261120", "access-20261120.log", "access.1.log"]
+        {
+            assert!(may_be_copy("access.log", other), "{other}");
+        }
+        for other in ["access.log", "access2.log", "access-eu.log", "error.log.1", "10.log"] {
+            assert!(!may_be_copy("access.log", other), "{other}");
+        }
+        assert!(!may_be_copy("1.log", "10.log"));
+    }
+}

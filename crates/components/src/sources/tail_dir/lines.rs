@@ -1,0 +1,160 @@
+//! Where lines end: cuts what was read into batches, without touching a byte.
+
+use memchr::{memchr, memchr_iter};
+
+/// What bounds a batch and a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of a line, without its LF, that are kept.
+    pub(super) line_bytes: usize,
+    /// Bytes of a batch; a line that is longer makes a batch of its own.
+    pub(super) batch_bytes: usize,
+    /// Lines of a batch.
+    pub(super) batch_events: usize,
+}
+
+/// What follows behind the bytes that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Perhaps more of the last line: without LF it is not looked at.
+    Open,
+    /// Nothing: a last line without LF is a line.
+    Line,
+    /// The rest of the last line, which is passed over because the line is too long.
+    Cut,
+}
+
+/// What the bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Whole lines, by length without LF. The last one lacks its LF if `unended`.
+    Lines { lengths: Vec<u32>, bytes: usize, unended: bool },
+    /// The part that is kept of a line that is too long; the rest of it is passed over.
+    Long { kept: usize },
+    /// The rest of a line that was too long; `ended` if its LF was among it.
+    Rest { bytes: usize, ended: bool },
+    /// Not enough to say.
+    Nothing,
+}
+
+/// What `data` begins with. `skipping` says that it begins in the rest of a line that was too long.
+pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) -> Piece {
+    if data.is_empty() {
+        return Piece::Nothing;
+    }
+    if skipping {
+        return match memchr(b'\n', data) {
+            Some(at) => Piece::Rest { bytes: at + 1, ended: true },
+            None => Piece::Rest { bytes: data.len(), ended: false },
+        };
+    }
+    let Limits { line_bytes, batch_bytes, batch_events } = limits;
+    let mut lengths = Vec::with_capacity((data.len().min(batch_bytes) / 64).min(batch_events) + 1);
+    let mut start = 0;
+    let fits = |start: usize, next: usize| start == 0 || next <= batch_bytes;
+    for at in memchr_iter(b'\n', data) {
+        let length = at - start;
+        if length > line_bytes || !fits(start, at + 1) || lengths.len() == batch_events {
+            break;
+        }
+        lengths.push(length as u32);
+        start = at + 1;
+    }
+    if lengths.is_empty() {
+        return first_line(data, end, line_bytes);
+    }
+    Piece::Lines { lengths, bytes: start, unended: false }
+}
+
+/// The first line of `data`, which is too long or lacks its LF.
+fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
+    if data.len() > line_bytes {
+        return Piece::Long { kept: line_bytes };
+    }
+    match end {
+        End::Open => Piece::Nothing,
+        End::Cut => Piece::Long { kept: data.len() },
+        End::Line => {
+            Piece::Lines { lengths: vec![data.len() as u32], bytes: data.len(), unended: true }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { line_bytes: 4, batch_bytes: 12, batch_events: 3 };
+
+    /// Cuts all of `data`: the batches of lines, with `+` behind what is kept of a long one.
+    fn cut(data: &[u8], end: End, limits: Limits) -> Vec<Vec<String>> {
+        let (mut at, mut skipping, mut batches) = (0, false, Vec::new());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        loop {
+            let rest = &data[at..];
+            match next_piece(rest, skipping, end, limits) {
+                Piece::Nothing => return batches,
+                Piece::Rest { bytes, ended } => (at, skipping) = (at + bytes, !ended),
+                Piece::Long { kept } => {
+                    batches.push(vec![text(&rest[..kept]) + "+"]);
+                    (at, skipping) = (at + kept, true);
+                }
+                Piece::Lines { lengths, bytes, unended } => {
+                    let (mut start, mut lines) = (0, Vec::new());
+                    for length in lengths {
+                        lines.push(text(&rest[start..start + length as usize]));
+                        start += length as usize + 1;
+                    }
+                    assert_eq!(start, bytes + usize::from(unended));
+                    batches.push(lines);
+                    at += bytes;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_as_they_are_empty_ones_and_carriage_returns_too() {
+        let lines = cut(b"a\r\n\n\0\xff\nlate", End::Open, LIMITS);
+        assert_eq!(lines, [["a\r", "", "\0\u{fffd}"]]);
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_held_until_nothing_can_follow() {
+        assert_eq!(cut(b"a\nlate", End::Open, LIMITS), [["a"]]);
+        assert_eq!(cut(b"a\nlate", End::Line, LIMITS), [["a"], ["late"]]);
+        assert_eq!(cut(b"a\nlate", End::Cut, LIMITS), [["a"], ["late+"]]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_once_and_its_rest_passed_over() {
+        for rest in ["5", "56789"] {
+            let data = format!("ab\n1234{rest}\ncd\n");
+            let expected: [&[&str]; 3] = [&["ab"], &["1234+"], &["cd"]];
+            assert_eq!(cut(data.as_bytes(), End::Open, LIMITS), expected);
+        }
+        assert_eq!(cut(b"1234\n", End::Open, LIMITS), [["1234"]]);
+        assert_eq!(cut(b"12345", End::Open, LIMITS), [["1234+"]]);
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_bytes_and_at_its_lines() {
+        let expected: [&[&str]; 2] = [&["1", "2", "3"], &["4"]];
+        assert_eq!(cut(b"1\n2\n3\n4\n", End::Open, LIMITS), expected);
+        let expected: [&[&str]; 2] = [&["1234", "1234"], &["12"]];
+        assert_eq!(cut(b"1234\n1234\n12\n", End::Open, LIMITS), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_of_a_line_that_fits_is_lost(data in "[ab\n]{0,40}") {
+            let limits = Limits { line_bytes: 100, batch_bytes: 9, batch_events: 4 };
+            let lines: Vec<String> = cut(data.as_bytes(), End::Line, limits).concat();
+            let expected: Vec<&str> = data.split_inclusive('\n').collect();
+            let expected: Vec<&str> = expected.iter().map(|line| line.trim_end()).collect();
+            prop_assert_eq!(lines, expected);
+        }
+    }
+}

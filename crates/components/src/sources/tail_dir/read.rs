@@ -1,0 +1,223 @@
+//! One read of one file: bytes in, chunks with their positions out.
+
+use std::io;
+
+use bytes::Bytes;
+use pipeline::{Batch, Existing};
+use tokio::time::Instant;
+
+use super::file::{File, FileId};
+use super::identity::{HEAD_BYTES, Print, TAIL_BYTES, read};
+use super::lines::{End, Limits, Piece, next_piece};
+use super::tailer::{Chunk, Options, Tailer};
+
+/// Header of an event that is only the beginning of its line.
+const TRUNCATED: &str = "truncated";
+
+/// Lines that were cut from a read, with where the file stands behind them.
+struct Cut {
+    batch: Batch,
+    offset: u64,
+    skipping: bool,
+    tail: Print,
+}
+
+/// What a read comes to.
+struct Cuts {
+    cuts: Vec<Cut>,
+    /// Where the file stands behind all of it.
+    offset: u64,
+    skipping: bool,
+    tail: Print,
+    long_lines: u64,
+    late_lines: u64,
+}
+
+impl Tailer {
+    /// Reads a file once; says whether there may be more.
+    pub(super) fn read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> bool {
+        let outcome = match self.try_read(id, now, chunks) {
+            // It was moved or deleted since the last survey; the next one says where it is.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            outcome => outcome,
+        };
+        let Some(file) = self.files.get_mut(&id) else { return false };
+        let problem = outcome.as_ref().err().map(io::Error::kind);
+        let before = std::mem::replace(&mut file.problem, problem);
+        let place = file.place.display();
+        match outcome {
+            Ok(more) => {
+                if before.is_some() {
+                    tracing::info!(source = %self.source, file = %place, "file is readable again");
+                }
+                return more;
+            }
+            Err(error) if before != problem => {
+                tracing::warn!(source = %self.source, file = %place, %error,
+                    "file cannot be read; trying on");
+                self.odd("unreadable", 1);
+            }
+            Err(_) => {}
+        }
+        false
+    }
+
+    fn try_read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> io::Result<bool> {
+        let Some(handle) = self.open(id)? else {
+            // Another file lies at its place: the next survey says where it went.
+            return Ok(false);
+        };
+        let stat = handle.stat()?;
+        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        if !file.note(&stat, now) {
+            self.truncated(id, now);
+            return Ok(false);
+        }
+        let late = file.late_line_is_due(now, self.options.late_line_after);
+        let leg = file.leg();
+        let (offset, skipping) = (file.position.offset, file.position.skipping);
+        let (head, tail) = (file.position.head, file.position.tail);
+        let room = self.options.limits.batch_bytes.max(self.options.limits.line_bytes + 1);
+        let limit = leg.limit.map_or(u64::MAX, |mark| mark.offset);
+        let until = stat.len.min(limit).min(offset + room as u64);
+        let known = usize::from(tail.len);
+        let wanted = known + (until - offset) as usize;
+        let buffer = read(&*handle, offset - known as u64, wanted)?;
+        if !tail.fits(&buffer) {
+            self.truncated(id, now);
+            return Ok(false);
+        }
+        let read_end = offset + (buffer.len() - known) as u64;
+        let end = file.end(read_end, leg.limit, late);
+        let path = file.position.path.clone();
+        let mut cuts = cut(&buffer.into(), known, offset, skipping, end, &self.options, &path);
+        // What was read is believed only if the file is still the one it was.
+        let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
+        let beginning = read(&*handle, 0, head_bytes.max(usize::from(head.len)))?;
+        if !head.fits(&beginning) {
+            self.truncated(id, now);
+            return Ok(false);
+        }
+        if let Some(mark) = leg.limit.filter(|mark| mark.offset == cuts.offset) {
+            cuts.skipping = mark.skipping;
+        }
+        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        file.position.head = Print::of(&beginning);
+        let all = cuts.offset + (read_end - cuts.offset) >= stat.len;
+        if all && cuts.offset < limit {
+            file.looked = Some((stat.len, stat.modified));
+        }
+        let more = !all || cuts.offset == limit;
+        for reason in [("line_cut", cuts.long_lines), ("late_line", cuts.late_lines)] {
+            if reason.1 > 0 {
+                self.odd(reason.0, reason.1);
+            }
+        }
+        self.hand_on(id, cuts, leg.targets.as_deref(), chunks);
+        Ok(more)
+    }
+
+    /// Makes chunks of what was cut and moves the file on.
+    fn hand_on(
+        &mut self,
+        id: FileId,
+        cuts: Cuts,
+        targets: Option<&[usize]>,
+        chunks: &mut Vec<Chunk>,
+    ) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let last = cuts.cuts.len();
+        for (number, cut) in (1..).zip(cuts.cuts) {
+            step(file, cut.offset, cut.skipping, cut.tail);
+            let mut batch = cut.batch;
+            batch.positions.push(file.stored_position(&self.source));
+            let ends_read = number == last;
+            let (targets, end) = (targets.map(<[usize]>::to_vec), Some(cut.offset));
+            chunks.push(Chunk { file: id, batch, targets, end, ends_read });
+        }
+        if last > 0 {
+            file.outstanding += 1;
+            file.stored = true;
+        }
+        step(file, cuts.offset, cuts.skipping, cuts.tail);
+    }
+}
+
+fn step(file: &mut File, offset: u64, skipping: bool, tail: Print) {
+    (file.position.offset, file.position.skipping) = (offset, skipping);
+    file.position.tail = tail;
+}
+
+/// Cuts all of `buffer`, whose first `known` bytes were read before, into batches.
+fn cut(
+    buffer: &Bytes,
+    known: usize,
+    offset: u64,
+    skipping: bool,
+    end: End,
+    options: &Options,
+    path: &str,
+) -> Cuts {
+    let limits: Limits = options.limits;
+    let (mut at, mut skipping) = (known, skipping);
+    let mut cuts = Vec::new();
+    let (mut long_lines, mut late_lines) = (0, 0);
+    let tail = |at: usize| Print::of(&buffer[at.saturating_sub(TAIL_BYTES)..at]);
+    let offset_at = |at: usize| offset + (at - known) as u64;
+    loop {
+        let rest = &buffer[at..];
+        let start = offset_at(at);
+        let mut batch = match next_piece(rest, skipping, end, limits) {
+            Piece::Nothing => break,
+            Piece::Rest { bytes, ended } => {
+                (at, skipping) = (at + bytes, !ended);
+                continue;
+            }
+            Piece::Long { kept } => {
+                long_lines += 1;
+                let mut batch = ended_line(&rest[..kept]);
+                batch.set_header(TRUNCATED, "true", Existing::Replace);
+                (at, skipping) = (at + kept, true);
+                batch
+            }
+            Piece::Lines { bytes, unended: true, .. } => {
+                late_lines += 1;
+                let line = &rest[..bytes];
+                at += bytes;
+                ended_line(line)
+            }
+            Piece::Lines { lengths, bytes, unended: false } => {
+                let lines = buffer.slice(at..at + bytes);
+                at += bytes;
+                Batch::of_lines(lines, &lengths)
+            }
+        };
+        if let Some(name) = &options.file_header {
+            batch.set_header(name, path, Existing::Replace);
+        }
+        if let Some(name) = &options.offset_header {
+            set_offsets(&mut batch, name, start);
+        }
+        cuts.push(Cut { batch, offset: offset_at(at), skipping, tail: tail(at) });
+    }
+    Cuts { cuts, offset: offset_at(at), skipping, tail: tail(at), long_lines, late_lines }
+}
+
+/// One line that lacks its LF in the file.
+fn ended_line(line: &[u8]) -> Batch {
+    let mut body = Vec::with_capacity(line.len() + 1);
+    body.extend_from_slice(line);
+    body.push(b'\n');
+    Batch::of_lines(body.into(), &[line.len() as u32])
+}
+
+/// Gives each line of `batch` the offset at which it begins.
+fn set_offsets(batch: &mut Batch, name: &str, start: u64) {
+    let mut next = start;
+    let mut offsets = Vec::with_capacity(batch.len());
+    for event in batch.events() {
+        offsets.push(next.to_string());
+        next += event.body().len() as u64 + 1;
+    }
+    batch.set_column(name, offsets.iter().map(|offset| Some(offset.as_str())));
+}

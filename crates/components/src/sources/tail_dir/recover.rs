@@ -1,0 +1,88 @@
+//! What the channels remember of an earlier run: which files there were, and where each channel
+//! stands in them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::file::{File, Mark, Stage};
+use super::identity::{Position, Print};
+
+/// How long the file of a position is waited for before the position is forgotten: its directory
+/// may be mounted late.
+const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// The files that the positions of the required channels speak of. One that a channel does not
+/// know is read for that channel from its beginning on.
+pub(super) fn recover(source: &str, known: &[Vec<(Bytes, Bytes)>], now: Instant) -> Vec<File> {
+    let mut by_key: BTreeMap<&Bytes, Vec<Option<Position>>> = BTreeMap::new();
+    for (channel, positions) in known.iter().enumerate() {
+        for (key, value) in positions {
+            let Some(position) = Position::decode(value) else {
+                tracing::warn!(source, "a position in a channel cannot be read; passing it over");
+                continue;
+            };
+            by_key.entry(key).or_insert_with(|| vec![None; known.len()])[channel] = Some(position);
+        }
+    }
+    by_key.into_iter().filter_map(|(key, standing)| file(key, &standing, now)).collect()
+}
+
+fn file(key: &Bytes, standing: &[Option<Position>], now: Instant) -> Option<File> {
+    let offset = |position: &Option<Position>| position.as_ref().map_or(0, |at| at.offset);
+    let furthest = standing.iter().max_by_key(|position| offset(position))?.clone()?;
+    let lowest = standing.iter().min_by_key(|position| offset(position))?;
+    let (from, skipping, tail) = match lowest {
+        Some(lowest) => (lowest.offset, lowest.skipping, lowest.tail),
+        None => (0, false, Print::default()),
+    };
+    let mark = |position: &Option<Position>| Mark {
+        offset: offset(position),
+        skipping: position.as_ref().is_some_and(|at| at.skipping),
+    };
+    let alike = from == furthest.offset;
+    let marks = if alike { Vec::new() } else { standing.iter().map(mark).collect() };
+    let position = Position { offset: from, skipping, tail, ..furthest };
+    let stage = Stage::Lost { until: now + FORGET_AFTER, searched: false };
+    Some(File::at(key.clone(), position, marks, stage, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(offset: u64) -> Position {
+        let tail = Print::of(offset.to_string().as_bytes());
+        let head = Print::of(b"head");
+        Position { device: 1, inode: 2, offset, skipping: false, head, tail, path: "/a".into() }
+    }
+
+    fn known(offsets: &[Option<u64>]) -> Vec<Vec<(Bytes, Bytes)>> {
+        let entry = |offset: u64| (Bytes::from_static(b"k"), position(offset).encode());
+        offsets.iter().map(|offset| offset.map(entry).into_iter().collect()).collect()
+    }
+
+    #[test]
+    fn reading_goes_on_where_the_last_channel_stands() {
+        for (offsets, from, marks) in [
+            (vec![Some(7), Some(7)], 7, vec![]),
+            (vec![Some(7), Some(5)], 5, vec![7, 5]),
+            (vec![None, Some(5)], 0, vec![0, 5]),
+        ] {
+            let files = recover("s", &known(&offsets), Instant::now());
+            assert_eq!(files.len(), 1);
+            let found: Vec<u64> = files[0].marks.iter().map(|mark| mark.offset).collect();
+            assert_eq!((files[0].position.offset, found), (from, marks));
+            let tail = if from == 0 { Print::default() } else { position(from).tail };
+            assert_eq!(files[0].position.tail, tail);
+        }
+    }
+
+    #[test]
+    fn a_position_that_cannot_be_read_is_passed_over() {
+        let odd = vec![vec![(Bytes::from_static(b"k"), Bytes::from_static(b"\xff"))]];
+        assert!(recover("s", &odd, Instant::now()).is_empty());
+    }
+}

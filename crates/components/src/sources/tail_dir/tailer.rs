@@ -1,0 +1,334 @@
+//! The tailer: every file it follows, and whose turn it is. Synchronous; one turn is one piece of
+//! work for a thread that may block.
+//!
+//! ```text
+//!              a survey finds it                 a name elsewhere, or none
+//!   (unknown) ───────────────────► Here ◄────────────────────────────────► Away
+//!      ▲  copy of one that is here  │ its content is not in it any more      │ deleted, read to
+//!      └── held back, looked at     ▼                                        ▼ its end
+//!          again each survey       Lost ── found under another name ──► Here, Away
+//!                                   └──── nowhere ──► Leaving ── forgotten by all channels
+//! ```
+//!
+//! # Rules
+//!
+//! 1. What a file holds decides who it is ([`identity`](super::identity)); this is checked after
+//!    each read, before its lines go on.
+//! 2. A file whose content is gone from its inode (truncated, replaced) is followed to wherever
+//!    that content went: a rename, or the copy of copytruncate. The inode is a new file.
+//! 3. A file called like a copy, holding nothing but the beginning of a file that is here, is a
+//!    copy in the making: it is left alone until the original is cut or the two differ.
+//! 4. Files are read in rounds, one read each, so that none starves another.
+//! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::env::DiskFile;
+use pipeline::metrics::{FileLabel, SourceReason};
+use pipeline::{Batch, Env, Metrics, SourcePosition};
+use tokio::time::Instant;
+
+use super::file::{File, FileId, READS_AHEAD, Stage};
+use super::glob::{Exclusion, Pattern};
+use super::identity::new_key;
+use super::lines::Limits;
+
+/// Settings as the tailer uses them.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) exclusions: Vec<Exclusion>,
+    pub(super) limits: Limits,
+    /// Header that gets the path.
+    pub(super) file_header: Option<String>,
+    /// Header that gets the offset of each line.
+    pub(super) offset_header: Option<String>,
+    /// Whether files that are there at the very first start are read from their end on.
+    pub(super) from_end: bool,
+    pub(super) late_line_after: Duration,
+    /// Least and most time between two surveys.
+    pub(super) poll_min: Duration,
+    pub(super) poll_max: Duration,
+    /// Files that are held open at once.
+    pub(super) open_max: usize,
+}
+
+/// Lines of one file on their way into the channels, or a mere note about it.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) file: FileId,
+    /// Lines with the position behind them; no lines for a note.
+    pub(super) batch: Batch,
+    /// The channels that lack it; `None` = all.
+    pub(super) targets: Option<Vec<usize>>,
+    /// The offset behind it; `None` if it tells the channels to forget the file.
+    pub(super) end: Option<u64>,
+    /// Whether it is the last chunk of a read.
+    pub(super) ends_read: bool,
+}
+
+/// A chunk that is in every channel it is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled {
+    pub(super) file: FileId,
+    pub(super) end: Option<u64>,
+    pub(super) ends_read: bool,
+}
+
+pub(super) struct Tailer {
+    pub(super) source: Arc<str>,
+    pub(super) options: Options,
+    pub(super) env: Env,
+    metrics: Metrics,
+    pub(super) files: BTreeMap<FileId, File>,
+    /// Files that are here or away, by device and inode.
+    pub(super) by_inode: HashMap<(u64, u64), FileId>,
+    next_id: FileId,
+    /// Files that want to be read, in turn.
+    ready: VecDeque<FileId>,
+    /// What could not be looked at the last time.
+    pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
+    /// Files held back as copies, by device and inode.
+    pub(super) held: BTreeMap<(u64, u64), PathBuf>,
+    pub(super) surveyed: bool,
+    next_survey: Instant,
+    pause: Duration,
+    turns: u64,
+    /// Whether a file was opened since too many were last looked for.
+    opened: bool,
+}
+
+impl Tailer {
+    /// Follows `files`, which an earlier run read, and whatever the patterns find.
+    pub(super) fn new(
+        source: Arc<str>,
+        options: Options,
+        env: Env,
+        metrics: Metrics,
+        files: Vec<File>,
+    ) -> Self {
+        let next_id = files.len() as FileId;
+        Self {
+            source,
+            env,
+            metrics,
+            surveyed: !files.is_empty() || !options.from_end,
+            files: (0..).zip(files).collect(),
+            by_inode: HashMap::new(),
+            next_id,
+            ready: VecDeque::new(),
+            problems: BTreeMap::new(),
+            held: BTreeMap::new(),
+            next_survey: Instant::now(),
+            pause: options.poll_min,
+            turns: 0,
+            opened: true,
+            options,
+        }
+    }
+
+    /// One turn: takes note of what is settled, looks around if it is time to, and reads up to
+    /// `reads` times. The chunks of a file come in order.
+    pub(super) fn turn(&mut self, settled: &[Settled], reads: usize) -> Vec<Chunk> {
+        let now = Instant::now();
+        self.turns += 1;
+        settled.iter().for_each(|settled| self.settle(*settled));
+        let mut chunks = Vec::new();
+        if now >= self.next_survey {
+            self.survey(now, &mut chunks);
+            let cost = now.elapsed();
+            self.enqueue(now);
+            // Looking around takes at most a twenty-fifth of the time, however many files there are.
+            let pause = if self.ready.is_empty() { self.pause * 2 } else { self.options.poll_min };
+            self.pause = pause.clamp(self.options.poll_min, self.options.poll_max);
+            self.next_survey = now + self.pause.max(cost * 25);
+        }
+        let mut left = reads;
+        for _ in 0..self.ready.len() {
+            if left == 0 {
+                break;
+            }
+            let Some(id) = self.ready.pop_front() else { break };
+            let Some(file) = self.files.get_mut(&id) else { continue };
+            if file.outstanding >= READS_AHEAD {
+                self.ready.push_back(id);
+                continue;
+            }
+            file.queued = false;
+            file.used = self.turns;
+            left -= 1;
+            if self.read(id, now, &mut chunks) {
+                self.queue(id);
+            }
+        }
+        self.close_idle();
+        chunks
+    }
+
+    /// When the next turn is due, if nothing is settled before.
+    pub(super) fn wake_at(&self) -> Instant {
+        self.next_survey
+    }
+
+    /// Whether some file could be read now.
+    pub(super) fn can_read(&self) -> bool {
+        let free = |id: &FileId| self.files.get(id).is_some_and(|f| f.outstanding < READS_AHEAD);
+        self.ready.iter().any(free)
+    }
+
+    /// The next survey comes at once: something moved.
+    pub(super) fn survey_soon(&mut self, now: Instant) {
+        self.next_survey = now;
+    }
+
+    /// Starts following a file.
+    pub(super) fn add(&mut self, file: File) -> FileId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.by_inode.insert(file.inode(), id);
+        self.files.insert(id, file);
+        id
+    }
+
+    /// The content of the file is not in its inode any more. It is looked for elsewhere, and the
+    /// inode is followed as a new file.
+    pub(super) fn truncated(&mut self, id: FileId, now: Instant) {
+        /// A copy is complete before its original is cut.
+        const SEARCH: Duration = Duration::from_secs(2);
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let (device, inode) = file.inode();
+        let key = new_key(device, inode, &*self.env.entropy);
+        let stat = pipeline::env::FileStat {
+            device,
+            inode,
+            len: file.len,
+            modified: file.modified,
+            kind: pipeline::env::FileKind::File,
+            links: 1,
+        };
+        let mut fresh = File::new(key, &file.place, &stat, now);
+        fresh.position.path.clone_from(&file.position.path);
+        fresh.stage = file.stage;
+        fresh.handle = file.handle.take();
+        (file.position.device, file.position.inode) = (0, 0);
+        file.stage = Stage::Lost { until: now + SEARCH, searched: false };
+        tracing::info!(source = %self.source, file = %file.place.display(),
+            offset = file.position.offset, "file was truncated or replaced; reading it anew");
+        self.odd("truncated", 1);
+        let fresh = self.add(fresh);
+        self.queue(fresh);
+        self.survey_soon(now);
+    }
+
+    /// Counts something odd that was treated as documented.
+    pub(super) fn odd(&self, reason: &'static str, count: u64) {
+        let label = SourceReason { source: self.source.to_string(), reason };
+        self.metrics.source_oddities.get_or_create(&label).inc_by(count);
+    }
+
+    /// Shows how far the file is behind; `false` shows it no more.
+    pub(super) fn show_lag(&self, file: &File, shown: bool) {
+        let label = FileLabel {
+            source: self.source.to_string(),
+            file: file.place.to_string_lossy().into_owned(),
+        };
+        if shown {
+            let lag = i64::try_from(file.lag()).unwrap_or(i64::MAX);
+            self.metrics.tail_lag.get_or_create(&label).set(lag);
+        } else {
+            self.metrics.tail_lag.remove(&label);
+        }
+    }
+
+    /// The file, open, as it is found at its place or already held.
+    pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let Some(file) = self.files.get_mut(&id) else { return Ok(None) };
+        if file.handle.is_none() {
+            let opened = self.env.disk.open(&file.place, pipeline::env::OpenMode::default())?;
+            let stat = opened.stat()?;
+            if (stat.device, stat.inode) != file.inode() {
+                return Ok(None);
+            }
+            file.handle = Some(opened);
+            self.opened = true;
+        }
+        Ok(file.handle.clone())
+    }
+
+    /// An empty batch that tells the channels where the file stands, or to forget it.
+    pub(super) fn note(&mut self, id: FileId, forget: bool) -> Option<Chunk> {
+        let file = self.files.get_mut(&id)?;
+        file.outstanding += 1;
+        file.stored = true;
+        let mut position: SourcePosition = file.stored_position(&self.source);
+        if forget {
+            position.value = None;
+        }
+        let mut batch = Batch::default();
+        batch.positions.push(position);
+        let end = (!forget).then_some(file.position.offset);
+        Some(Chunk { file: id, batch, targets: None, end, ends_read: true })
+    }
+
+    /// Lets the file go.
+    pub(super) fn remove(&mut self, id: FileId) {
+        let Some(file) = self.files.remove(&id) else { return };
+        if self.by_inode.get(&file.inode()) == Some(&id) {
+            self.by_inode.remove(&file.inode());
+        }
+        self.show_lag(&file, false);
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        let Some(file) = self.files.get_mut(&settled.file) else { return };
+        file.outstanding -= usize::from(settled.ends_read);
+        match settled.end {
+            Some(end) => {
+                file.accepted = file.accepted.max(end);
+                let file = &self.files[&settled.file];
+                self.show_lag(file, true);
+            }
+            None => self.remove(settled.file),
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant) {
+        let late = self.options.late_line_after;
+        let wanting = self.files.iter().filter(|(_, f)| !f.queued && f.wants_read(now, late));
+        let wanting: Vec<FileId> = wanting.map(|(id, _)| *id).collect();
+        wanting.into_iter().for_each(|id| self.queue(id));
+    }
+
+    fn queue(&mut self, id: FileId) {
+        if let Some(file) = self.files.get_mut(&id)
+            && !file.queued
+        {
+            file.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Closes files that were not read for longest, when too many are open. One whose name is gone
+    /// could not be opened again.
+    fn close_idle(&mut self) {
+        if !std::mem::take(&mut self.opened) {
+            return;
+        }
+        let count = self.files.values().filter(|file| file.handle.is_some()).count();
+        if count <= self.options.open_max {
+            return;
+        }
+        // Down to less than the limit, so that not every further file has them sorted.
+        let keep = self.options.open_max * 3 / 4;
+        let closable = self.files.values_mut();
+        let mut closable: Vec<&mut File> = closable
+            .filter(|file| file.handle.is_some() && file.stage != Stage::Away { gone: true })
+            .collect();
+        closable.sort_by_key(|file| file.used);
+        closable.into_iter().take(count - keep).for_each(|file| file.handle = None);
+    }
+}

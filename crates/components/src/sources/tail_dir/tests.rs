@@ -1,0 +1,273 @@
+//! The source as an agent runs it, on real files. Goal: each line goes into each channel once,
+//! whatever happens to files, channels and the agent. Method: an intake of two channels that keep
+//! lines and positions as the real ones do, and fail or stall when told to.
+
+#![expect(clippy::disallowed_methods, reason = "the tests write real files")]
+
+mod intake;
+mod rotation;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::testkit::{build, context};
+use pipeline::{Metrics, SourceContext, SourceError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use intake::Channels;
+
+/// A directory, an agent's intake and the source between them.
+struct Rig {
+    directory: TempDir,
+    channels: Arc<Channels>,
+    settings: Value,
+    metrics: Metrics,
+}
+
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Rig {
+    fn new(more: &Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = json!({
+            "paths": [format!("{}/*.log", directory.path().display())],
+            "poll_min": "1ms", "poll_max": "5ms", "late_line_after": "60ms",
+        });
+        for (key, value) in more.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        let channels = Arc::new(Channels::new(2));
+        Self { directory, channels, settings, metrics: Metrics::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: impl AsRef<[u8]>) {
+        let mut file = fs::File::options().append(true).create(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_ref()).unwrap();
+    }
+
+    fn start(&self) -> Running {
+        let mut cx = context("in", &self.path("unused"), env::real());
+        cx.metrics = self.metrics.clone();
+        let mut source = build::<Config>(&self.settings, &cx).unwrap();
+        let stop = CancellationToken::new();
+        let cx = SourceContext { intake: self.channels.clone(), stop: stop.clone() };
+        Running { stop, task: tokio::spawn(async move { source.run(cx).await }) }
+    }
+
+    /// Waits until both channels hold these lines, in any order, and nothing more comes.
+    async fn expect(&self, lines: &[&str]) {
+        let mut expected: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        expected.sort();
+        for _ in 0..1_000 {
+            if self.channels.lines().iter().all(|lines| *lines == expected) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        for lines in self.channels.lines() {
+            assert_eq!(lines, expected);
+        }
+    }
+
+    fn oddities(&self, reason: &'static str) -> u64 {
+        let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
+        self.metrics.source_oddities.get_or_create(&label).get()
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// As a kill: nothing that waits is finished.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+#[tokio::test]
+async fn lines_come_as_the_bytes_they_are_with_their_file() {
+    let rig = Rig::new(&json!({ "offset_header": true }));
+    rig.append("a.log", b"one\r\n\n\0two\xff\nheld");
+    let running = rig.start();
+    rig.expect(&["one\r", "", "\0two\u{fffd}"]).await;
+    rig.append("a.log", " back\n");
+    rig.expect(&["one\r", "", "\0two\u{fffd}", "held back"]).await;
+    running.stop().await;
+    let events = rig.channels.events(0);
+    let file = rig.path("a.log").display().to_string();
+    let offsets: Vec<&str> = events.iter().map(|event| event.headers["offset"].as_str()).collect();
+    assert_eq!(offsets, ["0", "5", "6", "12"]);
+    assert!(events.iter().all(|event| event.headers["file"] == file));
+}
+
+#[tokio::test]
+async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
+    let rig = Rig::new(&json!({ "line_max": "8B", "batch_bytes": "16B" }));
+    rig.append("a.log", format!("before\n12345678{}\nafter\n12345678\n", "x".repeat(100_000)));
+    let running = rig.start();
+    rig.expect(&["before", "12345678", "after", "12345678"]).await;
+    running.stop().await;
+    let marked = |event: &&intake::Event| event.headers.contains_key("truncated");
+    assert_eq!(rig.channels.events(0).iter().filter(marked).count(), 1);
+    assert_eq!(rig.oddities("line_cut"), 1);
+}
+
+#[tokio::test]
+async fn a_kill_in_the_rest_of_a_long_line_does_not_make_it_a_line() {
+    let rig = Rig::new(&json!({ "line_max": "8B" }));
+    rig.append("a.log", "12345678xxxx");
+    let running = rig.start();
+    rig.expect(&["12345678"]).await;
+    running.kill().await;
+    rig.append("a.log", "xxxx\nnext\n");
+    let running = rig.start();
+    rig.expect(&["12345678", "next"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn reading_goes_on_where_it_stopped_however_often() {
+    let rig = Rig::new(&json!({}));
+    let mut expected = Vec::new();
+    for run in 0..4 {
+        let line = format!("line {run}");
+        rig.append("a.log", format!("{line}\n"));
+        expected.push(line);
+        let running = rig.start();
+        rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        if run % 2 == 0 { running.stop().await } else { running.kill().await }
+    }
+}
+
+#[tokio::test]
+async fn files_of_the_first_start_may_begin_at_their_end_and_later_ones_do_not() {
+    let rig = Rig::new(&json!({ "start_at": "end" }));
+    rig.append("a.log", "old\nhalf of a");
+    let running = rig.start();
+    rig.channels.wait_for_positions(1).await;
+    running.kill().await;
+    rig.append("a.log", " line\nnew\n");
+    rig.append("b.log", "from its beginning\n");
+    let running = rig.start();
+    rig.expect(&["new", "from its beginning"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_one_channel_lacks_is_put_into_that_one_alone() {
+    for lagging in 0..2 {
+        let rig = Rig::new(&json!({ "batch_events": 2 }));
+        rig.append("a.log", "1\n2\n3\n4\n5\n");
+        rig.channels.refuse(lagging, 1_000_000);
+        let running = rig.start();
+        rig.channels.wait_for_refusal().await;
+        running.kill().await;
+        rig.channels.refuse(lagging, 0);
+        let running = rig.start();
+        rig.expect(&["1", "2", "3", "4", "5"]).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_fails_for_a_while_gets_each_line_once_and_so_does_the_other() {
+    for failing in 0..2 {
+        let rig = Rig::new(&json!({ "batch_events": 3 }));
+        let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
+        rig.append("a.log", lines.join("\n") + "\n");
+        rig.channels.refuse(failing, 2);
+        let running = rig.start();
+        rig.expect(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let in_order = rig.channels.events(failing).into_iter().map(|event| event.body);
+        assert_eq!(in_order.collect::<Vec<_>>(), lines);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_busy_file_does_not_starve_a_quiet_one() {
+    let rig = Rig::new(&json!({ "batch_bytes": "64KiB" }));
+    rig.append("a.log", "x".repeat(99) + "\n");
+    rig.append("busy.log", ("y".repeat(99) + "\n").repeat(400_000));
+    rig.append("quiet.log", "here\n");
+    let running = rig.start();
+    rig.channels.wait_for_line("here").await;
+    let busy = rig.channels.events(0).len();
+    assert!(busy < 40_000, "{busy} lines of the busy file came first");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_later_is_found() {
+    let rig = Rig::new(&json!({}));
+    let mut rig = rig;
+    rig.settings["paths"] = json!([format!("{}/later/**/*.log", rig.directory.path().display())]);
+    let running = rig.start();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    fs::create_dir_all(rig.path("later/deep")).unwrap();
+    rig.append("later/deep/a.log", "found\n");
+    rig.append("later/b.txt", "not this\n");
+    rig.expect(&["found"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn thousands_of_files_are_followed_with_few_of_them_open() {
+    let rig = Rig::new(&json!({ "open_max": 16 }));
+    let mut expected = Vec::new();
+    for round in 0..2 {
+        for number in 0..2_000 {
+            let line = format!("{number} {round}");
+            rig.append(&format!("{number}-x.log"), format!("{line}\n"));
+            expected.push(line);
+        }
+        let running = rig.start();
+        rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        running.stop().await;
+    }
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let ours = open.filter(|entry| {
+        let target = entry.as_ref().ok().and_then(|entry| fs::read_link(entry.path()).ok());
+        target.is_some_and(|target| target.starts_with(rig.directory.path()))
+    });
+    assert_eq!(ours.count(), 0, "a source that ended holds no file");
+}
+
+#[test]
+fn a_setting_that_cannot_be_is_refused_by_name() {
+    let cx = context("in", std::path::Path::new("unused"), env::real());
+    for (key, value, path) in [
+        ("paths", json!([]), "paths"),
+        ("paths", json!(["/a/../b"]), "paths.0"),
+        ("exclude", json!(["[z"]), "exclude.0"),
+        ("line_max", json!("0"), "line_max"),
+        ("batch_bytes", json!("1GiB"), "batch_bytes"),
+        ("batch_events", json!(0), "batch_events"),
+        ("poll_min", json!("1s"), "poll_min"),
+        ("open_max", json!(1), "open_max"),
+    ] {
+        let mut settings = json!({ "paths": ["/a/*.log"] });
+        settings[key] = value;
+        let error = build::<Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, path, "{error}");
+    }
+}

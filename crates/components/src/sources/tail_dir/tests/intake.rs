@@ -1,0 +1,160 @@
+//! An intake of several required channels that keep lines and positions together, as real ones do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{
+    Batch, ChannelError, Epoch, Intake, IntakeError, KeySet, Known, Origin, SourcePosition,
+};
+use tokio::sync::broadcast;
+
+/// An event as it was put.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) body: String,
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+struct One {
+    events: Vec<Event>,
+    positions: BTreeMap<Bytes, Bytes>,
+    /// Puts that it refuses before it takes one again.
+    refusals: u32,
+    refused: u32,
+}
+
+impl One {
+    /// One put: all of it or nothing.
+    fn put(&mut self, batch: &Batch) -> Result<(), IntakeError> {
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            self.refused += 1;
+            let source = std::io::Error::other("refused");
+            return Err(ChannelError::Disk { channel: "c".into(), source }.into());
+        }
+        for SourcePosition { key, value, .. } in &batch.positions {
+            match value {
+                Some(value) => self.positions.insert(key.clone(), value.clone()),
+                None => self.positions.remove(key),
+            };
+        }
+        for event in batch.events() {
+            let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+            self.events.push(Event {
+                body: String::from_utf8_lossy(event.body()).into_owned(),
+                headers: event.headers().map(text).collect(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The channels, in order.
+pub(super) struct Channels {
+    all: Vec<Mutex<One>>,
+    committed: broadcast::Sender<Arc<KeySet>>,
+}
+
+impl Channels {
+    pub(super) fn new(count: usize) -> Self {
+        let all = (0..count).map(|_| Mutex::default()).collect();
+        Self { all, committed: broadcast::Sender::new(1) }
+    }
+
+    fn one(&self, channel: usize) -> std::sync::MutexGuard<'_, One> {
+        self.all[channel].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, channel: usize, batch: &Batch) -> Result<(), IntakeError> {
+        self.one(channel).put(batch)
+    }
+
+    /// What each channel holds, sorted.
+    pub(super) fn lines(&self) -> Vec<Vec<String>> {
+        let sorted = |channel: usize| {
+            let mut lines: Vec<String> =
+                self.one(channel).events.iter().map(|event| event.body.clone()).collect();
+            lines.sort();
+            lines
+        };
+        (0..self.all.len()).map(sorted).collect()
+    }
+
+    pub(super) fn events(&self, channel: usize) -> Vec<Event> {
+        self.one(channel).events.clone()
+    }
+
+    /// Keys that a channel keeps positions of.
+    pub(super) fn keys(&self, channel: usize) -> usize {
+        self.one(channel).positions.len()
+    }
+
+    /// The channel refuses so many puts from now on.
+    pub(super) fn refuse(&self, channel: usize, puts: u32) {
+        self.one(channel).refusals = puts;
+    }
+
+    pub(super) async fn wait_for_refusal(&self) {
+        self.wait(1, |one| one.refused > 0).await;
+    }
+
+    pub(super) async fn wait_for_positions(&self, keys: usize) {
+        self.wait(self.all.len(), |one| one.positions.len() >= keys).await;
+    }
+
+    pub(super) async fn wait_for_line(&self, line: &str) {
+        self.wait(self.all.len(), |one| one.events.iter().any(|event| event.body == line)).await;
+    }
+
+    /// Waits until so many channels have reached something.
+    async fn wait(&self, channels: usize, reached: impl Fn(&One) -> bool) {
+        for _ in 0..20_000 {
+            if (0..self.all.len()).filter(|at| reached(&self.one(*at))).count() >= channels {
+                return;
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+        panic!("what was waited for did not come in 10 s");
+    }
+}
+
+#[async_trait]
+impl Intake for Channels {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        let all: Vec<usize> = (0..self.all.len()).collect();
+        self.accept_into(batch, &all).await
+    }
+
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
+        for channel in channels {
+            // Between two channels the agent may die.
+            tokio::task::yield_now().await;
+            self.put(*channel, &batch)?;
+        }
+        Ok(())
+    }
+
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        let known = |channel: usize| {
+            let one = self.one(channel);
+            one.positions.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        (0..self.all.len()).map(known).collect()
+    }
+
+    fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {
+        Known::default()
+    }
+
+    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.committed.subscribe()
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+}

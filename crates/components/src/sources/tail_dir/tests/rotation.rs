@@ -1,0 +1,173 @@
+//! What rotation does to files, one way after the other.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+#[tokio::test]
+async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
+    for rotated in ["a.log.1", "z.log"] {
+        let rig = Rig::new(&json!({}));
+        rig.append("a.log", "1\n");
+        let running = rig.start();
+        rig.expect(&["1"]).await;
+        rig.append("a.log", "2\n");
+        fs::rename(rig.path("a.log"), rig.path(rotated)).unwrap();
+        rig.append("a.log", "new\n");
+        rig.append(rotated, "3\n");
+        rig.expect(&["1", "2", "3", "new"]).await;
+        running.stop().await;
+        assert_eq!(rig.oddities("truncated"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_file_renamed_while_the_agent_is_down_is_read_to_its_end() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n");
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    running.kill().await;
+    rig.append("a.log", "2\n");
+    fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    rig.append("a.log", "new\n");
+    let running = rig.start();
+    rig.expect(&["1", "2", "new"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_and_its_cut_original_neither_lose_nor_repeat_a_line() {
+    for (copy, down) in
+        [("a.log.1", false), ("a-1.log", false), ("a.log.1", true), ("a-1.log", true)]
+    {
+        let rig = Rig::new(&json!({}));
+        rig.append("a.log", "1 a line\n");
+        let running = rig.start();
+        rig.expect(&["1 a line"]).await;
+        if down {
+            running.kill().await;
+            rig.append("a.log", "2\n");
+            fs::copy(rig.path("a.log"), rig.path(copy)).unwrap();
+            fs::write(rig.path("a.log"), "3 which is longer than what was there\n").unwrap();
+            let running = rig.start();
+            rig.expect(&["1 a line", "2", "3 which is longer than what was there"]).await;
+            running.stop().await;
+            continue;
+        }
+        rig.append("a.log", "2\n");
+        fs::copy(rig.path("a.log"), rig.path(copy)).unwrap();
+        rig.expect(&["1 a line", "2"]).await;
+        fs::write(rig.path("a.log"), "3 which is longer than what was there\n").unwrap();
+        rig.expect(&["1 a line", "2", "3 which is longer than what was there"]).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_read_from_its_beginning() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n2\n");
+    let running = rig.start();
+    rig.expect(&["1", "2"]).await;
+    fs::write(rig.path("a.log"), "3\n").unwrap();
+    rig.expect(&["1", "2", "3"]).await;
+    fs::write(rig.path("a.log"), "4 longer\n").unwrap();
+    rig.expect(&["1", "2", "3", "4 longer"]).await;
+    running.stop().await;
+    assert_eq!(rig.oddities("truncated"), 2);
+}
+
+#[tokio::test]
+async fn a_deleted_file_is_read_to_its_end_and_then_forgotten() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n");
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    let mut writer = fs::File::options().append(true).open(rig.path("a.log")).unwrap();
+    fs::remove_file(rig.path("a.log")).unwrap();
+    writer.write_all(b"2\n").unwrap();
+    rig.expect(&["1", "2"]).await;
+    writer.write_all(b"late").unwrap();
+    rig.expect(&["1", "2", "late"]).await;
+    for _ in 0..200 {
+        if rig.channels.keys(0) == 0 && rig.channels.keys(1) == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((rig.channels.keys(0), rig.channels.keys(1)), (0, 0));
+    assert!(!rig.metrics.text().contains("tail_lag_bytes{"), "{}", rig.metrics.text());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_given_to_another_file_is_another_file() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n2\n");
+    let running = rig.start();
+    rig.expect(&["1", "2"]).await;
+    running.stop().await;
+    fs::remove_file(rig.path("a.log")).unwrap();
+    // Most file systems give the inode out again at once.
+    rig.append("a.log", "another\nfile\n");
+    let running = rig.start();
+    rig.expect(&["1", "2", "another", "file"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_last_line_without_an_end_counts_once_its_file_was_rotated() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\nlast");
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    rig.expect(&["1"]).await;
+    fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    rig.expect(&["1", "last"]).await;
+    running.stop().await;
+    assert_eq!(rig.oddities("late_line"), 1);
+}
+
+#[tokio::test]
+async fn several_names_of_a_file_are_one_file() {
+    let rig = Rig::new(&json!({}));
+    rig.append("real.log", "1\n");
+    symlink(rig.path("real.log"), rig.path("a.log")).unwrap();
+    fs::hard_link(rig.path("real.log"), rig.path("z.log")).unwrap();
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    fs::remove_file(rig.path("a.log")).unwrap();
+    rig.append("z.log", "2\n");
+    rig.expect(&["1", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_that_is_turned_to_another_file_follows_both() {
+    let rig = Rig::new(&json!({}));
+    rig.append("one.data", "1\n");
+    rig.append("two.data", "2\n");
+    symlink(rig.path("one.data"), rig.path("a.log")).unwrap();
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    fs::remove_file(rig.path("a.log")).unwrap();
+    symlink(rig.path("two.data"), rig.path("a.log")).unwrap();
+    rig.append("one.data", "1 late\n");
+    rig.expect(&["1", "1 late", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn two_files_that_begin_alike_are_both_read_in_full() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "the same banner\n");
+    rig.append("a.log.2.log", "the same banner\n");
+    let running = rig.start();
+    rig.channels.wait_for_line("the same banner").await;
+    rig.append("a.log", "first\n");
+    rig.append("a.log.2.log", "second\n");
+    rig.expect(&["the same banner", "the same banner", "first", "second"]).await;
+    running.stop().await;
+}
