@@ -23,7 +23,7 @@ pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entr
     for (ticket, entry) in (ticket..).map_while(|t| Some((t, *index.get(t)?))) {
         let start = entries.first().map_or(entry.offset, |(_, first)| first.offset);
         let end = u64::from(entry.offset) + u64::from(entry.len);
-        let fits = entries.is_empty() || end - u64::from(start) <= STRETCH_BYTES;
+        let fits = entries.is_empty() || end.saturating_sub(u64::from(start)) <= STRETCH_BYTES;
         if !fits || (entry.len == 0 && !entries.is_empty()) {
             break;
         }
