@@ -3,6 +3,8 @@
 //! The commit is `AQUEDUCT_COMMIT` where that is set (a build without the repository), else what
 //! git says, else `unknown`. Only the programs' own crates are built again after a commit.
 
+#![expect(clippy::print_stdout, reason = "a build script speaks to cargo by printing")]
+
 use std::process::Command;
 
 fn main() {

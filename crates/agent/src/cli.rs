@@ -23,7 +23,7 @@ pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
 
-use crate::{RunError, chain};
+use crate::{Promise, RunError, chain};
 
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
@@ -108,15 +108,12 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     let env = env::real();
-    let plan = match plan(args, &env) {
-        Ok(plan) => plan,
+    let plan = match plan(args, &env).and_then(|drafted| checked(drafted, catalogue, &env)) {
+        Ok((plan, _)) => plan,
         Err(errors) => return refuse(&errors),
     };
     if common.print_config {
-        return match crate::check(&plan, catalogue, &env) {
-            Ok(_) => print(&config::to_toml(&plan)),
-            Err(errors) => refuse(&errors),
-        };
+        return print(&config::to_toml(&plan));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -137,11 +134,14 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
     }
 }
 
+/// A plan and what is wrong with its names and its graph.
+pub type Draft = (Plan, Vec<ConfigError>);
+
 /// The plan that the arguments mean: a file, or the flags, with the flags of [`Common`] over it.
 ///
 /// # Errors
-/// Every problem that was found.
-pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Plan, ConfigErrors> {
+/// The file cannot be read, or is not of its format.
+pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
     let common = args.common();
     let (file, mut settings) = match &common.config {
         Some(path) => (path.display().to_string(), read(path, env)?),
@@ -159,7 +159,24 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Plan, ConfigErrors> {
             set_agent(&mut settings, key, &value);
         }
     }
-    config::resolve(&file, settings, &env.host)
+    Ok(config::examine(&file, settings, &env.host))
+}
+
+/// The plan, if it is sound and every component of it can be built, with what its sinks promise.
+///
+/// # Errors
+/// Every problem that was found: with the names, with the graph, with the components' settings.
+pub fn checked(
+    (plan, mut errors): Draft,
+    catalogue: &Catalogue,
+    env: &Env,
+) -> Result<(Plan, Vec<Promise>), ConfigErrors> {
+    let promises = crate::check(&plan, catalogue, env).unwrap_or_else(|more| {
+        errors.extend(more.0);
+        Vec::new()
+    });
+    ConfigErrors::check(errors)?;
+    Ok((plan, promises))
 }
 
 /// Reads the settings in a file.

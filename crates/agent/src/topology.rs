@@ -102,8 +102,9 @@ impl Builder<'_> {
         };
         match plan.build(table, &cx) {
             Ok(built) => Some(built),
-            Err(error) => {
-                self.errors.push(ConfigError::at(self.file, &plan.path, error));
+            Err(errors) => {
+                let at = |error| ConfigError::at(self.file, &plan.path, error);
+                self.errors.extend(errors.into_iter().map(at));
                 None
             }
         }

@@ -25,7 +25,7 @@ use pipeline::{Settings, SettingsError};
 pub use error::{ConfigError, ConfigErrors};
 pub use plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 pub use print::to_toml;
-pub use resolve::resolve;
+pub use resolve::{examine, resolve};
 
 /// Reads a configuration; the extension of `path` tells the format. `host` is the agent's name
 /// unless the text gives one.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::settings::{Settings, unknown};
+use pipeline::settings::{Settings, Value, unknown};
 use pipeline::{BuildContext, Entry, SettingsError};
 
 /// What an agent runs.
@@ -84,26 +84,72 @@ pub struct GroupPlan {
     pub sinks: Vec<ComponentPlan>,
 }
 
+/// Problems of one component are looked for this often at most.
+const PROBLEMS_MAX: usize = 20;
+
 impl ComponentPlan {
     /// Builds the component from its role's table, without I/O.
     ///
     /// # Errors
-    /// The kind is not in the table, or a setting is wrong; the path is relative to the component.
+    /// The kind is not in the table, or settings are wrong: each that can be told, with its path
+    /// relative to the component.
     pub fn build<R: ?Sized>(
         &self,
         table: &[Entry<R>],
         cx: &BuildContext,
-    ) -> Result<Box<R>, SettingsError> {
-        match table.iter().find(|entry| entry.kind == self.kind) {
-            Some(entry) => (entry.build)(&self.settings, cx),
-            None => {
-                let known: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
-                Err(SettingsError {
-                    path: "type".into(),
-                    line: self.kind_line,
-                    problem: unknown("type", &self.kind, &known),
-                })
+    ) -> Result<Box<R>, Vec<SettingsError>> {
+        let Some(entry) = table.iter().find(|entry| entry.kind == self.kind) else {
+            let known: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
+            let problem = unknown("type", &self.kind, &known);
+            return Err(vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]);
+        };
+        let first = match (entry.build)(&self.settings, cx) {
+            Ok(built) => return Ok(built),
+            Err(error) => error,
+        };
+        // Reading ends at the first problem, so what is wrong is taken out to find the next one.
+        let (mut errors, mut rest) = (vec![first], self.settings.clone());
+        while errors.len() < PROBLEMS_MAX && remove(&mut rest, &errors[errors.len() - 1].path) {
+            match (entry.build)(&rest, cx) {
+                Err(error) if !is_missing(&error) => errors.push(error),
+                // Missing now, perhaps, because it was taken out.
+                Err(_) | Ok(_) => break,
             }
         }
+        Err(errors)
     }
 }
+
+/// Takes out the value at a dotted path; says whether it was there.
+fn remove(settings: &mut Settings, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    match &mut settings.value {
+        Value::Table(entries) => {
+            let Some(at) = entries.iter().position(|(key, _)| key.name == first) else {
+                return false;
+            };
+            if rest.is_empty() || !remove(&mut entries[at].1, rest) {
+                entries.remove(at);
+            }
+            true
+        }
+        Value::List(items) => match first.parse() {
+            Ok(at) if at < items.len() => {
+                if rest.is_empty() || !remove(&mut items[at], rest) {
+                    items.remove(at);
+                }
+                true
+            }
+            _ => false,
+        },
+        Value::Flag(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => false,
+    }
+}
+
+/// As `Settings::read` says it.
+fn is_missing(error: &SettingsError) -> bool {
+    error.problem.starts_with("key `") && error.problem.ends_with("is missing")
+}
+
+#[cfg(test)]
+mod tests;

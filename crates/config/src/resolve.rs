@@ -22,7 +22,15 @@ const NAME_BYTES_MAX: usize = 64;
 ///
 /// # Errors
 /// Every problem that was found.
-pub fn resolve(file: &str, mut root: Settings, host: &str) -> Result<Plan, ConfigErrors> {
+pub fn resolve(file: &str, root: Settings, host: &str) -> Result<Plan, ConfigErrors> {
+    let (plan, errors) = examine(file, root, host);
+    ConfigErrors::check(errors)?;
+    Ok(plan)
+}
+
+/// As [`resolve`], but the plan comes in any case, with what is wrong beside it: its components can
+/// be built to find what they have to say, and must not be run unless nothing was found.
+pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigError>) {
     let mut found = Findings { file, errors: Vec::new() };
     let agent = agent(&mut found, root.take("agent"), root.line, host);
     let sources: Vec<_> =
@@ -39,14 +47,29 @@ pub fn resolve(file: &str, mut root: Settings, host: &str) -> Result<Plan, Confi
 
     let groups = graph::join(&mut found, sinks, groups);
     graph::check(&mut found, &sources, &channels, &groups);
-    ConfigErrors::check(found.errors)?;
-    Ok(Plan {
+    let mut plan = Plan {
         file: file.into(),
-        agent: agent.expect("a missing agent is a finding"),
+        agent,
         sources: sources.into_iter().map(|source| source.plan).collect(),
         channels: channels.into_iter().map(|(component, _)| ChannelPlan { component }).collect(),
         groups: groups.into_iter().map(|group| group.plan).collect(),
-    })
+    };
+    drop_unknowable(&mut plan);
+    (plan, found.errors)
+}
+
+/// Takes out what has no kind: that is among the findings, and nothing can be built of it.
+fn drop_unknowable(plan: &mut Plan) {
+    let has_kind = |component: &ComponentPlan| !component.kind.is_empty();
+    plan.sources.retain(|source| has_kind(&source.component) && has_kind(&source.selector));
+    for source in &mut plan.sources {
+        source.interceptors.retain(has_kind);
+    }
+    plan.channels.retain(|channel| has_kind(&channel.component));
+    plan.groups.retain(|group| has_kind(&group.processor));
+    for group in &mut plan.groups {
+        group.sinks.retain(has_kind);
+    }
 }
 
 /// The problems so far.
@@ -118,12 +141,18 @@ fn agent(
     table: Option<Settings>,
     line: u32,
     host: &str,
-) -> Option<AgentSettings> {
+) -> AgentSettings {
+    let unknown = AgentSettings {
+        name: host.into(),
+        data_dir: PathBuf::new(),
+        grace: grace().0,
+        admin: None,
+    };
     let Some(table) = table else {
         found.add(line, "", "table `agent` is missing; it needs at least `data_dir`");
-        return None;
+        return unknown;
     };
-    let read = found.keep("agent", table.read::<AgentTable>())?;
+    let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
     let name = read.name.unwrap_or_else(|| host.into());
     if let Err(problem) = check_name(&name) {
         found.keep::<()>("agent", Err(table.invalid("name", &problem)));
@@ -134,7 +163,7 @@ fn agent(
     if let Some(problem) = read.admin.as_deref().and_then(wrong_address) {
         found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
     }
-    Some(AgentSettings { name, data_dir: read.data_dir, grace: read.grace.0, admin: read.admin })
+    AgentSettings { name, data_dir: read.data_dir, grace: read.grace.0, admin: read.admin }
 }
 
 /// What is wrong with `host:port`, if anything.

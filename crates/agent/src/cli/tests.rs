@@ -73,8 +73,7 @@ fn the_flags_of_a_collector_mean_this_configuration() {
 #[test]
 fn the_agent_is_named_after_its_host_unless_told_otherwise() {
     let args = parse::<EdgeArgs>("edge --tail /a --to c1:4141 --data-dir /d").unwrap();
-    let env = env::real();
-    assert_eq!(plan(&args, &env).unwrap().agent.name, &*env.host);
+    assert_eq!(drafted(&args).unwrap().agent.name, &*env::real().host);
 }
 
 #[test]
@@ -86,7 +85,7 @@ fn flags_of_the_agent_go_over_its_file() {
     let arguments =
         format!("edge --config {} --data-dir /e --name other --admin 127.0.0.1:1", file.display());
     let args = parse::<EdgeArgs>(&arguments).unwrap();
-    let agent = plan(&args, &env::real()).unwrap().agent;
+    let agent = drafted(&args).unwrap().agent;
     assert_eq!(agent.name, "other");
     assert_eq!(agent.data_dir, Path::new("/e"));
     assert_eq!(agent.admin.as_deref(), Some("127.0.0.1:1"));
@@ -109,7 +108,7 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
     env_write(&list, "- 1\n");
     let arguments = format!("edge --config {} --data-dir /e", list.display());
     let args = parse::<EdgeArgs>(&arguments).unwrap();
-    let error = plan(&args, &env).unwrap_err().to_string();
+    let error = drafted(&args).unwrap_err().to_string();
     assert!(error.contains("list.yaml:1: expected tables"), "{error}");
 }
 
@@ -147,7 +146,14 @@ fn parse<A: AgentArgs>(arguments: &str) -> Result<A, clap::Error> {
 }
 
 fn printed<A: AgentArgs>(arguments: &str) -> String {
-    config::to_toml(&plan(&parse::<A>(arguments).unwrap(), &env::real()).unwrap())
+    config::to_toml(&drafted(&parse::<A>(arguments).unwrap()).unwrap())
+}
+
+/// The plan, as long as nothing is wrong with its names and its graph.
+fn drafted<A: AgentArgs>(args: &A) -> Result<Plan, ConfigErrors> {
+    let (plan, errors) = plan(args, &env::real())?;
+    ConfigErrors::check(errors)?;
+    Ok(plan)
 }
 
 fn env_write(path: &Path, text: &str) {

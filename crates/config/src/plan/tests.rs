@@ -1,0 +1,93 @@
+//! A component says everything that is wrong with its settings.
+//!
+//! Method: a component made for this test, built from a plan whose settings are wrong in many ways.
+
+use std::path::Path;
+
+use pipeline::component::{BuildError, Component, entry};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{Batch, Interceptor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Keep {
+    size: ByteSize,
+    #[serde(default)]
+    roll: Roll,
+    #[serde(default)]
+    even: u32,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Roll {
+    #[serde(default)]
+    age_max: Option<Period>,
+}
+
+struct Nothing;
+
+impl Interceptor for Nothing {
+    fn intercept(&self, _batch: &mut Batch) {}
+}
+
+impl Component for Keep {
+    const KIND: &'static str = "keep";
+    type Role = dyn Interceptor;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        if self.even % 2 == 1 || self.roll.age_max.is_some() && self.size.0 == 0 {
+            return Err(BuildError::invalid("even", "must be even"));
+        }
+        Ok(Box::new(Nothing))
+    }
+}
+
+static TABLE: &[Entry<dyn Interceptor>] = &[entry::<Keep>()];
+
+#[test]
+fn every_problem_of_a_component_is_told() {
+    let errors = problems("keep", "sise = 1\nsize = 3\neven = 3\n[roll]\nage_mx = \"1s\"\n");
+    let expected = [
+        "1: unknown key `sise`; did you mean `size`?",
+        "2: invalid type: integer `3`, expected a size with its unit, for example \"64MiB\"",
+        "5: unknown key `age_mx`; did you mean `age_max`?",
+    ];
+    // Without a size nothing is built, so `even` has to wait.
+    assert_eq!(errors, expected);
+
+    let errors = problems("keep", "size = \"3B\"\neven = 3\n[roll]\nage_mx = \"1s\"\nx = 1\n");
+    let expected = [
+        "4: unknown key `age_mx`; did you mean `age_max`?",
+        "5: unknown key `x`; known: `age_max`",
+        "2: must be even",
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn an_unknown_kind_is_told_with_the_closest_one() {
+    assert_eq!(problems("kepe", ""), ["9: unknown type `kepe`; did you mean `keep`?"]);
+}
+
+#[test]
+fn what_is_right_is_built() {
+    assert!(problems("keep", "size = \"3B\"\n").is_empty());
+}
+
+fn problems(kind: &str, text: &str) -> Vec<String> {
+    let plan = ComponentPlan {
+        name: "it".into(),
+        kind: kind.into(),
+        kind_line: 9,
+        path: "it".into(),
+        settings: crate::read(Path::new("a.toml"), text).unwrap(),
+    };
+    let cx = pipeline::testkit::context("it", Path::new("/d"), env::real());
+    let errors = plan.build(TABLE, &cx).err().unwrap_or_default();
+    errors.iter().map(|error| format!("{}: {}", error.line, error.problem)).collect()
+}
