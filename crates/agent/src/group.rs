@@ -266,3 +266,6 @@ impl Group {
         self.metrics.sink_failures.get_or_create(&label).inc();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! A group settles every batch once, whatever its sinks do.
+//!
+//! Method: a real memory channel, a real processor and a scripted sink. The script answers each
+//! batch by its body, and keeps what it delivered. The clock is paused: back-off costs no time.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use pipeline::component::entry;
+use pipeline::{Batch, BuildContext, Component, Env, Guarantee, Settings, SinkError};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::*;
+
+/// What a scripted sink does, and what it has done. Shared with the test.
+#[derive(Default)]
+struct Script {
+    /// Opening fails this many times.
+    open_failures: Mutex<u32>,
+    /// Settles nothing before a flush, as a sink that collects a file.
+    collects: bool,
+    /// Takes this long for a batch.
+    pace: Option<Duration>,
+    /// Fails each write, for this reason.
+    broken: Option<Class>,
+    delivered: Mutex<Vec<String>>,
+    closed: Mutex<u32>,
+}
+
+struct Scripted {
+    script: Arc<Script>,
+    settled: VecDeque<Settlement>,
+    staged: Vec<(Ticket, String)>,
+    woken: Arc<Notify>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("scripted failure")]
+struct Failure(Class);
+
+impl pipeline::Classify for Failure {
+    fn class(&self) -> Class {
+        self.0
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Sink for Scripted {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        let mut left = locked(&self.script.open_failures);
+        if *left > 0 {
+            *left -= 1;
+            return Err(Failure(Class::Transient).into());
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        if let Some(pace) = self.script.pace {
+            sleep(pace).await;
+        }
+        if let Some(class) = self.script.broken {
+            return Err(Failure(class).into());
+        }
+        let body = taken.batch.events().next().map(|event| event.body().to_vec());
+        let body = String::from_utf8(body.unwrap_or_default()).unwrap();
+        self.staged.push((taken.ticket, body));
+        if !self.script.collects {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        loop {
+            if let Some(settlement) = self.settled.pop_front() {
+                return settlement;
+            }
+            self.woken.notified().await;
+        }
+    }
+
+    fn flush(&mut self) {
+        for (ticket, body) in self.staged.drain(..) {
+            let outcome = if body.starts_with("bad") {
+                Outcome::Refused(Failure(Class::Poison).into())
+            } else {
+                locked(&self.script.delivered).push(body);
+                Outcome::Delivered
+            };
+            self.settled.push_back(Settlement { tickets: (ticket..ticket + 1).into(), outcome });
+        }
+        self.woken.notify_one();
+    }
+
+    async fn close(&mut self) {
+        *locked(&self.script.closed) += 1;
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::BestEffort
+    }
+}
+
+struct Bench {
+    channel: Arc<dyn Channel>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    group: tokio::task::JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+fn built<C: Component>(settings: &serde_json::Value, cx: &BuildContext) -> Box<C::Role> {
+    (entry::<C>().build)(&Settings::from_json(settings), cx).unwrap()
+}
+
+async fn start(processor: serde_json::Value, scripts: &[Arc<Script>]) -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let env: Env = env::real();
+    let metrics = Metrics::default();
+    let cx = BuildContext {
+        name: "test".into(),
+        directory: directory.path().to_owned(),
+        env: env.clone(),
+        metrics: metrics.clone(),
+    };
+    let channel: Arc<dyn Channel> =
+        Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));
+    channel.open().await.unwrap();
+    channel.register(&["group".into()]).await.unwrap();
+    let names: Vec<String> = (0..scripts.len()).map(|index| format!("sink-{index}")).collect();
+    let mut settings = processor;
+    settings["sinks"] = json!(names);
+    let processor: Box<dyn SinkProcessor> = if scripts.len() == 1 {
+        built::<components::processors::single::Config>(&settings, &cx)
+    } else {
+        built::<components::processors::load_balance::Config>(&settings, &cx)
+    };
+    let sinks = names.iter().zip(scripts).map(|(name, script)| NamedSink {
+        name: name.as_str().into(),
+        sink: Box::new(Scripted {
+            script: script.clone(),
+            settled: VecDeque::new(),
+            staged: Vec::new(),
+            woken: Arc::new(Notify::new()),
+        }),
+    });
+    let parts = GroupParts {
+        name: "group".into(),
+        channel: channel.clone(),
+        processor,
+        sinks: sinks.collect(),
+        metrics: metrics.clone(),
+        env,
+    };
+    let stop = CancellationToken::new();
+    let group = tokio::spawn(run(parts, stop.clone(), Duration::from_secs(20)));
+    Bench { channel, metrics, stop, group, _directory: directory }
+}
+
+impl Bench {
+    async fn put(&self, body: &str) {
+        let batch = Batch::of([body]);
+        let mut put = self.channel.begin_put(batch.size()).await.unwrap();
+        put.put(batch);
+        put.commit().await.unwrap();
+    }
+
+    async fn put_numbers(&self, count: usize) -> Vec<String> {
+        let bodies: Vec<String> = (0..count).map(|number| format!("{number:03}")).collect();
+        for body in &bodies {
+            self.put(body).await;
+        }
+        bodies
+    }
+
+    /// Waits until every batch is committed.
+    async fn empty(&self) {
+        let patience = Duration::from_secs(600);
+        tokio::time::timeout(patience, async {
+            while self.channel.status().events > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the channel empties");
+    }
+
+    async fn stop(self) -> Arc<dyn Channel> {
+        self.stop.cancel();
+        self.group.await.unwrap();
+        self.channel
+    }
+}
+
+fn sorted(script: &Script) -> Vec<String> {
+    let mut delivered = locked(&script.delivered).clone();
+    delivered.sort();
+    delivered
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_batch_is_delivered_once_and_leaves_the_channel() {
+    let script = Arc::new(Script::default());
+    let bench = start(json!({}), std::slice::from_ref(&script)).await;
+    let bodies = bench.put_numbers(50).await;
+    bench.empty().await;
+    assert_eq!(*locked(&script.delivered), bodies);
+    assert!(bench.metrics.text().contains("aqueduct_sink_events_total{sink=\"sink-0\"} 50"));
+    bench.stop().await;
+    assert_eq!(*locked(&script.closed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_cannot_open_keeps_nothing_and_is_tried_again() {
+    let script = Arc::new(Script { open_failures: Mutex::new(5), ..Script::default() });
+    let bench = start(json!({}), std::slice::from_ref(&script)).await;
+    let bodies = bench.put_numbers(5).await;
+    bench.empty().await;
+    assert_eq!(sorted(&script), bodies);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broken_sink_refuses_goes_to_the_others() {
+    let good = Arc::new(Script::default());
+    let broken = Arc::new(Script { broken: Some(Class::Transient), ..Script::default() });
+    let bench = start(json!({ "sticky": false }), &[broken.clone(), good.clone()]).await;
+    let bodies = bench.put_numbers(40).await;
+    bench.empty().await;
+    assert_eq!(sorted(&good), bodies);
+    assert!(locked(&broken.delivered).is_empty());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_can_never_be_delivered_blocks_nothing_and_is_counted() {
+    let script = Arc::new(Script::default());
+    let bench = start(json!({}), std::slice::from_ref(&script)).await;
+    for body in ["a", "bad one", "b"] {
+        bench.put(body).await;
+    }
+    bench.empty().await;
+    assert_eq!(sorted(&script), ["a", "b"]);
+    let text = bench.metrics.text();
+    assert!(text.contains("aqueduct_sink_refused_events_total{sink=\"sink-0\"} 1"), "{text}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_work_side_by_side() {
+    let pace = Some(Duration::from_secs(1));
+    let slow: Vec<_> = (0..4).map(|_| Arc::new(Script { pace, ..Script::default() })).collect();
+    let bench = start(json!({ "sticky": false }), &slow).await;
+    let began = Instant::now();
+    let bodies = bench.put_numbers(40).await;
+    bench.empty().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(14), "forty seconds of work by four took {took:?}");
+    let mut all: Vec<String> = slow.iter().flat_map(|script| sorted(script)).collect();
+    all.sort();
+    assert_eq!(all, bodies);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_settles_what_is_staged_and_leaves_the_rest_in_the_channel() {
+    let script = Arc::new(Script {
+        collects: true,
+        pace: Some(Duration::from_secs(1)),
+        ..Script::default()
+    });
+    let bench = start(json!({}), std::slice::from_ref(&script)).await;
+    let bodies = bench.put_numbers(30).await;
+    sleep(Duration::from_millis(9_500)).await;
+    let channel = bench.stop().await;
+    let delivered = sorted(&script);
+    assert!(!delivered.is_empty() && delivered.len() < bodies.len());
+    assert_eq!(channel.status().events as usize, bodies.len() - delivered.len());
+    let mut take = channel.begin_take("group");
+    let next = take.take().await.unwrap();
+    let body = next.batch.events().next().unwrap().body().to_vec();
+    assert_eq!(String::from_utf8(body).unwrap(), bodies[delivered.len()]);
+}
