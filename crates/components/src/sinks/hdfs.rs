@@ -337,7 +337,7 @@ impl Sink for HdfsSink {
         let room = session.room.clone().acquire_many_owned(room);
         let room = room.await.expect("the room of the queue is never closed");
         self.held.take(ticket, bytes);
-        if session.commands.send(Command::Write(taken, room)).is_err() {
+        if session.commands.send(Command::Write(Box::new(taken), room)).is_err() {
             self.held.forget(ticket);
             return Err(HdfsSinkError::NotOpen.into());
         }

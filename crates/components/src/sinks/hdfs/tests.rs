@@ -7,6 +7,7 @@
 
 mod faults;
 mod harness;
+mod real;
 mod rolls;
 mod sharing;
 
@@ -67,7 +68,7 @@ async fn a_batch_that_the_ledger_holds_is_delivered_at_once_and_not_written_agai
     again.write(harness::taken(3, &known[0].1)).await.unwrap();
     let settlement = again.settled().await;
     assert!(matches!(settlement.outcome, Outcome::Delivered));
-    assert_eq!(settlement.tickets.runs(), [3..4]);
+    assert_eq!(settlement.tickets, (3..4).into());
     again.close().await;
     assert_eq!(visible(&store.files()), visible(&files));
 }
@@ -97,7 +98,7 @@ async fn an_event_that_cannot_be_written_holds_up_no_other() {
     sink.write(harness::taken(0, &batch(0, &["good", "bad!", "fine", "worse!"]))).await.unwrap();
     sink.write(harness::taken(1, &batch(1, &["hopeless!"]))).await.unwrap();
     let refused = sink.settled().await;
-    assert_eq!(refused.tickets.runs(), [1..2]);
+    assert_eq!(refused.tickets, (1..2).into());
     assert!(matches!(refused.outcome, Outcome::Refused(_)));
     sink.flush();
     assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));

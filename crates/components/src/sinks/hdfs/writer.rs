@@ -29,7 +29,7 @@ const OVERFLOW: &str = "_overflow";
 /// What the sink tells its writer.
 pub(super) enum Command {
     /// Write this batch; the permit is its room in the queue.
-    Write(Taken, OwnedSemaphorePermit),
+    Write(Box<Taken>, OwnedSemaphorePermit),
     /// End the roll now.
     Flush,
 }
@@ -73,7 +73,7 @@ impl Writer {
                 () = due => self.finish().await,
                 command = commands.recv() => match command {
                     Some(Command::Write(taken, room)) => {
-                        if let Err(error) = self.write(taken).await {
+                        if let Err(error) = self.write(*taken).await {
                             return self.fail(error, commands).await;
                         }
                         drop(room);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use pipeline::{Outcome, Sink};
 use serde_json::{Value, json};
 use storage::faults::{Fault, Faulty};
 use storage::local::Local;
 use storage::memory::Memory;
 use storage::{FileSystem, Listed};
 
-use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines};
+use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines, taken};
+use crate::sinks::hdfs::HdfsSink;
 
 const BATCHES: u64 = 6;
 
@@ -74,7 +76,7 @@ async fn another_collector_takes_over_at_any_call() {
 }
 
 /// Every line in a file below `directory` that a reader sees.
-async fn local_lines(fs: &dyn FileSystem, directory: &str) -> Vec<String> {
+pub(super) async fn lines_below(fs: &dyn FileSystem, directory: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(at) = directories.pop() {
@@ -102,24 +104,23 @@ async fn a_death_at_any_call_on_the_local_disk_loses_and_repeats_nothing() {
         let collector = Collector::new(json!({ "url": format!("file://{root}/%{{app}}") }));
         let faulty = Arc::new(Faulty::new(local.clone(), Fault::DiesAfter, at));
         let mut dying = collector.sink_on(faulty.clone());
-        if dying_is_fed(&mut dying).await {
+        if is_fed(&mut dying).await {
             assert!(faulty.calls() <= at);
             return;
         }
         drop(dying);
         deliver(&mut collector.sink_on(local.clone()), &numbered(2)).await;
-        assert_eq!(local_lines(&*local, &root).await, numbered_lines(2), "call {at}");
+        assert_eq!(lines_below(&*local, &root).await, numbered_lines(2), "call {at}");
     }
 }
 
-/// One opening only: the clock is not paused where a real disk is.
-async fn dying_is_fed(sink: &mut crate::sinks::hdfs::HdfsSink) -> bool {
-    use pipeline::{Outcome, Sink};
+/// Delivers two batches by one opening only: the clock is not paused where a real store is.
+pub(super) async fn is_fed(sink: &mut HdfsSink) -> bool {
     if sink.open().await.is_err() {
         return false;
     }
     for (ticket, batch) in numbered(2) {
-        if sink.write(super::harness::taken(ticket, &batch)).await.is_err() {
+        if sink.write(taken(ticket, &batch)).await.is_err() {
             return false;
         }
     }
