@@ -153,6 +153,14 @@ impl State {
         !self.acks.is_empty() || !self.forget.tickets.is_empty()
     }
 
+    /// The group that said the news was not written.
+    pub(crate) fn take_news_back(&mut self) {
+        let acks = std::mem::take(&mut self.acks_in_write);
+        self.acks.merge(&acks);
+        let forget = std::mem::take(&mut self.forget_in_write);
+        self.forget.merge(&forget);
+    }
+
     fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
         let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + limits.reserve_bytes;
         let events = self.book.events + self.reserved.events + size.events;

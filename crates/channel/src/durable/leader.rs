@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::core::{Core, NewBatch, Reply, Request, State};
 use super::log::Log;
-use super::records::{PutItem, PutRecord, SegmentRecord};
+use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use super::register::Change;
 use super::segment::{Body, Frame, Kind};
 use super::tail::StoredBatch;
@@ -37,10 +37,23 @@ struct Group {
     registered: Option<Change>,
     replies: Vec<Reply>,
     reserved: BatchSize,
+    /// How many frames at the front say commits and damage: a STATE would say the same.
+    news: usize,
     /// Own sequences used.
     sequences: u64,
     tickets: u64,
     duplicates: u64,
+}
+
+impl Group {
+    /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
+    fn drop_news(&mut self) {
+        self.frames.drain(..self.news);
+        for put in &mut self.puts {
+            put.frame -= self.news;
+        }
+        self.news = 0;
+    }
 }
 
 impl Core {
@@ -60,7 +73,7 @@ impl Core {
             if let Some(change) = &mut group.registered {
                 change.look_up(self);
             }
-            let written = self.write(&mut log, &group);
+            let written = self.write(&mut log, &mut group);
             self.finish(&log, group, written);
         }
         drop(log);
@@ -79,6 +92,7 @@ impl Core {
             state.forget_in_write = std::mem::take(&mut state.forget);
             group.frames.push(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
         }
+        group.news = group.frames.len();
         let (mut bytes, mut requests) = (0, 0);
         let mut fresh = BTreeSet::new();
         while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
@@ -149,13 +163,17 @@ impl Core {
     }
 
     /// Makes a group durable; answers where it begins.
-    fn write(self: &Arc<Self>, log: &mut Log, group: &Group) -> io::Result<u64> {
+    fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<u64> {
         if group.frames.is_empty() {
             return Ok(0);
         }
         let len = group.frames.iter().map(|frame| frame.len() as u64).sum();
         if !log.has_room(len) {
+            group.drop_news();
             self.roll(log, len)?;
+            if group.frames.is_empty() {
+                return Ok(0);
+            }
         }
         let written = log.append(&group.frames);
         if let Err(error) = &written {
@@ -178,6 +196,11 @@ impl Core {
             let mut state = self.state();
             let id = state.next_segment;
             state.next_segment += 1;
+            // The STATE says all commits that were made so far.
+            let acks = std::mem::take(&mut state.acks);
+            state.acks_in_write.merge(&acks);
+            let forget = std::mem::take(&mut state.forget);
+            state.forget_in_write.merge(&forget);
             let envelope = state.book.record(now_ms).encode();
             (id, Frame::plain(Kind::State, state.book.in_flight.next(), envelope))
         };
@@ -185,6 +208,7 @@ impl Core {
         let (prepared, end) = match begun {
             Ok(begun) => begun,
             Err(error) => {
+                self.state().take_news_back();
                 self.note_full_disk(&error);
                 return Err(error);
             }
@@ -192,6 +216,8 @@ impl Core {
         self.refresh_capacity();
         let sealed = {
             let mut state = self.state();
+            state.acks_in_write = AckRecord::default();
+            state.forget_in_write = ForgetRecord::default();
             let first = state.book.in_flight.next();
             let sealed = state
                 .book
@@ -266,10 +292,7 @@ impl Core {
                     self.publish(&mut state, log, &group, start, &mut settled);
                 }
                 Err(error) => {
-                    let acks = std::mem::take(&mut state.acks_in_write);
-                    state.acks.merge(&acks);
-                    let forget = std::mem::take(&mut state.forget_in_write);
-                    state.forget.merge(&forget);
+                    state.take_news_back();
                     answer = Err(Arc::new(error));
                 }
             }
@@ -301,8 +324,8 @@ impl Core {
             offset += frame.len() as u64;
         }
         state.next_sequence += group.sequences;
-        state.acks_in_write = Default::default();
-        state.forget_in_write = Default::default();
+        state.acks_in_write = AckRecord::default();
+        state.forget_in_write = ForgetRecord::default();
         if let (Some((_, end)), Some(current)) = (log.position(), state.book.segments.back_mut()) {
             current.record.end = end;
         }

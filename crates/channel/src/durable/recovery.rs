@@ -106,12 +106,11 @@ struct Read {
     scan: Scan,
 }
 
+/// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
+type ReadBack = (Option<(StateRecord, Ticket)>, Vec<Read>);
+
 /// Reads the newest segments back to the one whose STATE verifies.
-fn read_back(
-    files: &Files,
-    uuid: &[u8; 16],
-    all: &[(u64, u64)],
-) -> io::Result<(Option<(StateRecord, Ticket)>, Vec<Read>)> {
+fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<ReadBack> {
     let mut read = Vec::new();
     for (id, room) in all.iter().rev() {
         let file = files.open(*id, false)?;

@@ -113,7 +113,7 @@ pub(crate) fn scan(file: &dyn DiskFile, seed: Seed, start: u64, limit: u64) -> i
     let (mut group, mut suspects) = (Vec::new(), Vec::new());
     let mut offset = start;
     while offset < limit {
-        let at_block = offset % BLOCK as u64 == 0;
+        let at_block = offset.is_multiple_of(BLOCK as u64);
         let frame = window.frame(offset, seed)?;
         match frame {
             // A frame of the group that is being read, or the first of the next group.

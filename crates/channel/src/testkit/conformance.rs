@@ -1,6 +1,8 @@
 //! What every channel promises, as functions over any of them. `channel_conformance!` makes a test
 //! of each.
 
+#![expect(clippy::unwrap_used, reason = "a broken promise ends the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
