@@ -9,6 +9,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", schema.display());
     let compiled = protox::compile([&schema], [&root])?;
     // Bodies stay slices of the buffer that they were received in.
-    tonic_prost_build::configure().bytes(".").compile_fds(compiled)?;
+    tonic_prost_build::configure().bytes(".").use_arc_self(true).compile_fds(compiled)?;
     Ok(())
 }

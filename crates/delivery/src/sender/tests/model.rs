@@ -117,6 +117,9 @@ impl World {
                 if self.sender.tick(self.now) {
                     self.cut();
                 }
+                // Else whoever keeps the time would be called without end.
+                assert!(!self.sender.tick(self.now), "a tick is done once");
+                assert!(self.sender.deadline().is_none_or(|next| next > self.now));
             }
             Op::Refuse => {
                 if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {

@@ -1,0 +1,294 @@
+//! `grpc`: hands batches to the next agent, and hears when they are where they belong.
+//!
+//! ```text
+//!   write ─► window ─► one stream ─► next agent's disk ─► … ─► store
+//!              ▲   ◄──── Stored ────────┘                        │
+//!   settled ◄──┴──────── Committed ◄─────────────────────────────┘
+//! ```
+//!
+//! A task of the sink's own keeps the connection: it connects again by itself, also while nothing
+//! is written, because the word that something is committed may come at any time. What may be put,
+//! put again or given back is decided in [`delivery::sender`].
+
+mod connection;
+mod connector;
+mod error;
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use delivery::sender::{Options, Retain, Room, Window};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Settlement, Sink, SinkError,
+    Taken, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Endpoint;
+use wire::Packing;
+
+pub use error::GrpcError;
+
+use connection::Connection;
+use shared::Shared;
+
+/// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
+const COURTESY: Duration = Duration::from_secs(2);
+
+/// Settings of the `grpc` sink.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address of the next agent: `host:port`. Names are resolved anew for each connection.
+    pub address: String,
+    /// Batches that may be without an answer at a time.
+    #[serde(default = "defaults::window_batches")]
+    pub window_batches: u32,
+    /// Bytes that may be without an answer at a time, and are held in memory until then.
+    #[serde(default = "defaults::window_bytes")]
+    pub window_bytes: ByteSize,
+    /// How batches are compressed. An agent that does not take it gets them uncompressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// When a batch may be forgotten here.
+    #[serde(default)]
+    pub retain: Keep,
+    /// How long a connection may take until the next agent says welcome.
+    #[serde(default = "defaults::connect_timeout")]
+    pub connect_timeout: Period,
+    /// How long the next agent may leave a batch unanswered before it is given to another one.
+    #[serde(default = "defaults::answer_timeout")]
+    pub answer_timeout: Period,
+    /// How long the next agent may stay away before what it has stored is sent to another one.
+    #[serde(default = "defaults::resend_after")]
+    pub resend_after: Period,
+}
+
+/// How batches are compressed on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// zstd, at the level that costs least.
+    Zstd,
+}
+
+/// When a batch may be forgotten here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// When it is in the store for good.
+    #[default]
+    Committed,
+    /// When the next agent has it on disk. The loss of that disk loses it.
+    Stored,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn window_batches() -> u32 {
+        64
+    }
+
+    pub(super) fn window_bytes() -> ByteSize {
+        ByteSize::mib(8)
+    }
+
+    pub(super) fn connect_timeout() -> Period {
+        Period(Duration::from_secs(5))
+    }
+
+    pub(super) fn answer_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn resend_after() -> Period {
+        Period(Duration::from_secs(60))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "grpc";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("connect-timeout", "connect_timeout", Unit::Millis),
+        FlumeKey::new("request-timeout", "answer_timeout", Unit::Millis),
+    ];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let example = "write for example \"collector-1:4141\"";
+        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
+        let (Ok(endpoint), Some(_)) = (endpoint, port) else {
+            return Err(BuildError::invalid("address", format!("no host and port; {example}")));
+        };
+        if self.window_batches == 0 {
+            return Err(BuildError::invalid("window_batches", "at least 1"));
+        }
+        let options = Options {
+            window: Window { batches: self.window_batches, bytes: self.window_bytes.0 },
+            retain: match self.retain {
+                Keep::Committed => Retain::Committed,
+                Keep::Stored => Retain::Stored,
+            },
+            welcome_timeout: self.connect_timeout.0,
+            answer_timeout: self.answer_timeout.0,
+            courtesy: COURTESY,
+            resend_after: self.resend_after.0,
+        };
+        Ok(Box::new(Grpc {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            shared: Arc::new(Shared::new(self.address.as_str().into(), options)),
+            config: self,
+            endpoint,
+            task: None,
+        }))
+    }
+}
+
+struct Grpc {
+    name: Arc<str>,
+    env: Env,
+    config: Config,
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    task: Option<Task>,
+}
+
+/// The task that keeps the connection; ends when this is dropped.
+struct Task {
+    stop: DropGuard,
+    handle: JoinHandle<()>,
+}
+
+impl Grpc {
+    fn start(&self) -> Task {
+        if self.config.retain == Keep::Stored {
+            tracing::warn!(
+                sink = %self.name,
+                "retain = \"stored\": what the next agent has on disk is lost with that disk",
+            );
+        }
+        let stop = CancellationToken::new();
+        let connection = Connection {
+            name: self.name.clone(),
+            env: self.env.clone(),
+            endpoint: self.endpoint.clone(),
+            connect_timeout: self.config.connect_timeout.0,
+            shared: self.shared.clone(),
+        };
+        let handle = tokio::spawn(connection.run(stop.clone()));
+        Task { stop: stop.drop_guard(), handle }
+    }
+
+    fn address(&self) -> String {
+        self.config.address.clone()
+    }
+
+    /// The failure that stands in the way of a batch, if `room` is one.
+    fn obstacle(&self, room: Room, size_bytes: u64) -> Option<GrpcError> {
+        let address = self.address();
+        match room {
+            Room::Free | Room::Wait => None,
+            Room::Busy(retry_after) => Some(GrpcError::Full { address, retry_after }),
+            Room::Draining => Some(GrpcError::Draining { address }),
+            Room::TooLarge(limit_bytes) => {
+                Some(GrpcError::TooLarge { address, size_bytes, limit_bytes })
+            }
+            Room::Down => Some(GrpcError::Down { address, source: self.shared.failure() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Grpc {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        if self.task.is_none() {
+            self.task = Some(self.start());
+        }
+        let attempts = self.shared.hurry();
+        loop {
+            if self.shared.is_up() {
+                let room = self.shared.room(0, Instant::now());
+                return self.obstacle(room, 0).map_or(Ok(()), |error| Err(error.into()));
+            }
+            if self.shared.attempts() > attempts {
+                return Err(GrpcError::Down {
+                    address: self.address(),
+                    source: self.shared.failure(),
+                }
+                .into());
+            }
+            self.shared.changed().await;
+        }
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        let Taken { ticket, batch } = taken;
+        let Some(identity) = batch.identity else {
+            return Err(GrpcError::NoIdentity { address: self.address() }.into());
+        };
+        let size_bytes = batch.size().bytes;
+        loop {
+            let room = self.shared.room(size_bytes, Instant::now());
+            if room == Room::Free {
+                break;
+            }
+            if let Some(error) = self.obstacle(room, size_bytes) {
+                return Err(error.into());
+            }
+            self.shared.changed().await;
+        }
+        let compress = self.config.compression == Compression::Zstd && self.shared.takes_zstd();
+        let put = if compress {
+            const CHEAPEST: i32 = 1;
+            let pack = move || wire::pack(identity, &batch, Packing::Zstd(CHEAPEST));
+            self.env.offload(pack).await
+        } else {
+            wire::pack(identity, &batch, Packing::Plain)
+        };
+        self.shared.offer(ticket, identity, put);
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        loop {
+            if let Some(settlement) = self.shared.next_settlement() {
+                return settlement;
+            }
+            self.shared.changed().await;
+        }
+    }
+
+    /// Nothing is held back here, so there is nothing to hasten.
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {
+        if let Some(Task { stop, handle }) = self.task.take() {
+            drop(stop);
+            // A task that panicked has ended, which is all that is asked of it here.
+            let _ = handle.await;
+        }
+        self.shared.forget();
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.shared.unanswered_bytes()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+}

@@ -1,0 +1,283 @@
+//! The task that keeps the connection to the next agent.
+//!
+//! ```text
+//!   connect ─► Hello ─► Welcome ─► puts and answers … ─► broken or hung up
+//!      ▲                                                       │
+//!      └─ pause: none after a good connection, then doubling ◄─┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::sender::{Outgoing, Welcome, Window};
+use pipeline::Env;
+use pipeline::backoff::jittered;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info};
+use wire::keys;
+use wire::v1::delivery_client::DeliveryClient;
+use wire::v1::{self, FromReceiver, FromSender, Reason, from_receiver, from_sender};
+
+use super::GrpcError;
+use super::connector::Connector;
+use super::shared::Shared;
+
+/// First and longest pause between two tries to connect.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// After a connection that lasted so long the next try comes at once.
+const GOOD_CONNECTION: Duration = Duration::from_secs(1);
+
+/// How often a silent connection is probed, and how long the answer may take.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+
+/// Messages between the sender and the transport. What waits here is in memory anyhow: the window
+/// bounds it.
+const OUTBOX: usize = 2;
+
+/// Bytes that one message of the next agent may have: sets of identities.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Who speaks, for people at the other end.
+const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
+
+pub(super) struct Connection {
+    pub(super) name: Arc<str>,
+    pub(super) env: Env,
+    pub(super) endpoint: Endpoint,
+    pub(super) connect_timeout: Duration,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Connection {
+    /// Keeps the connection until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.shared.keep_time() => {}
+            () = self.keep_connected() => {}
+        }
+    }
+
+    async fn keep_connected(&self) {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            let error = self.attempt().await;
+            debug!(sink = %self.name, error = %error, "connection ended");
+            let was_up = self.shared.disconnected(Arc::new(error), Instant::now());
+            if was_up && began.elapsed() >= GOOD_CONNECTION {
+                failures = 0;
+                continue;
+            }
+            failures += 1;
+            let random = self.env.entropy.next_u64();
+            let pause = jittered(RETRY.0, RETRY.1, failures, random);
+            tokio::select! {
+                biased;
+                () = self.shared.until_hurried() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn attempt(&self) -> GrpcError {
+        let no_welcome = || GrpcError::NoWelcome {
+            address: self.shared.address.to_string(),
+            timeout: self.connect_timeout,
+        };
+        let channel = match timeout(self.connect_timeout, self.connect()).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return error,
+            Err(_) => return no_welcome(),
+        };
+        self.shared.connected(Instant::now());
+        let hung_up = async {
+            self.shared.until_hung_up().await;
+            if self.shared.is_up() {
+                GrpcError::NoAnswer { address: self.shared.address.to_string(), source: None }
+            } else {
+                no_welcome()
+            }
+        };
+        tokio::select! {
+            biased;
+            error = hung_up => error,
+            error = self.converse(channel) => error,
+        }
+    }
+
+    async fn connect(&self) -> Result<Channel, GrpcError> {
+        let connector =
+            Connector { net: self.env.net.clone(), address: self.shared.address.clone() };
+        let endpoint = self
+            .endpoint
+            .clone()
+            .http2_keep_alive_interval(PROBE.0)
+            .keep_alive_timeout(PROBE.1)
+            .keep_alive_while_idle(true);
+        endpoint.connect_with_connector(connector).await.map_err(|source| GrpcError::Connect {
+            address: self.shared.address.to_string(),
+            source,
+        })
+    }
+
+    async fn converse(&self, channel: Channel) -> GrpcError {
+        let address = || self.shared.address.to_string();
+        let broken = |status| GrpcError::Broken { address: address(), source: Box::new(status) };
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        // Hello goes first: it is there before the stream begins.
+        if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
+            let _ = outbox.try_send(self.message(hello));
+        }
+        let mut client = DeliveryClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let mut answers = match client.exchange(ReceiverStream::new(messages)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return broken(status),
+        };
+        loop {
+            match self.step(&outbox, &mut answers).await {
+                Ok(true) => {}
+                Ok(false) => return GrpcError::Ended { address: address() },
+                Err(Fault::Transport(status)) => return broken(*status),
+                Err(Fault::Protocol(source)) => {
+                    return GrpcError::Protocol { address: address(), source };
+                }
+            }
+        }
+    }
+
+    /// Says or hears one thing; `false` when the other end has ended the stream.
+    async fn step(
+        &self,
+        outbox: &mpsc::Sender<FromSender>,
+        answers: &mut Streaming<FromReceiver>,
+    ) -> Result<bool, Fault> {
+        let sendable = self.shared.has_outgoing();
+        tokio::select! {
+            biased;
+            answer = answers.message() => match answer? {
+                Some(FromReceiver { message: Some(message) }) => self.heed(message)?,
+                Some(FromReceiver { message: None }) => {}
+                None => return Ok(false),
+            },
+            // Closed: the transport lets go of it, and the next answer says why.
+            Ok(permit) = outbox.reserve(), if sendable => {
+                if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
+                    permit.send(self.message(outgoing));
+                }
+            }
+            () = self.shared.until_outgoing() => {}
+        }
+        Ok(true)
+    }
+
+    fn message(&self, outgoing: Outgoing<v1::Put>) -> FromSender {
+        let message = match outgoing {
+            Outgoing::Hello(held) => from_sender::Message::Hello(v1::Hello {
+                agent: AGENT.to_owned(),
+                features: Vec::new(),
+                keys: keys::encode(&held),
+            }),
+            Outgoing::Put(put) => from_sender::Message::Put(put),
+        };
+        FromSender { message: Some(message) }
+    }
+
+    fn heed(&self, message: from_receiver::Message) -> Result<(), wire::Malformed> {
+        use from_receiver::Message;
+        match message {
+            Message::Welcome(welcome) => self.welcomed(welcome)?,
+            Message::Stored(v1::Stored { keys }) => {
+                let keys = keys::decode(keys)?;
+                self.shared.heard(|sender| sender.stored(&keys));
+            }
+            Message::Committed(v1::Committed { keys }) => {
+                let keys = keys::decode(keys)?;
+                self.shared.heard(|sender| sender.committed(&keys));
+            }
+            Message::Busy(v1::Busy { retry_after_ms, keys }) => {
+                let keys = keys::decode(keys)?;
+                let retry_after = Duration::from_millis(retry_after_ms).min(BUSY_MAX);
+                self.shared.busy(retry_after, &keys, Instant::now());
+            }
+            Message::Refused(refused) => {
+                let identity = keys::identity(refused.identity.as_ref())?;
+                match refused.reason() {
+                    Reason::Damaged | Reason::Compression => {
+                        self.shared.heard(|sender| sender.unreadable(identity));
+                    }
+                    Reason::Unspecified
+                    | Reason::TooLarge
+                    | Reason::Malformed
+                    | Reason::EpochClosed
+                    | Reason::OtherContent => {
+                        self.shared.heard(|sender| sender.refused(identity, refused.reason));
+                    }
+                }
+            }
+            Message::Draining(v1::Draining {}) => {
+                self.shared.heard(delivery::sender::Sender::draining);
+            }
+        }
+        Ok(())
+    }
+
+    fn welcomed(&self, welcome: v1::Welcome) -> Result<(), wire::Malformed> {
+        // Silence about a limit is no limit.
+        let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
+        let first = !self.shared.is_up();
+        self.shared.welcomed(&Welcome {
+            stored: keys::decode(welcome.stored_keys)?,
+            committed: keys::decode(welcome.committed_keys)?,
+            window: Window {
+                batches: if welcome.window_batches == 0 {
+                    u32::MAX
+                } else {
+                    welcome.window_batches
+                },
+                bytes: limit(welcome.window_bytes),
+            },
+            body_max: limit(welcome.body_max),
+            zstd: welcome.features.iter().any(|feature| feature == wire::FEATURE_ZSTD),
+        });
+        if first {
+            info!(
+                sink = %self.name,
+                address = %self.shared.address,
+                agent = %welcome.agent,
+                incarnation = format_args!("{:016x}", welcome.incarnation),
+                "connected",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The longest that the next agent is left alone, whatever it asks for.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+
+/// Why a stream is given up.
+enum Fault {
+    Transport(Box<tonic::Status>),
+    Protocol(wire::Malformed),
+}
+
+impl From<tonic::Status> for Fault {
+    fn from(status: tonic::Status) -> Self {
+        Self::Transport(Box::new(status))
+    }
+}
+
+impl From<wire::Malformed> for Fault {
+    fn from(malformed: wire::Malformed) -> Self {
+        Self::Protocol(malformed)
+    }
+}

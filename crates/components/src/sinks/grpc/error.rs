@@ -1,0 +1,134 @@
+//! What can go wrong on the way to the next agent, and what each failure says about the batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Class, Classify};
+use thiserror::Error;
+
+/// Why a batch did not get to the next agent, or a connection did not last.
+#[derive(Debug, Error)]
+pub enum GrpcError {
+    /// No connection was made.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The next agent.
+        address: String,
+        /// What the transport said.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// A connection, or the next agent's welcome on it, took too long.
+    #[error("{address} did not say welcome within {timeout:?}")]
+    NoWelcome {
+        /// The next agent.
+        address: String,
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// The stream ended.
+    #[error("{address} ended the stream")]
+    Ended {
+        /// The next agent.
+        address: String,
+    },
+    /// The stream broke.
+    #[error("the stream to {address} broke")]
+    Broken {
+        /// The next agent.
+        address: String,
+        /// What the transport or the next agent said.
+        #[source]
+        source: Box<tonic::Status>,
+    },
+    /// The next agent does not speak the protocol.
+    #[error("{address} does not keep to the protocol")]
+    Protocol {
+        /// The next agent.
+        address: String,
+        /// What is wrong.
+        #[source]
+        source: wire::Malformed,
+    },
+    /// There is no connection now.
+    #[error("no connection to {address}")]
+    Down {
+        /// The next agent.
+        address: String,
+        /// Why the last one ended, or was not made.
+        #[source]
+        source: Option<Arc<GrpcError>>,
+    },
+    /// It was put and not answered. The next agent may hold it or not.
+    #[error("no answer from {address}")]
+    NoAnswer {
+        /// The next agent.
+        address: String,
+        /// Why the connection ended; `None` while it stands.
+        #[source]
+        source: Option<Arc<GrpcError>>,
+    },
+    /// The next agent has no room now.
+    #[error("{address} has no room and asks to come again in {retry_after:?}")]
+    Full {
+        /// The next agent.
+        address: String,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The next agent is stopping.
+    #[error("{address} is stopping")]
+    Draining {
+        /// The next agent.
+        address: String,
+    },
+    /// The next agent could not read what arrived.
+    #[error("a batch arrived at {address} in a way that it could not read")]
+    Unreadable {
+        /// The next agent.
+        address: String,
+    },
+    /// The next agent never takes a batch of this size.
+    #[error("batch of {size_bytes} bytes is over the limit of {limit_bytes} bytes at {address}")]
+    TooLarge {
+        /// The next agent.
+        address: String,
+        /// Bytes of the batch.
+        size_bytes: u64,
+        /// Bytes that it takes.
+        limit_bytes: u64,
+    },
+    /// The next agent never takes this batch.
+    #[error("{address} refuses the batch: {reason}")]
+    Refused {
+        /// The next agent.
+        address: String,
+        /// Why, as the schema names it.
+        reason: String,
+    },
+    /// The batch has passed no channel that gives identities, so that a retry could repeat it.
+    #[error("a batch for {address} has no identity")]
+    NoIdentity {
+        /// The next agent.
+        address: String,
+    },
+}
+
+impl Classify for GrpcError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Connect { .. }
+            | Self::NoWelcome { .. }
+            | Self::Ended { .. }
+            | Self::Broken { .. }
+            | Self::Protocol { .. }
+            | Self::Down { .. }
+            | Self::Full { .. }
+            | Self::Draining { .. }
+            | Self::Unreadable { .. } => Class::Transient,
+            Self::NoAnswer { .. } => Class::Indeterminate,
+            Self::TooLarge { .. } | Self::Refused { .. } => Class::Poison,
+            Self::NoIdentity { .. } => Class::Fatal,
+        }
+    }
+}

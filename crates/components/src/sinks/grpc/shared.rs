@@ -1,0 +1,242 @@
+//! What the sink and the task that keeps its connection share: the sender, behind a lock that is
+//! never held while waiting.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
+use pipeline::{Identity, KeySet, Outcome, Settlement, SinkError, Ticket};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use wire::v1::{Put, Reason};
+
+use super::GrpcError;
+
+pub(super) struct Shared {
+    pub(super) address: Arc<str>,
+    options: Options,
+    state: Mutex<State>,
+    /// For the sink: there is room, a settlement, or a change of the connection.
+    changed: Notify,
+    /// For the connection: there is something to send.
+    outgoing: Notify,
+    /// For the connection's clock: the deadline may be nearer than it was.
+    deadline: Notify,
+    /// For the connection: somebody waits for it.
+    hurry: Notify,
+    /// For the connection: nothing comes through it.
+    hang_up: Notify,
+}
+
+struct State {
+    sender: Sender<Put>,
+    /// Connections that ended or were not made.
+    attempts: u64,
+    failure: Option<Arc<GrpcError>>,
+    hang_up: bool,
+}
+
+impl Shared {
+    pub(super) fn new(address: Arc<str>, options: Options) -> Self {
+        let state =
+            State { sender: Sender::new(options), attempts: 0, failure: None, hang_up: false };
+        Self {
+            address,
+            options,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            outgoing: Notify::new(),
+            deadline: Notify::new(),
+            hurry: Notify::new(),
+            hang_up: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The sender is whole between its calls, whoever panicked in between.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // === The sink's side ===
+
+    /// Waits for a change. One may be reported that was seen already.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Makes the connection try at once, if it pauses; the attempts that have ended so far.
+    pub(super) fn hurry(&self) -> u64 {
+        let attempts = self.attempts();
+        self.hurry.notify_one();
+        attempts
+    }
+
+    pub(super) fn attempts(&self) -> u64 {
+        self.state().attempts
+    }
+
+    pub(super) fn failure(&self) -> Option<Arc<GrpcError>> {
+        self.state().failure.clone()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state().sender.is_up()
+    }
+
+    pub(super) fn takes_zstd(&self) -> bool {
+        self.state().sender.takes_zstd()
+    }
+
+    pub(super) fn room(&self, bytes: u64, now: Instant) -> Room {
+        self.state().sender.room(bytes, now)
+    }
+
+    pub(super) fn unanswered_bytes(&self) -> u64 {
+        self.state().sender.unanswered_bytes()
+    }
+
+    pub(super) fn offer(&self, ticket: Ticket, identity: Identity, put: Put) {
+        let bytes = put.body.len() as u64;
+        self.state().sender.offer(ticket, identity, put, bytes);
+        self.outgoing.notify_one();
+    }
+
+    pub(super) fn next_settlement(&self) -> Option<Settlement> {
+        let mut state = self.state();
+        let (verdict, tickets) = state.sender.next_settled()?;
+        let address = self.address.to_string();
+        let again = |error: GrpcError| Outcome::Again(Some(SinkError::from(error)));
+        let outcome = match verdict {
+            Verdict::Stored => Outcome::Stored,
+            Verdict::Delivered => Outcome::Delivered,
+            Verdict::Missing => Outcome::Again(None),
+            Verdict::Unanswered => {
+                let source = state.failure.clone();
+                again(GrpcError::NoAnswer { address, source })
+            }
+            Verdict::NotTaken(retry_after) => again(GrpcError::Full { address, retry_after }),
+            Verdict::Unreadable => again(GrpcError::Unreadable { address }),
+            Verdict::Refused(reason) => {
+                let reason = Reason::try_from(reason).unwrap_or_default();
+                let reason = reason.as_str_name().to_owned();
+                Outcome::Refused(GrpcError::Refused { address, reason }.into())
+            }
+        };
+        Some(Settlement { tickets, outcome })
+    }
+
+    /// Forgets every batch: the channel offers them again.
+    pub(super) fn forget(&self) {
+        let mut state = self.state();
+        state.sender = Sender::new(self.options);
+        state.failure = None;
+    }
+
+    // === The connection's side ===
+
+    pub(super) async fn until_outgoing(&self) {
+        self.outgoing.notified().await;
+    }
+
+    pub(super) async fn until_hurried(&self) {
+        self.hurry.notified().await;
+    }
+
+    pub(super) async fn until_hung_up(&self) {
+        while !self.state().hang_up {
+            self.hang_up.notified().await;
+        }
+    }
+
+    pub(super) fn connected(&self, now: Instant) {
+        let mut state = self.state();
+        state.hang_up = false;
+        state.sender.connected(now);
+        drop(state);
+        self.deadline.notify_one();
+    }
+
+    /// A connection ended, or was not made; `true` if the next agent had said welcome on it.
+    pub(super) fn disconnected(&self, failure: Arc<GrpcError>, now: Instant) -> bool {
+        let mut state = self.state();
+        let was_up = state.sender.is_up();
+        state.failure = Some(failure);
+        state.attempts += 1;
+        state.hang_up = false;
+        state.sender.disconnected(now);
+        drop(state);
+        self.changed.notify_one();
+        self.deadline.notify_one();
+        was_up
+    }
+
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.state().sender.has_outgoing()
+    }
+
+    pub(super) fn next_outgoing(&self, now: Instant) -> Option<Outgoing<Put>> {
+        let mut state = self.state();
+        let idle = state.sender.deadline().is_none();
+        let outgoing = state.sender.next_outgoing(now);
+        drop(state);
+        if idle {
+            self.deadline.notify_one();
+        }
+        outgoing
+    }
+
+    /// Tells the sender what the next agent said.
+    pub(super) fn heard(&self, tell: impl FnOnce(&mut Sender<Put>)) {
+        tell(&mut self.state().sender);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn welcomed(&self, welcome: &Welcome) {
+        let mut state = self.state();
+        state.sender.welcome(welcome);
+        if state.sender.is_up() {
+            state.failure = None;
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn busy(&self, retry_after: Duration, keys: &KeySet, now: Instant) {
+        self.heard(|sender| sender.busy(retry_after, keys, now));
+    }
+
+    /// Lets time pass for the sender, for ever.
+    pub(super) async fn keep_time(&self) {
+        loop {
+            let deadline = self.next_deadline();
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.deadline.notified() => {}
+                () = due => self.tick(Instant::now()),
+            }
+        }
+    }
+
+    /// None while the connection is being given up: what is due about it stays due until then.
+    fn next_deadline(&self) -> Option<Instant> {
+        let state = self.state();
+        if state.hang_up { None } else { state.sender.deadline() }
+    }
+
+    fn tick(&self, now: Instant) {
+        let mut state = self.state();
+        let hang_up = state.sender.tick(now);
+        state.hang_up |= hang_up;
+        drop(state);
+        self.changed.notify_one();
+        if hang_up {
+            self.hang_up.notify_one();
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `grpc`: takes batches from the agents before this one, and tells them what became of them.
+//!
+//! ```text
+//!   connection ─► put ─► sizes ─► budget ─► decompress, check ─► Intake::accept ─► Stored
+//!        ▲                                                                            │
+//!        └───────── Committed ◄── Intake::watch_committed ◄── every sink ◄────────────┘
+//! ```
+//!
+//! The connections are accepted here and not by tonic's server, which is made for many services on
+//! one listener: this one has one, and will decide itself who may connect.
+//!
+//! Memory is bounded in three places: what a connection may have without an answer (its window,
+//! told in Welcome), what all connections may have in work (`in_flight_max`), and how many
+//! connections there are.
+
+mod answers;
+mod conversation;
+mod incoming;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use delivery::sender::Window;
+use pipeline::metrics::SourceReason;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Class, Component, Env, Metrics, Source, SourceContext, SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// How long what was accepted may take to be answered once the agent stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Settings of the `grpc` source.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    pub listen: String,
+    /// Largest batch that is taken, before and after compression.
+    #[serde(default = "defaults::message_max")]
+    pub message_max: ByteSize,
+    /// Batches that one connection may have without an answer.
+    #[serde(default = "defaults::window_batches")]
+    pub window_batches: u32,
+    /// Bytes that one connection may have without an answer.
+    #[serde(default = "defaults::window_bytes")]
+    pub window_bytes: ByteSize,
+    /// Bytes that all connections together may have in work.
+    #[serde(default = "defaults::in_flight_max")]
+    pub in_flight_max: ByteSize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    pub connections_max: u32,
+    /// Compression that is taken beside none.
+    #[serde(default = "defaults::compression")]
+    pub compression: Vec<Compression>,
+    /// How long senders still hear what is committed once the agent stops. They hear the rest when
+    /// they connect again.
+    #[serde(default = "defaults::linger")]
+    pub linger: Period,
+}
+
+/// A compression of batches on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// zstd.
+    Zstd,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    use super::Compression;
+
+    pub(super) fn message_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn window_batches() -> u32 {
+        64
+    }
+
+    pub(super) fn window_bytes() -> ByteSize {
+        ByteSize::mib(8)
+    }
+
+    pub(super) fn in_flight_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn compression() -> Vec<Compression> {
+        vec![Compression::Zstd]
+    }
+
+    pub(super) fn linger() -> Period {
+        Period(Duration::ZERO)
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "grpc";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        if self.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
+            let problem = "no host and port; write for example \"0.0.0.0:4141\"";
+            return Err(BuildError::invalid("listen", problem));
+        }
+        let positive = [
+            ("window_batches", u64::from(self.window_batches)),
+            ("window_bytes", self.window_bytes.0),
+            ("in_flight_max", self.in_flight_max.0),
+            ("connections_max", u64::from(self.connections_max)),
+        ];
+        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BuildError::invalid(*setting, "must not be 0"));
+        }
+        const MESSAGE_MAX: ByteSize = ByteSize::mib(1024);
+        if self.message_max == ByteSize(0) || self.message_max > MESSAGE_MAX {
+            let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
+            return Err(BuildError::invalid("message_max", problem));
+        }
+        Ok(Box::new(Grpc {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            config: self,
+        }))
+    }
+}
+
+struct Grpc {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    config: Config,
+}
+
+#[async_trait]
+impl Source for Grpc {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener =
+            self.env.net.listen(&self.config.listen).await.map_err(|error| SourceError {
+                class: Class::Transient,
+                message: format!("cannot listen on {}", self.config.listen),
+                source: Some(error.into()),
+            })?;
+        let address = listener.local_address();
+        info!(source = %self.name, %address, "listening");
+        if !is_loopback(&address) {
+            warn!(
+                source = %self.name,
+                %address,
+                "listener is plain text and unauthenticated: whoever reaches it can write and read",
+            );
+        }
+        let stop = cx.stop.clone();
+        let service = Arc::new(self.service(cx));
+        let work = service.work.clone();
+        incoming::serve(listener, service, self.config.connections_max as usize, &stop).await;
+        work.close();
+        if timeout(DRAIN, work.wait()).await.is_err() {
+            warn!(source = %self.name, "batches are left that the channels did not take in time");
+        }
+        Ok(())
+    }
+}
+
+impl Grpc {
+    fn service(&self, cx: SourceContext) -> Service {
+        let Config { message_max, window_batches, window_bytes, in_flight_max, .. } = self.config;
+        Service {
+            limits: Limits {
+                body_max: message_max.0,
+                window: Window { batches: window_batches, bytes: window_bytes.0 },
+                in_flight_max: in_flight_max.0,
+                linger: self.config.linger.0,
+                zstd: self.config.compression.contains(&Compression::Zstd),
+            },
+            budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
+            incarnation: self.env.entropy.next_u64(),
+            name: self.name.clone(),
+            env: self.env.clone(),
+            metrics: self.metrics.clone(),
+            cx,
+            work: TaskTracker::new(),
+        }
+    }
+}
+
+/// What all conversations of one run share.
+struct Service {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    cx: SourceContext,
+    limits: Limits,
+    /// In units of [`budget_units`].
+    budget: Arc<Semaphore>,
+    incarnation: u64,
+    /// Puts in work: they run to their end, whatever becomes of their connection.
+    work: TaskTracker,
+}
+
+/// What is taken in.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    body_max: u64,
+    window: Window,
+    in_flight_max: u64,
+    linger: Duration,
+    zstd: bool,
+}
+
+impl Service {
+    fn count(&self, reason: &'static str) {
+        let label = SourceReason { source: self.name.to_string(), reason };
+        self.metrics.source_oddities.get_or_create(&label).inc();
+    }
+}
+
+/// Bytes in the unit of the budget: KiB, rounded up, so that every budget fits the semaphore.
+fn budget_units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_this_hosts_own_addresses_are_loopback() {
+        for (address, loopback) in [
+            ("127.0.0.1:4141", true),
+            ("[::1]:4141", true),
+            ("localhost:1", true),
+            ("0.0.0.0:4141", false),
+            ("[::]:4141", false),
+            ("10.1.2.3:4141", false),
+        ] {
+            assert_eq!(is_loopback(address), loopback, "{address}");
+        }
+    }
+
+    #[test]
+    fn settings_that_can_never_work_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = context("in", folder.path(), env::real());
+        for (settings, named) in [
+            (json!({ "listen": "4141" }), "listen"),
+            (json!({ "listen": "0.0.0.0:4141", "window_batches": 0 }), "window_batches"),
+            (json!({ "listen": "0.0.0.0:4141", "message_max": "2GiB" }), "message_max"),
+            (json!({ "listen": "0.0.0.0:4141", "compression": ["gzip"] }), "compression.0"),
+        ] {
+            let error = build::<Config>(&settings, &cx).err().unwrap();
+            assert_eq!(error.path, named, "{error}");
+        }
+        assert!(build::<Config>(&json!({ "listen": "[::]:4141" }), &cx).is_ok());
+    }
+}

@@ -1,0 +1,346 @@
+//! One stream: what a sender says, and what it is answered.
+//!
+//! The puts of a stream enter the channels side by side, so that one write to disk may serve many;
+//! their answers come in the order in which they end. Each is begun here, in the order of its
+//! arrival, and goes on in a task of its own if it does not end at once: it runs to its end even if
+//! the connection does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::receiver::Receiver;
+use futures::future::BoxFuture;
+use pipeline::{Batch, Class, Classify, Identity, IntakeError, KeySet};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::time::{Instant, sleep_until};
+use tonic::{Status, Streaming};
+use tracing::{debug, warn};
+use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
+use wire::{Rejection, keys};
+
+use super::{DRAIN, Service, answers, budget_units};
+
+/// How long a sender may take to its first word.
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a sender hears that its puts wait for room, and how long it is to stay away then.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Who speaks, for people at the other end.
+const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
+
+/// A put that the channels have taken, or not.
+struct Outcome {
+    identity: Identity,
+    bytes: u64,
+    result: Result<(), IntakeError>,
+}
+
+/// A put that waits for its share of the budget.
+struct Arrived {
+    identity: Identity,
+    put: Put,
+    permit: BoxFuture<'static, OwnedSemaphorePermit>,
+}
+
+pub(super) struct Conversation {
+    service: Arc<Service>,
+    peer: Arc<str>,
+    receiver: Receiver,
+    outbox: mpsc::Sender<Result<FromReceiver, Status>>,
+    committed: broadcast::Receiver<Arc<KeySet>>,
+    /// Nothing more is ever heard through `committed`.
+    deaf: bool,
+    outcomes_in: mpsc::UnboundedSender<Outcome>,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    arrived: Option<Arrived>,
+    /// When the sender must have said Hello; far away once it has.
+    hello_due: Option<Instant>,
+    /// When the agent began to stop.
+    stopping: Option<Instant>,
+    /// When the sender hears next that its puts wait.
+    busy_at: Instant,
+}
+
+/// Why a stream ends.
+enum End {
+    /// The sender is gone, or has heard everything.
+    Quiet,
+    /// The sender is told why.
+    Told(Status),
+}
+
+impl From<wire::Malformed> for End {
+    fn from(error: wire::Malformed) -> Self {
+        Self::Told(Status::invalid_argument(error.to_string()))
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(
+        service: Arc<Service>,
+        peer: Arc<str>,
+        outbox: mpsc::Sender<Result<FromReceiver, Status>>,
+    ) -> Self {
+        let (outcomes_in, outcomes) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        Self {
+            receiver: Receiver::new(service.limits.window),
+            // Before the first Hello is answered, so that nothing falls between the two.
+            committed: service.cx.intake.watch_committed(),
+            service,
+            peer,
+            outbox,
+            outcomes_in,
+            outcomes,
+            deaf: false,
+            arrived: None,
+            hello_due: Some(now + HELLO_TIMEOUT),
+            stopping: None,
+            busy_at: now + BUSY,
+        }
+    }
+
+    /// Speaks with the sender until either has nothing more to say.
+    pub(super) async fn run(mut self, mut puts: Streaming<FromSender>) {
+        let end = loop {
+            if let Err(end) = self.step(&mut puts).await {
+                break end;
+            }
+            if let Err(end) = self.reply().await {
+                break end;
+            }
+        };
+        if let End::Told(status) = end {
+            let (source, peer) = (&self.service.name, &self.peer);
+            warn!(%source, %peer, problem = status.message(), "stream ended");
+            let _ = self.outbox.send(Err(status)).await;
+        }
+    }
+
+    async fn step(&mut self, puts: &mut Streaming<FromSender>) -> Result<(), End> {
+        let deadline = self.deadline();
+        let listening = self.stopping.is_none() && self.arrived.is_none();
+        tokio::select! {
+            biased;
+            () = self.service.cx.stop.cancelled(), if self.stopping.is_none() => {
+                self.stopping = Some(Instant::now());
+                self.say(answers::draining()).await?;
+                self.give_back().await
+            }
+            () = self.outbox.closed() => Err(End::Quiet),
+            Some(outcome) = self.outcomes.recv() => {
+                self.settle(outcome).await?;
+                while let Ok(more) = self.outcomes.try_recv() {
+                    self.settle(more).await?;
+                }
+                Ok(())
+            }
+            news = self.committed.recv(), if !self.deaf => {
+                self.hear(news);
+                Ok(())
+            }
+            permit = granted(&mut self.arrived), if self.arrived.is_some() => {
+                let arrived = self.arrived.take().expect("a put waits for this permit");
+                self.begin(arrived.put, permit).await
+            }
+            message = puts.message(), if listening => match message {
+                Ok(Some(FromSender { message: Some(message) })) => self.heed(message).await,
+                Ok(Some(FromSender { message: None })) => Ok(()),
+                // The sender is done or gone; puts in work end by themselves.
+                Ok(None) => Err(End::Quiet),
+                Err(status) => {
+                    debug!(source = %self.service.name, peer = %self.peer, %status, "stream broke");
+                    Err(End::Quiet)
+                }
+            },
+            () = sleep_until(deadline) => self.time(Instant::now()).await,
+        }
+    }
+
+    /// When something is due without anybody saying anything.
+    fn deadline(&self) -> Instant {
+        let hello = self.hello_due.unwrap_or(self.busy_at);
+        match self.stopping {
+            Some(since) => (since + DRAIN).min(self.busy_at),
+            None => hello.min(self.busy_at),
+        }
+    }
+
+    async fn time(&mut self, now: Instant) -> Result<(), End> {
+        if self.hello_due.is_some_and(|due| now >= due) {
+            return Err(End::Told(Status::deadline_exceeded("no Hello")));
+        }
+        if now >= self.busy_at {
+            self.busy_at = now + BUSY;
+            let waiting = self.receiver.unanswered() > 0 || self.arrived.is_some();
+            if waiting && self.stopping.is_none() && self.service.cx.intake.is_full() {
+                self.say(answers::busy(BUSY, &KeySet::default())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, news: Result<Arc<KeySet>, RecvError>) {
+        let intake = &self.service.cx.intake;
+        match news {
+            Ok(keys) if !keys.is_empty() => self.receiver.committed(&keys),
+            // Something was missed.
+            Ok(_) | Err(RecvError::Lagged(_)) => {
+                self.receiver.recount(|origin, epoch| intake.known(origin, epoch));
+            }
+            // The channels are closed: no news will ever come.
+            Err(RecvError::Closed) => self.deaf = true,
+        }
+    }
+
+    async fn heed(&mut self, message: from_sender::Message) -> Result<(), End> {
+        match message {
+            from_sender::Message::Hello(hello) => self.welcome(hello).await,
+            from_sender::Message::Put(put) => self.arrive(put).await,
+        }
+    }
+
+    async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
+        let asked = keys::decode(hello.keys)?;
+        let intake = &self.service.cx.intake;
+        let answer = self.receiver.hello(&asked, |origin, epoch| intake.known(origin, epoch));
+        if self.hello_due.take().is_some() {
+            debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
+        }
+        let limits = self.service.limits;
+        let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
+        self.say(FromReceiver {
+            message: Some(wire::v1::from_receiver::Message::Welcome(Welcome {
+                agent: AGENT.to_owned(),
+                features: features.into_iter().collect(),
+                incarnation: self.service.incarnation,
+                stored_keys: keys::encode(&answer.stored),
+                committed_keys: keys::encode(&answer.committed),
+                window_batches: limits.window.batches,
+                window_bytes: limits.window.bytes,
+                body_max: limits.body_max,
+            })),
+        })
+        .await
+    }
+
+    /// A put is here: its sizes are looked at before anything is done with it.
+    async fn arrive(&mut self, put: Put) -> Result<(), End> {
+        let limits = self.service.limits;
+        let (identity, memory) = match wire::parcel::check(&put, limits.body_max) {
+            Ok(checked) => checked,
+            Err(rejection) => return self.reject(&rejection).await,
+        };
+        let violation = |error: delivery::receiver::Violation| {
+            End::Told(Status::resource_exhausted(error.to_string()))
+        };
+        self.receiver.put(identity, put.body.len() as u64).map_err(violation)?;
+        let units = budget_units(memory.min(limits.in_flight_max));
+        let budget = self.service.budget.clone();
+        let permit = Box::pin(async move {
+            budget.acquire_many_owned(units).await.expect("the budget is never closed")
+        });
+        self.arrived = Some(Arrived { identity, put, permit });
+        Ok(())
+    }
+
+    /// A put that was not begun when the agent stops is the sender's again.
+    async fn give_back(&mut self) -> Result<(), End> {
+        let Some(Arrived { identity, put, .. }) = self.arrived.take() else { return Ok(()) };
+        self.receiver.answered(put.body.len() as u64);
+        self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
+    }
+
+    /// Opens a put and hands it to the channels.
+    async fn begin(&mut self, put: Put, permit: OwnedSemaphorePermit) -> Result<(), End> {
+        let bytes = put.body.len() as u64;
+        let batch = match self.open(put).await {
+            Ok(batch) => batch,
+            Err(rejection) => {
+                self.receiver.answered(bytes);
+                return self.reject(&rejection).await;
+            }
+        };
+        let identity = batch.identity.expect("an opened put has its identity");
+        let intake = self.service.cx.intake.clone();
+        let outcomes = self.outcomes_in.clone();
+        let mut work = Box::pin(async move {
+            let result = intake.accept(batch).await;
+            drop(permit);
+            // Nobody listens if the connection is gone; the sender asks again.
+            let _ = outcomes.send(Outcome { identity, bytes, result });
+        });
+        if futures::poll!(&mut work).is_pending() {
+            self.service.work.spawn(work);
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, put: Put) -> Result<Batch, Rejection> {
+        let body_max = self.service.limits.body_max;
+        if put.uncompressed_bytes == put.body.len() as u64 {
+            return wire::unpack(put, body_max);
+        }
+        self.service.env.offload(move || wire::unpack(put, body_max)).await
+    }
+
+    async fn settle(&mut self, outcome: Outcome) -> Result<(), End> {
+        let Outcome { identity, bytes, result } = outcome;
+        match result {
+            Ok(()) => {
+                let known = self.service.cx.intake.known(identity.origin, identity.epoch);
+                self.receiver.stored(identity, bytes, &known);
+                Ok(())
+            }
+            Err(error) if error.class() == Class::Poison => {
+                self.receiver.answered(bytes);
+                self.service.count("refused_by_channel");
+                self.say(answers::refused(identity, Reason::TooLarge, error.to_string())).await
+            }
+            Err(error) => {
+                self.receiver.answered(bytes);
+                debug!(source = %self.service.name, %identity, %error, "batch is not stored");
+                self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
+            }
+        }
+    }
+
+    async fn reject(&mut self, rejection: &Rejection) -> Result<(), End> {
+        let Some((identity, reason)) = rejection.answer() else {
+            return Err(End::Told(Status::invalid_argument(rejection.to_string())));
+        };
+        self.service.count(match reason {
+            Reason::TooLarge => "put_too_large",
+            Reason::Damaged => "put_damaged",
+            _ => "put_malformed",
+        });
+        warn!(source = %self.service.name, peer = %self.peer, problem = %rejection, "put refused");
+        self.say(answers::refused(identity, reason, rejection.to_string())).await
+    }
+
+    /// Says what is due; the end, when the agent stops and nothing more is owed.
+    async fn reply(&mut self) -> Result<(), End> {
+        while let Some(reply) = self.receiver.next_reply() {
+            self.say(answers::reply(&reply)).await?;
+        }
+        let Some(since) = self.stopping else { return Ok(()) };
+        let (elapsed, linger) = (since.elapsed(), self.service.limits.linger);
+        let answered = self.receiver.unanswered() == 0 || elapsed >= DRAIN;
+        let told = !self.receiver.owes() || elapsed >= linger;
+        if answered && told { Err(End::Quiet) } else { Ok(()) }
+    }
+
+    async fn say(&mut self, message: FromReceiver) -> Result<(), End> {
+        self.outbox.send(Ok(message)).await.map_err(|_| End::Quiet)
+    }
+}
+
+/// The share of the budget for the put that waits for it.
+async fn granted(arrived: &mut Option<Arrived>) -> OwnedSemaphorePermit {
+    match arrived {
+        Some(arrived) => (&mut arrived.permit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,115 @@
+//! An intake that remembers what it was given, and commits when it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{Batch, Epoch, Identity, Intake, IntakeError, IntervalSet, KeySet, Known, Origin};
+use tokio::sync::{Notify, Semaphore, broadcast};
+
+/// What the channels behind a source would hold.
+pub(crate) struct Memory {
+    state: Mutex<State>,
+    committed: broadcast::Sender<Arc<KeySet>>,
+    /// Room for batches: one permit each.
+    pub(crate) room: Semaphore,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    batches: BTreeMap<Identity, Batch>,
+    committed: KeySet,
+    /// Batches handed over, repeated ones too.
+    accepted: u64,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            committed: broadcast::channel(4).0,
+            room: Semaphore::new(1 << 20),
+            arrived: Notify::new(),
+        })
+    }
+
+    pub(crate) fn batches(&self) -> Vec<Batch> {
+        self.state.lock().unwrap().batches.values().cloned().collect()
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.state.lock().unwrap().accepted
+    }
+
+    /// Waits until so many batches were handed over.
+    pub(crate) async fn until_accepted(&self, count: u64) {
+        while self.accepted() < count {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Everything that is held becomes committed, and is said.
+    pub(crate) fn commit_all(&self) {
+        let keys = self.commit_silently();
+        let _ = self.committed.send(Arc::new(keys));
+    }
+
+    /// Everything that is held becomes committed, and nobody hears of it.
+    pub(crate) fn commit_silently(&self) -> KeySet {
+        let mut state = self.state.lock().unwrap();
+        let keys: KeySet = state.batches.keys().copied().collect();
+        state.committed.insert_all(&keys);
+        keys
+    }
+
+    /// Says something, whether it is news or not.
+    pub(crate) fn say(&self, keys: KeySet) {
+        let _ = self.committed.send(Arc::new(keys));
+    }
+
+    /// The disk is gone.
+    pub(crate) fn lose_everything(&self) {
+        *self.state.lock().unwrap() = State::default();
+    }
+}
+
+#[async_trait]
+impl Intake for Memory {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        self.room.acquire().await.unwrap().forget();
+        let mut state = self.state.lock().unwrap();
+        state.accepted += 1;
+        let identity = batch.identity.expect("whoever sends to an agent has an identity");
+        state.batches.insert(identity, batch);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    async fn accept_into(&self, _batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        unreachable!("a receiver gives every batch to all channels")
+    }
+
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        Vec::new()
+    }
+
+    fn known(&self, origin: Origin, epoch: Epoch) -> Known {
+        let state = self.state.lock().unwrap();
+        let of_life = |id: &&Identity| id.origin == origin && id.epoch == epoch;
+        Known {
+            stored: state.batches.keys().filter(of_life).map(|id| id.sequence.0).collect(),
+            committed: state.committed.get(origin, epoch).cloned().unwrap_or(IntervalSet::EMPTY),
+        }
+    }
+
+    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.committed.subscribe()
+    }
+
+    fn is_full(&self) -> bool {
+        self.room.available_permits() == 0
+    }
+}

@@ -1,0 +1,149 @@
+//! A sink and a source on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_components::sinks::grpc::Config as SinkConfig;
+use aqueduct_components::sources::grpc::Config as SourceConfig;
+use pipeline::testkit::{build, context};
+use pipeline::{
+    Batch, Env, Epoch, Identity, Intake, IntervalSet, Origin, Outcome, Sequence, Sink,
+    SourceContext, SourceError, Taken,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything that is waited for takes; reached only by a failing test.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running source.
+pub(crate) struct Running {
+    pub(crate) address: String,
+    pub(crate) stop: CancellationToken,
+    pub(crate) ended: JoinHandle<Result<(), SourceError>>,
+}
+
+/// A loopback address that nobody listens on.
+pub(crate) async fn free_address(env: &Env) -> String {
+    env.net.listen("127.0.0.1:0").await.unwrap().local_address()
+}
+
+/// Starts a source at `address` with these settings beside.
+pub(crate) fn start_source(
+    env: &Env,
+    intake: Arc<dyn Intake>,
+    address: &str,
+    more: Value,
+) -> Running {
+    let folder = std::env::temp_dir();
+    let settings = merged(json!({ "listen": address }), more);
+    let mut source =
+        build::<SourceConfig>(&settings, &context("in", &folder, env.clone())).unwrap();
+    let stop = CancellationToken::new();
+    let cx = SourceContext { intake, stop: stop.clone() };
+    let ended = tokio::spawn(async move { source.run(cx).await });
+    Running { address: address.to_owned(), stop, ended }
+}
+
+impl Running {
+    /// Stops it and waits for its end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        within(self.ended).await.unwrap().unwrap();
+    }
+}
+
+/// A sink to `address` with these settings beside, opened.
+pub(crate) async fn open_sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
+    let mut sink = sink(env, address, more);
+    within(async {
+        // The source may not listen yet; a runner asks again, too.
+        while sink.open().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    sink
+}
+
+/// A sink to `address`, not opened.
+pub(crate) fn sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
+    let folder = std::env::temp_dir();
+    let settings = merged(json!({ "address": address }), more);
+    build::<SinkConfig>(&settings, &context("out", &folder, env.clone())).unwrap()
+}
+
+fn merged(mut settings: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("settings are an object") };
+    settings.as_object_mut().unwrap().extend(more);
+    settings
+}
+
+/// What `future` gives, unless it hangs.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.expect("within the time limit")
+}
+
+pub(crate) fn identity(sequence: u64) -> Identity {
+    Identity { origin: Origin([3; 16]), epoch: Epoch(1), sequence: Sequence(sequence) }
+}
+
+/// Batch `sequence` under ticket `sequence + 1000`.
+pub(crate) fn taken(sequence: u64) -> Taken {
+    let mut batch = Batch::of((0..50).map(|n| format!("batch {sequence} line {n}")));
+    batch.identity = Some(identity(sequence));
+    Taken { ticket: sequence + 1000, batch }
+}
+
+/// Writes batches, however long the window is full.
+pub(crate) async fn write(sink: &mut dyn Sink, sequences: std::ops::Range<u64>) {
+    for sequence in sequences {
+        within(sink.write(taken(sequence))).await.unwrap();
+    }
+}
+
+/// What became of sequences: collected until `enough`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    pub(crate) stored: IntervalSet,
+    pub(crate) delivered: IntervalSet,
+    pub(crate) again: IntervalSet,
+    pub(crate) refused: IntervalSet,
+    pub(crate) failures: Vec<String>,
+}
+
+impl Verdicts {
+    /// Listens to the sink until `enough`.
+    pub(crate) async fn until(&mut self, sink: &mut dyn Sink, enough: impl Fn(&Self) -> bool) {
+        within(async {
+            while !enough(self) {
+                let settlement = sink.settled().await;
+                self.add(settlement);
+            }
+        })
+        .await;
+    }
+
+    pub(crate) fn add(&mut self, settlement: pipeline::Settlement) {
+        let sequences = settlement.tickets.iter().map(|ticket| ticket - 1000).collect();
+        let set = match settlement.outcome {
+            Outcome::Stored => &mut self.stored,
+            Outcome::Delivered => &mut self.delivered,
+            Outcome::Again(reason) => {
+                self.failures.extend(reason.map(|error| error.to_string()));
+                &mut self.again
+            }
+            Outcome::Refused(error) => {
+                self.failures.push(error.to_string());
+                &mut self.refused
+            }
+        };
+        set.insert_all(&sequences);
+    }
+}
+
+/// The sequences of a range.
+pub(crate) fn set(range: std::ops::Range<u64>) -> IntervalSet {
+    IntervalSet::from(range)
+}
