@@ -4,10 +4,16 @@
 //! `faults`, a relay between them breaks the connection at any byte; in `peers`, one end is
 //! replaced by a peer that speaks the schema otherwise: older, newer, hostile.
 
+#[path = "grpc/faults.rs"]
+mod faults;
 #[path = "grpc/intake.rs"]
 mod intake;
+#[path = "grpc/net.rs"]
+mod net;
 #[path = "grpc/pair.rs"]
 mod pair;
+#[path = "grpc/peers.rs"]
+mod peers;
 
 use std::time::Duration;
 
