@@ -12,7 +12,8 @@
 //! | [`identity`] | which file is which: prints of what it holds; the stored position |
 //! | [`lines`] | where lines end, and which is too long |
 //! | [`file`] | one file and what each fact about it means |
-//! | [`tailer`] | all files, and whose turn it is; [`survey`] and [`read`] are its two activities |
+//! | [`tailer`] | all files, and whose turn it is |
+//! | [`survey`], [`strangers`], [`read`] | its activities: looking around, deciding who is new, reading |
 //! | [`recover`] | what the channels remember of an earlier run |
 //! | [`feed`] | chunks into the channels, each file in order |
 //!
@@ -36,6 +37,7 @@ mod identity;
 mod lines;
 mod read;
 mod recover;
+mod strangers;
 mod survey;
 mod tailer;
 #[cfg(test)]
@@ -258,7 +260,6 @@ impl Source for TailDir {
             source: self.name.clone(),
             intake: cx.intake.clone(),
             entropy: self.env.entropy.clone(),
-            metrics: self.metrics.clone(),
         });
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
         let mut settled = Vec::new();

@@ -15,8 +15,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::metrics::SourceLabel;
-use pipeline::{Class, Classify, Intake, IntakeError, Metrics, SourceError};
+use pipeline::{Class, Classify, Intake, IntakeError, SourceError};
 
 use super::file::FileId;
 use super::identity::Position;
@@ -34,7 +33,6 @@ pub(super) struct Target {
     pub(super) source: Arc<str>,
     pub(super) intake: Arc<dyn Intake>,
     pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) metrics: Metrics,
 }
 
 /// Chunks that wait and chunks that are on their way.
@@ -118,7 +116,7 @@ impl Feed {
 
 /// Puts a chunk into every channel that lacks it, however long that takes.
 async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
-    let Target { source, intake, entropy, metrics } = target;
+    let Target { source, intake, entropy } = target;
     let settled = Settled { file: chunk.file, end: chunk.end, ends_read: chunk.ends_read };
     let mut channels = chunk.targets.clone();
     let mut failures = 0;
@@ -156,9 +154,6 @@ async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
     if failures > 0 {
         tracing::info!(%source, failures, "batch is stored");
     }
-    let label = SourceLabel { source: source.to_string() };
-    metrics.source_events.get_or_create(&label).inc_by(chunk.batch.len() as u64);
-    metrics.source_bytes.get_or_create(&label).inc_by(chunk.batch.body_bytes());
     Ok(settled)
 }
 

@@ -204,7 +204,7 @@ impl File {
 }
 
 /// The name up to its first dot: what rotation leaves as it is.
-fn stem(name: &str) -> &str {
+pub(super) fn stem(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 

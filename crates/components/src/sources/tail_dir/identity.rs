@@ -33,7 +33,7 @@ const SKIPPING: u8 = 1;
 const FIXED_BYTES: usize = 46;
 
 /// Tells a run of bytes from others of its length: XXH3-64.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Print {
     /// How many bytes it is of.
     pub(super) len: u16,

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::env::DiskFile;
+use pipeline::env::{DiskFile, FileKind, FileStat, OpenMode};
 use pipeline::metrics::{FileLabel, SourceReason};
 use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
@@ -92,6 +92,8 @@ pub(super) struct Tailer {
     ready: VecDeque<FileId>,
     /// What could not be looked at the last time.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
+    /// Directories as the last survey found them, where it needed to.
+    pub(super) listings: HashMap<PathBuf, Vec<(String, FileKind)>>,
     /// Files held back as copies, by device and inode.
     pub(super) held: BTreeMap<(u64, u64), PathBuf>,
     pub(super) surveyed: bool,
@@ -122,6 +124,7 @@ impl Tailer {
             next_id,
             ready: VecDeque::new(),
             problems: BTreeMap::new(),
+            listings: HashMap::new(),
             held: BTreeMap::new(),
             next_survey: Instant::now(),
             pause: options.poll_min,
@@ -202,12 +205,12 @@ impl Tailer {
         let Some(file) = self.files.get_mut(&id) else { return };
         let (device, inode) = file.inode();
         let key = new_key(device, inode, &*self.env.entropy);
-        let stat = pipeline::env::FileStat {
+        let stat = FileStat {
             device,
             inode,
             len: file.len,
             modified: file.modified,
-            kind: pipeline::env::FileKind::File,
+            kind: FileKind::File,
             links: 1,
         };
         let mut fresh = File::new(key, &file.place, &stat, now);
@@ -248,7 +251,7 @@ impl Tailer {
     pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let Some(file) = self.files.get_mut(&id) else { return Ok(None) };
         if file.handle.is_none() {
-            let opened = self.env.disk.open(&file.place, pipeline::env::OpenMode::default())?;
+            let opened = self.env.disk.open(&file.place, OpenMode::default())?;
             let stat = opened.stat()?;
             if (stat.device, stat.inode) != file.inode() {
                 return Ok(None);

@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
-mod intake;
+mod model;
 mod rotation;
 
 use std::fs;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use intake::Channels;
+use crate::sources::channels::{Channels, Event};
 
 /// A directory, an agent's intake and the source between them.
 struct Rig {
@@ -80,7 +80,10 @@ impl Rig {
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
         for lines in self.channels.lines() {
-            assert_eq!(lines, expected);
+            let surplus: Vec<_> = lines.iter().filter(|line| !expected.contains(line)).collect();
+            let missing: Vec<_> = expected.iter().filter(|line| !lines.contains(line)).collect();
+            let counts = (lines.len(), expected.len());
+            assert!(lines == expected, "{counts:?}: surplus {surplus:.9?}, missing {missing:.9?}");
         }
     }
 
@@ -126,7 +129,7 @@ async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
     let running = rig.start();
     rig.expect(&["before", "12345678", "after", "12345678"]).await;
     running.stop().await;
-    let marked = |event: &&intake::Event| event.headers.contains_key("truncated");
+    let marked = |event: &&Event| event.headers.contains_key("truncated");
     assert_eq!(rig.channels.events(0).iter().filter(marked).count(), 1);
     assert_eq!(rig.oddities("line_cut"), 1);
 }

@@ -1,4 +1,5 @@
-//! An intake of several required channels that keep lines and positions together, as real ones do.
+//! For the tests of sources: an intake of several required channels that keep events and positions
+//! together, as real ones do, and refuse what they are told to.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,6 +109,10 @@ impl Channels {
 
     pub(super) async fn wait_for_line(&self, line: &str) {
         self.wait(self.all.len(), |one| one.events.iter().any(|event| event.body == line)).await;
+    }
+
+    pub(super) async fn wait_for_events(&self, events: usize) {
+        self.wait(self.all.len(), |one| one.events.len() >= events).await;
     }
 
     /// Waits until so many channels have reached something.

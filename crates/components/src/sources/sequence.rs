@@ -1,0 +1,213 @@
+//! `sequence`: makes numbered events, for measuring and for testing what comes after it.
+//!
+//! Each body is the event's number as decimal text, filled up with dots to the size asked for. The
+//! next number travels as a position with each batch: after a restart the numbers go on without a
+//! gap, and what one channel lacks of another is made again for that one alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::backoff::jittered;
+use pipeline::env::Entropy;
+use pipeline::units::ByteSize;
+use pipeline::{
+    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, IntakeError, Source,
+    SourceContext, SourceError, SourcePosition, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+/// The one key of this source's positions.
+const KEY: Bytes = Bytes::from_static(b"next");
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Settings of the `sequence` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Numbers to make, from 0; without end unless set.
+    #[serde(default)]
+    count: Option<u64>,
+    /// Bytes of each body; a number that is longer stands alone.
+    #[serde(default = "default_size")]
+    size: ByteSize,
+    /// Events a second; as many as the channels take unless set.
+    #[serde(default)]
+    rate: Option<u32>,
+    /// Events of a batch.
+    #[serde(default = "default_batch_events")]
+    batch_events: u32,
+}
+
+fn default_size() -> ByteSize {
+    ByteSize(0)
+}
+
+fn default_batch_events() -> u32 {
+    1000
+}
+
+impl Component for Config {
+    const KIND: &'static str = "sequence";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("totalEvents", "count", Unit::Count),
+        FlumeKey::new("batchSize", "batch_events", Unit::Count),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        const BATCH_MAX: ByteSize = ByteSize::mib(64);
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "a batch holds at least one event"));
+        }
+        if self.rate == Some(0) {
+            let problem = "at least 1 a second; leave it out for as many as the channels take";
+            return Err(BuildError::invalid("rate", problem));
+        }
+        let batch = (self.size.0 + DIGITS_MAX as u64).saturating_mul(self.batch_events.into());
+        if batch > BATCH_MAX.0 {
+            let problem = format!("a batch of `batch_events` of this size is over {BATCH_MAX}");
+            return Err(BuildError::invalid("size", problem));
+        }
+        Ok(Box::new(Numbers {
+            name: cx.name.clone(),
+            entropy: cx.env.entropy.clone(),
+            end: self.count.unwrap_or(u64::MAX),
+            body_bytes: self.size.0 as usize,
+            rate: self.rate,
+            batch_events: self.batch_events.into(),
+        }))
+    }
+}
+
+struct Numbers {
+    name: Arc<str>,
+    entropy: Arc<dyn Entropy>,
+    end: u64,
+    body_bytes: usize,
+    rate: Option<u32>,
+    batch_events: u64,
+}
+
+impl Numbers {
+    /// The numbers from `start` up to `end`, with the position behind them.
+    fn batch(&self, start: u64, end: u64) -> Batch {
+        let mut bodies = Vec::with_capacity((end - start) as usize * (self.body_bytes + 2));
+        let mut lengths = Vec::with_capacity((end - start) as usize);
+        let mut digits = [0; DIGITS_MAX];
+        for number in start..end {
+            let from = bodies.len();
+            bodies.extend_from_slice(decimal(number, &mut digits));
+            bodies.resize(bodies.len().max(from + self.body_bytes), b'.');
+            lengths.push((bodies.len() - from) as u32);
+            bodies.push(b'\n');
+        }
+        let mut batch = Batch::of_lines(bodies.into(), &lengths);
+        let value = Some(Bytes::copy_from_slice(&end.to_le_bytes()));
+        batch.positions.push(SourcePosition { source: self.name.clone(), key: KEY, value });
+        batch
+    }
+
+    /// Where each required channel stands.
+    fn standing(&self, cx: &SourceContext) -> Vec<u64> {
+        let next = |positions: &Vec<(Bytes, Bytes)>| {
+            let value = positions.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
+            value.and_then(|value| value[..].try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
+        cx.intake.positions(&self.name).iter().map(next).collect()
+    }
+
+    /// Makes and hands over the next batch; says how many numbers it has.
+    async fn step(&self, standing: &mut [u64], cx: &SourceContext) -> Result<u64, IntakeError> {
+        let start = standing.iter().copied().min().unwrap_or(0);
+        let further = standing.iter().copied().filter(|next| *next > start).min();
+        let end = start.saturating_add(self.batch_events).min(self.end);
+        let end = further.map_or(end, |further| end.min(further));
+        let batch = self.batch(start, end);
+        if further.is_none() {
+            cx.intake.accept(batch).await?;
+        } else {
+            let lagging = (0..).zip(standing.iter()).filter(|(_, next)| **next == start);
+            let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
+            cx.intake.accept_into(batch, &lagging).await?;
+        }
+        standing.iter_mut().filter(|next| **next == start).for_each(|next| *next = end);
+        Ok(end - start)
+    }
+
+    async fn make(&self, cx: &SourceContext) -> Result<(), SourceError> {
+        let started = Instant::now();
+        let (mut made, mut failures) = (0_u64, 0);
+        let mut standing = self.standing(cx);
+        if standing.is_empty() {
+            let message = "the source has no required channel".to_owned();
+            return Err(SourceError { class: Class::Fatal, message, source: None });
+        }
+        while standing.iter().any(|next| *next < self.end) {
+            let error = match self.step(&mut standing, cx).await {
+                Ok(events) => {
+                    (made, failures) = (made + events, 0);
+                    if let Some(rate) = self.rate {
+                        let due = Duration::from_secs_f64(made as f64 / f64::from(rate));
+                        tokio::time::sleep_until(started + due).await;
+                    }
+                    continue;
+                }
+                Err(IntakeError::Stopping) => break,
+                Err(error) => error,
+            };
+            match error.class() {
+                Class::Transient | Class::Indeterminate => {}
+                class @ (Class::Poison | Class::Fatal) => {
+                    let message = "a batch cannot be stored".to_owned();
+                    return Err(SourceError { class, message, source: Some(Box::new(error)) });
+                }
+            }
+            failures += 1;
+            let pause = jittered(RETRY_MIN, RETRY_MAX, failures, self.entropy.next_u64());
+            tracing::warn!(source = %self.name, %error, ?pause, "batch is not stored; trying on");
+            tokio::time::sleep(pause).await;
+            // Some channels may have it: they say so themselves.
+            standing = self.standing(cx);
+        }
+        Ok(())
+    }
+}
+
+/// `number` in decimal digits.
+fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut at = DIGITS_MAX;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Numbers {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        // Dropped midway, a batch is in all, some or no channels; the next start asks.
+        match cx.stop.run_until_cancelled(self.make(&cx)).await {
+            Some(Ok(())) => {
+                tracing::info!(source = %self.name, count = self.end, "all numbers are made");
+                cx.stop.cancelled().await;
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

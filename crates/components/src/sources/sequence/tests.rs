@@ -1,0 +1,85 @@
+//! Numbers without gap or repeat in each channel, over failures, kills and restarts.
+
+use std::path::Path;
+
+use pipeline::testkit::{build, context};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::sources::channels::Channels;
+
+fn source(settings: &Value) -> Box<dyn Source> {
+    build::<Config>(settings, &context("in", Path::new("unused"), env::real())).unwrap()
+}
+
+/// Runs the source until both channels hold so many events, and kills it.
+async fn run_until(settings: &Value, channels: &Arc<Channels>, events: usize) {
+    let mut source = source(settings);
+    let cx = SourceContext { intake: channels.clone(), stop: CancellationToken::new() };
+    let running = tokio::spawn(async move { source.run(cx).await });
+    channels.wait_for_events(events).await;
+    running.abort();
+    let _ = running.await;
+}
+
+fn numbers(channels: &Channels, channel: usize) -> Vec<String> {
+    channels.events(channel).into_iter().map(|event| event.body).collect()
+}
+
+#[tokio::test]
+async fn numbers_go_on_over_kills_and_failures_without_gap_or_repeat_in_any_channel() {
+    let channels = Arc::new(Channels::new(2));
+    let settings = json!({ "count": 1000, "batch_events": 7 });
+    channels.refuse(1, 1);
+    run_until(&settings, &channels, 300).await;
+    channels.refuse(0, 2);
+    run_until(&settings, &channels, 700).await;
+    run_until(&settings, &channels, 1000).await;
+    let expected: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    assert_eq!(numbers(&channels, 0), expected);
+    assert_eq!(numbers(&channels, 1), expected);
+}
+
+#[tokio::test]
+async fn bodies_have_the_size_asked_for() {
+    let channels = Arc::new(Channels::new(1));
+    run_until(&json!({ "count": 11, "size": "2B" }), &channels, 11).await;
+    let all = numbers(&channels, 0);
+    assert_eq!((all[0].as_str(), all[9].as_str(), all[10].as_str()), ("0.", "9.", "10"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_events_a_second_than_allowed() {
+    let channels = Arc::new(Channels::new(1));
+    let started = Instant::now();
+    let settings = json!({ "count": 100, "batch_events": 10, "rate": 50 });
+    run_until(&settings, &channels, 100).await;
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(1_800), "the last batch goes after 1.8 s, not {took:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_made_all_waits_to_be_stopped() {
+    let channels = Arc::new(Channels::new(1));
+    let stop = CancellationToken::new();
+    let cx = SourceContext { intake: channels.clone(), stop: stop.clone() };
+    let mut source = source(&json!({ "count": 3 }));
+    let running = tokio::spawn(async move { source.run(cx).await });
+    channels.wait_for_events(3).await;
+    assert!(!running.is_finished());
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_setting_that_cannot_be_is_refused_by_name() {
+    let cx = context("in", Path::new("unused"), env::real());
+    for (settings, path) in [
+        (json!({ "batch_events": 0 }), "batch_events"),
+        (json!({ "rate": 0 }), "rate"),
+        (json!({ "size": "1MiB", "batch_events": 100 }), "size"),
+    ] {
+        assert_eq!(build::<Config>(&settings, &cx).err().unwrap().path, path);
+    }
+}

@@ -1,0 +1,286 @@
+//! Files that were found and that nobody follows yet: a lost file under another name, a copy in the
+//! making, or a new file.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline::env::{DiskFile, FileStat, OpenMode};
+use tokio::time::Instant;
+
+use super::file::{File, FileId, Stage, may_be_copy, stem};
+use super::glob::Found;
+use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key, read};
+use super::survey::{is, name_of};
+use super::tailer::{Chunk, Tailer};
+
+/// How much of the end of a copy is compared with its original.
+const COMPARED_BYTES: u64 = 4096;
+
+/// A file that the patterns found and that nobody follows yet.
+pub(super) struct Stranger {
+    pub(super) path: PathBuf,
+    pub(super) stat: FileStat,
+}
+
+/// Whom a stranger could be, without going through all files for each.
+#[derive(Default)]
+struct Index {
+    /// Files by the directory they lie in and the stem of their name, now and when they were found.
+    by_stem: HashMap<(PathBuf, String), Vec<FileId>>,
+    /// Lost files by device and inode.
+    lost: HashMap<(u64, u64), FileId>,
+    /// Lost files that can be told by their beginning alone.
+    lost_heads: HashMap<Print, Vec<FileId>>,
+}
+
+impl Index {
+    fn add(&mut self, id: FileId, file: &File) {
+        for path in [&*file.place, Path::new(&file.position.path)] {
+            let (Some(directory), Some(name)) = (path.parent(), name_of(path)) else { continue };
+            let key = (directory.to_owned(), stem(name).to_owned());
+            let ids = self.by_stem.entry(key).or_default();
+            if ids.last() != Some(&id) {
+                ids.push(id);
+            }
+        }
+        if matches!(file.stage, Stage::Lost { .. }) {
+            self.lost.insert(file.inode(), id);
+            if file.position.head.is_full() {
+                self.lost_heads.entry(file.position.head).or_default().push(id);
+            }
+        }
+    }
+
+    /// Files that `path` may be a copy of by its name, or that had this name.
+    fn related(&self, path: &Path) -> Vec<FileId> {
+        let (Some(directory), Some(name)) = (path.parent(), name_of(path)) else {
+            return Vec::new();
+        };
+        let whole = stem(name);
+        let separators = whole.match_indices(['-', '_']).map(|(at, _)| at);
+        let stems = separators.chain([whole.len()]).map(|end| &whole[..end]);
+        let ids = stems.filter_map(|stem| self.by_stem.get(&(directory.to_owned(), stem.into())));
+        ids.flatten().copied().collect()
+    }
+}
+
+impl Tailer {
+    /// Decides about each stranger.
+    pub(super) fn take_in(
+        &mut self,
+        strangers: Vec<Stranger>,
+        found: &mut Found,
+        now: Instant,
+        chunks: &mut Vec<Chunk>,
+    ) {
+        if strangers.is_empty() {
+            return;
+        }
+        let mut index = Index::default();
+        self.files.iter().for_each(|(id, file)| index.add(*id, file));
+        let first = !self.surveyed;
+        for stranger in strangers {
+            let path = &stranger.path;
+            if path.as_os_str().len() > PATH_BYTES_MAX {
+                found.problems.insert(path.clone(), io::ErrorKind::InvalidFilename);
+                continue;
+            }
+            let decided = match self.recognise(&stranger, &index, now) {
+                Ok(true) => continue,
+                Ok(false) => self.welcome(&stranger, first, now, chunks),
+                Err(error) => Err(error),
+            };
+            match decided {
+                Ok(id) => index.add(id, &self.files[&id]),
+                Err(error) => found.note(path, &error),
+            }
+        }
+    }
+
+    /// Whether the stranger is a file that is known, or a copy that is to be left alone.
+    fn recognise(&mut self, stranger: &Stranger, index: &Index, now: Instant) -> io::Result<bool> {
+        let Stranger { path, stat } = stranger;
+        let by_inode = index.lost.get(&(stat.device, stat.inode));
+        let mut related = index.related(path);
+        related.retain(|id| self.may_be_copy_of(*id, path));
+        if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
+            return Ok(false);
+        }
+        let opened = self.env.disk.open(path, OpenMode::default())?;
+        let stat = opened.stat()?;
+        if (stat.device, stat.inode) != (stranger.stat.device, stranger.stat.inode) {
+            // It was moved since it was found; the next survey meets it again.
+            return Ok(true);
+        }
+        // By inode first: of two files with equal content each is itself.
+        let mut candidates: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
+        if !index.lost_heads.is_empty() {
+            let head = Print::of(&read(&*opened, 0, HEAD_BYTES)?);
+            candidates.extend(index.lost_heads.get(&head).into_iter().flatten());
+        }
+        for id in candidates {
+            if self.is_lost(id) && self.bind(id, path, &opened, &stat, now)? {
+                return Ok(true);
+            }
+        }
+        for id in related {
+            if !self.is_lost(id) && self.is_copy(id, path, &opened, now)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_lost(&self, id: FileId) -> bool {
+        self.files.get(&id).is_some_and(|file| matches!(file.stage, Stage::Lost { .. }))
+    }
+
+    /// Goes on with a lost file in this one, if it holds what was read of it.
+    fn bind(
+        &mut self,
+        id: FileId,
+        path: &Path,
+        opened: &Arc<dyn DiskFile>,
+        stat: &FileStat,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        let same_inode = is(stat, file);
+        let nothing_to_tell_by = file.position.head.len == 0;
+        if (nothing_to_tell_by && !same_inode) || !file.position.is_in(&**opened)? {
+            return Ok(false);
+        }
+        if !same_inode {
+            tracing::info!(source = %self.source, from = %file.place.display(),
+                to = %path.display(), offset = file.position.offset, "file goes on in its copy");
+        }
+        (file.position.device, file.position.inode) = (stat.device, stat.inode);
+        file.place = path.to_owned();
+        file.handle = Some(opened.clone());
+        (file.stage, file.looked) = (Stage::Here, None);
+        file.note(stat, now);
+        self.by_inode.insert((stat.device, stat.inode), id);
+        Ok(true)
+    }
+
+    /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one
+    /// whose original has been cut meanwhile, to go on with.
+    fn is_copy(
+        &mut self,
+        id: FileId,
+        path: &Path,
+        opened: &Arc<dyn DiskFile>,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let copy = opened.stat()?;
+        let Ok(Some(original)) = self.open(id) else { return Ok(false) };
+        let Some(file) = self.files.get(&id) else { return Ok(false) };
+        if !file.position.is_in(&*original)? {
+            self.truncated(id, now);
+            return self.bind(id, path, opened, &copy, now);
+        }
+        if original.stat()?.len < copy.len {
+            return Ok(false);
+        }
+        let from = copy.len.saturating_sub(COMPARED_BYTES);
+        let alike = |offset: u64, bytes: usize| -> io::Result<bool> {
+            Ok(read(&**opened, offset, bytes)? == read(&*original, offset, bytes)?)
+        };
+        let head_bytes = HEAD_BYTES.min(usize::try_from(copy.len).unwrap_or(HEAD_BYTES));
+        if !alike(0, head_bytes)? || !alike(from, (copy.len - from) as usize)? {
+            return Ok(false);
+        }
+        if self.held.insert((copy.device, copy.inode), path.to_owned()).is_none() {
+            tracing::info!(source = %self.source, file = %path.display(),
+                "file holds only what another one holds: a copy, which is not read");
+            self.odd("copy_held_back", 1);
+        }
+        Ok(true)
+    }
+
+    /// Follows a file that is new.
+    fn welcome(
+        &mut self,
+        stranger: &Stranger,
+        first: bool,
+        now: Instant,
+        chunks: &mut Vec<Chunk>,
+    ) -> io::Result<FileId> {
+        let Stranger { path, stat } = stranger;
+        self.held.remove(&(stat.device, stat.inode));
+        let key = new_key(stat.device, stat.inode, &*self.env.entropy);
+        let mut file = File::new(key, path, stat, now);
+        if first && self.options.from_end {
+            let opened = self.env.disk.open(path, OpenMode::default())?;
+            file.position = position_at_end(&*opened, file.position)?;
+            file.accepted = file.position.offset;
+        }
+        let skips = file.position.offset > 0;
+        let id = self.add(file);
+        if skips {
+            chunks.extend(self.note(id, false));
+        }
+        Ok(id)
+    }
+
+    /// Looks for lost files beside where they were, whatever the patterns say; gives up those
+    /// whose time is over.
+    pub(super) fn search_the_lost(&mut self, now: Instant) {
+        let lost: Vec<FileId> = self
+            .files
+            .iter()
+            .filter(|(_, file)| matches!(file.stage, Stage::Lost { searched: false, .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            let Some(file) = self.files.get(&id) else { continue };
+            let (place, inode) = (file.place.clone(), file.inode());
+            // A directory that cannot be listed may be back later.
+            let Ok(mut neighbours) = self.neighbours(&place) else { continue };
+            if let Some(Stage::Lost { searched, .. }) =
+                self.files.get_mut(&id).map(|file| &mut file.stage)
+            {
+                // The copy of a file that was cut just now may still be on its way to its name.
+                *searched = inode != (0, 0);
+            }
+            // The file itself before any copy of it.
+            neighbours.sort_by_key(|(_, stat)| (stat.device, stat.inode) != inode);
+            for (path, stat) in neighbours {
+                let itself = (stat.device, stat.inode) == inode;
+                let followed = self.by_inode.contains_key(&(stat.device, stat.inode));
+                if followed || !(itself || self.may_be_copy_of(id, &path)) {
+                    continue;
+                }
+                let Ok(opened) = self.env.disk.open(&path, OpenMode::default()) else { continue };
+                if self.bind(id, &path, &opened, &stat, now).is_ok_and(|bound| bound) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the name says that this may be the file, or a copy of it: by the name that the file
+    /// has now, or the one that it was found by.
+    fn may_be_copy_of(&self, id: FileId, path: &Path) -> bool {
+        let names = self.files.get(&id).map(|f| [&*f.place, Path::new(&f.position.path)]);
+        let mut names = names.into_iter().flatten().filter_map(name_of);
+        name_of(path).is_some_and(|name| {
+            names.any(|original| original == name || may_be_copy(original, name))
+        })
+    }
+}
+
+/// The end of the file as it is; in the middle of a line, the rest of that line is passed over.
+fn position_at_end(file: &dyn DiskFile, mut position: Position) -> io::Result<Position> {
+    let len = file.stat()?.len;
+    let tail_at = len.saturating_sub(TAIL_BYTES as u64);
+    let tail = read(file, tail_at, (len - tail_at) as usize)?;
+    let head_bytes = HEAD_BYTES.min(usize::try_from(len).unwrap_or(HEAD_BYTES));
+    position.offset = tail_at + tail.len() as u64;
+    position.skipping = tail.last().is_some_and(|last| *last != b'\n');
+    position.head = Print::of(&read(file, 0, head_bytes)?);
+    position.tail = Print::of(&tail);
+    Ok(position)
+}

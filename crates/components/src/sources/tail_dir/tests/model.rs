@@ -1,0 +1,258 @@
+//! Any order of writes, rotations, kills and restarts. Goal: at the end each of two channels holds
+//! each line exactly once. Method: the tailer is driven turn by turn, its chunks are put by hand
+//! into one channel after the other, and a kill drops it between any two puts; a plain list of the
+//! lines written is the model. What nobody can read any more (content cut or deleted) is drained
+//! before, as the promise is about what can still be read and was once met under its own name.
+
+use std::collections::VecDeque;
+
+use pipeline::Intake as _;
+use proptest::prelude::*;
+
+use super::super::tailer::{Chunk, Settled};
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Operation {
+    /// Appends so many lines to the file of this number.
+    Write { file: usize, lines: usize },
+    /// Appends the beginning of a line.
+    Begin { file: usize },
+    /// Renames the file; the next write makes a new one.
+    Rename { file: usize },
+    /// Copies the file, lets some turns pass, and cuts the original.
+    CopyAndCut { file: usize, turns: usize },
+    /// Cuts the file once it is drained.
+    Cut { file: usize },
+    /// Deletes the file once it is drained.
+    Delete { file: usize },
+    /// A turn with so many reads, and so many puts.
+    Work { reads: usize, puts: usize },
+    /// Drops everything that is not in a channel, and starts again.
+    Kill,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let file = 0..2_usize;
+    prop_oneof![
+        6 => (file.clone(), 1..6_usize).prop_map(|(file, lines)| Operation::Write { file, lines }),
+        1 => file.clone().prop_map(|file| Operation::Begin { file }),
+        2 => file.clone().prop_map(|file| Operation::Rename { file }),
+        2 => (file.clone(), 0..3_usize)
+            .prop_map(|(file, turns)| Operation::CopyAndCut { file, turns }),
+        1 => file.clone().prop_map(|file| Operation::Cut { file }),
+        1 => file.prop_map(|file| Operation::Delete { file }),
+        8 => (0..4_usize, 0..5_usize).prop_map(|(reads, puts)| Operation::Work { reads, puts }),
+        2 => Just(Operation::Kill),
+    ]
+}
+
+struct World {
+    rig: Rig,
+    tailer: Tailer,
+    /// Chunks that are not in every channel, with the channels that they still go to.
+    waiting: VecDeque<(Chunk, VecDeque<usize>)>,
+    settled: Vec<Settled>,
+    written: Vec<String>,
+    begun: [Option<String>; 2],
+    rotations: usize,
+}
+
+impl World {
+    fn new(pattern: &str) -> Self {
+        let mut rig = Rig::new(&json!({ "batch_events": 3, "batch_bytes": "64B" }));
+        rig.settings["paths"] = json!([format!("{}/{pattern}", rig.directory.path().display())]);
+        let tailer = Self::tailer(&rig);
+        Self {
+            rig,
+            tailer,
+            waiting: VecDeque::new(),
+            settled: Vec::new(),
+            written: Vec::new(),
+            begun: [None, None],
+            rotations: 0,
+        }
+    }
+
+    fn tailer(rig: &Rig) -> Tailer {
+        let config: Config = pipeline::Settings::from_json(&rig.settings).read().unwrap();
+        let mut options = config.options().unwrap();
+        options.late_line_after = Duration::from_secs(3600);
+        let files = recover::recover("in", &rig.channels.positions("in"), Instant::now());
+        Tailer::new("in".into(), options, env::real(), Metrics::default(), files)
+    }
+
+    fn name(file: usize) -> &'static str {
+        ["a.log", "b.log"][file]
+    }
+
+    fn rotated(&mut self, file: usize) -> String {
+        self.rotations += 1;
+        format!("{}.{}", Self::name(file), self.rotations)
+    }
+
+    fn exists(&self, file: usize) -> bool {
+        self.rig.path(Self::name(file)).exists()
+    }
+
+    fn write(&mut self, file: usize, lines: usize) {
+        for _ in 0..lines {
+            let line = match self.begun[file].take() {
+                Some(begun) => {
+                    self.rig.append(Self::name(file), " ended\n");
+                    begun + " ended"
+                }
+                None => {
+                    let line = format!("line {} of {}", self.written.len(), Self::name(file));
+                    self.rig.append(Self::name(file), format!("{line}\n"));
+                    line
+                }
+            };
+            self.written.push(line);
+        }
+    }
+
+    fn begin(&mut self, file: usize) {
+        if self.begun[file].is_none() {
+            // Numbered as the line that it becomes, whatever is written to the other file.
+            let begun = format!("begun {} {}", self.written.len(), Self::name(file));
+            self.rig.append(Self::name(file), &begun);
+            self.begun[file] = Some(begun);
+        }
+    }
+
+    fn work(&mut self, reads: usize, puts: usize) {
+        self.tailer.survey_soon(Instant::now());
+        let settled = std::mem::take(&mut self.settled);
+        for chunk in self.tailer.turn(&settled, reads) {
+            let channels = chunk.targets.clone().unwrap_or_else(|| vec![0, 1]);
+            self.waiting.push_back((chunk, channels.into()));
+        }
+        for _ in 0..puts {
+            let Some((chunk, channels)) = self.waiting.front_mut() else { return };
+            if let Some(channel) = channels.pop_front() {
+                self.rig.channels.put(channel, &chunk.batch).unwrap();
+            }
+            if channels.is_empty() {
+                let Chunk { file, end, ends_read, .. } = *chunk;
+                self.settled.push(Settled { file, end, ends_read });
+                self.waiting.pop_front();
+            }
+        }
+    }
+
+    /// Works until nothing more comes.
+    fn drain(&mut self) {
+        // A change within one tick of the file system's clock is seen with the next change.
+        std::thread::sleep(Duration::from_millis(10));
+        let mut quiet = 0;
+        for _ in 0..10_000 {
+            self.work(4, 100);
+            let busy = !self.waiting.is_empty() || !self.settled.is_empty();
+            quiet = if busy || self.tailer.can_read() { 0 } else { quiet + 1 };
+            if quiet == 4 {
+                return;
+            }
+        }
+        panic!("the tailer does not come to rest");
+    }
+
+    /// Lets some channel hear of the file before it is rotated: a rotated name that nobody has ever
+    /// heard of is not looked for.
+    fn introduce(&mut self, file: usize) {
+        let path = self.rig.path(Self::name(file));
+        let open = env::real().disk.open(&path, pipeline::env::OpenMode::default()).unwrap();
+        let known = self.rig.channels.positions("in").into_iter().flatten();
+        let mut known = known.filter_map(|(_, value)| identity::Position::decode(&value));
+        let is_this = |at: &identity::Position| {
+            let inode = open.stat().unwrap().inode;
+            at.offset > 0 && at.inode == inode && at.is_in(&*open).unwrap()
+        };
+        if !known.any(|at| is_this(&at)) {
+            self.write(file, 1);
+            self.drain();
+        }
+    }
+
+    fn apply(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Write { file, lines } => self.write(file, lines),
+            Operation::Begin { file } => self.begin(file),
+            Operation::Work { reads, puts } => self.work(reads, puts),
+            Operation::Rename { file } if self.exists(file) => {
+                self.introduce(file);
+                let rotated = self.rotated(file);
+                fs::rename(self.rig.path(Self::name(file)), self.rig.path(&rotated)).unwrap();
+                self.written.extend(self.begun[file].take());
+            }
+            Operation::CopyAndCut { file, turns } if self.exists(file) => {
+                self.introduce(file);
+                let (original, copy) = (self.rig.path(Self::name(file)), self.rotated(file));
+                fs::copy(&original, self.rig.path(&copy)).unwrap();
+                (0..turns).for_each(|_| self.work(2, 2));
+                fs::File::options().write(true).open(&original).unwrap().set_len(0).unwrap();
+                self.written.extend(self.begun[file].take());
+            }
+            Operation::Cut { file } if self.exists(file) => {
+                self.drain();
+                let path = self.rig.path(Self::name(file));
+                fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+                self.begun[file] = None;
+                // That it was cut is seen before it can be taken for what it was.
+                self.work(1, 0);
+            }
+            Operation::Delete { file } if self.exists(file) => {
+                if self.begun[file].is_some() {
+                    self.write(file, 1);
+                }
+                self.drain();
+                fs::remove_file(self.rig.path(Self::name(file))).unwrap();
+            }
+            Operation::Kill => {
+                self.waiting.clear();
+                self.settled.clear();
+                self.tailer = Self::tailer(&self.rig);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(mut self) -> Result<(), TestCaseError> {
+        (0..2).for_each(|file| {
+            self.write(file, 1);
+        });
+        self.drain();
+        self.tailer.options.late_line_after = Duration::ZERO;
+        self.drain();
+        let mut expected = self.written;
+        expected.sort();
+        for (channel, lines) in self.rig.channels.lines().into_iter().enumerate() {
+            prop_assert_eq!(lines, expected.clone(), "channel {}", channel);
+        }
+        Ok(())
+    }
+}
+
+fn holds(pattern: &str, operations: &[Operation]) -> Result<(), TestCaseError> {
+    let mut world = World::new(pattern);
+    operations.iter().for_each(|operation| world.apply(operation));
+    world.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_line_is_in_each_channel_once_if_rotated_names_match(
+        operations in prop::collection::vec(operation(), 0..40)
+    ) {
+        holds("*", &operations)?;
+    }
+
+    #[test]
+    fn each_line_is_in_each_channel_once_if_rotated_names_do_not_match(
+        operations in prop::collection::vec(operation(), 0..40)
+    ) {
+        holds("*.log", &operations)?;
+    }
+}
