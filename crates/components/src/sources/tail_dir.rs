@@ -61,10 +61,8 @@ use tokio::time::Instant;
 use feed::{Feed, Target};
 use glob::{Exclusion, Pattern};
 use lines::Limits;
-use tailer::{Chunk, Options, Settled, Tailer};
+use tailer::{Chunk, Options, Room, Settled, Tailer};
 
-/// Reads on their way into the channels at once, of all files.
-const READS_MAX: usize = 6;
 /// How long the source waits at its end for what is on its way.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -264,7 +262,7 @@ impl Source for TailDir {
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
         let mut settled = Vec::new();
         loop {
-            pace.start_turn(&mut settled, READS_MAX.saturating_sub(feed.reads()));
+            pace.start_turn(&mut settled, feed.room());
             tokio::select! {
                 biased;
                 () = cx.stop.cancelled() => break,
@@ -291,9 +289,10 @@ struct Pace {
 
 impl Pace {
     /// Starts a turn if there is reason for one. Takes what is settled with it.
-    fn start_turn(&mut self, settled: &mut Vec<Settled>, reads: usize) {
+    fn start_turn(&mut self, settled: &mut Vec<Settled>, room: Room) {
         let due = |tailer: &mut Tailer| {
-            let can_read = reads > 0 && (!settled.is_empty() || tailer.can_read());
+            let free = room.reads > 0 && room.bytes > 0;
+            let can_read = free && (!settled.is_empty() || tailer.can_read());
             can_read || tailer.wake_at() <= Instant::now()
         };
         let Some(tailer) = self.tailer.take_if(due) else { return };
@@ -301,7 +300,7 @@ impl Pace {
         let env = self.env.clone();
         let turn = async move {
             env.offload(move || {
-                let chunks = tailer.turn(&settled, reads);
+                let chunks = tailer.turn(&settled, room);
                 (tailer, chunks)
             })
             .await

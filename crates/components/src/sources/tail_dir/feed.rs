@@ -19,10 +19,14 @@ use pipeline::{Class, Classify, Intake, IntakeError, SourceError};
 
 use super::file::FileId;
 use super::identity::Position;
-use super::tailer::{Chunk, Settled};
+use super::tailer::{Chunk, Room, Settled};
 
-/// Chunks that are handed to the intake at once, each of another file.
-const ACCEPTS_MAX: usize = 4;
+/// Chunks that are handed to the intake at once, each of another file: a durable channel makes one
+/// write of those that come together.
+const ACCEPTS_MAX: usize = 32;
+/// Reads on their way into the channels at once, of all files, and their bytes.
+const READS_MAX: usize = 64;
+const BYTES_MAX: u64 = 6 << 20;
 /// Pauses between tries to store a chunk.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -45,6 +49,7 @@ pub(super) struct Feed {
     busy: BTreeSet<FileId>,
     running: FuturesUnordered<BoxFuture<'static, Result<Settled, SourceError>>>,
     reads: usize,
+    bytes: u64,
 }
 
 impl Feed {
@@ -56,12 +61,14 @@ impl Feed {
             busy: BTreeSet::new(),
             running: FuturesUnordered::new(),
             reads: 0,
+            bytes: 0,
         }
     }
 
-    /// Reads whose chunks are not all stored.
-    pub(super) fn reads(&self) -> usize {
-        self.reads
+    /// What may be read now.
+    pub(super) fn room(&self) -> Room {
+        let reads = READS_MAX.saturating_sub(self.reads);
+        Room { reads, bytes: BYTES_MAX.saturating_sub(self.bytes) }
     }
 
     /// Adds chunks; those of one file in the order in which they were read.
@@ -69,6 +76,7 @@ impl Feed {
         for chunk in chunks {
             let file = chunk.file;
             self.reads += usize::from(chunk.ends_read);
+            self.bytes += chunk.bytes;
             let lane = self.lanes.entry(file).or_default();
             lane.push_back(chunk);
             if lane.len() == 1 && !self.busy.contains(&file) {
@@ -86,6 +94,7 @@ impl Feed {
         let Some(settled) = self.running.next().await else { return std::future::pending().await };
         let settled = settled?;
         self.reads -= usize::from(settled.ends_read);
+        self.bytes -= settled.bytes;
         self.busy.remove(&settled.file);
         match self.lanes.get(&settled.file).map(VecDeque::is_empty) {
             Some(false) => self.waiting.push_back(settled.file),
@@ -117,7 +126,8 @@ impl Feed {
 /// Puts a chunk into every channel that lacks it, however long that takes.
 async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
     let Target { source, intake, entropy } = target;
-    let settled = Settled { file: chunk.file, end: chunk.end, ends_read: chunk.ends_read };
+    let Chunk { file, end, bytes, ends_read, .. } = chunk;
+    let settled = Settled { file, end, bytes, ends_read };
     let mut channels = chunk.targets.clone();
     let mut failures = 0;
     loop {

@@ -133,7 +133,8 @@ impl Tailer {
             batch.positions.push(file.stored_position(&self.source));
             let ends_read = number == last;
             let (targets, end) = (targets.map(<[usize]>::to_vec), Some(cut.offset));
-            chunks.push(Chunk { file: id, batch, targets, end, ends_read });
+            let bytes = batch.body_bytes();
+            chunks.push(Chunk { file: id, batch, targets, end, bytes, ends_read });
         }
         if last > 0 {
             file.outstanding += 1;

@@ -54,6 +54,10 @@ impl Tailer {
                 tracing::debug!(source = %self.source, from = %file.place.display(),
                     to = %path.display(), "file was renamed");
                 file.place.clone_from(path);
+                if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
+                    // Nothing was read of the deleted one: this may be its inode used again.
+                    file.position.path = path.to_string_lossy().into_owned();
+                }
             }
             file.stage = Stage::Here;
             if !file.note(stat, now) {

@@ -67,8 +67,18 @@ pub(super) struct Chunk {
     pub(super) targets: Option<Vec<usize>>,
     /// The offset behind it; `None` if it tells the channels to forget the file.
     pub(super) end: Option<u64>,
+    /// Bytes of its lines.
+    pub(super) bytes: u64,
     /// Whether it is the last chunk of a read.
     pub(super) ends_read: bool,
+}
+
+/// What may be read before something is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) reads: usize,
+    /// The read that goes over it is the last one.
+    pub(super) bytes: u64,
 }
 
 /// A chunk that is in every channel it is for.
@@ -76,6 +86,7 @@ pub(super) struct Chunk {
 pub(super) struct Settled {
     pub(super) file: FileId,
     pub(super) end: Option<u64>,
+    pub(super) bytes: u64,
     pub(super) ends_read: bool,
 }
 
@@ -134,9 +145,9 @@ impl Tailer {
         }
     }
 
-    /// One turn: takes note of what is settled, looks around if it is time to, and reads up to
-    /// `reads` times. The chunks of a file come in order.
-    pub(super) fn turn(&mut self, settled: &[Settled], reads: usize) -> Vec<Chunk> {
+    /// One turn: takes note of what is settled, looks around if it is time to, and reads as much as
+    /// there is room for. The chunks of a file come in order.
+    pub(super) fn turn(&mut self, settled: &[Settled], room: Room) -> Vec<Chunk> {
         let now = Instant::now();
         self.turns += 1;
         settled.iter().for_each(|settled| self.settle(*settled));
@@ -145,14 +156,16 @@ impl Tailer {
             self.survey(now, &mut chunks);
             let cost = now.elapsed();
             self.enqueue(now);
+            self.hold_open();
             // Looking around takes at most a twenty-fifth of the time, however many files there are.
             let pause = if self.ready.is_empty() { self.pause * 2 } else { self.options.poll_min };
             self.pause = pause.clamp(self.options.poll_min, self.options.poll_max);
             self.next_survey = now + self.pause.max(cost * 25);
         }
-        let mut left = reads;
+        let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
-            if left == 0 {
+            let bytes: u64 = chunks[noted..].iter().map(|chunk: &Chunk| chunk.bytes).sum();
+            if reads == room.reads || bytes >= room.bytes {
                 break;
             }
             let Some(id) = self.ready.pop_front() else { break };
@@ -163,7 +176,7 @@ impl Tailer {
             }
             file.queued = false;
             file.used = self.turns;
-            left -= 1;
+            reads += 1;
             if self.read(id, now, &mut chunks) {
                 self.queue(id);
             }
@@ -214,7 +227,6 @@ impl Tailer {
             links: 1,
         };
         let mut fresh = File::new(key, &file.place, &stat, now);
-        fresh.position.path.clone_from(&file.position.path);
         fresh.stage = file.stage;
         fresh.handle = file.handle.take();
         (file.position.device, file.position.inode) = (0, 0);
@@ -274,7 +286,7 @@ impl Tailer {
         let mut batch = Batch::default();
         batch.positions.push(position);
         let end = (!forget).then_some(file.position.offset);
-        Some(Chunk { file: id, batch, targets: None, end, ends_read: true })
+        Some(Chunk { file: id, batch, targets: None, end, bytes: 0, ends_read: true })
     }
 
     /// Lets the file go.
@@ -315,8 +327,23 @@ impl Tailer {
         }
     }
 
-    /// Closes files that were not read for longest, when too many are open. One whose name is gone
-    /// could not be opened again.
+    /// Opens files that wait to be read, as many as may be: if they are deleted while the channels
+    /// are full, they are still there.
+    fn hold_open(&mut self) {
+        let open = self.files.values().filter(|file| file.handle.is_some()).count();
+        let waiting = self.files.iter().filter(|(_, file)| {
+            file.stage == Stage::Here && file.handle.is_none() && file.len > file.position.offset
+        });
+        let room = self.options.open_max.saturating_sub(open);
+        let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).take(room).collect();
+        for id in waiting {
+            // Why it cannot be opened is said when it is read.
+            let _ = self.open(id);
+        }
+    }
+
+    /// Closes files when too many are open: first those that are read to their end, then those not
+    /// read for longest. One whose name is gone could not be opened again.
     fn close_idle(&mut self) {
         if !std::mem::take(&mut self.opened) {
             return;
@@ -331,7 +358,7 @@ impl Tailer {
         let mut closable: Vec<&mut File> = closable
             .filter(|file| file.handle.is_some() && file.stage != Stage::Away { gone: true })
             .collect();
-        closable.sort_by_key(|file| file.used);
+        closable.sort_by_key(|file| (file.len > file.position.offset, file.used));
         closable.into_iter().take(count - keep).for_each(|file| file.handle = None);
     }
 }

@@ -9,6 +9,7 @@ mod rotation;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +133,51 @@ async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
     let marked = |event: &&Event| event.headers.contains_key("truncated");
     assert_eq!(rig.channels.events(0).iter().filter(marked).count(), 1);
     assert_eq!(rig.oddities("line_cut"), 1);
+}
+
+#[tokio::test]
+async fn a_line_of_100_mb_is_cut_and_takes_no_memory() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "before\n");
+    // A hole reads as NULs.
+    let file = fs::File::options().write(true).open(rig.path("a.log")).unwrap();
+    file.set_len(100_000_000).unwrap();
+    rig.append("a.log", "\nafter\n");
+    let running = rig.start();
+    rig.channels.wait_for_line("after").await;
+    running.stop().await;
+    let lengths: Vec<usize> = rig.channels.events(0).iter().map(|event| event.body.len()).collect();
+    assert_eq!(lengths, [6, 1 << 20, 5]);
+}
+
+#[tokio::test]
+async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() {
+    let rig = Rig::new(&json!({}));
+    rig.channels.refuse(0, 1_000_000);
+    rig.append("a.log", "1\n");
+    let running = rig.start();
+    rig.channels.wait_for_refusal().await;
+    rig.append("b.log", "2\n");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    fs::remove_file(rig.path("a.log")).unwrap();
+    fs::remove_file(rig.path("b.log")).unwrap();
+    rig.channels.refuse(0, 0);
+    rig.expect(&["1", "2"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_counted_once_and_read_when_it_can_be() {
+    let rig = Rig::new(&json!({}));
+    // A link that leads to itself: nobody can open it, not even the superuser.
+    symlink(rig.path("a.log"), rig.path("a.log")).unwrap();
+    let running = rig.start();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(rig.oddities("unreadable"), 1);
+    fs::remove_file(rig.path("a.log")).unwrap();
+    rig.append("a.log", "1\n");
+    rig.expect(&["1"]).await;
+    running.stop().await;
 }
 
 #[tokio::test]

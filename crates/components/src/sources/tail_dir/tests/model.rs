@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use pipeline::Intake as _;
 use proptest::prelude::*;
 
-use super::super::tailer::{Chunk, Settled};
+use super::super::tailer::{Chunk, Room, Settled};
 use super::*;
 
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl World {
     fn work(&mut self, reads: usize, puts: usize) {
         self.tailer.survey_soon(Instant::now());
         let settled = std::mem::take(&mut self.settled);
-        for chunk in self.tailer.turn(&settled, reads) {
+        for chunk in self.tailer.turn(&settled, Room { reads, bytes: u64::MAX }) {
             let channels = chunk.targets.clone().unwrap_or_else(|| vec![0, 1]);
             self.waiting.push_back((chunk, channels.into()));
         }
@@ -134,8 +134,8 @@ impl World {
                 self.rig.channels.put(channel, &chunk.batch).unwrap();
             }
             if channels.is_empty() {
-                let Chunk { file, end, ends_read, .. } = *chunk;
-                self.settled.push(Settled { file, end, ends_read });
+                let Chunk { file, end, bytes, ends_read, .. } = *chunk;
+                self.settled.push(Settled { file, end, bytes, ends_read });
                 self.waiting.pop_front();
             }
         }

@@ -1,7 +1,5 @@
 //! What rotation does to files, one way after the other.
 
-use std::os::unix::fs::symlink;
-
 use super::*;
 
 #[tokio::test]
