@@ -1,5 +1,6 @@
 //! A store that fails at a chosen call, for tests: before the call is applied, after it, or for
-//! good, as a process that dies there sees it.
+//! good, as a process that dies there sees it. Or one in which, just before that call, a rename is
+//! done that a dead process had asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
 
 /// What happens at the chosen call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The call is not applied, and says so.
     Refused,
@@ -20,6 +21,13 @@ pub enum Fault {
     DiesBefore,
     /// The call is applied, and none after it.
     DiesAfter,
+    /// The call is applied, right after this rename, whether that is refused or not.
+    Ghost {
+        /// The old name.
+        from: String,
+        /// The new name.
+        to: String,
+    },
 }
 
 /// A store that fails at the `at`-th call, counted from 0 over all of its calls and writers.
@@ -29,6 +37,7 @@ pub struct Faulty {
 }
 
 struct Plan {
+    inner: Arc<dyn FileSystem>,
     fault: Fault,
     at: u64,
     calls: AtomicU64,
@@ -36,9 +45,9 @@ struct Plan {
 }
 
 /// What a call is to do.
-#[derive(PartialEq, Eq)]
 enum Verdict {
     Work,
+    WorkAfter(String, String),
     WorkUnheard,
     Refuse,
 }
@@ -47,7 +56,7 @@ impl Faulty {
     /// `inner`, with `fault` at call `at`.
     pub fn new(inner: Arc<dyn FileSystem>, fault: Fault, at: u64) -> Self {
         let (calls, dead) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { inner, plan: Arc::new(Plan { fault, at, calls, dead }) }
+        Self { inner: inner.clone(), plan: Arc::new(Plan { inner, fault, at, calls, dead }) }
     }
 
     /// How many calls were made so far.
@@ -65,7 +74,8 @@ impl Plan {
         if call != self.at {
             return Verdict::Work;
         }
-        match self.fault {
+        match &self.fault {
+            Fault::Ghost { from, to } => Verdict::WorkAfter(from.clone(), to.clone()),
             Fault::Refused => Verdict::Refuse,
             Fault::AnswerLost => Verdict::WorkUnheard,
             Fault::DiesBefore => {
@@ -88,6 +98,11 @@ impl Plan {
         let source = "planned".into();
         match self.next() {
             Verdict::Work => work.await,
+            Verdict::WorkAfter(from, to) => {
+                // The store answers a ghost as it answers anybody, and nobody hears it.
+                drop(self.inner.rename(&from, &to).await);
+                work.await
+            }
             Verdict::WorkUnheard => {
                 work.await?;
                 Err(FsError::Failed { call, path: path.into(), source })

@@ -23,8 +23,8 @@ fn settings() -> Value {
 async fn at_every_call(fault: Fault, scenario: impl AsyncFn(Arc<Faulty>, &Memory, Fault)) -> u64 {
     for at in 0.. {
         let store = Memory::new();
-        let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), fault, at));
-        scenario(faulty.clone(), &store, fault).await;
+        let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), fault.clone(), at));
+        scenario(faulty.clone(), &store, fault.clone()).await;
         assert_eq!(lines_of(&store), numbered_lines(BATCHES), "{fault:?} at call {at}");
         if faulty.calls() <= at {
             return at;
@@ -72,6 +72,51 @@ async fn another_collector_takes_over_at_any_call() {
             deliver(&mut Collector::new(settings()).sink(store), &numbered(BATCHES)).await;
         });
         assert!(calls.await > 40);
+    }
+}
+
+/// The rename of a prepared entry, whole, from the stage to the place that it was prepared for.
+fn prepared(store: &Memory) -> Option<Fault> {
+    let mut files = store.files().into_iter();
+    let (from, _) = files.find(|(path, entry)| path.ends_with(".entry") && !entry.is_empty())?;
+    let (books, staged) = from.split_once("/stage/")?;
+    let index: u64 = staged.rsplit('.').nth(1)?.parse().ok()?;
+    let to = format!("{books}/ledger/g0/{index:020}");
+    Some(Fault::Ghost { from, to })
+}
+
+/// A process dies with the rename of its entry under way, and the store does it at any later moment:
+/// while the same collector starts again, or while another one takes over.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
+    let mut ghosts = 0;
+    for (death, same) in (0..).flat_map(|death| [(death, true), (death, false)]) {
+        let run = async |at| {
+            let store = Memory::new();
+            let dead = Collector::new(settings());
+            let faulty = Faulty::new(Arc::new(store.clone()), Fault::DiesBefore, death);
+            let faulty = Arc::new(faulty);
+            drive(&mut dead.sink_on(faulty.clone()), &numbered(BATCHES)).await;
+            let Some(ghost) = prepared(&store) else { return (faulty.calls() <= death, true) };
+            let haunted = Arc::new(Faulty::new(Arc::new(store.clone()), ghost, at));
+            let heir = if same { &dead } else { &Collector::new(settings()) };
+            deliver(&mut heir.sink_on(haunted.clone()), &numbered(BATCHES)).await;
+            // In the end somebody starts once more, who publishes what was committed last.
+            deliver(&mut dead.sink(&store), &numbered(BATCHES)).await;
+            let lines = lines_of(&store);
+            assert_eq!(lines, numbered_lines(BATCHES), "death at {death}, ghost at {at}, {same}");
+            (false, haunted.calls() <= at)
+        };
+        for at in 0.. {
+            match run(at).await {
+                (true, _) => {
+                    assert!(ghosts > 60, "{ghosts} ghosts");
+                    return;
+                }
+                (false, true) => break,
+                (false, false) => ghosts += 1,
+            }
+        }
     }
 }
 
