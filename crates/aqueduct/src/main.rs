@@ -1,1 +1,40 @@
-fn main() {}
+//! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
+
+mod check;
+mod demo;
+
+use std::process::ExitCode;
+
+use agent::cli::{self, CollectorArgs, EdgeArgs};
+use clap::{Parser, Subcommand};
+
+use check::CheckArgs;
+use demo::DemoArgs;
+
+/// Move log lines from files to HDFS, each exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "aqueduct", version = env!("AQUEDUCT_VERSION"), about)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(DemoArgs),
+    Check(CheckArgs),
+    Edge(EdgeArgs),
+    Collector(CollectorArgs),
+}
+
+fn main() -> ExitCode {
+    match Program::try_parse() {
+        Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
+        Ok(Program { command: Command::Check(args) }) => check::run(&args),
+        Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
+        Ok(Program { command: Command::Collector(args) }) => {
+            cli::execute(&args, &components::COLLECTOR)
+        }
+        Err(error) => cli::usage(&error),
+    }
+}

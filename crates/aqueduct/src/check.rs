@@ -1,0 +1,192 @@
+//! `aqueduct check`: everything that is wrong with a configuration, or what it promises.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::Promise;
+use agent::cli::{self, EXIT_CONFIG};
+use clap::Args;
+use config::{ConfigErrors, Plan, SourcePlan};
+use pipeline::{Env, Guarantee};
+
+const EXAMPLES: &str = "\
+Example:
+  aqueduct check /etc/aqueduct/collector.toml
+
+Nothing is opened, connected or written. Exit codes: 0 right, 2 wrong arguments, 78 wrong
+configuration";
+
+/// Report everything that is wrong with a configuration, or what each path of it promises.
+#[derive(Debug, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub(crate) struct CheckArgs {
+    /// Configuration file: .toml, .yaml or .yml
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Checks the file and prints what is to be said of it.
+pub(crate) fn run(args: &CheckArgs) -> ExitCode {
+    match report(args, &env::real()) {
+        Ok(text) => cli::print(&text),
+        Err(errors) => {
+            cli::say(&errors.to_string());
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
+    let settings = cli::read(&args.file, env)?;
+    let file = args.file.display().to_string();
+    let draft = config::examine(&file, settings, &env.host);
+    let (plan, promises) = cli::checked(draft, &components::COLLECTOR, env)?;
+    let programs = match agent::check(&plan, &components::EDGE, env) {
+        Ok(_) => "aqueduct-edge and aqueduct-collector",
+        Err(_) => "aqueduct-collector",
+    };
+    let mut text = format!("{file}: right, for {programs}\n");
+    for path in paths(&plan, &promises) {
+        let Path { source, channel, sink, guarantee } = path;
+        let promise = words(guarantee);
+        writeln!(text, "{source} -> {channel} -> {sink}: {promise}").expect("a string takes it");
+    }
+    Ok(text)
+}
+
+/// One way of events through the agent.
+#[derive(Debug, PartialEq, Eq)]
+struct Path {
+    source: String,
+    channel: String,
+    sink: String,
+    guarantee: Guarantee,
+}
+
+/// Every way from a source to a sink, with the weakest promise on it.
+fn paths(plan: &Plan, promises: &[Promise]) -> Vec<Path> {
+    let mut paths = Vec::new();
+    for source in &plan.sources {
+        let required = source.channels.iter().map(|channel| (channel, true));
+        let optional = source.optional_channels.iter().map(|channel| (channel, false));
+        for (channel, is_required) in required.chain(optional) {
+            for promise in promises.iter().filter(|promise| promise.channel == *channel) {
+                paths.push(path(source, is_required, promise));
+            }
+        }
+    }
+    paths
+}
+
+fn path(source: &SourcePlan, is_required: bool, promise: &Promise) -> Path {
+    let entry = match (is_required, promise.channel_kind.as_str()) {
+        // A full optional channel is passed over.
+        (false, _) => Guarantee::BestEffort,
+        // What it held when the process died is read or sent again.
+        (true, "memory") => Guarantee::AtLeastOnce,
+        (true, _) => Guarantee::ExactlyOnce,
+    };
+    Path {
+        source: format!("{} ({})", source.component.name, source.component.kind),
+        channel: format!("{} ({})", promise.channel, promise.channel_kind),
+        sink: promise.sink.clone(),
+        guarantee: entry.min(promise.guarantee),
+    }
+}
+
+fn words(guarantee: Guarantee) -> &'static str {
+    match guarantee {
+        Guarantee::BestEffort => "best effort: events may be lost",
+        Guarantee::AtLeastOnce => "at least once: events may be repeated",
+        Guarantee::ExactlyOnce => "exactly once",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use pipeline::env::OpenMode;
+
+    use super::*;
+
+    const GOOD: &str = r#"
+[agent]
+data_dir = "/d"
+[sources.files]
+type = "tail_dir"
+paths = ["/a/*.log"]
+channels = ["safe", "fast"]
+optional_channels = ["spare"]
+[channels.safe]
+type = "durable"
+[channels.fast]
+type = "memory"
+[channels.spare]
+type = "durable"
+[sinks.next]
+type = "grpc"
+address = "c:4141"
+channel = "safe"
+[sinks.again]
+type = "grpc"
+address = "c:4141"
+channel = "fast"
+[sinks.other]
+type = "grpc"
+address = "c:4141"
+channel = "spare"
+[sinks.show]
+type = "logger"
+channel = "safe"
+"#;
+
+    #[test]
+    fn each_path_shows_its_weakest_promise() {
+        let text = checked(GOOD).unwrap();
+        let expected = "right, for aqueduct-edge and aqueduct-collector
+files (tail_dir) -> safe (durable) -> next: exactly once
+files (tail_dir) -> safe (durable) -> show: best effort: events may be lost
+files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated
+files (tail_dir) -> spare (durable) -> other: best effort: events may be lost
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_only_a_collector_can_run_is_said() {
+        let text = GOOD.replace("type = \"logger\"", "type = \"hdfs\"\nurl = \"file:///logs/%Y\"");
+        assert!(checked(&text).unwrap().starts_with("right, for aqueduct-collector\n"));
+    }
+
+    #[test]
+    fn the_names_the_graph_and_the_components_are_all_checked() {
+        let text = GOOD
+            .replace("channel = \"fast\"", "channel = \"fsat\"")
+            .replace("paths =", "pahts =")
+            .replace("type = \"logger\"", "type = \"loger\"");
+        let errors = checked(&text).unwrap_err();
+        let lines: Vec<&str> = errors.lines().collect();
+        assert_eq!(lines.len(), 4, "{errors}");
+        assert!(
+            lines[0]
+                .contains(":6: sources.files.pahts: unknown key `pahts`; did you mean `paths`?")
+        );
+        assert!(lines[1].contains(":11: channels.fast: no sink empties this channel"), "{errors}");
+        assert!(lines[2].contains("unknown channel `fsat`; did you mean `fast`?"), "{errors}");
+        assert!(lines[3].contains("unknown type `loger`; did you mean `logger`?"), "{errors}");
+    }
+
+    /// The report without the name of the file.
+    fn checked(text: &str) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let opened = env::real().disk.open(&file, mode).unwrap();
+        opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
+        let prefix = format!("{}: ", file.display());
+        let report = report(&CheckArgs { file }, &env::real());
+        report.map(|text| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
+    }
+}

@@ -1,0 +1,109 @@
+//! `aqueduct demo`: the main job on this machine, with a collector killed on the way, and the proof
+//! that every line arrived once.
+//!
+//! ```text
+//!   files, or a log that the demo writes ─► edge ─┬► collector-1 ─┬► a folder, as the store
+//!                                                 └► collector-2 ─┘
+//! ```
+//!
+//! The three agents are real processes of this program's own executable. Half-way the collector
+//! that works is killed (-9); the other one takes over, and the killed one is started again. At the
+//! end the lines in the store are counted against the lines in the files.
+
+mod agents;
+mod input;
+mod metrics;
+mod progress;
+mod reconcile;
+mod scene;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use clap::Args;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+
+use scene::Scene;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct demo                          a log that the demo writes, from a seed
+  aqueduct demo /var/log/nginx/*.log     your own files, which are only read
+
+It ends with exit code 0 only if no line is missing and none is repeated.";
+
+/// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
+#[derive(Debug, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub(crate) struct DemoArgs {
+    /// Files to tail instead of a log that the demo writes
+    #[arg(value_name = "FILES")]
+    files: Vec<PathBuf>,
+
+    /// Seed of the log that the demo writes [default: a new one, which is printed]
+    #[arg(long, conflicts_with = "files")]
+    seed: Option<u64>,
+
+    /// Keep the agents' own data too, not only what they stored and logged
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Why a demo did not come to its end.
+#[derive(Debug, Error)]
+enum DemoError {
+    #[error("{path}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("cannot make a temporary folder")]
+    Folder(#[source] io::Error),
+    #[error("{0}: the demo tails files that are there and hold lines")]
+    NoLines(String),
+    #[error("cannot find a free port")]
+    Port(#[source] io::Error),
+    #[error("cannot start {name}")]
+    Start { name: &'static str, source: io::Error },
+    #[error("{name} ended by itself; its last lines are:\n{log}")]
+    Ended { name: &'static str, log: String },
+    #[error("{what} took longer than {seconds} s; the agents' logs are in {folder}")]
+    TooLong { what: &'static str, seconds: u64, folder: PathBuf },
+    #[error("the configuration of the demo itself is wrong:\n{0}")]
+    Config(#[from] config::ConfigErrors),
+    #[error("stopped by a signal")]
+    Interrupted,
+}
+
+/// Runs the demo and prints what it found.
+pub(crate) fn run(args: &DemoArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::say(&format!("cannot start: {error}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    match runtime.block_on(play(args)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_RUNTIME),
+        Err(error) => {
+            cli::say(&format!("demo: {}", agent::chain(&error)));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// Whether every line arrived once. The agents end with the scene, also when a signal cuts it off.
+async fn play(args: &DemoArgs) -> Result<bool, DemoError> {
+    let listen = |kind| signal(kind).map_err(|_| DemoError::Interrupted);
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut scene = Scene::set(args)?;
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => Err(DemoError::Interrupted),
+        _ = terminate.recv() => Err(DemoError::Interrupted),
+        result = scene.play() => result,
+    }
+}

@@ -1,0 +1,352 @@
+//! The demo from its first process to its reconciliation.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pipeline::Env;
+use pipeline::env::FileKind;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::agents::{Agent, Folder, free_addresses};
+use super::input::{self, Measured, WRITTEN_LINES, Writer};
+use super::progress::{Moment, Progress, grouped, megabytes};
+use super::reconcile::{Differences, Lines, compare};
+use super::{DemoArgs, DemoError};
+
+/// How often the agents and the store are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The killed collector stays away this long.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// What was read must be delivered this long after the last line was written.
+const DELIVERY: Duration = Duration::from_secs(90);
+
+/// Looks in a row that must find nothing under way: a batch between file and channel is in neither.
+const QUIET_LOOKS: u32 = 5;
+
+/// Below the store, and not for readers: the sink's own books.
+const BOOKS: &str = "_aqueduct";
+
+/// Everything that the demo needs.
+pub(super) struct Scene {
+    env: Env,
+    /// Kept when the demo is over, or removed with what lies in it.
+    folder: TempDir,
+    keep: bool,
+    files: Vec<PathBuf>,
+    writer: Option<Writer>,
+    /// Lines that must be delivered.
+    due: Vec<Measured>,
+    progress: Progress,
+}
+
+/// The three processes.
+struct Cast {
+    edge: Agent,
+    collectors: [Agent; 2],
+}
+
+/// The collector that was killed.
+struct Victim {
+    index: usize,
+    since: Instant,
+    restarted: bool,
+}
+
+/// Files below the store that readers see.
+#[derive(Debug, Default)]
+struct Visible {
+    files: Vec<(PathBuf, u64)>,
+}
+
+impl Visible {
+    fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl Scene {
+    /// Looks at the files, or prepares the log, and makes the folder.
+    pub(super) fn set(args: &DemoArgs) -> Result<Self, DemoError> {
+        let env = env::real();
+        let progress = Progress::new();
+        let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
+        let folder = folder.map_err(DemoError::Folder)?;
+        let mut files = input::given(&env, &args.files)?;
+        let mut due = Vec::new();
+        let mut writer = None;
+        if files.is_empty() {
+            let seed = args.seed.unwrap_or_else(|| env.entropy.next_u64());
+            let own = Writer::new(&env, &folder.path().join("logs"), seed)?;
+            let lines = grouped(WRITTEN_LINES);
+            progress.say(&format!("writing a log of {lines} lines (--seed {seed})"));
+            files = own.files().into();
+            writer = Some(own);
+        } else {
+            for file in &files {
+                due.push(input::measure(&env, file)?);
+            }
+            if due.iter().all(|file| file.lines == 0) {
+                return Err(DemoError::NoLines("no line in these files".into()));
+            }
+        }
+        Ok(Self { env, folder, keep: args.keep, files, writer, due, progress })
+    }
+
+    /// Plays the demo; says whether every line arrived once.
+    pub(super) async fn play(&mut self) -> Result<bool, DemoError> {
+        let mut cast = self.start().await?;
+        let begin = Instant::now();
+        let mut writer = self.writer.take();
+        let writing = async {
+            match &mut writer {
+                Some(writer) => writer.run().await,
+                None => Ok(()),
+            }
+        };
+        // Both on this thread: the writer's turns are short.
+        let (written, watched) = tokio::join!(writing, self.watch(&mut cast, begin));
+        written?;
+        let (arrived, elapsed) = watched?;
+        cast.edge.stop(&self.env).await?;
+        for collector in &mut cast.collectors {
+            collector.stop(&self.env).await?;
+        }
+        drop(cast);
+        self.report(arrived, elapsed)
+    }
+
+    async fn start(&self) -> Result<Cast, DemoError> {
+        let folder = Folder { root: self.folder.path().to_owned(), env: self.env.clone() };
+        let addresses = free_addresses(&self.env, 5).await?;
+        let patterns: Vec<String> = match &self.writer {
+            Some(writer) => vec![writer.pattern()],
+            None => self.files.iter().map(|file| input::pattern(file)).collect(),
+        };
+        let mut cast = Cast {
+            collectors: [
+                folder.collector("collector-1", &addresses[0], &addresses[2])?,
+                folder.collector("collector-2", &addresses[1], &addresses[3])?,
+            ],
+            edge: folder.edge(&patterns, &addresses[..2], &addresses[4])?,
+        };
+        for collector in &mut cast.collectors {
+            collector.start()?;
+        }
+        for collector in &mut cast.collectors {
+            collector.ready(&self.env).await?;
+        }
+        cast.edge.start()?;
+        cast.edge.ready(&self.env).await?;
+        let running = cast.collectors.iter().chain([&cast.edge]);
+        let running: Vec<String> =
+            running.map(|agent| format!("{} (pid {})", agent.name, agent.pid())).collect();
+        self.progress.say(&format!("running {}", running.join(", ")));
+        Ok(cast)
+    }
+
+    /// Watches until everything is delivered, and kills a collector half-way. Says whether all was
+    /// delivered in time, and how long it took.
+    async fn watch(
+        &mut self,
+        cast: &mut Cast,
+        begin: Instant,
+    ) -> Result<(bool, Duration), DemoError> {
+        let due = match self.due.as_slice() {
+            [] => WRITTEN_LINES,
+            files => files.iter().map(|file| file.lines).sum(),
+        };
+        let mut victim: Option<Victim> = None;
+        let (mut quiet, mut read_all) = (0, None);
+        loop {
+            sleep(LOOK).await;
+            cast.edge.must_run(&self.env)?;
+            for collector in &mut cast.collectors {
+                collector.must_run(&self.env)?;
+            }
+            let Some(edge) = cast.edge.metrics(&self.env).await else { continue };
+            let visible = self.visible()?;
+            let read = edge.sum("aqueduct_source_events_total");
+            self.progress.show(&Moment {
+                elapsed: begin.elapsed(),
+                read,
+                delivered: edge.sum("aqueduct_sink_events_total"),
+                files: visible.files.len() as u64,
+                visible_bytes: visible.bytes(),
+            });
+            match &mut victim {
+                None if read >= due / 2 => victim = Some(self.kill_one(cast, begin).await),
+                None => {}
+                Some(victim) => self.bring_back(cast, victim, begin)?,
+            }
+            let idle = read >= due && edge.sum("aqueduct_channel_events") == 0;
+            quiet = if idle { quiet + 1 } else { 0 };
+            if quiet >= QUIET_LOOKS && victim.as_ref().is_some_and(|victim| victim.restarted) {
+                return Ok((true, begin.elapsed()));
+            }
+            let read_all = *read_all.get_or_insert_with(Instant::now);
+            if read < due {
+                continue;
+            }
+            if read_all.elapsed() > DELIVERY {
+                return Ok((false, begin.elapsed()));
+            }
+        }
+    }
+
+    /// Kills the collector that has taken most.
+    async fn kill_one(&self, cast: &mut Cast, begin: Instant) -> Victim {
+        let mut taken = [0; 2];
+        let mut held = [0; 2];
+        for (index, collector) in cast.collectors.iter().enumerate() {
+            if let Some(metrics) = collector.metrics(&self.env).await {
+                taken[index] = metrics.sum("aqueduct_source_events_total");
+                held[index] = metrics.sum("aqueduct_channel_events");
+            }
+        }
+        let index = usize::from(taken[1] > taken[0]);
+        let (name, pid) = (cast.collectors[index].name, cast.collectors[index].pid());
+        cast.collectors[index].kill();
+        self.progress.say(&format!(
+            "{:>5.1} s  kill -9 {pid} ({name}): {} of its lines are in no visible file yet",
+            begin.elapsed().as_secs_f64(),
+            grouped(held[index]),
+        ));
+        Victim { index, since: Instant::now(), restarted: false }
+    }
+
+    /// Starts the killed collector again, once it was away long enough.
+    fn bring_back(
+        &self,
+        cast: &mut Cast,
+        victim: &mut Victim,
+        begin: Instant,
+    ) -> Result<(), DemoError> {
+        if victim.restarted || victim.since.elapsed() < AWAY {
+            return Ok(());
+        }
+        let collector = &mut cast.collectors[victim.index];
+        collector.start()?;
+        victim.restarted = true;
+        let (name, pid) = (collector.name, collector.pid());
+        let elapsed = begin.elapsed().as_secs_f64();
+        self.progress.say(&format!("{elapsed:>5.1} s  {name} is started again (pid {pid})"));
+        Ok(())
+    }
+
+    fn visible(&self) -> Result<Visible, DemoError> {
+        let store = self.folder.path().join("store");
+        let mut visible = Visible::default();
+        if self.env.disk.stat(&store).is_ok() {
+            self.walk(&store, &mut visible)?;
+        }
+        Ok(visible)
+    }
+
+    fn walk(&self, directory: &Path, visible: &mut Visible) -> Result<(), DemoError> {
+        let failed = |source| DemoError::File { path: directory.to_owned(), source };
+        for (name, kind) in self.env.disk.list(directory).map_err(failed)? {
+            let path = directory.join(&name);
+            match kind {
+                FileKind::Directory if name != BOOKS => self.walk(&path, visible)?,
+                FileKind::File => {
+                    let bytes = self.env.disk.stat(&path).map_err(failed)?.len;
+                    visible.files.push((path, bytes));
+                }
+                FileKind::Directory | FileKind::Link | FileKind::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the lines in the store against those in the files, and prints what is to be said.
+    fn report(&mut self, arrived: bool, elapsed: Duration) -> Result<bool, DemoError> {
+        let visible = self.visible()?;
+        let now = self.files.iter().map(|file| input::measure(&self.env, file));
+        let now = now.collect::<Result<Vec<_>, _>>()?;
+        let due = if self.due.is_empty() { now.clone() } else { self.due.clone() };
+        let (mut read, mut later, mut stored) = Default::default();
+        for (due, now) in due.iter().zip(&now) {
+            lines(&self.env, &due.path, 0..due.bytes, &mut read)?;
+            lines(&self.env, &now.path, due.bytes..now.bytes, &mut later)?;
+        }
+        for (path, bytes) in &visible.files {
+            lines(&self.env, path, 0..*bytes, &mut stored)?;
+        }
+        let (read_lines, stored_lines) = (read.count(), stored.count());
+        let differences = compare(read, later, stored);
+        let bytes: u64 = due.iter().map(|file| file.bytes).sum();
+        let unended: u64 = due.iter().map(|file| file.unended).sum();
+        let seconds = elapsed.as_secs_f64();
+        let Differences { missing, repeated, foreign } = differences;
+        let files = visible.files.len();
+        let mut text = format!(
+            "\nread      {:>12} lines, {} in {} files\n\
+             stored    {:>12} lines, {} in {files} files\n\
+             missing   {missing:>12}\nrepeated  {repeated:>12}\n",
+            grouped(read_lines),
+            megabytes(bytes),
+            due.len(),
+            grouped(stored_lines),
+            megabytes(visible.bytes()),
+        );
+        if foreign > 0 {
+            text.push_str(&format!("unknown   {foreign:>12} lines that were in no file\n"));
+        }
+        if unended > 0 {
+            text.push_str(&format!(
+                "waiting   {unended:>12} bytes behind the last line end: no line yet\n"
+            ));
+        }
+        text.push_str(&format!(
+            "rate      {:>12} lines/s, {}/s from the first line to the last visible file\n",
+            grouped((read_lines as f64 / seconds) as u64),
+            megabytes((bytes as f64 / seconds) as u64),
+        ));
+        let right = arrived && differences == Differences::default();
+        text.push_str(&self.leave(right)?);
+        self.progress.say(&text);
+        Ok(right)
+    }
+
+    /// Removes what nobody will look at, and says where the rest is.
+    fn leave(&mut self, right: bool) -> Result<String, DemoError> {
+        self.folder.disable_cleanup(true);
+        let root = self.folder.path();
+        if right && !self.keep {
+            for name in ["data", "logs"] {
+                let path = root.join(name);
+                if self.env.disk.stat(&path).is_ok() {
+                    let removed = self.env.disk.remove_dir_all(&path);
+                    removed.map_err(|source| DemoError::File { path, source })?;
+                }
+            }
+        }
+        let verdict =
+            if right { "every line arrived, once" } else { "NOT every line arrived once" };
+        Ok(format!(
+            "{verdict}\nstored files: {0}/store   configurations and logs of the agents: {0}\n\
+             remove it all by: rm -r {0}",
+            root.display()
+        ))
+    }
+}
+
+/// Takes the lines of a part of a file, which begins at the beginning of a line.
+fn lines(
+    env: &Env,
+    path: &Path,
+    part: std::ops::Range<u64>,
+    into: &mut Lines,
+) -> Result<(), DemoError> {
+    let mut skipped = 0;
+    input::read(env, path, part.end, |piece| {
+        let before = part.start.saturating_sub(skipped).min(piece.len() as u64);
+        skipped += piece.len() as u64;
+        into.take(&piece[before as usize..]);
+    })?;
+    into.end_file();
+    Ok(())
+}
