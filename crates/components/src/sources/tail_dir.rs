@@ -109,7 +109,7 @@ pub struct Config {
     #[serde(default = "default_poll_min")]
     poll_min: Period,
     /// Longest pause while they do not. With very many files pauses are longer, so that looking
-    /// takes no more than a twenty-fifth of the time.
+    /// takes no more than a twentieth of the time.
     #[serde(default = "default_poll_max")]
     poll_max: Period,
     /// Most files held open at once; others are opened when they grow.

@@ -39,6 +39,9 @@ pub(super) struct Target {
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
+/// A chunk that is stored; `None` if the agent stopped before.
+type Stored = Option<Settled>;
+
 /// Chunks that wait and chunks that are on their way.
 pub(super) struct Feed {
     target: Target,
@@ -47,7 +50,7 @@ pub(super) struct Feed {
     waiting: VecDeque<FileId>,
     /// Files with a chunk on its way.
     busy: BTreeSet<FileId>,
-    running: FuturesUnordered<BoxFuture<'static, Result<Settled, SourceError>>>,
+    running: FuturesUnordered<BoxFuture<'static, Result<Stored, SourceError>>>,
     reads: usize,
     bytes: u64,
 }
@@ -91,8 +94,16 @@ impl Feed {
     /// # Errors
     /// A chunk can never be stored.
     pub(super) async fn next(&mut self) -> Result<Settled, SourceError> {
-        let Some(settled) = self.running.next().await else { return std::future::pending().await };
-        let settled = settled?;
+        let settled = loop {
+            match self.running.next().await {
+                Some(stored) => match stored? {
+                    Some(settled) => break settled,
+                    // The source is told to stop as well.
+                    None => continue,
+                },
+                None => std::future::pending().await,
+            }
+        };
         self.reads -= usize::from(settled.ends_read);
         self.bytes -= settled.bytes;
         self.busy.remove(&settled.file);
@@ -124,7 +135,7 @@ impl Feed {
 }
 
 /// Puts a chunk into every channel that lacks it, however long that takes.
-async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
+async fn store(target: Target, chunk: Chunk) -> Result<Stored, SourceError> {
     let Target { source, intake, entropy } = target;
     let Chunk { file, end, bytes, ends_read, .. } = chunk;
     let settled = Settled { file, end, bytes, ends_read };
@@ -138,8 +149,7 @@ async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
         };
         let error = match stored {
             Ok(()) => break,
-            // The agent ends this source as well; nothing more goes in.
-            Err(IntakeError::Stopping) => return std::future::pending().await,
+            Err(IntakeError::Stopping) => return Ok(None),
             Err(error) => error,
         };
         match error.class() {
@@ -164,7 +174,7 @@ async fn store(target: Target, chunk: Chunk) -> Result<Settled, SourceError> {
     if failures > 0 {
         tracing::info!(%source, failures, "batch is stored");
     }
-    Ok(settled)
+    Ok(Some(settled))
 }
 
 /// The channels that do not stand behind the chunk, by what they say themselves.

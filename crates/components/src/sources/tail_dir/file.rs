@@ -43,6 +43,8 @@ pub(super) struct File {
     pub(super) outstanding: usize,
     /// Bytes that are in every channel.
     pub(super) accepted: u64,
+    /// What is shown of [`File::lag`].
+    pub(super) shown_lag: Option<u64>,
     /// Whether some channel knows the key, or will.
     pub(super) stored: bool,
     /// Whether it waits to be read.
@@ -121,6 +123,7 @@ impl File {
             outstanding: 0,
             accepted: position.offset,
             position,
+            shown_lag: None,
             stored: true,
             queued: false,
             problem: None,

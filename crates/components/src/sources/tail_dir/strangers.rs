@@ -157,11 +157,11 @@ impl Tailer {
                 to = %path.display(), offset = file.position.offset, "file goes on in its copy");
         }
         (file.position.device, file.position.inode) = (stat.device, stat.inode);
-        file.place = path.to_owned();
         file.handle = Some(opened.clone());
         (file.stage, file.looked) = (Stage::Here, None);
         file.note(stat, now);
         self.by_inode.insert((stat.device, stat.inode), id);
+        self.moved(id, path.to_owned());
         Ok(true)
     }
 

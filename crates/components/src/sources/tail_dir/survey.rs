@@ -40,28 +40,26 @@ impl Tailer {
         let mut cut = Vec::new();
         for (path, stat) in &found.files {
             let inode = (stat.device, stat.inode);
-            let Some(id) = self.by_inode.get(&inode) else {
+            let Some(id) = self.by_inode.get(&inode).copied() else {
                 // One that is still empty may be a copy about to be made.
                 if stat.len > 0 && met.insert(inode) {
                     strangers.push(Stranger { path: path.clone(), stat: *stat });
                 }
                 continue;
             };
-            let Some(file) = self.files.get_mut(id) else { continue };
-            // Of several names it keeps the one it has.
-            let keeps = found.files.get(&file.place).is_some_and(|s| (s.device, s.inode) == inode);
-            if !keeps {
-                tracing::debug!(source = %self.source, from = %file.place.display(),
-                    to = %path.display(), "file was renamed");
-                file.place.clone_from(path);
-                if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
-                    // Nothing was read of the deleted one: this may be its inode used again.
-                    file.position.path = path.to_string_lossy().into_owned();
-                }
+            let Some(file) = self.files.get_mut(&id) else { continue };
+            if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
+                // Nothing was read of the deleted one: this may be its inode used again.
+                file.position.path = path.to_string_lossy().into_owned();
             }
             file.stage = Stage::Here;
             if !file.note(stat, now) {
-                cut.push(*id);
+                cut.push(id);
+            }
+            // Of several names it keeps the one it has.
+            let keeps = found.files.get(&file.place).is_some_and(|s| (s.device, s.inode) == inode);
+            if !keeps {
+                self.moved(id, path.clone());
             }
         }
         cut.into_iter().for_each(|id| self.truncated(id, now));
@@ -96,14 +94,13 @@ impl Tailer {
             if before == Stage::Here {
                 file.quiet_since = now;
             }
-            let stat = match somewhere {
-                Some((place, stat)) => {
-                    file.place = place;
-                    Some(stat)
-                }
-                None => file.handle.as_ref().and_then(|handle| handle.stat().ok()),
-            };
-            if stat.is_some_and(|stat| !file.note(&stat, now)) {
+            let held = file.handle.as_ref().and_then(|handle| handle.stat().ok());
+            let stat = somewhere.as_ref().map(|(_, stat)| *stat).or(held);
+            let whole = stat.is_none_or(|stat| file.note(&stat, now));
+            if let Some((place, _)) = somewhere {
+                self.moved(id, place);
+            }
+            if !whole {
                 self.truncated(id, now);
             }
         }

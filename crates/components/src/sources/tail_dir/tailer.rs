@@ -156,11 +156,12 @@ impl Tailer {
             self.survey(now, &mut chunks);
             let cost = now.elapsed();
             self.enqueue(now);
+            self.show_lags();
             self.hold_open();
-            // Looking around takes at most a twenty-fifth of the time, however many files there are.
+            // Looking around takes at most a twentieth of the time, however many files there are.
             let pause = if self.ready.is_empty() { self.pause * 2 } else { self.options.poll_min };
             self.pause = pause.clamp(self.options.poll_min, self.options.poll_max);
-            self.next_survey = now + self.pause.max(cost * 25);
+            self.next_survey = now + self.pause.max(cost * 20);
         }
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
@@ -245,17 +246,34 @@ impl Tailer {
         self.metrics.source_oddities.get_or_create(&label).inc_by(count);
     }
 
-    /// Shows how far the file is behind; `false` shows it no more.
-    pub(super) fn show_lag(&self, file: &File, shown: bool) {
-        let label = FileLabel {
-            source: self.source.to_string(),
-            file: file.place.to_string_lossy().into_owned(),
-        };
-        if shown {
-            let lag = i64::try_from(file.lag()).unwrap_or(i64::MAX);
-            self.metrics.tail_lag.get_or_create(&label).set(lag);
-        } else {
-            self.metrics.tail_lag.remove(&label);
+    /// Takes note of the name that the file has now.
+    pub(super) fn moved(&mut self, id: FileId, to: PathBuf) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        if file.place == to {
+            return;
+        }
+        tracing::debug!(source = %self.source, from = %file.place.display(), to = %to.display(),
+            "file has another name");
+        if file.shown_lag.take().is_some() {
+            self.metrics.tail_lag.remove(&lag_label(&self.source, file));
+        }
+        file.place = to;
+    }
+
+    /// Shows how far each file is behind, where that is not what is shown.
+    fn show_lags(&mut self) {
+        let changed = self.files.iter().filter(|(_, file)| file.shown_lag != Some(file.lag()));
+        let changed: Vec<FileId> = changed.map(|(id, _)| *id).collect();
+        changed.into_iter().for_each(|id| self.show_lag(id));
+    }
+
+    fn show_lag(&mut self, id: FileId) {
+        let Some(file) = self.files.get(&id) else { return };
+        let lag = file.lag();
+        let shown = i64::try_from(lag).unwrap_or(i64::MAX);
+        self.metrics.tail_lag.get_or_create(&lag_label(&self.source, file)).set(shown);
+        if let Some(file) = self.files.get_mut(&id) {
+            file.shown_lag = Some(lag);
         }
     }
 
@@ -295,7 +313,9 @@ impl Tailer {
         if self.by_inode.get(&file.inode()) == Some(&id) {
             self.by_inode.remove(&file.inode());
         }
-        self.show_lag(&file, false);
+        if file.shown_lag.is_some() {
+            self.metrics.tail_lag.remove(&lag_label(&self.source, &file));
+        }
     }
 
     fn settle(&mut self, settled: Settled) {
@@ -304,8 +324,7 @@ impl Tailer {
         match settled.end {
             Some(end) => {
                 file.accepted = file.accepted.max(end);
-                let file = &self.files[&settled.file];
-                self.show_lag(file, true);
+                self.show_lag(settled.file);
             }
             None => self.remove(settled.file),
         }
@@ -361,4 +380,8 @@ impl Tailer {
         closable.sort_by_key(|file| (file.len > file.position.offset, file.used));
         closable.into_iter().take(count - keep).for_each(|file| file.handle = None);
     }
+}
+
+fn lag_label(source: &str, file: &File) -> FileLabel {
+    FileLabel { source: source.to_owned(), file: file.place.to_string_lossy().into_owned() }
 }

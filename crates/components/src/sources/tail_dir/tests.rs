@@ -159,6 +159,8 @@ async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() 
     rig.channels.wait_for_refusal().await;
     rig.append("b.log", "2\n");
     tokio::time::sleep(Duration::from_millis(50)).await;
+    let behind = format!("file=\"{}\"}} 2\n", rig.path("b.log").display());
+    assert!(rig.metrics.text().contains(&behind), "{}", rig.metrics.text());
     fs::remove_file(rig.path("a.log")).unwrap();
     fs::remove_file(rig.path("b.log")).unwrap();
     rig.channels.refuse(0, 0);

@@ -77,6 +77,25 @@ async fn a_truncated_file_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_the_position() {
+    let alike = "the same line again\n".repeat(80);
+    for (before, after) in [("first\n", "other\n"), ("", "")] {
+        let rig = Rig::new(&json!({}));
+        // Alike in front of the position; or, where these are empty, alike at the beginning.
+        let old = format!("{before}{alike}{}", if before.is_empty() { "old\n" } else { "" });
+        let new = format!("{after}{alike}the longer new end\n");
+        rig.append("a.log", &old);
+        let running = rig.start();
+        let mut expected: Vec<&str> = old.lines().collect();
+        rig.expect(&expected).await;
+        fs::write(rig.path("a.log"), &new).unwrap();
+        expected.extend(new.lines());
+        rig.expect(&expected).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_file_is_read_to_its_end_and_then_forgotten() {
     let rig = Rig::new(&json!({}));
     rig.append("a.log", "1\n");
