@@ -16,6 +16,10 @@ pub struct IntervalSet {
     runs: Vec<Range<u64>>,
 }
 
+/// Up to so many runs are put in or taken out one by one; more of them in one pass over both sets,
+/// so that sets full of holes cost no more than their length.
+const FEW_RUNS: usize = 4;
+
 /// Why bytes are not an encoded set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an encoded set of intervals")]
@@ -115,16 +119,44 @@ impl IntervalSet {
 
     /// Adds every number of `other`.
     pub fn insert_all(&mut self, other: &Self) {
-        for run in &other.runs {
-            self.insert_range(run.clone());
+        if other.runs.len() <= FEW_RUNS {
+            other.runs.iter().for_each(|run| self.insert_range(run.clone()));
+            return;
         }
+        let mut both = Self { runs: Vec::with_capacity(self.runs.len() + other.runs.len()) };
+        let (mut left, mut right) = (self.runs.iter().peekable(), other.runs.iter().peekable());
+        while let Some(run) = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) if a.start <= b.start => left.next(),
+            (_, Some(_)) => right.next(),
+            (_, None) => left.next(),
+        } {
+            both.insert_range(run.clone());
+        }
+        *self = both;
     }
 
     /// Takes every number of `other` out.
     pub fn remove_all(&mut self, other: &Self) {
-        for run in &other.runs {
-            self.remove_range(run.clone());
+        if other.runs.len() <= FEW_RUNS {
+            other.runs.iter().for_each(|run| self.remove_range(run.clone()));
+            return;
         }
+        let mut rest = Self { runs: Vec::with_capacity(self.runs.len()) };
+        let mut gone = other.runs.iter().peekable();
+        for run in &self.runs {
+            let mut start = run.start;
+            while let Some(hole) = gone.peek().filter(|hole| hole.start < run.end) {
+                rest.insert_range(start..hole.start.max(start));
+                start = start.max(hole.end).min(run.end);
+                // A hole that goes beyond this run may reach into the next one.
+                if hole.end > run.end {
+                    break;
+                }
+                gone.next();
+            }
+            rest.insert_range(start..run.end);
+        }
+        *self = rest;
     }
 
     /// The numbers that are in both sets.
@@ -268,6 +300,9 @@ mod tests {
             let right: IntervalSet = b.iter().copied().collect();
             prop_assert_eq!(left.intersection(&right), a.intersection(&b).copied().collect());
             prop_assert_eq!(left.difference(&right), a.difference(&b).copied().collect());
+            let mut union = left;
+            union.insert_all(&right);
+            prop_assert_eq!(union, a.union(&b).copied().collect());
         }
 
         #[test]
