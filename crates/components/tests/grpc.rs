@@ -4,6 +4,8 @@
 //! `faults`, a relay between them breaks the connection at any byte; in `peers`, one end is
 //! replaced by a peer that speaks the schema otherwise: older, newer, hostile.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 #[path = "grpc/faults.rs"]
 mod faults;
 #[path = "grpc/intake.rs"]

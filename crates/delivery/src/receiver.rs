@@ -11,7 +11,8 @@
 //!    nobody would say the second one later.
 //! 3. `Committed` is said of what this sender waits for and of nothing else: what it costs is
 //!    bounded by what the sender holds.
-//! 4. A sender that puts more than its window is cut off: memory is promised to others as well.
+//! 4. A sender that puts more than its window, or waits for more than any real one can, is cut off:
+//!    memory is promised to others as well.
 
 use pipeline::{Epoch, Identity, KeySet, Known, Origin};
 use thiserror::Error;
@@ -40,7 +41,16 @@ pub enum Violation {
         /// Bytes of them.
         bytes: u64,
     },
+    /// The sender waits for more than any real one can.
+    #[error("the sender holds unsettled batches in {runs} separate runs, over {RUNS_MAX}")]
+    Awaited {
+        /// Runs of sequences.
+        runs: usize,
+    },
 }
+
+/// Runs of sequences that one sender may wait for; a batch in order makes no new one.
+const RUNS_MAX: usize = 1 << 20;
 
 /// What Welcome says of the batches in a Hello.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +79,8 @@ pub struct Receiver {
     bytes: u64,
     /// What the sender waits to hear `Committed` of.
     awaited: KeySet,
+    /// At least as many as the runs in `awaited`.
+    runs: usize,
     stored: KeySet,
     committed: KeySet,
 }
@@ -82,6 +94,7 @@ impl Receiver {
             batches: 0,
             bytes: 0,
             awaited: KeySet::default(),
+            runs: 0,
             stored: KeySet::default(),
             committed: KeySet::default(),
         }
@@ -89,7 +102,14 @@ impl Receiver {
 
     /// The sender holds `keys` and asks what is known of them. `known` is asked once for each life
     /// among them.
-    pub fn hello(&mut self, keys: &KeySet, known: impl Fn(Origin, Epoch) -> Known) -> Answer {
+    ///
+    /// # Errors
+    /// The sender breaks the protocol; the stream is to be ended.
+    pub fn hello(
+        &mut self,
+        keys: &KeySet,
+        known: impl Fn(Origin, Epoch) -> Known,
+    ) -> Result<Answer, Violation> {
         self.greeted = true;
         let mut answer = Answer::default();
         for (origin, epoch, held) in keys.iter() {
@@ -102,7 +122,17 @@ impl Receiver {
         }
         self.awaited.insert_all(keys);
         self.awaited.remove_all(&answer.committed);
-        answer
+        self.grown_by(runs(keys))?;
+        Ok(answer)
+    }
+
+    /// Counts the runs anew when the sum of what was added says that there may be too many.
+    fn grown_by(&mut self, added: usize) -> Result<(), Violation> {
+        self.runs += added;
+        if self.runs > RUNS_MAX {
+            self.runs = runs(&self.awaited);
+        }
+        if self.runs > RUNS_MAX { Err(Violation::Awaited { runs: self.runs }) } else { Ok(()) }
     }
 
     /// A put has arrived, with `bytes` of body.
@@ -125,14 +155,24 @@ impl Receiver {
     }
 
     /// The channels have a put of `bytes`, and `known` is what they know of its life by now.
-    pub fn stored(&mut self, identity: Identity, bytes: u64, known: &Known) {
+    ///
+    /// # Errors
+    /// The sender breaks the protocol; the stream is to be ended.
+    pub fn stored(
+        &mut self,
+        identity: Identity,
+        bytes: u64,
+        known: &Known,
+    ) -> Result<(), Violation> {
         self.answered(bytes);
         self.stored.insert(identity);
         if known.committed.contains(identity.sequence.0) {
             self.awaited.remove(identity);
             self.committed.insert(identity);
+            Ok(())
         } else {
             self.awaited.insert(identity);
+            self.grown_by(1)
         }
     }
 
@@ -177,6 +217,11 @@ impl Receiver {
         let due = !self.committed.is_empty();
         due.then(|| Reply::Committed(std::mem::take(&mut self.committed)))
     }
+}
+
+/// Runs of sequences in all lives together.
+fn runs(keys: &KeySet) -> usize {
+    keys.iter().map(|(_, _, sequences)| sequences.runs().len()).sum()
 }
 
 #[cfg(test)]

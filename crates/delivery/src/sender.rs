@@ -281,7 +281,14 @@ impl<P: Clone> Sender<P> {
 
     /// The peer has these on disk.
     pub fn stored(&mut self, keys: &KeySet) {
-        for (identity, ticket) in self.answered_in(keys) {
+        let answered = self.answered_in(keys);
+        if let Link::Up(peer) = &mut self.link
+            && !answered.is_empty()
+        {
+            // There was room again.
+            peer.busy_until = None;
+        }
+        for (identity, ticket) in answered {
             match self.options.retain {
                 Retain::Stored => self.settle(Verdict::Delivered, ticket),
                 Retain::Committed => {

@@ -23,11 +23,12 @@ async fn deliver(sink: &mut dyn Sink, memory: &Memory) -> Verdicts {
         if !open {
             open = sink.open().await.is_ok();
         }
-        if open && let Some(sequence) = waiting.pop_first() {
-            if sink.write(taken(sequence)).await.is_err() {
-                waiting.insert(sequence);
-                open = false;
-            }
+        if open
+            && let Some(sequence) = waiting.pop_first()
+            && sink.write(taken(sequence)).await.is_err()
+        {
+            waiting.insert(sequence);
+            open = false;
         }
         while let Some(settlement) = sink.settled().now_or_never() {
             verdicts.add(settlement);

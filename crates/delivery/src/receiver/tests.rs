@@ -27,14 +27,14 @@ fn known(stored: &[u64], committed: &[u64]) -> Known {
 
 fn greeted() -> Receiver {
     let mut receiver = Receiver::new(WINDOW);
-    receiver.hello(&KeySet::default(), |_, _| Known::default());
+    receiver.hello(&KeySet::default(), |_, _| Known::default()).unwrap();
     receiver
 }
 
 #[test]
 fn welcome_speaks_of_what_was_asked_and_of_nothing_else() {
     let mut receiver = Receiver::new(WINDOW);
-    let answer = receiver.hello(&keys([1, 2, 3]), |_, _| known(&[1, 2, 9], &[1, 8]));
+    let answer = receiver.hello(&keys([1, 2, 3]), |_, _| known(&[1, 2, 9], &[1, 8])).unwrap();
     assert_eq!(answer, Answer { stored: keys([1, 2]), committed: keys([1]) });
     receiver.committed(&keys([1, 2, 8]));
     assert_eq!(receiver.next_reply(), Some(Reply::Committed(keys([2]))));
@@ -43,7 +43,7 @@ fn welcome_speaks_of_what_was_asked_and_of_nothing_else() {
 #[test]
 fn what_is_committed_counts_as_stored_even_where_the_channel_forgot_it() {
     let mut receiver = Receiver::new(WINDOW);
-    let answer = receiver.hello(&keys([1]), |_, _| known(&[], &[1]));
+    let answer = receiver.hello(&keys([1]), |_, _| known(&[], &[1])).unwrap();
     assert_eq!(answer.stored, keys([1]));
 }
 
@@ -58,7 +58,7 @@ fn the_window_bounds_batches_and_bytes_and_one_large_batch_alone_may_pass() {
     let mut receiver = greeted();
     assert_eq!(receiver.put(key(0), 5_000), Ok(()));
     assert!(receiver.put(key(1), 1).is_err());
-    receiver.stored(key(0), 5_000, &Known::default());
+    receiver.stored(key(0), 5_000, &Known::default()).unwrap();
     for n in 1..=3 {
         assert_eq!(receiver.put(key(n), 10), Ok(()));
     }
@@ -74,7 +74,7 @@ fn answers_that_are_due_together_are_one_message() {
     let mut receiver = greeted();
     for n in [2, 0, 1] {
         receiver.put(key(n), 1).unwrap();
-        receiver.stored(key(n), 1, &known(&[n], &[]));
+        receiver.stored(key(n), 1, &known(&[n], &[])).unwrap();
     }
     assert_eq!(receiver.next_reply(), Some(Reply::Stored(keys([0, 1, 2]))));
     assert_eq!(receiver.next_reply(), None);
@@ -87,7 +87,7 @@ fn answers_that_are_due_together_are_one_message() {
 fn what_was_committed_before_it_was_put_again_is_said_at_once() {
     let mut receiver = greeted();
     receiver.put(key(7), 1).unwrap();
-    receiver.stored(key(7), 1, &known(&[7], &[7]));
+    receiver.stored(key(7), 1, &known(&[7], &[7])).unwrap();
     assert_eq!(receiver.next_reply(), Some(Reply::Stored(keys([7]))));
     assert_eq!(receiver.next_reply(), Some(Reply::Committed(keys([7]))));
     assert!(!receiver.owes());
@@ -96,9 +96,26 @@ fn what_was_committed_before_it_was_put_again_is_said_at_once() {
 #[test]
 fn a_missed_word_is_made_good() {
     let mut receiver = Receiver::new(WINDOW);
-    receiver.hello(&keys([1, 2]), |_, _| Known::default());
+    receiver.hello(&keys([1, 2]), |_, _| Known::default()).unwrap();
     receiver.recount(|_, _| known(&[1, 2, 3], &[2, 3]));
     assert_eq!(receiver.next_reply(), Some(Reply::Committed(keys([2]))));
+}
+
+/// A sender that names ever more batches cannot fill the memory; one that hears of its commits can
+/// go on for ever.
+#[test]
+fn what_a_sender_may_wait_for_is_bounded_in_runs() {
+    let nobody = |_, _| Known::default();
+    let scattered = |from: usize| keys((0..400_000).map(|n| 2 * (from + n) as u64));
+    let mut receiver = greeted();
+    receiver.hello(&scattered(0), nobody).unwrap();
+    receiver.hello(&scattered(400_000), nobody).unwrap();
+    receiver.committed(&scattered(0));
+    receiver.hello(&scattered(800_000), nobody).unwrap();
+    assert!(matches!(
+        receiver.hello(&scattered(1_200_000), nobody),
+        Err(Violation::Awaited { runs: 1_200_000 }),
+    ));
 }
 
 #[derive(Debug, Clone)]
@@ -136,7 +153,7 @@ proptest! {
             match op {
                 Op::Hello(n) => {
                     named.insert(n);
-                    let answer = receiver.hello(&keys([n]), |_, _| state.clone());
+                    let answer = receiver.hello(&keys([n]), |_, _| state.clone()).unwrap();
                     prop_assert_eq!(answer.committed.contains(key(n)), committed.contains(&n));
                     told.extend(committed.contains(&n).then_some(n));
                 }
@@ -144,7 +161,7 @@ proptest! {
                     named.insert(n);
                     stored.insert(n);
                     prop_assert!(receiver.put(key(n), 1).is_ok());
-                    receiver.stored(key(n), 1, &state);
+                    prop_assert!(receiver.stored(key(n), 1, &state).is_ok());
                 }
                 // Half of the words are missed; a recount makes them good.
                 Op::Commit(n) => {

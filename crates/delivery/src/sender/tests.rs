@@ -271,7 +271,11 @@ fn a_busy_peer_is_left_alone_for_as_long_as_it_asks() {
     assert_eq!(verdicts(&mut sender), [(Verdict::NotTaken(wait), tickets([101]))]);
     assert_eq!(sender.room(10, now), Room::Busy(wait));
     assert_eq!(sender.room(10, now + wait), Room::Free);
+    offer(&mut sender, 2);
+    sender.busy(wait, &KeySet::default(), now + wait);
+    // An answer says that there is room again.
     sender.stored(&keys([0]));
+    assert_eq!(sender.room(10, now + wait), Room::Free);
     assert_eq!(verdicts(&mut sender), [(Verdict::Stored, tickets([100]))]);
 }
 

@@ -210,6 +210,7 @@ impl Connection {
             }
             Message::Refused(refused) => {
                 let identity = keys::identity(refused.identity.as_ref())?;
+                debug!(sink = %self.name, %identity, detail = %refused.detail, "refused");
                 match refused.reason() {
                     Reason::Damaged | Reason::Compression => {
                         self.shared.heard(|sender| sender.unreadable(identity));

@@ -99,6 +99,8 @@ impl Shared {
         let bytes = put.body.len() as u64;
         self.state().sender.offer(ticket, identity, put, bytes);
         self.outgoing.notify_one();
+        // Where the connection went down while the batch was packed, it is given back in time.
+        self.deadline.notify_one();
     }
 
     pub(super) fn next_settlement(&self) -> Option<Settlement> {

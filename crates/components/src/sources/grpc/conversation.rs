@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::receiver::Receiver;
+use delivery::receiver::{Receiver, Violation};
 use futures::future::BoxFuture;
-use pipeline::{Batch, Class, Classify, Identity, IntakeError, KeySet};
+use pipeline::{Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -24,8 +24,11 @@ use super::{DRAIN, Service, answers, budget_units};
 /// How long a sender may take to its first word.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a sender hears that its puts wait for room, and how long it is to stay away then.
-const BUSY: Duration = Duration::from_secs(1);
+/// How often a sender hears that its puts wait for room.
+const BUSY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a sender is to stay away when there is no room: until well after the next word.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// Who speaks, for people at the other end.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
@@ -98,7 +101,7 @@ impl Conversation {
             arrived: None,
             hello_due: Some(now + HELLO_TIMEOUT),
             stopping: None,
-            busy_at: now + BUSY,
+            busy_at: now + BUSY_EVERY,
         }
     }
 
@@ -130,13 +133,7 @@ impl Conversation {
                 self.give_back().await
             }
             () = self.outbox.closed() => Err(End::Quiet),
-            Some(outcome) = self.outcomes.recv() => {
-                self.settle(outcome).await?;
-                while let Ok(more) = self.outcomes.try_recv() {
-                    self.settle(more).await?;
-                }
-                Ok(())
-            }
+            Some(outcome) = self.outcomes.recv() => self.settle_all(outcome).await,
             news = self.committed.recv(), if !self.deaf => {
                 self.hear(news);
                 Ok(())
@@ -173,7 +170,7 @@ impl Conversation {
             return Err(End::Told(Status::deadline_exceeded("no Hello")));
         }
         if now >= self.busy_at {
-            self.busy_at = now + BUSY;
+            self.busy_at = now + BUSY_EVERY;
             let waiting = self.receiver.unanswered() > 0 || self.arrived.is_some();
             if waiting && self.stopping.is_none() && self.service.cx.intake.is_full() {
                 self.say(answers::busy(BUSY, &KeySet::default())).await?;
@@ -205,7 +202,8 @@ impl Conversation {
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
         let asked = keys::decode(hello.keys)?;
         let intake = &self.service.cx.intake;
-        let answer = self.receiver.hello(&asked, |origin, epoch| intake.known(origin, epoch));
+        let known = |origin, epoch| intake.known(origin, epoch);
+        let answer = self.receiver.hello(&asked, known).map_err(violation)?;
         if self.hello_due.take().is_some() {
             debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
         }
@@ -232,9 +230,6 @@ impl Conversation {
         let (identity, memory) = match wire::parcel::check(&put, limits.body_max) {
             Ok(checked) => checked,
             Err(rejection) => return self.reject(&rejection).await,
-        };
-        let violation = |error: delivery::receiver::Violation| {
-            End::Told(Status::resource_exhausted(error.to_string()))
         };
         self.receiver.put(identity, put.body.len() as u64).map_err(violation)?;
         let units = budget_units(memory.min(limits.in_flight_max));
@@ -286,14 +281,30 @@ impl Conversation {
         self.service.env.offload(move || wire::unpack(put, body_max)).await
     }
 
-    async fn settle(&mut self, outcome: Outcome) -> Result<(), End> {
+    /// Answers the puts that have ended. What the channels know is asked once for puts of one
+    /// life in a row, and after the last of them has ended.
+    async fn settle_all(&mut self, first: Outcome) -> Result<(), End> {
+        let mut ended = vec![first];
+        while let Ok(more) = self.outcomes.try_recv() {
+            ended.push(more);
+        }
+        let mut last: Option<((Origin, Epoch), Known)> = None;
+        for outcome in ended {
+            let life = (outcome.identity.origin, outcome.identity.epoch);
+            let known = match last.take() {
+                Some((same, known)) if same == life => known,
+                _ => self.service.cx.intake.known(life.0, life.1),
+            };
+            self.settle(outcome, &known).await?;
+            last = Some((life, known));
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, outcome: Outcome, known: &Known) -> Result<(), End> {
         let Outcome { identity, bytes, result } = outcome;
         match result {
-            Ok(()) => {
-                let known = self.service.cx.intake.known(identity.origin, identity.epoch);
-                self.receiver.stored(identity, bytes, &known);
-                Ok(())
-            }
+            Ok(()) => self.receiver.stored(identity, bytes, known).map_err(violation),
             Err(error) if error.class() == Class::Poison => {
                 self.receiver.answered(bytes);
                 self.service.count("refused_by_channel");
@@ -335,6 +346,11 @@ impl Conversation {
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {
         self.outbox.send(Ok(message)).await.map_err(|_| End::Quiet)
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn violation(violation: Violation) -> End {
+    End::Told(Status::resource_exhausted(violation.to_string()))
 }
 
 /// The share of the budget for the put that waits for it.
