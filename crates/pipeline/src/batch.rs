@@ -42,7 +42,7 @@ pub struct Batch {
     pub identity: Option<Identity>,
     /// Where the source stands behind this batch; stored in the same write as the events.
     pub positions: Vec<SourcePosition>,
-    shared: Vec<(Arc<str>, Arc<str>)>,
+    shared: Vec<Shared>,
     columns: Vec<Column>,
     /// Little-endian `u32` for each event.
     lengths: Bytes,
@@ -50,6 +50,9 @@ pub struct Batch {
     separated: bool,
     encoded: Option<Bytes>,
 }
+
+/// Name and value of a header that all events have alike.
+type Shared = (Arc<str>, Arc<str>);
 
 /// One header of which each event has its own value, or none.
 #[derive(Clone)]

@@ -88,6 +88,7 @@ pub struct BuildError {
 
 impl BuildError {
     /// `setting` is wrong because of `problem`.
+    #[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
     pub fn invalid(setting: impl Into<String>, problem: impl ToString) -> Self {
         Self { setting: setting.into(), problem: problem.to_string() }
     }

@@ -21,13 +21,11 @@
 //!
 //! Identity and positions are not part of it: they stand in the frame or message around it.
 
-use std::sync::Arc;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ABSENT, Batch, Column, u32_at};
+use super::{ABSENT, Batch, Column, Shared, u32_at};
 
 /// Bytes in front of the sections.
 pub const HEADER_BYTES: usize = 24;
@@ -209,10 +207,7 @@ fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
 }
 
-fn shared_section(
-    mut reader: Reader,
-    count: usize,
-) -> Result<Vec<(Arc<str>, Arc<str>)>, DecodeError> {
+fn shared_section(mut reader: Reader, count: usize) -> Result<Vec<Shared>, DecodeError> {
     const SECTION: &str = "shared headers";
     let mut shared = Vec::new();
     for _ in 0..count {
