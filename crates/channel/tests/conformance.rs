@@ -4,6 +4,8 @@
 //! simulated disk. The clock is paused: no test waits, and a take that would wait for ever runs
 //! into its timeout at once.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::path::Path;
 
 use aqueduct_channel::testkit::{SimDisk, world};

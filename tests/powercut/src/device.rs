@@ -1,6 +1,6 @@
 //! The disk with a volatile cache: one file in FUSE that knows what was synced.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -31,14 +31,14 @@ const INODE: INodeNo = INodeNo(2);
 #[derive(Default)]
 struct Content {
     /// Synced pages; a page that is not here is zero.
-    synced: HashMap<u64, Box<[u8; PAGE]>>,
+    synced: BTreeMap<u64, Box<[u8; PAGE]>>,
     /// Writes since the last sync, in order.
     cached: Vec<(u64, Vec<u8>)>,
     syncs: u64,
 }
 
 impl Content {
-    fn apply(pages: &mut HashMap<u64, Box<[u8; PAGE]>>, mut offset: u64, mut data: &[u8]) {
+    fn apply(pages: &mut BTreeMap<u64, Box<[u8; PAGE]>>, mut offset: u64, mut data: &[u8]) {
         while !data.is_empty() {
             let (page, within) = (offset / PAGE as u64, (offset % PAGE as u64) as usize);
             let length = data.len().min(PAGE - within);

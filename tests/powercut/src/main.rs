@@ -16,6 +16,8 @@
 //! `run --lie` hands the channel a disk whose syncs do nothing; then the harness has to find losses.
 //! Needs root (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
 
+#![expect(clippy::disallowed_methods, reason = "it stands outside the world that `Env` is")]
+
 mod cut;
 mod device;
 mod loopback;

@@ -66,7 +66,7 @@ impl Inode {
         let mut arrives = || match mode {
             0 => false,
             1 => true,
-            _ => random() % 2 == 0,
+            _ => random().is_multiple_of(2),
         };
         for change in std::mem::take(&mut self.pending) {
             match change {
