@@ -60,10 +60,9 @@ impl AgentArgs for EdgeArgs {
         }
         // A group even of one: it is the consumer's name in the channel, so that a collector can be
         // added later without the channel forgetting what it holds for the first.
-        let group = component(
-            "load_balance",
-            &[("channel", Settings::text("main")), ("sinks", texts(&names))],
-        );
+        let processor = if names.len() == 1 { "single" } else { "load_balance" };
+        let group =
+            component(processor, &[("channel", Settings::text("main")), ("sinks", texts(&names))]);
         table(&[
             ("sources", table(&[("tail", source)])),
             ("channels", table(&[("main", channel)])),

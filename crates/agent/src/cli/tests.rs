@@ -71,6 +71,30 @@ fn the_flags_of_a_collector_mean_this_configuration() {
 }
 
 #[test]
+fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_holds() {
+    let args = "edge --tail /a --to c1:4141 --data-dir /d --name web-1";
+    let text = printed::<EdgeArgs>(args);
+    let group = "[groups.collectors]\ntype = \"single\"\nchannel = \"main\"\n\
+                 sinks = [\"collector-1\"]\n";
+    assert!(text.ends_with(group), "{text}");
+}
+
+#[test]
+fn what_the_flags_mean_can_be_built() {
+    let env = env::real();
+    for to in ["c1:4141", "c1:4141,c2:4141,c3:4141"] {
+        let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d");
+        let draft = plan(&parse::<EdgeArgs>(&arguments).unwrap(), &env).unwrap();
+        checked(draft, &components::EDGE, &env).unwrap();
+    }
+    for store in ["hdfs://namenode:8020/logs/%Y-%m-%d", "file:///data/logs/%Y-%m-%d/%{host}"] {
+        let arguments = format!("collector --listen 0.0.0.0:4141 --store {store} --data-dir /d");
+        let draft = plan(&parse::<CollectorArgs>(&arguments).unwrap(), &env).unwrap();
+        checked(draft, &components::COLLECTOR, &env).unwrap();
+    }
+}
+
+#[test]
 fn the_agent_is_named_after_its_host_unless_told_otherwise() {
     let args = parse::<EdgeArgs>("edge --tail /a --to c1:4141 --data-dir /d").unwrap();
     assert_eq!(drafted(&args).unwrap().agent.name, &*env::real().host);

@@ -1,6 +1,7 @@
 //! What the demo reads: files of the user, or a log that it writes itself.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,18 +51,18 @@ pub(super) fn read_end(env: &Env, path: &Path) -> String {
     read().unwrap_or_default()
 }
 
-/// Calls `each` with the bytes of a file up to `end`, piece by piece.
+/// Calls `each` with the bytes of a part of a file, piece by piece.
 pub(super) fn read(
     env: &Env,
     path: &Path,
-    end: u64,
+    part: Range<u64>,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), DemoError> {
     let file = at(path, env.disk.open(path, OpenMode::default()))?;
     let mut buffer = vec![0; CHUNK];
-    let mut offset = 0;
-    while offset < end {
-        let wanted = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
+    let mut offset = part.start;
+    while offset < part.end {
+        let wanted = usize::try_from(part.end - offset).unwrap_or(CHUNK).min(CHUNK);
         let length = at(path, file.read_at(&mut buffer[..wanted], offset))?;
         if length == 0 {
             break;
@@ -87,7 +88,7 @@ pub(super) struct Measured {
 pub(super) fn measure(env: &Env, path: &Path) -> Result<Measured, DemoError> {
     let end = at(path, env.disk.stat(path))?.len;
     let (mut lines, mut bytes, mut seen) = (0, 0, 0);
-    read(env, path, end, |piece| {
+    read(env, path, 0..end, |piece| {
         lines += memchr::memchr_iter(b'\n', piece).count() as u64;
         if let Some(last) = memchr::memrchr(b'\n', piece) {
             bytes = seen + last as u64 + 1;
@@ -179,7 +180,7 @@ impl Writer {
         at(&self.log, self.env.disk.open(&self.log, mode))
     }
 
-    fn lines(&mut self, numbers: std::ops::Range<u64>) -> String {
+    fn lines(&mut self, numbers: Range<u64>) -> String {
         const PAGES: [&str; 4] = ["/", "/products", "/basket", "/static/main.css"];
         const STATUS: [u16; 5] = [200, 200, 200, 304, 404];
         let mut text = String::new();

@@ -14,7 +14,7 @@ const PAUSE_TERMINAL: Duration = Duration::from_millis(200);
 pub(super) struct Moment {
     pub(super) elapsed: Duration,
     pub(super) read: u64,
-    pub(super) delivered: u64,
+    pub(super) stored: u64,
     pub(super) files: u64,
     pub(super) visible_bytes: u64,
 }
@@ -38,10 +38,10 @@ impl Progress {
         }
         self.shown = Some(moment.elapsed);
         let text = format!(
-            "{:>5.1} s  read {:>10} lines   delivered {:>10}   visible {:>9} in {} files",
+            "{:>5.1} s  read {:>10} lines   stored {:>10}   visible {:>9} in {} files",
             moment.elapsed.as_secs_f64(),
             grouped(moment.read),
-            grouped(moment.delivered),
+            grouped(moment.stored),
             megabytes(moment.visible_bytes),
             moment.files,
         );

@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     hashes: Vec<u64>,
+    /// Lines that were longer than an edge keeps.
+    cut: u64,
     /// The beginning of a line whose end was not seen yet.
     open: Vec<u8>,
 }
@@ -54,7 +56,13 @@ impl Lines {
         self.hashes.len() as u64
     }
 
+    /// Lines that are stored up to [`LINE_MAX`].
+    pub(super) fn cut(&self) -> u64 {
+        self.cut
+    }
+
     fn line(&mut self, line: &[u8]) {
+        self.cut += u64::from(line.len() > LINE_MAX);
         self.hashes.push(xxh3_64(&line[..line.len().min(LINE_MAX)]));
     }
 }

@@ -1,5 +1,6 @@
 //! The demo from its first process to its reconciliation.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -172,7 +173,8 @@ impl Scene {
             self.progress.show(&Moment {
                 elapsed: begin.elapsed(),
                 read,
-                delivered: edge.sum("aqueduct_sink_events_total"),
+                // The edge holds a line until it is in a visible file.
+                stored: read.saturating_sub(edge.sum("aqueduct_channel_events")),
                 files: visible.files.len() as u64,
                 visible_bytes: visible.bytes(),
             });
@@ -275,7 +277,7 @@ impl Scene {
         for (path, bytes) in &visible.files {
             lines(&self.env, path, 0..*bytes, &mut stored)?;
         }
-        let (read_lines, stored_lines) = (read.count(), stored.count());
+        let (read_lines, cut, stored_lines) = (read.count(), read.cut(), stored.count());
         let differences = compare(read, later, stored);
         let bytes: u64 = due.iter().map(|file| file.bytes).sum();
         let unended: u64 = due.iter().map(|file| file.unended).sum();
@@ -294,6 +296,9 @@ impl Scene {
         );
         if foreign > 0 {
             text.push_str(&format!("unknown   {foreign:>12} lines that were in no file\n"));
+        }
+        if cut > 0 {
+            text.push_str(&format!("cut       {cut:>12} lines longer than 1 MiB, stored so far\n"));
         }
         if unended > 0 {
             text.push_str(&format!(
@@ -335,18 +340,8 @@ impl Scene {
 }
 
 /// Takes the lines of a part of a file, which begins at the beginning of a line.
-fn lines(
-    env: &Env,
-    path: &Path,
-    part: std::ops::Range<u64>,
-    into: &mut Lines,
-) -> Result<(), DemoError> {
-    let mut skipped = 0;
-    input::read(env, path, part.end, |piece| {
-        let before = part.start.saturating_sub(skipped).min(piece.len() as u64);
-        skipped += piece.len() as u64;
-        into.take(&piece[before as usize..]);
-    })?;
+fn lines(env: &Env, path: &Path, part: Range<u64>, into: &mut Lines) -> Result<(), DemoError> {
+    input::read(env, path, part, |piece| into.take(piece))?;
     into.end_file();
     Ok(())
 }

@@ -1,0 +1,147 @@
+//! The program, as its users start it: exit codes, what is printed where, and the whole demo.
+//!
+//! Method: the real executable in a child process.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for number in 0..50_000 {
+        // Most lines are there many times: it is their number that counts.
+        writeln!(text, "{}", if number % 3 == 0 { number } else { 7 }).unwrap();
+    }
+    put(&dir.path().join("a [1].log"), &text);
+    put(&dir.path().join("b.log"), "one\r\n\ntwo\nnot ended");
+
+    let files = ["a [1].log", "b.log"].map(|name| dir.path().join(name).display().to_string());
+    let output = run(&["demo", &files[0], &files[1]]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for expected in [
+        "kill -9 ",
+        "\nread            50,003 lines, ",
+        "\nstored          50,003 lines, ",
+        "\nmissing              0\nrepeated             0\n",
+        "\nwaiting              9 bytes",
+        "\nevery line arrived, once\n",
+    ] {
+        assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+    }
+    let left = shown.lines().find_map(|line| line.strip_prefix("remove it all by: rm -r "));
+    std::fs::remove_dir_all(left.unwrap()).unwrap();
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge.toml");
+    let data = dir.path().join("data");
+    put(&file, &format!("[agent]\ndata_dir = \"{}\"\nadmn = 1\n", data.display()));
+    let path = file.display().to_string();
+    for arguments in [["edge", "--config", &path].as_slice(), &["check", &path]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let shown = String::from_utf8_lossy(&output.stderr);
+        let place = format!("{path}:3: agent.admn: unknown key `admn`; did you mean `admin`?");
+        assert!(shown.contains(&place), "{shown}");
+        assert!(!data.exists());
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_help_and_version_with_0() {
+    assert_eq!(run(&["edge", "--tail", "/a"]).status.code(), Some(2));
+    assert_eq!(run(&["edge", "--tails", "/a"]).status.code(), Some(2));
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert_eq!(run(&["collector", "--help"]).status.code(), Some(0));
+    let version = run(&["--version"]);
+    let shown = String::from_utf8_lossy(&version.stdout).into_owned();
+    let commit = shown.trim().strip_prefix(concat!("aqueduct ", env!("CARGO_PKG_VERSION"), " ("));
+    assert!(commit.is_some_and(|commit| commit.len() > 7 && commit.ends_with(')')), "{shown}");
+}
+
+#[test]
+fn a_data_directory_in_use_ends_with_1_and_names_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data").display().to_string();
+    let arguments = ["edge", "--tail", "/none/*.log", "--to", "127.0.0.1:9", "--data-dir", &data];
+    let mut first = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    let lock = dir.path().join("data/format");
+    while !lock.exists() {
+        assert!(first.try_wait().unwrap().is_none(), "the first agent has ended");
+        std::thread::yield_now();
+    }
+
+    let second = run(&arguments);
+    let shown = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{shown}");
+    assert!(shown.contains(&format!("process {} is using it", first.id())), "{shown}");
+
+    let pid = Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0), "a signal is a way to end well");
+}
+
+#[test]
+fn log_lines_are_json_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&dir.path().join("data"), "a file, where a directory is needed");
+    let data = dir.path().join("data").display().to_string();
+    let arguments = ["edge", "--tail", "/none", "--to", "127.0.0.1:9", "--data-dir", &data];
+    let output = run(&[arguments.as_slice(), &["--log-format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    let last: serde_json::Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["error"].as_str().unwrap().contains(&data), "{shown}");
+}
+
+#[test]
+fn a_filter_that_is_none_ends_with_2() {
+    let mut command = command(&["edge", "--tail", "/a", "--to", "c:1", "--data-dir", "/none"]);
+    let output = command.env("RUST_LOG", "info,=,").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn the_configuration_that_flags_mean_is_one_that_check_finds_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = "file:///logs/%Y-%m-%d";
+    let printed = run(&[
+        "collector",
+        "--listen",
+        "127.0.0.1:4141",
+        "--store",
+        store,
+        "--data-dir",
+        "/d",
+        "--print-config",
+    ]);
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let file = dir.path().join("collector.toml");
+    put(&file, &String::from_utf8(printed.stdout).unwrap());
+    let checked = run(&["check", &file.display().to_string()]);
+    let shown = String::from_utf8_lossy(&checked.stdout);
+    assert!(shown.ends_with("edges (grpc) -> main (durable) -> store: exactly once\n"), "{shown}");
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aqueduct"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
+fn put(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
