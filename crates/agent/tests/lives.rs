@@ -1,0 +1,275 @@
+//! What one life of an agent leaves behind, the next one takes up: nothing lost, nothing twice.
+//!
+//! Method: a whole agent runs in a runtime of its own, with real files and stores. Its life ends by
+//! taking the runtime away, in the middle of whatever it does. One disk is told to fail for one
+//! channel, which holds the moment between two channels' commits for as long as a test needs.
+
+#![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aqueduct_agent as agent;
+use components::Catalogue;
+use pipeline::component::entry;
+use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+use pipeline::{Batch, BuildContext, BuildError, Component, Entry, Env, EventRef, Interceptor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::runtime::Runtime;
+
+/// How long a life may take to do what it is watched for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A disk that refuses to write below one directory while it is told to.
+struct Refusing {
+    disk: Arc<dyn Disk>,
+    below: PathBuf,
+    refuse: Arc<AtomicBool>,
+}
+
+struct RefusingFile {
+    file: Arc<dyn DiskFile>,
+    refuse: Arc<AtomicBool>,
+}
+
+impl DiskFile for RefusingFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
+        if self.refuse.load(Ordering::SeqCst) {
+            return Err(io::Error::other("refused for the test"));
+        }
+        self.file.write_at(buffers, offset, durable)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn stat(&self) -> io::Result<FileStat> {
+        self.file.stat()
+    }
+}
+
+impl Disk for Refusing {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.open(path, mode)?;
+        if path.starts_with(&self.below) {
+            return Ok(Arc::new(RefusingFile { file, refuse: self.refuse.clone() }));
+        }
+        Ok(file)
+    }
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.disk.stat(path)
+    }
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        self.disk.list(directory)
+    }
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk.canonical(path)
+    }
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(directory)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename_new(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_dir_all(path)
+    }
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.disk.sync_dir(directory)
+    }
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.disk.space(path)
+    }
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        self.disk.lock(path)
+    }
+}
+
+/// Drops the events that begin with `drop`.
+#[derive(Deserialize, JsonSchema)]
+struct DropMarked {}
+
+impl Component for DropMarked {
+    const KIND: &'static str = "drop_marked";
+    type Role = dyn Interceptor;
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Interceptor for DropMarked {
+    fn intercept(&self, batch: &mut Batch) {
+        batch.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
+    }
+}
+
+static WITH_FILTER: &[Entry<dyn Interceptor>] = &[entry::<DropMarked>()];
+
+static CATALOGUE: Catalogue = Catalogue { interceptors: WITH_FILTER, ..COLLECTOR_PARTS };
+
+/// The collector's catalogue, as a constant to build on.
+const COLLECTOR_PARTS: Catalogue = Catalogue {
+    sources: components::sources::ALL,
+    interceptors: &[],
+    selectors: components::selectors::ALL,
+    channels: components::CHANNELS,
+    processors: components::processors::ALL,
+    sinks: components::sinks::ALL,
+};
+
+/// A place for an agent with one tailed file, two channels and a store behind each.
+struct Place {
+    directory: tempfile::TempDir,
+    refuse: Arc<AtomicBool>,
+    interceptors: &'static str,
+}
+
+impl Place {
+    fn new(interceptors: &'static str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("in")).unwrap();
+        Self { directory, refuse: Arc::new(AtomicBool::new(false)), interceptors }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn append(&self, lines: &[String]) {
+        use std::io::Write;
+        let path = self.path("in/app.log");
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
+            .unwrap();
+    }
+
+    fn configuration(&self) -> String {
+        let at = |name: &str| self.path(name).display().to_string();
+        let sink = |name: &str| {
+            format!(
+                "[sinks.{name}]\ntype = \"hdfs\"\nchannel = \"{name}\"\nurl = \"file://{}\"\n\
+                 roll = {{ idle_max = \"100ms\" }}\n[channels.{name}]\ntype = \"durable\"\n\
+                 capacity = \"64MiB\"\nsegment_bytes = \"1MiB\"\n",
+                at(&format!("store-{name}"))
+            )
+        };
+        format!(
+            "[agent]\nname = \"test\"\ndata_dir = \"{}\"\n[sources.tail]\ntype = \"tail_dir\"\n\
+             paths = [\"{}\"]\nchannels = [\"a\", \"b\"]\ninterceptors = [{}]\n{}{}",
+            at("data"),
+            at("in/*.log"),
+            self.interceptors,
+            sink("a"),
+            sink("b"),
+        )
+    }
+
+    /// Starts an agent; it lives until the runtime is taken away.
+    fn live(&self) -> Runtime {
+        let mut env: Env = env::real();
+        env.disk = Arc::new(Refusing {
+            disk: env.disk.clone(),
+            below: self.path("data/channels/b"),
+            refuse: self.refuse.clone(),
+        });
+        let plan = config::load(Path::new("test.toml"), &self.configuration(), "test").unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.unwrap();
+        runtime.spawn(async move { agent::run(plan, &CATALOGUE, env).await.unwrap() });
+        runtime
+    }
+
+    /// The lines that are visible in a store, in the order of its files.
+    fn stored(&self, store: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(store)) else { return Vec::new() };
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.is_file());
+        files.sort();
+        let text = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect::<String>();
+        text.lines().map(String::from).collect()
+    }
+
+    fn wait_for(&self, store: &str, lines: usize) {
+        let began = Instant::now();
+        while self.stored(store).len() < lines {
+            assert!(began.elapsed() < PATIENCE, "{store} has {} lines", self.stored(store).len());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn end(runtime: Runtime) {
+    // Disk calls under way finish, as they do in a kernel when a process is killed.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+}
+
+fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|number| format!("{prefix} {number}")).collect()
+}
+
+#[test]
+fn a_kill_between_two_channels_commits_loses_and_repeats_nothing_in_either() {
+    let place = Place::new("");
+    place.append(&numbered("line", 0..500));
+    let first = place.live();
+    place.wait_for("store-a", 500);
+    place.wait_for("store-b", 500);
+    // From here on `a` commits and `b` cannot.
+    place.refuse.store(true, Ordering::SeqCst);
+    place.append(&numbered("line", 500..900));
+    place.wait_for("store-a", 900);
+    assert_eq!(place.stored("store-b").len(), 500);
+    end(first);
+
+    place.refuse.store(false, Ordering::SeqCst);
+    place.append(&numbered("line", 900..1000));
+    let second = place.live();
+    place.wait_for("store-b", 1000);
+    place.wait_for("store-a", 1000);
+    end(second);
+    assert_eq!(place.stored("store-a"), numbered("line", 0..1000));
+    assert_eq!(place.stored("store-b"), numbered("line", 0..1000));
+}
+
+#[test]
+fn a_kill_after_a_batch_that_was_filtered_to_nothing_reads_it_no_second_time() {
+    let mut place = Place::new("{ type = \"drop_marked\" }");
+    place.append(&numbered("keep", 0..10));
+    let first = place.live();
+    place.wait_for("store-a", 10);
+    place.append(&numbered("drop", 0..300));
+    // Nothing but the position says that these were read.
+    std::thread::sleep(Duration::from_secs(2));
+    end(first);
+
+    // Without the filter, a second reading would store them.
+    place.interceptors = "";
+    place.append(&numbered("keep", 10..20));
+    let second = place.live();
+    place.wait_for("store-a", 20);
+    place.wait_for("store-b", 20);
+    end(second);
+    assert_eq!(place.stored("store-a"), numbered("keep", 0..20));
+    assert_eq!(place.stored("store-b"), numbered("keep", 0..20));
+}
