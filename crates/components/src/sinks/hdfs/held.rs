@@ -20,22 +20,35 @@ pub(super) struct Held {
 struct State {
     /// Bytes of each batch that is held.
     held: BTreeMap<Ticket, u64>,
+    /// Their sum.
+    bytes: u64,
     said: VecDeque<Settlement>,
     /// Batches that the ledger holds, as far as it was read.
     delivered: KeySet,
 }
 
+impl State {
+    /// Lets go of a batch; says whether it was held.
+    fn remove(&mut self, ticket: Ticket) -> bool {
+        let bytes = self.held.remove(&ticket);
+        self.bytes -= bytes.unwrap_or(0);
+        bytes.is_some()
+    }
+}
+
 impl Held {
     /// A batch of this many bytes is taken over.
     pub(super) fn take(&self, ticket: Ticket, bytes: u64) {
-        self.state().held.insert(ticket, bytes);
+        let mut state = self.state();
+        let before = state.held.insert(ticket, bytes).unwrap_or(0);
+        state.bytes = state.bytes - before + bytes;
     }
 
     /// What became of these batches.
     pub(super) fn settle(&self, mut tickets: IntervalSet, outcome: Outcome) {
         let mut state = self.state();
         for ticket in tickets.clone().iter() {
-            if state.held.remove(&ticket).is_none() {
+            if !state.remove(ticket) {
                 tickets.remove(ticket);
             }
         }
@@ -47,7 +60,7 @@ impl Held {
 
     /// The batch was not taken over after all.
     pub(super) fn forget(&self, ticket: Ticket) {
-        self.state().held.remove(&ticket);
+        self.state().remove(ticket);
     }
 
     /// All that is held goes back.
@@ -60,6 +73,7 @@ impl Held {
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.held.clear();
+        state.bytes = 0;
         state.said.clear();
     }
 
@@ -75,7 +89,7 @@ impl Held {
 
     /// Bytes of what is held.
     pub(super) fn bytes(&self) -> u64 {
-        self.state().held.values().sum()
+        self.state().bytes
     }
 
     /// The ledger was read, or advanced, to this.
@@ -91,5 +105,25 @@ impl Held {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing is left half done under the lock, so a panic elsewhere does no harm here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_settled_once_and_then_weighs_nothing() {
+        let held = Held::default();
+        held.take(1, 100);
+        held.take(2, 10);
+        assert_eq!(held.bytes(), 110);
+        held.settle((1..2).into(), Outcome::Delivered);
+        held.settle((0..9).into(), Outcome::Again(None));
+        held.give_back();
+        assert_eq!(held.bytes(), 0);
+        assert_eq!(held.settled().await.tickets, (1..2).into());
+        assert_eq!(held.settled().await.tickets, (2..3).into());
+        assert!(held.state().said.is_empty());
     }
 }

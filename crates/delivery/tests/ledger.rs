@@ -1,0 +1,131 @@
+//! A ledger is made once, read to its end, and refused when it is not whole.
+//!
+//! Method: ledgers on a store in memory, which the tests look into and damage.
+#![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
+
+use std::sync::Arc;
+
+use aqueduct_delivery::ledger::{
+    Author, Committed, Dataset, FileNames, Ledger, LedgerError, Roll, RollFile, Token,
+};
+use bytes::Bytes;
+use pipeline::{Class, Classify, Epoch, Identity, Origin, Sequence};
+use storage::faults::{Fault, Faulty};
+use storage::memory::Memory;
+use storage::{CreateOptions, FileSystem};
+
+fn author(number: u8) -> Author {
+    Author { collector: Token([number; 16]), incarnation: Token([number; 16]) }
+}
+
+async fn open(fs: Arc<dyn FileSystem>, number: u8) -> Result<Ledger, LedgerError> {
+    let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
+    Ledger::open(fs, Dataset::new("/logs", "store"), author(number), names, None).await
+}
+
+fn key(number: u64) -> Identity {
+    Identity { origin: Origin([1; 16]), epoch: Epoch(1), sequence: Sequence(number) }
+}
+
+async fn put(fs: &dyn FileSystem, path: &str, content: &'static str) {
+    let mut writer = fs.create(path, CreateOptions::default()).await.unwrap();
+    writer.write(Bytes::from_static(content.as_bytes())).await.unwrap();
+    writer.close().await.unwrap();
+}
+
+/// A roll of `keys`, staged by author `number`.
+async fn roll(fs: &dyn FileSystem, number: u8, keys: std::ops::Range<u64>) -> Roll {
+    let token = Token([100 + keys.start as u8; 16]);
+    let temp = format!("{}/{token}.0", Dataset::desk(author(number)));
+    put(fs, &format!("/logs/_aqueduct/store/{temp}"), "line\n").await;
+    let file = RollFile { temp, directory: "day".into(), len: 5, crc: 0, events: 1 };
+    Roll { token, keys: keys.map(key).collect(), files: vec![file] }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_founders_all_open_the_same_ledger() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let (first, second) = tokio::join!(open(fs.clone(), 1), open(fs.clone(), 2));
+    let (mut first, mut second) = (first.unwrap(), second.unwrap());
+    let committed = first.commit(roll(&*fs, 1, 0..2).await).await.unwrap();
+    assert_eq!(committed, Committed::Published(0));
+    let committed = second.commit(roll(&*fs, 2, 2..4).await).await.unwrap();
+    assert_eq!(committed, Committed::Published(1));
+    let expected = ["/logs/day/host-1-store-0-0.log", "/logs/day/host-2-store-1-0.log"];
+    let files = store.files();
+    assert!(expected.iter().all(|path| files.contains_key(*path)), "{files:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_that_another_has_committed_in_part_is_not_published() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let (mut first, mut second) =
+        (open(fs.clone(), 1).await.unwrap(), open(fs.clone(), 2).await.unwrap());
+    first.commit(roll(&*fs, 1, 0..3).await).await.unwrap();
+    let overlap = second.commit(roll(&*fs, 2, 2..5).await).await.unwrap();
+    assert_eq!(overlap, Committed::Overlap([key(2)].into_iter().collect()));
+    let elsewhere = second.commit(roll(&*fs, 2, 1..3).await).await.unwrap();
+    assert_eq!(elsewhere, Committed::Elsewhere);
+    assert!(!store.files().keys().any(|path| path.contains("/stage/")), "both are cleared away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_lost_its_generation_is_refused_and_never_made_anew() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    open(fs.clone(), 1).await.unwrap();
+    fs.delete("/logs/_aqueduct/store/ledger/g0").await.unwrap();
+    let error = open(fs.clone(), 2).await.err().unwrap();
+    assert!(matches!(error, LedgerError::NoGeneration { .. }), "{error}");
+    assert_eq!(error.class(), Class::Fatal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_entry_is_refused() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    open(fs.clone(), 1).await.unwrap();
+    put(&*fs, "/logs/_aqueduct/store/ledger/g0/00000000000000000000", "AQLEDGER").await;
+    let error = open(fs, 2).await.err().unwrap();
+    assert!(matches!(error, LedgerError::Entry { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_file_never_replaces_a_foreign_one() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let mut ledger = open(fs.clone(), 1).await.unwrap();
+    fs.mkdirs("/logs/day").await.unwrap();
+    let taken = "/logs/day/host-1-store-0-0.log";
+    put(&*fs, taken, "foreign").await;
+    let error = ledger.commit(roll(&*fs, 1, 0..1).await).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Occupied { .. }), "{error}");
+    assert_eq!(fs.read(taken).await.unwrap(), "foreign");
+
+    fs.delete(taken).await.unwrap();
+    open(fs.clone(), 3).await.unwrap();
+    assert_eq!(fs.read(taken).await.unwrap(), "line\n", "any later opening publishes it");
+}
+
+/// Everything that one author committed is known to the next, whichever call of its opening fails.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_failed_can_be_done_again() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let mut first = open(fs.clone(), 1).await.unwrap();
+    for n in 0..5 {
+        first.commit(roll(&*fs, 1, n..n + 1).await).await.unwrap();
+    }
+    for at in 0.. {
+        let faulty = Arc::new(Faulty::new(fs.clone(), Fault::AnswerLost, at));
+        let failed = open(faulty.clone(), 2).await.is_err();
+        let ledger = open(fs.clone(), 2).await.unwrap();
+        assert_eq!(ledger.view().settled(), &(0..5).map(key).collect());
+        if faulty.calls() <= at {
+            assert!(!failed && at > 8, "an opening has as many calls as it had");
+            return;
+        }
+    }
+}
