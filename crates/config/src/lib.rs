@@ -1,4 +1,4 @@
-//! Configuration: text → [`Settings`](pipeline::Settings) → [`Plan`], pure and synchronous.
+//! Configuration: text → [`Settings`] → [`Plan`], pure and synchronous.
 //!
 //! ```text
 //!   TOML ─┐
