@@ -138,10 +138,10 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
+    command(arguments).output().expect("the program starts")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
 fn put(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
+    std::fs::write(path, text).expect("a temporary file is written");
 }

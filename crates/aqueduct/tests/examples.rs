@@ -164,7 +164,7 @@ fn hold(
             problems.push(format!("{what}: `{key}` is in no example"));
         }
         if let Some(default) = property.get("default").filter(|default| !is_nothing(default)) {
-            let same = |value: &&Settings| equal(&value.read::<Json>().unwrap(), default);
+            let same = |value: &&Settings| equal(&json(value), default);
             if !default.is_object() && !values.iter().any(same) {
                 problems.push(format!("{what}: no example has the default {default} of `{key}`"));
             }
@@ -184,6 +184,10 @@ fn is_nothing(default: &Json) -> bool {
         Json::Object(entries) => entries.is_empty(),
         _ => false,
     }
+}
+
+fn json(value: &Settings) -> Json {
+    value.read().expect("every setting is also JSON")
 }
 
 /// Equal, also where a size or a duration is written another way.

@@ -311,6 +311,10 @@ fn selector<'a>(
         path,
         settings: Settings::empty(),
     });
+    if let Some(given) = selector.settings.take("channels") {
+        let problem = "a selector is told the channels of its source; remove this";
+        found.add(given.line, format!("{}.channels", selector.path), problem);
+    }
     selector.settings.set("channels", names(channels));
     selector
 }

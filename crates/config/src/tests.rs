@@ -180,6 +180,16 @@ fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
 }
 
 #[test]
+fn what_the_plan_fills_in_is_not_written_by_hand() {
+    let selector = "optional_channels = [\"copy\"]\nselector = { type = \"x\", channels = [] }\n";
+    let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
+    let error = load_toml(&text).unwrap_err().to_string();
+    let expected = "a.toml:11: sources.access.selector.channels: \
+                    a selector is told the channels of its source; remove this";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn an_empty_file_says_what_is_needed() {
     for name in ["a.toml", "a.yaml"] {
         let errors = load(Path::new(name), "", "host-1").unwrap_err();

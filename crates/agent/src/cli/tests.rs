@@ -155,8 +155,8 @@ fn what_a_flag_lacks_is_named() {
 fn the_help_shows_an_example_of_each_way() {
     let edge = EdgeArgs::augment_args(Command::new("aqueduct-edge")).render_long_help().to_string();
     assert!(edge.starts_with("Tail files and send each line to a collector"), "{edge}");
-    let collector = CollectorArgs::augment_args(Command::new("aqueduct-collector"));
-    let collector = collector.clone().render_long_help().to_string();
+    let mut collector = CollectorArgs::augment_args(Command::new("aqueduct-collector"));
+    let collector = collector.render_long_help().to_string();
     assert!(collector.starts_with("Take events from edges"), "{collector}");
     for help in [edge, collector] {
         assert!(help.contains("--config /etc/aqueduct/") && help.contains("--data-dir /var/lib/"));
