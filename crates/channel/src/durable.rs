@@ -62,6 +62,7 @@ mod aligned;
 mod book;
 mod channel;
 mod core;
+mod damage;
 mod fetch;
 mod index;
 mod leader;

@@ -19,6 +19,7 @@
 
 mod channel;
 mod positions_file;
+mod transactions;
 
 use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::ByteSize;

@@ -4,6 +4,7 @@
 pub mod conformance;
 mod sim_disk;
 mod sim_files;
+mod sim_handles;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -27,8 +27,8 @@ use super::{Config, IndexKind, owner_file};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
-/// How often a full disk is looked at again.
-const FULL_DISK_DELAY: Duration = Duration::from_secs(1);
+/// How often a full disk is looked at again, and commits are tried there.
+const FULL_DISK_DELAY: Duration = Duration::from_millis(200);
 /// Identities announced and not yet received by a listener.
 const ANNOUNCED_MAX: usize = 1024;
 /// What a put takes besides its batches: frame, envelope, padding.
@@ -204,19 +204,19 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
         dirty.notified().await;
         loop {
             let Some(strong) = core.upgrade() else { return };
-            let (disk_full, news) = {
+            let (starved, news) = {
                 let state = strong.state();
-                (state.disk_full, state.has_news())
+                (state.is_starved(&strong.limits), state.has_news())
             };
             drop(strong);
-            if !disk_full && !news {
+            if !starved && !news {
                 break;
             }
-            tokio::time::sleep(if disk_full { FULL_DISK_DELAY } else { ACK_DELAY }).await;
+            tokio::time::sleep(if starved { FULL_DISK_DELAY } else { ACK_DELAY }).await;
             let Some(strong) = core.upgrade() else { return };
-            if disk_full {
+            if starved {
                 let core = strong.clone();
-                strong.env.offload(move || core.retry_full_disk()).await;
+                strong.env.offload(move || core.look_for_room()).await;
             }
             strong.state().flush = true;
             strong.lead();
@@ -271,6 +271,9 @@ impl Channel for Durable {
                 }
                 if state.reserve(size, &core.limits) {
                     return Ok(Box::new(Put::new(core.clone(), size)));
+                }
+                if state.is_starved(&core.limits) {
+                    core.dirty.notify_one();
                 }
             }
             room.await;

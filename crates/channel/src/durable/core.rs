@@ -85,7 +85,7 @@ pub(crate) struct State {
     pub(crate) reserved: BatchSize,
     /// Capacity in force: as configured, or what the disk allows.
     pub(crate) capacity_bytes: u64,
-    /// Why the disk takes no new segment, while that lasts.
+    /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
     /// Whether somebody waits for room.
     pub(crate) crowded: bool,
@@ -161,8 +161,15 @@ impl State {
         self.forget.merge(&forget);
     }
 
+    /// Whether puts wait for the disk rather than for the consumers.
+    pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
+        self.disk_full || (self.crowded && self.capacity_bytes < limits.capacity_bytes)
+    }
+
     fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
-        let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + limits.reserve_bytes;
+        // What is kept for the next segments shrinks with a capacity that the disk cuts down.
+        let kept = limits.reserve_bytes.min(self.capacity_bytes / 4);
+        let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + kept;
         let events = self.book.events + self.reserved.events + size.events;
         bytes <= self.capacity_bytes && events <= limits.capacity_events
     }
@@ -301,7 +308,7 @@ impl Core {
         }
     }
 
-    /// What of the configured capacity the disk can bear: with what it occupies already, the
+    /// What of the configured capacity the disk can bear: with what its files occupy already, the
     /// channel takes at most 80 % of what the disk has for it.
     pub(crate) fn refresh_capacity(&self) {
         let space = match self.env.disk.space(&self.directory) {
@@ -311,9 +318,14 @@ impl Core {
                 return;
             }
         };
-        let mut state = self.state();
-        let bearable = (space.available.saturating_add(state.book.bytes())) / 100 * DISK_PERCENT;
-        state.capacity_bytes = self.limits.capacity_bytes.min(bearable);
+        let idle = self.files.idle_bytes();
+        {
+            let mut state = self.state();
+            let mine: u64 = state.book.segments.iter().map(|segment| segment.record.room).sum();
+            let bearable = space.available.saturating_add(mine + idle) / 100 * DISK_PERCENT;
+            state.capacity_bytes = self.limits.capacity_bytes.min(bearable);
+        }
+        self.room.notify_waiters();
     }
 
     /// What the channel holds now.

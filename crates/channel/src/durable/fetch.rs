@@ -1,16 +1,14 @@
-//! Reading batches back, and what is done about those that are damaged.
+//! Reading batches back.
 
 use std::io;
 use std::sync::Arc;
 
+use pipeline::Ticket;
 use pipeline::env::DiskFile;
-use pipeline::{IntervalSet, Ticket};
-use tracing::error;
 
 use super::core::Core;
-use super::index::{Entry, SegmentIndex};
+use super::index::SegmentIndex;
 use super::reader;
-use super::records::ForgetRecord;
 use super::scan::scan;
 use super::segment::{BLOCK, Seed};
 use super::tail::{Ahead, StoredBatch};
@@ -103,53 +101,5 @@ impl Core {
             }
         }
         Ok(Fetched::Batch(batch))
-    }
-
-    /// A batch cannot be read back: nobody gets it any more, its identity leaves the window so that
-    /// whoever still has it may send it again, and its frame is kept aside.
-    pub(crate) fn quarantine(
-        &self,
-        segment: u64,
-        ticket: Ticket,
-        entry: Option<&Entry>,
-        file: &Arc<dyn DiskFile>,
-    ) {
-        let tickets = IntervalSet::from(ticket..ticket + 1);
-        let (keys, events) = {
-            let mut state = self.state();
-            let (keys, events) = state.book.describe(&tickets);
-            let record = ForgetRecord { tickets, keys: keys.clone(), events };
-            state.book.forget(&record);
-            state.forget.merge(&record);
-            (keys, events)
-        };
-        self.dirty.notify_one();
-        self.incident("damaged_batch", 1);
-        let offset = entry.map_or(0, |entry| entry.offset);
-        let identity: Vec<String> =
-            keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
-        error!(channel = %self.name, segment, offset, ticket, events, ?identity,
-            "a batch is damaged and cannot be delivered from here; its identity may be stored again");
-        if let Some(entry) = entry.filter(|entry| entry.len > 0)
-            && let Err(error) = self.keep_aside(segment, entry, file)
-        {
-            error!(channel = %self.name, %error, "the damaged frame could not be kept aside");
-        }
-    }
-
-    fn keep_aside(&self, segment: u64, entry: &Entry, file: &Arc<dyn DiskFile>) -> io::Result<()> {
-        use super::aligned::Aligned;
-        let start = u64::from(entry.offset) / BLOCK as u64 * BLOCK as u64;
-        let end = u64::from(entry.offset) + u64::from(entry.len);
-        let mut buffer = Aligned::with_capacity((end - start) as usize);
-        buffer.set_len(((end - start) as usize).next_multiple_of(BLOCK));
-        let read = file.read_at(buffer.as_mut_slice(), start)?;
-        buffer.set_len(read);
-        let from = (u64::from(entry.offset) - start) as usize;
-        let frame = buffer.as_slice().get(from..).unwrap_or_default();
-        let directory = self.directory.join("quarantine");
-        self.env.disk.create_dir_all(&directory)?;
-        let name = format!("{segment:016x}-{:08x}.frame", entry.offset);
-        super::owner_file::replace(&*self.env.disk, &directory.join(name), frame)
     }
 }

@@ -265,19 +265,16 @@ impl Core {
     }
 
     /// Looks whether the disk has room again.
-    pub(crate) fn retry_full_disk(&self) {
-        let next = {
+    pub(crate) fn look_for_room(&self) {
+        let (disk_full, next) = {
             let state = self.state();
-            if !state.disk_full {
-                return;
-            }
-            state.next_segment
+            (state.disk_full, state.next_segment)
         };
-        if self.files.prepare(next).is_ok() {
+        if disk_full && self.files.prepare(next).is_ok() {
             self.state().disk_full = false;
             info!(channel = %self.name, "the disk has room again; intake goes on");
-            self.room.notify_waiters();
         }
+        self.refresh_capacity();
     }
 
     /// Takes over what was written, or gives it back, and answers.

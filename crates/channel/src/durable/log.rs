@@ -124,6 +124,15 @@ impl Files {
         }
     }
 
+    /// Bytes of files that hold nothing: the pool and the next segment's.
+    pub(crate) fn idle_bytes(&self) -> u64 {
+        let spare = match &*locked(&self.spare) {
+            Spare::Ready(prepared) => prepared.room,
+            Spare::None | Spare::Preparing => 0,
+        };
+        spare + locked(&self.free).len() as u64 * self.segment_bytes
+    }
+
     /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
     fn make(&self, id: u64, needed: u64) -> io::Result<Prepared> {
         let room = self.segment_bytes.max(needed.next_multiple_of(BLOCK as u64));

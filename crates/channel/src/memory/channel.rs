@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Identity,
-    IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition, TakeTransaction, Taken,
-    Ticket,
+    IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition, TakeTransaction, Ticket,
 };
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::positions_file;
+use super::transactions::{Put, Take};
 use crate::dedupe::Window;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
@@ -29,16 +29,16 @@ const ANNOUNCED_MAX: usize = 1024;
 /// The one life of an origin that is new at every start.
 const EPOCH: Epoch = Epoch(1);
 
-struct Held {
-    batch: Batch,
+pub(super) struct Held {
+    pub(super) batch: Batch,
     size: BatchSize,
     since: Instant,
 }
 
-struct State {
-    in_flight: InFlight,
+pub(super) struct State {
+    pub(super) in_flight: InFlight,
     window: Window,
-    held: BTreeMap<Ticket, Held>,
+    pub(super) held: BTreeMap<Ticket, Held>,
     /// Positions behind batches: in force on disk when everything below the ticket is settled.
     due: BTreeMap<Ticket, Vec<SourcePosition>>,
     /// As of the last put, and as they may stand on disk.
@@ -50,19 +50,19 @@ struct State {
     total: BatchSize,
     reserved: BatchSize,
     crowded: bool,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
-struct Core {
+pub(super) struct Core {
     name: Arc<str>,
     env: Env,
     directory: PathBuf,
     capacity_bytes: u64,
     capacity_events: u64,
     state: Mutex<State>,
-    room: Notify,
-    ready: Notify,
-    dirty: Arc<Notify>,
+    pub(super) room: Notify,
+    pub(super) ready: Notify,
+    pub(super) dirty: Arc<Notify>,
     settled: broadcast::Sender<Arc<KeySet>>,
     /// One writer of the file at a time.
     saving: tokio::sync::Mutex<()>,
@@ -123,13 +123,13 @@ impl State {
         fits
     }
 
-    fn unreserve(&mut self, size: BatchSize) {
+    pub(super) fn unreserve(&mut self, size: BatchSize) {
         self.reserved.bytes -= size.bytes;
         self.reserved.events -= size.events;
     }
 
     /// Stores one batch; answers its identity if it is settled at once.
-    fn store(&mut self, mut batch: Batch) -> Option<Identity> {
+    pub(super) fn store(&mut self, mut batch: Batch) -> Option<Identity> {
         let identity = batch.identity.unwrap_or_else(|| {
             let sequence = Sequence(self.next_sequence);
             self.next_sequence += 1;
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// Positions whose batches, and all before them, are settled may go to the disk.
-    fn advance_positions(&mut self) {
+    pub(super) fn advance_positions(&mut self) {
         let settled_below = self.in_flight.oldest_unsettled().unwrap_or(self.in_flight.next());
         while let Some(first) = self.due.first_entry().filter(|e| *e.key() <= settled_below) {
             self.committed.apply(&first.remove());
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Batches that every consumer has leave the memory; answers who they were.
-    fn settle(&mut self, tickets: &IntervalSet) -> KeySet {
+    pub(super) fn settle(&mut self, tickets: &IntervalSet) -> KeySet {
         let mut keys = KeySet::default();
         for ticket in tickets.iter() {
             let Some(held) = self.held.remove(&ticket) else { continue };
@@ -184,11 +184,11 @@ impl State {
 }
 
 impl Core {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn closed_error(&self) -> ChannelError {
+    pub(super) fn closed_error(&self) -> ChannelError {
         ChannelError::Closed { channel: self.name.to_string() }
     }
 
@@ -196,7 +196,7 @@ impl Core {
         ChannelError::Disk { channel: self.name.to_string(), source }
     }
 
-    fn announce(&self, settled: KeySet) {
+    pub(super) fn announce(&self, settled: KeySet) {
         if !settled.is_empty() {
             // Nobody may be listening.
             let _ = self.settled.send(Arc::new(settled));
@@ -288,11 +288,7 @@ impl Channel for Memory {
                     return Err(core.closed_error());
                 }
                 if state.reserve(size, core) {
-                    return Ok(Box::new(Put {
-                        core: core.clone(),
-                        reserved: size,
-                        batches: vec![],
-                    }));
+                    return Ok(Box::new(Put::new(core.clone(), size)));
                 }
             }
             room.await;
@@ -300,8 +296,7 @@ impl Channel for Memory {
     }
 
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
-        let (core, consumer) = (self.core.clone(), Arc::from(consumer));
-        Box::new(Take { core, consumer, held: IntervalSet::EMPTY })
+        Box::new(Take::new(self.core.clone(), Arc::from(consumer)))
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
@@ -346,104 +341,5 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // The keeper of the positions sees that the channel is gone.
         self.core.dirty.notify_one();
-    }
-}
-
-struct Put {
-    core: Arc<Core>,
-    reserved: BatchSize,
-    batches: Vec<Batch>,
-}
-
-#[async_trait]
-impl PutTransaction for Put {
-    fn put(&mut self, batch: Batch) {
-        self.batches.push(batch);
-    }
-
-    async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
-        let settled = {
-            let mut state = self.core.state();
-            if state.closed {
-                drop(state);
-                return Err(self.core.closed_error());
-            }
-            let batches = std::mem::take(&mut self.batches);
-            let settled: KeySet = batches.into_iter().filter_map(|b| state.store(b)).collect();
-            state.advance_positions();
-            settled
-        };
-        self.core.ready.notify_waiters();
-        self.core.dirty.notify_one();
-        self.core.announce(settled);
-        Ok(())
-    }
-}
-
-impl Drop for Put {
-    fn drop(&mut self) {
-        self.core.state().unreserve(self.reserved);
-        self.core.room.notify_waiters();
-    }
-}
-
-struct Take {
-    core: Arc<Core>,
-    consumer: Arc<str>,
-    held: IntervalSet,
-}
-
-#[async_trait]
-impl TakeTransaction for Take {
-    async fn take(&mut self) -> Result<Taken, ChannelError> {
-        loop {
-            let ready = self.core.ready.notified();
-            tokio::pin!(ready);
-            ready.as_mut().enable();
-            {
-                let mut state = self.core.state();
-                if state.closed {
-                    return Err(self.core.closed_error());
-                }
-                if let Some(ticket) = state.in_flight.take(&self.consumer) {
-                    let batch = state.held[&ticket].batch.clone();
-                    self.held.insert(ticket);
-                    return Ok(Taken { ticket, batch });
-                }
-            }
-            ready.await;
-        }
-    }
-
-    fn commit(&mut self, tickets: &IntervalSet) {
-        let mine = tickets.intersection(&self.held);
-        self.held.remove_all(&mine);
-        let keys = {
-            let mut state = self.core.state();
-            let (_, settled) = state.in_flight.commit(&self.consumer, &mine);
-            state.settle(&settled)
-        };
-        self.core.room.notify_waiters();
-        self.core.dirty.notify_one();
-        self.core.announce(keys);
-    }
-
-    fn rollback(&mut self, tickets: &IntervalSet) {
-        let mine = tickets.intersection(&self.held);
-        self.held.remove_all(&mine);
-        self.core.state().in_flight.rollback(&self.consumer, &mine);
-        self.core.ready.notify_waiters();
-    }
-
-    /// Nothing to do: the batch stays in the channel's memory until it is settled.
-    fn park(&mut self, _tickets: &IntervalSet) {}
-}
-
-impl Drop for Take {
-    fn drop(&mut self) {
-        if !self.held.is_empty() {
-            self.core.state().in_flight.rollback(&self.consumer, &self.held);
-            self.core.ready.notify_waiters();
-        }
     }
 }

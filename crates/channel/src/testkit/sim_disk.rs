@@ -10,7 +10,7 @@
 //! Everything follows from the seed.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -18,26 +18,25 @@ use std::time::SystemTime;
 use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
 
 use super::sim_files::{Inode, Names};
+use super::sim_handles::{SimFile, SimLock};
 use super::split_mix;
 
-const DIRECT_ALIGNMENT: usize = 4096;
-
-struct State {
-    names: Names,
-    inodes: BTreeMap<u64, Inode>,
+pub(super) struct State {
+    pub(super) names: Names,
+    pub(super) inodes: BTreeMap<u64, Inode>,
     directories: Vec<PathBuf>,
-    locks: BTreeMap<PathBuf, u64>,
+    pub(super) locks: BTreeMap<PathBuf, u64>,
     next: u64,
     random: u64,
     capacity_bytes: u64,
     direct: bool,
     /// Changes until the power fails; `None` for never.
-    changes_left: Option<u64>,
+    pub(super) changes_left: Option<u64>,
     changes: u64,
-    failing_writes: u32,
-    failing_syncs: bool,
+    pub(super) failing_writes: u32,
+    pub(super) failing_syncs: bool,
     /// Goes up with every crash: files opened before are dead.
-    life: u64,
+    pub(super) life: u64,
 }
 
 /// A disk in memory that forgets what was not synced. Cheap to clone; clones share it.
@@ -52,21 +51,21 @@ impl std::fmt::Debug for SimDisk {
     }
 }
 
-fn not_found() -> io::Error {
+pub(super) fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-fn dead() -> io::Error {
+pub(super) fn dead() -> io::Error {
     io::Error::other("the power is cut")
 }
 
 impl State {
-    fn random(&mut self) -> u64 {
+    pub(super) fn random(&mut self) -> u64 {
         split_mix(&mut self.random)
     }
 
     /// Counts a change; an error once the power has failed. `true` says that it fails during it.
-    fn change(&mut self) -> io::Result<bool> {
+    pub(super) fn change(&mut self) -> io::Result<bool> {
         self.changes += 1;
         match &mut self.changes_left {
             None => Ok(false),
@@ -87,7 +86,7 @@ impl State {
             .sum()
     }
 
-    fn room_for(&self, more: u64) -> io::Result<()> {
+    pub(super) fn room_for(&self, more: u64) -> io::Result<()> {
         if self.used() + more > self.capacity_bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -116,7 +115,7 @@ impl SimDisk {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,7 +210,7 @@ impl SimDisk {
         self.lock_state().names.now.get(path).copied().ok_or_else(not_found)
     }
 
-    fn file_stat(state: &State, id: u64) -> io::Result<FileStat> {
+    pub(super) fn file_stat(state: &State, id: u64) -> io::Result<FileStat> {
         let inode = state.inodes.get(&id).ok_or_else(not_found)?;
         let links = state.names.now.values().filter(|named| **named == id).count() as u64;
         Ok(FileStat {
@@ -339,114 +338,5 @@ impl Disk for SimDisk {
         let life = state.life;
         state.locks.insert(path.to_owned(), life);
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), life }))
-    }
-}
-
-struct SimLock {
-    disk: SimDisk,
-    path: PathBuf,
-    life: u64,
-}
-
-impl Lock for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        let mut state = self.disk.lock_state();
-        if state.locks.get(&self.path) == Some(&self.life) {
-            state.locks.remove(&self.path);
-        }
-    }
-}
-
-struct SimFile {
-    disk: SimDisk,
-    id: u64,
-    direct: bool,
-    life: u64,
-}
-
-impl SimFile {
-    /// The disk, if this file was not opened before a crash.
-    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.disk.lock_state();
-        if state.life == self.life && state.changes_left != Some(0) {
-            Ok(state)
-        } else {
-            Err(dead())
-        }
-    }
-
-    fn check(&self, address: usize, len: usize, offset: u64) {
-        let aligned = |n: usize| n.is_multiple_of(DIRECT_ALIGNMENT);
-        let sound = aligned(address) && aligned(len) && aligned(offset as usize);
-        assert!(!self.direct || sound, "direct I/O is done in aligned blocks");
-    }
-}
-
-impl DiskFile for SimFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.check(buffer.as_ptr().addr(), buffer.len(), offset);
-        let state = self.alive()?;
-        let inode = state.inodes.get(&self.id).ok_or_else(not_found)?;
-        let from = (offset as usize).min(inode.now.len());
-        let to = (from + buffer.len()).min(inode.now.len());
-        buffer[..to - from].copy_from_slice(&inode.now[from..to]);
-        Ok(to - from)
-    }
-
-    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
-        buffers.iter().for_each(|b| self.check(b.as_ptr().addr(), b.len(), offset));
-        let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
-        let mut state = self.alive()?;
-        let power_fails = state.change()?;
-        let fails = state.failing_writes > 0;
-        state.failing_writes = state.failing_writes.saturating_sub(1);
-        let random = state.random();
-        let inode = state.inodes.get(&self.id).ok_or_else(not_found)?;
-        let grows = (offset + bytes.len() as u64).saturating_sub(inode.now.len() as u64);
-        state.room_for(grows)?;
-        let inode = state.inodes.get_mut(&self.id).ok_or_else(not_found)?;
-        if power_fails {
-            inode.write_torn(offset as usize, &bytes);
-            return Err(dead());
-        }
-        if fails {
-            let arrived = (random % (bytes.len() as u64 + 1)) as usize;
-            inode.write(offset as usize, &bytes[..arrived], durable);
-            return Err(io::Error::other("input/output error"));
-        }
-        inode.write(offset as usize, &bytes, durable);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.alive()?;
-        if state.change()? {
-            return Err(dead());
-        }
-        if state.failing_syncs {
-            return Err(io::Error::other("input/output error"));
-        }
-        state.inodes.get_mut(&self.id).ok_or_else(not_found)?.sync();
-        Ok(())
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let old = self.stat()?.len;
-        if len > old { self.set_len(len) } else { Ok(()) }
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let old = self.stat()?.len;
-        let mut state = self.alive()?;
-        state.change()?;
-        state.room_for(len.saturating_sub(old))?;
-        state.inodes.get_mut(&self.id).ok_or_else(not_found)?.set_len(len as usize);
-        Ok(())
-    }
-
-    fn stat(&self) -> io::Result<FileStat> {
-        SimDisk::file_stat(&*self.alive()?, self.id)
     }
 }

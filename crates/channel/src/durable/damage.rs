@@ -1,0 +1,107 @@
+//! What is done about batches that are damaged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use pipeline::env::DiskFile;
+use pipeline::{IntervalSet, KeySet, Ticket};
+use tracing::error;
+
+use super::aligned::Aligned;
+use super::core::Core;
+use super::index::{Entry, SegmentIndex};
+use super::owner_file::replace;
+use super::records::ForgetRecord;
+use super::segment::BLOCK;
+
+impl Core {
+    /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies in
+    /// no segment any more was in it, and leaves the window. The events are counted anew.
+    fn audit(&self) -> io::Result<()> {
+        let (suspects, segments) = {
+            let state = self.state();
+            let segments: Vec<u64> = state.book.segments.iter().map(|s| s.record.id).collect();
+            (state.book.window.pending().clone(), segments)
+        };
+        let mut there = KeySet::default();
+        let mut indexes: BTreeMap<u64, SegmentIndex> = BTreeMap::new();
+        for id in segments {
+            // One that is released meanwhile had settled batches only.
+            if let Ok((index, _)) = self.index_of(id) {
+                there.insert_all(&index.describe(&IntervalSet::from(0..u64::MAX)).0);
+                indexes.insert(id, index);
+            }
+        }
+        let mut state = self.state();
+        // What was settled since the look at it is not missing.
+        let mut gone = suspects.intersection(state.book.window.pending());
+        gone.remove_all(&there);
+        let settled = state.book.in_flight.acked_by_all(None);
+        let mut events = 0;
+        for segment in &state.book.segments {
+            let tickets = IntervalSet::from(segment.record.first..segment.end());
+            let index = segment.index.as_ref().or_else(|| indexes.get(&segment.record.id));
+            events += index.map_or(0, |index| index.describe(&tickets.difference(&settled)).1);
+        }
+        let lost_events = state.book.events.saturating_sub(events);
+        let tickets = IntervalSet::EMPTY;
+        let record = ForgetRecord { tickets, keys: gone.clone(), events: lost_events };
+        state.book.forget(&record);
+        state.forget.merge(&record);
+        error!(channel = %self.name, identities = gone.count(), events = lost_events,
+            "batches are lost; their identities may be stored again");
+        Ok(())
+    }
+
+    /// A batch cannot be read back: nobody gets it any more, its identity leaves the window so that
+    /// whoever still has it may send it again, and its frame is kept aside.
+    pub(crate) fn quarantine(
+        &self,
+        segment: u64,
+        ticket: Ticket,
+        entry: Option<&Entry>,
+        file: &Arc<dyn DiskFile>,
+    ) {
+        let tickets = IntervalSet::from(ticket..ticket + 1);
+        let (keys, events) = {
+            let mut state = self.state();
+            let (keys, events) = state.book.describe(&tickets);
+            let record = ForgetRecord { tickets, keys: keys.clone(), events };
+            state.book.forget(&record);
+            state.forget.merge(&record);
+            (keys, events)
+        };
+        let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
+        if !is_known && let Err(error) = self.audit() {
+            error!(channel = %self.name, %error, "whose batch is damaged could not be found out");
+        }
+        self.dirty.notify_one();
+        self.incident("damaged_batch", 1);
+        let offset = entry.map_or(0, |entry| entry.offset);
+        let identity: Vec<String> =
+            keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
+        error!(channel = %self.name, segment, offset, ticket, events, ?identity,
+            "a batch is damaged and cannot be delivered from here; its identity may be stored again");
+        if let Some(entry) = entry.filter(|entry| entry.len > 0)
+            && let Err(error) = self.keep_aside(segment, entry, file)
+        {
+            error!(channel = %self.name, %error, "the damaged frame could not be kept aside");
+        }
+    }
+
+    fn keep_aside(&self, segment: u64, entry: &Entry, file: &Arc<dyn DiskFile>) -> io::Result<()> {
+        let start = u64::from(entry.offset) / BLOCK as u64 * BLOCK as u64;
+        let end = u64::from(entry.offset) + u64::from(entry.len);
+        let mut buffer = Aligned::with_capacity((end - start) as usize);
+        buffer.set_len(((end - start) as usize).next_multiple_of(BLOCK));
+        let read = file.read_at(buffer.as_mut_slice(), start)?;
+        buffer.set_len(read);
+        let from = (u64::from(entry.offset) - start) as usize;
+        let frame = buffer.as_slice().get(from..).unwrap_or_default();
+        let directory = self.directory.join("quarantine");
+        self.env.disk.create_dir_all(&directory)?;
+        let name = format!("{segment:016x}-{:08x}.frame", entry.offset);
+        replace(&*self.env.disk, &directory.join(name), frame)
+    }
+}

@@ -1,0 +1,86 @@
+//! What the tests of the durable channel share.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_channel::durable;
+use aqueduct_channel::testkit::{SimDisk, world};
+use pipeline::testkit::{build, context};
+use pipeline::{
+    Batch, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence, TakeTransaction,
+    Taken,
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+pub(crate) const SEED: u64 = 0x5eed;
+pub(crate) const FOREIGN: Origin = Origin([9; 16]);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A small channel that keeps no index on disk.
+pub(crate) fn small() -> Value {
+    json!({ "capacity": "1MiB", "index": "none" })
+}
+
+/// Opens the channel as an agent does at its start, on whatever the disk still holds.
+pub(crate) async fn try_open(
+    disk: &SimDisk,
+    settings: &Value,
+) -> Result<Box<dyn Channel>, ChannelError> {
+    let cx = context("main", Path::new("/data/main"), world(disk, disk.changes()));
+    let channel = build::<durable::Config>(settings, &cx).expect("the settings are right");
+    channel.open().await?;
+    channel.register(&[Arc::from("sink")]).await?;
+    Ok(channel)
+}
+
+pub(crate) async fn open(disk: &SimDisk) -> Box<dyn Channel> {
+    try_open(disk, &small()).await.expect("the channel opens")
+}
+
+/// Puts one batch and returns once it is acknowledged.
+pub(crate) async fn put(channel: &dyn Channel, batch: Batch) -> Result<(), ChannelError> {
+    let mut put = channel.begin_put(batch.size()).await?;
+    put.put(batch);
+    put.commit().await
+}
+
+pub(crate) async fn put_body(channel: &dyn Channel, body: &str) -> Result<(), ChannelError> {
+    put(channel, Batch::of([body])).await
+}
+
+pub(crate) fn foreign(sequence: u64, body: &str) -> Batch {
+    let mut batch = Batch::of([body]);
+    let sequence = Sequence(sequence);
+    batch.identity = Some(Identity { origin: FOREIGN, epoch: Epoch(1), sequence });
+    batch
+}
+
+/// The next batch, which must be there already.
+pub(crate) async fn next(take: &mut dyn TakeTransaction) -> Option<Taken> {
+    timeout(PATIENCE, take.take()).await.ok().map(|taken| taken.expect("the disk works"))
+}
+
+pub(crate) fn body(taken: &Taken) -> String {
+    let first = taken.batch.events().next().expect("a taken batch has events");
+    String::from_utf8_lossy(first.body()).into_owned()
+}
+
+/// Takes and commits all that is ready; the first bodies.
+pub(crate) async fn drain(channel: &dyn Channel) -> Vec<String> {
+    let mut take = channel.begin_take("sink");
+    let mut bodies = Vec::new();
+    while let Some(taken) = next(&mut *take).await {
+        bodies.push(body(&taken));
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+    bodies
+}
+
+/// Lets commits reach the disk.
+pub(crate) async fn settle() {
+    tokio::time::sleep(PATIENCE).await;
+}

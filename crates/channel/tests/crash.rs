@@ -1,0 +1,162 @@
+//! A crash loses nothing that was acknowledged, and repeats only what was not committed.
+//!
+//! Method: the channel runs on a simulated disk that forgets every write not yet synced. Each test
+//! cuts the power right after an answer was given, opens the channel again on what is left, and
+//! looks at what comes out. The clock is paused: no test waits, and a take that would wait for ever
+//! runs into its timeout at once.
+
+mod common;
+
+use aqueduct_channel::testkit::SimDisk;
+use common::*;
+use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence};
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_put_survives() {
+    let disk = SimDisk::new(SEED);
+    put_body(&*open(&disk).await, "kept").await.unwrap();
+    disk.crash();
+    assert_eq!(drain(&*open(&disk).await).await, ["kept"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_take_without_commit_comes_back_in_order() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    put_body(&*channel, "first").await.unwrap();
+    put_body(&*channel, "second").await.unwrap();
+    let mut held = channel.begin_take("sink");
+    assert_eq!(body(&next(&mut *held).await.unwrap()), "first");
+    disk.crash();
+    assert_eq!(drain(&*open(&disk).await).await, ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_written_never_comes_back() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    put_body(&*channel, "delivered").await.unwrap();
+    put_body(&*channel, "kept").await.unwrap();
+    let mut take = channel.begin_take("sink");
+    let taken = next(&mut *take).await.unwrap();
+    take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    settle().await;
+    disk.crash();
+    let channel = open(&disk).await;
+    assert_eq!(channel.status().events, 1);
+    assert_eq!(drain(&*channel).await, ["kept"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_that_was_never_committed_is_not_there() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    let mut put = channel.begin_put(BatchSize { events: 1, bytes: 100 }).await.unwrap();
+    put.put(Batch::of(["half"]));
+    disk.crash();
+    assert_eq!(drain(&*open(&disk).await).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_start_is_a_new_epoch_of_the_same_origin() {
+    let disk = SimDisk::new(SEED);
+    let mut identities = Vec::new();
+    for life in 0..3 {
+        let channel = open(&disk).await;
+        put_body(&*channel, "x").await.unwrap();
+        let mut take = channel.begin_take("sink");
+        while let Some(taken) = next(&mut *take).await {
+            identities.extend(taken.batch.identity);
+            take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+        }
+        drop(take);
+        if life == 0 {
+            channel.close().await.unwrap();
+        } else {
+            settle().await;
+            disk.crash();
+        }
+    }
+    let origin = identities[0].origin;
+    assert!(identities.iter().all(|identity| identity.origin == origin));
+    let numbers: Vec<_> = identities.iter().map(|i| (i.epoch, i.sequence)).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|epoch| (Epoch(epoch), Sequence(0))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_identities_are_refused_after_everything_was_drained_and_released() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    let large = "x".repeat(60_000);
+    for sequence in 0..40 {
+        put(&*channel, foreign(sequence, &large)).await.unwrap();
+        drain(&*channel).await;
+    }
+    assert!(disk.used() < 1 << 20, "{} bytes are left of 2.4 MB drained", disk.used());
+    disk.crash();
+    let channel = open(&disk).await;
+    for sequence in 0..40 {
+        put(&*channel, foreign(sequence, &large)).await.unwrap();
+    }
+    assert_eq!(channel.stored(FOREIGN, Epoch(1)), IntervalSet::from(0..40));
+    assert!(drain(&*channel).await.len() <= 1, "only the last commit may be forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_crash_point_of_a_short_life_leaves_a_sound_channel() {
+    // A life with puts, commits, rolls and a clean end, cut at each of its changes in turn.
+    let large = "x".repeat(40_000);
+    for cut in 1.. {
+        let disk = SimDisk::new(SEED + cut);
+        disk.fail_power_at(cut);
+        let mut acknowledged = Vec::new();
+        if let Ok(channel) = try_open(&disk, &small()).await {
+            for n in 0..12 {
+                let body = format!("{n} {large}");
+                if put_body(&*channel, &body).await.is_ok() {
+                    acknowledged.push(body);
+                }
+                settle().await;
+            }
+            let _ = channel.close().await;
+        }
+        let whole = acknowledged.len() == 12 && disk.changes() < cut;
+        disk.crash();
+        let found = drain(&*open(&disk).await).await;
+        assert!(found.starts_with(&acknowledged), "cut at change {cut}: something is missing");
+        assert!(found.len() <= acknowledged.len() + 1, "cut at change {cut}: something is new");
+        if whole {
+            assert!(cut > 20, "the whole life has only {cut} changes");
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_fails_its_put_and_the_next_one_works() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    put_body(&*channel, "before").await.unwrap();
+    disk.fail_writes(1);
+    let failed = put_body(&*channel, "failed").await;
+    assert!(matches!(failed, Err(ChannelError::Disk { .. })), "{failed:?}");
+    put_body(&*channel, "after").await.unwrap();
+    assert_eq!(drain(&*channel).await, ["before", "after"]);
+    disk.crash();
+    let channel = open(&disk).await;
+    assert!(!drain(&*channel).await.contains(&"failed".to_owned()), "a failed put came back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_has_one_owner_and_a_newer_format_is_refused() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    let second = try_open(&disk, &small()).await.err().expect("it is in use").to_string();
+    assert!(second.contains("process 1 uses it"), "{second}");
+    channel.close().await.unwrap();
+    let path = std::path::Path::new("/data/main/channel");
+    // "format 1" becomes "format 3".
+    disk.flip(path, "aqueduct channel\nformat ".len() as u64, 1);
+    let newer = try_open(&disk, &small()).await.err().expect("it is newer").to_string();
+    assert!(newer.contains("format 3") && newer.contains("reads up to 1"), "{newer}");
+}

@@ -1,0 +1,185 @@
+//! The channel as it ships: on a real file system, with sled as its index, and killed for real.
+//!
+//! Method: temporary directories beside the build, not in memory, so that direct I/O is met where
+//! it exists. The kill test runs this program again as a child that puts as fast as it can and
+//! prints each acknowledged number; it is killed with signal 9 at times that a seed decides, and
+//! what it printed must come out.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_channel::durable;
+use pipeline::testkit::{build, context};
+use pipeline::{Batch, Channel, IntervalSet};
+use serde_json::json;
+use tokio::time::timeout;
+
+const CHILD: &str = "AQUEDUCT_CHANNEL_CHILD";
+const PATIENCE: Duration = Duration::from_millis(300);
+
+async fn open(directory: &Path) -> Box<dyn Channel> {
+    let cx = context("main", directory, env::real());
+    let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB", "tail_memory": "1MiB" });
+    let channel = build::<durable::Config>(&settings, &cx).unwrap();
+    channel.open().await.unwrap();
+    channel.register(&[Arc::from("sink")]).await.unwrap();
+    channel
+}
+
+async fn put(channel: &dyn Channel, body: &str) {
+    let batch = Batch::of([body]);
+    let mut put = channel.begin_put(batch.size()).await.unwrap();
+    put.put(batch);
+    put.commit().await.unwrap();
+}
+
+/// Takes and commits up to `most` batches; their first bodies.
+async fn drain(channel: &dyn Channel, most: usize) -> Vec<String> {
+    let mut take = channel.begin_take("sink");
+    let mut bodies = Vec::new();
+    while bodies.len() < most
+        && let Ok(taken) = timeout(PATIENCE, take.take()).await
+    {
+        let taken = taken.unwrap();
+        let body = taken.batch.events().next().unwrap().body();
+        bodies.push(String::from_utf8_lossy(body).into_owned());
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+    bodies
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn text(n: u32) -> String {
+    format!("{n} {}", "k".repeat(20_000))
+}
+
+#[tokio::test]
+async fn a_backlog_survives_reopening_with_its_index_kept_damaged_or_deleted() {
+    for treatment in ["kept", "deleted", "overwritten"] {
+        let dir = directory();
+        let path = dir.path().join("main");
+        let channel = open(&path).await;
+        for n in 0..200 {
+            put(&*channel, &text(n)).await;
+        }
+        assert_eq!(drain(&*channel, 20).await.len(), 20);
+        channel.close().await.unwrap();
+        drop(channel);
+        let meta = path.join("meta");
+        match treatment {
+            "deleted" => std::fs::remove_dir_all(&meta).unwrap(),
+            "overwritten" => overwrite(&meta),
+            _ => {}
+        }
+        let channel = open(&path).await;
+        let rest = drain(&*channel, usize::MAX).await;
+        assert!(rest == (20..200).map(text).collect::<Vec<_>>(), "with its index {treatment}");
+        channel.close().await.unwrap();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this test damages real files")]
+fn overwrite(meta: &Path) {
+    for entry in std::fs::read_dir(meta).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::write(&path, [0x5a; 4096]).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drained_channel_gives_the_disk_back_but_for_its_pool() {
+    let dir = directory();
+    let path = dir.path().join("main");
+    let channel = open(&path).await;
+    for n in 0..400 {
+        put(&*channel, &text(n)).await;
+        if n % 100 == 99 {
+            drain(&*channel, usize::MAX).await;
+        }
+    }
+    channel.close().await.unwrap();
+    let segments = std::fs::read_dir(path.join("log")).unwrap().count();
+    assert!(segments <= 5, "{segments} segments are left: current, next, two in the pool");
+}
+
+/// Not a test of its own: the process that is killed.
+#[tokio::test]
+async fn child() {
+    let Some(directory) = std::env::var_os(CHILD) else { return };
+    let channel = open(Path::new(&directory)).await;
+    let first: u32 = std::env::var("FIRST").unwrap().parse().unwrap();
+    for n in first.. {
+        put(&*channel, &text(n)).await;
+        use std::io::Write;
+        writeln!(std::io::stderr(), "stored {n}").unwrap();
+        if n % 5 == 4 {
+            for body in drain_now(&*channel, 3).await {
+                let number = body.split(' ').next().unwrap();
+                writeln!(std::io::stderr(), "taken {number}").unwrap();
+            }
+        }
+    }
+}
+
+async fn drain_now(channel: &dyn Channel, count: usize) -> Vec<String> {
+    drain(channel, count).await
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_acknowledged() {
+    let kills: u64 = std::env::var("KILLS").map_or(12, |kills| kills.parse().unwrap());
+    let dir = directory();
+    let path = dir.path().join("main");
+    let (mut next, mut random) = (0u32, 0x5eed_u64);
+    let (mut stored, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..kills {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child", "--exact", "--nocapture"])
+            .env(CHILD, &path)
+            .env("FIRST", next.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // So many answers later; the time within a write is the scheduler's.
+        let answers = 3 + (random >> 33) % 60;
+        for (at, line) in (0..).zip(lines) {
+            let line = line.unwrap();
+            let mut words = line.split(' ');
+            match (words.next(), words.next()) {
+                (Some("stored"), Some(n)) => stored.insert(n.parse::<u32>().unwrap()),
+                (Some("taken"), Some(n)) => taken.insert(n.parse::<u32>().unwrap()),
+                _ => continue,
+            };
+            if at == answers {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        next = stored.last().map_or(0, |last| last + 2);
+    }
+    let channel = open(&path).await;
+    let rest: Vec<u32> = drain(&*channel, usize::MAX)
+        .await
+        .iter()
+        .map(|body| body.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    let missing: Vec<_> =
+        stored.iter().filter(|n| !taken.contains(n) && !rest.contains(n)).collect();
+    assert!(missing.is_empty(), "acknowledged and gone: {missing:?}");
+    assert!(rest.windows(2).all(|pair| pair[0] < pair[1]), "out of order or twice: {rest:?}");
+    assert!(stored.len() as u64 > kills * 3, "only {} puts in {kills} lives", stored.len());
+}
