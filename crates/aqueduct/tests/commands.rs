@@ -25,8 +25,8 @@ fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     for expected in [
         "kill -9 ",
-        "\nread            50,003 lines, ",
-        "\nstored          50,003 lines, ",
+        "\nread            50,003 lines\n",
+        "\nstored          50,003 lines\n",
         "\nmissing              0\nrepeated             0\n",
         "\nwaiting              9 bytes",
         "\nevery line arrived, once\n",

@@ -283,16 +283,11 @@ impl Scene {
         let unended: u64 = due.iter().map(|file| file.unended).sum();
         let seconds = elapsed.as_secs_f64();
         let Differences { missing, repeated, foreign } = differences;
-        let files = visible.files.len();
         let mut text = format!(
-            "\nread      {:>12} lines, {} in {} files\n\
-             stored    {:>12} lines, {} in {files} files\n\
+            "\nread      {:>12} lines\nstored    {:>12} lines\n\
              missing   {missing:>12}\nrepeated  {repeated:>12}\n",
             grouped(read_lines),
-            megabytes(bytes),
-            due.len(),
             grouped(stored_lines),
-            megabytes(visible.bytes()),
         );
         if foreign > 0 {
             text.push_str(&format!("unknown   {foreign:>12} lines that were in no file\n"));
@@ -306,7 +301,12 @@ impl Scene {
             ));
         }
         text.push_str(&format!(
-            "rate      {:>12} lines/s, {}/s from the first line to the last visible file\n",
+            "size      {:>12} in {} files, stored as {} in {} files\n\
+             rate      {:>12} lines/s, {}/s from the first line to the last visible file\n",
+            megabytes(bytes),
+            due.len(),
+            megabytes(visible.bytes()),
+            visible.files.len(),
             grouped((read_lines as f64 / seconds) as u64),
             megabytes((bytes as f64 / seconds) as u64),
         ));
@@ -332,7 +332,7 @@ impl Scene {
         let verdict =
             if right { "every line arrived, once" } else { "NOT every line arrived once" };
         Ok(format!(
-            "{verdict}\nstored files: {0}/store   configurations and logs of the agents: {0}\n\
+            "{verdict}\nthe files:  {0}/store (beside it the agents' configurations and logs)\n\
              remove it all by: rm -r {0}",
             root.display()
         ))
