@@ -67,6 +67,7 @@ mod fetch;
 mod index;
 mod leader;
 mod log;
+mod overflow;
 pub(crate) mod owner_file;
 mod put;
 mod reader;
@@ -78,6 +79,8 @@ mod segment;
 mod sled_store;
 mod tail;
 mod take;
+
+pub use overflow::Overflow;
 
 use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::ByteSize;
@@ -93,6 +96,8 @@ pub struct Config {
     pub capacity: ByteSize,
     /// How many events it may hold; no limit unless set.
     pub capacity_events: Option<u64>,
+    /// What happens to puts when it is full.
+    pub overflow: Overflow,
     /// Size of one segment file. Taken smaller if the capacity is below eight of them.
     pub segment_bytes: ByteSize,
     /// How much of the newest events stays in memory for sinks that keep up.
@@ -122,6 +127,7 @@ impl Default for Config {
         Self {
             capacity: ByteSize(8 << 30),
             capacity_events: None,
+            overflow: Overflow::Block,
             segment_bytes: ByteSize::mib(32),
             tail_memory: ByteSize::mib(8),
             pool: 2,

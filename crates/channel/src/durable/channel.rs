@@ -18,6 +18,7 @@ use tracing::warn;
 use super::core::{Core, Limits, Request, State};
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
+use super::overflow::Overflow;
 use super::put::Put;
 use super::recovery::{self, Refusal};
 use super::sled_store::SledStore;
@@ -161,6 +162,7 @@ impl Opening {
             capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),
             reserve_bytes: reserve.min(self.config.capacity.0 / 4),
             dedupe: self.config.dedupe,
+            overflow: self.config.overflow,
         };
         let core = Core {
             name: self.cx.name.clone(),
@@ -272,8 +274,18 @@ impl Channel for Durable {
                 if state.reserve(size, &core.limits) {
                     return Ok(Box::new(Put::new(core.clone(), size)));
                 }
+                if core.limits.overflow == Overflow::DropNewest && !state.disk_full {
+                    return Ok(Box::new(Put::dropping(core.clone())));
+                }
                 if state.is_starved(&core.limits) {
                     core.dirty.notify_one();
+                }
+            }
+            if core.limits.overflow == Overflow::DropOldest {
+                let strong = core.clone();
+                let dropped = core.env.offload(move || strong.drop_oldest()).await;
+                if dropped.map_err(|error| core.disk_error(error))? {
+                    continue;
                 }
             }
             room.await;

@@ -22,6 +22,7 @@ use tracing::warn;
 use super::book::Book;
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
+use super::overflow::Overflow;
 use super::records::{AckRecord, ForgetRecord};
 use super::segment::Owner;
 use super::tail::{Ahead, StoredBatch, Tail};
@@ -62,6 +63,7 @@ pub(crate) struct Limits {
     pub(crate) capacity_events: u64,
     pub(crate) reserve_bytes: u64,
     pub(crate) dedupe: bool,
+    pub(crate) overflow: Overflow,
 }
 
 /// Everything that changes, behind the lock.

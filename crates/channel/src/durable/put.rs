@@ -15,12 +15,19 @@ pub(crate) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
     batches: Vec<Batch>,
+    /// There is no room for events: only who they are and where they came from is stored.
+    dropping: bool,
 }
 
 impl Put {
     /// A put for which `reserved` is kept.
     pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
-        Self { core, reserved, batches: Vec::new() }
+        Self { core, reserved, batches: Vec::new(), dropping: false }
+    }
+
+    /// A put whose events are dropped, for a full channel that is told to.
+    pub(crate) fn dropping(core: Arc<Core>) -> Self {
+        Self { core, reserved: BatchSize::default(), batches: Vec::new(), dropping: true }
     }
 }
 
@@ -46,13 +53,20 @@ impl PutTransaction for Put {
         if self.core.state().closed {
             return Err(self.core.closed_error());
         }
-        let batches = batches.into_iter().map(encoded).collect();
+        let events = batches.iter().map(|batch| batch.len() as u64).sum();
+        let kept = |batch: Batch| if self.dropping { batch.emptied() } else { batch };
+        let batches = batches.into_iter().map(|batch| encoded(kept(batch))).collect();
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();
         self.core.submit(Request::Put { batches, reserved, reply });
         match answer.await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                if self.dropping {
+                    self.core.count_dropped(BatchSize { events, bytes: 0 });
+                }
+                Ok(())
+            }
             Ok(Err(error)) => {
                 Err(self.core.disk_error(std::io::Error::new(error.kind(), error.to_string())))
             }

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Can the tests of the durable channel fail? Each bug below is planted in a copy of the sources, one
+# at a time, and some test must find it.
+#
+#   crates/channel/tests/mutants.sh [NAME…]
+#
+# Prints one line a bug; fails if one lives. Takes about a minute a bug on two cores.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$work/target}
+export PROPTEST_CASES=${PROPTEST_CASES:-300} RUST_BACKTRACE=0
+mkdir "$work/tree"
+cp -a "$root"/{Cargo.toml,Cargo.lock,crates,tests,proto,.cargo} "$work/tree"
+source=$work/tree/crates/channel/src
+alive=0
+
+# mutant NAME FILE FROM TO TEST…: FROM stands once in FILE.
+mutant() {
+  local name=$1 file=$source/$2
+  export FROM=$3 TO=$4
+  shift 4
+  [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 0
+  cp "$file" "$work/original"
+  perl -0pi -e 's/\Q$ENV{FROM}\E/$ENV{TO}/ or die "the place to plant it is gone\n"' "$file"
+  local tests=()
+  for test in "$@"; do tests+=(--test "$test"); done
+  if ! (cd "$work/tree" && cargo build -q -p aqueduct-channel) 2>"$work/errors"; then
+    echo "$name: DOES NOT BUILD"; tail -n 5 "$work/errors"; alive=1
+  elif (cd "$work/tree" && cargo test -q -p aqueduct-channel "${tests[@]}") >"$work/log" 2>&1; then
+    echo "$name: ALIVE"; alive=1
+  else
+    echo "$name: found by $(grep -oE '^    [a-z_:]+$' "$work/log" | tr -d ' ' | head -n 1)"
+  fi
+  cp "$work/original" "$file"
+}
+
+wanted=("$@")
+mutant ack_before_sync durable/log.rs \
+  'write_at(&bytes, start, true)' 'write_at(&bytes, start, false)' model
+mutant body_checksum_not_checked durable/segment.rs \
+  'crc32c::crc32c(body) == self.body_crc' '!body.is_empty()' model damage
+mutant stale_frame_of_a_recycled_segment durable/segment.rs \
+  'Self(crc32c::crc32c_append(crc32c::crc32c(uuid), &id.to_le_bytes()))' \
+  'Self(crc32c::crc32c(uuid) ^ (id >> 63) as u32)' model
+mutant released_before_the_commit_is_written durable/core.rs \
+  '.any(|tickets| touches(tickets, first, end))' '.any(|_| false)' model
+mutant commits_counted_twice_at_a_roll durable/leader.rs \
+  'group.drop_news();' '' model
+mutant failed_put_may_come_back durable/leader.rs \
+  'if let Err(error) = self.roll(log, 0) {' 'if let Err(error) = io::Result::Ok(()) {' model crash
+mutant epoch_stays durable/recovery.rs \
+  'owner.epoch.0.max(recovered.book.epoch) + 1' 'owner.epoch.0.max(recovered.book.epoch).max(1)' \
+  crash model
+mutant name_not_synced durable/log.rs \
+  'self.disk.sync_dir(&self.directory)?;' '' model
+mutant window_not_in_the_state durable/book.rs \
+  'stored: self.window.all().clone(),' 'stored: self.window.pending().clone(),' model crash
+mutant positions_not_in_the_state durable/book.rs \
+  'positions: self.positions.all(),' 'positions: Vec::new(),' model
+mutant torn_group_kept durable/scan.rs \
+  'torn.is_some_and(|torn| frame.offset >= torn)' 'torn.is_some_and(|torn| frame.offset > torn)' \
+  model
+mutant rolled_back_comes_last in_flight.rs \
+  'if let Some(ticket) = consumer.again.first() {' \
+  'if let Some(ticket) = consumer.again.first().filter(|_| consumer.cursor >= next) {' \
+  model conformance
+mutant full_disk_not_noticed durable/core.rs \
+  '!self.disk_full && self.fits(size, limits)' 'self.fits(size, limits)' disk_full
+mutant damaged_identity_stays_in_the_window dedupe.rs \
+  'self.stored.remove_all(keys);' '' damage
+mutant one_copy_of_the_state durable/log.rs \
+  'for _ in 0..2 {' 'for _ in 0..1 {' damage
+exit $alive
