@@ -8,14 +8,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`glob`] | patterns, and the walk that finds what they match |
-//! | [`identity`] | which file is which: prints of what it holds; the stored position |
-//! | [`lines`] | where lines end, and which is too long |
-//! | [`file`] | one file and what each fact about it means |
-//! | [`tailer`] | all files, and whose turn it is |
-//! | [`survey`], [`strangers`], [`read`] | its activities: looking around, deciding who is new, reading |
-//! | [`recover`] | what the channels remember of an earlier run |
-//! | [`feed`] | chunks into the channels, each file in order |
+//! | `glob` | patterns, and the walk that finds what they match |
+//! | `identity` | which file is which: prints of what it holds; the stored position |
+//! | `lines` | where lines end, and which is too long |
+//! | `file` | one file and what each fact about it means |
+//! | `tailer` | all files, and whose turn it is |
+//! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
+//! | `recover` | what the channels remember of an earlier run |
+//! | `feed` | chunks into the channels, each file in order |
 //!
 //! ```text
 //!   run ──turn──► Tailer (on a thread that may block): survey? read, read, …
@@ -24,11 +24,20 @@
 //!   Feed ◄───────────  one chunk of a file at a time into all channels that lack it
 //! ```
 //!
-//! What is treated in its own way, and counted in `source_oddities`: `line_cut` (longer than
-//! `line_max`: the beginning goes on with the header `truncated`, the rest is passed over),
-//! `late_line` (without LF, in a file that was moved away or deleted), `truncated` (content gone
-//! from its file), `copy_held_back` (a file that holds only the beginning of another one, as
-//! copytruncate makes it), `unreadable` (file or directory; tried again until it works).
+//! What is treated in its own way, and counted in `source_oddities`:
+//!
+//! | reason | what happens |
+//! |---|---|
+//! | `line_cut` | longer than `line_max`: its beginning goes on with the header `truncated` |
+//! | `late_line` | without LF, in a file that was renamed or deleted and is quiet: it is a line |
+//! | `truncated` | what was read is gone from it: a copy is looked for, the file read anew |
+//! | `copy_held_back` | holds what its namesake begins with, as copytruncate makes it: not read |
+//! | `unreadable` | a file or directory: said once, tried until it works |
+//!
+//! What nobody can promise: lines that were cut away before they were read and lie in no copy
+//! beside the file; files that came and were renamed to a name that no pattern matches while
+//! nobody looked (a pattern such as `access.log*` matches those too); names that are not UTF-8.
+//! Compressed files are read as they are: `exclude = ["*.gz"]`.
 
 mod feed;
 mod file;
