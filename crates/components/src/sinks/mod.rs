@@ -9,8 +9,12 @@ use pipeline::component::entry;
 use pipeline::{Entry, Sink};
 
 /// Every sink.
-pub static ALL: &[Entry<dyn Sink>] =
-    &[entry::<discard::Config>(), entry::<grpc::Config>(), entry::<hdfs::Config>(), entry::<logger::Config>()];
+pub static ALL: &[Entry<dyn Sink>] = &[
+    entry::<discard::Config>(),
+    entry::<grpc::Config>(),
+    entry::<hdfs::Config>(),
+    entry::<logger::Config>(),
+];
 
 /// The sinks of an edge.
 pub static EDGE: &[Entry<dyn Sink>] =

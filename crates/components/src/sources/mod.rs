@@ -14,5 +14,4 @@ pub static ALL: &[Entry<dyn Source>] =
     &[entry::<grpc::Config>(), entry::<sequence::Config>(), entry::<tail_dir::Config>()];
 
 /// The sources of an edge.
-pub static EDGE: &[Entry<dyn Source>] =
-    &[entry::<sequence::Config>(), entry::<tail_dir::Config>()];
+pub static EDGE: &[Entry<dyn Source>] = &[entry::<sequence::Config>(), entry::<tail_dir::Config>()];
