@@ -65,8 +65,10 @@ mod core;
 mod damage;
 mod fetch;
 mod index;
+pub mod inspect;
 mod leader;
 mod log;
+mod opening;
 mod overflow;
 pub(crate) mod owner_file;
 mod put;
@@ -134,6 +136,14 @@ impl Default for Config {
             index: IndexKind::Sled,
             dedupe: true,
         }
+    }
+}
+
+impl Config {
+    /// Size of a segment file: as configured, but at most an eighth of the capacity.
+    fn effective_segment_bytes(&self) -> u64 {
+        let eighth = (self.capacity.0 / 8).next_multiple_of(segment::BLOCK as u64);
+        self.segment_bytes.0.next_multiple_of(segment::BLOCK as u64).min(eighth)
     }
 }
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 fn operation() -> impl Strategy<Value = Operation> {
     let consumer = 0usize..2;
     prop_oneof![
-        6 => (prop::collection::vec((0u32..4, prop::option::of(0u64..12)), 1..3), 1usize..20_000)
+        9 => (prop::collection::vec((0u32..4, prop::option::of(0u64..12)), 1..3), 1usize..50_000)
             .prop_map(|(batches, bytes)| Operation::Put { batches, bytes }),
         6 => consumer.clone().prop_map(Operation::Take),
         4 => (consumer.clone(), any::<usize>()).prop_map(|(c, n)| Operation::Commit(c, n)),
@@ -35,7 +35,7 @@ proptest! {
     fn nothing_acknowledged_is_lost_and_nothing_committed_comes_again_but_after_a_crash(
         seed in any::<u64>(),
         tail in prop::bool::ANY,
-        operations in prop::collection::vec(operation(), 1..60),
+        operations in prop::collection::vec(operation(), 1..80),
     ) {
         run(seed, tail, &operations);
     }

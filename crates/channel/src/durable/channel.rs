@@ -1,37 +1,28 @@
 //! The [`Channel`] that an agent sees.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::env::LockError;
 use pipeline::{
     BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet, KeySet,
     Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
-use tracing::warn;
 
-use super::core::{Core, Limits, Request, State};
-use super::index::{IndexStore, NoStore};
-use super::log::{Files, Log};
+use super::Config;
+use super::core::{Core, Request};
+use super::opening::Opening;
 use super::overflow::Overflow;
 use super::put::Put;
-use super::recovery::{self, Refusal};
-use super::sled_store::SledStore;
-use super::tail::Tail;
 use super::take::Take;
-use super::{Config, IndexKind, owner_file};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a full disk is looked at again, and commits are tried there.
 const FULL_DISK_DELAY: Duration = Duration::from_millis(200);
-/// Identities announced and not yet received by a listener.
-const ANNOUNCED_MAX: usize = 1024;
 /// What a put takes besides its batches: frame, envelope, padding.
 const PUT_OVERHEAD: u64 = 8 << 10;
 
@@ -64,140 +55,6 @@ impl Durable {
     fn core(&self) -> &Arc<Core> {
         self.core.get().expect("a channel is opened before all else")
     }
-
-    fn segment_bytes(&self) -> u64 {
-        let eighth = (self.config.capacity.0 / 8).next_multiple_of(4096);
-        self.config.segment_bytes.0.next_multiple_of(4096).min(eighth)
-    }
-}
-
-/// All of opening that blocks.
-struct Opening {
-    config: Config,
-    cx: BuildContext,
-    segment_bytes: u64,
-    dirty: Arc<Notify>,
-}
-
-impl Opening {
-    fn unusable(&self, path: &std::path::Path, problem: String) -> ChannelError {
-        let (channel, path) = (self.cx.name.to_string(), path.display().to_string());
-        ChannelError::Unusable { channel, path, problem }
-    }
-
-    fn refused(&self, refusal: Refusal) -> ChannelError {
-        match refusal {
-            Refusal::Unusable(problem) => self.unusable(&self.cx.directory, problem),
-            Refusal::Disk(source) => {
-                ChannelError::Disk { channel: self.cx.name.to_string(), source }
-            }
-        }
-    }
-
-    fn run(self) -> Result<Arc<Core>, ChannelError> {
-        let disk = self.cx.env.disk.clone();
-        let directory = self.cx.directory.clone();
-        let io = |error| self.refused(Refusal::Disk(error));
-        let log_directory = directory.join("log");
-        disk.create_dir_all(&log_directory).map_err(io)?;
-        if let Some(parent) = directory.parent() {
-            disk.sync_dir(parent).map_err(io)?;
-        }
-        disk.sync_dir(&directory).map_err(io)?;
-        let lock_path = directory.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error {
-            LockError::Held { pid } => {
-                self.unusable(&lock_path, format!("process {pid} uses it; stop that one first"))
-            }
-            LockError::Io(error) => self.refused(Refusal::Disk(error)),
-        })?;
-        let pool = self.config.pool as usize;
-        let files = Files::new(disk.clone(), log_directory, self.segment_bytes, pool, true);
-        let files = Arc::new(files);
-        let path = directory.join("channel");
-        let owner = recovery::owner(&*disk, &*self.cx.env.entropy, &path, &files);
-        let owner = owner.map_err(|refusal| self.refused(refusal))?;
-        let recovered =
-            recovery::recover(&files, owner).map_err(|refusal| self.refused(refusal))?;
-        recovered.report(&self.cx.name);
-        if let Err(error) = owner_file::write(&*disk, &path, &recovered.owner) {
-            // The segment that is begun below says the same; on a full disk that must do.
-            warn!(path = %path.display(), %error, "the owner file could not be written");
-        }
-        let store = self.store(&directory);
-        let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
-        store.retain(&ids);
-        let core = self.core(directory, files, store, recovered, lock);
-        core.refresh_capacity();
-        let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
-        core.roll(&mut log, 0).map_err(io)?;
-        drop(log);
-        core.release(&mut core.state());
-        core.state().book.trim();
-        Ok(core)
-    }
-
-    fn store(&self, directory: &std::path::Path) -> Arc<dyn IndexStore> {
-        match self.config.index {
-            IndexKind::None => Arc::new(NoStore),
-            IndexKind::Sled => match SledStore::open(&self.cx.env.disk, &directory.join("meta")) {
-                Some(store) => Arc::new(store),
-                None => Arc::new(NoStore),
-            },
-        }
-    }
-
-    fn core(
-        &self,
-        directory: PathBuf,
-        files: Arc<Files>,
-        store: Arc<dyn IndexStore>,
-        recovered: recovery::Recovered,
-        lock: Box<dyn pipeline::env::Lock>,
-    ) -> Arc<Core> {
-        let owner = recovered.owner;
-        let reserve = (u64::from(self.config.pool) + 2) * self.segment_bytes;
-        let limits = Limits {
-            capacity_bytes: self.config.capacity.0,
-            capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),
-            reserve_bytes: reserve.min(self.config.capacity.0 / 4),
-            dedupe: self.config.dedupe,
-            overflow: self.config.overflow,
-        };
-        let core = Core {
-            name: self.cx.name.clone(),
-            env: self.cx.env.clone(),
-            metrics: self.cx.metrics.clone(),
-            limits,
-            owner,
-            directory,
-            log: Mutex::new(Log::new(files.clone(), owner)),
-            files,
-            store,
-            state: Mutex::new(State::new(
-                recovered.book,
-                Tail::new(self.config.tail_memory.0),
-                recovered.next_segment,
-                self.config.capacity.0,
-            )),
-            lock: Mutex::new(Some(lock)),
-            room: Notify::new(),
-            ready: Notify::new(),
-            dirty: self.dirty.clone(),
-            rested: Notify::new(),
-            settled: broadcast::channel(ANNOUNCED_MAX).0,
-        };
-        for (reason, count) in [
-            ("torn_tail_bytes", recovered.torn_bytes),
-            ("damaged_place", recovered.damaged),
-            ("lost_batch", recovered.lost.count()),
-        ] {
-            if count > 0 {
-                core.incident(reason, count);
-            }
-        }
-        Arc::new(core)
-    }
 }
 
 /// Writes news that no put carries, and looks at a full disk again; ends with the channel.
@@ -229,12 +86,8 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
 #[async_trait]
 impl Channel for Durable {
     async fn open(&self) -> Result<(), ChannelError> {
-        let opening = Opening {
-            config: self.config.clone(),
-            cx: self.cx.clone(),
-            segment_bytes: self.segment_bytes(),
-            dirty: self.dirty.clone(),
-        };
+        let opening =
+            Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
         let core = self.cx.env.offload(move || opening.run()).await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
         assert!(self.core.set(core).is_ok(), "a channel is opened once");

@@ -12,8 +12,9 @@ use super::aligned::Aligned;
 use super::core::Core;
 use super::index::{Entry, SegmentIndex};
 use super::owner_file::replace;
+use super::reader;
 use super::records::ForgetRecord;
-use super::segment::BLOCK;
+use super::segment::{BLOCK, Seed};
 
 impl Core {
     /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies in
@@ -54,24 +55,42 @@ impl Core {
         Ok(())
     }
 
+    /// Reads one batch, and quarantines it if it is damaged; answers how many were.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub(crate) fn verify(&self, ticket: Ticket) -> io::Result<u64> {
+        let id = self.load_index(ticket)?;
+        let (index, file) = self.index_of(id)?;
+        let entry = index.get(ticket).copied();
+        let seed = Seed::of(&self.owner.uuid, id);
+        let entries: Vec<_> = entry.iter().map(|entry| (ticket, *entry)).collect();
+        let sound = reader::read(&file, seed, &entries)?.iter().any(|(_, batch)| batch.is_some());
+        if !sound {
+            let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
+            self.quarantine(id, ticket, known, entry.as_ref(), &file);
+        }
+        Ok(u64::from(!sound))
+    }
+
     /// A batch cannot be read back: nobody gets it any more, its identity leaves the window so that
-    /// whoever still has it may send it again, and its frame is kept aside.
+    /// whoever still has it may send it again, and its frame is kept aside. `keys` and `events` are
+    /// what its segment's index says of it.
     pub(crate) fn quarantine(
         &self,
         segment: u64,
         ticket: Ticket,
+        (keys, events): (KeySet, u64),
         entry: Option<&Entry>,
         file: &Arc<dyn DiskFile>,
     ) {
         let tickets = IntervalSet::from(ticket..ticket + 1);
-        let (keys, events) = {
+        {
             let mut state = self.state();
-            let (keys, events) = state.book.describe(&tickets);
             let record = ForgetRecord { tickets, keys: keys.clone(), events };
             state.book.forget(&record);
             state.forget.merge(&record);
-            (keys, events)
-        };
+        }
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
             error!(channel = %self.name, %error, "whose batch is damaged could not be found out");

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use pipeline::Ticket;
 use pipeline::env::DiskFile;
+use pipeline::{IntervalSet, Ticket};
 
 use super::core::Core;
 use super::index::SegmentIndex;
@@ -48,7 +48,7 @@ impl Core {
     }
 
     /// Puts the index of the segment of `ticket` into memory; answers its number.
-    fn load_index(&self, ticket: Ticket) -> io::Result<u64> {
+    pub(crate) fn load_index(&self, ticket: Ticket) -> io::Result<u64> {
         let id = {
             let state = self.state();
             let segment = state.book.segment_of(ticket).ok_or(io::ErrorKind::NotFound)?;
@@ -73,7 +73,7 @@ impl Core {
     /// The disk could not be read.
     pub(crate) fn fetch(&self, consumer: &Arc<str>, ticket: Ticket) -> io::Result<Fetched> {
         let id = self.load_index(ticket)?;
-        let (file, entries) = {
+        let (file, entries, known) = {
             let mut state = self.state();
             if let Some(batch) = state.in_memory(consumer, ticket) {
                 return Ok(Fetched::Batch(batch));
@@ -81,13 +81,14 @@ impl Core {
             let segment = state.book.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
             let index = segment.index.as_ref().ok_or(io::ErrorKind::NotFound)?;
             let file = segment.file.clone().ok_or(io::ErrorKind::NotFound)?;
-            (file, reader::stretch(index, ticket))
+            let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
+            (file, reader::stretch(index, ticket), known)
         };
         let seed = Seed::of(&self.owner.uuid, id);
         let read = reader::read(&file, seed, &entries)?;
         let mut batches = read.into_iter();
         let Some((_, Some(batch))) = batches.next() else {
-            self.quarantine(id, ticket, entries.first().map(|(_, entry)| entry), &file);
+            self.quarantine(id, ticket, known, entries.first().map(|(_, entry)| entry), &file);
             return Ok(Fetched::Damaged);
         };
         let ahead = batches.filter_map(|(ticket, batch)| Some((ticket, batch?)));

@@ -134,7 +134,7 @@ fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<R
     Ok((None, read))
 }
 
-/// Rebuilds the book of the channel `owner` from the segment files.
+/// Rebuilds the book of the channel `owner` from the segment files. Changes nothing on disk.
 pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refusal> {
     let all = files.list()?;
     let (state, read) = read_back(files, &owner.uuid, &all)?;
@@ -161,15 +161,21 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     if !recovered.lost.is_empty() {
         recovered.audit(files)?;
     }
-    recovered.cut_last(files)?;
-    let live = |id: u64| recovered.book.segments.iter().any(|s| s.record.id == id);
-    for (id, room) in all.into_iter().filter(|(id, _)| !live(*id)) {
-        files.recycle(id, room);
-    }
     Ok(recovered)
 }
 
 impl Recovered {
+    /// Gives back what the recovered channel does not need.
+    pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
+        self.cut_last(files)?;
+        for (id, room) in files.list()? {
+            if !self.book.segments.iter().any(|segment| segment.record.id == id) {
+                files.recycle(id, room);
+            }
+        }
+        Ok(())
+    }
+
     fn replay(&mut self, files: &Files, read: &Read, since_ms: u64) -> io::Result<()> {
         let (id, room, first) = (read.id, read.room, self.book.in_flight.next());
         let end = read.scan.end;

@@ -255,6 +255,9 @@ impl Disk for SimDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
         let state = self.lock_state();
+        if !state.directories.iter().any(|known| known == directory) {
+            return Err(not_found());
+        }
         let files = state.names.now.keys().map(|path| (path, FileKind::File));
         let folders = state.directories.iter().map(|path| (path, FileKind::Directory));
         let inside = files.chain(folders).filter(|(path, _)| path.parent() == Some(directory));

@@ -95,7 +95,9 @@ impl Driver {
         self.lives += 1;
         let cx = context("main", Path::new("/data/main"), world(&self.disk, self.lives));
         let tail = if self.tail { "64KiB" } else { "0B" };
-        let settings = json!({ "capacity": "1MiB", "index": "none", "tail_memory": tail });
+        let settings = json!({
+            "capacity": "1MiB", "segment_bytes": "64KiB", "index": "none", "tail_memory": tail
+        });
         let channel = build::<durable::Config>(&settings, &cx).expect("the settings are right");
         channel.open().await.expect("the channel opens on whatever a crash left");
         let names = CONSUMERS.map(Arc::from);

@@ -1,0 +1,240 @@
+//! What an operator can ask of a channel that no agent uses: what is in it, whether it is sound,
+//! its events, and to be mended. All but [`repair`] change nothing but the lock file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use pipeline::env::{Disk, Entropy, Lock, LockError};
+use pipeline::{Batch, BuildContext, ChannelError, IntervalSet, Ticket};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::Config;
+use super::log::Files;
+use super::opening::Opening;
+use super::reader;
+use super::records::SegmentRecord;
+use super::recovery::{self, Recovered, Refusal};
+use super::scan::scan;
+use super::segment::{BLOCK, FORMAT, Kind, Seed};
+
+/// What is in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Format of the directory.
+    pub format: u16,
+    /// Origin of the batches that were born here.
+    pub origin: String,
+    /// Its life: how often it was opened.
+    pub epoch: u64,
+    /// Events that some consumer has not committed.
+    pub events: u64,
+    /// Batches that some consumer has not committed.
+    pub batches: u64,
+    /// Live segments.
+    pub segments: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// For each consumer, how many batches it has not committed.
+    pub consumers: BTreeMap<String, u64>,
+    /// Identities that would be recognised.
+    pub identities: u64,
+    /// Keys of sources whose position is known.
+    pub positions: u64,
+}
+
+/// Whether a channel is sound.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Frames that were read and are as they were written.
+    pub sound_frames: u64,
+    /// Places, as segment and offset, where something is not as it was written.
+    pub damaged: Vec<(u64, u64)>,
+    /// Batches that nobody can get any more, as ranges of tickets, each half open.
+    pub lost: Vec<(Ticket, Ticket)>,
+    /// Bytes that a crash tore off the end: they were never acknowledged.
+    pub torn_bytes: u64,
+}
+
+impl Report {
+    /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// A channel's directory that is looked at.
+pub struct Inspection {
+    files: Files,
+    recovered: Recovered,
+    name: String,
+    _lock: Box<dyn Lock>,
+}
+
+/// Nobody is made by looking: a directory without an owner is no channel.
+struct NoEntropy;
+
+impl Entropy for NoEntropy {
+    fn next_u64(&self) -> u64 {
+        0
+    }
+}
+
+impl Inspection {
+    /// Reads the directory of a channel that no agent uses.
+    ///
+    /// # Errors
+    /// There is no channel, somebody uses it, or it cannot be read.
+    pub fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Self, ChannelError> {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let unusable = |problem: String| ChannelError::Unusable {
+            channel: name.clone(),
+            path: directory.display().to_string(),
+            problem,
+        };
+        let refused = |refusal| match refusal {
+            Refusal::Unusable(problem) => unusable(problem),
+            Refusal::Disk(source) => ChannelError::Disk { channel: name.clone(), source },
+        };
+        let log = directory.join("log");
+        if disk.list(&log).is_err() {
+            return Err(unusable("there is no durable channel".into()));
+        }
+        let lock = disk.lock(&directory.join("LOCK")).map_err(|error| match error {
+            LockError::Held { pid } => unusable(format!("process {pid} uses it; stop that first")),
+            LockError::Io(error) => refused(Refusal::Disk(error)),
+        })?;
+        // The sizes only matter to who writes.
+        let files = Files::new(disk.clone(), log, 0, 0, true);
+        let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
+        let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
+        let recovered = recovered.map_err(refused)?;
+        Ok(Self { files, recovered, name, _lock: lock })
+    }
+
+    fn segments(&self) -> impl Iterator<Item = SegmentRecord> {
+        self.recovered.book.segments.iter().map(|segment| segment.record)
+    }
+
+    /// What is in it.
+    pub fn stats(&self) -> Stats {
+        let book = &self.recovered.book;
+        let all = book.segments.front().map_or(0, |segment| segment.record.first);
+        let all = IntervalSet::from(all..book.in_flight.next());
+        let left = |acked: &IntervalSet| all.difference(acked).count();
+        let positions = book.positions.all().len() as u64;
+        Stats {
+            format: FORMAT,
+            origin: self.recovered.owner.origin.to_string(),
+            // Looking at it is no life of its own.
+            epoch: book.epoch - 1,
+            events: book.events,
+            batches: left(&book.in_flight.acked_by_all(None)),
+            segments: book.segments.len() as u64,
+            bytes: self.segments().map(|record| record.room).sum(),
+            consumers: book.in_flight.acked().map(|(n, set)| (n.to_string(), left(set))).collect(),
+            identities: book.window.all().count(),
+            positions,
+        }
+    }
+
+    /// Reads every frame of every segment.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub fn check(&self) -> Result<Report, ChannelError> {
+        let mut lost = self.recovered.lost.clone();
+        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
+        for record in self.segments() {
+            let found = self.scan(&record)?;
+            report.damaged.extend(found.damaged.iter().map(|offset| (record.id, *offset)));
+            let mut there = IntervalSet::EMPTY;
+            for frame in &found.frames {
+                if !frame.body_sound {
+                    continue;
+                }
+                report.sound_frames += 1;
+                if frame.header.kind == Kind::Put {
+                    let (first, count) = (frame.header.ticket, frame.header.tickets);
+                    there.insert_range(first..first + u64::from(count));
+                }
+            }
+            let all = IntervalSet::from(record.first..record.first + record.tickets);
+            lost.insert_all(&all.difference(&there).difference(&settled));
+        }
+        report.lost = lost.runs().iter().map(|run| (run.start, run.end)).collect();
+        Ok(report)
+    }
+
+    /// Hands every batch that some consumer has not committed to `each`, oldest first, until it
+    /// answers `false`. Damaged ones are left out.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub fn export(&self, mut each: impl FnMut(Ticket, Batch) -> bool) -> Result<(), ChannelError> {
+        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        for record in self.segments() {
+            let index = reader::index_of(&self.scan(&record)?, &record);
+            let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
+            let seed = Seed::of(&self.recovered.owner.uuid, record.id);
+            let end = record.first + record.tickets;
+            let mut ticket = record.first;
+            while ticket < end {
+                let entries = reader::stretch(&index, ticket);
+                let read = reader::read(&file, seed, &entries).map_err(|e| self.disk_error(e))?;
+                ticket += read.len().max(1) as u64;
+                for (ticket, batch) in read {
+                    let batch = batch.filter(|_| !settled.contains(ticket));
+                    let Some(Ok(batch)) = batch.map(super::tail::StoredBatch::open) else {
+                        continue;
+                    };
+                    if !each(ticket, batch) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&self, record: &SegmentRecord) -> Result<super::scan::Scan, ChannelError> {
+        let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
+        let seed = Seed::of(&self.recovered.owner.uuid, record.id);
+        scan(&*file, seed, BLOCK as u64, record.end).map_err(|error| self.disk_error(error))
+    }
+
+    fn disk_error(&self, source: std::io::Error) -> ChannelError {
+        ChannelError::Disk { channel: self.name.clone(), source }
+    }
+}
+
+/// Mends a channel that no agent uses: a torn end is cut off, every batch is read once, and what is
+/// damaged is put aside. Answers how many batches were given up. Blocks.
+///
+/// # Errors
+/// The disk refused, or the directory cannot be used.
+pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
+    let dirty = Arc::new(Notify::new());
+    let core = Opening { config, cx: cx.clone(), dirty }.run()?;
+    let records: Vec<SegmentRecord> =
+        core.state().book.segments.iter().map(|segment| segment.record).collect();
+    let mut given_up = 0;
+    for record in records {
+        let wanted = IntervalSet::from(record.first..record.first + record.tickets);
+        let wanted = wanted.difference(&core.state().book.in_flight.acked_by_all(None));
+        for ticket in wanted.iter() {
+            given_up += core.verify(ticket).map_err(|error| core.disk_error(error))?;
+        }
+    }
+    core.state().flush = true;
+    core.lead_until_idle();
+    let written = !core.state().has_news();
+    core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if written {
+        Ok(given_up)
+    } else {
+        Err(core.disk_error(std::io::Error::other("what was found could not be written")))
+    }
+}

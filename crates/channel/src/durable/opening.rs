@@ -1,0 +1,159 @@
+//! Opening a channel: all of it that blocks.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pipeline::env::LockError;
+use pipeline::{BuildContext, ChannelError};
+use tokio::sync::{Notify, broadcast};
+use tracing::warn;
+
+use super::core::{Core, Limits, State};
+use super::index::{IndexStore, NoStore};
+use super::log::{Files, Log};
+use super::recovery::{self, Refusal};
+use super::sled_store::SledStore;
+use super::tail::Tail;
+use super::{Config, IndexKind, owner_file};
+
+/// Identities announced and not yet received by a listener.
+const ANNOUNCED_MAX: usize = 1024;
+
+/// All of opening that blocks.
+pub(crate) struct Opening {
+    pub(crate) config: Config,
+    pub(crate) cx: BuildContext,
+    pub(crate) dirty: Arc<Notify>,
+}
+
+impl Opening {
+    fn unusable(&self, path: &Path, problem: String) -> ChannelError {
+        let (channel, path) = (self.cx.name.to_string(), path.display().to_string());
+        ChannelError::Unusable { channel, path, problem }
+    }
+
+    fn refused(&self, refusal: Refusal) -> ChannelError {
+        match refusal {
+            Refusal::Unusable(problem) => self.unusable(&self.cx.directory, problem),
+            Refusal::Disk(source) => {
+                ChannelError::Disk { channel: self.cx.name.to_string(), source }
+            }
+        }
+    }
+
+    /// Recovers the directory and begins a new segment.
+    ///
+    /// # Errors
+    /// The disk refused, or the directory cannot be used.
+    pub(crate) fn run(self) -> Result<Arc<Core>, ChannelError> {
+        let disk = self.cx.env.disk.clone();
+        let directory = self.cx.directory.clone();
+        let io = |error| self.refused(Refusal::Disk(error));
+        let log_directory = directory.join("log");
+        disk.create_dir_all(&log_directory).map_err(io)?;
+        if let Some(parent) = directory.parent() {
+            disk.sync_dir(parent).map_err(io)?;
+        }
+        disk.sync_dir(&directory).map_err(io)?;
+        let lock_path = directory.join("LOCK");
+        let lock = disk.lock(&lock_path).map_err(|error| match error {
+            LockError::Held { pid } => {
+                self.unusable(&lock_path, format!("process {pid} uses it; stop that one first"))
+            }
+            LockError::Io(error) => self.refused(Refusal::Disk(error)),
+        })?;
+        let pool = self.config.pool as usize;
+        let files = Files::new(
+            disk.clone(),
+            log_directory,
+            self.config.effective_segment_bytes(),
+            pool,
+            true,
+        );
+        let files = Arc::new(files);
+        let path = directory.join("channel");
+        let owner = recovery::owner(&*disk, &*self.cx.env.entropy, &path, &files);
+        let owner = owner.map_err(|refusal| self.refused(refusal))?;
+        let recovered = recovery::recover(&files, owner);
+        let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
+        recovered.tidy(&files).map_err(io)?;
+        recovered.report(&self.cx.name);
+        if let Err(error) = owner_file::write(&*disk, &path, &recovered.owner) {
+            // The segment that is begun below says the same; on a full disk that must do.
+            warn!(path = %path.display(), %error, "the owner file could not be written");
+        }
+        let store = self.store(&directory);
+        let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
+        store.retain(&ids);
+        let core = self.core(directory, files, store, recovered, lock);
+        core.refresh_capacity();
+        let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
+        core.roll(&mut log, 0).map_err(io)?;
+        drop(log);
+        core.release(&mut core.state());
+        core.state().book.trim();
+        Ok(core)
+    }
+
+    fn store(&self, directory: &Path) -> Arc<dyn IndexStore> {
+        match self.config.index {
+            IndexKind::None => Arc::new(NoStore),
+            IndexKind::Sled => match SledStore::open(&self.cx.env.disk, &directory.join("meta")) {
+                Some(store) => Arc::new(store),
+                None => Arc::new(NoStore),
+            },
+        }
+    }
+
+    fn core(
+        &self,
+        directory: PathBuf,
+        files: Arc<Files>,
+        store: Arc<dyn IndexStore>,
+        recovered: recovery::Recovered,
+        lock: Box<dyn pipeline::env::Lock>,
+    ) -> Arc<Core> {
+        let owner = recovered.owner;
+        let reserve = (u64::from(self.config.pool) + 2) * self.config.effective_segment_bytes();
+        let limits = Limits {
+            capacity_bytes: self.config.capacity.0,
+            capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),
+            reserve_bytes: reserve.min(self.config.capacity.0 / 4),
+            dedupe: self.config.dedupe,
+            overflow: self.config.overflow,
+        };
+        let core = Core {
+            name: self.cx.name.clone(),
+            env: self.cx.env.clone(),
+            metrics: self.cx.metrics.clone(),
+            limits,
+            owner,
+            directory,
+            log: Mutex::new(Log::new(files.clone(), owner)),
+            files,
+            store,
+            state: Mutex::new(State::new(
+                recovered.book,
+                Tail::new(self.config.tail_memory.0),
+                recovered.next_segment,
+                self.config.capacity.0,
+            )),
+            lock: Mutex::new(Some(lock)),
+            room: Notify::new(),
+            ready: Notify::new(),
+            dirty: self.dirty.clone(),
+            rested: Notify::new(),
+            settled: broadcast::channel(ANNOUNCED_MAX).0,
+        };
+        for (reason, count) in [
+            ("torn_tail_bytes", recovered.torn_bytes),
+            ("damaged_place", recovered.damaged),
+            ("lost_batch", recovered.lost.count()),
+        ] {
+            if count > 0 {
+                core.incident(reason, count);
+            }
+        }
+        Arc::new(core)
+    }
+}

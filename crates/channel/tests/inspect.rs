@@ -1,0 +1,122 @@
+//! What an operator is told about a stopped channel is true, and looking changes nothing.
+//!
+//! Method: a channel on a simulated disk is filled, partly drained and closed; then it is looked at
+//! sound and with a flipped bit, and every file is compared before and after.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aqueduct_channel::durable::inspect::{Inspection, repair};
+use aqueduct_channel::durable::{Config, IndexKind};
+use aqueduct_channel::testkit::{SimDisk, world};
+use common::*;
+use pipeline::env::{Disk, OpenMode};
+use pipeline::testkit::context;
+use pipeline::units::ByteSize;
+use pipeline::{Epoch, IntervalSet};
+
+const MAIN: &str = "/data/main";
+
+fn text(n: u64) -> String {
+    format!("{n} {}", "i".repeat(30_000))
+}
+
+/// Nine batches in several segments, of which two are committed.
+async fn written() -> SimDisk {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    for n in 0..9 {
+        put(&*channel, foreign(n, &text(n))).await.unwrap();
+    }
+    let mut take = channel.begin_take("sink");
+    for _ in 0..2 {
+        let taken = next(&mut *take).await.unwrap();
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+    drop(take);
+    channel.close().await.unwrap();
+    disk
+}
+
+fn inspect(disk: &SimDisk) -> Inspection {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Inspection::open(&disk, Path::new(MAIN)).expect("there is a channel")
+}
+
+fn contents(disk: &SimDisk) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |(path, len): (PathBuf, u64)| {
+        let mut bytes = vec![0; len as usize];
+        disk.open(&path, OpenMode::default()).unwrap().read_at(&mut bytes, 0).unwrap();
+        (path, bytes)
+    };
+    disk.files().into_iter().map(read).collect()
+}
+
+/// Damages the body of a batch that is still wanted.
+fn damage(disk: &SimDisk) {
+    let segments = disk.files().into_iter().map(|(path, _)| path);
+    let path = segments.filter(|path| path.extension().is_some_and(|e| e == "seg")).nth(1).unwrap();
+    disk.flip(&path, 20_000, 1);
+}
+
+fn exported(inspection: &Inspection) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    let each = |_, batch: pipeline::Batch| {
+        numbers.extend(batch.identity.map(|identity| identity.sequence.0));
+        true
+    };
+    inspection.export(each).unwrap();
+    numbers
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sound_channel_is_described_and_left_as_it_is() {
+    let disk = written().await;
+    let before = contents(&disk);
+    let inspection = inspect(&disk);
+    let stats = inspection.stats();
+    assert_eq!((stats.events, stats.batches, stats.identities, stats.epoch), (7, 7, 9, 1));
+    assert_eq!(stats.consumers, [("sink".to_owned(), 7)].into());
+    let report = inspection.check().unwrap();
+    assert!(report.is_sound() && report.sound_frames >= 10, "{report:?}");
+    assert_eq!(exported(&inspection), (2..9).collect::<Vec<_>>());
+    assert!(contents(&disk) == before, "looking changed a file");
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_reported_and_mended() {
+    let disk = written().await;
+    damage(&disk);
+    let inspection = inspect(&disk);
+    let report = inspection.check().unwrap();
+    assert_eq!((report.damaged.len(), report.lost.len()), (1, 1), "{report:?}");
+    let (first, end) = report.lost[0];
+    assert_eq!(end - first, 1);
+    assert_eq!(exported(&inspection).len(), 6);
+    drop(inspection);
+    let cx = context("main", Path::new(MAIN), world(&disk, 7));
+    let capacity = ByteSize::mib(1);
+    let config = Config { capacity, index: IndexKind::None, ..Config::default() };
+    assert_eq!(repair(config, &cx).unwrap(), 1);
+    let inspection = inspect(&disk);
+    assert_eq!(inspection.stats().events, 6);
+    assert_eq!(inspection.stats().identities, 8, "the damaged one may be stored again");
+    drop(inspection);
+    let channel = open(&disk).await;
+    assert_eq!(drain(&*channel).await.len(), 6);
+    assert!(!channel.stored(FOREIGN, Epoch(1)).contains(first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_in_use_is_not_touched() {
+    let disk = SimDisk::new(SEED);
+    let _channel = open(&disk).await;
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let refused = Inspection::open(&shared, Path::new(MAIN)).err().expect("it is in use");
+    assert!(refused.to_string().contains("process 1 uses it"), "{refused}");
+    let nothing =
+        Inspection::open(&shared, Path::new("/data/other")).err().expect("it is not there");
+    assert!(nothing.to_string().contains("no durable channel"), "{nothing}");
+}
