@@ -1,7 +1,7 @@
 //! The command line that the edge and the collector share: arguments → plan → a running agent.
 //!
-//! Flags are a short way to write a configuration: they become the same
-//! [`Settings`](pipeline::Settings) that a file would, and `--print-config` shows them.
+//! Flags are a short way to write a configuration: they become the same [`Settings`] that a file
+//! would, and `--print-config` shows them.
 
 mod collector;
 mod edge;

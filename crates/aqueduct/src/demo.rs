@@ -15,6 +15,7 @@ mod input;
 mod metrics;
 mod progress;
 mod reconcile;
+mod report;
 mod scene;
 
 use std::io;
@@ -67,8 +68,8 @@ enum DemoError {
     Start { name: &'static str, source: io::Error },
     #[error("{name} ended by itself; its last lines are:\n{log}")]
     Ended { name: &'static str, log: String },
-    #[error("{what} took longer than {seconds} s; the agents' logs are in {folder}")]
-    TooLong { what: &'static str, seconds: u64, folder: PathBuf },
+    #[error("{what} took longer than {seconds} s")]
+    TooLong { what: &'static str, seconds: u64 },
     #[error("the configuration of the demo itself is wrong:\n{0}")]
     Config(#[from] config::ConfigErrors),
     #[error("stopped by a signal")]
@@ -100,10 +101,14 @@ async fn play(args: &DemoArgs) -> Result<bool, DemoError> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut scene = Scene::set(args)?;
-    tokio::select! {
+    let result = tokio::select! {
         biased;
-        _ = interrupt.recv() => Err(DemoError::Interrupted),
-        _ = terminate.recv() => Err(DemoError::Interrupted),
+        _ = interrupt.recv() => return Err(DemoError::Interrupted),
+        _ = terminate.recv() => return Err(DemoError::Interrupted),
         result = scene.play() => result,
+    };
+    if result.is_err() {
+        cli::say(&format!("demo: all files are kept in {}", scene.keep().display()));
     }
+    result
 }

@@ -125,7 +125,10 @@ impl Agent {
         while metrics::get(env, &self.admin, "/readyz").await.is_none() {
             self.must_run(env)?;
             if since.elapsed() > PATIENCE {
-                return Err(self.too_long("the start of an agent"));
+                return Err(DemoError::TooLong {
+                    what: "the start of an agent",
+                    seconds: PATIENCE.as_secs(),
+                });
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -177,17 +180,15 @@ impl Agent {
             if !matches!(child.try_wait(), Ok(None)) {
                 self.child = None;
             } else if since.elapsed() > PATIENCE {
-                return Err(self.too_long("the stop of an agent"));
+                return Err(DemoError::TooLong {
+                    what: "the stop of an agent",
+                    seconds: PATIENCE.as_secs(),
+                });
             } else {
                 sleep(Duration::from_millis(10)).await;
             }
         }
         Ok(())
-    }
-
-    fn too_long(&self, what: &'static str) -> DemoError {
-        let folder = self.log.parent().unwrap_or(Path::new("/")).to_owned();
-        DemoError::TooLong { what, seconds: PATIENCE.as_secs(), folder }
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::agents::{Agent, Folder, free_addresses};
 use super::input::{self, Measured, WRITTEN_LINES, Writer};
-use super::progress::{Moment, Progress, grouped, megabytes};
+use super::progress::{Moment, Progress, grouped};
 use super::reconcile::{Differences, Lines, compare};
+use super::report::Report;
 use super::{DemoArgs, DemoError};
 
 /// How often the agents and the store are looked at.
@@ -23,6 +24,10 @@ const AWAY: Duration = Duration::from_secs(2);
 
 /// What was read must be delivered this long after the last line was written.
 const DELIVERY: Duration = Duration::from_secs(90);
+
+/// Files that keep growing are never read to their end: then the demo ends when so many lines as
+/// there were at its start are stored, for this long.
+const GROWING: Duration = Duration::from_secs(3);
 
 /// Looks in a row that must find nothing under way: a batch between file and channel is in neither.
 const QUIET_LOOKS: u32 = 5;
@@ -35,7 +40,7 @@ pub(super) struct Scene {
     env: Env,
     /// Kept when the demo is over, or removed with what lies in it.
     folder: TempDir,
-    keep: bool,
+    keep_data: bool,
     files: Vec<PathBuf>,
     writer: Option<Writer>,
     /// Lines that must be delivered.
@@ -93,7 +98,7 @@ impl Scene {
                 return Err(DemoError::NoLines("no line in these files".into()));
             }
         }
-        Ok(Self { env, folder, keep: args.keep, files, writer, due, progress })
+        Ok(Self { env, folder, keep_data: args.keep, files, writer, due, progress })
     }
 
     /// Plays the demo; says whether every line arrived once.
@@ -112,6 +117,7 @@ impl Scene {
         written?;
         let (arrived, elapsed) = watched?;
         cast.edge.stop(&self.env).await?;
+        self.empty(&mut cast).await?;
         for collector in &mut cast.collectors {
             collector.stop(&self.env).await?;
         }
@@ -160,7 +166,7 @@ impl Scene {
             files => files.iter().map(|file| file.lines).sum(),
         };
         let mut victim: Option<Victim> = None;
-        let (mut quiet, mut read_all) = (0, None);
+        let (mut quiet, mut read_all, mut stored_all) = (0, None::<Instant>, None::<Instant>);
         loop {
             sleep(LOOK).await;
             cast.edge.must_run(&self.env)?;
@@ -183,19 +189,45 @@ impl Scene {
                 None => {}
                 Some(victim) => self.bring_back(cast, victim, begin)?,
             }
-            let idle = read >= due && edge.sum("aqueduct_channel_events") == 0;
-            quiet = if idle { quiet + 1 } else { 0 };
-            if quiet >= QUIET_LOOKS && victim.as_ref().is_some_and(|victim| victim.restarted) {
-                return Ok((true, begin.elapsed()));
-            }
-            let read_all = *read_all.get_or_insert_with(Instant::now);
-            if read < due {
+            let held = edge.sum("aqueduct_channel_events");
+            if read < due || !victim.as_ref().is_some_and(|victim| victim.restarted) {
                 continue;
             }
-            if read_all.elapsed() > DELIVERY {
+            quiet = if held == 0 { quiet + 1 } else { 0 };
+            if read - held < due {
+                stored_all = None;
+            }
+            let stored_for = stored_all.get_or_insert_with(Instant::now).elapsed();
+            if quiet >= QUIET_LOOKS || read - held >= due && stored_for > GROWING {
+                return Ok((true, begin.elapsed()));
+            }
+            if read_all.get_or_insert_with(Instant::now).elapsed() > DELIVERY {
                 return Ok((false, begin.elapsed()));
             }
         }
+    }
+
+    /// Waits until the collectors have stored all that the edge sent before it stopped.
+    async fn empty(&self, cast: &mut Cast) -> Result<(), DemoError> {
+        let since = Instant::now();
+        for collector in &mut cast.collectors {
+            loop {
+                collector.must_run(&self.env)?;
+                let metrics = collector.metrics(&self.env).await;
+                let empty = metrics.is_some_and(|it| it.sum("aqueduct_channel_events") == 0);
+                if empty || since.elapsed() > DELIVERY {
+                    break;
+                }
+                sleep(LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the folder as it is, for whoever looks into what went wrong.
+    pub(super) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
     }
 
     /// Kills the collector that has taken most.
@@ -263,7 +295,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Counts the lines in the store against those in the files, and prints what is to be said.
+    /// Counts the lines in the store against those in the files, and shows what came out.
     fn report(&mut self, arrived: bool, elapsed: Duration) -> Result<bool, DemoError> {
         let visible = self.visible()?;
         let now = self.files.iter().map(|file| input::measure(&self.env, file));
@@ -277,42 +309,22 @@ impl Scene {
         for (path, bytes) in &visible.files {
             lines(&self.env, path, 0..*bytes, &mut stored)?;
         }
-        let (read_lines, cut, stored_lines) = (read.count(), read.cut(), stored.count());
-        let differences = compare(read, later, stored);
-        let bytes: u64 = due.iter().map(|file| file.bytes).sum();
-        let unended: u64 = due.iter().map(|file| file.unended).sum();
-        let seconds = elapsed.as_secs_f64();
-        let Differences { missing, repeated, foreign } = differences;
-        let mut text = format!(
-            "\nread      {:>12} lines\nstored    {:>12} lines\n\
-             missing   {missing:>12}\nrepeated  {repeated:>12}\n",
-            grouped(read_lines),
-            grouped(stored_lines),
-        );
-        if foreign > 0 {
-            text.push_str(&format!("unknown   {foreign:>12} lines that were in no file\n"));
-        }
-        if cut > 0 {
-            text.push_str(&format!("cut       {cut:>12} lines longer than 1 MiB, stored so far\n"));
-        }
-        if unended > 0 {
-            text.push_str(&format!(
-                "waiting   {unended:>12} bytes behind the last line end: no line yet\n"
-            ));
-        }
-        text.push_str(&format!(
-            "size      {:>12} in {} files, stored as {} in {} files\n\
-             rate      {:>12} lines/s, {}/s from the first line to the last visible file\n",
-            megabytes(bytes),
-            due.len(),
-            megabytes(visible.bytes()),
-            visible.files.len(),
-            grouped((read_lines as f64 / seconds) as u64),
-            megabytes((bytes as f64 / seconds) as u64),
-        ));
-        let right = arrived && differences == Differences::default();
-        text.push_str(&self.leave(right)?);
-        self.progress.say(&text);
+        let report = Report {
+            read: read.count(),
+            stored: stored.count(),
+            later: later.count(),
+            cut: read.cut(),
+            unended: due.iter().map(|file| file.unended).sum(),
+            differences: compare(read, later, stored),
+            read_bytes: due.iter().map(|file| file.bytes).sum(),
+            read_files: due.len(),
+            stored_bytes: visible.bytes(),
+            stored_files: visible.files.len(),
+            elapsed,
+        };
+        let right = arrived && report.differences == Differences::default();
+        let rest = self.leave(right)?;
+        self.progress.say(&format!("\n{report}{rest}"));
         Ok(right)
     }
 
@@ -320,7 +332,7 @@ impl Scene {
     fn leave(&mut self, right: bool) -> Result<String, DemoError> {
         self.folder.disable_cleanup(true);
         let root = self.folder.path();
-        if right && !self.keep {
+        if right && !self.keep_data {
             for name in ["data", "logs"] {
                 let path = root.join(name);
                 if self.env.disk.stat(&path).is_ok() {
