@@ -182,7 +182,7 @@ fn lacking(chunk: &Chunk, known: &[Vec<(Bytes, Bytes)>]) -> Vec<usize> {
     let key = chunk.batch.positions.first().map(|position| &position.key);
     let lacks = |positions: &Vec<(Bytes, Bytes)>| {
         let value = positions.iter().find(|(known, _)| Some(known) == key);
-        let offset = value.and_then(|(_, value)| Position::decode(value)).map(|at| at.offset);
+        let offset = value.and_then(|(_, value)| Position::decode(value)).map(|(at, _)| at.offset);
         match chunk.end {
             Some(end) => offset.is_none_or(|offset| offset < end),
             None => offset.is_some(),

@@ -26,8 +26,10 @@ pub(super) struct File {
     pub(super) position: Position,
     /// Where channels stand that have more than the others; empty once all stand alike.
     pub(super) marks: Vec<Mark>,
-    /// Where it lies now.
+    /// Where it lies now; for a link, where it leads.
     pub(super) place: PathBuf,
+    /// Where its writer opens it.
+    pub(super) home: PathBuf,
     /// Bytes and time of change when it was last seen.
     pub(super) len: u64,
     pub(super) modified: SystemTime,
@@ -84,8 +86,14 @@ pub(super) struct Leg {
 }
 
 impl File {
-    /// A file of which nothing was read.
-    pub(super) fn new(key: Bytes, place: &Path, stat: &FileStat, now: Instant) -> Self {
+    /// A file of which nothing was read: found as `path`, and lying at `place` unless that is a link.
+    pub(super) fn new(
+        key: Bytes,
+        path: &Path,
+        place: PathBuf,
+        stat: &FileStat,
+        now: Instant,
+    ) -> Self {
         let position = Position {
             device: stat.device,
             inode: stat.inode,
@@ -93,10 +101,10 @@ impl File {
             skipping: false,
             head: Print::default(),
             tail: Print::default(),
-            path: place.to_string_lossy().into_owned(),
+            path: path.to_string_lossy().into_owned(),
         };
-        let mut file = Self::at(key, position, Vec::new(), Stage::Here, now);
-        (file.place, file.stored) = (place.to_owned(), false);
+        let mut file = Self::at(key, position, place, Vec::new(), Stage::Here, now);
+        (file.home, file.stored) = (file.place.clone(), false);
         (file.len, file.modified) = (stat.len, stat.modified);
         file
     }
@@ -105,13 +113,15 @@ impl File {
     pub(super) fn at(
         key: Bytes,
         position: Position,
+        place: PathBuf,
         marks: Vec<Mark>,
         stage: Stage,
         now: Instant,
     ) -> Self {
         Self {
             key,
-            place: PathBuf::from(&position.path),
+            place,
+            home: PathBuf::from(&position.path),
             marks,
             len: 0,
             modified: SystemTime::UNIX_EPOCH,
@@ -152,7 +162,7 @@ impl File {
 
     /// Whether it was moved from where its writer opens it: renamed, copied away or deleted.
     pub(super) fn is_rotated(&self) -> bool {
-        matches!(self.stage, Stage::Away { .. }) || self.place != Path::new(&self.position.path)
+        matches!(self.stage, Stage::Away { .. }) || self.place != self.home
     }
 
     /// Whether a last line without LF will never get one: nobody has written for long to a file
@@ -197,7 +207,7 @@ impl File {
     /// The position to be stored with what was read.
     pub(super) fn stored_position(&self, source: &Arc<str>) -> SourcePosition {
         let (source, key) = (source.clone(), self.key.clone());
-        SourcePosition { source, key, value: Some(self.position.encode()) }
+        SourcePosition { source, key, value: Some(self.position.encode(&self.place)) }
     }
 
     /// Bytes that are not in every channel yet.
@@ -238,7 +248,8 @@ mod tests {
             kind: pipeline::env::FileKind::File,
             links: 1,
         };
-        let mut file = File::new(Bytes::new(), Path::new("/a.log"), &stat, Instant::now());
+        let mut file =
+            File::new(Bytes::new(), Path::new("/a.log"), "/a.log".into(), &stat, Instant::now());
         file.position.offset = offset;
         file.marks = marks.iter().map(|at| Mark { offset: *at, skipping: false }).collect();
         file

@@ -13,12 +13,14 @@
 //! 2   u64  device        10  u64  inode       18  u64  offset
 //! 26  u16  bytes of the head's print          28  u64  the head's print
 //! 36  u16  bytes of the tail's print          38  u64  the tail's print
-//! 46  path as headers show it, UTF-8, to the end
+//! 46  path as headers show it, UTF-8; if the file lies elsewhere, NUL and its path there
 //! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use pipeline::env::{DiskFile, Entropy};
-use std::io;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes at the beginning of a file that tell it from others.
@@ -26,11 +28,12 @@ pub(super) const HEAD_BYTES: usize = 1024;
 /// Bytes in front of the position that tell whether the file only grew.
 pub(super) const TAIL_BYTES: usize = 64;
 /// Longest path that is read; what is stored of a file has to stay below 4 KiB.
-pub(super) const PATH_BYTES_MAX: usize = 4096 - FIXED_BYTES;
+pub(super) const PATH_BYTES_MAX: usize = STORED_BYTES_MAX - FIXED_BYTES;
 
 const VERSION: u8 = 1;
 const SKIPPING: u8 = 1;
 const FIXED_BYTES: usize = 46;
+const STORED_BYTES_MAX: usize = 4096;
 
 /// Tells a run of bytes from others of its length: XXH3-64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -78,8 +81,8 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// As it is stored.
-    pub(super) fn encode(&self) -> Bytes {
+    /// As it is stored, for a file that lies at `place`.
+    pub(super) fn encode(&self, place: &Path) -> Bytes {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.path.len());
         out.extend([VERSION, if self.skipping { SKIPPING } else { 0 }]);
         for number in [self.device, self.inode, self.offset] {
@@ -90,27 +93,36 @@ impl Position {
             out.extend(print.hash.to_le_bytes());
         }
         out.extend(self.path.as_bytes());
+        let place = place.as_os_str().as_encoded_bytes();
+        // Where there is no room for it, the file is looked for beside its first path.
+        if place != self.path.as_bytes() && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
+            out.push(0);
+            out.extend(place);
+        }
         out.into()
     }
 
-    /// Reads what [`Position::encode`] made; `None` if it is something else.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (fixed, path) = bytes.split_at_checked(FIXED_BYTES)?;
+    /// Reads what [`Position::encode`] made, with the place; `None` if it is something else.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, PathBuf)> {
+        let (fixed, paths) = bytes.split_at_checked(FIXED_BYTES)?;
+        let paths = std::str::from_utf8(paths).ok()?;
+        let (path, place) = paths.split_once('\0').unwrap_or((paths, paths));
         let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let print = |at: usize| {
             let len = u16::from_le_bytes([fixed[at], fixed[at + 1]]);
             Some(Print { len, hash: wide(at + 2)? })
         };
         let known = fixed[0] == VERSION && fixed[1] & !SKIPPING == 0;
-        known.then_some(Self {
+        let position = Self {
             device: wide(2)?,
             inode: wide(10)?,
             offset: wide(18)?,
             skipping: fixed[1] & SKIPPING != 0,
             head: print(26)?,
             tail: print(36)?,
-            path: std::str::from_utf8(path).ok()?.to_owned(),
-        })
+            path: path.to_owned(),
+        };
+        known.then(|| (position, PathBuf::from(place)))
     }
 
     /// Whether `file` holds what was read up to this position. Without anything read there is
@@ -157,8 +169,13 @@ mod tests {
             tail: Print::of(b"tail of it"),
             path: "/var/log/ä.log".into(),
         };
-        let bytes = position.encode();
-        assert_eq!(Position::decode(&bytes), Some(position));
+        for place in ["/var/log/ä.log", "/mnt/ä.log.1"].map(PathBuf::from) {
+            let bytes = position.encode(&place);
+            assert_eq!(Position::decode(&bytes), Some((position.clone(), place)));
+        }
+        let bytes = position.encode(Path::new(&"x".repeat(PATH_BYTES_MAX)));
+        assert!(bytes.len() <= STORED_BYTES_MAX);
+        assert_eq!(Position::decode(&bytes).unwrap().1, PathBuf::from(&position.path));
         assert_eq!(Position::decode(&bytes[..40]), None);
         let mut newer = bytes.to_vec();
         newer[0] = 2;

@@ -2,6 +2,7 @@
 //! stands in them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,19 +19,25 @@ const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 /// know is read for that channel from its beginning on.
 pub(super) fn recover(source: &str, known: &[Vec<(Bytes, Bytes)>], now: Instant) -> Vec<File> {
     let mut by_key: BTreeMap<&Bytes, Vec<Option<Position>>> = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for (channel, positions) in known.iter().enumerate() {
         for (key, value) in positions {
-            let Some(position) = Position::decode(value) else {
+            let Some((position, place)) = Position::decode(value) else {
                 tracing::warn!(source, "a position in a channel cannot be read; passing it over");
                 continue;
             };
             by_key.entry(key).or_insert_with(|| vec![None; known.len()])[channel] = Some(position);
+            places.insert(key, place);
         }
     }
-    by_key.into_iter().filter_map(|(key, standing)| file(key, &standing, now)).collect()
+    let file = |(key, standing): (&Bytes, Vec<_>)| {
+        let place = places.remove(key).unwrap_or_default();
+        file(key, &standing, place, now)
+    };
+    by_key.into_iter().filter_map(file).collect()
 }
 
-fn file(key: &Bytes, standing: &[Option<Position>], now: Instant) -> Option<File> {
+fn file(key: &Bytes, standing: &[Option<Position>], place: PathBuf, now: Instant) -> Option<File> {
     let offset = |position: &Option<Position>| position.as_ref().map_or(0, |at| at.offset);
     let furthest = standing.iter().max_by_key(|position| offset(position))?.clone()?;
     let lowest = standing.iter().min_by_key(|position| offset(position))?;
@@ -46,11 +53,13 @@ fn file(key: &Bytes, standing: &[Option<Position>], now: Instant) -> Option<File
     let marks = if alike { Vec::new() } else { standing.iter().map(mark).collect() };
     let position = Position { offset: from, skipping, tail, ..furthest };
     let stage = Stage::Lost { until: now + FORGET_AFTER, searched: false };
-    Some(File::at(key.clone(), position, marks, stage, now))
+    Some(File::at(key.clone(), position, place, marks, stage, now))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn position(offset: u64) -> Position {
@@ -60,7 +69,8 @@ mod tests {
     }
 
     fn known(offsets: &[Option<u64>]) -> Vec<Vec<(Bytes, Bytes)>> {
-        let entry = |offset: u64| (Bytes::from_static(b"k"), position(offset).encode());
+        let entry =
+            |offset: u64| (Bytes::from_static(b"k"), position(offset).encode(Path::new("/a")));
         offsets.iter().map(|offset| offset.map(entry).into_iter().collect()).collect()
     }
 

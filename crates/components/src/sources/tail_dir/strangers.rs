@@ -161,8 +161,25 @@ impl Tailer {
         (file.stage, file.looked) = (Stage::Here, None);
         file.note(stat, now);
         self.by_inode.insert((stat.device, stat.inode), id);
-        self.moved(id, path.to_owned());
+        let place = self.real_place(path)?;
+        if let Some(file) = self.files.get_mut(&id).filter(|f| path == Path::new(&f.position.path))
+        {
+            file.home.clone_from(&place);
+        }
+        self.moved(id, place);
         Ok(true)
+    }
+
+    /// Where the file lies that was found as `path`: where that leads, if it is a link.
+    fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(path.to_owned());
+        };
+        let disk = &*self.env.disk;
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let (real, beside) = (disk.canonical(path)?, disk.canonical(directory)?.join(name));
+        // A link above the file does not make it one.
+        Ok(if real == beside { path.to_owned() } else { real })
     }
 
     /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one
@@ -211,7 +228,7 @@ impl Tailer {
         let Stranger { path, stat } = stranger;
         self.held.remove(&(stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
-        let mut file = File::new(key, path, stat, now);
+        let mut file = File::new(key, path, self.real_place(path)?, stat, now);
         if first && self.options.from_end {
             let opened = self.env.disk.open(path, OpenMode::default())?;
             file.position = position_at_end(&*opened, file.position)?;

@@ -23,8 +23,8 @@ impl Tailer {
         }
         let exclusions = &self.options.exclusions;
         found.files.retain(|path, _| !exclusions.iter().any(|exclusion| exclusion.covers(path)));
-        let strangers = self.greet(&found, now);
-        self.look_after_the_absent(&found, now);
+        let (strangers, seen) = self.greet(&found, now);
+        self.look_after_the_absent(&seen, now);
         self.take_in(strangers, &mut found, now, chunks);
         self.search_the_lost(now);
         self.part(now, chunks);
@@ -32,9 +32,9 @@ impl Tailer {
         self.surveyed = true;
     }
 
-    /// Takes note of every file that was found and is followed; returns the others.
-    fn greet(&mut self, found: &Found, now: Instant) -> Vec<Stranger> {
-        let mut strangers = Vec::new();
+    /// Takes note of every file that was found and is followed; returns the others, and whom it met.
+    fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Stranger>, HashSet<FileId>) {
+        let (mut strangers, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.
         let mut met = HashSet::new();
         let mut cut = Vec::new();
@@ -47,6 +47,7 @@ impl Tailer {
                 }
                 continue;
             };
+            seen.insert(id);
             let Some(file) = self.files.get_mut(&id) else { continue };
             if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
                 // Nothing was read of the deleted one: this may be its inode used again.
@@ -56,29 +57,23 @@ impl Tailer {
             if !file.note(stat, now) {
                 cut.push(id);
             }
-            // Of several names it keeps the one it has.
-            let keeps = found.files.get(&file.place).is_some_and(|s| (s.device, s.inode) == inode);
+            // Of several names it keeps the one it has, which a pattern need not match.
+            let same = |stat: FileStat| (stat.device, stat.inode) == inode;
+            let place = found.files.get(&file.place).copied();
+            let keeps = place.or_else(|| self.env.disk.stat(&file.place).ok()).is_some_and(same);
             if !keeps {
                 self.moved(id, path.clone());
             }
         }
         cut.into_iter().for_each(|id| self.truncated(id, now));
-        strangers
+        (strangers, seen)
     }
 
     /// Finds out where the files are that the patterns do not find any more.
-    fn look_after_the_absent(&mut self, found: &Found, now: Instant) {
-        let seen = |file: &File| {
-            let at_place = found.files.get(&file.place);
-            at_place.is_some_and(|stat| (stat.device, stat.inode) == file.inode())
-        };
-        let absent: Vec<FileId> = self
-            .files
-            .iter()
-            .filter(|(_, file)| matches!(file.stage, Stage::Here | Stage::Away { .. }))
-            .filter(|(_, file)| !seen(file))
-            .map(|(id, _)| *id)
-            .collect();
+    fn look_after_the_absent(&mut self, seen: &HashSet<FileId>, now: Instant) {
+        let followed = |file: &File| matches!(file.stage, Stage::Here | Stage::Away { .. });
+        let absent = self.files.iter().filter(|(id, file)| followed(file) && !seen.contains(id));
+        let absent: Vec<FileId> = absent.map(|(id, _)| *id).collect();
         for id in absent {
             let Some(file) = self.files.get(&id) else { continue };
             let at_place = self.env.disk.stat(&file.place).ok().filter(|stat| is(stat, file));

@@ -227,7 +227,7 @@ impl Tailer {
             kind: FileKind::File,
             links: 1,
         };
-        let mut fresh = File::new(key, &file.place, &stat, now);
+        let mut fresh = File::new(key, &file.place, file.place.clone(), &stat, now);
         fresh.stage = file.stage;
         fresh.handle = file.handle.take();
         (file.position.device, file.position.inode) = (0, 0);

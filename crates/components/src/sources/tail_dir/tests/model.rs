@@ -163,7 +163,8 @@ impl World {
         let path = self.rig.path(Self::name(file));
         let open = env::real().disk.open(&path, pipeline::env::OpenMode::default()).unwrap();
         let known = self.rig.channels.positions("in").into_iter().flatten();
-        let mut known = known.filter_map(|(_, value)| identity::Position::decode(&value));
+        let mut known =
+            known.filter_map(|(_, value)| identity::Position::decode(&value).map(|(at, _)| at));
         let is_this = |at: &identity::Position| {
             let inode = open.stat().unwrap().inode;
             at.offset > 0 && at.inode == inode && at.is_in(&*open).unwrap()

@@ -177,6 +177,28 @@ async fn a_link_that_is_turned_to_another_file_follows_both() {
 }
 
 #[tokio::test]
+async fn a_link_turned_while_the_agent_is_down_does_not_hide_what_it_led_to() {
+    let rig = Rig::new(&json!({}));
+    fs::create_dir(rig.path("real")).unwrap();
+    rig.append("real/0.data", "1\nhe");
+    symlink(rig.path("real/0.data"), rig.path("a.log")).unwrap();
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    // A link is no rotation: the line is waited for.
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    rig.append("real/0.data", "re\n");
+    rig.expect(&["1", "here"]).await;
+    running.kill().await;
+    rig.append("real/0.data", "2\n");
+    fs::rename(rig.path("real/0.data"), rig.path("real/0.data.old")).unwrap();
+    rig.append("real/0.data", "3\n");
+    let running = rig.start();
+    rig.expect(&["1", "here", "2", "3"]).await;
+    running.stop().await;
+    assert!(rig.channels.events(0).iter().all(|event| event.headers["file"].ends_with("a.log")));
+}
+
+#[tokio::test]
 async fn two_files_that_begin_alike_are_both_read_in_full() {
     let rig = Rig::new(&json!({}));
     rig.append("a.log", "the same banner\n");
