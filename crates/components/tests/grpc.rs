@@ -203,6 +203,23 @@ async fn senders_hear_what_is_committed_while_the_source_lingers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_was_closed_can_be_opened_again_and_knows_nothing_of_before() {
+    let env = env::real();
+    let memory = Memory::new();
+    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let mut sink = open_sink(&env, &source.address, json!({})).await;
+    write(&mut *sink, 0..5).await;
+    memory.until_accepted(5).await;
+    sink.close().await;
+    within(sink.open()).await.unwrap();
+    memory.commit_all();
+    write(&mut *sink, 5..6).await;
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *sink, |v| v.stored == set(5..6)).await;
+    assert_eq!(verdicts.delivered, set(0..0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_at_the_address_is_a_transient_failure_that_names_it() {
     let env = env::real();
     let address = free_address(&env).await;

@@ -292,3 +292,34 @@ impl Sink for Grpc {
         Guarantee::ExactlyOnce
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::{build, context};
+    use pipeline::{Batch, Class};
+    use serde_json::json;
+
+    use super::*;
+
+    fn sink(settings: &serde_json::Value) -> Result<Box<dyn Sink>, pipeline::SettingsError> {
+        build::<Config>(settings, &context("out", &std::env::temp_dir(), env::real()))
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused_with_an_example() {
+        for address in ["collector-1", "collector-1:", "collector 1:4141", ":x", ""] {
+            let error = sink(&json!({ "address": address })).err().unwrap();
+            assert_eq!(error.path, "address");
+            assert!(error.problem.contains("collector-1:4141"), "{error}");
+        }
+        assert!(sink(&json!({ "address": "[::1]:4141" })).is_ok());
+    }
+
+    /// A retry would repeat it, and nobody could tell.
+    #[tokio::test]
+    async fn a_batch_without_identity_is_never_sent() {
+        let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();
+        let taken = Taken { ticket: 1, batch: Batch::of(["x"]) };
+        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Fatal);
+    }
+}

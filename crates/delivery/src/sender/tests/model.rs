@@ -21,6 +21,8 @@ enum Op {
     LoseDisk,
     Wait(u64),
     Refuse,
+    /// The peer gives the newest put back, or only asks for patience.
+    Busy(bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -34,6 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::LoseDisk),
         1 => (1u64..70).prop_map(Op::Wait),
         1 => Just(Op::Refuse),
+        1 => any::<bool>().prop_map(Op::Busy),
     ]
 }
 
@@ -46,6 +49,8 @@ struct World {
     stored: BTreeSet<u64>,
     committed: BTreeSet<u64>,
     refused: BTreeSet<u64>,
+    /// Puts that the peer gave back.
+    given_back: BTreeSet<u64>,
     next: u64,
     /// Batches that the sender has, and whether it called them stored.
     held: BTreeMap<u64, bool>,
@@ -64,6 +69,7 @@ impl World {
             stored: BTreeSet::new(),
             committed: BTreeSet::new(),
             refused: BTreeSet::new(),
+            given_back: BTreeSet::new(),
             next: 0,
             held: BTreeMap::new(),
             back: BTreeSet::new(),
@@ -128,6 +134,13 @@ impl World {
                     self.refused.insert(n);
                 }
             }
+            Op::Busy(back) => {
+                let newest = self.inbox.pop_if(|m| *back && matches!(m, Outgoing::Put(_)));
+                let key = newest.map(|m| if let Outgoing::Put(n) = m { n } else { unreachable!() });
+                let keys = keys(key);
+                self.given_back.extend(key);
+                self.sender.busy(Duration::from_secs(1), &keys, self.now);
+            }
             Op::Send | Op::Connect | Op::Break => {}
         }
         self.judge();
@@ -185,7 +198,11 @@ impl World {
                         self.back.insert(n);
                     }
                     Verdict::Refused(_) => assert!(self.refused.contains(&n)),
-                    Verdict::NotTaken(_) | Verdict::Unreadable => panic!("nobody said so"),
+                    Verdict::NotTaken(_) => {
+                        assert!(!stored && self.given_back.remove(&n));
+                        self.back.insert(n);
+                    }
+                    Verdict::Unreadable => panic!("nobody said so"),
                 }
             }
         }
@@ -193,6 +210,8 @@ impl World {
 
     /// No fault any more: every batch must be delivered in the end, once.
     fn heal(&mut self) {
+        // Whatever the peer asked for, its patience is over.
+        self.run(&Op::Wait(2));
         for _ in 0..40 {
             for op in [Op::Connect, Op::Offer, Op::Send, Op::Answer(9), Op::Send, Op::Answer(9)] {
                 // New batches are not offered any more.
