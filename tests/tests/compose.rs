@@ -36,7 +36,8 @@ const PROGRAMS_IMAGE: &str = "aqueduct-programs:built";
 fn every_request_is_in_hdfs_once_although_a_collector_is_stopped() {
     let engine = Engine::start();
     let started = Instant::now();
-    run(engine.command("deploy/docker/stand-ins/provide"));
+    let provided = output(engine.command("deploy/docker/stand-ins/provide"));
+    eprint!("{}", String::from_utf8_lossy(&provided));
     provide_programs(&engine);
     eprintln!("compose: images ready after {:.0?}", started.elapsed());
 
@@ -180,14 +181,11 @@ fn root() -> PathBuf {
     tests.parent().expect("the package lies in the repository").to_owned()
 }
 
-/// Runs `command` in the repository and expects it to succeed.
 fn run(command: Command) {
-    let text = String::from_utf8_lossy(&output(command)).into_owned();
-    if !text.trim().is_empty() {
-        eprintln!("{}", text.trim_end());
-    }
+    output(command);
 }
 
+/// What `command`, run in the repository, prints; it is expected to succeed.
 fn output(mut command: Command) -> Vec<u8> {
     let done = command.current_dir(root()).output();
     let done = done.unwrap_or_else(|e| panic!("start {command:?}: {e}"));
