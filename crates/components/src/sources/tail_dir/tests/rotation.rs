@@ -97,7 +97,7 @@ async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_
 
 #[tokio::test]
 async fn a_deleted_file_is_read_to_its_end_and_then_forgotten() {
-    let rig = Rig::new(&json!({}));
+    let rig = Rig::new(&json!({ "late_line_after": "1s" }));
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
@@ -107,7 +107,7 @@ async fn a_deleted_file_is_read_to_its_end_and_then_forgotten() {
     rig.expect(&["1", "2"]).await;
     writer.write_all(b"late").unwrap();
     rig.expect(&["1", "2", "late"]).await;
-    for _ in 0..200 {
+    for _ in 0..2_000 {
         if rig.channels.keys(0) == 0 && rig.channels.keys(1) == 0 {
             break;
         }
