@@ -160,7 +160,13 @@ impl Channel for Durable {
     }
 
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
-        self.core().state().book.window.stored(origin, epoch)
+        let core = self.core();
+        let state = core.state();
+        // Without dedupe a sender is not told what it need not send again.
+        match core.limits.dedupe {
+            true => state.book.window.stored(origin, epoch),
+            false => state.book.window.settled(origin, epoch),
+        }
     }
 
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {

@@ -92,8 +92,11 @@ impl TakeTransaction for Take {
             // A damaged one is struck off by now; giving it back changes nothing.
             let Some(stored) = stored else { continue };
             match stored.open() {
-                Ok(batch) => {
+                Ok(mut batch) => {
                     picked.kept = true;
+                    if !self.core.limits.dedupe {
+                        batch.identity = None; // so that no sink knows it again
+                    }
                     break Taken { ticket, batch };
                 }
                 Err(error) => {
