@@ -42,7 +42,7 @@
 //! segment    header block (4 KiB) │ STATE group │ STATE group, once more │ group │ group │ …
 //! group      frame │ frame │ … │ zeros up to a multiple of 4 KiB
 //!
-//! frame  0   u32  CRC32C of bytes 4.. of header and envelope, seeded with uuid and segment number
+//! frame  0   u32  CRC32C of bytes 4.. of header and envelope, seeded: uuid, segment, offset
 //!        4   u32  CRC32C of the body
 //!        8   u32  bytes of the envelope
 //!        12  u32  bytes of the body
@@ -50,7 +50,7 @@
 //!        24  u32  tickets that it takes
 //!        28  u8   kind: 1 PUT, 2 ACK, 3 CONSUMERS, 4 STATE, 5 FORGET
 //!        29  u8   1 = first of its group
-//!        30  u8   coding of the body: 0 = as encoded
+//!        30  u8   coding of the body as a whole: 0 = none (batches may be compressed one by one)
 //!        31  u8   0
 //!        32  envelope │ body │ zeros up to a multiple of 8
 //! ```
@@ -108,8 +108,11 @@ pub struct Config {
     pub pool: u32,
     /// Where the index of sealed segments is kept.
     pub index: IndexKind,
-    /// Store a batch once, however often it comes. DANGEROUS to switch off: every resend becomes a
-    /// repetition. It exists so that tests can show what it prevents.
+    /// How batches are compressed on disk. It costs processor time where the disk is fast.
+    pub compression: Compression,
+    /// Store a batch once, however often it comes, and let sinks know it again. DANGEROUS to switch
+    /// off: every resend, and every batch that a killed sink had delivered, becomes a repetition. It
+    /// exists so that tests can show what it prevents.
     pub dedupe: bool,
 }
 
@@ -124,6 +127,17 @@ pub enum IndexKind {
     None,
 }
 
+/// How batches are compressed on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By zstd, at its fastest level. Batches that do not shrink are stored as they are.
+    Zstd,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -134,6 +148,7 @@ impl Default for Config {
             tail_memory: ByteSize::mib(8),
             pool: 2,
             index: IndexKind::Sled,
+            compression: Compression::None,
             dedupe: true,
         }
     }

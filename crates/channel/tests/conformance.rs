@@ -31,6 +31,15 @@ fn durable_from_disk(disk: &SimDisk) -> Box<dyn Channel> {
     build::<durable::Config>(&settings, &cx).unwrap()
 }
 
+/// Compressed, and read back from the disk.
+fn durable_compressed(disk: &SimDisk) -> Box<dyn Channel> {
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let settings = json!({
+        "capacity": "1MiB", "index": "none", "tail_memory": "0B", "compression": "zstd"
+    });
+    build::<durable::Config>(&settings, &cx).unwrap()
+}
+
 /// Through the page cache, where a file system has no direct I/O.
 fn durable_buffered(disk: &SimDisk) -> Box<dyn Channel> {
     disk.set_direct(false);
@@ -41,3 +50,4 @@ aqueduct_channel::channel_conformance!(memory_suite, super::memory_channel);
 aqueduct_channel::channel_conformance!(durable_suite, super::durable_channel);
 aqueduct_channel::channel_conformance!(durable_from_disk_suite, super::durable_from_disk);
 aqueduct_channel::channel_conformance!(durable_buffered_suite, super::durable_buffered);
+aqueduct_channel::channel_conformance!(durable_compressed_suite, super::durable_compressed);

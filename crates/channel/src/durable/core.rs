@@ -19,6 +19,7 @@ use pipeline::{
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::warn;
 
+use super::Compression;
 use super::book::Book;
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
@@ -39,9 +40,12 @@ pub(crate) struct NewBatch {
     pub(crate) identity: Option<Identity>,
     pub(crate) positions: Vec<SourcePosition>,
     pub(crate) events: u32,
-    /// Empty when there are no events.
+    /// Its encoding; empty when there are no events.
     pub(crate) bytes: Bytes,
+    /// What is written, when that is not the encoding itself.
+    pub(crate) compressed: Option<Bytes>,
     pub(crate) digest: u64,
+    /// Of what is written.
     pub(crate) crc: u32,
 }
 
@@ -64,6 +68,7 @@ pub(crate) struct Limits {
     pub(crate) reserve_bytes: u64,
     pub(crate) dedupe: bool,
     pub(crate) overflow: Overflow,
+    pub(crate) compression: Compression,
 }
 
 /// Everything that changes, behind the lock.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use pipeline::{BatchSize, Identity, KeySet, Sequence, Ticket};
 use tracing::{error, info, warn};
 
@@ -138,16 +139,21 @@ impl Core {
                 group.duplicates += 1;
                 if !batch.positions.is_empty() {
                     let positions = batch.positions;
-                    items.push(PutItem { identity: None, events: 0, body_len: 0, positions });
+                    let (identity, events, body_len, plain_len) = (None, 0, 0, None);
+                    items.push(PutItem { identity, events, body_len, plain_len, positions });
                 }
                 continue;
             }
-            let body_len = u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX);
+            let small = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let plain_len = batch.compressed.is_some().then(|| small(&batch.bytes));
+            let written = batch.compressed.unwrap_or_else(|| batch.bytes.clone());
+            let (body_len, events, positions) = (small(&written), batch.events, batch.positions);
             let identity_and_digest = Some((identity, batch.digest));
-            let (events, positions) = (batch.events, batch.positions);
-            items.push(PutItem { identity: identity_and_digest, events, body_len, positions });
+            let item =
+                PutItem { identity: identity_and_digest, events, body_len, plain_len, positions };
+            items.push(item);
             if events > 0 {
-                body.push_known(batch.bytes.clone(), batch.crc);
+                body.push_known(written, batch.crc);
                 stored.push(StoredBatch { identity: Some(identity), bytes: batch.bytes });
             }
         }

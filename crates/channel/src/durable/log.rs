@@ -247,7 +247,7 @@ impl Log {
         self.staging.clear(STAGING_KEPT);
         self.staging.push(&header_block(&self.owner, id));
         for _ in 0..2 {
-            state.write(&mut self.staging, seed, true);
+            state.write(&mut self.staging, seed, 0, true);
             self.staging.pad(BLOCK);
         }
         let file = prepared.file.clone();
@@ -264,7 +264,7 @@ impl Log {
         let current = self.current.as_mut().expect("a segment is begun before it is written");
         self.staging.clear(STAGING_KEPT);
         for (at, frame) in frames.iter().enumerate() {
-            frame.write(&mut self.staging, current.seed, at == 0);
+            frame.write(&mut self.staging, current.seed, current.end, at == 0);
         }
         self.staging.pad(BLOCK);
         let start = current.end;

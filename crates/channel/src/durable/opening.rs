@@ -121,6 +121,7 @@ impl Opening {
             reserve_bytes: reserve.min(self.config.capacity.0 / 4),
             dedupe: self.config.dedupe,
             overflow: self.config.overflow,
+            compression: self.config.compression,
         };
         let core = Core {
             name: self.cx.name.clone(),

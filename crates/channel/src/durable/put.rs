@@ -8,7 +8,11 @@ use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Compression;
 use super::core::{Core, NewBatch, Request};
+
+/// Fast before small: the channel is to follow the disk.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Batches that will be stored together, and the room that is kept for them.
 pub(crate) struct Put {
@@ -32,11 +36,19 @@ impl Put {
 }
 
 /// Encodes a batch and computes all that needs its bytes, in the thread of the one who puts.
-fn encoded(batch: Batch) -> NewBatch {
+fn encoded(batch: Batch, compression: Compression) -> NewBatch {
     let bytes = if batch.is_empty() { Bytes::new() } else { batch.encode() };
     let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-    let (digest, crc) = (xxh3_64(&bytes), crc32c::crc32c(&bytes));
-    NewBatch { identity: batch.identity, positions: batch.positions, events, bytes, digest, crc }
+    let compressed = match compression {
+        Compression::None => None,
+        Compression::Zstd => zstd::bulk::compress(&bytes, ZSTD_LEVEL).ok(),
+    };
+    // What does not shrink is stored as it is: reading it back is cheaper then.
+    let compressed = compressed.filter(|small| small.len() < bytes.len()).map(Bytes::from);
+    let crc = crc32c::crc32c(compressed.as_ref().unwrap_or(&bytes));
+    let digest = xxh3_64(&bytes);
+    let Batch { identity, positions, .. } = batch;
+    NewBatch { identity, positions, events, bytes, compressed, digest, crc }
 }
 
 #[async_trait]
@@ -55,7 +67,9 @@ impl PutTransaction for Put {
         }
         let events = batches.iter().map(|batch| batch.len() as u64).sum();
         let kept = |batch: Batch| if self.dropping { batch.emptied() } else { batch };
-        let batches = batches.into_iter().map(|batch| encoded(kept(batch))).collect();
+        let batches = batches.into_iter();
+        let compression = self.core.limits.compression;
+        let batches = batches.map(|batch| encoded(kept(batch), compression)).collect();
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();

@@ -64,7 +64,7 @@ pub(crate) fn read(
 fn item_of(frame: &Bytes, seed: Seed, entry: &Entry) -> Option<StoredBatch> {
     let header = Header::read(frame)?;
     let fits = header.frame_len() == frame.len() && header.kind == Kind::Put;
-    if !fits || !header.verify(frame, seed) || !header.verify_body(frame) {
+    if !fits || !header.verify(frame, seed, u64::from(entry.offset)) || !header.verify_body(frame) {
         return None;
     }
     let envelope_end = HEADER_BYTES + header.envelope_len;
@@ -78,6 +78,11 @@ fn item_of(frame: &Bytes, seed: Seed, entry: &Entry) -> Option<StoredBatch> {
     let item = with_events.next()?;
     let end = start.checked_add(item.body_len as usize)?;
     let bytes = (end <= body.len()).then(|| body.slice(start..end))?;
+    let bytes = match item.plain_len {
+        None => bytes,
+        // Never more than the writer said, whatever the bytes would unfold to.
+        Some(plain) => zstd::bulk::decompress(&bytes, plain as usize).ok()?.into(),
+    };
     Some(StoredBatch { identity: item.identity.map(|(identity, _)| identity), bytes })
 }
 

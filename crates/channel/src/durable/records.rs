@@ -2,8 +2,9 @@
 //! their length in front, sets are encoded as [`IntervalSet`] and [`KeySet`] say.
 //!
 //! ```text
-//! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events),
-//!              [origin 16 B | epoch | sequence | u64 digest], [events | body bytes], positions
+//! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events, 4 zstd),
+//!              [origin 16 B | epoch | sequence | u64 digest], [events | body bytes],
+//!              [bytes before compression], positions
 //! ACK        consumers | for each: name, tickets | settled identities | settled events
 //! CONSUMERS  consumers | for each: name, tickets committed so far
 //! FORGET     tickets | identities | events
@@ -21,6 +22,7 @@ use crate::positions::{get_positions, get_text, put_bytes, put_positions};
 
 const HAS_IDENTITY: u8 = 1;
 const HAS_EVENTS: u8 = 2;
+const IS_COMPRESSED: u8 = 4;
 
 /// One batch of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +31,10 @@ pub(crate) struct PutItem {
     pub(crate) identity: Option<(Identity, u64)>,
     /// Number of events; a batch with none has no ticket and no body.
     pub(crate) events: u32,
-    /// Bytes in the body, as [`pipeline::Batch::encode`] made them.
+    /// Bytes in the body: as [`pipeline::Batch::encode`] made them, perhaps compressed.
     pub(crate) body_len: u32,
+    /// Bytes before they were compressed by zstd; `None` if they are as they were.
+    pub(crate) plain_len: Option<u32>,
     /// Where its source stands behind it.
     pub(crate) positions: Vec<SourcePosition>,
 }
@@ -140,7 +144,9 @@ impl PutRecord {
         put_varint(&mut out, self.items.len() as u64);
         for item in &self.items {
             let identity = if item.identity.is_some() { HAS_IDENTITY } else { 0 };
-            out.put_u8(identity | if item.events > 0 { HAS_EVENTS } else { 0 });
+            let events = if item.events > 0 { HAS_EVENTS } else { 0 };
+            let compressed = if item.plain_len.is_some() { IS_COMPRESSED } else { 0 };
+            out.put_u8(identity | events | compressed);
             if let Some((identity, digest)) = &item.identity {
                 out.put_slice(&identity.origin.0);
                 put_varint(&mut out, identity.epoch.0);
@@ -150,6 +156,9 @@ impl PutRecord {
             if item.events > 0 {
                 put_varint(&mut out, u64::from(item.events));
                 put_varint(&mut out, u64::from(item.body_len));
+            }
+            if let Some(plain_len) = item.plain_len {
+                put_varint(&mut out, u64::from(plain_len));
             }
             put_positions(&mut out, &item.positions);
         }
@@ -181,7 +190,8 @@ impl PutRecord {
         let has_events = flags & HAS_EVENTS != 0;
         let (events, body_len) =
             if has_events { (get_u32(input)?, get_u32(input)?) } else { (0, 0) };
-        Some(PutItem { identity, events, body_len, positions: get_positions(input)? })
+        let plain_len = if flags & IS_COMPRESSED == 0 { None } else { Some(get_u32(input)?) };
+        Some(PutItem { identity, events, body_len, plain_len, positions: get_positions(input)? })
     }
 }
 

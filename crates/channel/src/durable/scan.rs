@@ -85,7 +85,7 @@ impl Window<'_> {
             return Ok(None);
         }
         let Some(bytes) = self.bytes(offset, envelope_end)? else { return Ok(None) };
-        if !header.verify(bytes, seed) {
+        if !header.verify(bytes, seed, offset) {
             return Ok(None);
         }
         let envelope = Bytes::copy_from_slice(&bytes[HEADER_BYTES..]);

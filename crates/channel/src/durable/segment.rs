@@ -2,8 +2,8 @@
 //! drawing.
 //!
 //! A frame is verified in two steps. Its header and envelope have one checksum, seeded with the
-//! channel's uuid and the segment's number: frames that an earlier use of the file left behind, or
-//! that belong to another channel, never verify. Its body has a checksum of its own, so a flipped
+//! channel's uuid, the segment's number and its own offset: frames that an earlier use of the file
+//! left behind, that belong to another channel or that strayed never verify. Its body has a checksum of its own, so a flipped
 //! bit in the body leaves identity, tickets and length known.
 
 use bytes::{BufMut, Bytes};
@@ -41,6 +41,11 @@ impl Seed {
     pub(crate) fn of(uuid: &[u8; 16], id: u64) -> Self {
         Self(crc32c::crc32c_append(crc32c::crc32c(uuid), &id.to_le_bytes()))
     }
+
+    /// What the checksum of the frame at `offset` starts from: one that strayed never verifies.
+    fn at(self, offset: u64) -> u32 {
+        crc32c::crc32c_append(self.0, &offset.to_le_bytes())
+    }
 }
 
 /// What a frame is.
@@ -70,7 +75,7 @@ impl Kind {
 pub(crate) struct Frame {
     /// What it is.
     pub(crate) kind: Kind,
-    /// How the body was changed on its way to the disk: see [`super::body`].
+    /// How the body as a whole was changed on its way to the disk; 0 is not at all.
     pub(crate) coding: u8,
     /// Ticket of its first batch with events; the next one to be given if it has none.
     pub(crate) ticket: Ticket,
@@ -124,8 +129,8 @@ impl Frame {
         (HEADER_BYTES + self.envelope.len() + self.body.len).next_multiple_of(8)
     }
 
-    /// Appends it to a group.
-    pub(crate) fn write(&self, out: &mut Aligned, seed: Seed, opens_group: bool) {
+    /// Appends it to a buffer that will be written at offset `base`.
+    pub(crate) fn write(&self, out: &mut Aligned, seed: Seed, base: u64, opens_group: bool) {
         let wide = |n: usize| u32::try_from(n).expect("a frame is smaller than a segment");
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.put_u32_le(self.body.crc);
@@ -137,7 +142,8 @@ impl Frame {
         header.put_u8(if opens_group { OPENS_GROUP } else { 0 });
         header.put_u8(self.coding);
         header.put_u8(0);
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed.0, &header), &self.envelope);
+        let start = seed.at(base + out.len() as u64);
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(start, &header), &self.envelope);
         out.reserve(self.len());
         out.push(&crc.to_le_bytes());
         out.push(&header);
@@ -196,11 +202,12 @@ impl Header {
         (HEADER_BYTES + self.envelope_len + self.body_len).next_multiple_of(8)
     }
 
-    /// Whether header and envelope, which `frame` starts with, are those of a frame of `seed`.
-    pub(crate) fn verify(&self, frame: &[u8], seed: Seed) -> bool {
+    /// Whether header and envelope, which `frame` starts with, are those of a frame of `seed` at
+    /// `offset`.
+    pub(crate) fn verify(&self, frame: &[u8], seed: Seed, offset: u64) -> bool {
         frame
             .get(4..HEADER_BYTES + self.envelope_len)
-            .is_some_and(|bytes| crc32c::crc32c_append(seed.0, bytes) == self.crc)
+            .is_some_and(|bytes| crc32c::crc32c_append(seed.at(offset), bytes) == self.crc)
     }
 
     /// Whether the body in `frame`, which is whole, is as it was written.
@@ -258,7 +265,7 @@ mod tests {
         let envelope = b"small".to_vec();
         let frame = Frame { kind: Kind::Put, coding: 0, ticket: 9, tickets: 2, envelope, body };
         let mut out = Aligned::with_capacity(0);
-        frame.write(&mut out, seed, true);
+        frame.write(&mut out, seed, 4096, true);
         assert_eq!(out.len(), frame.len());
         out.as_slice().to_vec()
     }
@@ -270,7 +277,7 @@ mod tests {
         let sound = |bytes: &[u8]| {
             Header::read(bytes).is_some_and(|header| {
                 header.frame_len() <= bytes.len()
-                    && header.verify(bytes, seed)
+                    && header.verify(bytes, seed, 4096)
                     && header.verify_body(bytes)
             })
         };
@@ -287,8 +294,9 @@ mod tests {
     fn a_frame_of_an_earlier_use_of_the_file_never_verifies() {
         let old = written(Seed::of(&OWNER.uuid, 1));
         let header = Header::read(&old).unwrap();
-        assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 2)));
-        assert!(!header.verify(&old, Seed::of(&[0; 16], 1)));
+        assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 2), 4096));
+        assert!(!header.verify(&old, Seed::of(&[0; 16], 1), 4096));
+        assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 1), 8192), "it strayed");
     }
 
     #[test]
