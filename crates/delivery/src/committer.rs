@@ -12,6 +12,10 @@
 //!                                └─mine─► Won                   Overlap or Settled
 //! ```
 //!
+//! Where the generation is sealed, or gone, RELOADING takes the newest one and reads that to its
+//! end. What is in its checkpoint is published: if some of mine is, it was won by somebody, and who
+//! that was does not matter.
+//!
 //! # Rules (each has a test that fails without it)
 //!
 //! 1. An index that is taken is read before another is tried: what it holds decides.
@@ -45,6 +49,8 @@ pub enum Step {
     Win(u64),
     /// Read what stands at this index.
     Read(u64),
+    /// Look up the newest generation, and read its checkpoint.
+    Reload,
     /// Stop.
     Done(Verdict),
 }
@@ -60,7 +66,7 @@ pub enum Verdict {
     Overlap(KeySet),
     /// This author was taken for dead; go on as a new one.
     Fenced,
-    /// Nothing follows in this generation.
+    /// The generation is sealed, and its successor is not made yet.
     Sealed,
     /// The prepared entry is gone and won nothing.
     Withdrawn,
@@ -83,6 +89,8 @@ pub enum Outcome {
     Entry(Box<Entry>),
     /// Nothing stands there.
     NoEntry,
+    /// What is known at the beginning of the newest generation.
+    Reloaded(Box<View>),
 }
 
 /// Which rules are in force: all of them, but in the tests that show what each is for.
@@ -113,6 +121,8 @@ enum State {
     Asking(u64, bool),
     /// The index that was tried is another's; what follows it is read to the end.
     Reading,
+    /// The generation ends here, or is not there any more.
+    Reloading,
     Done(Verdict),
 }
 
@@ -143,6 +153,7 @@ impl Committer {
             State::Winning(index) => Step::Win(*index),
             State::Asking(index, _) => Step::Read(*index),
             State::Reading => Step::Read(view.next()),
+            State::Reloading => Step::Reload,
             State::Done(verdict) => Step::Done(verdict.clone()),
         }
     }
@@ -177,13 +188,22 @@ impl Committer {
                     self.state = State::Reading;
                 }
             }
-            (State::Asking(_, true), Outcome::NoEntry) => {
-                self.state = State::Done(Verdict::Withdrawn);
-            }
+            // The prepared entry is missing, or the generation.
+            (State::Asking(_, true), Outcome::NoEntry) => self.state = State::Reloading,
             // Nothing else but the same rename: the first one may still be under way.
             (State::Asking(index, false), Outcome::NoEntry) => self.state = State::Winning(*index),
             (State::Reading, Outcome::Entry(entry)) => view.absorb(&entry),
             (State::Reading, Outcome::NoEntry) => self.decide(view),
+            (State::Reloading, Outcome::Reloaded(newest)) => {
+                if newest.generation() > view.generation() {
+                    *view = *newest;
+                    self.state = State::Reading;
+                } else if view.is_sealed() {
+                    self.state = State::Done(Verdict::Sealed);
+                } else {
+                    self.state = State::Done(Verdict::Withdrawn);
+                }
+            }
             (state, outcome) => panic!("{outcome:?} is no outcome of {state:?}"),
         }
     }
@@ -199,11 +219,7 @@ impl Committer {
         self.state = if view.is_fenced(self.attempt.author) {
             State::Done(Verdict::Fenced)
         } else if known.is_empty() || !self.rules.leave_out_what_is_known {
-            if view.is_sealed() {
-                State::Done(Verdict::Sealed)
-            } else {
-                State::Preparing(view.next())
-            }
+            if view.is_sealed() { State::Reloading } else { State::Preparing(view.next()) }
         } else if known == self.attempt.keys {
             State::Done(Verdict::Settled)
         } else {

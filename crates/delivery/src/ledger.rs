@@ -4,6 +4,7 @@
 //! <prefix>/_aqueduct/<sink>/
 //!   ledger/g0/00000000000000000000      entries without gaps; won by a rename that never replaces
 //!             00000000000000000001
+//!        g1/checkpoint                all that the generations before say; the newest one counts
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 what everybody reads, named by the entry that published it
 //! ```
@@ -20,10 +21,14 @@
 //! | [`crate::committer`] | what to do next to get a roll committed: pure |
 //! | `store` | the loop around both: [`Ledger`] |
 //! | `sweep` | what a start finishes and clears away |
+//! | `compact` | how a generation of many entries becomes one checkpoint |
 
+mod checkpoint;
+mod compact;
 mod dataset;
 pub mod entry;
 mod error;
+mod frame;
 mod store;
 mod sweep;
 pub mod view;
@@ -31,5 +36,5 @@ pub mod view;
 pub use dataset::{Author, BOOKS, Dataset, Token};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
-pub use store::{Committed, FileNames, Ledger, Roll, RollFile, check_length};
+pub use store::{Committed, FileNames, Ledger, Options, Roll, RollFile, check_length};
 pub use view::View;

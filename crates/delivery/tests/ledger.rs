@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aqueduct_delivery::ledger::{
-    Author, Committed, Dataset, FileNames, Ledger, LedgerError, Roll, RollFile, Token,
+    Author, Committed, Dataset, FileNames, Ledger, LedgerError, Options, Roll, RollFile, Token,
 };
 use bytes::Bytes;
 use pipeline::{Class, Classify, Epoch, Identity, Origin, Sequence};
@@ -20,7 +20,8 @@ fn author(number: u8) -> Author {
 
 async fn open(fs: Arc<dyn FileSystem>, number: u8) -> Result<Ledger, LedgerError> {
     let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
-    Ledger::open(fs, Dataset::new("/logs", "store"), author(number), names, None).await
+    let options = Options { names, compact_after: 1_000 };
+    Ledger::open(fs, Dataset::new("/logs", "store"), author(number), options, None).await
 }
 
 fn key(number: u64) -> Identity {

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use tokio::time::sleep;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
 
@@ -13,6 +15,7 @@ use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split}
 #[derive(Clone, Default)]
 pub struct Memory {
     names: Arc<Mutex<BTreeMap<String, Node>>>,
+    latency: Duration,
 }
 
 #[derive(Clone)]
@@ -34,6 +37,12 @@ impl Memory {
         Self::default()
     }
 
+    /// The same store, for somebody to whom every call takes this long: so calls of several
+    /// interleave, and differently for each choice.
+    pub fn with_latency(&self, latency: Duration) -> Self {
+        Self { names: self.names.clone(), latency }
+    }
+
     /// Loses what was not synced.
     pub fn lose_power(&self) {
         for node in self.names().values() {
@@ -53,6 +62,13 @@ impl Memory {
             Node::File(content) => Some((path.clone(), lock(content).bytes.clone().freeze())),
         });
         files.collect()
+    }
+
+    /// The path of every directory.
+    pub fn directories(&self) -> Vec<String> {
+        let names = self.names();
+        let directories = names.iter().filter(|(_, node)| matches!(node, Node::Directory));
+        directories.map(|(path, _)| path.clone()).collect()
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
@@ -98,14 +114,16 @@ impl FileSystem for Memory {
         path: &str,
         _options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
+        sleep(self.latency).await;
         let mut names = self.names();
         free(&names, path)?;
         let content = Arc::new(Mutex::new(Content::default()));
         names.insert(path.into(), Node::File(content.clone()));
-        Ok(Box::new(MemoryWriter { content }))
+        Ok(Box::new(MemoryWriter { content, latency: self.latency }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        sleep(self.latency).await;
         let mut names = self.names();
         let node = names.get(from).cloned().ok_or_else(|| not_found(from))?;
         free(&names, to)?;
@@ -119,6 +137,7 @@ impl FileSystem for Memory {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        sleep(self.latency).await;
         match self.names().get(path) {
             Some(Node::File(content)) => Ok(lock(content).bytes.clone().freeze()),
             _ => Err(not_found(path)),
@@ -126,6 +145,7 @@ impl FileSystem for Memory {
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        sleep(self.latency).await;
         let names = self.names();
         if is_directory(&names, path) {
             return Ok(Stat { len: 0, directory: true, block_size: None });
@@ -140,6 +160,7 @@ impl FileSystem for Memory {
     }
 
     async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        sleep(self.latency).await;
         let names = self.names();
         if !is_directory(&names, directory) {
             return Err(not_found(directory));
@@ -154,6 +175,7 @@ impl FileSystem for Memory {
     }
 
     async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        sleep(self.latency).await;
         let mut names = self.names();
         for path in below(&names, path) {
             names.remove(&path);
@@ -162,6 +184,7 @@ impl FileSystem for Memory {
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        sleep(self.latency).await;
         let mut names = self.names();
         let ends = directory.match_indices('/').map(|(at, _)| at).skip(1).chain([directory.len()]);
         for end in ends {
@@ -177,16 +200,19 @@ impl FileSystem for Memory {
 
 struct MemoryWriter {
     content: Arc<Mutex<Content>>,
+    latency: Duration,
 }
 
 #[async_trait]
 impl FileWriter for MemoryWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        sleep(self.latency).await;
         lock(&self.content).bytes.extend_from_slice(&bytes);
         Ok(())
     }
 
     async fn sync(&mut self) -> Result<(), FsError> {
+        sleep(self.latency).await;
         let mut content = lock(&self.content);
         content.durable = content.bytes.len();
         Ok(())

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use delivery::ledger::{Author, Dataset, FileNames, Ledger, StagedFile, Token, View};
+use delivery::ledger::{Author, Dataset, FileNames, Ledger, Options, StagedFile, Token, View};
 use pipeline::env::OpenMode;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -55,6 +55,8 @@ const BATCH_BYTES_MIN: u64 = 1 << 10;
 /// Bytes of a file at most, unless the settings say otherwise; and what a block keeps free.
 const SIZE_MAX: u64 = 127 << 20;
 const BLOCK_RESERVE: u64 = 1 << 20;
+/// Entries of the commit ledger after which it is made into one checkpoint.
+const COMPACT_AFTER: u64 = 1_000;
 /// How long letting go may take to clear the stage.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -172,8 +174,9 @@ impl Config {
         }
         let sink = confined(Some(&cx.name));
         let extension = serializer.extension().to_owned();
-        let names =
-            FileNames { stem: format!("{}-{sink}", confined(Some(&cx.env.host))), extension };
+        let stem = format!("{}-{sink}", confined(Some(&cx.env.host)));
+        let names = FileNames { stem, extension };
+        let keeping = Options { names, compact_after: COMPACT_AFTER };
         let limits = Limits {
             size_max: self.roll.size_max.map_or(0, |size| size.0),
             count_max: self.roll.count_max,
@@ -198,7 +201,7 @@ impl Config {
             settings: Arc::new(settings),
             connect,
             dataset,
-            names,
+            keeping,
             options,
             directory: cx.directory.clone(),
             held: Arc::default(),
@@ -213,7 +216,7 @@ pub(crate) struct HdfsSink {
     settings: Arc<Settings>,
     connect: Connect,
     dataset: Dataset,
-    names: FileNames,
+    keeping: Options,
     options: CreateOptions,
     directory: PathBuf,
     held: Arc<Held>,
@@ -252,8 +255,8 @@ impl HdfsSink {
         let author = Author { collector: self.collector().await?, incarnation };
         // A failed opening has taken nothing in that is not read again by the next one.
         let known = self.known.clone();
-        let (dataset, names) = (self.dataset.clone(), self.names.clone());
-        let ledger = Ledger::open(fs.clone(), dataset.clone(), author, names, known).await?;
+        let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
+        let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
         self.held.know(ledger.view().settled().clone());
         let stage = Stage { fs, dataset, author, options: self.options };
         let limits = self.limits(&stage).await?;

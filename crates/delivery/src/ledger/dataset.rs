@@ -72,6 +72,11 @@ impl Dataset {
         format!("{}/ledger/g{generation}/{index:020}", self.root)
     }
 
+    /// What generation `generation` begins with, unless it is the first one.
+    pub(super) fn checkpoint(&self, generation: u64) -> String {
+        format!("{}/ledger/g{generation}/checkpoint", self.root)
+    }
+
     /// The directory of everybody's staged files.
     pub(super) fn stage(&self) -> String {
         format!("{}/stage", self.root)

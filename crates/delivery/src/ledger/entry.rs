@@ -1,26 +1,16 @@
 //! The bytes of one entry of the commit ledger.
 //!
-//! ```text
-//! 0    8 bytes  "AQLEDGER"
-//! 8    u32      version = 1, little-endian as all numbers here
-//! 12   u32      bytes of the body (n)
-//! 16   n bytes  body: a protobuf message, so that older programs pass over newer fields
-//! 16+n u32      CRC32C of everything before it
-//! ```
-//!
-//! A kind of entry that is not known is refused: to pass over what it says could repeat a batch.
+//! It is framed as [`super::frame`] draws it, with the magic `AQLEDGER`. A kind of entry that is not known is refused: to pass over what it says could repeat a batch.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use pipeline::KeySet;
 use prost::Message;
 use thiserror::Error;
 
 use super::dataset::{Author, Token};
+use super::frame;
 
 const MAGIC: &[u8; 8] = b"AQLEDGER";
-const VERSION: u32 = 1;
-const HEAD: usize = 16;
-const TAIL: usize = 4;
 
 /// One entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +59,11 @@ pub struct StagedFile {
 /// Why bytes are not an entry.
 #[derive(Debug, Error)]
 pub enum EntryError {
-    /// The file does not begin as an entry does.
-    #[error("it is not an entry of a commit ledger")]
+    /// The file does not begin as it should.
+    #[error("it is not a file of a commit ledger")]
     Foreign,
     /// A newer program wrote it.
-    #[error("it is of version {found}; this program reads up to {VERSION}")]
+    #[error("it is of version {found}; this program reads up to {}", frame::VERSION)]
     Version {
         /// The version it says.
         found: u32,
@@ -178,41 +168,16 @@ impl Entry {
             attempt: bytes_of(self.attempt),
             said: Some(said),
         };
-        let len = body.encoded_len();
-        let mut out = BytesMut::with_capacity(HEAD + len + TAIL);
-        out.put_slice(MAGIC);
-        out.put_u32_le(VERSION);
-        out.put_u32_le(u32::try_from(len).expect("an entry is smaller than 4 GiB"));
-        body.encode(&mut out).expect("the buffer grows");
-        let crc = crc32c::crc32c(&out);
-        out.put_u32_le(crc);
-        out.freeze()
+        frame::wrap(MAGIC, &body)
     }
 
     /// Reads the entry that stands at `index`.
     ///
     /// # Errors
     /// The bytes are not a whole entry that this program knows, or it belongs elsewhere.
-    pub fn decode(mut encoded: Bytes, index: u64) -> Result<Self, EntryError> {
-        let whole = encoded.clone();
-        if encoded.len() < HEAD + TAIL || !encoded.starts_with(MAGIC) {
-            return Err(EntryError::Foreign);
-        }
-        encoded.advance(MAGIC.len());
-        let found = encoded.get_u32_le();
-        if found != VERSION {
-            return Err(EntryError::Version { found });
-        }
-        let len = encoded.get_u32_le() as usize;
-        if encoded.len() != len + TAIL {
-            return Err(EntryError::Damaged { problem: "its length" });
-        }
-        let body = encoded.split_to(len);
-        if crc32c::crc32c(&whole[..HEAD + len]) != encoded.get_u32_le() {
-            return Err(EntryError::Damaged { problem: "its checksum" });
-        }
+    pub fn decode(encoded: Bytes, index: u64) -> Result<Self, EntryError> {
+        let body: Body = frame::unwrap(MAGIC, encoded)?;
         let damaged = |problem| EntryError::Damaged { problem };
-        let body = Body::decode(body).map_err(|_| damaged("its body"))?;
         if body.index != index {
             return Err(EntryError::Misplaced { said: body.index, place: index });
         }
@@ -252,7 +217,7 @@ impl FileBody {
     }
 }
 
-fn bytes_of(token: Token) -> Bytes {
+pub(super) fn bytes_of(token: Token) -> Bytes {
     Bytes::copy_from_slice(&token.0)
 }
 
@@ -261,7 +226,7 @@ fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
     bytes.try_into().map(Token).map_err(damaged)
 }
 
-fn author_of(collector: &[u8], incarnation: &[u8]) -> Result<Author, EntryError> {
+pub(super) fn author_of(collector: &[u8], incarnation: &[u8]) -> Result<Author, EntryError> {
     Ok(Author { collector: token_of(collector)?, incarnation: token_of(incarnation)? })
 }
 

@@ -27,12 +27,6 @@ pub enum LedgerError {
         /// The directory.
         path: String,
     },
-    /// A newer program has compacted the ledger into a form that this one cannot read.
-    #[error("{path} was written by a newer program; upgrade this one")]
-    Newer {
-        /// The generation.
-        path: String,
-    },
     /// A staged file is not as long as what was written to it.
     #[error("{path} is {actual} bytes long instead of {expected}")]
     Length {
@@ -66,7 +60,7 @@ pub enum LedgerError {
         /// The prepared entry.
         path: String,
     },
-    /// The generation is closed, and no newer one is there yet.
+    /// The generation is sealed, and its successor could not be made.
     #[error("generation {generation} of the commit ledger is sealed and has no successor yet")]
     Sealed {
         /// The generation.
@@ -83,7 +77,6 @@ impl Classify for LedgerError {
             }
             Self::Entry { .. }
             | Self::NoGeneration { .. }
-            | Self::Newer { .. }
             | Self::Vanished { .. }
             | Self::Occupied { .. } => Class::Fatal,
         }

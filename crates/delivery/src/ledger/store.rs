@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{Class, Classify, KeySet};
 use storage::{CreateOptions, FileSystem, FsError};
@@ -18,9 +19,9 @@ use crate::committer::{Attempt, Committer, Outcome, Step, Verdict};
 /// Files of one commit that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 8;
 /// How often a call that got no answer is looked into before the commit is given up.
-const PATIENCE: u32 = 5;
+pub(super) const PATIENCE: u32 = 5;
 /// First pause between two looks; doubles.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// What published files are called: `<host>-<sink>-<ledger index>-<n>.<extension>`.
 #[derive(Debug, Clone)]
@@ -29,6 +30,15 @@ pub struct FileNames {
     pub stem: String,
     /// Without the dot.
     pub extension: String,
+}
+
+/// How a ledger is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What published files are called.
+    pub names: FileNames,
+    /// Entries of a generation from which on it is made into one checkpoint.
+    pub compact_after: u64,
 }
 
 /// Staged files, closed and of the right length, that are to become visible together or not at all.
@@ -77,7 +87,7 @@ pub struct Ledger {
     pub(super) view: View,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
-    names: FileNames,
+    pub(super) options: Options,
 }
 
 impl Ledger {
@@ -86,11 +96,11 @@ impl Ledger {
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
         author: Author,
-        names: FileNames,
+        options: Options,
         view: View,
         unpublished: Vec<StagedFile>,
     ) -> Self {
-        Self { fs, dataset, author, view, unpublished, names }
+        Self { fs, dataset, author, view, unpublished, options }
     }
 
     /// What the entries read so far say.
@@ -103,40 +113,37 @@ impl Ledger {
         (self.view, self.unpublished)
     }
 
-    /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice:
-    /// the roll's files are deleted where it is certain that no entry names them, and left to the
-    /// next opening where it is not.
+    /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice.
+    /// [`Ledger::compact`] is due from time to time.
     ///
     /// # Errors
     /// The roll is not published. It may be committed all the same; opening the ledger anew finds
-    /// that out and finishes it.
+    /// that out and finishes it, or deletes the files.
     pub async fn commit(&mut self, roll: Roll) -> Result<Committed, LedgerError> {
         let mut prepared = None;
-        match self.advance(&roll, &mut prepared).await {
-            Ok((Verdict::Won(index), files)) => {
+        let (verdict, files) = loop {
+            match self.advance(&roll, &mut prepared).await? {
+                (Verdict::Sealed, _) => self.succeed().await?,
+                ended => break ended,
+            }
+        };
+        let committed = match verdict {
+            Verdict::Won(index) => {
                 self.unpublished.extend(files);
                 self.publish_all().await?;
-                Ok(Committed::Published(index))
+                Committed::Published(index)
             }
-            Ok((verdict, _)) => {
-                self.discard(&roll.files, prepared.as_deref()).await;
-                match verdict {
-                    Verdict::Settled => Ok(Committed::Elsewhere),
-                    Verdict::Overlap(known) => Ok(Committed::Overlap(known)),
-                    Verdict::Fenced => Err(LedgerError::Fenced),
-                    Verdict::Sealed => {
-                        Err(LedgerError::Sealed { generation: self.view.generation() })
-                    }
-                    Verdict::Withdrawn | Verdict::Won(_) => {
-                        Err(LedgerError::Withdrawn { path: prepared.unwrap_or_default() })
-                    }
-                }
+            Verdict::Settled => Committed::Elsewhere,
+            Verdict::Overlap(known) => Committed::Overlap(known),
+            Verdict::Fenced => return Err(LedgerError::Fenced),
+            Verdict::Withdrawn | Verdict::Sealed => {
+                return Err(LedgerError::Withdrawn { path: prepared.unwrap_or_default() });
             }
-            Err(error) => {
-                self.discard(&roll.files, prepared.as_deref()).await;
-                Err(error)
-            }
+        };
+        if !matches!(committed, Committed::Published(_)) {
+            self.discard(&roll.files, prepared.as_deref()).await;
         }
+        Ok(committed)
     }
 
     /// Does what the committer asks for until it is done. `prepared` is the entry that may be on
@@ -179,6 +186,7 @@ impl Ledger {
                         Err(error) => return Err(error.into()),
                     }
                 }
+                Step::Reload => Outcome::Reloaded(Box::new(self.newest().await?)),
                 Step::Read(index) => match self.read_patiently(index).await? {
                     Some(entry) => Outcome::Entry(Box::new(entry)),
                     None => Outcome::NoEntry,
@@ -190,7 +198,7 @@ impl Ledger {
 
     /// The files of a roll with the names that they get as entry `index`.
     fn targets(&self, roll: &Roll, index: u64) -> Vec<StagedFile> {
-        let FileNames { stem, extension } = &self.names;
+        let FileNames { stem, extension } = &self.options.names;
         let target = |(n, file): (usize, &RollFile)| {
             let name = format!("{stem}-{index}-{n}.{extension}");
             let target = match file.directory.as_str() {
@@ -211,15 +219,15 @@ impl Ledger {
         files: Vec<StagedFile>,
     ) -> Result<String, LedgerError> {
         let kind = Kind::Commit { keys: roll.keys.clone(), files };
-        let entry = Entry { index, author: self.author, attempt: roll.token, kind };
+        self.prepare_entry(Entry { index, author: self.author, attempt: roll.token, kind }).await
+    }
+
+    /// Writes an entry to the stage; its path.
+    pub(super) async fn prepare_entry(&self, entry: Entry) -> Result<String, LedgerError> {
         let desk = Dataset::desk(self.author);
-        let path = self.dataset.staged(&format!("{desk}/{}.{index}{PREPARED}", roll.token));
-        let encoded = entry.encode();
-        let len = encoded.len() as u64;
-        let mut writer = self.fs.create(&path, CreateOptions::default()).await?;
-        writer.write(encoded).await?;
-        writer.close().await?;
-        check_length(&*self.fs, &path, len).await?;
+        let name = format!("{desk}/{}.{}{PREPARED}", entry.attempt, entry.index);
+        let path = self.dataset.staged(&name);
+        write_file(&*self.fs, &path, entry.encode()).await?;
         Ok(path)
     }
 
@@ -259,9 +267,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Deletes staged files that no entry names. With a prepared entry that is certain only once
+    /// Deletes staged files that are not to be published. With a prepared entry that is certain only once
     /// this very call has removed it: then its rename, if one is still under way, finds nothing.
-    pub async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
+    async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
         if let Some(prepared) = prepared
             && !matches!(self.fs.delete(prepared).await, Ok(true))
         {
@@ -289,6 +297,19 @@ pub async fn check_length(
         return Ok(());
     }
     Err(LedgerError::Length { path: path.into(), actual, expected })
+}
+
+/// Writes a small file and looks whether it is whole.
+pub(super) async fn write_file(
+    fs: &dyn FileSystem,
+    path: &str,
+    content: Bytes,
+) -> Result<(), LedgerError> {
+    let len = content.len() as u64;
+    let mut writer = fs.create(path, CreateOptions::default()).await?;
+    writer.write(content).await?;
+    writer.close().await?;
+    check_length(fs, path, len).await
 }
 
 /// The entry in the file `path`, which is that of `index`, if there is one.

@@ -2,6 +2,7 @@
 //! and clears away what earlier starts of this collector staged and never committed.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -11,7 +12,7 @@ use tracing::info;
 use super::dataset::{Author, Dataset, PREPARED};
 use super::entry::{Entry, Kind, StagedFile};
 use super::error::LedgerError;
-use super::store::{FileNames, Ledger, read_entry};
+use super::store::{Ledger, Options, read_entry};
 use super::view::View;
 
 /// Entries that are read at the same time.
@@ -28,17 +29,13 @@ impl Ledger {
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
         author: Author,
-        names: FileNames,
+        options: Options,
         known: Option<(View, Vec<StagedFile>)>,
     ) -> Result<Self, LedgerError> {
         fs.mkdirs(&dataset.staged(&Dataset::desk(author))).await?;
         found(&*fs, &dataset, author).await?;
-        let generation = newest_generation(&*fs, &dataset).await?;
-        let (view, unpublished) = match known {
-            Some((view, unpublished)) if view.generation() == generation => (view, unpublished),
-            _ => (View::new(generation), Vec::new()),
-        };
-        let mut ledger = Self::unread(fs, dataset, author, names, view, unpublished);
+        let (view, unpublished) = known.unwrap_or_default();
+        let mut ledger = Self::unread(fs, dataset, author, options, view, unpublished);
         let staged = ledger.staged_files().await?;
         let orphans = ledger.orphans().await?;
         // Once its prepared entries are gone, a dead start can commit nothing any more, not even
@@ -46,7 +43,7 @@ impl Ledger {
         for orphan in &orphans {
             ledger.withdraw(orphan).await?;
         }
-        ledger.read_on(&staged).await?;
+        ledger.catch_up(&staged).await?;
         if !ledger.unpublished.is_empty() {
             info!(files = ledger.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
@@ -66,42 +63,68 @@ impl Ledger {
         let desk = self.dataset.staged(&Dataset::desk(self.author));
         let staged = self.staged_files().await?;
         self.withdraw(&desk).await?;
-        self.read_on(&staged).await?;
+        self.catch_up(&staged).await?;
         self.publish_all().await?;
         self.fs.delete(&desk).await?;
         Ok(())
     }
 
-    /// Reads every entry that is there, and notes the committed files that are still staged.
+    /// Reads the newest generation to its end, and notes the committed files that are still staged.
+    async fn catch_up(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
+        loop {
+            let newest = self.newest().await?;
+            if newest.generation() != self.view.generation() {
+                // All that older ones committed was published before this one came in.
+                self.view = newest;
+                self.unpublished.clear();
+            }
+            self.read_on(staged).await?;
+            // A generation that was deleted meanwhile looks as if it ended early.
+            if self.newest().await?.generation() == self.view.generation() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn read_on(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
         let directory = self.dataset.generation(self.view.generation());
-        let names = self.fs.list(&directory).await?;
+        let names = self.list(&directory).await?;
         let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
         let end = end.map_or(self.view.next(), |last| last + 1);
-        let generation = self.view.generation();
-        let reads: Vec<_> = (self.view.next()..end)
-            .map(|index| read_entry(self.fs.clone(), self.dataset.entry(generation, index), index))
-            .collect();
-        let mut entries = stream::iter(reads).buffered(READ_AT_ONCE);
-        while let Some(Some(entry)) = entries.try_next().await? {
-            self.note(entry, staged);
+        for entry in self.read_range(self.view.next()..end).await? {
+            self.view.absorb(&entry);
+            self.note_files(entry, staged);
         }
-        drop(entries);
         while let Some(entry) = self.read(self.view.next()).await? {
-            self.note(entry, staged);
+            self.view.absorb(&entry);
+            self.note_files(entry, staged);
         }
         Ok(())
     }
 
-    fn note(&mut self, entry: Entry, staged: &BTreeSet<String>) {
-        self.view.absorb(&entry);
+    /// The entries of a range, up to the first that is missing.
+    pub(super) async fn read_range(&self, range: Range<u64>) -> Result<Vec<Entry>, LedgerError> {
+        let generation = self.view.generation();
+        let reads: Vec<_> = range
+            .map(|index| read_entry(self.fs.clone(), self.dataset.entry(generation, index), index))
+            .collect();
+        let mut reads = stream::iter(reads).buffered(READ_AT_ONCE);
+        let mut entries = Vec::new();
+        while let Some(Some(entry)) = reads.try_next().await? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Notes the files of an entry that are committed and still staged.
+    pub(super) fn note_files(&mut self, entry: Entry, staged: &BTreeSet<String>) {
         if let Kind::Commit { files, .. } = entry.kind {
             self.unpublished.extend(files.into_iter().filter(|file| staged.contains(&file.temp)));
         }
     }
 
     /// Every staged file of everybody, below the dataset's own directory.
-    async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
+    pub(super) async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
         let mut files = BTreeSet::new();
         for collector in directories(self.list(&self.dataset.stage()).await?) {
             let path = format!("{}/{collector}", self.dataset.stage());
@@ -164,16 +187,5 @@ async fn found(fs: &dyn FileSystem, dataset: &Dataset, author: Author) -> Result
             Ok(())
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The newest generation that is there.
-async fn newest_generation(fs: &dyn FileSystem, dataset: &Dataset) -> Result<u64, LedgerError> {
-    let names = fs.list(&dataset.ledger()).await?;
-    let number = |listed: &Listed| listed.name.strip_prefix('g')?.parse::<u64>().ok();
-    match names.iter().filter_map(number).max() {
-        Some(0) => Ok(0),
-        Some(newer) => Err(LedgerError::Newer { path: dataset.generation(newer) }),
-        None => Err(LedgerError::NoGeneration { path: dataset.ledger() }),
     }
 }

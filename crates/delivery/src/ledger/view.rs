@@ -11,6 +11,7 @@ use super::entry::{Entry, Kind};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     generation: u64,
+    first: u64,
     next: u64,
     settled: KeySet,
     fenced: BTreeSet<Author>,
@@ -23,6 +24,16 @@ impl View {
         Self { generation, ..Self::default() }
     }
 
+    /// The view of a generation that begins with a checkpoint.
+    pub(super) fn resumed(
+        generation: u64,
+        first: u64,
+        settled: KeySet,
+        fenced: BTreeSet<Author>,
+    ) -> Self {
+        Self { generation, first, next: first, settled, fenced, sealed: false }
+    }
+
     /// The generation that the entries are of.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -31,6 +42,16 @@ impl View {
     /// Index of the first entry not read yet.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Index of the first entry of this generation.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Entries of this generation that were read.
+    pub fn entries(&self) -> u64 {
+        self.next - self.first
     }
 
     /// Takes the next entry in.
@@ -83,6 +104,11 @@ impl View {
     /// Whether this author was taken for dead and may commit nothing any more.
     pub fn is_fenced(&self, author: Author) -> bool {
         self.fenced.contains(&author)
+    }
+
+    /// Every author that was taken for dead.
+    pub fn fenced(&self) -> impl Iterator<Item = &Author> {
+        self.fenced.iter()
     }
 
     /// Whether nothing follows in this generation.

@@ -113,7 +113,7 @@ impl OpenRoll {
 
     /// Closes the files, commits them, publishes them, and settles the batches.
     pub(super) async fn finish(self, stage: Stage, ledger: Arc<Mutex<Ledger>>, held: Arc<Held>) {
-        let (tickets, batches) = (self.tickets(), self.batches.clone());
+        let (tickets, batches, token) = (self.tickets(), self.batches.clone(), self.token);
         let committed = self.commit(&stage, &ledger, &held).await;
         match committed {
             Ok(Committed::Published(_) | Committed::Elsewhere) => {
@@ -127,7 +127,11 @@ impl OpenRoll {
                 held.settle(tickets(delivered).collect(), Outcome::Delivered);
                 held.settle(tickets(rest).collect(), Outcome::Again(None));
             }
-            Err(error) => held.settle(tickets, Outcome::Again(Some(error.into()))),
+            Err(error) => return held.settle(tickets, Outcome::Again(Some(error.into()))),
+        }
+        if let Err(error) = ledger.lock().await.compact(token).await {
+            // What was begun is finished by the next commit, of whichever collector.
+            tracing::debug!(%error, "the commit ledger is not compacted yet");
         }
     }
 

@@ -6,6 +6,9 @@
 use pipeline::{Epoch, Identity, Origin, Sequence};
 use proptest::prelude::*;
 
+use bytes::BufMut;
+
+use super::frame::{HEAD, TAIL, VERSION};
 use super::*;
 
 fn author() -> Author {

@@ -17,6 +17,8 @@ use crate::sinks::hdfs::{Config, HdfsSink};
 
 /// Longer than any roll of these tests; the clock is paused, so it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// So few that the ledger is compacted after every roll, while the next one is written.
+const COMPACT_AFTER: u64 = 1;
 /// How often a sink is opened again before it is given up.
 const OPENINGS: usize = 12;
 
@@ -41,7 +43,9 @@ impl Collector {
         let cx = context("store", self.directory.path(), env::real());
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
-        config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap()
+        let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
+        sink.keeping.compact_after = COMPACT_AFTER;
+        sink
     }
 }
 

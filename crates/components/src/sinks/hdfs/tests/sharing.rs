@@ -1,23 +1,33 @@
 //! Two collectors get the same batches at the same time: each batch is published by one of them.
 
+use std::time::Duration;
+
 use serde_json::json;
+use storage::faults::Fault;
 use storage::memory::Memory;
 
-use super::harness::{Collector, drive, lines_of, numbered, numbered_lines};
+use super::faults::{self, at_every_call};
+use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines};
 
 const BATCHES: u64 = 24;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
 
 #[tokio::test(start_paused = true)]
 async fn two_collectors_with_the_same_batches_publish_each_once() {
     // Rolls of different sizes, so that the entries of one overlap with those of the other in part.
-    for (left_count, right_count) in [(1, 1), (2, 6), (4, 10), (100, 2), (100, 100)] {
+    let counts = [(1, 1), (2, 6), (4, 10), (100, 2), (100, 100)];
+    for (latency, (left_count, right_count)) in (1..12).flat_map(|ms| counts.map(|c| (ms, c))) {
         let store = Memory::new();
+        let slow = |millis| store.with_latency(ms(millis));
         let collector = |count| {
             let roll = json!({ "count_max": count });
             Collector::new(json!({ "url": "file:///logs/%{app}", "roll": roll }))
         };
         let (left, right) = (collector(left_count), collector(right_count));
-        let (mut left, mut right) = (left.sink(&store), right.sink(&store));
+        let (mut left, mut right) = (left.sink(&slow(4)), right.sink(&slow(latency)));
         let forth = numbered(BATCHES);
         let mut back = forth.clone();
         // The tickets differ from one channel to the other.
@@ -25,5 +35,29 @@ async fn two_collectors_with_the_same_batches_publish_each_once() {
         let done = tokio::join!(drive(&mut left, &forth), drive(&mut right, &back));
         assert_eq!(done, (true, true));
         assert_eq!(lines_of(&store), numbered_lines(BATCHES), "{left_count} and {right_count}");
+        let generations = |path: &String| path.contains("/ledger/g") && !path.contains("/next-");
+        let left: Vec<String> = store.directories().into_iter().filter(generations).collect();
+        assert!(left.len() <= 2, "old generations are deleted: {left:?}");
+    }
+}
+
+/// What the dead one has won, the living one publishes before it makes a new generation.
+#[tokio::test(start_paused = true)]
+async fn a_collector_that_dies_beside_another_at_work_loses_and_repeats_nothing() {
+    let faults = [Fault::DiesBefore, Fault::DiesAfter];
+    for (latency, fault) in [3, 5, 7, 11].into_iter().flat_map(|ms| faults.clone().map(|f| (ms, f)))
+    {
+        let calls = at_every_call(fault, async |faulty, store, _| {
+            let (dead, alive) =
+                (Collector::new(faults::settings()), Collector::new(faults::settings()));
+            let (mut dying, mut other) =
+                (dead.sink_on(faulty), alive.sink(&store.with_latency(ms(latency))));
+            let batches = numbered(faults::BATCHES);
+            let (_, done) = tokio::join!(drive(&mut dying, &batches), drive(&mut other, &batches));
+            assert!(done);
+            drop(dying);
+            deliver(&mut dead.sink(store), &batches).await;
+        });
+        assert!(calls.await > 30);
     }
 }

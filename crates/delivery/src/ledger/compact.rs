@@ -1,0 +1,172 @@
+//! How a generation of many entries becomes one checkpoint, by anyone and by several at once.
+//!
+//! ```text
+//! seal g ─► publish all of g ─► checkpoint, in a directory inside g ─rename─► g+1 ─► delete g
+//! ```
+//!
+//! # Rules (the model of the protocol shows what each prevents)
+//!
+//! 1. Nothing is appended behind a seal, and the checkpoint is made of what stands up to it.
+//! 2. Every file of g is published before g+1 comes in, so that a key in a checkpoint is visible
+//!    and a reader needs the newest generation only.
+//! 3. The directory that is to become g+1 lies inside g and vanishes with it: a compactor that was
+//!    paused cannot bring back a generation that was deleted since. Nobody makes g on the way.
+//! 4. A generation is deleted when its successor is in and its predecessor is gone, in one step.
+//!    An index is never freed one by one.
+
+use storage::{FsError, Listed};
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use super::checkpoint;
+use super::dataset::{Dataset, Token};
+use super::entry::{Entry, Kind};
+use super::error::LedgerError;
+use super::store::{Ledger, PATIENCE, PAUSE, write_file};
+use super::view::View;
+
+impl Ledger {
+    /// Makes the generation into a checkpoint if it has grown long. `token` names the work.
+    ///
+    /// # Errors
+    /// The store failed. Nothing is lost; whoever meets the seal goes on.
+    pub async fn compact(&mut self, token: Token) -> Result<(), LedgerError> {
+        if self.view.entries() < self.options.compact_after {
+            return Ok(());
+        }
+        self.seal(token).await?;
+        self.succeed().await?;
+        info!(generation = self.view.generation(), "the commit ledger has a new generation");
+        Ok(())
+    }
+
+    /// Appends a seal, unless there is one.
+    async fn seal(&mut self, token: Token) -> Result<(), LedgerError> {
+        for attempt in 0.. {
+            while let Some(entry) = self.read(self.view.next()).await? {
+                self.view.absorb(&entry);
+            }
+            if self.view.is_sealed() || self.newest().await?.generation() > self.view.generation() {
+                return Ok(());
+            }
+            let mut attempt_token = token;
+            attempt_token.0[0] ^= attempt as u8;
+            let (index, author) = (self.view.next(), self.author);
+            let entry = Entry { index, author, attempt: attempt_token, kind: Kind::Seal };
+            let prepared = self.prepare_entry(entry).await?;
+            let to = self.dataset.entry(self.view.generation(), index);
+            // Whatever the answer: what stands there is read next, and any seal will do.
+            if let Err(error) = self.fs.rename(&prepared, &to).await {
+                drop(self.fs.delete(&prepared).await);
+                if attempt == PATIENCE {
+                    return Err(error.into());
+                }
+                sleep(PAUSE * 2_u32.pow(attempt)).await;
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
+    pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
+        if self.view.is_sealed() {
+            self.publish_generation().await?;
+            self.rename_in().await?;
+        }
+        let newest = self.newest().await?;
+        if newest.generation() <= self.view.generation() {
+            return Err(LedgerError::Sealed { generation: self.view.generation() });
+        }
+        self.view = newest;
+        self.delete_old().await;
+        Ok(())
+    }
+
+    /// Publishes every file of every entry of the sealed generation.
+    async fn publish_generation(&mut self) -> Result<(), LedgerError> {
+        let staged = self.staged_files().await?;
+        let (first, end) = (self.view.first(), self.view.next());
+        let entries = self.read_range(first..end).await?;
+        for entry in entries {
+            self.note_files(entry, &staged);
+        }
+        self.publish_all().await
+    }
+
+    /// Writes the checkpoint and renames it in as the next generation. That something is missing or
+    /// there already means that somebody else was faster.
+    async fn rename_in(&mut self) -> Result<(), LedgerError> {
+        let generation = self.view.generation();
+        let name = format!("next-{}", self.author.incarnation);
+        let desk = self.dataset.staged(&format!("{}/{name}", Dataset::desk(self.author)));
+        self.fs.delete(&desk).await?;
+        self.fs.mkdirs(&desk).await?;
+        write_file(&*self.fs, &format!("{desk}/checkpoint"), checkpoint::encode(&self.view))
+            .await?;
+        let side = format!("{}/{name}", self.dataset.generation(generation));
+        let successor = self.dataset.generation(generation + 1);
+        for (from, to) in [(&desk, &side), (&side, &successor)] {
+            match self.fs.rename(from, to).await {
+                Ok(()) | Err(FsError::NotFound { .. } | FsError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known at the beginning of the newest generation.
+    pub(super) async fn newest(&self) -> Result<View, LedgerError> {
+        for attempt in 0.. {
+            let generation = newest(&self.generations().await?, &self.dataset)?;
+            if generation == 0 {
+                return Ok(View::new(0));
+            }
+            let path = self.dataset.checkpoint(generation);
+            match self.fs.read(&path).await {
+                Ok(bytes) => {
+                    return checkpoint::decode(bytes, generation)
+                        .map_err(|source| LedgerError::Entry { path, source });
+                }
+                // Deleted between the two looks: there is a newer one.
+                Err(FsError::NotFound { .. }) if attempt < PATIENCE => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// The generations that are there, oldest first.
+    async fn generations(&self) -> Result<Vec<u64>, LedgerError> {
+        let names = self.fs.list(&self.dataset.ledger()).await?;
+        let number = |listed: &Listed| listed.name.strip_prefix('g')?.parse::<u64>().ok();
+        let mut generations: Vec<u64> = names.iter().filter_map(number).collect();
+        generations.sort_unstable();
+        Ok(generations)
+    }
+
+    /// Deletes what is older than the newest generation, oldest first. What fails is left to the
+    /// next compaction.
+    async fn delete_old(&self) {
+        let Ok(generations) = self.generations().await else { return };
+        for old in generations.iter().rev().skip(1).rev() {
+            let from = self.dataset.generation(*old);
+            let desk = Dataset::desk(self.author);
+            let to = self.dataset.staged(&format!("{desk}/old-g{old}"));
+            let gone = match self.fs.rename(&from, &to).await {
+                Ok(()) => self.fs.delete(&to).await.map(drop),
+                Err(FsError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = gone {
+                debug!(generation = old, %error, "an old generation of the ledger stays for now");
+                return;
+            }
+        }
+    }
+}
+
+/// The newest of these generations.
+fn newest(generations: &[u64], dataset: &Dataset) -> Result<u64, LedgerError> {
+    let newest = generations.last().copied();
+    newest.ok_or_else(|| LedgerError::NoGeneration { path: dataset.ledger() })
+}

@@ -1,0 +1,57 @@
+//! The frame around every file of the ledger.
+//!
+//! ```text
+//! 0    8 bytes  what it is
+//! 8    u32      version = 1, little-endian as all numbers here
+//! 12   u32      bytes of the body (n)
+//! 16   n bytes  body: a protobuf message, so that older programs pass over newer fields
+//! 16+n u32      CRC32C of everything before it
+//! ```
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message;
+
+use super::entry::EntryError;
+
+pub(super) const VERSION: u32 = 1;
+/// Bytes in front of the body and behind it.
+pub(super) const HEAD: usize = 16;
+pub(super) const TAIL: usize = 4;
+
+/// The framed message.
+pub(super) fn wrap(magic: &[u8; 8], body: &impl Message) -> Bytes {
+    let len = body.encoded_len();
+    let mut out = BytesMut::with_capacity(HEAD + len + TAIL);
+    out.put_slice(magic);
+    out.put_u32_le(VERSION);
+    out.put_u32_le(u32::try_from(len).expect("a file of the ledger is smaller than 4 GiB"));
+    body.encode(&mut out).expect("the buffer grows");
+    let crc = crc32c::crc32c(&out);
+    out.put_u32_le(crc);
+    out.freeze()
+}
+
+/// The message in a frame, if it is whole.
+pub(super) fn unwrap<M: Message + Default>(
+    magic: &[u8; 8],
+    mut framed: Bytes,
+) -> Result<M, EntryError> {
+    let whole = framed.clone();
+    if framed.len() < HEAD + TAIL || !framed.starts_with(magic) {
+        return Err(EntryError::Foreign);
+    }
+    framed.advance(magic.len());
+    let found = framed.get_u32_le();
+    if found != VERSION {
+        return Err(EntryError::Version { found });
+    }
+    let len = framed.get_u32_le() as usize;
+    if framed.len() != len + TAIL {
+        return Err(EntryError::Damaged { problem: "its length" });
+    }
+    let body = framed.split_to(len);
+    if crc32c::crc32c(&whole[..HEAD + len]) != framed.get_u32_le() {
+        return Err(EntryError::Damaged { problem: "its checksum" });
+    }
+    M::decode(body).map_err(|_| EntryError::Damaged { problem: "its body" })
+}
