@@ -357,3 +357,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(all(test, feature = "testkit"))]
+mod tests;
