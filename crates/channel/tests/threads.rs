@@ -1,0 +1,113 @@
+//! Many producers and several takers of two consumers at once lose nothing and repeat nothing.
+//!
+//! Method: a runtime of several threads, a real directory, and a tail so small that takes read the
+//! disk. Each taker commits, gives back or drops what it holds, as its numbers decide; each
+//! consumer must end up with every batch committed exactly once.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aqueduct_channel::{durable, memory};
+use pipeline::testkit::{build, context};
+use pipeline::{Batch, BuildContext, Channel, IntervalSet};
+use serde_json::json;
+use tokio::time::timeout;
+
+const PRODUCERS: u32 = 6;
+const PUTS: u32 = 80;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Committed = Arc<Mutex<BTreeMap<String, u32>>>;
+
+async fn produce(channel: Arc<dyn Channel>, producer: u32) {
+    for n in 0..PUTS {
+        let body = format!("{producer}.{n} {}", "t".repeat(((n * 7919) % 30_000) as usize));
+        let batch = Batch::of([body]);
+        let mut put = channel.begin_put(batch.size()).await.unwrap();
+        put.put(batch);
+        put.commit().await.unwrap();
+    }
+}
+
+async fn consume(channel: Arc<dyn Channel>, consumer: &'static str, taker: u64, seen: Committed) {
+    let mut random = taker;
+    let mut take = channel.begin_take(consumer);
+    while let Ok(taken) = timeout(PATIENCE, take.take()).await {
+        let taken = taken.unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let only = IntervalSet::from(taken.ticket..taken.ticket + 1);
+        match (random >> 33) % 8 {
+            0 => take.rollback(&only),
+            1 => take = channel.begin_take(consumer),
+            2 => tokio::task::yield_now().await,
+            _ => {
+                let body = taken.batch.events().next().unwrap().body();
+                let name = String::from_utf8_lossy(body).split(' ').next().unwrap().to_owned();
+                *seen.lock().unwrap().entry(name).or_default() += 1;
+                take.commit(&only);
+            }
+        }
+    }
+}
+
+async fn all_at_once(channel: Arc<dyn Channel>) {
+    channel.open().await.unwrap();
+    channel.register(&[Arc::from("a"), Arc::from("b")]).await.unwrap();
+    let producers = (0..PRODUCERS).map(|n| tokio::spawn(produce(channel.clone(), n)));
+    let mut tasks: Vec<_> = producers.collect();
+    let seen = ["a", "b"].map(|name| (name, Committed::default()));
+    for (name, seen) in &seen {
+        for taker in 0..3 {
+            tasks.push(tokio::spawn(consume(channel.clone(), name, taker, seen.clone())));
+        }
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // What the takers that ended still held came back: one more round gets it.
+    for (name, seen) in &seen {
+        consume_all(&*channel, name, seen).await;
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len() as u32, PRODUCERS * PUTS, "consumer {name}");
+        assert!(seen.values().all(|count| *count == 1), "consumer {name}");
+    }
+    assert_eq!(channel.status().events, 0);
+    channel.close().await.unwrap();
+}
+
+async fn consume_all(channel: &dyn Channel, consumer: &str, seen: &Committed) {
+    let mut take = channel.begin_take(consumer);
+    while let Ok(taken) = timeout(PATIENCE / 4, take.take()).await {
+        let taken = taken.unwrap();
+        let body = taken.batch.events().next().unwrap().body();
+        let name = String::from_utf8_lossy(body).split(' ').next().unwrap().to_owned();
+        *seen.lock().unwrap().entry(name).or_default() += 1;
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+}
+
+fn cx(dir: &tempfile::TempDir) -> BuildContext {
+    context("main", &dir.path().join("main"), env::real())
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_durable_channel_under_threads_loses_and_repeats_nothing() {
+    let dir = directory();
+    let settings =
+        json!({ "capacity": "4MiB", "segment_bytes": "256KiB", "tail_memory": "100KiB" });
+    all_at_once(build::<durable::Config>(&settings, &cx(&dir)).unwrap().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_memory_channel_under_threads_loses_and_repeats_nothing() {
+    let dir = directory();
+    let settings = json!({ "capacity": "1MiB" });
+    all_at_once(build::<memory::Config>(&settings, &cx(&dir)).unwrap().into()).await;
+}
