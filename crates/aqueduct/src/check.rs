@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use agent::Promise;
 use agent::cli::{self, EXIT_CONFIG};
 use clap::Args;
-use config::{ConfigErrors, Plan, SourcePlan};
+use config::{ComponentPlan, ConfigErrors, Plan, SourcePlan};
+use pipeline::settings::Value;
 use pipeline::{Env, Guarantee};
 
 const EXAMPLES: &str = "\
@@ -48,9 +49,11 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
     };
     let mut text = format!("{file}: right, for {programs}\n");
     for path in paths(&plan, &promises) {
-        let Path { source, channel, sink, guarantee } = path;
+        let Path { source, channel, sink, guarantee, condition } = path;
         let promise = words(guarantee);
-        writeln!(text, "{source} -> {channel} -> {sink}: {promise}").expect("a string takes it");
+        let condition = condition.filter(|_| guarantee == Guarantee::ExactlyOnce).unwrap_or("");
+        writeln!(text, "{source} -> {channel} -> {sink}: {promise}{condition}")
+            .expect("a string takes it");
     }
     Ok(text)
 }
@@ -62,6 +65,8 @@ struct Path {
     channel: String,
     sink: String,
     guarantee: Guarantee,
+    /// What an exact promise depends on.
+    condition: Option<&'static str>,
 }
 
 /// Every way from a source to a sink, with the weakest promise on it.
@@ -72,26 +77,50 @@ fn paths(plan: &Plan, promises: &[Promise]) -> Vec<Path> {
         let optional = source.optional_channels.iter().map(|channel| (channel, false));
         for (channel, is_required) in required.chain(optional) {
             for promise in promises.iter().filter(|promise| promise.channel == *channel) {
-                paths.push(path(source, is_required, promise));
+                paths.push(path(plan, source, is_required, promise));
             }
         }
     }
     paths
 }
 
-fn path(source: &SourcePlan, is_required: bool, promise: &Promise) -> Path {
+fn path(plan: &Plan, source: &SourcePlan, is_required: bool, promise: &Promise) -> Path {
     let entry = match (is_required, promise.channel_kind.as_str()) {
         // A full optional channel is passed over.
         (false, _) => Guarantee::BestEffort,
+        (true, _) if drops(plan, &promise.channel) => Guarantee::BestEffort,
         // What it held when the process died is read or sent again.
         (true, "memory") => Guarantee::AtLeastOnce,
         (true, _) => Guarantee::ExactlyOnce,
     };
+    let forgets = forgets_early(plan, &promise.sink);
     Path {
         source: format!("{} ({})", source.component.name, source.component.kind),
         channel: format!("{} ({})", promise.channel, promise.channel_kind),
         sink: promise.sink.clone(),
         guarantee: entry.min(promise.guarantee),
+        condition: forgets.then_some(", unless the disk of the next agent is lost"),
+    }
+}
+
+/// Whether a full channel loses events rather than hold its sources back.
+fn drops(plan: &Plan, channel: &str) -> bool {
+    let channel = plan.channels.iter().find(|plan| plan.component.name == channel);
+    let overflow = channel.and_then(|plan| says(&plan.component, "overflow"));
+    overflow.is_some_and(|overflow| overflow != "block")
+}
+
+/// Whether the sink lets the channel forget what only the next agent's disk has.
+fn forgets_early(plan: &Plan, sink: &str) -> bool {
+    let sink = plan.groups.iter().flat_map(|group| &group.sinks).find(|plan| plan.name == sink);
+    sink.and_then(|plan| says(plan, "retain")).is_some_and(|retain| retain == "stored")
+}
+
+/// A setting that is text.
+fn says<'a>(component: &'a ComponentPlan, setting: &str) -> Option<&'a str> {
+    match &component.settings.get(setting)?.value {
+        Value::Text(text) => Some(text),
+        _ => None,
     }
 }
 
@@ -152,6 +181,21 @@ files (tail_dir) -> fast (memory) -> again: at least once: events may be repeate
 files (tail_dir) -> spare (durable) -> other: best effort: events may be lost
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn settings_that_weaken_a_path_are_told() {
+        let text = GOOD
+            .replace("[channels.fast]\ntype = \"memory\"", "[channels.fast]\ntype = \"durable\"")
+            .replacen("type = \"durable\"", "type = \"durable\"\noverflow = \"drop_oldest\"", 1)
+            .replace("channel = \"fast\"", "channel = \"fast\"\nretain = \"stored\"");
+        let text = checked(&text).unwrap();
+        for line in [
+            "-> safe (durable) -> next: best effort: events may be lost\n",
+            "-> again: exactly once, unless the disk of the next agent is lost\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

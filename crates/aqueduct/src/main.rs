@@ -1,5 +1,6 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
+mod channel;
 mod check;
 mod demo;
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use agent::cli::{self, CollectorArgs, EdgeArgs};
 use clap::{Parser, Subcommand};
 
+use channel::ChannelArgs;
 use check::CheckArgs;
 use demo::DemoArgs;
 
@@ -23,6 +25,7 @@ struct Program {
 enum Command {
     Demo(DemoArgs),
     Check(CheckArgs),
+    Channel(ChannelArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     match Program::try_parse() {
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
+        Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => {
             cli::execute(&args, &components::COLLECTOR)

@@ -2,9 +2,10 @@
 //!
 //! Method: the real executable in a child process.
 
-use std::fmt::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -89,6 +90,61 @@ fn a_data_directory_in_use_ends_with_1_and_names_the_process() {
 }
 
 #[test]
+fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    put(&log, "one\r\n\nthree\n");
+    let (log, data) = (log.display().to_string(), dir.path().join("data").display().to_string());
+    // Nobody listens there, so the lines stay in the channel.
+    let arguments = ["edge", "--tail", &log, "--to", "127.0.0.1:9", "--data-dir", &data];
+    let mut edge = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    let channel = format!("{data}/channels/main");
+    let stats = ["channel", "stats", &channel, "--json"];
+    wait_until_stored(&channel, b"three", &mut edge);
+    let refused = run(&stats);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let owner = format!("process {} uses it", edge.id());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&owner), "{refused:?}");
+    // What stands at the very end of a log cannot be told from what a crash tore off.
+    append(Path::new(&log), b"four\n");
+    wait_until_stored(&channel, b"four", &mut edge);
+    edge.kill().unwrap();
+    edge.wait().unwrap();
+
+    let shown: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
+    assert_eq!((&shown["events"], &shown["consumers"]["collectors"]), (&4.into(), &2.into()));
+    let text = run(&["channel", "export", &channel]);
+    assert_eq!(text.stdout, b"one\r\n\nthree\nfour\n", "{text:?}");
+    let json = run(&["channel", "export", &channel, "--format", "json"]);
+    let lines = String::from_utf8(json.stdout).unwrap();
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(first["body"], "one\r", "{lines}");
+    assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
+
+    let mut flipped = 0;
+    for path in segments(&channel) {
+        let mut bytes = read(&path);
+        if let Some(at) = memchr::memmem::find(&bytes, b"three") {
+            bytes[at] ^= 1;
+            flipped += 1;
+            put_bytes(&path, &bytes);
+        }
+    }
+    assert_eq!(flipped, 1, "the line is in the log once");
+    let report = run(&["channel", "check", &channel]);
+    assert_eq!(report.status.code(), Some(1), "{report:?}");
+    let shown = String::from_utf8_lossy(&report.stdout);
+    assert!(shown.starts_with("NOT sound") && shown.contains("\ndamaged "), "{report:?}");
+    let mended = run(&["channel", "repair", &channel]);
+    assert_eq!(mended.status.code(), Some(0), "{mended:?}");
+    assert!(mended.stdout.starts_with(b"1 damaged places given up, "), "{mended:?}");
+    let shown: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
+    assert_eq!(shown["events"], 1);
+    assert_eq!(run(&["channel", "export", &channel]).stdout, b"four\n");
+    assert_eq!(run(&["channel", "stats", "/none"]).status.code(), Some(1));
+}
+
+#[test]
 fn log_lines_are_json_where_that_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     put(&dir.path().join("data"), "a file, where a directory is needed");
@@ -131,6 +187,31 @@ fn the_configuration_that_flags_mean_is_one_that_check_finds_right() {
     assert!(shown.ends_with("edges (grpc) -> main (durable) -> store: exactly once\n"), "{shown}");
 }
 
+fn wait_until_stored(channel: &str, line: &[u8], edge: &mut Child) {
+    let is_stored = |path: &PathBuf| memchr::memmem::find(&read(path), line).is_some();
+    while !segments(channel).iter().any(is_stored) {
+        assert!(matches!(edge.try_wait(), Ok(None)), "the edge has ended");
+        pause();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
+fn append(path: &Path, bytes: &[u8]) {
+    let file = std::fs::OpenOptions::new().append(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).expect("a temporary file is written");
+}
+
+/// The files of a channel's log.
+fn segments(channel: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(format!("{channel}/log")).into_iter().flatten();
+    entries.map(|entry| entry.expect("the folder can be read").path()).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "it waits for another process")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}
+
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aqueduct"));
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
@@ -141,7 +222,16 @@ fn run(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the program starts")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
 fn put(path: &Path, text: &str) {
-    std::fs::write(path, text).expect("a temporary file is written");
+    put_bytes(path, text.as_bytes());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
+fn put_bytes(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).expect("a temporary file is written");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test looks at files as a user would")]
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).expect("the file is there")
 }

@@ -1,0 +1,229 @@
+//! `aqueduct channel`: what an operator can ask of a durable channel that no agent uses.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use channel::durable::inspect::{Inspection, Report, Stats, repair};
+use channel::durable::{Config, IndexKind};
+use clap::{Args, Subcommand, ValueEnum};
+use components::serializers;
+use pipeline::{BuildContext, ChannelError, Env, Metrics, Serializer, Settings};
+use serde::Serialize;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct channel stats /var/lib/aqueduct/channels/main
+  aqueduct channel check /var/lib/aqueduct/channels/main --json
+  aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
+
+The agent must not run, or DIR be a copy. Only `repair` changes anything. Exit codes: 0 done and
+sound, 1 not readable or not sound, 2 wrong arguments";
+
+/// Look into a durable channel that no agent uses; check, export or repair it.
+#[derive(Debug, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub(crate) struct ChannelArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say what is in the channel
+    Stats(Target),
+    /// Read every frame, and report what is damaged or lost
+    Check(Target),
+    /// Write every event that some sink has not delivered to standard output, oldest first
+    Export {
+        /// The channel's directory: DATA_DIR/channels/NAME
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// How events are written
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Give damaged batches up, so that everything else goes on and their sender sends them again;
+    /// `check` shows the damage until its segment is emptied
+    Repair {
+        /// The channel's directory: DATA_DIR/channels/NAME
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// The channel's directory: DATA_DIR/channels/NAME
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// The body and a line end
+    #[default]
+    Text,
+    /// An object with headers and body on each line
+    Json,
+}
+
+/// Does what is asked.
+pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
+    let env = env::real();
+    let done = match &args.action {
+        Action::Stats(target) => open(target, &env).map(|it| show_stats(&it.stats(), target.json)),
+        Action::Check(target) => open(target, &env)
+            .and_then(|inspection| inspection.check())
+            .map(|report| show_report(&report, target.json)),
+        Action::Export { directory, format } => {
+            Inspection::open(&env.disk, directory).and_then(|it| export(&it, *format, &env))
+        }
+        Action::Repair { directory } => mend(directory.clone(), &env),
+    };
+    done.unwrap_or_else(|error| {
+        cli::say(&agent::chain(&error));
+        ExitCode::from(EXIT_RUNTIME)
+    })
+}
+
+fn open(target: &Target, env: &Env) -> Result<Inspection, ChannelError> {
+    Inspection::open(&env.disk, &target.directory)
+}
+
+fn show_stats(stats: &Stats, json: bool) -> ExitCode {
+    if json {
+        return print_json(stats);
+    }
+    let mut text = String::new();
+    for (name, value) in [
+        ("events", stats.events),
+        ("batches", stats.batches),
+        ("segments", stats.segments),
+        ("bytes", stats.bytes),
+        ("identities", stats.identities),
+        ("positions", stats.positions),
+        ("epoch", stats.epoch),
+        ("format", stats.format.into()),
+    ] {
+        writeln!(text, "{name:<12} {value}").expect("a string takes it");
+    }
+    writeln!(text, "{:<12} {}", "origin", stats.origin).expect("a string takes it");
+    for (consumer, batches) in &stats.consumers {
+        writeln!(text, "{:<12} {consumer}: {batches} batches to deliver", "consumer")
+            .expect("a string takes it");
+    }
+    cli::print(&text)
+}
+
+fn show_report(report: &Report, json: bool) -> ExitCode {
+    let printed = if json { print_json(report) } else { cli::print(&report_text(report)) };
+    if report.is_sound() { printed } else { ExitCode::from(EXIT_RUNTIME) }
+}
+
+fn report_text(report: &Report) -> String {
+    let mut text = String::new();
+    let verdict = if report.is_sound() { "sound" } else { "NOT sound" };
+    writeln!(text, "{verdict}: {} frames as they were written", report.sound_frames)
+        .expect("a string takes it");
+    if report.torn_bytes > 0 {
+        writeln!(text, "torn         {} bytes, never acknowledged", report.torn_bytes)
+            .expect("a string takes it");
+    }
+    for (segment, offset) in &report.damaged {
+        writeln!(text, "damaged      segment {segment:016x}, byte {offset}")
+            .expect("a string takes it");
+    }
+    for (first, end) in &report.lost {
+        writeln!(text, "lost         {} batches: tickets {first} to {}", end - first, end - 1)
+            .expect("a string takes it");
+    }
+    text
+}
+
+fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode, ChannelError> {
+    let kind = match format {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
+    let serializer = serializer(kind, env);
+    let mut out = io::stdout().lock();
+    let mut complete = true;
+    inspection.export(|ticket, batch| {
+        let bytes = match serializer.serialize(&batch) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                cli::say(&format!("batch {ticket} is left out: {error}"));
+                complete = false;
+                return true;
+            }
+        };
+        complete &= out.write_all(&bytes).is_ok();
+        complete
+    })?;
+    complete &= out.flush().is_ok();
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
+}
+
+fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
+    let entry = serializers::ALL.iter().find(|entry| entry.kind == kind);
+    let entry = entry.expect("both formats are in the catalogue");
+    let built = (entry.build)(&Settings::empty(), &context(PathBuf::new(), env));
+    built.expect("a serializer needs no settings")
+}
+
+fn mend(directory: PathBuf, env: &Env) -> Result<ExitCode, ChannelError> {
+    // Looked at first: a directory that holds no channel must not become one.
+    let found = Inspection::open(&env.disk, &directory)?.check()?;
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        cli::say("cannot start a thread");
+        return Ok(ExitCode::from(EXIT_RUNTIME));
+    };
+    // The channel prepares its next segment in the background.
+    let _inside = runtime.enter();
+    let config = Config { index: IndexKind::None, ..Config::default() };
+    repair(config, &context(directory, env))?;
+    Ok(cli::print(&format!(
+        "{} damaged places given up, {} torn bytes cut off\n",
+        found.damaged.len(),
+        found.torn_bytes
+    )))
+}
+
+/// The channel is named after its directory, as the agent does it.
+fn context(directory: PathBuf, env: &Env) -> BuildContext {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    BuildContext { name: name.into(), directory, env: env.clone(), metrics: Metrics::default() }
+}
+
+fn print_json(value: &impl Serialize) -> ExitCode {
+    let text = serde_json::to_string(value).expect("numbers and names are always JSON");
+    cli::print(&format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_by_its_tickets() {
+        let report = Report {
+            sound_frames: 7,
+            damaged: vec![(2, 4096)],
+            lost: vec![(5, 6), (9, 12)],
+            torn_bytes: 0,
+        };
+        let expected = "\
+NOT sound: 7 frames as they were written
+damaged      segment 0000000000000002, byte 4096
+lost         1 batches: tickets 5 to 5
+lost         3 batches: tickets 9 to 11
+";
+        assert_eq!(report_text(&report), expected);
+    }
+}
