@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use aqueduct_channel::testkit::{SimDisk, world};
-use aqueduct_channel::{durable, memory};
+use aqueduct_channel::{durable, memory, spill};
 use pipeline::Channel;
 use pipeline::testkit::{build, context};
 use serde_json::json;
@@ -40,6 +40,22 @@ fn durable_compressed(disk: &SimDisk) -> Box<dyn Channel> {
     build::<durable::Config>(&settings, &cx).unwrap()
 }
 
+fn spill_with(disk: &SimDisk, memory: &str) -> Box<dyn Channel> {
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let settings = json!({ "memory": memory, "disk": { "capacity": "1MiB", "index": "none" } });
+    build::<spill::Config>(&settings, &cx).unwrap()
+}
+
+/// Room in memory for a few batches.
+fn spill_channel(disk: &SimDisk) -> Box<dyn Channel> {
+    spill_with(disk, "128KiB")
+}
+
+/// So little memory that all goes to disk.
+fn spill_early(disk: &SimDisk) -> Box<dyn Channel> {
+    spill_with(disk, "1B")
+}
+
 /// Through the page cache, where a file system has no direct I/O.
 fn durable_buffered(disk: &SimDisk) -> Box<dyn Channel> {
     disk.set_direct(false);
@@ -51,3 +67,5 @@ aqueduct_channel::channel_conformance!(durable_suite, super::durable_channel);
 aqueduct_channel::channel_conformance!(durable_from_disk_suite, super::durable_from_disk);
 aqueduct_channel::channel_conformance!(durable_buffered_suite, super::durable_buffered);
 aqueduct_channel::channel_conformance!(durable_compressed_suite, super::durable_compressed);
+aqueduct_channel::channel_conformance!(spill_suite, super::spill_channel);
+aqueduct_channel::channel_conformance!(spill_early_suite, super::spill_early);

@@ -130,16 +130,34 @@ impl State {
 
     /// Stores one batch; answers its identity if it is settled at once.
     pub(super) fn store(&mut self, mut batch: Batch) -> Option<Identity> {
-        let identity = batch.identity.unwrap_or_else(|| {
-            let sequence = Sequence(self.next_sequence);
-            self.next_sequence += 1;
-            Identity { origin: self.origin, epoch: EPOCH, sequence }
-        });
         let positions = std::mem::take(&mut batch.positions);
         self.positions.apply(&positions);
-        let seen = self.window.knows(identity);
         let has_events = !batch.is_empty();
-        if !seen && has_events {
+        let settled = self.store_events(batch);
+        if !positions.is_empty() {
+            // Everything put so far comes before this position.
+            self.due.entry(self.in_flight.next()).or_default().extend(positions);
+        }
+        settled.filter(|_| !has_events)
+    }
+
+    /// Stores events and identity; answers the identity if it is new here.
+    fn store_events(&mut self, mut batch: Batch) -> Option<Identity> {
+        let has_events = !batch.is_empty();
+        let identity = match batch.identity {
+            Some(identity) => identity,
+            // Nobody will ever ask for it.
+            None if !has_events => return None,
+            None => {
+                let sequence = Sequence(self.next_sequence);
+                self.next_sequence += 1;
+                Identity { origin: self.origin, epoch: EPOCH, sequence }
+            }
+        };
+        if self.window.knows(identity) {
+            return None;
+        }
+        if has_events {
             let ticket = self.in_flight.put(1);
             let size = batch.size();
             self.total.bytes += size.bytes;
@@ -147,14 +165,8 @@ impl State {
             batch.identity = Some(identity);
             self.held.insert(ticket, Held { batch, size, since: Instant::now() });
         }
-        if !positions.is_empty() {
-            // Everything put so far comes before this position.
-            self.due.entry(self.in_flight.next()).or_default().extend(positions);
-        }
-        if !seen {
-            self.window.store(identity, has_events);
-        }
-        (!seen && !has_events).then_some(identity)
+        self.window.store(identity, has_events);
+        Some(identity)
     }
 
     /// Positions whose batches, and all before them, are settled may go to the disk.

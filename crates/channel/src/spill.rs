@@ -1,0 +1,65 @@
+//! The spill channel: memory while it lasts, then disk, in the order of the puts.
+//!
+//! ```text
+//!  put ──► memory ── no room ──► disk: from here on, until nothing is left on it
+//!            │                    │
+//!            └──── older ────┬────┘ newer
+//!                            ▼
+//!                          take
+//! ```
+//!
+//! It promises what a memory channel promises: a crash loses what was in memory. What is on disk
+//! survives, so an orderly emptying takes less room in memory and none is lost when sinks stand
+//! still for long.
+//!
+//! # Invariants
+//!
+//! 1. While something is on disk that some consumer has not committed, puts go to disk. So all that
+//!    is in memory is older than all that is on disk, and takes look into memory first.
+//! 2. The position of a source is never written with a batch on disk: older batches may still be in
+//!    memory only. It is written, as the memory channel does it, when all before it is committed.
+//! 3. An identity is stored on one side only.
+
+mod channel;
+
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Channel, Component};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{durable, memory};
+
+/// The spill channel keeps events in memory while they fit, then on disk. A crash loses what is in
+/// memory.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many bytes of batches stay in memory.
+    pub memory: ByteSize,
+    /// The disk behind it: the settings of a durable channel.
+    pub disk: durable::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { memory: ByteSize::mib(64), disk: durable::Config::default() }
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "spill";
+    type Role = dyn Channel;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
+        let below = |error: BuildError, name: &str| {
+            BuildError::invalid(format!("{name}{}", error.setting), error.problem)
+        };
+        let mut disk_cx = cx.clone();
+        disk_cx.directory = cx.directory.join("disk");
+        let memory = memory::Config { capacity: self.memory, capacity_events: None };
+        let memory =
+            memory.build(cx).map_err(|error| BuildError::invalid("memory", error.problem))?;
+        let disk = self.disk.build(&disk_cx).map_err(|error| below(error, "disk."))?;
+        Ok(Box::new(channel::Spill::new(memory.into(), disk.into())))
+    }
+}

@@ -1,0 +1,224 @@
+//! The [`Channel`] that an agent sees.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use pipeline::{
+    Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet, KeySet, Origin,
+    PutTransaction, TakeTransaction, Taken, Ticket,
+};
+use tokio::sync::broadcast;
+
+/// Tickets of the disk begin here; those of the memory lie below.
+const DISK_TICKETS: Ticket = 1 << 62;
+/// Identities announced and not yet received by a listener.
+const ANNOUNCED_MAX: usize = 1024;
+
+/// A memory channel with a durable one behind it.
+pub(super) struct Spill {
+    memory: Arc<dyn Channel>,
+    disk: Arc<dyn Channel>,
+    /// Whether puts go to disk.
+    spilling: AtomicBool,
+    /// Puts choose their side in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+    settled: broadcast::Sender<Arc<KeySet>>,
+}
+
+impl Spill {
+    /// Neither side is open.
+    pub(super) fn new(memory: Arc<dyn Channel>, disk: Arc<dyn Channel>) -> Self {
+        let (spilling, turn) = (AtomicBool::new(false), tokio::sync::Mutex::default());
+        Self { memory, disk, spilling, turn, settled: broadcast::channel(ANNOUNCED_MAX).0 }
+    }
+}
+
+/// Hands on what one side announces; ends with it.
+async fn announce(mut from: broadcast::Receiver<Arc<KeySet>>, to: broadcast::Sender<Arc<KeySet>>) {
+    loop {
+        match from.recv().await {
+            // Nobody may be listening.
+            Ok(settled) => drop(to.send(settled)),
+            // Who listens here lags as well, and asks.
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn shifted(tickets: &IntervalSet, by: impl Fn(Ticket) -> Ticket) -> IntervalSet {
+    let mut moved = IntervalSet::EMPTY;
+    for run in tickets.runs() {
+        moved.insert_range(by(run.start)..by(run.end - 1) + 1);
+    }
+    moved
+}
+
+/// The tickets of the memory, and those of the disk as the disk knows them.
+fn by_side(tickets: &IntervalSet) -> (IntervalSet, IntervalSet) {
+    let memory = tickets.intersection(&IntervalSet::from(0..DISK_TICKETS));
+    let disk = tickets.difference(&memory);
+    (memory, shifted(&disk, |ticket| ticket - DISK_TICKETS))
+}
+
+#[async_trait]
+impl Channel for Spill {
+    async fn open(&self) -> Result<(), ChannelError> {
+        self.memory.open().await?;
+        self.disk.open().await?;
+        self.spilling.store(self.disk.status().events > 0, Ordering::Relaxed);
+        for side in [&self.memory, &self.disk] {
+            tokio::spawn(announce(side.watch_settled(), self.settled.clone()));
+        }
+        Ok(())
+    }
+
+    async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
+        self.memory.register(consumers).await?;
+        self.disk.register(consumers).await
+    }
+
+    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
+        let _turn = self.turn.lock().await;
+        if self.spilling.load(Ordering::Relaxed) && self.disk.status().events == 0 {
+            self.spilling.store(false, Ordering::Relaxed);
+        }
+        let (memory, disk) = (self.memory.clone(), self.disk.clone());
+        if !self.spilling.load(Ordering::Relaxed) {
+            match self.memory.begin_put(size).now_or_never() {
+                Some(Ok(put)) => return Ok(Box::new(Put { put, memory, disk, on_disk: None })),
+                Some(Err(ChannelError::TooLarge { .. })) | None => {}
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        let put = self.disk.begin_put(size).await?;
+        self.spilling.store(true, Ordering::Relaxed);
+        Ok(Box::new(Put { put, memory, disk, on_disk: Some(Batch::default()) }))
+    }
+
+    fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
+        let (memory, disk) = (self.memory.begin_take(consumer), self.disk.begin_take(consumer));
+        Box::new(Take { memory, disk })
+    }
+
+    fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
+        self.memory.positions(source)
+    }
+
+    fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        let mut stored = self.memory.stored(origin, epoch);
+        stored.insert_all(&self.disk.stored(origin, epoch));
+        stored
+    }
+
+    fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
+        let mut settled = self.memory.settled(origin, epoch);
+        settled.insert_all(&self.disk.settled(origin, epoch));
+        settled
+    }
+
+    fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
+        self.settled.subscribe()
+    }
+
+    fn status(&self) -> ChannelStatus {
+        let (memory, disk) = (self.memory.status(), self.disk.status());
+        ChannelStatus {
+            events: memory.events + disk.events,
+            bytes: memory.bytes + disk.bytes,
+            capacity_bytes: memory.capacity_bytes + disk.capacity_bytes,
+            unsettled_events: memory.unsettled_events + disk.unsettled_events,
+            oldest_uncommitted: memory.oldest_uncommitted.max(disk.oldest_uncommitted),
+            // A full memory stops nobody.
+            intake_stopped: disk.intake_stopped && self.spilling.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ChannelError> {
+        let memory = self.memory.close().await;
+        self.disk.close().await.and(memory)
+    }
+}
+
+/// A put into one of the sides.
+struct Put {
+    put: Box<dyn PutTransaction>,
+    memory: Arc<dyn Channel>,
+    disk: Arc<dyn Channel>,
+    /// For a put to disk: the positions that the memory keeps for it.
+    on_disk: Option<Batch>,
+}
+
+#[async_trait]
+impl PutTransaction for Put {
+    fn put(&mut self, mut batch: Batch) {
+        let other = if self.on_disk.is_some() { &self.memory } else { &self.disk };
+        let known = batch.identity.is_some_and(|identity| {
+            other.stored(identity.origin, identity.epoch).contains(identity.sequence.0)
+        });
+        if known {
+            // The other side has it: only where its source stands is news.
+            let positions = std::mem::take(&mut batch.positions);
+            batch = Batch::default();
+            batch.positions = positions;
+        }
+        if let Some(positions) = &mut self.on_disk {
+            positions.positions.append(&mut batch.positions);
+        }
+        if !known || !batch.positions.is_empty() {
+            self.put.put(batch);
+        }
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), ChannelError> {
+        self.put.commit().await?;
+        if let Some(positions) = self.on_disk.filter(|batch| !batch.positions.is_empty()) {
+            // Without events it needs no room, so it need not wait for any.
+            let mut put = self.memory.begin_put(BatchSize::default()).await?;
+            put.put(positions);
+            put.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// A take of both sides.
+struct Take {
+    memory: Box<dyn TakeTransaction>,
+    disk: Box<dyn TakeTransaction>,
+}
+
+#[async_trait]
+impl TakeTransaction for Take {
+    async fn take(&mut self) -> Result<Taken, ChannelError> {
+        tokio::select! {
+            biased;
+            taken = self.memory.take() => taken,
+            taken = self.disk.take() => {
+                let Taken { ticket, batch } = taken?;
+                Ok(Taken { ticket: ticket + DISK_TICKETS, batch })
+            }
+        }
+    }
+
+    fn commit(&mut self, tickets: &IntervalSet) {
+        let (memory, disk) = by_side(tickets);
+        self.memory.commit(&memory);
+        self.disk.commit(&disk);
+    }
+
+    fn rollback(&mut self, tickets: &IntervalSet) {
+        let (memory, disk) = by_side(tickets);
+        self.memory.rollback(&memory);
+        self.disk.rollback(&disk);
+    }
+
+    fn park(&mut self, tickets: &IntervalSet) {
+        let (memory, disk) = by_side(tickets);
+        self.memory.park(&memory);
+        self.disk.park(&disk);
+    }
+}
