@@ -31,8 +31,11 @@ pub struct Catalogue {
 }
 
 /// What holds events.
-pub static CHANNELS: &[Entry<dyn Channel>] =
-    &[entry::<channel::durable::Config>(), entry::<channel::memory::Config>()];
+pub static CHANNELS: &[Entry<dyn Channel>] = &[
+    entry::<channel::durable::Config>(),
+    entry::<channel::memory::Config>(),
+    entry::<channel::spill::Config>(),
+];
 
 /// Everything: for aggregation nodes and for the operator's program.
 pub static COLLECTOR: Catalogue = Catalogue {
