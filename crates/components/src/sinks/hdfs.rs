@@ -16,18 +16,17 @@
 mod bucket;
 mod error;
 mod held;
+mod identity;
 mod roll;
 mod staged;
 mod writer;
 
-use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::ledger::{Author, Dataset, FileNames, Ledger, Options, StagedFile, Token, View};
-use pipeline::env::OpenMode;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, FlumeKey, Guarantee, IntervalSet, Outcome, Settlement,
@@ -79,10 +78,25 @@ pub struct Config {
     /// Copies of each block; the store's own by default.
     #[serde(default)]
     replication: Option<u32>,
+    /// What is promised about an event that is delivered.
+    #[serde(default)]
+    guarantee: Promise,
     /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
     /// until the next roll.
     #[serde(default = "default_buckets_max")]
     buckets_max: usize,
+}
+
+/// What is promised about an event that is delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Promise {
+    /// It is visible once, whatever fails: every roll is an entry of the commit ledger.
+    #[default]
+    ExactlyOnce,
+    /// It is visible; more than once where a failure hides that it was. No ledger entry is written,
+    /// and files are numbered at random.
+    AtLeastOnce,
 }
 
 /// When a file is closed and becomes visible: whichever comes first.
@@ -202,6 +216,7 @@ impl Config {
             connect,
             dataset,
             keeping,
+            promise: self.guarantee,
             options,
             directory: cx.directory.clone(),
             held: Arc::default(),
@@ -217,6 +232,7 @@ pub(crate) struct HdfsSink {
     connect: Connect,
     dataset: Dataset,
     keeping: Options,
+    promise: Promise,
     options: CreateOptions,
     directory: PathBuf,
     held: Arc<Held>,
@@ -252,13 +268,15 @@ impl HdfsSink {
         self.held.give_back();
         let fs = (self.connect)()?;
         let incarnation = Token(self.settings.env.entropy.bytes16());
-        let author = Author { collector: self.collector().await?, incarnation };
+        let collector = identity::collector(&self.settings.env, &self.directory).await?;
+        let author = Author { collector, incarnation };
         // A failed opening has taken nothing in that is not read again by the next one.
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
         self.held.know(ledger.view().settled().clone());
-        let stage = Stage { fs, dataset, author, options: self.options };
+        let recorded = self.promise == Promise::ExactlyOnce;
+        let stage = Stage { fs, dataset, author, options: self.options, recorded };
         let limits = self.limits(&stage).await?;
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
@@ -290,34 +308,6 @@ impl HdfsSink {
             limits.size_max = fitting.clamp(1, SIZE_MAX);
         }
         Ok(limits)
-    }
-
-    /// The number of this collector, made once and kept with its data.
-    async fn collector(&self) -> Result<Token, HdfsSinkError> {
-        let env = self.settings.env.clone();
-        let directory = self.directory.clone();
-        let path = directory.join("collector-id");
-        let shown = path.display().to_string();
-        let fresh = env.entropy.bytes16();
-        let disk = env.disk.clone();
-        let kept = move || {
-            disk.create_dir_all(&directory)?;
-            let mut kept = [0; 16];
-            match disk.open(&path, OpenMode::default()) {
-                Ok(file) if file.read_at(&mut kept, 0)? == kept.len() => return Ok(kept),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            let draft = path.with_extension("new");
-            let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-            disk.open(&draft, mode)?.write_at(&[IoSlice::new(&fresh)], 0, true)?;
-            disk.rename(&draft, &path)?;
-            disk.sync_dir(&directory)?;
-            Ok(fresh)
-        };
-        let kept = env.offload(kept).await;
-        kept.map(Token).map_err(|source| HdfsSinkError::Identity { path: shown, source })
     }
 }
 
@@ -375,7 +365,10 @@ impl Sink for HdfsSink {
     }
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::ExactlyOnce
+        match self.promise {
+            Promise::ExactlyOnce => Guarantee::ExactlyOnce,
+            Promise::AtLeastOnce => Guarantee::AtLeastOnce,
+        }
     }
 }
 

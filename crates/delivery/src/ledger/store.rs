@@ -146,6 +146,16 @@ impl Ledger {
         Ok(committed)
     }
 
+    /// Publishes a roll without an entry: its batches may become visible again when they are given
+    /// back and rolled anew.
+    ///
+    /// # Errors
+    /// Not all of its files are published.
+    pub async fn publish_unrecorded(&mut self, roll: &Roll) -> Result<(), LedgerError> {
+        self.unpublished.extend(self.targets(roll, &roll.token.to_string()));
+        self.publish_all().await
+    }
+
     /// Does what the committer asks for until it is done. `prepared` is the entry that may be on
     /// its way into the ledger.
     async fn advance(
@@ -164,7 +174,7 @@ impl Ledger {
                         // Its index is another's for good; a leftover is swept at the next start.
                         drop(self.fs.delete(&lost).await);
                     }
-                    files = self.targets(roll, index);
+                    files = self.targets(roll, &index.to_string());
                     *prepared = Some(self.prepare(roll, index, files.clone()).await?);
                     Outcome::Prepared
                 }
@@ -196,11 +206,11 @@ impl Ledger {
         }
     }
 
-    /// The files of a roll with the names that they get as entry `index`.
-    fn targets(&self, roll: &Roll, index: u64) -> Vec<StagedFile> {
+    /// The files of a roll with the names that they get under `number`.
+    fn targets(&self, roll: &Roll, number: &str) -> Vec<StagedFile> {
         let FileNames { stem, extension } = &self.options.names;
         let target = |(n, file): (usize, &RollFile)| {
-            let name = format!("{stem}-{index}-{n}.{extension}");
+            let name = format!("{stem}-{number}-{n}.{extension}");
             let target = match file.directory.as_str() {
                 "" => name,
                 directory => format!("{directory}/{name}"),

@@ -43,6 +43,8 @@ impl Ledger {
         for orphan in &orphans {
             ledger.withdraw(orphan).await?;
         }
+        // What is not staged any more was published, or somebody has removed it.
+        ledger.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
         if !ledger.unpublished.is_empty() {
             info!(files = ledger.unpublished.len(), "publishing what was committed before");

@@ -26,6 +26,8 @@ pub(super) struct Stage {
     pub(super) dataset: Dataset,
     pub(super) author: Author,
     pub(super) options: CreateOptions,
+    /// Whether rolls are entries of the commit ledger.
+    pub(super) recorded: bool,
 }
 
 /// Part of a batch that goes into one directory, ready to be written.
@@ -116,10 +118,10 @@ impl OpenRoll {
         let (tickets, batches, token) = (self.tickets(), self.batches.clone(), self.token);
         let committed = self.commit(&stage, &ledger, &held).await;
         match committed {
-            Ok(Committed::Published(_) | Committed::Elsewhere) => {
+            Ok(None | Some(Committed::Published(_) | Committed::Elsewhere)) => {
                 held.settle(tickets, Outcome::Delivered);
             }
-            Ok(Committed::Overlap(known)) => {
+            Ok(Some(Committed::Overlap(known))) => {
                 let is_known = |key: &Option<Identity>| key.is_some_and(|key| known.contains(key));
                 let (delivered, rest): (Vec<_>, Vec<_>) =
                     batches.into_iter().partition(|(_, key)| is_known(key));
@@ -135,20 +137,25 @@ impl OpenRoll {
         }
     }
 
+    /// What became of it; `None`: published, and not recorded.
     async fn commit(
         self,
         stage: &Stage,
         ledger: &Mutex<Ledger>,
         held: &Held,
-    ) -> Result<Committed, HdfsSinkError> {
+    ) -> Result<Option<Committed>, HdfsSinkError> {
         let closing = self.files.into_iter().map(|(directory, file)| file.close(directory, stage));
         let closing = stream::iter(closing).buffered(CLOSED_AT_ONCE);
         let files = closing.try_collect().await?;
         let roll = Roll { token: self.token, keys: self.keys, files };
         let mut ledger = ledger.lock().await;
+        if !stage.recorded {
+            ledger.publish_unrecorded(&roll).await?;
+            return Ok(None);
+        }
         let committed = ledger.commit(roll).await?;
         held.know(ledger.view().settled().clone());
-        Ok(committed)
+        Ok(Some(committed))
     }
 }
 

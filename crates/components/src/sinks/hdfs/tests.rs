@@ -73,6 +73,17 @@ async fn a_batch_that_the_ledger_holds_is_delivered_at_once_and_not_written_agai
     assert_eq!(visible(&store.files()), visible(&files));
 }
 
+#[tokio::test(start_paused = true)]
+async fn at_least_once_writes_no_entries_and_says_so() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs", "guarantee": "at_least_once" });
+    let mut sink = Collector::new(settings).sink(&store);
+    assert_eq!(sink.guarantee(), Guarantee::AtLeastOnce);
+    harness::deliver(&mut sink, &[(0, batch(0, &["a"])), (1, batch(1, &["b"]))]).await;
+    assert_eq!(lines_of(&store), ["a", "b"]);
+    assert!(!store.files().keys().any(|path| path.contains("/_aqueduct/")), "{:?}", store.files());
+}
+
 /// Writes no event whose body holds `!`.
 struct Picky;
 

@@ -83,6 +83,24 @@ async fn another_collector_takes_over_at_any_call() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn at_least_once_loses_nothing_at_any_failed_call() {
+    for at in 0.. {
+        let store = Memory::new();
+        let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), Fault::AnswerLost, at));
+        let mut settings = settings();
+        settings["guarantee"] = json!("at_least_once");
+        let mut sink = Collector::new(settings).sink_on(faulty.clone());
+        assert!(drive(&mut sink, &numbered(BATCHES)).await);
+        let mut lines = lines_of(&store);
+        lines.dedup();
+        assert_eq!(lines, numbered_lines(BATCHES), "call {at}");
+        if faulty.calls() <= at {
+            return;
+        }
+    }
+}
+
 /// Batches of the test that multiplies deaths by ghosts.
 const FEW: u64 = 4;
 

@@ -19,7 +19,9 @@ fn ms(millis: u64) -> Duration {
 async fn two_collectors_with_the_same_batches_publish_each_once() {
     // Rolls of different sizes, so that the entries of one overlap with those of the other in part.
     let counts = [(1, 1), (2, 6), (4, 10), (100, 2), (100, 100)];
-    for (latency, (left_count, right_count)) in (1..12).flat_map(|ms| counts.map(|c| (ms, c))) {
+    for (latency, (left_count, right_count)) in
+        [1, 3, 4, 6, 9].into_iter().flat_map(|ms| counts.map(|c| (ms, c)))
+    {
         let store = Memory::new();
         let slow = |millis| store.with_latency(ms(millis));
         let collector = |count| {
@@ -45,8 +47,7 @@ async fn two_collectors_with_the_same_batches_publish_each_once() {
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_dies_beside_another_at_work_loses_and_repeats_nothing() {
     let faults = [Fault::DiesBefore, Fault::DiesAfter];
-    for (latency, fault) in [3, 5, 7, 11].into_iter().flat_map(|ms| faults.clone().map(|f| (ms, f)))
-    {
+    for (latency, fault) in [3, 7].into_iter().flat_map(|ms| faults.clone().map(|f| (ms, f))) {
         let calls = at_every_call(fault, async |faulty, store, _| {
             let (dead, alive) =
                 (Collector::new(faults::settings()), Collector::new(faults::settings()));
