@@ -157,11 +157,16 @@ impl Scene {
     /// shell reads.
     fn finish(mut self) -> Differences {
         let written = self.web.stop();
+        let stored = || Hdfs::shared().read(&format!("{}/20*/*.log", self.prefix));
         wait_until_delivered(&self.edge, Duration::from_secs(120));
+        // The edge may not have seen the newest file yet, however idle it is: what counts is there.
+        let patience = Instant::now() + Duration::from_secs(60);
+        while count_lines(&stored()) < count_lines(&written) && Instant::now() < patience {
+            thread::sleep(Duration::from_secs(1));
+        }
         self.edge.stop(Duration::from_secs(30));
         self.collector.stop(Duration::from_secs(30));
-        let stored = Hdfs::shared().read(&format!("{}/20*/*.log", self.prefix));
-        let found = compare(&written, &stored);
+        let found = compare(&written, &stored());
         if !found.is_none() {
             eprintln!("edge:\n{}", tail(&self.edge.output()));
             eprintln!("collector:\n{}", tail(&self.collector.output()));
