@@ -23,6 +23,10 @@ use super::take::Take;
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a full disk is looked at again, and commits are tried there.
 const FULL_DISK_DELAY: Duration = Duration::from_millis(200);
+/// How often closing tries to write the last commits.
+const FLUSH_ATTEMPTS: u32 = 3;
+/// Larger puts are refused: offsets in a segment have 32 bits.
+const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
 const PUT_OVERHEAD: u64 = 8 << 10;
 
@@ -110,7 +114,7 @@ impl Channel for Durable {
         let most = core.limits.capacity_bytes - core.limits.reserve_bytes;
         let size = BatchSize { bytes: size.bytes + PUT_OVERHEAD, ..size };
         // Something must be left for what is already in the current segment.
-        if size.bytes > most / 2 || size.events > core.limits.capacity_events {
+        if size.bytes > PUT_MAX.min(most / 2) || size.events > core.limits.capacity_events {
             let (channel, capacity_bytes) = (core.name.to_string(), core.limits.capacity_bytes);
             return Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes });
         }
@@ -186,7 +190,7 @@ impl Channel for Durable {
         core.state().closed = true;
         core.room.notify_waiters();
         core.ready.notify_waiters();
-        let mut tried = false;
+        let mut attempts = 0;
         loop {
             let rested = core.rested.notified();
             tokio::pin!(rested);
@@ -197,12 +201,12 @@ impl Channel for Durable {
                 if idle && !state.has_news() {
                     break;
                 }
-                if idle && tried {
+                if idle && attempts == FLUSH_ATTEMPTS {
                     return Err(core.disk_error(io::Error::other(
                         "the last commits could not be written; their batches will come again",
                     )));
                 }
-                tried = idle;
+                attempts += u32::from(idle);
                 state.flush = true;
             }
             core.lead();
