@@ -1,6 +1,6 @@
 //! What a generation begins with: everything that the generations before it said.
 //!
-//! It is framed as [`super::frame`] draws it, with the magic `AQCHECKP`.
+//! It is framed as `frame` draws it, with the magic `AQCHECKP`.
 
 use bytes::{Bytes, BytesMut};
 use pipeline::KeySet;

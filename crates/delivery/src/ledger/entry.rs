@@ -1,6 +1,8 @@
 //! The bytes of one entry of the commit ledger.
 //!
-//! It is framed as [`super::frame`] draws it, with the magic `AQLEDGER`. A kind of entry that is not known is refused: to pass over what it says could repeat a batch.
+//! It is framed as every file of the ledger: eight bytes that say what it is (`AQLEDGER`), version,
+//! length, body, CRC32C. A kind of entry that is not known is refused: to pass over what it says
+//! could repeat a batch.
 
 use bytes::{Bytes, BytesMut};
 use pipeline::KeySet;
