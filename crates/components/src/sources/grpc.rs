@@ -37,6 +37,9 @@ use tracing::{info, warn};
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The smallest share of a stream: below it, senders would wait for each answer.
+const SHARE_MIN: u64 = 1 << 20;
+
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,8 @@ pub struct Config {
     /// Batches that one connection may have without an answer.
     #[serde(default = "defaults::window_batches")]
     pub window_batches: u32,
-    /// Bytes that one connection may have without an answer.
+    /// Bytes that one connection may have without an answer. Where there are many, each gets its
+    /// share of `in_flight_max`, at least 1 MiB.
     #[serde(default = "defaults::window_bytes")]
     pub window_bytes: ByteSize,
     /// Bytes that all connections together may have in work.
@@ -197,6 +201,7 @@ impl Grpc {
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             cx,
+            streams: Arc::new(()),
             work: TaskTracker::new(),
         }
     }
@@ -212,6 +217,8 @@ struct Service {
     /// In units of [`budget_units`].
     budget: Arc<Semaphore>,
     incarnation: u64,
+    /// Streams that are open: they share what may be in work.
+    streams: Arc<()>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
     work: TaskTracker,
 }
@@ -227,6 +234,16 @@ struct Limits {
 }
 
 impl Service {
+    /// What one more stream may have without an answer: the settings' window, or its share of what
+    /// may be in work at all. A full collector with a thousand senders must not be sent a thousand
+    /// windows.
+    fn window(&self) -> Window {
+        // The service's own count stands for the new stream, which has not joined yet.
+        let streams = Arc::strong_count(&self.streams) as u64;
+        let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
+        Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
+    }
+
     fn count(&self, reason: &'static str) {
         let label = SourceReason { source: self.name.to_string(), reason };
         self.metrics.source_oddities.get_or_create(&label).inc();

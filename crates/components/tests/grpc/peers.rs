@@ -120,6 +120,21 @@ async fn welcome_says_what_is_known_and_what_is_allowed() {
 }
 
 #[tokio::test]
+async fn many_senders_share_what_may_be_in_work() {
+    let (_memory, source) = source(json!({ "in_flight_max": "6MiB" })).await;
+    let mut windows = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut sender = Played::connect(&source.address).await;
+        sender.say(from_sender::Message::Hello(Hello::default())).await;
+        let from_receiver::Message::Welcome(welcome) = sender.hear().await else { panic!() };
+        windows.push(welcome.window_bytes >> 10);
+        streams.push(sender);
+    }
+    assert_eq!(windows, [6144, 3072, 2048, 1536, 1228, 1024, 1024, 1024]);
+}
+
+#[tokio::test]
 async fn a_put_before_hello_ends_the_stream() {
     let (memory, source) = source(json!({})).await;
     let mut rude = Played::connect(&source.address).await;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::receiver::{Receiver, Violation};
+use delivery::sender::Window;
 use futures::future::BoxFuture;
 use pipeline::{Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin};
 use tokio::sync::broadcast::error::RecvError;
@@ -51,6 +52,9 @@ pub(super) struct Conversation {
     service: Arc<Service>,
     peer: Arc<str>,
     receiver: Receiver,
+    window: Window,
+    /// Counts this stream among those that share.
+    _stream: Arc<()>,
     outbox: mpsc::Sender<Result<FromReceiver, Status>>,
     committed: broadcast::Receiver<Arc<KeySet>>,
     /// Nothing more is ever heard through `committed`.
@@ -88,8 +92,12 @@ impl Conversation {
     ) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
+        let window = service.window();
+        let _stream = service.streams.clone();
         Self {
-            receiver: Receiver::new(service.limits.window),
+            receiver: Receiver::new(window),
+            window,
+            _stream,
             // Before the first Hello is answered, so that nothing falls between the two.
             committed: service.cx.intake.watch_committed(),
             service,
@@ -216,8 +224,8 @@ impl Conversation {
                 incarnation: self.service.incarnation,
                 stored_keys: keys::encode(&answer.stored),
                 committed_keys: keys::encode(&answer.committed),
-                window_batches: limits.window.batches,
-                window_bytes: limits.window.bytes,
+                window_batches: self.window.batches,
+                window_bytes: self.window.bytes,
                 body_max: limits.body_max,
             })),
         })
@@ -348,7 +356,6 @@ impl Conversation {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn violation(violation: Violation) -> End {
     End::Told(Status::resource_exhausted(violation.to_string()))
 }

@@ -38,7 +38,7 @@ const FRAME_BYTES: u32 = 256 << 10;
 /// What the transport may hold of one connection that is not read: at least what a fast link
 /// carries in a round trip, at most what a thousand connections can be granted.
 const WINDOW_MIN: u64 = 1 << 20;
-const WINDOW_MAX: u64 = 4 << 20;
+const WINDOW_MAX: u64 = 2 << 20;
 
 /// How often a silent connection is probed, and how long the answer may take.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
