@@ -290,7 +290,8 @@ mod tests {
             prop_assert_eq!(names.len(), 2);
             prop_assert!(!matches!(names[0], "" | "." | ".." | BOOKS));
             prop_assert!(names[0].len() <= VALUE_MAX && names[1] == "_");
-            prop_assert!(names[0].bytes().all(|b| b.is_ascii_alphanumeric() || b"._=-%".contains(&b)));
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._=-%".contains(&b);
+            prop_assert!(names[0].bytes().all(plain));
         }
     }
 }

@@ -123,8 +123,8 @@ fn prepared(store: &Memory) -> Option<Fault> {
     Some(Fault::Ghost { from, to })
 }
 
-/// A process dies with the rename of its entry under way, and the store does it at any later moment:
-/// while the same collector starts again, or while another one takes over.
+/// A process dies with the rename of its entry under way, and the store does it at any later
+/// moment: while the same collector starts again, or while another one takes over.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
     let mut ghosts = 0;
