@@ -277,8 +277,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Deletes staged files that are not to be published. With a prepared entry that is certain only
-    /// once this very call has removed it: then its rename, if one is still under way, finds nothing.
+    /// Deletes staged files that are not to be published. With a prepared entry that is certain
+    /// only once this very call has removed it: a rename still under way then finds nothing.
     async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
         if let Some(prepared) = prepared
             && !matches!(self.fs.delete(prepared).await, Ok(true))
