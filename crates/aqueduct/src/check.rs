@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use agent::Promise;
 use agent::cli::{self, EXIT_CONFIG};
 use clap::Args;
-use config::{ComponentPlan, ConfigErrors, Plan, SourcePlan};
+use config::{ConfigErrors, Plan, SourcePlan};
 use pipeline::settings::Value;
-use pipeline::{Env, Guarantee};
+use pipeline::{Env, Guarantee, Settings};
 
 const EXAMPLES: &str = "\
 Example:
@@ -90,7 +90,7 @@ fn path(plan: &Plan, source: &SourcePlan, is_required: bool, promise: &Promise) 
         (false, _) => Guarantee::BestEffort,
         (true, _) if drops(plan, &promise.channel) => Guarantee::BestEffort,
         // What it held when the process died is read or sent again.
-        (true, "memory") => Guarantee::AtLeastOnce,
+        (true, "memory" | "spill") => Guarantee::AtLeastOnce,
         (true, _) => Guarantee::ExactlyOnce,
     };
     let forgets = forgets_early(plan, &promise.sink);
@@ -106,19 +106,20 @@ fn path(plan: &Plan, source: &SourcePlan, is_required: bool, promise: &Promise) 
 /// Whether a full channel loses events rather than hold its sources back.
 fn drops(plan: &Plan, channel: &str) -> bool {
     let channel = plan.channels.iter().find(|plan| plan.component.name == channel);
-    let overflow = channel.and_then(|plan| says(&plan.component, "overflow"));
-    overflow.is_some_and(|overflow| overflow != "block")
+    let Some(settings) = channel.map(|plan| &plan.component.settings) else { return false };
+    let beneath = [Some(settings), settings.get("disk")].into_iter().flatten();
+    beneath.filter_map(|table| says(table, "overflow")).any(|overflow| overflow != "block")
 }
 
 /// Whether the sink lets the channel forget what only the next agent's disk has.
 fn forgets_early(plan: &Plan, sink: &str) -> bool {
     let sink = plan.groups.iter().flat_map(|group| &group.sinks).find(|plan| plan.name == sink);
-    sink.and_then(|plan| says(plan, "retain")).is_some_and(|retain| retain == "stored")
+    sink.and_then(|plan| says(&plan.settings, "retain")).is_some_and(|retain| retain == "stored")
 }
 
 /// A setting that is text.
-fn says<'a>(component: &'a ComponentPlan, setting: &str) -> Option<&'a str> {
-    match &component.settings.get(setting)?.value {
+fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
+    match &settings.get(setting)?.value {
         Value::Text(text) => Some(text),
         _ => None,
     }
