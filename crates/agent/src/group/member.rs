@@ -230,7 +230,12 @@ impl MemberTask {
             tokio::select! {
                 biased;
                 () = sleep_until(until) => return,
-                settlement = self.sink.settled() => drop(self.pass_on(settlement)),
+                settlement = self.sink.settled() => {
+                    // It works again by itself: a full peer has room, a lost one is back.
+                    if self.pass_on(settlement).is_none() && self.failures == 0 {
+                        return;
+                    }
+                }
                 // Sent before the group had heard of the failure.
                 Some(taken) = self.batches.recv() => {
                     let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
