@@ -25,14 +25,16 @@ fn settings() -> Value {
 
 /// Puts until one has to wait; how many were acknowledged.
 async fn fill(channel: &dyn pipeline::Channel) -> usize {
-    let mut stored = 0;
+    let (mut stored, mut refused) = (0, 0);
     loop {
         match timeout(PATIENCE, put(channel, Batch::of([large()]))).await {
             Ok(Ok(())) => stored += 1,
-            Ok(Err(_)) => {}
+            // Those that were begun before the channel knew.
+            Ok(Err(_)) => refused += 1,
             Err(_) => return stored,
         }
         assert!(stored < 1_000, "the disk is never full");
+        assert!(refused < 5, "puts are taken on although the disk is full");
     }
 }
 
@@ -44,8 +46,8 @@ async fn intake_stops_and_goes_on_by_itself() {
     for _ in 0..stored {
         put(&*channel, Batch::of([large()])).await.unwrap();
     }
-    // Others took the rest, which the channel finds out when the next segment is refused.
-    disk.set_capacity(disk.used());
+    // The channel finds out when the next segment is refused.
+    disk.set_quota(disk.used());
     stored += fill(&*channel).await;
     assert!(channel.status().intake_stopped);
     // Takes and commits need no room; what they free is used again.

@@ -31,10 +31,12 @@ mutant() {
   done
   if ! (cd "$work/tree" && cargo build -q -p aqueduct-channel) 2>"$work/errors"; then
     echo "$name: DOES NOT BUILD"; tail -n 5 "$work/errors"; alive=1
-  elif (cd "$work/tree" && cargo test -q -p aqueduct-channel "${tests[@]}") >"$work/log" 2>&1; then
+  elif (cd "$work/tree" && timeout 300 cargo test -q -p aqueduct-channel "${tests[@]}") >"$work/log" 2>&1; then
     echo "$name: ALIVE"; alive=1
   else
-    echo "$name: found by $(grep -oE '^    [a-z_:]+$' "$work/log" | tr -d ' ' | head -n 1)"
+    local finder
+    finder=$(grep -oE '^    [a-z_:]+$' "$work/log" | tr -d ' ' | head -n 1 || true)
+    echo "$name: found by ${finder:-a test that never ends}"
   fi
   cp "$work/original" "$file"
 }

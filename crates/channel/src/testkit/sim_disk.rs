@@ -29,6 +29,7 @@ pub(super) struct State {
     next: u64,
     random: u64,
     capacity_bytes: u64,
+    quota_bytes: u64,
     direct: bool,
     /// Changes until the power fails; `None` for never.
     pub(super) changes_left: Option<u64>,
@@ -90,6 +91,9 @@ impl State {
         if self.used() + more > self.capacity_bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        if self.used() + more > self.quota_bytes {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         Ok(())
     }
 }
@@ -105,6 +109,7 @@ impl SimDisk {
             next: 1,
             random: seed,
             capacity_bytes: 1 << 30,
+            quota_bytes: u64::MAX,
             direct: true,
             changes_left: None,
             changes: 0,
@@ -157,6 +162,11 @@ impl SimDisk {
     /// Makes the disk larger or smaller; what is there stays.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock_state().capacity_bytes = bytes;
+    }
+
+    /// Refuses more than so many bytes without showing it in [`Disk::space`], as a quota does.
+    pub fn set_quota(&self, bytes: u64) {
+        self.lock_state().quota_bytes = bytes;
     }
 
     /// Whether files can be opened past the page cache.

@@ -43,7 +43,8 @@ pub(crate) async fn open(disk: &SimDisk) -> Box<dyn Channel> {
 
 /// Puts one batch and returns once it is acknowledged.
 pub(crate) async fn put(channel: &dyn Channel, batch: Batch) -> Result<(), ChannelError> {
-    let mut put = channel.begin_put(batch.size()).await?;
+    let room = timeout(PATIENCE * 60, channel.begin_put(batch.size())).await;
+    let mut put = room.expect("there is room")?;
     put.put(batch);
     put.commit().await
 }
