@@ -1,5 +1,7 @@
 //! Rules that only two threads at once could break, shown one step at a time.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 use std::path::Path;
 use std::sync::Arc;
 
