@@ -134,6 +134,7 @@ impl Member {
 }
 
 /// What the group waits for next, beside its members' word.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it goes at once")]
 enum Next {
     Taken(Result<Taken, ChannelError>),
     Sent(usize),
