@@ -133,3 +133,26 @@ async fn a_missing_segment_is_noticed_and_its_identities_may_come_again() {
     }
     assert_eq!(drain(&*channel).await.len() + found.len(), BATCHES as usize);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_state_is_read_from_its_second_copy() {
+    // All is drained and released, so no older segment says what was stored.
+    let disk = written().await;
+    let channel = open(&disk).await;
+    assert_eq!(drain(&*channel).await.len() as u64, BATCHES);
+    channel.close().await.unwrap();
+    drop(channel);
+    let channel = open(&disk).await;
+    channel.close().await.unwrap();
+    drop(channel);
+    let mut segments = disk.files();
+    segments.retain(|(path, _)| path.extension().is_some_and(|e| e == "seg"));
+    for (path, _) in &segments {
+        disk.flip(path, 4096 + 40, 2);
+    }
+    let channel = open(&disk).await;
+    for n in 0..BATCHES {
+        put(&*channel, foreign(n, &text(n))).await.unwrap();
+    }
+    assert_eq!(drain(&*channel).await, [""; 0], "every old identity is refused");
+}
