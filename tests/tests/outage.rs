@@ -47,23 +47,37 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     collector.start();
     edge.start();
     wait_until_held(&collector, LINES);
+    wait_until_it_says_more(&collector, 0);
     hdfs.start();
     wait_until_delivered(&edge, Duration::from_secs(90));
 
+    let said = warnings(&collector);
     hdfs.stop();
     log("down in between");
     wait_until_held(&collector, LINES);
+    wait_until_it_says_more(&collector, said);
     // Long enough for many attempts, each of which could write a line.
     thread::sleep(Duration::from_secs(5));
     hdfs.start();
     wait_until_delivered(&edge, Duration::from_secs(90));
 
-    let warned = collector.output().lines().filter(|line| line.contains("WARN")).count();
+    let warned = warnings(&collector);
     assert!((2..=10).contains(&warned), "{warned} warnings:\n{}", collector.output());
     edge.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));
     let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
     assert!(found.is_none(), "{found}");
+}
+
+fn warnings(collector: &Agent) -> usize {
+    collector.output().lines().filter(|line| line.contains("WARN")).count()
+}
+
+/// A short outage is the HDFS client's own affair; one that lasts is told.
+fn wait_until_it_says_more(collector: &Agent, said: usize) {
+    wait::until("the collector to say that HDFS is away", Duration::from_secs(60), || {
+        (warnings(collector) > said).then_some(())
+    });
 }
 
 fn wait_until_held(collector: &Agent, events: usize) {
