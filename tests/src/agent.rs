@@ -10,16 +10,19 @@ use crate::http::{self, Metrics};
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// A command that runs `program` as `tests/run` built it.
+/// A command that runs `program`, from the folder that `AQUEDUCT_BIN_DIR` names, or from the one
+/// that the running program is in.
 ///
 /// # Panics
 ///
-/// Without `AQUEDUCT_BIN_DIR`, or when the program is not in that folder.
+/// When the program is not in that folder.
 pub fn program(program: &str) -> Command {
-    let dir = std::env::var_os("AQUEDUCT_BIN_DIR");
-    let dir = dir.expect("AQUEDUCT_BIN_DIR names the folder of the programs: use tests/run");
-    let path = PathBuf::from(dir).join(program);
-    assert!(path.is_file(), "{} is not built", path.display());
+    let named = std::env::var_os("AQUEDUCT_BIN_DIR").map(PathBuf::from);
+    let own = || std::env::current_exe().ok()?.parent().map(Path::to_owned);
+    let dir = named.or_else(own).expect("the folder of the running program is known");
+    let path = dir.join(program);
+    let missing = "is not there; use tests/run, or: cargo build --release --workspace --bins";
+    assert!(path.is_file(), "{} {missing}", path.display());
     Command::new(path)
 }
 

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub struct Hdfs {
     dir: PathBuf,
     url: String,
+    /// DataNodes, and copies of each block; one of each unless asked otherwise.
+    nodes: (u32, u32),
     /// Of the script that stops the daemons when its standard input ends, be it by `stop`, by a
     /// drop, or by the end of this process, however sudden.
     server: Option<(Child, ChildStdin)>,
@@ -27,7 +29,7 @@ impl Hdfs {
             let var = |name| std::env::var(name).unwrap_or_else(|e| panic!("{name}: {e}"));
             let conf = PathBuf::from(var("HADOOP_CONF_DIR"));
             let dir = conf.parent().expect("a folder with `conf` in it").to_owned();
-            Self { dir, url: var("AQUEDUCT_TEST_HDFS"), server: None }
+            Self { dir, url: var("AQUEDUCT_TEST_HDFS"), nodes: (1, 1), server: None }
         })
     }
 
@@ -39,7 +41,13 @@ impl Hdfs {
     pub fn configured(dir: &Path) -> Self {
         let output = script().arg("configure").arg(dir).output().expect("bash runs");
         let url = text(&checked(output, "configure HDFS"));
-        Self { dir: dir.to_owned(), url: url.trim().to_owned(), server: None }
+        Self { dir: dir.to_owned(), url: url.trim().to_owned(), nodes: (1, 1), server: None }
+    }
+
+    /// With so many DataNodes, and so many copies of each block.
+    pub fn with_datanodes(mut self, datanodes: u32, copies: u32) -> Self {
+        self.nodes = (datanodes, copies);
+        self
     }
 
     /// Starts it, or starts it again at the same address with the same files; waits until it can
@@ -50,8 +58,8 @@ impl Hdfs {
     /// When it runs already or does not come up.
     pub fn start(&mut self) {
         assert!(self.server.is_none(), "HDFS runs already");
-        let mut command = script();
-        command.arg("serve").arg(&self.dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = self.command("serve");
+        command.arg(self.nodes.0.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("bash runs");
         let stdin = child.stdin.take().expect("standard input is a pipe");
         let stdout = child.stdout.take().expect("standard output is a pipe");
@@ -71,6 +79,34 @@ impl Hdfs {
         drop(stdin);
         let status = child.wait().expect("a child can be waited for");
         assert!(status.success(), "stopping HDFS ended with {status}");
+    }
+
+    /// Kills one daemon with -9: `namenode`, `datanode1`, `datanode2` …
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn kill(&self, daemon: &str) {
+        let output = self.command("kill").arg(daemon).output().expect("bash runs");
+        checked(output, &format!("kill {daemon}"));
+    }
+
+    /// Starts a killed daemon again, and returns when HDFS can be written to.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    pub fn revive(&self, daemon: &str) {
+        let mut command = self.command("revive");
+        // Not by pipes: the daemon would inherit them, and reading to their end would never end.
+        let status = command.arg(daemon).stdout(Stdio::null()).status().expect("bash runs");
+        assert!(status.success(), "revive {daemon}: {status}; see {}/logs", self.dir.display());
+    }
+
+    fn command(&self, action: &str) -> Command {
+        let mut command = script();
+        command.arg(action).arg(&self.dir).env("AQUEDUCT_REPLICATION", self.nodes.1.to_string());
+        command
     }
 
     /// `hdfs://host:port`, without a path.

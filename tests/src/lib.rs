@@ -21,6 +21,7 @@
 pub mod agent;
 pub mod hdfs;
 pub mod http;
+pub mod mounted;
 pub mod nginx;
 pub mod process;
 pub mod reconcile;

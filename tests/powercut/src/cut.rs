@@ -7,12 +7,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use aqueduct_tests::mounted::Mounted;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::device::{Device, FILE};
-use crate::loopback::Mounted;
 
 const DISK_BYTES: u64 = 160 << 20;
 

@@ -20,7 +20,6 @@
 
 mod cut;
 mod device;
-mod loopback;
 mod writer;
 
 use std::path::PathBuf;

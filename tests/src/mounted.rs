@@ -4,15 +4,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file as a mounted disk.
-pub(crate) struct Mounted {
+/// A file as a mounted disk. Needs root.
+#[derive(Debug)]
+pub struct Mounted {
     device: String,
     directory: PathBuf,
 }
 
 impl Mounted {
     /// Mounts `file`; makes a file system on it first if `format` says so.
-    pub(crate) fn new(file: &Path, directory: &Path, format: bool) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// A program is missing or refuses, with what it said.
+    pub fn new(file: &Path, directory: &Path, format: bool) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let device = command("losetup", &["--find", "--show", "--direct-io=on", path(file)])?;
         let mounted = Self { device: device.trim().to_owned(), directory: directory.to_owned() };
@@ -25,7 +30,7 @@ impl Mounted {
     }
 
     /// Where it is mounted.
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 }

@@ -1,0 +1,218 @@
+//! Round after round, and the record of them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aqueduct_tests::agent::program;
+use rand::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::Arguments;
+use crate::cluster::Cluster;
+use crate::count::{Count, Difference};
+use crate::fault::Fault;
+
+/// How long a committed entry may take until its files are seen by readers.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
+
+/// One line of the record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Round {
+    commit: String,
+    seed: u64,
+    number: u32,
+    fault: Fault,
+    hit: String,
+    lines: u64,
+    #[serde(flatten)]
+    found: Difference,
+    /// From the end of the writing until the edges had nothing left.
+    settled_after_s: f64,
+}
+
+/// Runs what the arguments ask for; whether every line of every round was there once, or, of
+/// weakened programs, whether some line was there twice.
+pub(crate) fn run(arguments: &Arguments) -> bool {
+    let seed = arguments.seed.unwrap_or_else(clock_seconds);
+    let commit = commit();
+    println!("programs {commit}, --seed {seed}");
+    let folder = arguments.resume.clone().unwrap_or_else(std::env::temp_dir);
+    fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
+    // Each call has a cluster of its own: what an earlier one left may not stand in its way.
+    let work = tempfile::Builder::new().prefix("aqueduct-torture-").tempdir_in(&folder);
+    let work = work.expect("a folder for the cluster");
+    let good = if arguments.weaken {
+        finds_repeated_lines(arguments, seed, work.path())
+    } else {
+        let record = arguments.resume.as_ref().map(|folder| folder.join("rounds.jsonl"));
+        let record = record.unwrap_or_else(|| work.path().join("rounds.jsonl"));
+        let good = loses_nothing(arguments, seed, &commit, work.path(), &record);
+        print_totals(&record, &commit);
+        good
+    };
+    if !good {
+        println!("logs and data are kept in {}", work.keep().display());
+    }
+    good
+}
+
+fn loses_nothing(
+    arguments: &Arguments,
+    seed: u64,
+    commit: &str,
+    work: &Path,
+    record: &Path,
+) -> bool {
+    let Some(mut campaign) = Campaign::start(work, seed, false) else { return false };
+    for (number, fault) in (1..).zip(plan(arguments, seed)) {
+        let Some(round) = campaign.round(commit, number, fault) else { return false };
+        keep(record, &round);
+        if !round.found.is_none() {
+            println!("{}", campaign.cluster.last_words());
+            return false;
+        }
+    }
+    campaign.stop()
+}
+
+fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
+    let Some(mut campaign) = Campaign::start(work, seed, true) else { return false };
+    let mut rounds = (1..).zip(plan(arguments, seed));
+    let found = rounds.any(|(number, fault)| {
+        campaign.round("weakened", number, fault).is_some_and(|round| round.found.repeated > 0)
+    });
+    println!("repeated lines {}found in weakened programs", if found { "" } else { "not " });
+    found
+}
+
+/// The order of the faults: all kinds, shuffled, again and again.
+fn plan(arguments: &Arguments, seed: u64) -> Vec<Fault> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let kinds: Vec<Fault> = match arguments.only {
+        Some(only) => vec![only],
+        None => Fault::ALL.into_iter().filter(|fault| fault.is_possible()).collect(),
+    };
+    let mut faults = Vec::new();
+    while faults.len() < arguments.rounds as usize {
+        let mut all = kinds.clone();
+        all.shuffle(&mut rng);
+        faults.extend(all);
+    }
+    faults.truncate(arguments.rounds as usize);
+    faults
+}
+
+struct Campaign {
+    cluster: Cluster,
+    count: Count,
+    seed: u64,
+    lines: u64,
+}
+
+impl Campaign {
+    fn start(work: &Path, seed: u64, weaken: bool) -> Option<Self> {
+        let cluster = catch_unwind(|| Cluster::start(work, weaken)).ok()?;
+        Some(Self { cluster, count: Count::default(), seed, lines: 0 })
+    }
+
+    /// One round; `None` if it could not be ended, such as when an agent does not come back.
+    fn round(&mut self, commit: &str, number: u32, fault: Fault) -> Option<Round> {
+        let started = Instant::now();
+        let done = catch_unwind(AssertUnwindSafe(|| self.tortured(commit, number, fault)));
+        let Ok(round) = done else {
+            println!("{number:>4}  {fault:?} failed\n{}", self.cluster.last_words());
+            return None;
+        };
+        let took = started.elapsed().as_secs_f64();
+        let Round { lines, found, settled_after_s, hit, .. } = &round;
+        println!(
+            "{number:>4}  {fault:?} ({hit}): {lines} lines, {found}; settled after \
+             {settled_after_s:.1} s, {took:.0} s in all"
+        );
+        Some(round)
+    }
+
+    fn tortured(&mut self, commit: &str, number: u32, fault: Fault) -> Round {
+        let mut rng = StdRng::seed_from_u64(self.seed ^ u64::from(number) << 32);
+        for writer in &self.cluster.writers {
+            writer.go();
+        }
+        thread::sleep(Duration::from_millis(rng.random_range(500..2_500)));
+        let hit = fault.strike(&mut self.cluster, &mut rng);
+        thread::sleep(Duration::from_millis(rng.random_range(0..1_000)));
+        let written: Vec<u64> = self.cluster.writers.iter().map(|writer| writer.rest()).collect();
+        let settled = self.cluster.wait_until_delivered();
+        let found = self.reconcile(&written);
+        for writer in &self.cluster.writers {
+            writer.remove_old();
+        }
+        let total: u64 = written.iter().sum();
+        let lines = total - std::mem::replace(&mut self.lines, total);
+        let settled_after_s = settled.as_secs_f64();
+        let (commit, seed) = (commit.to_owned(), self.seed);
+        Round { commit, seed, number, fault, hit, lines, found, settled_after_s }
+    }
+
+    /// Reads what is new in the store, until all is there or it has had time enough.
+    fn reconcile(&mut self, written: &[u64]) -> Difference {
+        let names = self.cluster.writers.iter().map(|writer| writer.name());
+        let written: Vec<(&str, u64)> = names.zip(written.iter().copied()).collect();
+        let started = Instant::now();
+        loop {
+            self.count.read_new(&self.cluster.hdfs, Cluster::VISIBLE);
+            let found = self.count.against(&written);
+            if found.missing == 0 || started.elapsed() > PUBLISH_LIMIT {
+                return found;
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Every agent ends in order, also after all that.
+    fn stop(mut self) -> bool {
+        let limit = Duration::from_secs(30);
+        let agents = self.cluster.edges.iter_mut().chain(&mut self.cluster.collectors);
+        catch_unwind(AssertUnwindSafe(|| agents.for_each(|agent| agent.stop(limit)))).is_ok()
+    }
+}
+
+fn keep(record: &Path, round: &Round) {
+    let line = serde_json::to_string(round).expect("numbers and text");
+    let file = OpenOptions::new().create(true).append(true).open(record);
+    let written = file.and_then(|mut file| writeln!(file, "{line}"));
+    written.unwrap_or_else(|e| panic!("write {}: {e}", record.display()));
+}
+
+/// The sums of the rounds that tortured this commit.
+fn print_totals(record: &Path, commit: &str) {
+    let text = fs::read_to_string(record).unwrap_or_default();
+    let rounds = text.lines().filter_map(|line| serde_json::from_str::<Round>(line).ok());
+    let (mut kinds, mut lines, mut found) = (BTreeMap::new(), 0, Difference::default());
+    for round in rounds.filter(|round| round.commit == commit) {
+        *kinds.entry(round.fault).or_insert(0) += 1;
+        lines += round.lines;
+        found.add(&round.found);
+    }
+    let rounds: u32 = kinds.values().sum();
+    println!("programs {commit}: {rounds} rounds, {lines} lines, {found}");
+    for (fault, rounds) in kinds {
+        println!("{rounds:>6}  {fault:?}");
+    }
+}
+
+/// Version and commit of the programs that are tortured.
+fn commit() -> String {
+    let output = program("aqueduct-collector").arg("--version").output();
+    let output = output.expect("the collector starts");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn clock_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("the clock stands after 1970").as_secs()
+}

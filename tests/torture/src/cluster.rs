@@ -1,0 +1,231 @@
+//! Two edges, three collectors, an HDFS, and a proxy between each edge and each collector.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::http;
+use aqueduct_tests::mounted::Mounted;
+use rustix::process::getuid;
+
+use crate::load::Writer;
+use crate::proxy::Proxy;
+
+const EDGES: usize = 2;
+const COLLECTORS: usize = 3;
+const LINES_PER_SECOND: u64 = 2_000;
+const SMALL_DISK_BYTES: u64 = 192 << 20;
+/// How long the edges may take to deliver what they hold once all is well again.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(180);
+
+/// Everything that runs. Fields are dropped in this order: agents before the disks below them.
+pub(crate) struct Cluster {
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) edges: Vec<Agent>,
+    pub(crate) collectors: Vec<Agent>,
+    /// For each edge, one to each collector.
+    proxies: Vec<Vec<Proxy>>,
+    pub(crate) hdfs: Hdfs,
+    small_disk: Option<Mounted>,
+    weaken: bool,
+    folder: PathBuf,
+}
+
+impl Cluster {
+    /// The collector whose data lie on the small disk.
+    pub(crate) const ON_SMALL_DISK: usize = COLLECTORS - 1;
+    /// DataNodes; each block has two copies.
+    pub(crate) const DATANODES: u32 = 3;
+    /// The files that readers of the store see.
+    pub(crate) const VISIBLE: &'static str = "/torture/20*/*.log";
+
+    /// Starts all of it in `folder`; the writers rest. With `weaken`, collectors neither remember
+    /// what they have seen nor keep a ledger.
+    ///
+    /// # Panics
+    ///
+    /// When something does not come up.
+    pub(crate) fn start(folder: &Path, weaken: bool) -> Self {
+        let hdfs_folder = folder.join("hdfs");
+        fs::create_dir_all(&hdfs_folder).expect("a folder for HDFS");
+        let mut hdfs = Hdfs::configured(&hdfs_folder).with_datanodes(Self::DATANODES, 2);
+        hdfs.start();
+        let small_disk = getuid().is_root().then(|| small_disk(folder));
+        let listen: Vec<SocketAddr> = (0..COLLECTORS).map(|_| http::free_address()).collect();
+        let proxies: Vec<Vec<Proxy>> = (0..EDGES)
+            .map(|_| listen.iter().map(|&address| Proxy::start(address)).collect())
+            .collect();
+        let mut cluster = Self {
+            writers: Vec::new(),
+            edges: Vec::new(),
+            collectors: Vec::new(),
+            proxies,
+            hdfs,
+            small_disk,
+            weaken,
+            folder: folder.to_owned(),
+        };
+        for (number, address) in listen.iter().enumerate() {
+            let text = cluster.collector_config(number, *address);
+            let mut agent = cluster.agent("aqueduct-collector", number, &text);
+            agent.start();
+            cluster.collectors.push(agent);
+        }
+        for number in 0..EDGES {
+            let text = cluster.edge_config(number);
+            let mut agent = cluster.agent("aqueduct-edge", number, &text);
+            agent.start();
+            cluster.edges.push(agent);
+            let (name, logs) = (format!("edge-{}", number + 1), cluster.logs(number));
+            cluster.writers.push(Writer::new(&name, &logs, LINES_PER_SECOND));
+        }
+        cluster
+    }
+
+    fn agent(&self, program: &'static str, number: usize, config: &str) -> Agent {
+        let path = self.folder.join(format!("{program}-{}.toml", number + 1));
+        fs::write(&path, config).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        let arguments = ["--config", path.to_str().expect("the folder's path is UTF-8")];
+        let log = path.with_extension("out");
+        Agent::new(program, &arguments, &log).with_conf_dir(self.hdfs.conf_dir())
+    }
+
+    fn logs(&self, edge: usize) -> PathBuf {
+        self.folder.join(format!("logs-{}", edge + 1))
+    }
+
+    /// One edge balances, the other prefers: both processors are in play. Each timeout is short, so
+    /// that a round is.
+    fn edge_config(&self, number: usize) -> String {
+        let name = format!("edge-{}", number + 1);
+        let mut text = format!(
+            r#"[agent]
+name = "{name}"
+data_dir = "{data}"
+
+[sources.logs]
+type = "tail_dir"
+paths = ["{logs}/app.log*"]
+channels = ["main"]
+interceptors = [{{ type = "timestamp" }}]
+
+[channels.main]
+type = "durable"
+capacity = "512MiB"
+segment_bytes = "4MiB"
+
+[groups.collectors]
+type = "{processor}"
+channel = "main"
+sinks = ["collector-1", "collector-2", "collector-3"]
+backoff_min = "200ms"
+backoff_max = "2s"
+"#,
+            data = self.folder.join(&name).display(),
+            logs = self.logs(number).display(),
+            processor = if number == 0 { "load_balance" } else { "failover" },
+        );
+        for (collector, proxy) in self.proxies[number].iter().enumerate() {
+            text += &format!(
+                r#"
+[sinks.collector-{}]
+type = "grpc"
+address = "{}"
+connect_timeout = "2s"
+answer_timeout = "3s"
+resend_after = "5s"
+"#,
+                collector + 1,
+                proxy.address(),
+            );
+        }
+        text
+    }
+
+    fn collector_config(&self, number: usize, listen: SocketAddr) -> String {
+        format!(
+            r#"[agent]
+name = "collector-{}"
+data_dir = "{}"
+
+[sources.edges]
+type = "grpc"
+listen = "{listen}"
+channels = ["main"]
+
+[channels.main]
+type = "durable"
+capacity = "128MiB"
+segment_bytes = "4MiB"
+dedupe = {dedupe}
+
+[sinks.store]
+type = "hdfs"
+url = "{}/torture/%Y-%m-%d"
+channel = "main"
+replication = 2
+guarantee = "{guarantee}"
+
+[sinks.store.roll]
+age_max = "1s"
+idle_max = "500ms"
+"#,
+            number + 1,
+            self.data(number).display(),
+            self.hdfs.url(),
+            dedupe = !self.weaken,
+            guarantee = if self.weaken { "at_least_once" } else { "exactly_once" },
+        )
+    }
+
+    /// Where a collector keeps its channel.
+    fn data(&self, collector: usize) -> PathBuf {
+        let folder = match &self.small_disk {
+            Some(disk) if collector == Self::ON_SMALL_DISK => disk.directory(),
+            _ => &self.folder,
+        };
+        folder.join(format!("collector-{}", collector + 1))
+    }
+
+    /// The mounted small disk, where there is one.
+    pub(crate) fn small_disk(&self) -> Option<&Path> {
+        self.small_disk.as_ref().map(Mounted::directory)
+    }
+
+    /// Removes all that a collector keeps; it must not run.
+    pub(crate) fn wipe(&self, collector: usize) {
+        fs::remove_dir_all(self.data(collector)).expect("a folder that nobody uses");
+    }
+
+    /// The ways of all edges to a collector.
+    pub(crate) fn proxies_of(&self, collector: usize) -> Vec<&Proxy> {
+        self.proxies.iter().map(|of_edge| &of_edge[collector]).collect()
+    }
+
+    /// Waits until every edge has heard that all it read is committed; how long that took.
+    pub(crate) fn wait_until_delivered(&self) -> Duration {
+        let started = Instant::now();
+        for edge in &self.edges {
+            wait_until_delivered(edge, RECOVERY_LIMIT);
+        }
+        started.elapsed()
+    }
+
+    /// The last words of every agent, for a round that failed.
+    pub(crate) fn last_words(&self) -> String {
+        let agents = self.edges.iter().chain(&self.collectors);
+        let words = agents.map(|agent| aqueduct_tests::process::tail(&agent.output()));
+        words.collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+fn small_disk(folder: &Path) -> Mounted {
+    let image = folder.join("small-disk.img");
+    let file = fs::File::create(&image).expect("an image for the small disk");
+    file.set_len(SMALL_DISK_BYTES).expect("room for the small disk");
+    let mounted = Mounted::new(&image, &folder.join("small-disk"), true);
+    mounted.unwrap_or_else(|error| panic!("the small disk: {error}"))
+}

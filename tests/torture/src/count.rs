@@ -1,0 +1,119 @@
+//! Every serial number, and how often the store shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use aqueduct_tests::hdfs::Hdfs;
+use serde::{Deserialize, Serialize};
+
+/// How the store differs from what was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    /// Written and not there.
+    pub(crate) missing: u64,
+    /// There more than once: how often too often.
+    pub(crate) repeated: u64,
+    /// There and never written so.
+    pub(crate) foreign: u64,
+}
+
+impl Difference {
+    /// Whether every line is there once.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds another one's counts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.missing += other.missing;
+        self.repeated += other.repeated;
+        self.foreign += other.foreign;
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missing, repeated, foreign } = self;
+        write!(f, "{missing} missing, {repeated} repeated, {foreign} foreign")
+    }
+}
+
+/// What was seen so far. A finished file never changes, so each is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    files: BTreeSet<String>,
+    /// For each writer, how often each serial was seen.
+    seen: BTreeMap<String, Vec<u8>>,
+    foreign: u64,
+}
+
+impl Count {
+    /// Reads the files below `pattern` that were not read yet.
+    pub(crate) fn read_new(&mut self, hdfs: &Hdfs, pattern: &str) {
+        let listed = hdfs.list(pattern);
+        let new: Vec<&String> = listed.iter().filter(|path| !self.files.contains(*path)).collect();
+        for some in new.chunks(200) {
+            let mut arguments = vec!["-cat"];
+            arguments.extend(some.iter().map(|path| path.as_str()));
+            self.add(&hdfs.fs(&arguments));
+        }
+        self.files.extend(listed);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            match parse(line) {
+                Some((name, serial)) => {
+                    let seen = self.seen.entry(name.to_owned()).or_default();
+                    seen.resize(seen.len().max(serial + 1), 0);
+                    seen[serial] = seen[serial].saturating_add(1);
+                }
+                None => self.foreign += 1,
+            }
+        }
+    }
+
+    /// Against what was written: for each writer, how many lines.
+    pub(crate) fn against(&self, written: &[(&str, u64)]) -> Difference {
+        let mut found = Difference { foreign: self.foreign, ..Difference::default() };
+        for (name, seen) in &self.seen {
+            let lines = written.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
+            let beyond = seen.iter().skip(lines as usize).filter(|&&count| count > 0).count();
+            found.foreign += beyond as u64;
+        }
+        for &(name, lines) in written {
+            let seen = self.seen.get(name).map_or(&[][..], Vec::as_slice);
+            let lines = lines as usize;
+            let known = &seen[..seen.len().min(lines)];
+            found.missing += (lines - known.len()) as u64;
+            found.missing += known.iter().filter(|&&count| count == 0).count() as u64;
+            found.repeated += known.iter().map(|&n| u64::from(n.saturating_sub(1))).sum::<u64>();
+        }
+        found
+    }
+}
+
+/// Writer and serial number of a line, if it is whole and as a writer writes it.
+fn parse(line: &[u8]) -> Option<(&str, usize)> {
+    let mut words = std::str::from_utf8(line).ok()?.splitn(3, ' ');
+    let (name, serial, rest) = (words.next()?, words.next()?, words.next()?);
+    (rest == "GET /shop/cart HTTP/1.1 200 5120").then_some((name, serial.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_difference_is_counted() {
+        let line = |name: &str, serial: u64| {
+            format!("{name} {serial:012} GET /shop/cart HTTP/1.1 200 5120\n")
+        };
+        let mut count = Count::default();
+        let stored = [line("a", 0), line("a", 2), line("a", 2), line("b", 0), line("a", 9)];
+        count.add(stored.concat().as_bytes());
+        count.add(b"a 000000000001 GET /sh\n");
+        let found = count.against(&[("a", 4), ("b", 1), ("c", 2)]);
+        assert_eq!(found, Difference { missing: 2 + 2, repeated: 1, foreign: 2 }, "{found}");
+    }
+}
