@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, repair};
-use channel::durable::{Config, IndexKind};
+use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
 use components::serializers;
 use pipeline::{BuildContext, ChannelError, Env, Metrics, Serializer, Settings};
@@ -18,6 +18,7 @@ Examples:
   aqueduct channel stats /var/lib/aqueduct/channels/main
   aqueduct channel check /var/lib/aqueduct/channels/main --json
   aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
+  aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
 
 The agent must not run, or DIR be a copy. Only `repair` changes anything. Exit codes: 0 done and
 sound, 1 not readable or not sound, 2 wrong arguments";
@@ -44,14 +45,31 @@ enum Action {
         /// How events are written
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        #[command(flatten)]
+        keys: Keys,
     },
-    /// Give damaged batches up, so that everything else goes on and their sender sends them again;
-    /// `check` shows the damage until its segment is emptied
+    /// Give damaged batches up, so that everything else goes on and their sender sends them again
     Repair {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
     },
+}
+
+#[derive(Debug, Args)]
+struct Keys {
+    /// The keys of a sealed channel, as `encryption.key_file` of its settings names them
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl Keys {
+    fn encryption(&self) -> Option<Encryption> {
+        let key_file = Some(self.key_file.clone()?);
+        Some(Encryption { key_file, ..Encryption::default() })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +80,8 @@ struct Target {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    keys: Keys,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -81,10 +101,11 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         Action::Check(target) => open(target, &env)
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
-        Action::Export { directory, format } => {
-            Inspection::open(&env.disk, directory).and_then(|it| export(&it, *format, &env))
+        Action::Export { directory, format, keys } => {
+            let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
+            inspection.and_then(|it| export(&it, *format, &env))
         }
-        Action::Repair { directory } => mend(directory.clone(), &env),
+        Action::Repair { directory, keys } => mend(directory.clone(), keys, &env),
     };
     done.unwrap_or_else(|error| {
         cli::say(&agent::chain(&error));
@@ -93,7 +114,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
 }
 
 fn open(target: &Target, env: &Env) -> Result<Inspection, ChannelError> {
-    Inspection::open(&env.disk, &target.directory)
+    Inspection::open(env, &target.directory, target.keys.encryption().as_ref())
 }
 
 fn show_stats(stats: &Stats, json: bool) -> ExitCode {
@@ -114,6 +135,10 @@ fn show_stats(stats: &Stats, json: bool) -> ExitCode {
         writeln!(text, "{name:<12} {value}").expect("a string takes it");
     }
     writeln!(text, "{:<12} {}", "origin", stats.origin).expect("a string takes it");
+    if !stats.encryption_keys.is_empty() {
+        let keys: Vec<String> = stats.encryption_keys.iter().map(u32::to_string).collect();
+        writeln!(text, "{:<12} {}", "keys", keys.join(", ")).expect("a string takes it");
+    }
     for (consumer, batches) in &stats.consumers {
         writeln!(text, "{:<12} {consumer}: {batches} batches to deliver", "consumer")
             .expect("a string takes it");
@@ -137,6 +162,10 @@ fn report_text(report: &Report) -> String {
     }
     for (segment, offset) in &report.damaged {
         writeln!(text, "damaged      segment {segment:016x}, byte {offset}")
+            .expect("a string takes it");
+    }
+    for (segment, offset) in &report.done_with {
+        writeln!(text, "done with    segment {segment:016x}, byte {offset}")
             .expect("a string takes it");
     }
     for (first, end) in &report.lost {
@@ -177,16 +206,17 @@ fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
     built.expect("a serializer needs no settings")
 }
 
-fn mend(directory: PathBuf, env: &Env) -> Result<ExitCode, ChannelError> {
+fn mend(directory: PathBuf, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelError> {
     // Looked at first: a directory that holds no channel must not become one.
-    let found = Inspection::open(&env.disk, &directory)?.check()?;
+    let encryption = keys.encryption();
+    let found = Inspection::open(env, &directory, encryption.as_ref())?.check()?;
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         cli::say("cannot start a thread");
         return Ok(ExitCode::from(EXIT_RUNTIME));
     };
     // The channel prepares its next segment in the background.
     let _inside = runtime.enter();
-    let config = Config { index: IndexKind::None, ..Config::default() };
+    let config = Config { index: IndexKind::None, encryption, ..Config::default() };
     repair(config, &context(directory, env))?;
     Ok(cli::print(&format!(
         "{} damaged places given up, {} torn bytes cut off\n",
@@ -215,12 +245,14 @@ mod tests {
         let report = Report {
             sound_frames: 7,
             damaged: vec![(2, 4096)],
+            done_with: vec![(1, 8192)],
             lost: vec![(5, 6), (9, 12)],
             torn_bytes: 0,
         };
         let expected = "\
 NOT sound: 7 frames as they were written
 damaged      segment 0000000000000002, byte 4096
+done with    segment 0000000000000001, byte 8192
 lost         1 batches: tickets 5 to 5
 lost         3 batches: tickets 9 to 11
 ";

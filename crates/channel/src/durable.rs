@@ -49,14 +49,34 @@
 //!        16  u64  ticket of its first batch with events, or the next to be given
 //!        24  u32  tickets that it takes
 //!        28  u8   kind: 1 PUT, 2 ACK, 3 CONSUMERS, 4 STATE, 5 FORGET
-//!        29  u8   1 = first of its group
+//!        29  u8   flags: 1 first of its group, 2 sealed
 //!        30  u8   coding of the body as a whole: 0 = none (batches may be compressed one by one)
 //!        31  u8   0
 //!        32  envelope │ body │ zeros up to a multiple of 8
 //! ```
 //!
 //! All numbers are little-endian. The header block is drawn in `segment.rs`, the envelopes in
-//! `records.rs`.
+//! `records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
+//! STATE, is read, and ends with the next start.
+//!
+//! # Sealing
+//!
+//! With `encryption` set, envelope and body of every frame of a new segment are sealed (`seal.rs`
+//! says how): events, positions of sources, identities and what is committed. The checksums are of
+//! the sealed bytes, so that damage is found without a key; quarantined frames stay sealed.
+//!
+//! | in clear text | where |
+//! |---|---|
+//! | kind, tickets and lengths of frames, the number and check of their key | headers of frames |
+//! | uuid, origin and epoch of the channel | `channel`, the first block of each segment |
+//! | offsets, lengths, numbers of events, times, identities | `meta/`, which holds no event |
+//! | when something was written, and how much | the file system |
+//!
+//! A key is one of a list, by number ([`Encryption`]); the highest one seals each new segment.
+//! A channel does not open while a key is missing, or another one has its number, and takes nothing
+//! for damaged because of it: every STATE names the keys of the live segments. Sealing keeps those
+//! out who can read the disk. Who can write to it cannot change a sealed frame unseen, but can take
+//! files away or put old ones back.
 
 mod aligned;
 mod book;
@@ -66,22 +86,26 @@ mod damage;
 mod fetch;
 mod index;
 pub mod inspect;
+mod keys;
 mod leader;
 mod log;
 mod opening;
 mod overflow;
 pub(crate) mod owner_file;
+mod packing;
 mod put;
 mod reader;
 mod records;
 mod recovery;
 mod register;
 mod scan;
+mod seal;
 mod segment;
 mod sled_store;
 mod tail;
 mod take;
 
+pub use keys::Encryption;
 pub use overflow::Overflow;
 
 use pipeline::component::{FlumeKey, Unit};
@@ -110,6 +134,8 @@ pub struct Config {
     pub index: IndexKind,
     /// How batches are compressed on disk. It costs processor time where the disk is fast.
     pub compression: Compression,
+    /// Seals what is on disk with a key. Not sealed unless set.
+    pub encryption: Option<Encryption>,
     /// Store a batch once, however often it comes, and let sinks know it again. DANGEROUS to switch
     /// off: every resend, and every batch that a killed sink had delivered, becomes a repetition. It
     /// exists so that tests can show what it prevents.
@@ -136,6 +162,8 @@ pub enum Compression {
     None,
     /// By zstd, at its fastest level. Batches that do not shrink are stored as they are.
     Zstd,
+    /// As LZ4 blocks: less small, and cheaper. Batches that do not shrink are stored as they are.
+    Lz4,
 }
 
 impl Default for Config {
@@ -149,6 +177,7 @@ impl Default for Config {
             pool: 2,
             index: IndexKind::Sled,
             compression: Compression::None,
+            encryption: None,
             dedupe: true,
         }
     }
@@ -181,6 +210,9 @@ impl Component for Config {
         }
         if self.capacity_events == Some(0) {
             return Err(BuildError::invalid("capacity_events", "it must be at least 1"));
+        }
+        if let Some(encryption) = &self.encryption {
+            encryption.validate()?;
         }
         Ok(Box::new(channel::Durable::new(self, cx)))
     }

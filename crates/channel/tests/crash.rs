@@ -9,8 +9,12 @@
 
 mod common;
 
+use std::io::IoSlice;
+use std::path::Path;
+
 use aqueduct_channel::testkit::SimDisk;
 use common::*;
+use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence};
 
 #[tokio::test(start_paused = true)]
@@ -156,9 +160,13 @@ async fn a_directory_has_one_owner_and_a_newer_format_is_refused() {
     let second = try_open(&disk, &small()).await.err().expect("it is in use").to_string();
     assert!(second.contains("process 1 uses it"), "{second}");
     channel.close().await.unwrap();
-    let path = std::path::Path::new("/data/main/channel");
-    // "format 1" becomes "format 3".
-    disk.flip(path, "aqueduct channel\nformat ".len() as u64, 1);
+    drop(channel);
+    let text = "aqueduct channel\nformat 3\nuuid of another kind\n";
+    let text = format!("{text}check {:08x}\n", crc32c::crc32c(text.as_bytes()));
+    let mode = OpenMode { write: true, ..OpenMode::default() };
+    let file = disk.open(Path::new("/data/main/channel"), mode).unwrap();
+    file.set_len(0).unwrap();
+    file.write_at(&[IoSlice::new(text.as_bytes())], 0, true).unwrap();
     let newer = try_open(&disk, &small()).await.err().expect("it is newer").to_string();
-    assert!(newer.contains("format 3") && newer.contains("reads up to 1"), "{newer}");
+    assert!(newer.contains("format 3") && newer.contains("reads up to 2"), "{newer}");
 }

@@ -8,13 +8,15 @@
 
 mod common;
 
-use aqueduct_channel::testkit::SimDisk;
-use common::*;
 use std::path::Path;
 
-use pipeline::Epoch;
+use aqueduct_channel::durable::Encryption;
+use aqueduct_channel::durable::inspect::Inspection;
+use aqueduct_channel::testkit::{SimDisk, world};
+use common::*;
 use pipeline::env::{Disk, OpenMode};
-use serde_json::json;
+use pipeline::{Epoch, IntervalSet};
+use serde_json::{Value, json};
 
 const BATCHES: u64 = 9;
 /// A byte in the body of the first batch: behind the header block, two STATE groups and CONSUMERS.
@@ -26,9 +28,14 @@ fn text(n: u64) -> String {
 
 /// A closed channel of three segments: one for each of its lives.
 async fn written() -> SimDisk {
+    written_with(&small()).await
+}
+
+async fn written_with(settings: &Value) -> SimDisk {
     let disk = SimDisk::new(SEED);
+    put_keys(&disk, &key_line(1, 7));
     for life in 0..3 {
-        let channel = open(&disk).await;
+        let channel = try_open(&disk, settings).await.unwrap();
         for n in life * 3..life * 3 + 3 {
             put(&*channel, foreign(n, &text(n))).await.unwrap();
         }
@@ -50,18 +57,25 @@ fn content(disk: &SimDisk, path: &Path, len: u64) -> Vec<u64> {
     places
 }
 
-async fn check_flip(disk: &SimDisk, path: &Path, byte: u64, bit: u8) -> bool {
+/// The tickets that an operator is told are lost.
+fn told_lost(disk: &SimDisk, settings: &Value) -> IntervalSet {
+    let encryption = settings.get("encryption");
+    let encryption: Option<Encryption> =
+        encryption.map(|it| serde_json::from_value(it.clone()).unwrap());
+    let main = Path::new("/data/main");
+    let report = Inspection::open(&world(disk, 1), main, encryption.as_ref()).unwrap().check();
+    let report = report.unwrap();
+    assert!(report.lost.is_empty() || !report.is_sound());
+    report.lost.iter().flat_map(|(first, end)| *first..*end).collect()
+}
+
+async fn check_flip(disk: &SimDisk, settings: &Value, path: &Path, byte: u64, bit: u8) -> bool {
     let copy = disk.copy();
     copy.flip(path, byte, bit);
     let place = format!("bit {bit} of byte {byte} of {}", path.display());
-    let channel = match try_open(&copy, &small()).await {
-        Ok(channel) => channel,
-        // The one refusal: the flipped digit names a newer format.
-        Err(error) => {
-            assert!(error.to_string().contains("format"), "{place}: {error}");
-            return false;
-        }
-    };
+    let told = told_lost(&copy, settings);
+    let channel =
+        try_open(&copy, settings).await.unwrap_or_else(|error| panic!("{place}: {error}"));
     let found = drain(&*channel).await;
     let mut expected: Vec<String> = (0..BATCHES).map(text).collect();
     let stored = channel.stored(FOREIGN, Epoch(1));
@@ -71,6 +85,9 @@ async fn check_flip(disk: &SimDisk, path: &Path, byte: u64, bit: u8) -> bool {
         stored.contains(n)
     });
     assert!(expected.len() as u64 + 1 >= BATCHES, "{place}: {} batches left", expected.len());
+    // Its n-th batch has ticket n.
+    let lost: IntervalSet = (0..BATCHES).filter(|n| !stored.contains(*n)).collect();
+    assert_eq!(told, lost, "{place}: what is lost is told exactly");
     let numbers = |texts: &[String]| -> Vec<String> {
         texts.iter().map(|t| t.split(' ').next().unwrap_or_default().to_owned()).collect()
     };
@@ -87,16 +104,29 @@ async fn check_flip(disk: &SimDisk, path: &Path, byte: u64, bit: u8) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_flipped_bit_costs_at_most_the_batch_that_it_hits() {
-    let disk = written().await;
+    flip(&small(), 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_in_a_sealed_channel_costs_no_more() {
+    flip(&sealed(), 7).await;
+}
+
+/// Flips a bit of every `step`-th byte.
+async fn flip(settings: &Value, step: usize) {
+    let disk = written_with(settings).await;
     let mut hits = 0;
     for (path, len) in disk.files() {
-        for byte in content(&disk, &path, len) {
-            if check_flip(&disk, &path, byte, (byte % 8) as u8).await {
+        if path == Path::new(KEYS) {
+            continue;
+        }
+        for byte in content(&disk, &path, len).into_iter().step_by(step) {
+            if check_flip(&disk, settings, &path, byte, (byte % 8) as u8).await {
                 hits += 1;
             }
         }
     }
-    assert!(hits > 100, "only {hits} flips hit a batch");
+    assert!(hits > 100 / step, "only {hits} flips hit a batch");
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,12 +146,33 @@ async fn a_damaged_batch_is_kept_aside() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_delivered_before_it_was_damaged_is_neither_lost_nor_stored_again() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    for n in 0..3 {
+        put(&*channel, foreign(n, &text(n))).await.unwrap();
+    }
+    let mut take = channel.begin_take("sink");
+    let first = next(&mut *take).await.unwrap();
+    take.commit(&IntervalSet::from(first.ticket..first.ticket + 1));
+    settle().await;
+    disk.crash();
+    disk.flip(Path::new("/data/main/log/0000000000000000.seg"), BODY, 3);
+    let channel = open(&disk).await;
+    assert_eq!(channel.status().events, 2);
+    assert_eq!(channel.stored(FOREIGN, Epoch(1)), IntervalSet::from(0..3));
+    assert_eq!(drain(&*channel).await, [text(1), text(2)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_segment_is_noticed_and_its_identities_may_come_again() {
     let disk = written().await;
     let segments =
         disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"));
     let (path, _) = segments.into_iter().nth(1).expect("there are several segments");
     disk.remove_file(&path).unwrap();
+    let told = told_lost(&disk, &small());
+    assert_eq!(told, IntervalSet::from(3..6), "those of the second life");
     let channel = open(&disk).await;
     let found = drain(&*channel).await;
     let stored = channel.stored(FOREIGN, Epoch(1));

@@ -18,8 +18,16 @@ use bytes::Bytes;
 use common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, Epoch, Existing, IntervalSet, SourcePosition};
+use serde_json::Value;
 
-const NEWEST: &str = "v1";
+/// What the newest version writes, plain and sealed.
+const NEWEST: [&str; 2] = ["v2", "v2-sealed"];
+const ALL: [&str; 3] = ["v1", "v2", "v2-sealed"];
+
+/// How the channel of a golden directory is set up.
+fn settings(version: &str) -> Value {
+    if version == "v2-sealed" { sealed() } else { small() }
+}
 
 fn golden(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
@@ -32,9 +40,10 @@ fn position(key: &'static str, value: &'static str) -> SourcePosition {
 
 /// A life with one of everything: headers, positions, several batches in one put, an empty one, a
 /// foreign identity, a commit. Then another life, killed before it did anything.
-async fn write_newest() -> SimDisk {
+async fn write_newest(version: &str) -> SimDisk {
     let disk = SimDisk::new(SEED);
-    let channel = open(&disk).await;
+    put_keys(&disk, &key_line(1, 0xa1));
+    let channel = try_open(&disk, &settings(version)).await.unwrap();
     let mut lines = Batch::of_lines(Bytes::from_static(b"GET /a\nGET /b\n"), &[6, 6]);
     lines.set_header("host", "web-1", Existing::Keep);
     lines.set_column("offset", [Some("0"), None].into_iter());
@@ -53,7 +62,9 @@ async fn write_newest() -> SimDisk {
     take.commit(&IntervalSet::from(second.ticket..second.ticket + 1));
     drop(take);
     channel.close().await.unwrap();
-    open(&disk).await;
+    // The next segment has another key.
+    put_keys(&disk, &(key_line(1, 0xa1) + &key_line(2, 0xb2)));
+    try_open(&disk, &settings(version)).await.unwrap();
     disk
 }
 
@@ -67,20 +78,22 @@ fn content(disk: &SimDisk, path: &Path, len: u64) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_written_today_is_the_newest_golden_directory() {
-    let disk = write_newest().await;
-    let directory = golden(NEWEST);
-    for (path, len) in disk.files() {
-        let bytes = content(&disk, &path, len);
-        if bytes.is_empty() {
-            continue;
+    for version in NEWEST {
+        let disk = write_newest(version).await;
+        let directory = golden(version);
+        for (path, len) in disk.files() {
+            let bytes = content(&disk, &path, len);
+            if bytes.is_empty() || path == Path::new(KEYS) {
+                continue;
+            }
+            let name = path.file_name().unwrap();
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::create_dir_all(&directory).unwrap();
+                std::fs::write(directory.join(name), &bytes).unwrap();
+            }
+            let kept = std::fs::read(directory.join(name)).unwrap();
+            assert!(kept == bytes, "{name:?} is not what version {version} of the format says");
         }
-        let name = path.file_name().unwrap();
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::create_dir_all(&directory).unwrap();
-            std::fs::write(directory.join(name), &bytes).unwrap();
-        }
-        let kept = std::fs::read(directory.join(name)).unwrap();
-        assert!(kept == bytes, "{name:?} is not what version {NEWEST} of the format says");
     }
 }
 
@@ -106,9 +119,10 @@ fn disk_of(directory: &Path) -> SimDisk {
 
 #[tokio::test(start_paused = true)]
 async fn every_golden_directory_opens_and_says_what_was_put() {
-    for version in ["v1"] {
+    for version in ALL {
         let disk = disk_of(&golden(version));
-        let channel = open(&disk).await;
+        put_keys(&disk, &(key_line(1, 0xa1) + &key_line(2, 0xb2)));
+        let channel = try_open(&disk, &settings(version)).await.unwrap();
         assert_eq!(channel.stored(FOREIGN, Epoch(1)), IntervalSet::from(41..42), "{version}");
         let expected = [("file-1", "14"), ("file-2", "7")];
         let expected = expected.map(|(key, value)| (Bytes::from(key), Bytes::from(value)));

@@ -7,6 +7,7 @@
 //! channel shows next as the answer, if it is one of the allowed ones. Every run ends with a crash
 //! and a drain. `PROPTEST_CASES=20000` is a campaign of about a million operations.
 
+mod common;
 mod driver;
 
 use driver::{Operation, run};
@@ -35,8 +36,9 @@ proptest! {
     fn nothing_acknowledged_is_lost_and_nothing_committed_comes_again_but_after_a_crash(
         seed in any::<u64>(),
         tail in prop::bool::ANY,
+        sealed in prop::bool::ANY,
         operations in prop::collection::vec(operation(), 1..80),
     ) {
-        run(seed, tail, &operations);
+        run(seed, tail, sealed, &operations);
     }
 }

@@ -47,8 +47,7 @@ mutant ack_before_sync durable/log.rs \
 mutant body_checksum_not_checked durable/segment.rs \
   'crc32c::crc32c(body) == self.body_crc' '!body.is_empty()' model damage
 mutant stale_frame_of_a_recycled_segment durable/segment.rs \
-  'Self(crc32c::crc32c_append(crc32c::crc32c(uuid), &id.to_le_bytes()))' \
-  'Self(crc32c::crc32c(uuid) ^ (id >> 63) as u32)' model
+  'crc: crc32c::crc32c(&place), place' 'crc: crc32c::crc32c(&place[..16]), place' model
 mutant released_before_the_commit_is_written durable/core.rs \
   '.any(|tickets| touches(tickets, first, end))' '.any(|_| false)' lib
 mutant commits_counted_twice_at_a_roll durable/leader.rs \
@@ -77,4 +76,12 @@ mutant damaged_identity_stays_in_the_window dedupe.rs \
   'self.stored.remove_all(keys);' '' damage
 mutant one_copy_of_the_state durable/log.rs \
   'for _ in 0..2 {' 'for _ in 0..1 {' damage
+mutant seal_not_bound_to_its_place durable/segment.rs \
+  '[&self.place[..], &offset.to_le_bytes(), header].concat()' \
+  '[&[0; 24][..], &offset.to_le_bytes(), header].concat()' lib
+mutant wrong_key_taken_for_damage durable/seal.rs \
+  'Some(_) => Err(SealError::Wrong { id, origin: self.origin.clone() }),' \
+  'Some(key) => Ok(key.clone()),' encryption
+mutant delivered_then_damaged_is_forgotten durable/recovery.rs \
+  'if !settled.contains(ticket) {' 'if !settled.is_empty() || settled.is_empty() {' damage
 exit $alive

@@ -38,6 +38,7 @@ fn file_stat(metadata: &fs::Metadata) -> io::Result<FileStat> {
         modified: metadata.modified()?,
         kind: kind(metadata.file_type()),
         links: metadata.nlink(),
+        mode: metadata.mode() & 0o7777,
     })
 }
 

@@ -7,9 +7,11 @@
 
 mod disk;
 mod net;
+mod program;
 
+use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy};
@@ -53,5 +55,9 @@ struct BlockingThreads;
 impl Blocking for BlockingThreads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         tokio::task::spawn_blocking(work);
+    }
+
+    fn output(&self, program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
+        program::output(program, arguments, limit)
     }
 }

@@ -76,6 +76,15 @@ pub trait Entropy: Send + Sync {
 pub trait Blocking: Send + Sync {
     /// Starts `work` soon, without waiting for it.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// Runs a program to its end, at most for `limit`, and answers what it printed. Blocks. A world
+    /// without programs, as simulated ones are, refuses.
+    ///
+    /// # Errors
+    /// It cannot be started, takes too long, prints too much, or ends with anything but success.
+    fn output(&self, program: &str, _: &[String], _limit: Duration) -> io::Result<Vec<u8>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
+    }
 }
 
 /// A two-way stream of bytes.
@@ -140,6 +149,8 @@ pub struct FileStat {
     pub kind: FileKind,
     /// Names that the file has; 0 once it is deleted and only held open.
     pub links: u64,
+    /// Who may do what with it: the last twelve bits of its mode.
+    pub mode: u32,
 }
 
 /// File, directory or something else.

@@ -9,6 +9,7 @@ use pipeline::{IntervalSet, KeySet, Ticket};
 
 use super::index::{Entry, SegmentIndex};
 use super::records::{AckRecord, Acks, ForgetRecord, PutRecord, SegmentRecord, StateRecord};
+use super::seal::KeyMark;
 use crate::dedupe::Window;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
@@ -203,6 +204,17 @@ impl Book {
         let Some(current) = self.segments.back() else { return 0 };
         let sealed = self.segments.iter().take(self.segments.len() - 1);
         sealed.map(|segment| segment.record.room).sum::<u64>() + current.record.end
+    }
+
+    /// The keys without which something is lost: of the last segment, which says all, and of those
+    /// that hold what some consumer has not committed.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = KeyMark> {
+        let last = self.segments.len().saturating_sub(1);
+        self.segments.iter().enumerate().filter_map(move |(at, segment)| {
+            let (first, end) = (segment.record.first, segment.end());
+            let wanted = first < end && !self.in_flight.all_acked(first, end);
+            segment.record.key.filter(|_| wanted || at == last)
+        })
     }
 
     /// Takes out the sealed segments from the oldest on that every consumer has done with; those

@@ -12,12 +12,12 @@ use pipeline::{
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 
-use super::Config;
 use super::core::{Core, Request};
 use super::opening::Opening;
 use super::overflow::Overflow;
 use super::put::Put;
 use super::take::Take;
+use super::{Config, keys};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -94,6 +94,9 @@ impl Channel for Durable {
             Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
         let core = self.cx.env.offload(move || opening.run()).await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
+        if let Some(encryption) = self.config.encryption.clone() {
+            tokio::spawn(keys::reload(encryption, Arc::downgrade(&core)));
+        }
         assert!(self.core.set(core).is_ok(), "a channel is opened once");
         Ok(())
     }
@@ -212,8 +215,13 @@ impl Channel for Durable {
             core.lead();
             rested.await;
         }
-        let store = core.store.clone();
-        core.env.offload(move || store.flush()).await;
+        let ending = core.clone();
+        core.env
+            .offload(move || {
+                ending.write_end();
+                ending.store.flush();
+            })
+            .await;
         core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())
     }

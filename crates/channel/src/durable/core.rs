@@ -24,6 +24,7 @@ use super::book::Book;
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
 use super::overflow::Overflow;
+use super::packing::Packed;
 use super::records::{AckRecord, ForgetRecord};
 use super::segment::Owner;
 use super::tail::{Ahead, StoredBatch, Tail};
@@ -43,7 +44,7 @@ pub(crate) struct NewBatch {
     /// Its encoding; empty when there are no events.
     pub(crate) bytes: Bytes,
     /// What is written, when that is not the encoding itself.
-    pub(crate) compressed: Option<Bytes>,
+    pub(crate) packed: Option<(Packed, Bytes)>,
     pub(crate) digest: u64,
     /// Of what is written.
     pub(crate) crc: u32,

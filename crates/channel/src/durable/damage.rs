@@ -14,7 +14,7 @@ use super::index::{Entry, SegmentIndex};
 use super::owner_file::replace;
 use super::reader;
 use super::records::ForgetRecord;
-use super::segment::{BLOCK, Seed};
+use super::segment::BLOCK;
 
 impl Core {
     /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies in
@@ -63,7 +63,7 @@ impl Core {
         let id = self.load_index(ticket)?;
         let (index, file) = self.index_of(id)?;
         let entry = index.get(ticket).copied();
-        let seed = Seed::of(&self.owner.uuid, id);
+        let seed = self.files.seed(&self.owner.uuid, id);
         let entries: Vec<_> = entry.iter().map(|entry| (ticket, *entry)).collect();
         let sound = reader::read(&file, seed, &entries)?.iter().any(|(_, batch)| batch.is_some());
         if !sound {

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::index::SegmentIndex;
 use super::reader;
 use super::scan::scan;
-use super::segment::{BLOCK, Seed};
+use super::segment::BLOCK;
 use super::tail::{Ahead, StoredBatch};
 
 /// What a read came to.
@@ -40,7 +40,7 @@ impl Core {
         if let Some(index) = self.store.load(id).filter(whole) {
             return Ok((index, file));
         }
-        let seed = Seed::of(&self.owner.uuid, id);
+        let seed = self.files.seed(&self.owner.uuid, id);
         let found = scan(&*file, seed, BLOCK as u64, record.end)?;
         let index = reader::index_of(&found, &record);
         self.store.save(id, &index);
@@ -84,7 +84,7 @@ impl Core {
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
             (file, reader::stretch(index, ticket), known)
         };
-        let seed = Seed::of(&self.owner.uuid, id);
+        let seed = self.files.seed(&self.owner.uuid, id);
         let read = reader::read(&file, seed, &entries)?;
         let mut batches = read.into_iter();
         let Some((_, Some(batch))) = batches.next() else {

@@ -1,23 +1,25 @@
 //! What an operator can ask of a channel that no agent uses: what is in it, whether it is sound,
 //! its events, and to be mended. All but [`repair`] change nothing but the lock file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use pipeline::env::{Disk, Entropy, Lock, LockError};
-use pipeline::{Batch, BuildContext, ChannelError, IntervalSet, Ticket};
+use pipeline::env::{Entropy, Lock, LockError};
+use pipeline::{Batch, BuildContext, ChannelError, Env, IntervalSet, Ticket};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::Config;
+use super::keys::Encryption;
 use super::log::Files;
 use super::opening::Opening;
 use super::reader;
 use super::records::SegmentRecord;
 use super::recovery::{self, Recovered, Refusal};
-use super::scan::scan;
-use super::segment::{BLOCK, FORMAT, Kind, Seed};
+use super::scan::{Scan, Scanned, scan};
+use super::seal::Keyring;
+use super::segment::{BLOCK, FORMAT, Kind};
 
 /// What is in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +44,8 @@ pub struct Stats {
     pub identities: u64,
     /// Keys of sources whose position is known.
     pub positions: u64,
+    /// Numbers of the encryption keys that live segments are sealed with.
+    pub encryption_keys: Vec<u32>,
 }
 
 /// Whether a channel is sound.
@@ -49,8 +53,12 @@ pub struct Stats {
 pub struct Report {
     /// Frames that were read and are as they were written.
     pub sound_frames: u64,
-    /// Places, as segment and offset, where something is not as it was written.
+    /// Places, as segment and offset, where something is not as it was written, and that may be
+    /// missed.
     pub damaged: Vec<(u64, u64)>,
+    /// Places where the same was found, and nobody needs what was there: it was delivered or given
+    /// up, or a later state says it.
+    pub done_with: Vec<(u64, u64)>,
     /// Batches that nobody can get any more, as ranges of tickets, each half open.
     pub lost: Vec<(Ticket, Ticket)>,
     /// Bytes that a crash tore off the end: they were never acknowledged.
@@ -61,6 +69,19 @@ impl Report {
     /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
     pub fn is_sound(&self) -> bool {
         self.damaged.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// The tickets of a damaged place: those of its frame if that says so much, or all that stand
+/// between its neighbours.
+fn tickets_at(found: &Scan, record: &SegmentRecord, offset: u64) -> IntervalSet {
+    let end_of = |frame: &Scanned| frame.header.ticket + u64::from(frame.header.tickets);
+    let after = found.frames.partition_point(|frame| frame.offset < offset);
+    let before = found.frames[..after].last().map_or(record.first, end_of);
+    match found.frames.get(after) {
+        Some(frame) if frame.offset == offset => (frame.header.ticket..end_of(frame)).into(),
+        Some(next) => (before..next.header.ticket.max(before)).into(),
+        None => (before..(record.first + record.tickets).max(before)).into(),
     }
 }
 
@@ -82,11 +103,16 @@ impl Entropy for NoEntropy {
 }
 
 impl Inspection {
-    /// Reads the directory of a channel that no agent uses.
+    /// Reads the directory of a channel that no agent uses, with the keys that `encryption` names.
     ///
     /// # Errors
-    /// There is no channel, somebody uses it, or it cannot be read.
-    pub fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Self, ChannelError> {
+    /// There is no channel, somebody uses it, a key is missing, or it cannot be read.
+    pub fn open(
+        env: &Env,
+        directory: &Path,
+        encryption: Option<&Encryption>,
+    ) -> Result<Self, ChannelError> {
+        let disk = &env.disk;
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let unusable = |problem: String| ChannelError::Unusable {
             channel: name.clone(),
@@ -105,8 +131,12 @@ impl Inspection {
             LockError::Held { pid } => unusable(format!("process {pid} uses it; stop that first")),
             LockError::Io(error) => refused(Refusal::Disk(error)),
         })?;
+        let keys = match encryption {
+            None => Keyring::empty(),
+            Some(keys) => keys.keyring(env).map_err(|error| unusable(error.to_string()))?,
+        };
         // The sizes only matter to who writes.
-        let files = Files::new(disk.clone(), log, 0, 0, true);
+        let files = Files::new(disk.clone(), log, keys, 0, 0);
         let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;
@@ -124,6 +154,7 @@ impl Inspection {
         let all = IntervalSet::from(all..book.in_flight.next());
         let left = |acked: &IntervalSet| all.difference(acked).count();
         let positions = book.positions.all().len() as u64;
+        let sealed: BTreeSet<u32> = book.keys().map(|key| key.id).collect();
         Stats {
             format: FORMAT,
             origin: self.recovered.owner.origin.to_string(),
@@ -136,6 +167,7 @@ impl Inspection {
             consumers: book.in_flight.acked().map(|(n, set)| (n.to_string(), left(set))).collect(),
             identities: book.window.all().count(),
             positions,
+            encryption_keys: sealed.into_iter().collect(),
         }
     }
 
@@ -145,11 +177,19 @@ impl Inspection {
     /// The disk could not be read.
     pub fn check(&self) -> Result<Report, ChannelError> {
         let mut lost = self.recovered.lost.clone();
+        lost.insert_all(&self.recovered.struck);
         let settled = self.recovered.book.in_flight.acked_by_all(None);
         let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
         for record in self.segments() {
             let found = self.scan(&record)?;
-            report.damaged.extend(found.damaged.iter().map(|offset| (record.id, *offset)));
+            for offset in &found.damaged {
+                let is_superseded = record.id < self.recovered.replayed_from;
+                let wanted = tickets_at(&found, &record, *offset).difference(&settled);
+                let struck = !tickets_at(&found, &record, *offset).intersection(&lost).is_empty();
+                let needed = struck || !wanted.is_empty() || !is_superseded;
+                let places = if needed { &mut report.damaged } else { &mut report.done_with };
+                places.push((record.id, *offset));
+            }
             let mut there = IntervalSet::EMPTY;
             for frame in &found.frames {
                 if !frame.body_sound {
@@ -178,7 +218,7 @@ impl Inspection {
         for record in self.segments() {
             let index = reader::index_of(&self.scan(&record)?, &record);
             let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
-            let seed = Seed::of(&self.recovered.owner.uuid, record.id);
+            let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
             let end = record.first + record.tickets;
             let mut ticket = record.first;
             while ticket < end {
@@ -199,9 +239,9 @@ impl Inspection {
         Ok(())
     }
 
-    fn scan(&self, record: &SegmentRecord) -> Result<super::scan::Scan, ChannelError> {
+    fn scan(&self, record: &SegmentRecord) -> Result<Scan, ChannelError> {
         let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
-        let seed = Seed::of(&self.recovered.owner.uuid, record.id);
+        let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
         scan(&*file, seed, BLOCK as u64, record.end).map_err(|error| self.disk_error(error))
     }
 

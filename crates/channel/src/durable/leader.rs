@@ -115,6 +115,7 @@ impl Core {
             }
             requests += 1;
         }
+        group.frames.iter_mut().for_each(|frame| frame.sealed = self.files.keys().is_sealing());
         group
     }
 
@@ -139,18 +140,20 @@ impl Core {
                 group.duplicates += 1;
                 if !batch.positions.is_empty() {
                     let positions = batch.positions;
-                    let (identity, events, body_len, plain_len) = (None, 0, 0, None);
-                    items.push(PutItem { identity, events, body_len, plain_len, positions });
+                    let (identity, events, body_len, packed) = (None, 0, 0, None);
+                    items.push(PutItem { identity, events, body_len, packed, positions });
                 }
                 continue;
             }
             let small = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let plain_len = batch.compressed.is_some().then(|| small(&batch.bytes));
-            let written = batch.compressed.unwrap_or_else(|| batch.bytes.clone());
+            let (packed, written) = match batch.packed {
+                Some((packed, bytes)) => (Some(packed), bytes),
+                None => (None, batch.bytes.clone()),
+            };
             let (body_len, events, positions) = (small(&written), batch.events, batch.positions);
             let identity_and_digest = Some((identity, batch.digest));
             let item =
-                PutItem { identity: identity_and_digest, events, body_len, plain_len, positions };
+                PutItem { identity: identity_and_digest, events, body_len, packed, positions };
             items.push(item);
             if events > 0 {
                 body.push_known(written, batch.crc);
@@ -165,7 +168,8 @@ impl Core {
         let (tickets, envelope) = (stored.len() as u32, record.encode());
         group.tickets += u64::from(tickets);
         group.puts.push(Placed { frame: group.frames.len(), record, stored });
-        group.frames.push(Frame { kind: Kind::Put, coding: 0, ticket, tickets, envelope, body });
+        let (kind, coding, sealed) = (Kind::Put, 0, false);
+        group.frames.push(Frame { kind, coding, ticket, tickets, envelope, body, sealed });
     }
 
     /// Makes a group durable; answers where it begins.
@@ -208,7 +212,8 @@ impl Core {
             let forget = std::mem::take(&mut state.forget);
             state.forget_in_write.merge(&forget);
             let envelope = state.book.record(now_ms).encode();
-            (id, Frame::plain(Kind::State, state.book.in_flight.next(), envelope))
+            let frame = Frame::plain(Kind::State, state.book.in_flight.next(), envelope);
+            (id, Frame { sealed: self.files.keys().is_sealing(), ..frame })
         };
         let begun = log.begin(id, &state_frame, needed);
         let (prepared, end) = match begun {
@@ -231,7 +236,8 @@ impl Core {
                 .back()
                 .and_then(|segment| Some((segment.record.id, segment.index.clone()?)));
             let (room, since_ms) = (prepared.room, now_ms);
-            let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms };
+            let record =
+                SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.book.begin_segment(record, prepared.file);
             sealed
         };
@@ -251,6 +257,22 @@ impl Core {
             }
         }));
         Ok(())
+    }
+
+    /// Writes a last group that says nothing. With it behind them, damage to the batches of the last
+    /// group that says something is not taken for a write that a crash tore.
+    pub(crate) fn write_end(&self) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.state().book.in_flight.next();
+        let sealed = self.files.keys().is_sealing();
+        let frame = Frame::plain(Kind::Ack, next, AckRecord::default().encode());
+        let frame = Frame { sealed, ..frame };
+        if log.has_room(frame.len() as u64)
+            && let Err(error) = log.append(&[frame])
+        {
+            // The channel is whole without it.
+            warn!(channel = %self.name, %error, "the end of the channel could not be marked");
+        }
     }
 
     /// Stops the intake if an error says that the disk has no room.

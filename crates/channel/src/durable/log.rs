@@ -15,6 +15,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode};
 use tracing::info;
 
 use super::aligned::Aligned;
+use super::seal::{KeyMark, Keyring, Sealer};
 use super::segment::{BLOCK, Frame, Owner, Seed, header_block};
 
 /// Staging room that is kept between groups.
@@ -40,6 +41,7 @@ enum Spare {
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    keys: Keyring,
     segment_bytes: u64,
     pool: usize,
     direct: AtomicBool,
@@ -57,20 +59,31 @@ impl Files {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
+        keys: Keyring,
         segment_bytes: u64,
         pool: usize,
-        direct: bool,
     ) -> Self {
         Self {
             disk,
             directory,
+            keys,
             segment_bytes,
             pool,
-            direct: AtomicBool::new(direct),
+            direct: AtomicBool::new(true),
             spare: Mutex::new(Spare::None),
             prepared: Condvar::new(),
             free: Mutex::default(),
         }
+    }
+
+    /// What segments are sealed with.
+    pub(crate) fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// What the frames of segment `id` are verified with.
+    pub(crate) fn seed(&self, uuid: &[u8; 16], id: u64) -> Seed<'_> {
+        Seed::of(uuid, id, &self.keys)
     }
 
     fn path(&self, id: u64) -> PathBuf {
@@ -198,7 +211,7 @@ impl Files {
 
 struct Current {
     id: u64,
-    seed: Seed,
+    sealer: Option<Sealer>,
     file: Arc<dyn DiskFile>,
     end: u64,
     room: u64,
@@ -243,16 +256,16 @@ impl Log {
         let opening = opening_len(state);
         let needed = opening + needed.next_multiple_of(BLOCK as u64);
         let prepared = self.files.next(id, needed)?;
-        let seed = Seed::of(&self.owner.uuid, id);
+        let (seed, sealer) = (self.files.seed(&self.owner.uuid, id), self.files.keys.newest());
         self.staging.clear(STAGING_KEPT);
         self.staging.push(&header_block(&self.owner, id));
         for _ in 0..2 {
-            state.write(&mut self.staging, seed, 0, true);
+            state.write(&mut self.staging, seed, sealer.as_ref(), 0, true);
             self.staging.pad(BLOCK);
         }
         let file = prepared.file.clone();
         file.write_at(&[IoSlice::new(self.staging.as_slice())], 0, true)?;
-        self.current = Some(Current { id, seed, file, end: opening, room: prepared.room });
+        self.current = Some(Current { id, sealer, file, end: opening, room: prepared.room });
         Ok((prepared, opening))
     }
 
@@ -263,8 +276,10 @@ impl Log {
     pub(crate) fn append(&mut self, frames: &[Frame]) -> io::Result<u64> {
         let current = self.current.as_mut().expect("a segment is begun before it is written");
         self.staging.clear(STAGING_KEPT);
+        let seed = self.files.seed(&self.owner.uuid, current.id);
         for (at, frame) in frames.iter().enumerate() {
-            frame.write(&mut self.staging, current.seed, current.end, at == 0);
+            let sealer = current.sealer.as_ref();
+            frame.write(&mut self.staging, seed, sealer, current.end, at == 0);
         }
         self.staging.pad(BLOCK);
         let start = current.end;
@@ -279,6 +294,11 @@ impl Log {
                 Err(error)
             }
         }
+    }
+
+    /// The key that the segment that is written is sealed with.
+    pub(crate) fn key(&self) -> Option<KeyMark> {
+        Some(self.current.as_ref()?.sealer.as_ref()?.mark())
     }
 
     /// Number of the segment that is written, and where it ends.

@@ -12,6 +12,7 @@ use super::core::{Core, Limits, State};
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
 use super::recovery::{self, Refusal};
+use super::seal::Keyring;
 use super::sled_store::SledStore;
 use super::tail::Tail;
 use super::{Config, IndexKind, owner_file};
@@ -63,13 +64,14 @@ impl Opening {
             LockError::Io(error) => self.refused(Refusal::Disk(error)),
         })?;
         let pool = self.config.pool as usize;
-        let files = Files::new(
-            disk.clone(),
-            log_directory,
-            self.config.effective_segment_bytes(),
-            pool,
-            true,
-        );
+        let keys = match &self.config.encryption {
+            None => Keyring::empty(),
+            Some(encryption) => encryption
+                .keyring(&self.cx.env)
+                .map_err(|error| self.unusable(&directory, error.to_string()))?,
+        };
+        let segment_bytes = self.config.effective_segment_bytes();
+        let files = Files::new(disk.clone(), log_directory, keys, segment_bytes, pool);
         let files = Arc::new(files);
         let path = directory.join("channel");
         let owner = recovery::owner(&*disk, &*self.cx.env.entropy, &path, &files);
@@ -150,6 +152,7 @@ impl Opening {
             ("torn_tail_bytes", recovered.torn_bytes),
             ("damaged_place", recovered.damaged),
             ("lost_batch", recovered.lost.count()),
+            ("damaged_batch", recovered.struck.count()),
         ] {
             if count > 0 {
                 core.incident(reason, count);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! aqueduct channel
-//! format 1
+//! format 2
 //! uuid 5f0e…      32 hex digits: seeds the checksums
 //! origin 91c2…    32 hex digits: given to batches that are born here
 //! epoch 12        goes up at every start
@@ -33,7 +33,7 @@ pub(crate) enum OwnerFile {
     /// It is of a newer program.
     Newer {
         /// The format that it names.
-        format: u32,
+        format: u16,
     },
     /// It is sound.
     Sound(Owner),
@@ -47,27 +47,36 @@ fn unhex(text: &str) -> Option<[u8; 16]> {
     (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
 }
 
-fn text(owner: &Owner) -> String {
+fn text(owner: &Owner, format: u16) -> String {
     let (uuid, origin, epoch) = (hex(&owner.uuid), hex(&owner.origin.0), owner.epoch.0);
     let lines =
-        format!("{FIRST_LINE}\nformat {FORMAT}\nuuid {uuid}\norigin {origin}\nepoch {epoch}\n");
+        format!("{FIRST_LINE}\nformat {format}\nuuid {uuid}\norigin {origin}\nepoch {epoch}\n");
     let check = crc32c::crc32c(lines.as_bytes());
     format!("{lines}check {check:08x}\n")
+}
+
+fn is_checked(text: &str) -> bool {
+    text.rsplit_once("check ").is_some_and(|(lines, check)| {
+        format!("{:08x}\n", crc32c::crc32c(lines.as_bytes())) == check
+    })
 }
 
 fn parse(text: &str) -> OwnerFile {
     let field =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let format = field("format").and_then(|format| format.parse::<u32>().ok());
-    if let Some(format) = format.filter(|format| *format > u32::from(FORMAT)) {
-        return OwnerFile::Newer { format };
+    let Some(format) = field("format").and_then(|format| format.parse().ok()) else {
+        return OwnerFile::Damaged;
+    };
+    if format > FORMAT {
+        // Whatever a newer program says besides, its last line is the checksum of the others.
+        return if is_checked(text) { OwnerFile::Newer { format } } else { OwnerFile::Damaged };
     }
     let owner = (|| {
         let (uuid, origin) = (unhex(field("uuid")?)?, Origin(unhex(field("origin")?)?));
         Some(Owner { uuid, origin, epoch: Epoch(field("epoch")?.parse().ok()?) })
     })();
     match owner {
-        Some(owner) if self::text(&owner) == text => OwnerFile::Sound(owner),
+        Some(owner) if self::text(&owner, format) == text => OwnerFile::Sound(owner),
         _ => OwnerFile::Damaged,
     }
 }
@@ -107,7 +116,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Resul
 /// # Errors
 /// The disk refused; the old content stands.
 pub(crate) fn write(disk: &dyn Disk, path: &Path, owner: &Owner) -> io::Result<()> {
-    replace(disk, path, text(owner).as_bytes())
+    replace(disk, path, text(owner, FORMAT).as_bytes())
 }
 
 #[cfg(test)]
@@ -118,19 +127,20 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_damage_is_seen() {
-        let good = text(&OWNER);
+        let good = text(&OWNER, FORMAT);
         assert_eq!(parse(&good), OwnerFile::Sound(OWNER));
         for at in 0..good.len() {
             let mut bad = good.clone().into_bytes();
             bad[at] ^= 1;
             let read = std::str::from_utf8(&bad).map_or(OwnerFile::Damaged, parse);
-            assert_ne!(read, OwnerFile::Sound(OWNER), "byte {at}");
+            assert_eq!(read, OwnerFile::Damaged, "byte {at}");
         }
+        assert_eq!(parse(&text(&OWNER, 1)), OwnerFile::Sound(OWNER), "of an older program");
     }
 
     #[test]
     fn a_newer_format_is_named() {
-        let newer = text(&OWNER).replace("format 1", "format 2");
-        assert_eq!(parse(&newer), OwnerFile::Newer { format: 2 });
+        let newer = text(&OWNER, FORMAT + 1);
+        assert_eq!(parse(&newer), OwnerFile::Newer { format: FORMAT + 1 });
     }
 }

@@ -10,9 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Compression;
 use super::core::{Core, NewBatch, Request};
-
-/// Fast before small: the channel is to follow the disk.
-const ZSTD_LEVEL: i32 = 1;
+use super::packing::pack;
 
 /// Batches that will be stored together, and the room that is kept for them.
 pub(crate) struct Put {
@@ -39,16 +37,11 @@ impl Put {
 fn encoded(batch: Batch, compression: Compression) -> NewBatch {
     let bytes = if batch.is_empty() { Bytes::new() } else { batch.encode() };
     let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-    let compressed = match compression {
-        Compression::None => None,
-        Compression::Zstd => zstd::bulk::compress(&bytes, ZSTD_LEVEL).ok(),
-    };
-    // What does not shrink is stored as it is: reading it back is cheaper then.
-    let compressed = compressed.filter(|small| small.len() < bytes.len()).map(Bytes::from);
-    let crc = crc32c::crc32c(compressed.as_ref().unwrap_or(&bytes));
+    let packed = pack(&bytes, compression);
+    let crc = crc32c::crc32c(packed.as_ref().map_or(&bytes, |(_, written)| written));
     let digest = xxh3_64(&bytes);
     let Batch { identity, positions, .. } = batch;
-    NewBatch { identity, positions, events, bytes, compressed, digest, crc }
+    NewBatch { identity, positions, events, bytes, packed, digest, crc }
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use super::aligned::Aligned;
 use super::index::{Entry, SegmentIndex};
 use super::records::{PutRecord, SegmentRecord};
 use super::scan::{Scan, Scanned};
-use super::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
+use super::segment::{BLOCK, Header, Kind, Seed};
 use super::tail::StoredBatch;
 
 /// Bytes read at once, unless one frame is larger.
@@ -35,10 +35,10 @@ pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entr
 /// Reads a stretch. `None` stands for a batch that is not as it was written.
 ///
 /// # Errors
-/// As the disk says.
+/// As the disk says; a key is missing.
 pub(crate) fn read(
     file: &Arc<dyn DiskFile>,
-    seed: Seed,
+    seed: Seed<'_>,
     entries: &[(Ticket, Entry)],
 ) -> io::Result<Vec<(Ticket, Option<StoredBatch>)>> {
     let bytes_of = |entry: &Entry| u64::from(entry.offset) + u64::from(entry.len);
@@ -55,21 +55,26 @@ pub(crate) fn read(
         let from = (u64::from(entry.offset) - start) as usize;
         let to = (bytes_of(entry) - start) as usize;
         let whole = entry.len > 0 && to <= bytes.len();
-        whole.then(|| item_of(&bytes.slice(from..to), seed, entry)).flatten()
+        if whole { item_of(&bytes.slice(from..to), seed, entry) } else { Ok(None) }
     };
-    Ok(entries.iter().map(|(ticket, entry)| (*ticket, batch(entry))).collect())
+    let read = |(ticket, entry): &(Ticket, Entry)| Ok((*ticket, batch(entry)?));
+    entries.iter().map(read).collect()
 }
 
-/// The batch that `entry` names, out of its frame; `None` if a checksum is wrong.
-fn item_of(frame: &Bytes, seed: Seed, entry: &Entry) -> Option<StoredBatch> {
-    let header = Header::read(frame)?;
+/// The batch that `entry` names, out of its frame; `None` if a checksum or a seal is wrong.
+fn item_of(frame: &Bytes, seed: Seed<'_>, entry: &Entry) -> io::Result<Option<StoredBatch>> {
+    let offset = u64::from(entry.offset);
+    let Some(header) = Header::read(frame) else { return Ok(None) };
     let fits = header.frame_len() == frame.len() && header.kind == Kind::Put;
-    if !fits || !header.verify(frame, seed, u64::from(entry.offset)) || !header.verify_body(frame) {
-        return None;
+    if !fits || !header.verify(frame, seed, offset) || !header.verify_body(frame) {
+        return Ok(None);
     }
-    let envelope_end = HEADER_BYTES + header.envelope_len;
-    let put = PutRecord::decode(frame.slice(HEADER_BYTES..envelope_end))?;
-    let body = frame.slice(envelope_end..envelope_end + header.body_len);
+    let contents = header.contents(frame, seed, offset)?;
+    Ok(contents.and_then(|(envelope, body)| unpacked(envelope, &body, entry)))
+}
+
+fn unpacked(envelope: Bytes, body: &Bytes, entry: &Entry) -> Option<StoredBatch> {
+    let put = PutRecord::decode(envelope)?;
     let mut start = 0;
     let mut with_events = put.items.iter().filter(|item| item.events > 0);
     for _ in 0..entry.item {
@@ -78,10 +83,9 @@ fn item_of(frame: &Bytes, seed: Seed, entry: &Entry) -> Option<StoredBatch> {
     let item = with_events.next()?;
     let end = start.checked_add(item.body_len as usize)?;
     let bytes = (end <= body.len()).then(|| body.slice(start..end))?;
-    let bytes = match item.plain_len {
+    let bytes = match item.packed {
         None => bytes,
-        // Never more than the writer said, whatever the bytes would unfold to.
-        Some(plain) => zstd::bulk::decompress(&bytes, plain as usize).ok()?.into(),
+        Some(packed) => packed.unpack(&bytes)?,
     };
     Some(StoredBatch { identity: item.identity.map(|(identity, _)| identity), bytes })
 }

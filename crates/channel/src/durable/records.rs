@@ -2,7 +2,7 @@
 //! their length in front, sets are encoded as [`IntervalSet`] and [`KeySet`] say.
 //!
 //! ```text
-//! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events, 4 zstd),
+//! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events, 4 zstd, 8 LZ4 block),
 //!              [origin 16 B | epoch | sequence | u64 digest], [events | body bytes],
 //!              [bytes before compression], positions
 //! ACK        consumers | for each: name, tickets | settled identities | settled events
@@ -10,6 +10,7 @@
 //! FORGET     tickets | identities | events
 //! STATE      since (ms) | epoch | events | consumers, as above | stored identities | pending identities |
 //!              positions | segments | for each: number, first ticket, tickets, end, room, since (ms)
+//!              | sealed segments (format 2) | for each: number, key, u32 check of the key
 //! ```
 
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use bytes::{Buf, BufMut, Bytes};
 use pipeline::intervals::{get_varint, put_varint};
 use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin, Sequence, SourcePosition, Ticket};
 
+use super::packing::{Coding, Packed};
+use super::seal::KeyMark;
 use crate::positions::{get_positions, get_text, put_bytes, put_positions};
 
 const HAS_IDENTITY: u8 = 1;
 const HAS_EVENTS: u8 = 2;
-const IS_COMPRESSED: u8 = 4;
+const IS_ZSTD: u8 = 4;
+const IS_LZ4: u8 = 8;
 
 /// One batch of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +37,8 @@ pub(crate) struct PutItem {
     pub(crate) events: u32,
     /// Bytes in the body: as [`pipeline::Batch::encode`] made them, perhaps compressed.
     pub(crate) body_len: u32,
-    /// Bytes before they were compressed by zstd; `None` if they are as they were.
-    pub(crate) plain_len: Option<u32>,
+    /// How they were compressed; `None` if they are as they were.
+    pub(crate) packed: Option<Packed>,
     /// Where its source stands behind it.
     pub(crate) positions: Vec<SourcePosition>,
 }
@@ -88,6 +92,8 @@ pub(crate) struct SegmentRecord {
     pub(crate) room: u64,
     /// When it was begun, milliseconds since 1970.
     pub(crate) since_ms: u64,
+    /// The key that its frames are sealed with.
+    pub(crate) key: Option<KeyMark>,
 }
 
 /// All that earlier segments said.
@@ -145,8 +151,12 @@ impl PutRecord {
         for item in &self.items {
             let identity = if item.identity.is_some() { HAS_IDENTITY } else { 0 };
             let events = if item.events > 0 { HAS_EVENTS } else { 0 };
-            let compressed = if item.plain_len.is_some() { IS_COMPRESSED } else { 0 };
-            out.put_u8(identity | events | compressed);
+            let packed = match item.packed.map(|packed| packed.by) {
+                None => 0,
+                Some(Coding::Zstd) => IS_ZSTD,
+                Some(Coding::Lz4) => IS_LZ4,
+            };
+            out.put_u8(identity | events | packed);
             if let Some((identity, digest)) = &item.identity {
                 out.put_slice(&identity.origin.0);
                 put_varint(&mut out, identity.epoch.0);
@@ -157,8 +167,8 @@ impl PutRecord {
                 put_varint(&mut out, u64::from(item.events));
                 put_varint(&mut out, u64::from(item.body_len));
             }
-            if let Some(plain_len) = item.plain_len {
-                put_varint(&mut out, u64::from(plain_len));
+            if let Some(packed) = item.packed {
+                put_varint(&mut out, u64::from(packed.plain_len));
             }
             put_positions(&mut out, &item.positions);
         }
@@ -190,8 +200,17 @@ impl PutRecord {
         let has_events = flags & HAS_EVENTS != 0;
         let (events, body_len) =
             if has_events { (get_u32(input)?, get_u32(input)?) } else { (0, 0) };
-        let plain_len = if flags & IS_COMPRESSED == 0 { None } else { Some(get_u32(input)?) };
-        Some(PutItem { identity, events, body_len, plain_len, positions: get_positions(input)? })
+        let by = match flags & (IS_ZSTD | IS_LZ4) {
+            0 => None,
+            IS_ZSTD => Some(Coding::Zstd),
+            IS_LZ4 => Some(Coding::Lz4),
+            _ => return None,
+        };
+        let packed = match by {
+            None => None,
+            Some(by) => Some(Packed { by, plain_len: get_u32(input)? }),
+        };
+        Some(PutItem { identity, events, body_len, packed, positions: get_positions(input)? })
     }
 }
 
@@ -273,6 +292,17 @@ impl ForgetRecord {
 }
 
 impl StateRecord {
+    /// Which segments are sealed. A STATE of format 1 says nothing of it.
+    fn decode_keys(&mut self, input: &mut Bytes) -> Option<()> {
+        for _ in 0..get_varint(input)? {
+            let (segment, id) = (get_varint(input)?, get_u32(input)?);
+            let check = (input.remaining() >= 4).then(|| input.get_u32_le())?;
+            let found = self.segments.iter_mut().find(|known| known.id == segment)?;
+            found.key = Some(KeyMark { id, check });
+        }
+        Some(())
+    }
+
     /// The envelope.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -288,6 +318,13 @@ impl StateRecord {
             for number in [s.id, s.first, s.tickets, s.end, s.room, s.since_ms] {
                 put_varint(&mut out, number);
             }
+        }
+        let sealed = || self.segments.iter().filter_map(|s| Some((s.id, s.key?)));
+        put_varint(&mut out, sealed().count() as u64);
+        for (id, key) in sealed() {
+            put_varint(&mut out, id);
+            put_varint(&mut out, u64::from(key.id));
+            out.put_u32_le(key.check);
         }
         out
     }
@@ -313,7 +350,11 @@ impl StateRecord {
                 end: get_varint(input)?,
                 room: get_varint(input)?,
                 since_ms: get_varint(input)?,
+                key: None,
             });
+        }
+        if input.has_remaining() {
+            state.decode_keys(input)?;
         }
         Some(state)
     }

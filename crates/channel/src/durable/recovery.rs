@@ -24,7 +24,8 @@ use super::records::{
     AckRecord, ForgetRecord, PutRecord, SegmentRecord, StateRecord, decode_consumers,
 };
 use super::scan::{Scan, Scanned, scan};
-use super::segment::{BLOCK, FORMAT, Kind, Owner, Seed, read_header_block};
+use super::seal::{KeyMark, SealError};
+use super::segment::{BLOCK, FORMAT, Kind, Owner, read_header_block};
 
 /// What was found, and what had to be mended.
 pub(crate) struct Recovered {
@@ -35,7 +36,13 @@ pub(crate) struct Recovered {
     /// Segments whose frames were read: their indexes are known.
     pub(crate) torn_bytes: u64,
     pub(crate) damaged: u64,
+    /// Tickets that no frame has.
     pub(crate) lost: IntervalSet,
+    /// Tickets whose frames are damaged; found just now, not by an earlier life.
+    pub(crate) struck: IntervalSet,
+    /// The first segment whose frames were replayed: the STATE says all that older ones say but for
+    /// their batches.
+    pub(crate) replayed_from: u64,
 }
 
 /// Why a directory cannot be used.
@@ -48,7 +55,16 @@ pub(crate) enum Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
-        Self::Disk(error)
+        match error.downcast::<SealError>() {
+            Ok(sealed) => sealed.into(),
+            Err(error) => Self::Disk(error),
+        }
+    }
+}
+
+impl From<SealError> for Refusal {
+    fn from(error: SealError) -> Self {
+        Self::Unusable(error.to_string())
     }
 }
 
@@ -62,12 +78,7 @@ pub(crate) fn owner(
     let segments = files.list()?;
     match owner_file::read(disk, path)? {
         OwnerFile::Sound(owner) => return Ok(owner),
-        OwnerFile::Newer { format } => {
-            return Err(Refusal::Unusable(format!(
-                "it is of format {format}, and this program reads up to {FORMAT}; use the newer \
-                 program, or let it empty the channel first"
-            )));
-        }
+        OwnerFile::Newer { format } => return Err(newer(format)),
         OwnerFile::Absent if segments.is_empty() => {
             let (uuid, origin) = (entropy.bytes16(), Origin(entropy.bytes16()));
             return Ok(Owner { uuid, origin, epoch: Epoch(0) });
@@ -77,9 +88,11 @@ pub(crate) fn owner(
     warn!(path = %path.display(), "the owner file is lost; the segments are asked");
     let mut newest: Option<Owner> = None;
     for (id, _) in segments {
-        if let Some(owner) = owner_in(files, id)?
-            && newest.is_none_or(|known| known.epoch <= owner.epoch)
-        {
+        let Some((format, owner)) = owner_in(files, id)? else { continue };
+        if format > FORMAT {
+            return Err(newer(format));
+        }
+        if newest.is_none_or(|known| known.epoch <= owner.epoch) {
             newest = Some(owner);
         }
     }
@@ -92,11 +105,18 @@ pub(crate) fn owner(
     })
 }
 
-fn owner_in(files: &Files, id: u64) -> io::Result<Option<Owner>> {
+fn newer(format: u16) -> Refusal {
+    Refusal::Unusable(format!(
+        "it is of format {format}, and this program reads up to {FORMAT}; use the newer program, or \
+         let it empty the channel first"
+    ))
+}
+
+fn owner_in(files: &Files, id: u64) -> io::Result<Option<(u16, Owner)>> {
     let mut block = super::aligned::Aligned::with_capacity(BLOCK);
     block.set_len(BLOCK);
     let read = files.open(id, false)?.read_at(block.as_mut_slice(), 0)?;
-    Ok(read_header_block(&block.as_slice()[..read]).map(|(_, owner, _)| owner))
+    Ok(read_header_block(&block.as_slice()[..read]).map(|(format, owner, _)| (format, owner)))
 }
 
 /// A segment that was read whole.
@@ -104,6 +124,7 @@ struct Read {
     id: u64,
     room: u64,
     scan: Scan,
+    key: Option<KeyMark>,
 }
 
 /// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
@@ -114,7 +135,8 @@ fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<R
     let mut read = Vec::new();
     for (id, room) in all.iter().rev() {
         let file = files.open(*id, false)?;
-        let mut scan = scan(&*file, Seed::of(uuid, *id), BLOCK as u64, *room)?;
+        let mut scan = scan(&*file, files.seed(uuid, *id), BLOCK as u64, *room)?;
+        let key = scan.frames.iter().find_map(|frame| frame.key);
         let state = scan.frames.iter().find(|frame| frame.header.kind == Kind::State);
         let state = state.and_then(|frame| {
             let state = StateRecord::decode(frame.envelope.clone())?;
@@ -123,7 +145,7 @@ fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<R
         scan.frames.retain(|frame| frame.header.kind != Kind::State);
         let found = state.is_some();
         if found || !scan.frames.is_empty() {
-            read.push(Read { id: *id, room: *room, scan });
+            read.push(Read { id: *id, room: *room, scan, key });
         }
         if found {
             read.reverse();
@@ -150,14 +172,23 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         torn_bytes: 0,
         damaged: 0,
         lost: IntervalSet::EMPTY,
+        struck: IntervalSet::EMPTY,
+        replayed_from: read.first().map_or(0, |segment| segment.id),
     };
+    let mut unsound = Vec::new();
     for segment in &read {
-        recovered.replay(files, segment, began_ms)?;
+        recovered.replay(files, segment, began_ms, &mut unsound)?;
+    }
+    for (first, put) in unsound {
+        recovered.forget(first, &put);
     }
     owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + 1);
     recovered.owner = owner;
     recovered.book.epoch = owner.epoch.0;
     recovered.drop_missing(&all);
+    for key in recovered.book.keys() {
+        files.keys().find(key)?;
+    }
     if !recovered.lost.is_empty() {
         recovered.audit(files)?;
     }
@@ -176,13 +207,21 @@ impl Recovered {
         Ok(())
     }
 
-    fn replay(&mut self, files: &Files, read: &Read, since_ms: u64) -> io::Result<()> {
+    /// Replays a segment; adds the puts whose bodies are not as they were written to `unsound`.
+    fn replay(
+        &mut self,
+        files: &Files,
+        read: &Read,
+        since_ms: u64,
+        unsound: &mut Vec<(Ticket, PutRecord)>,
+    ) -> io::Result<()> {
         let (id, room, first) = (read.id, read.room, self.book.in_flight.next());
         let end = read.scan.end;
-        let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms };
+        let key = read.key;
+        let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms, key };
         self.book.begin_segment(record, files.open(id, false)?);
         for frame in &read.scan.frames {
-            if let Some(lost) = self.apply(frame) {
+            if let Some(lost) = self.apply(frame, unsound) {
                 self.lost.insert_all(&lost);
             }
         }
@@ -195,7 +234,11 @@ impl Recovered {
     }
 
     /// Replays one frame; answers the tickets that are missing before or in it.
-    fn apply(&mut self, frame: &Scanned) -> Option<IntervalSet> {
+    fn apply(
+        &mut self,
+        frame: &Scanned,
+        unsound: &mut Vec<(Ticket, PutRecord)>,
+    ) -> Option<IntervalSet> {
         let envelope = frame.envelope.clone();
         let ticket = frame.header.ticket;
         match frame.header.kind {
@@ -206,7 +249,7 @@ impl Recovered {
                 let len = frame.header.frame_len();
                 let missing = self.book.put(ticket, frame.offset, len, &put);
                 if !frame.body_sound {
-                    self.forget(ticket, &put);
+                    unsound.push((ticket, put));
                 }
                 return missing;
             }
@@ -219,14 +262,28 @@ impl Recovered {
         self.book.skip_to(ticket)
     }
 
-    /// A frame's body is damaged: its positions stand, its events are gone.
+    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
+    /// settled, because it was delivered or given up, was not lost by that.
     fn forget(&mut self, first: Ticket, put: &PutRecord) {
-        let with_events = || put.items.iter().filter(|item| item.events > 0);
-        let tickets = IntervalSet::from(first..first + with_events().count() as u64);
-        let keys: KeySet = with_events().filter_map(|item| item.identity).map(|(k, _)| k).collect();
-        let events = with_events().map(|item| u64::from(item.events)).sum();
-        error!(?tickets, events, "these batches are damaged; they may be stored again");
-        self.book.forget(&ForgetRecord { tickets, keys, events });
+        let settled = self.book.in_flight.acked_by_all(None);
+        let mut lost = ForgetRecord::default();
+        let with_events = put.items.iter().filter(|item| item.events > 0);
+        for (ticket, item) in (first..).zip(with_events) {
+            if !settled.contains(ticket) {
+                lost.tickets.insert(ticket);
+                lost.events += u64::from(item.events);
+                if let Some((identity, _)) = item.identity {
+                    lost.keys.insert(identity);
+                }
+            }
+        }
+        if lost.tickets.is_empty() {
+            return;
+        }
+        error!(tickets = ?lost.tickets.runs(), events = lost.events,
+            "these batches are damaged; they may be stored again");
+        self.book.forget(&lost);
+        self.struck.insert_all(&lost.tickets);
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.
@@ -259,7 +316,7 @@ impl Recovered {
                 Some(index) => index.clone(),
                 None => {
                     let file = files.open(record.id, false)?;
-                    let seed = Seed::of(&self.owner.uuid, record.id);
+                    let seed = files.seed(&self.owner.uuid, record.id);
                     reader::index_of(&scan(&*file, seed, BLOCK as u64, record.end)?, record)
                 }
             };

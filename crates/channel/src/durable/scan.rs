@@ -10,6 +10,7 @@ use bytes::Bytes;
 use pipeline::env::DiskFile;
 
 use super::aligned::Aligned;
+use super::seal::KeyMark;
 use super::segment::{BLOCK, HEADER_BYTES, Header, Seed};
 
 /// Bytes read at once.
@@ -22,8 +23,10 @@ pub(crate) struct Scanned {
     pub(crate) offset: u64,
     /// Its header, verified.
     pub(crate) header: Header,
-    /// Its envelope, verified.
+    /// Its envelope, verified and open.
     pub(crate) envelope: Bytes,
+    /// The key that it is sealed with.
+    pub(crate) key: Option<KeyMark>,
     /// Whether its body is as it was written.
     pub(crate) body_sound: bool,
 }
@@ -75,7 +78,7 @@ impl Window<'_> {
     }
 
     /// The frame at `offset`, if its header and envelope verify.
-    fn frame(&mut self, offset: u64, seed: Seed) -> io::Result<Option<Scanned>> {
+    fn frame(&mut self, offset: u64, seed: Seed<'_>) -> io::Result<Option<Scanned>> {
         let Some(header) = self.bytes(offset, HEADER_BYTES)?.and_then(Header::read) else {
             return Ok(None);
         };
@@ -88,10 +91,11 @@ impl Window<'_> {
         if !header.verify(bytes, seed, offset) {
             return Ok(None);
         }
-        let envelope = Bytes::copy_from_slice(&bytes[HEADER_BYTES..]);
+        let key = header.key(bytes);
+        let Some(envelope) = header.envelope(bytes, seed, offset)? else { return Ok(None) };
         let whole = self.bytes(offset, envelope_end + header.body_len)?;
         let body_sound = whole.is_some_and(|frame| header.verify_body(frame));
-        Ok(Some(Scanned { offset, header, envelope, body_sound }))
+        Ok(Some(Scanned { offset, header, envelope, key, body_sound }))
     }
 
     /// Whether the frame's header bytes at `offset` are zeros: the rest of the group is padding.
@@ -105,8 +109,13 @@ impl Window<'_> {
 /// Reads the frames of a segment from `start`, a multiple of the block, up to `limit`.
 ///
 /// # Errors
-/// As the disk says.
-pub(crate) fn scan(file: &dyn DiskFile, seed: Seed, start: u64, limit: u64) -> io::Result<Scan> {
+/// As the disk says; a key is missing.
+pub(crate) fn scan(
+    file: &dyn DiskFile,
+    seed: Seed<'_>,
+    start: u64,
+    limit: u64,
+) -> io::Result<Scan> {
     let buffer = Aligned::with_capacity(WINDOW);
     let mut window = Window { file, buffer, start: 0, limit };
     let mut found = Scan { end: start, ..Scan::default() };
@@ -142,7 +151,7 @@ pub(crate) fn scan(file: &dyn DiskFile, seed: Seed, start: u64, limit: u64) -> i
 }
 
 /// The next block from `offset` on at which a group opens, or `limit`.
-fn next_group(window: &mut Window<'_>, offset: u64, seed: Seed, limit: u64) -> io::Result<u64> {
+fn next_group(window: &mut Window<'_>, offset: u64, seed: Seed<'_>, limit: u64) -> io::Result<u64> {
     let mut at = offset;
     while at < limit {
         if window.frame(at, seed)?.is_some_and(|frame| frame.header.opens_group) {

@@ -10,16 +10,18 @@ use bytes::{BufMut, Bytes};
 use pipeline::{Epoch, Origin, Ticket};
 
 use super::aligned::Aligned;
+use super::seal::{KeyMark, Keyring, PREFIX_BYTES, Part, SealError, Sealer, TAG_BYTES, mark_of};
 
 /// What groups are padded to, and what offsets of direct I/O are multiples of.
 pub(crate) const BLOCK: usize = 4096;
 /// Bytes of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 32;
-/// The layout described here.
-pub(crate) const FORMAT: u16 = 1;
+/// The layout described here. Format 1 had no sealed frames and no LZ4; it is read all the same.
+pub(crate) const FORMAT: u16 = 2;
 /// First bytes of each segment.
 const MAGIC: &[u8; 16] = b"aqueduct segment";
 const OPENS_GROUP: u8 = 1;
+const SEALED: u8 = 2;
 
 /// Who a channel's files belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +34,33 @@ pub(crate) struct Owner {
     pub(crate) epoch: Epoch,
 }
 
-/// What the checksums of one segment start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seed(u32);
+/// What the checksums of one segment start from, and the keys that its frames may need.
+#[derive(Clone, Copy)]
+pub(crate) struct Seed<'a> {
+    crc: u32,
+    /// The uuid, then the number: what a seal covers besides the frame itself.
+    place: [u8; 24],
+    keys: &'a Keyring,
+}
 
-impl Seed {
+impl<'a> Seed<'a> {
     /// The seed of segment `id`.
-    pub(crate) fn of(uuid: &[u8; 16], id: u64) -> Self {
-        Self(crc32c::crc32c_append(crc32c::crc32c(uuid), &id.to_le_bytes()))
+    pub(crate) fn of(uuid: &[u8; 16], id: u64, keys: &'a Keyring) -> Self {
+        let mut place = [0; 24];
+        place[..16].copy_from_slice(uuid);
+        place[16..].copy_from_slice(&id.to_le_bytes());
+        Self { crc: crc32c::crc32c(&place), place, keys }
     }
 
     /// What the checksum of the frame at `offset` starts from: one that strayed never verifies.
     fn at(self, offset: u64) -> u32 {
-        crc32c::crc32c_append(self.0, &offset.to_le_bytes())
+        crc32c::crc32c_append(self.crc, &offset.to_le_bytes())
+    }
+
+    /// What the seal of the envelope of the frame at `offset` covers besides it. `header` is without
+    /// its first four bytes, the checksum.
+    fn context(self, offset: u64, header: &[u8]) -> Vec<u8> {
+        [&self.place[..], &offset.to_le_bytes(), header].concat()
     }
 }
 
@@ -85,6 +101,8 @@ pub(crate) struct Frame {
     pub(crate) envelope: Vec<u8>,
     /// The encoded batches, end to end.
     pub(crate) body: Body,
+    /// Whether it is to be sealed.
+    pub(crate) sealed: bool,
 }
 
 /// The body of a frame with its checksum.
@@ -121,39 +139,95 @@ impl Body {
 impl Frame {
     /// A frame without a body.
     pub(crate) fn plain(kind: Kind, ticket: Ticket, envelope: Vec<u8>) -> Self {
-        Self { kind, coding: 0, ticket, tickets: 0, envelope, body: Body::default() }
+        let body = Body::default();
+        Self { kind, coding: 0, ticket, tickets: 0, envelope, body, sealed: false }
+    }
+
+    /// Bytes that its envelope and its body take.
+    fn lens(&self) -> (usize, usize) {
+        let (envelope, body) = (self.envelope.len(), self.body.len);
+        match self.sealed {
+            false => (envelope, body),
+            true if body == 0 => (PREFIX_BYTES + envelope + TAG_BYTES, 0),
+            true => (PREFIX_BYTES + envelope + TAG_BYTES, body + TAG_BYTES),
+        }
     }
 
     /// Bytes that it takes in a segment.
     pub(crate) fn len(&self) -> usize {
-        (HEADER_BYTES + self.envelope.len() + self.body.len).next_multiple_of(8)
+        let (envelope, body) = self.lens();
+        (HEADER_BYTES + envelope + body).next_multiple_of(8)
     }
 
-    /// Appends it to a buffer that will be written at offset `base`.
-    pub(crate) fn write(&self, out: &mut Aligned, seed: Seed, base: u64, opens_group: bool) {
+    /// The header but for its first four bytes.
+    fn header(&self, body_crc: u32, opens_group: bool) -> Vec<u8> {
         let wide = |n: usize| u32::try_from(n).expect("a frame is smaller than a segment");
+        let (envelope_len, body_len) = self.lens();
         let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.put_u32_le(self.body.crc);
-        header.put_u32_le(wide(self.envelope.len()));
-        header.put_u32_le(wide(self.body.len));
+        header.put_u32_le(body_crc);
+        header.put_u32_le(wide(envelope_len));
+        header.put_u32_le(wide(body_len));
         header.put_u64_le(self.ticket);
         header.put_u32_le(self.tickets);
         header.put_u8(self.kind as u8);
-        header.put_u8(if opens_group { OPENS_GROUP } else { 0 });
+        let sealed = if self.sealed { SEALED } else { 0 };
+        header.put_u8(sealed | if opens_group { OPENS_GROUP } else { 0 });
         header.put_u8(self.coding);
         header.put_u8(0);
-        let start = seed.at(base + out.len() as u64);
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(start, &header), &self.envelope);
+        header
+    }
+
+    /// Appends it to a buffer that will be written at offset `base`; `sealer` is there if it is to
+    /// be sealed.
+    pub(crate) fn write(
+        &self,
+        out: &mut Aligned,
+        seed: Seed<'_>,
+        sealer: Option<&Sealer>,
+        base: u64,
+        opens_group: bool,
+    ) {
+        let at = out.len();
+        let offset = base + at as u64;
         out.reserve(self.len());
-        out.push(&crc.to_le_bytes());
-        out.push(&header);
+        let Some(sealer) = sealer.filter(|_| self.sealed) else {
+            assert!(!self.sealed, "who seals frames has a key");
+            let header = self.header(self.body.crc, opens_group);
+            let crc = crc32c::crc32c_append(seed.at(offset), &header);
+            let crc = crc32c::crc32c_append(crc, &self.envelope);
+            out.push(&crc.to_le_bytes());
+            out.push(&header);
+            out.push(&self.envelope);
+            self.body.parts.iter().for_each(|part| out.push(part));
+            out.pad(8);
+            return;
+        };
+        let (prefix, key) = sealer.frame();
+        let (envelope_len, body_len) = self.lens();
+        out.push(&[0; HEADER_BYTES]);
+        out.push(&prefix);
         out.push(&self.envelope);
-        for part in &self.body.parts {
-            out.push(part);
-        }
+        out.push(&[0; TAG_BYTES]);
+        self.body.parts.iter().for_each(|part| out.push(part));
+        out.push(&[0; TAG_BYTES][..body_len - self.body.len]);
         out.pad(8);
+        let frame = &mut out.as_mut_slice()[at..];
+        let (head, rest) = frame.split_at_mut(HEADER_BYTES);
+        let (envelope, rest) = rest.split_at_mut(envelope_len);
+        let body = &mut rest[..body_len];
+        if !body.is_empty() {
+            key.seal(Part::Body, &[], body);
+        }
+        let header = self.header(crc32c::crc32c(body), opens_group);
+        key.seal(Part::Envelope, &seed.context(offset, &header), &mut envelope[PREFIX_BYTES..]);
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed.at(offset), &header), envelope);
+        head[..4].copy_from_slice(&crc.to_le_bytes());
+        head[4..].copy_from_slice(&header);
     }
 }
+
+/// What a frame says, open: its envelope and its body.
+pub(crate) type Contents = (Bytes, Bytes);
 
 /// A frame's header as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +248,8 @@ pub(crate) struct Header {
     pub(crate) opens_group: bool,
     /// As in [`Frame`].
     pub(crate) coding: u8,
+    /// As in [`Frame`].
+    pub(crate) sealed: bool,
 }
 
 impl Header {
@@ -194,6 +270,7 @@ impl Header {
             kind: Kind::of(bytes[28])?,
             opens_group: bytes[29] & OPENS_GROUP != 0,
             coding: bytes[30],
+            sealed: bytes[29] & SEALED != 0,
         })
     }
 
@@ -204,7 +281,7 @@ impl Header {
 
     /// Whether header and envelope, which `frame` starts with, are those of a frame of `seed` at
     /// `offset`.
-    pub(crate) fn verify(&self, frame: &[u8], seed: Seed, offset: u64) -> bool {
+    pub(crate) fn verify(&self, frame: &[u8], seed: Seed<'_>, offset: u64) -> bool {
         frame
             .get(4..HEADER_BYTES + self.envelope_len)
             .is_some_and(|bytes| crc32c::crc32c_append(seed.at(offset), bytes) == self.crc)
@@ -216,6 +293,60 @@ impl Header {
         frame
             .get(start..start + self.body_len)
             .is_some_and(|body| crc32c::crc32c(body) == self.body_crc)
+    }
+
+    /// The key that the frame, which verifies, is sealed with.
+    pub(crate) fn key(&self, frame: &[u8]) -> Option<KeyMark> {
+        mark_of(frame.get(HEADER_BYTES..)?).filter(|_| self.sealed)
+    }
+
+    /// The envelope of a frame that verifies and begins with `frame`; `None` if it is not what was
+    /// sealed.
+    ///
+    /// # Errors
+    /// The key is not there.
+    pub(crate) fn envelope(
+        &self,
+        frame: &[u8],
+        seed: Seed<'_>,
+        offset: u64,
+    ) -> Result<Option<Bytes>, SealError> {
+        let envelope = &frame[HEADER_BYTES..HEADER_BYTES + self.envelope_len];
+        if !self.sealed {
+            return Ok(Some(Bytes::copy_from_slice(envelope)));
+        }
+        let Some(key) = seed.keys.frame_key(envelope)? else { return Ok(None) };
+        let mut sealed = envelope[PREFIX_BYTES..].to_vec();
+        let context = seed.context(offset, &frame[4..HEADER_BYTES]);
+        Ok(key.open(Part::Envelope, &context, &mut sealed).map(Bytes::copy_from_slice))
+    }
+
+    /// Envelope and body of a whole frame that verifies; `None` if they are not what was sealed.
+    ///
+    /// # Errors
+    /// The key is not there.
+    pub(crate) fn contents(
+        &self,
+        frame: &Bytes,
+        seed: Seed<'_>,
+        offset: u64,
+    ) -> Result<Option<Contents>, SealError> {
+        let envelope_end = HEADER_BYTES + self.envelope_len;
+        let body = frame.slice(envelope_end..envelope_end + self.body_len);
+        if !self.sealed {
+            return Ok(Some((frame.slice(HEADER_BYTES..envelope_end), body)));
+        }
+        let Some(envelope) = self.envelope(frame, seed, offset)? else { return Ok(None) };
+        let Some(key) = seed.keys.frame_key(&frame[HEADER_BYTES..])? else { return Ok(None) };
+        if body.is_empty() {
+            return Ok(Some((envelope, body)));
+        }
+        let mut body = body.to_vec();
+        let Some(len) = key.open(Part::Body, &[], &mut body).map(<[u8]>::len) else {
+            return Ok(None);
+        };
+        body.truncate(len);
+        Ok(Some((envelope, Bytes::from(body))))
     }
 }
 
@@ -252,59 +383,5 @@ pub(crate) fn read_header_block(block: &[u8]) -> Option<(u16, Owner, u64)> {
     Some((format, owner, u64::from_le_bytes(block[64..72].try_into().ok()?)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWNER: Owner = Owner { uuid: [3; 16], origin: Origin([4; 16]), epoch: Epoch(5) };
-
-    fn written(seed: Seed) -> Vec<u8> {
-        let mut body = Body::default();
-        body.push(Bytes::from_static(b"first "));
-        body.push(Bytes::from_static(b"second"));
-        let envelope = b"small".to_vec();
-        let frame = Frame { kind: Kind::Put, coding: 0, ticket: 9, tickets: 2, envelope, body };
-        let mut out = Aligned::with_capacity(0);
-        frame.write(&mut out, seed, 4096, true);
-        assert_eq!(out.len(), frame.len());
-        out.as_slice().to_vec()
-    }
-
-    #[test]
-    fn any_flipped_bit_of_a_frame_is_seen() {
-        let seed = Seed::of(&OWNER.uuid, 1);
-        let good = written(seed);
-        let sound = |bytes: &[u8]| {
-            Header::read(bytes).is_some_and(|header| {
-                header.frame_len() <= bytes.len()
-                    && header.verify(bytes, seed, 4096)
-                    && header.verify_body(bytes)
-            })
-        };
-        assert!(sound(&good));
-        // The last bytes pad the frame and mean nothing.
-        for bit in 0..(HEADER_BYTES + 5 + 12) * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(!sound(&bad), "bit {bit} flipped unseen");
-        }
-    }
-
-    #[test]
-    fn a_frame_of_an_earlier_use_of_the_file_never_verifies() {
-        let old = written(Seed::of(&OWNER.uuid, 1));
-        let header = Header::read(&old).unwrap();
-        assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 2), 4096));
-        assert!(!header.verify(&old, Seed::of(&[0; 16], 1), 4096));
-        assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 1), 8192), "it strayed");
-    }
-
-    #[test]
-    fn a_header_block_names_its_owner() {
-        let mut block = header_block(&OWNER, 7);
-        assert_eq!(block.len(), BLOCK);
-        assert_eq!(read_header_block(&block), Some((FORMAT, OWNER, 7)));
-        block[30] ^= 1;
-        assert_eq!(read_header_block(&block), None);
-    }
-}
+#[cfg(all(test, feature = "testkit"))]
+mod tests;

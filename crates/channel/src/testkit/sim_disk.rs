@@ -230,6 +230,7 @@ impl SimDisk {
             modified: SystemTime::UNIX_EPOCH,
             kind: FileKind::File,
             links,
+            mode: 0o600,
         })
     }
 }

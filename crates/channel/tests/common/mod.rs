@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_channel::durable;
 use aqueduct_channel::testkit::{SimDisk, world};
+use pipeline::env::{Disk, OpenMode};
 use pipeline::testkit::{build, context};
 use pipeline::{
     Batch, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence, TakeTransaction,
@@ -18,11 +20,33 @@ use tokio::time::timeout;
 
 pub(crate) const SEED: u64 = 0x5eed;
 pub(crate) const FOREIGN: Origin = Origin([9; 16]);
+pub(crate) const KEYS: &str = "/etc/aqueduct/channel.keys";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A small channel that keeps no index on disk.
 pub(crate) fn small() -> Value {
     json!({ "capacity": "1MiB", "index": "none" })
+}
+
+/// The same, sealed with the keys that [`put_keys`] put there.
+pub(crate) fn sealed() -> Value {
+    json!({ "capacity": "1MiB", "index": "none", "encryption": { "key_file": KEYS } })
+}
+
+/// A line of a key file: key number `id` is 32 times `byte`.
+pub(crate) fn key_line(id: u32, byte: u8) -> String {
+    format!("{id} {}\n", format!("{byte:02x}").repeat(32))
+}
+
+/// Writes the file that [`sealed`] names, readable by its owner only.
+pub(crate) fn put_keys(disk: &SimDisk, lines: &str) {
+    let path = Path::new(KEYS);
+    disk.create_dir_all(path.parent().expect("it lies in a directory")).expect("the disk works");
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = disk.open(path, mode).expect("the disk works");
+    file.set_len(0).expect("the disk works");
+    file.write_at(&[IoSlice::new(lines.as_bytes())], 0, true).expect("the disk works");
+    disk.sync_dir(path.parent().expect("it lies in a directory")).expect("the disk works");
 }
 
 /// Opens the channel as an agent does at its start, on whatever the disk still holds.

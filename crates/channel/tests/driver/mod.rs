@@ -17,6 +17,7 @@ use pipeline::{
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::common::{KEYS, key_line, put_keys};
 use model::{Model, PutBatch};
 
 /// What can be done to a channel.
@@ -50,13 +51,15 @@ const FOREIGN: Origin = Origin([9; 16]);
 struct Driver {
     disk: SimDisk,
     tail: bool,
+    sealed: bool,
     lives: u64,
+    keys: u32,
     channel: Option<Box<dyn Channel>>,
     takes: [Option<Box<dyn TakeTransaction>>; 2],
     model: Model,
 }
 
-pub(crate) fn run(seed: u64, tail: bool, operations: &[Operation]) {
+pub(crate) fn run(seed: u64, tail: bool, sealed: bool, operations: &[Operation]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -66,7 +69,8 @@ pub(crate) fn run(seed: u64, tail: bool, operations: &[Operation]) {
         let disk = SimDisk::new(seed);
         let takes = [None, None];
         let model = Model::default();
-        let mut driver = Driver { disk, tail, lives: seed, channel: None, takes, model };
+        let (lives, keys, channel) = (seed, 0, None);
+        let mut driver = Driver { disk, tail, sealed, lives, keys, channel, takes, model };
         driver.open().await;
         for operation in operations {
             driver.step(operation).await;
@@ -95,9 +99,16 @@ impl Driver {
         self.lives += 1;
         let cx = context("main", Path::new("/data/main"), world(&self.disk, self.lives));
         let tail = if self.tail { "64KiB" } else { "0B" };
-        let settings = json!({
+        let mut settings = json!({
             "capacity": "1MiB", "segment_bytes": "64KiB", "index": "none", "tail_memory": tail
         });
+        if self.sealed {
+            // A few lives have a new key each.
+            self.keys = (self.keys + 1).min(4);
+            let keys: String = (1..=self.keys).map(|id| key_line(id, id as u8)).collect();
+            put_keys(&self.disk, &keys);
+            settings["encryption"] = json!({ "key_file": KEYS });
+        }
         let channel = build::<durable::Config>(&settings, &cx).expect("the settings are right");
         channel.open().await.expect("the channel opens on whatever a crash left");
         let names = CONSUMERS.map(Arc::from);

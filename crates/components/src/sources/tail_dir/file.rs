@@ -247,6 +247,7 @@ mod tests {
             modified: SystemTime::UNIX_EPOCH,
             kind: pipeline::env::FileKind::File,
             links: 1,
+            mode: 0o600,
         };
         let mut file =
             File::new(Bytes::new(), Path::new("/a.log"), "/a.log".into(), &stat, Instant::now());

@@ -226,6 +226,7 @@ impl Tailer {
             modified: file.modified,
             kind: FileKind::File,
             links: 1,
+            mode: 0o600,
         };
         let mut fresh = File::new(key, &file.place, file.place.clone(), &stat, now);
         fresh.stage = file.stage;
