@@ -4,15 +4,19 @@
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aqueduct_delivery::ledger::{
     Author, Committed, Dataset, FileNames, Ledger, LedgerError, Options, Roll, RollFile, Token,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use pipeline::{Class, Classify, Epoch, Identity, Origin, Sequence};
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use storage::{CreateOptions, FileSystem};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 fn author(number: u8) -> Author {
     Author { collector: Token([number; 16]), incarnation: Token([number; 16]) }
@@ -43,15 +47,20 @@ async fn roll(fs: &dyn FileSystem, number: u8, keys: std::ops::Range<u64>) -> Ro
     Roll { token, keys: keys.map(key).collect(), files: vec![file] }
 }
 
+/// Files that are whole already.
+fn whole() -> impl Future<Output = Result<(), LedgerError>> + Send {
+    std::future::ready(Ok(()))
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_many_founders_all_open_the_same_ledger() {
     let store = Memory::new();
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let (first, second) = tokio::join!(open(fs.clone(), 1), open(fs.clone(), 2));
     let (mut first, mut second) = (first.unwrap(), second.unwrap());
-    let committed = first.commit(roll(&*fs, 1, 0..2).await).await.unwrap();
+    let committed = first.commit(roll(&*fs, 1, 0..2).await, whole()).await.unwrap();
     assert_eq!(committed, Committed::Published(0));
-    let committed = second.commit(roll(&*fs, 2, 2..4).await).await.unwrap();
+    let committed = second.commit(roll(&*fs, 2, 2..4).await, whole()).await.unwrap();
     assert_eq!(committed, Committed::Published(1));
     let expected = ["/logs/day/host-1-store-0-0.log", "/logs/day/host-2-store-1-0.log"];
     let files = store.files();
@@ -64,10 +73,10 @@ async fn a_roll_that_another_has_committed_in_part_is_not_published() {
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let (mut first, mut second) =
         (open(fs.clone(), 1).await.unwrap(), open(fs.clone(), 2).await.unwrap());
-    first.commit(roll(&*fs, 1, 0..3).await).await.unwrap();
-    let overlap = second.commit(roll(&*fs, 2, 2..5).await).await.unwrap();
+    first.commit(roll(&*fs, 1, 0..3).await, whole()).await.unwrap();
+    let overlap = second.commit(roll(&*fs, 2, 2..5).await, whole()).await.unwrap();
     assert_eq!(overlap, Committed::Overlap([key(2)].into_iter().collect()));
-    let elsewhere = second.commit(roll(&*fs, 2, 1..3).await).await.unwrap();
+    let elsewhere = second.commit(roll(&*fs, 2, 1..3).await, whole()).await.unwrap();
     assert_eq!(elsewhere, Committed::Elsewhere);
     assert!(!store.files().keys().any(|path| path.contains("/stage/")), "both are cleared away");
 }
@@ -101,13 +110,48 @@ async fn a_committed_file_never_replaces_a_foreign_one() {
     fs.mkdirs("/logs/day").await.unwrap();
     let taken = "/logs/day/host-1-store-0-0.log";
     put(&*fs, taken, "foreign").await;
-    let error = ledger.commit(roll(&*fs, 1, 0..1).await).await.unwrap_err();
+    let error = ledger.commit(roll(&*fs, 1, 0..1).await, whole()).await.unwrap_err();
     assert!(matches!(error, LedgerError::Occupied { .. }), "{error}");
     assert_eq!(fs.read(taken).await.unwrap(), "foreign");
 
     fs.delete(taken).await.unwrap();
     open(fs.clone(), 3).await.unwrap();
     assert_eq!(fs.read(taken).await.unwrap(), "line\n", "any later opening publishes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_prepared_while_its_files_are_closed_and_wins_only_after_that() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let mut ledger = open(fs.clone(), 1).await.unwrap();
+    let roll = roll(&*fs, 1, 0..1).await;
+    let (close, closed) = oneshot::channel();
+    let committing = tokio::spawn(async move {
+        ledger.commit(roll, closed.map(|closed| closed.unwrap())).await.unwrap()
+    });
+    sleep(Duration::from_secs(20)).await;
+    let names = |part: &str| store.files().keys().filter(|path| path.contains(part)).count();
+    assert_eq!((names(".entry"), names("/ledger/"), names("/day/")), (1, 0, 0));
+    close.send(Ok(())).unwrap();
+    assert_eq!(committing.await.unwrap(), Committed::Published(0));
+    assert_eq!((names(".entry"), names("/ledger/"), names("/day/")), (0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_not_whole_are_never_committed() {
+    let store = Memory::new();
+    let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+    let mut ledger = open(fs.clone(), 1).await.unwrap();
+    let cut_short = async {
+        sleep(Duration::from_secs(1)).await;
+        Err(LedgerError::Length { path: "staged".into(), actual: 4, expected: 5 })
+    };
+    let error = ledger.commit(roll(&*fs, 1, 0..1).await, cut_short).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Length { .. }), "{error}");
+    open(fs.clone(), 1).await.unwrap();
+    let ledger = open(fs.clone(), 2).await.unwrap();
+    assert_eq!(ledger.view().next(), 0);
+    assert!(!store.files().keys().any(|path| path.contains("/day/")));
 }
 
 /// Everything that one author committed is known to the next, whichever call of its opening fails.
@@ -117,7 +161,7 @@ async fn an_opening_that_failed_can_be_done_again() {
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let mut first = open(fs.clone(), 1).await.unwrap();
     for n in 0..5 {
-        first.commit(roll(&*fs, 1, n..n + 1).await).await.unwrap();
+        first.commit(roll(&*fs, 1, n..n + 1).await, whole()).await.unwrap();
     }
     for at in 0.. {
         let faulty = Arc::new(Faulty::new(fs.clone(), Fault::AnswerLost, at));

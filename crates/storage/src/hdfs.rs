@@ -4,6 +4,10 @@
 //! the work was done. So each call here has a limit, and an error says whether the call may have
 //! been applied. Nothing is retried here but what the client itself knows to be safe (a standby, a
 //! refused connection): a lost answer is resolved by who asked, who knows what to look for.
+//!
+//! A close goes on a moment after each answer, not at once: `unhurried` says why.
+
+mod unhurried;
 
 use std::future::Future;
 use std::io;
@@ -17,6 +21,7 @@ use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 use tokio::time::timeout;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
@@ -24,6 +29,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of closing a file, which waits until the NameNode knows of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a close waits after each answer, of which there are two or three.
+const CLOSE_PAUSE: Duration = Duration::from_millis(6);
 
 /// Rights of what is made here: the owner writes, the group reads.
 const FILE_PERMISSION: u32 = 0o640;
@@ -194,7 +202,8 @@ impl FileWriter for HdfsWriter {
     /// `close` alone leaves the last bytes in the page caches of the DataNodes; so it syncs first.
     async fn close(mut self: Box<Self>) -> Result<(), FsError> {
         self.sync().await?;
-        limited(CLOSE_LIMIT, "close", &self.path, Box::pin(self.writer.close())).await
+        let closed = unhurried(CLOSE_PAUSE, Box::pin(self.writer.close()));
+        limited(CLOSE_LIMIT, "close", &self.path, closed).await
     }
 }
 

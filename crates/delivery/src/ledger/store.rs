@@ -1,13 +1,16 @@
 //! The loop around [`Committer`]: it does what the pure part asks for, and publishes what was won.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use pipeline::{Class, Classify, KeySet};
 use storage::{CreateOptions, FileSystem, FsError};
 use tokio::time::sleep;
+use tokio::try_join;
 use tracing::debug;
 
 use super::dataset::{Author, Dataset, PREPARED, Token};
@@ -41,7 +44,7 @@ pub struct Options {
     pub compact_after: u64,
 }
 
-/// Staged files, closed and of the right length, that are to become visible together or not at all.
+/// Staged files that are to become visible together or not at all.
 #[derive(Debug)]
 pub struct Roll {
     /// Names the roll; new for each.
@@ -116,17 +119,26 @@ impl Ledger {
     /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice.
     /// [`Ledger::compact`] is due from time to time.
     ///
+    /// `closing` makes the files durable and finds them to be of the right length. It goes on while
+    /// the entry is prepared; the entry is renamed in only after both have ended well.
+    ///
     /// # Errors
     /// The roll is not published. It may be committed all the same; opening the ledger anew finds
     /// that out and finishes it, or deletes the files.
-    pub async fn commit(&mut self, roll: Roll) -> Result<Committed, LedgerError> {
+    pub async fn commit(
+        &mut self,
+        roll: Roll,
+        closing: impl Future<Output = Result<(), LedgerError>> + Send,
+    ) -> Result<Committed, LedgerError> {
         let mut prepared = None;
+        let mut closing = Some(closing.boxed());
         let (verdict, files) = loop {
-            match self.advance(&roll, &mut prepared).await? {
+            match self.advance(&roll, &mut closing, &mut prepared).await? {
                 (Verdict::Sealed, _) => self.succeed().await?,
                 ended => break ended,
             }
         };
+        closed(closing.take()).await?;
         let committed = match verdict {
             Verdict::Won(index) => {
                 self.unpublished.extend(files);
@@ -156,11 +168,12 @@ impl Ledger {
         self.publish_all().await
     }
 
-    /// Does what the committer asks for until it is done. `prepared` is the entry that may be on
-    /// its way into the ledger.
+    /// Does what the committer asks for until it is done. `closing` is what has to end before an
+    /// entry may win; `prepared` is the entry that may be on its way into the ledger.
     async fn advance(
         &mut self,
         roll: &Roll,
+        closing: &mut Option<Closing<'_>>,
         prepared: &mut Option<String>,
     ) -> Result<(Verdict, Vec<StagedFile>), LedgerError> {
         let attempt = Attempt { author: self.author, token: roll.token, keys: roll.keys.clone() };
@@ -175,7 +188,9 @@ impl Ledger {
                         drop(self.fs.delete(&lost).await);
                     }
                     files = self.targets(roll, &index.to_string());
-                    *prepared = Some(self.prepare(roll, index, files.clone()).await?);
+                    let preparing = self.prepare(roll, index, files.clone());
+                    let (path, ()) = try_join!(preparing, closed(closing.take()))?;
+                    *prepared = Some(path);
                     Outcome::Prepared
                 }
                 Step::Win(index) => {
@@ -290,6 +305,17 @@ impl Ledger {
                 debug!(file = file.temp, %error, "a staged file is left to the next opening");
             }
         }
+    }
+}
+
+/// The files of a roll on their way to being whole.
+type Closing<'a> = BoxFuture<'a, Result<(), LedgerError>>;
+
+/// Waits until the files are whole, unless they were found to be before.
+async fn closed(closing: Option<Closing<'_>>) -> Result<(), LedgerError> {
+    match closing {
+        Some(closing) => closing.await,
+        None => Ok(()),
     }
 }
 

@@ -1,23 +1,25 @@
 //! A roll being written: its files, one for each directory, and the batches in them.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use delivery::ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use pipeline::{Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
 
 /// Files of one roll that are closed at the same time.
-const CLOSED_AT_ONCE: usize = 8;
+const CLOSED_AT_ONCE: usize = 32;
 
 /// Where and how files are staged.
 #[derive(Clone)]
@@ -144,27 +146,41 @@ impl OpenRoll {
         ledger: &Mutex<Ledger>,
         held: &Held,
     ) -> Result<Option<Committed>, HdfsSinkError> {
-        let closing = self.files.into_iter().map(|(directory, file)| file.close(directory, stage));
-        let closing = stream::iter(closing).buffered(CLOSED_AT_ONCE);
-        let files = closing.try_collect().await?;
+        let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
+        // A task of its own: it does not wait for the ledger, which may still be another roll's.
+        let closing = tokio::spawn(close(self.files.into_values().collect(), stage.clone()));
+        let closing = AbortOnDropHandle::new(closing)
+            .map(|ended| ended.unwrap_or_else(|ended| resume_unwind(ended.into_panic())));
         let mut ledger = ledger.lock().await;
         if !stage.recorded {
+            closing.await?;
             ledger.publish_unrecorded(&roll).await?;
             return Ok(None);
         }
-        let committed = ledger.commit(roll).await?;
+        let committed = ledger.commit(roll, closing).await?;
         held.know(ledger.view().settled().clone());
         Ok(Some(committed))
     }
 }
 
+/// Makes all files durable and whole.
+async fn close(files: Vec<OpenFile>, stage: Stage) -> Result<(), LedgerError> {
+    let closing = files.into_iter().map(|file| file.close(&stage));
+    stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await
+}
+
 impl OpenFile {
+    /// What the ledger says about it, once it is closed.
+    fn described(&self, directory: &str) -> RollFile {
+        let Fill { bytes, events } = self.fill;
+        let (temp, directory) = (self.temp.clone(), directory.to_owned());
+        RollFile { temp, directory, len: bytes, crc: self.crc, events }
+    }
+
     /// Makes the file durable and whole, and looks whether it is.
-    async fn close(self, directory: String, stage: &Stage) -> Result<RollFile, LedgerError> {
-        let Self { temp, writer, fill, crc } = self;
-        writer.close().await?;
-        check_length(&*stage.fs, &stage.dataset.staged(&temp), fill.bytes).await?;
-        Ok(RollFile { temp, directory, len: fill.bytes, crc, events: fill.events })
+    async fn close(self, stage: &Stage) -> Result<(), LedgerError> {
+        self.writer.close().await?;
+        check_length(&*stage.fs, &stage.dataset.staged(&self.temp), self.fill.bytes).await
     }
 }
