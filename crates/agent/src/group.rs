@@ -27,7 +27,7 @@ use std::sync::Arc;
 use pipeline::metrics::{SinkLabel, SinkReason};
 use pipeline::{
     Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Selection, Settlement,
-    Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
+    Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -239,6 +239,10 @@ impl Group {
         let member = &mut self.members[index];
         let events = member.let_go(&tickets);
         let label = SinkLabel { sink: member.handle.name().to_string() };
+        let outcome = match outcome {
+            Outcome::Stored if mutant!("deleted_on_stored") => Outcome::Delivered,
+            outcome => outcome,
+        };
         match outcome {
             Outcome::Stored => {
                 self.metrics.sink_events.get_or_create(&label).inc_by(events);

@@ -16,10 +16,12 @@ mod source;
 mod stop;
 mod topology;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use components::Catalogue;
 use config::{ConfigErrors, Plan};
+use futures::stream::{self, Stream, StreamExt};
 use pipeline::{ChannelError, Env, Guarantee, Metrics};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
@@ -108,14 +110,29 @@ pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Vec<Promis
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
 pub async fn run(plan: Plan, catalogue: &Catalogue, env: Env) -> Result<(), RunError> {
+    let signals = stop::Signals::listen().map_err(RunError::Signals)?;
+    run_until(plan, catalogue, env, signals.into_stream()).await
+}
+
+/// [`run`], with the names of the signals from elsewhere: the first one asks the agent to stop, the
+/// second one to stop at once. When the stream ends, no signal comes any more.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(
+    plan: Plan,
+    catalogue: &Catalogue,
+    env: Env,
+    signals: impl Stream<Item = &'static str>,
+) -> Result<(), RunError> {
+    let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
-    let mut signals = stop::Signals::listen().map_err(RunError::Signals)?;
     let agent = Agent::start(&plan, topology, &env, metrics).await?;
     let grace = plan.agent.grace;
     let reason = tokio::select! {
         biased;
-        signal = signals.next() => {
+        Some(signal) = signals.next() => {
             info!(signal, ?grace, "stopping; a second signal stops at once");
             Ok(())
         }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use futures::stream::{self, Stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +22,16 @@ impl Signals {
         })
     }
 
-    /// The next signal's name.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
+    /// The signals' names, as they come.
+    pub(crate) fn into_stream(self) -> impl Stream<Item = &'static str> {
+        stream::unfold(self, |mut signals| async move {
+            let name = tokio::select! {
+                biased;
+                _ = signals.terminate.recv() => "SIGTERM",
+                _ = signals.interrupt.recv() => "SIGINT",
+            };
+            Some((name, signals))
+        })
     }
 }
 

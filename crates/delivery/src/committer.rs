@@ -25,7 +25,7 @@
 //! 5. "Not found" decides nothing: after a win whose answer was lost, the prepared entry is missing
 //!    just so.
 
-use pipeline::KeySet;
+use pipeline::{KeySet, mutant};
 
 use crate::ledger::{Author, Entry, Token, View};
 
@@ -104,13 +104,16 @@ struct Rules {
 }
 
 impl Rules {
-    const ALL: Self = Self {
-        read_what_is_taken: true,
-        leave_out_what_is_known: true,
-        look_after_silence: true,
-        know_own_entry: true,
-        missing_decides_nothing: true,
-    };
+    /// All of them, but for the one that a planted bug breaks.
+    fn in_force() -> Self {
+        Self {
+            read_what_is_taken: !mutant!("taken_not_read"),
+            leave_out_what_is_known: !mutant!("known_not_left_out"),
+            look_after_silence: !mutant!("silence_is_success"),
+            know_own_entry: !mutant!("own_entry_unknown"),
+            missing_decides_nothing: !mutant!("missing_is_lost"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -137,7 +140,7 @@ pub struct Committer {
 impl Committer {
     /// Begins a try, on what is known of the ledger.
     pub fn new(attempt: Attempt, view: &View) -> Self {
-        Self::with_rules(attempt, view, Rules::ALL)
+        Self::with_rules(attempt, view, Rules::in_force())
     }
 
     fn with_rules(attempt: Attempt, view: &View, rules: Rules) -> Self {
@@ -219,7 +222,8 @@ impl Committer {
         self.state = if view.is_fenced(self.attempt.author) {
             State::Done(Verdict::Fenced)
         } else if known.is_empty() || !self.rules.leave_out_what_is_known {
-            if view.is_sealed() { State::Reloading } else { State::Preparing(view.next()) }
+            let sealed = view.is_sealed() && !mutant!("behind_the_seal");
+            if sealed { State::Reloading } else { State::Preparing(view.next()) }
         } else if known == self.attempt.keys {
             State::Done(Verdict::Settled)
         } else {

@@ -17,6 +17,7 @@
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`error`], [`backoff`], [`metrics`], [`units`] | shared by all of them |
+//! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod backoff;
 pub mod batch;
@@ -28,6 +29,7 @@ pub mod identity;
 pub mod interceptor;
 pub mod intervals;
 pub mod metrics;
+pub mod mutants;
 pub mod processor;
 pub mod selector;
 pub mod serializer;

@@ -14,7 +14,7 @@ use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
 use pipeline::{
     BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet, SourcePosition,
-    Ticket,
+    Ticket, mutant,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::warn;
@@ -290,6 +290,7 @@ impl Core {
             let acks = acks.acks.iter().chain(&acks_in_write.acks).map(|(_, tickets)| tickets);
             acks.chain([&forget.tickets, &forget_in_write.tickets])
                 .any(|tickets| touches(tickets, first, end))
+                && !mutant!("released_before_ack")
         });
         if released.is_empty() {
             return;

@@ -7,9 +7,10 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use pipeline::{BatchSize, Identity, KeySet, Sequence, Ticket};
+use pipeline::{BatchSize, Epoch, Identity, KeySet, Sequence, Ticket, mutant};
 use tracing::{error, info, warn};
 
+use super::book::Book;
 use super::core::{Core, NewBatch, Reply, Request, State};
 use super::log::Log;
 use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
@@ -133,7 +134,9 @@ impl Core {
             let identity = batch.identity.unwrap_or_else(|| {
                 let sequence = Sequence(state.next_sequence + group.sequences);
                 group.sequences += 1;
-                Identity { origin: self.owner.origin, epoch: self.owner.epoch, sequence }
+                let known = self.owner.epoch;
+                let epoch = if mutant!("epoch_not_in_key") { Epoch(0) } else { known };
+                Identity { origin: self.owner.origin, epoch, sequence }
             });
             let seen = state.book.window.knows(identity) || !fresh.insert(identity);
             if seen && self.limits.dedupe {
@@ -318,6 +321,7 @@ impl Core {
                 }
                 Err(error) => {
                     state.take_news_back();
+                    keep_what_failed(&mut state.book, &group);
                     answer = Err(Arc::new(error));
                 }
             }
@@ -381,6 +385,18 @@ impl Core {
         let empty = put.record.items.iter().filter(|item| item.events == 0);
         for identity in empty.filter_map(|item| item.identity) {
             settled.insert(identity.0);
+        }
+    }
+}
+
+/// Two planted bugs: what a group would have said is kept although it was not written.
+fn keep_what_failed(book: &mut Book, group: &Group) {
+    for batch in group.puts.iter().flat_map(|put| &put.record.items) {
+        if let Some((identity, _)) = batch.identity.filter(|_| mutant!("window_without_batch")) {
+            book.window.store(identity, batch.events > 0);
+        }
+        if mutant!("position_without_batch") {
+            book.positions.apply(&batch.positions);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pipeline::env::{Disk, DiskFile, OpenMode};
+use pipeline::mutant;
 use tracing::info;
 
 use super::aligned::Aligned;
@@ -284,7 +285,7 @@ impl Log {
         self.staging.pad(BLOCK);
         let start = current.end;
         let bytes = [IoSlice::new(self.staging.as_slice())];
-        match current.file.write_at(&bytes, start, true) {
+        match current.file.write_at(&bytes, start, !mutant!("not_synced")) {
             Ok(()) => {
                 current.end += self.staging.len() as u64;
                 Ok(start)

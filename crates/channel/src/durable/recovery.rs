@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::env::{Disk, Entropy};
-use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket};
+use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
@@ -182,7 +182,8 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     for (first, put) in unsound {
         recovered.forget(first, &put);
     }
-    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + 1);
+    let raise = u64::from(!mutant!("epoch_not_raised"));
+    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + raise);
     recovered.owner = owner;
     recovered.book.epoch = owner.epoch.0;
     recovered.drop_missing(&all);

@@ -144,6 +144,11 @@ impl SimDisk {
         self.lock_state().changes_left = Some(n);
     }
 
+    /// Whether the power has failed, as [`SimDisk::fail_power_at`] wanted it.
+    pub fn has_no_power(&self) -> bool {
+        self.lock_state().changes_left == Some(0)
+    }
+
     /// How many changes there were so far.
     pub fn changes(&self) -> u64 {
         self.lock_state().changes

@@ -226,6 +226,27 @@ impl Config {
     }
 }
 
+#[cfg(feature = "testkit")]
+impl Config {
+    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
+    /// is made into one checkpoint after so many entries.
+    ///
+    /// # Errors
+    /// As for a store of its own.
+    pub fn build_over(
+        self,
+        cx: &BuildContext,
+        connect: impl Fn() -> Arc<dyn FileSystem> + Send + Sync + 'static,
+        compact_after: u64,
+    ) -> Result<Box<dyn Sink>, BuildError> {
+        let url = StoreUrl::parse(&self.url);
+        let url = url.map_err(|error| BuildError::invalid("url", error))?;
+        let mut sink = self.sink(&url, cx, Box::new(move || Ok(connect())))?;
+        sink.keeping.compact_after = compact_after;
+        Ok(Box::new(sink))
+    }
+}
+
 /// A sink into a store.
 pub(crate) struct HdfsSink {
     settings: Arc<Settings>,

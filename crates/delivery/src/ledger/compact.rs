@@ -14,6 +14,7 @@
 //! 4. A generation is deleted when its successor is in and its predecessor is gone, in one step.
 //!    An index is never freed one by one.
 
+use pipeline::mutant;
 use storage::{FsError, Listed};
 use tokio::time::sleep;
 use tracing::{debug, info};
@@ -33,6 +34,16 @@ impl Ledger {
     pub async fn compact(&mut self, token: Token) -> Result<(), LedgerError> {
         if self.view.entries() < self.options.compact_after {
             return Ok(());
+        }
+        if mutant!("index_freed") {
+            for index in self.view.first()..self.view.next() {
+                let freed = self.dataset.entry(self.view.generation(), index);
+                drop(self.fs.delete(&freed).await);
+            }
+        }
+        if mutant!("checkpoint_before_seal") {
+            let (index, author, kind) = (self.view.next(), self.author, Kind::Seal);
+            self.view.absorb(&Entry { index, author, attempt: token, kind });
         }
         self.seal(token).await?;
         self.succeed().await?;
@@ -70,7 +81,9 @@ impl Ledger {
     /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
         if self.view.is_sealed() {
-            self.publish_generation().await?;
+            if !mutant!("checkpoint_before_publish") {
+                self.publish_generation().await?;
+            }
             self.rename_in().await?;
         }
         let newest = self.newest().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use pipeline::{Class, Classify, KeySet};
+use pipeline::{Class, Classify, KeySet, mutant};
 use storage::{CreateOptions, FileSystem, FsError};
 use tokio::time::sleep;
 use tokio::try_join;
@@ -196,6 +196,9 @@ impl Ledger {
                 Step::Win(index) => {
                     let from = prepared.as_deref().expect("an entry is prepared before it wins");
                     let to = self.dataset.entry(self.view.generation(), index);
+                    if mutant!("no_cas") {
+                        drop(self.fs.delete(&to).await);
+                    }
                     match self.fs.rename(from, &to).await {
                         Ok(()) => Outcome::Won,
                         Err(FsError::AlreadyExists { .. }) => Outcome::Taken,
@@ -280,7 +283,8 @@ impl Ledger {
 
     /// Publishes every committed file that this process knows of.
     pub(super) async fn publish_all(&mut self) -> Result<(), LedgerError> {
-        let publishing: Vec<_> = (self.unpublished.iter())
+        let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
+        let publishing: Vec<_> = (self.unpublished.iter().take(all))
             .map(|file| {
                 let from = self.dataset.staged(&file.temp);
                 publish(self.fs.clone(), from, self.dataset.published(&file.target))

@@ -11,7 +11,9 @@ use std::time::Duration;
 use delivery::receiver::{Receiver, Violation};
 use delivery::sender::Window;
 use futures::future::BoxFuture;
-use pipeline::{Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin};
+use pipeline::{
+    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, mutant,
+};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -269,11 +271,17 @@ impl Conversation {
         let identity = batch.identity.expect("an opened put has its identity");
         let intake = self.service.cx.intake.clone();
         let outcomes = self.outcomes_in.clone();
+        let early = mutant!("stored_before_durable");
+        if early {
+            let _ = outcomes.send(Outcome { identity, bytes, result: Ok(()) });
+        }
         let mut work = Box::pin(async move {
             let result = intake.accept(batch).await;
             drop(permit);
-            // Nobody listens if the connection is gone; the sender asks again.
-            let _ = outcomes.send(Outcome { identity, bytes, result });
+            if !early {
+                // Nobody listens if the connection is gone; the sender asks again.
+                let _ = outcomes.send(Outcome { identity, bytes, result });
+            }
         });
         if futures::poll!(&mut work).is_pending() {
             self.service.work.spawn(work);

@@ -105,6 +105,8 @@ async fn connection(
         .max_decoding_message_size(body_max.saturating_add(wire::ENVELOPE_BYTES));
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        // Nobody reads a date, and it would be of the system's clock.
+        .auto_date_header(false)
         .initial_stream_window_size(window)
         .initial_connection_window_size(window)
         .max_frame_size(FRAME_BYTES)

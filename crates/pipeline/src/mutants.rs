@@ -1,0 +1,65 @@
+//! Bugs planted on purpose, to show that the simulator finds them.
+//!
+//! Each stands where the rule stands that it breaks: `if mutant!("name")`. Without the feature
+//! `mutants`, which only the simulator's tests ask for, the condition is the constant `false` and
+//! nothing of them is left in a program. With it, a process that called [`plant`] has that one bug.
+
+/// Whether the planted bug of this name is to show.
+#[macro_export]
+macro_rules! mutant {
+    ($name:literal) => {
+        $crate::mutants::is_planted($name)
+    };
+}
+
+/// The planted bugs: a name, and the rule that it breaks.
+#[cfg(feature = "mutants")]
+pub const ALL: &[(&str, &str)] = &[
+    ("no_cas", "an entry of the ledger is won by a rename that replaces nothing"),
+    ("taken_not_read", "an index that is taken is read before another is tried"),
+    ("known_not_left_out", "a batch that an earlier entry holds is left out"),
+    ("silence_is_success", "no answer of the store is neither yes nor no"),
+    ("own_entry_unknown", "an entry of this very attempt is a win, however late it is noticed"),
+    ("missing_is_lost", "a prepared entry that is missing may have won"),
+    ("behind_the_seal", "nothing is appended behind a seal"),
+    ("checkpoint_before_seal", "a checkpoint is made of what stands up to the seal"),
+    ("checkpoint_before_publish", "what is in a checkpoint is published"),
+    ("index_freed", "an index of the ledger is never freed"),
+    ("one_file_published", "all files of an entry are published"),
+    ("deleted_on_stored", "an edge keeps a batch until it is committed"),
+    ("stored_before_durable", "a collector says stored when it is on disk, not before"),
+    ("not_synced", "a channel says yes after its write is on the disk"),
+    ("window_without_batch", "an identity is known as stored only with its batch"),
+    ("position_without_batch", "a position goes on only with the batch before it"),
+    ("epoch_not_raised", "every start of a channel has an epoch of its own"),
+    ("epoch_not_in_key", "an identity names the epoch that its sequence counts in"),
+    ("released_before_ack", "a segment goes when the commits of its batches are on disk"),
+    ("silence_is_delivery", "a batch without an answer is offered again"),
+];
+
+#[cfg(feature = "mutants")]
+static PLANTED: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
+
+/// Plants a bug in this process, for good.
+///
+/// # Errors
+/// There is no bug of this name, or another one is planted.
+#[cfg(feature = "mutants")]
+pub fn plant(name: &str) -> Result<(), String> {
+    let found = ALL.iter().find(|(known, _)| *known == name);
+    let (known, _) = found.ok_or_else(|| format!("no planted bug is called {name:?}"))?;
+    PLANTED.set(known).map_err(|other| format!("a process has one planted bug, not {other} too"))
+}
+
+/// Whether the planted bug of this name is to show: what [`mutant!`](crate::mutant) asks.
+#[cfg(feature = "mutants")]
+pub fn is_planted(name: &str) -> bool {
+    debug_assert!(ALL.iter().any(|(known, _)| *known == name), "{name} is not in the table");
+    PLANTED.get().is_some_and(|planted| *planted == name)
+}
+
+/// Whether the planted bug of this name is to show: never, in this build.
+#[cfg(not(feature = "mutants"))]
+pub const fn is_planted(_name: &str) -> bool {
+    false
+}

@@ -1,0 +1,262 @@
+//! What is never allowed in the store, looked at after every call that changes it; and every event
+//! that is visible, counted.
+//!
+//! | looked at | what it would break |
+//! |---|---|
+//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal; what it names is there |
+//! | a generation comes in | its number is new; all that is committed is published |
+//! | a file becomes visible | an entry names it, in this place and with this content |
+//! | a staged file is deleted | no entry waits for it |
+//!
+//! The names are those that `delivery::ledger` draws; the entries are read by its own decoder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use delivery::ledger::{Entry, Kind, StagedFile};
+use pipeline::KeySet;
+use storage::memory::Memory;
+
+use crate::store::Asked;
+use crate::world::{World, lock};
+
+/// Where the store's files are, as every configuration says.
+pub(crate) const PREFIX: &str = "/logs";
+/// The books of the one dataset.
+const ROOT: &str = "/logs/_aqueduct/store/";
+
+/// What is never allowed in the store.
+pub(crate) struct Books {
+    world: Arc<World>,
+    memory: Memory,
+    state: Mutex<State>,
+    /// Bytes of each event's body.
+    body_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    committed: KeySet,
+    /// Files that entries name, by their staged path, and not yet published.
+    waiting: BTreeMap<String, StagedFile>,
+    /// Every path that an entry named.
+    published: BTreeSet<String>,
+    newest_generation: u64,
+    sealed: BTreeSet<u64>,
+    entries: u64,
+    /// How often each event of each source is visible.
+    visible: BTreeMap<String, Vec<u8>>,
+    visible_events: u64,
+}
+
+impl Books {
+    /// Books of an empty store.
+    pub(crate) fn new(world: Arc<World>, body_bytes: usize) -> Self {
+        Self { world, memory: Memory::new(), state: Mutex::default(), body_bytes }
+    }
+
+    /// The store that they are about.
+    pub(crate) fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    /// Entries that were won.
+    pub(crate) fn entries(&self) -> u64 {
+        lock(&self.state).entries
+    }
+
+    /// Generations of the ledger, beyond the first.
+    pub(crate) fn generations(&self) -> u64 {
+        lock(&self.state).newest_generation
+    }
+
+    /// Events that are visible.
+    pub(crate) fn visible_events(&self) -> u64 {
+        lock(&self.state).visible_events
+    }
+
+    /// How many of these events of `source` are not visible, and the first such one.
+    pub(crate) fn missing(
+        &self,
+        source: &str,
+        events: impl Iterator<Item = u64>,
+    ) -> (u64, Option<u64>) {
+        let state = lock(&self.state);
+        let counts = state.visible.get(source).map_or(&[][..], Vec::as_slice);
+        let seen = |n: &u64| counts.get(*n as usize).is_some_and(|count| *count > 0);
+        let mut missing = events.filter(|n| !seen(n));
+        let first = missing.next();
+        (first.map_or(0, |_| 1 + missing.count() as u64), first)
+    }
+
+    /// Files and ledger at the end: the visible files are those that entries named, and no others.
+    pub(crate) fn close(&self) {
+        let state = lock(&self.state);
+        let files = self.memory.files();
+        let visible = files.keys().filter(|path| !path.starts_with("/logs/_aqueduct/"));
+        let visible: BTreeSet<String> = visible.cloned().collect();
+        for path in visible.symmetric_difference(&state.published) {
+            self.world.violation(format!("ledger and files do not agree about {path}"));
+        }
+        if let Some((temp, _)) = state.waiting.first_key_value() {
+            self.world.violation(format!("{temp} is committed and was never published"));
+        }
+    }
+
+    /// A call was done.
+    pub(crate) fn see(&self, asked: &Asked) {
+        match asked {
+            Asked::Rename(from, to) => self.renamed(from, to),
+            Asked::Delete(path) => self.deleted(path),
+            Asked::Mkdirs(path) => self.made(path),
+            Asked::Create(_) | Asked::Other(..) => {}
+        }
+    }
+
+    fn content(&self, path: &str) -> Bytes {
+        self.memory.files().get(path).cloned().unwrap_or_default()
+    }
+
+    fn renamed(&self, from: &str, to: &str) {
+        let below = to.strip_prefix(ROOT);
+        if let Some(place) = below.and_then(|path| path.strip_prefix("ledger/g")) {
+            let mut parts = place.splitn(2, '/');
+            let generation = parts.next().and_then(|number| number.parse().ok());
+            let Some(generation) = generation else { return };
+            match parts.next() {
+                None => self.succeeded(generation),
+                Some(index) => {
+                    if let Ok(index) = index.parse() {
+                        self.won(generation, index, to);
+                    }
+                }
+            }
+        } else if below.is_none() {
+            self.became_visible(from, to);
+        } else if let Some(temp) = from.strip_prefix(ROOT)
+            && lock(&self.state).waiting.contains_key(temp)
+        {
+            self.world.violation(format!("{temp} is committed, and was moved to {to}"));
+        }
+    }
+
+    /// An entry of the ledger was won.
+    fn won(&self, generation: u64, index: u64, path: &str) {
+        let entry = match Entry::decode(self.content(path), index) {
+            Ok(entry) => entry,
+            Err(error) => {
+                return self.world.violation(format!("{path} is no entry of a ledger: {error}"));
+            }
+        };
+        let mut state = lock(&self.state);
+        state.entries += 1;
+        if state.sealed.contains(&generation) {
+            self.world.violation(format!("{path} was appended behind a seal"));
+        }
+        match entry.kind {
+            Kind::Commit { keys, files } => {
+                let twice = keys.intersection(&state.committed);
+                if !twice.is_empty() {
+                    let count = twice.count();
+                    self.world.violation(format!("{path} commits {count} batches once more"));
+                }
+                state.committed.insert_all(&keys);
+                let names = self.memory.files();
+                for file in files {
+                    if !names.contains_key(&format!("{ROOT}{}", file.temp)) {
+                        self.world.violation(format!("{path} names {}: not there", file.temp));
+                    }
+                    state.waiting.insert(file.temp.clone(), file);
+                }
+            }
+            Kind::Seal => {
+                state.sealed.insert(generation);
+            }
+            Kind::Fence(_) => {}
+        }
+    }
+
+    /// A generation came in.
+    fn succeeded(&self, generation: u64) {
+        let mut state = lock(&self.state);
+        if generation <= state.newest_generation {
+            self.world.violation(format!("generation {generation} of the ledger came in again"));
+        }
+        state.newest_generation = state.newest_generation.max(generation);
+        if let Some((temp, _)) = state.waiting.first_key_value() {
+            let told = format!("generation {generation} came in before {temp} was published");
+            self.world.violation(told);
+        }
+    }
+
+    fn became_visible(&self, from: &str, to: &str) {
+        let mut state = lock(&self.state);
+        let named = from.strip_prefix(ROOT).and_then(|temp| state.waiting.remove(temp));
+        let content = self.content(to);
+        match named {
+            Some(file) if format!("{PREFIX}/{}", file.target) == to => {
+                if file.len != content.len() as u64 {
+                    self.world.violation(format!("{to} has not the length that its entry says"));
+                }
+            }
+            _ => self.world.violation(format!("{to} became visible without an entry")),
+        }
+        state.published.insert(to.to_owned());
+        self.count(&mut state, to, &content);
+    }
+
+    /// Counts the events of a file, whose directory names their source.
+    fn count(&self, state: &mut State, path: &str, content: &[u8]) {
+        let (directory, _) = storage::split(path);
+        let source = directory.rsplit('/').next().unwrap_or_default();
+        let counts = state.visible.entry(source.to_owned()).or_default();
+        let mut twice = 0_u64;
+        for line in content.split_inclusive(|byte| *byte == b'\n') {
+            let Some(number) = self.number(line) else {
+                let line = String::from_utf8_lossy(line);
+                self.world.violation(format!("{path} holds what nobody wrote: {line:?}"));
+                continue;
+            };
+            if counts.len() <= number {
+                counts.resize(number + 1, 0);
+            }
+            counts[number] = counts[number].saturating_add(1);
+            twice += u64::from(counts[number] > 1);
+            state.visible_events += 1;
+        }
+        if twice > 0 {
+            self.world.violation(format!("{path} holds {twice} events that were visible before"));
+        }
+    }
+
+    /// The number of the event that made this line, which is filled up with dots.
+    fn number(&self, line: &[u8]) -> Option<usize> {
+        let line = line.strip_suffix(b"\n")?;
+        let digits = line.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(line.len());
+        let filled = line.len() == self.body_bytes && line[digits..].iter().all(|b| *b == b'.');
+        let number = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
+        // Nobody writes so many; a damaged number must not cost memory.
+        (filled && number < 1_000_000).then_some(number)
+    }
+
+    fn deleted(&self, path: &str) {
+        let Some(below) = path.strip_prefix(ROOT) else {
+            return self.world.violation(format!("{path} is visible, and was deleted"));
+        };
+        let state = lock(&self.state);
+        let inside = |temp: &str| {
+            temp.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(temp) = state.waiting.keys().find(|temp| inside(temp)) {
+            self.world.violation(format!("{temp} is committed, and was deleted"));
+        }
+    }
+
+    fn made(&self, path: &str) {
+        let number = path.strip_prefix(ROOT).and_then(|path| path.strip_prefix("ledger/g"));
+        if number.is_some() {
+            self.world.violation(format!("{path} was made, not renamed in"));
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! One seed from beginning to end.
+//!
+//! ```text
+//!   0 s ──── load and faults ──── 60 s ──── all is healed, nothing goes wrong ──── ≤ 180 s
+//!                                                                             every event once,
+//!                                                                             channels empty
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::stream;
+use pipeline::IntervalSet;
+use serde::{Deserialize, Serialize};
+use turmoil::Sim;
+
+use crate::books::Books;
+use crate::dice::Dice;
+use crate::faults::Faults;
+use crate::input::Application;
+use crate::machine::Machine;
+use crate::observer::{self, Seen};
+use crate::parts;
+use crate::scenario::{CAPACITY_BYTES, Input, Reads, SEGMENT_BYTES, Scenario};
+use crate::store::Store;
+use crate::trace;
+use crate::world::{World, lock};
+
+/// Simulated time with load and faults.
+const LOAD: Duration = Duration::from_secs(60);
+
+/// Simulated time in which everything must be done once nothing goes wrong any more.
+const FINISH: Duration = Duration::from_secs(120);
+
+/// How often the driver looks: faults strike and calls are done between two ticks.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What became of a seed: the line that its process prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// The seed.
+    pub(crate) seed: u64,
+    /// Hash of all that happened.
+    pub(crate) trace: String,
+    /// Promises that were broken; empty if all is well.
+    pub(crate) violations: Vec<String>,
+    /// Events that were accepted, and are visible.
+    pub(crate) events: u64,
+    /// Entries of the ledger that were won.
+    pub(crate) entries: u64,
+    /// Generations of the ledger that came in.
+    pub(crate) generations: u64,
+    /// Faults by kind.
+    pub(crate) faults: BTreeMap<String, u64>,
+    /// Simulated milliseconds.
+    pub(crate) simulated_ms: u64,
+    /// Simulated milliseconds from the last fault until all was done.
+    pub(crate) healed_ms: u64,
+}
+
+/// One life of the agent on `machine`, until it is crashed or ends by itself.
+async fn live(machine: Arc<Machine>) -> turmoil::Result {
+    let mut signals = machine.begin_life();
+    let signals = stream::poll_fn(move |cx| signals.poll_recv(cx));
+    let path = Path::new("agent.toml");
+    let plan = config::load(path, &machine.configuration, &machine.name)
+        .unwrap_or_else(|errors| panic!("{errors}\n{}", machine.configuration));
+    machine.world.note(&machine.name, format_args!("starts"));
+    let ended = agent::run_until(plan, &parts::CATALOGUE, machine.env(), signals).await;
+    machine.end_life(ended.map_or_else(|error| agent::chain(&error), |()| "stopped".into()));
+    // The process is gone; its host takes away what is left of it.
+    std::future::pending().await
+}
+
+/// Runs `seed`; with `show`, everything is printed as it happens.
+pub(crate) fn run(seed: u64, show: bool) -> Report {
+    let world = Arc::new(World::new(seed, show));
+    trace::listen(&world);
+    let panics = panics_of(&world);
+    let scenario = Scenario::of(seed);
+    world.note("scenario", format_args!("{scenario:?}"));
+    let mut cluster = Cluster::new(seed, &scenario, world.clone());
+    let (mut done, mut healed) = (false, None);
+    while !done && world.violations().is_empty() {
+        cluster.step();
+        let now = cluster.sim.elapsed();
+        if now < LOAD {
+            cluster.faults.advance(&mut cluster.sim, now);
+        } else {
+            if healed.is_none() {
+                healed = Some(now);
+                cluster.faults.heal(&mut cluster.sim);
+            }
+            cluster.faults.look_after(&mut cluster.sim, now);
+            cluster.faults.mend_due(&mut cluster.sim, now);
+            done = cluster.is_done(now);
+        }
+        for message in lock(&panics).drain(..) {
+            world.violation(format!("a panic: {message}"));
+        }
+    }
+    cluster.report(seed, healed)
+}
+
+/// Where panics of tasks are told: tokio keeps them to itself.
+fn panics_of(world: &Arc<World>) -> Arc<Mutex<Vec<String>>> {
+    let panics = Arc::new(Mutex::new(Vec::new()));
+    let (told, world) = (panics.clone(), world.clone());
+    std::panic::set_hook(Box::new(move |info| {
+        lock(&told).push(info.to_string());
+        if world.trace.is_shown() {
+            let backtrace = std::backtrace::Backtrace::force_capture();
+            drop(std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("{info}\n{backtrace}\n").as_bytes(),
+            ));
+        }
+    }));
+    panics
+}
+
+struct Cluster {
+    sim: Sim<'static>,
+    world: Arc<World>,
+    machines: Vec<Arc<Machine>>,
+    books: Arc<Books>,
+    faults: Faults,
+    seen: Arc<Seen>,
+    /// Each edge with the events that it will have read, and when its application writes next.
+    inputs: Vec<(Arc<Machine>, Input)>,
+    applications: Vec<(Application, Duration, Duration)>,
+    checked: Duration,
+}
+
+impl Cluster {
+    fn new(seed: u64, scenario: &Scenario, world: Arc<World>) -> Self {
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .tick_duration(TICK)
+            .simulation_duration(Duration::from_secs(3600))
+            .enable_random_order()
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(Duration::from_millis(20))
+            .tcp_capacity(1024)
+            .build();
+        let edges = (0..scenario.edges.len()).map(|n| (format!("edge-{n}"), scenario.edge(n)));
+        let collectors =
+            (0..scenario.collectors).map(|n| (format!("collector-{n}"), scenario.collector(n)));
+        let machine = |(name, text): (String, String)| {
+            Arc::new(Machine::new(&name, seed, text, world.clone()))
+        };
+        let machines: Vec<Arc<Machine>> = edges.chain(collectors).map(machine).collect();
+        let books = Arc::new(Books::new(world.clone(), scenario.body_bytes));
+        let (store, calls) = Store::new(world.clone(), books.clone(), scenario.compact_after);
+        let faults =
+            Faults::new(seed, scenario, machines.clone(), store.mood.clone(), world.clone());
+        parts::place(store, machines.clone());
+        sim.client("store", async move {
+            calls.serve().await;
+            Ok(())
+        });
+        for machine in &machines {
+            let at = machine.clone();
+            sim.host(&*machine.name, move || live(at.clone()));
+        }
+        let seen: Arc<Seen> = Arc::default();
+        let names = machines.iter().map(|machine| machine.name.to_string()).collect();
+        let watch = observer::watch(names, seen.clone());
+        sim.client(observer::HOST, async move {
+            watch.await;
+            Ok(())
+        });
+        let inputs = machines.iter().cloned().zip(scenario.edges.iter().copied());
+        let applications =
+            machines.iter().zip(&scenario.edges).filter(|(_, edge)| edge.reads == Reads::Files);
+        let applications = applications.map(|(machine, edge)| {
+            let dice = Dice::new(seed, &format!("application on {}", machine.name));
+            let pause = Duration::from_millis(edge.pause_millis);
+            let work = Application::new(machine.clone(), dice, edge.events, scenario.body_bytes);
+            (work, pause, pause)
+        });
+        let (inputs, applications) = (inputs.collect(), applications.collect());
+        let checked = Duration::ZERO;
+        Self { sim, world, machines, books, faults, seen, inputs, applications, checked }
+    }
+
+    /// One tick of everything but the faults.
+    fn step(&mut self) {
+        if let Err(error) = self.sim.step() {
+            self.world.violation(format!("the simulation broke: {error}"));
+        }
+        let now = self.sim.elapsed();
+        self.world.advance(now);
+        for (application, due, pause) in &mut self.applications {
+            if now >= *due && !application.is_done() {
+                *due = now + *pause;
+                application.work();
+            }
+        }
+        if now >= self.checked + Duration::from_secs(1) {
+            self.checked = now;
+            self.check_bounds();
+        }
+    }
+
+    /// Channels keep to their capacity, and disks hold little beside them.
+    fn check_bounds(&self) {
+        for machine in &self.machines {
+            let said = self.seen.of(&machine.name).unwrap_or_default();
+            // Commits are written also where puts find no room.
+            if said.bytes > CAPACITY_BYTES + SEGMENT_BYTES {
+                let bytes = said.bytes;
+                self.world.violation(format!("the channel of {} has {bytes} bytes", machine.name));
+            }
+            let channel: u64 = machine.disk().files().iter().fold(0, |sum, (path, len)| {
+                if path.starts_with("/data/channels") { sum + len } else { sum }
+            });
+            if channel > CAPACITY_BYTES + 4 * SEGMENT_BYTES {
+                let told = format!("{} has {channel} bytes of channel on disk", machine.name);
+                self.world.violation(told);
+            }
+        }
+    }
+
+    /// Whether everything is done; a violation if it is not, and will not be.
+    fn is_done(&self, now: Duration) -> bool {
+        let missing = |(machine, input): &(Arc<Machine>, Input)| {
+            let accepted = match input.reads {
+                Reads::Files | Reads::Numbers => IntervalSet::from(0..input.events),
+                // What it was not told is stored may be, or not.
+                Reads::Client => machine.sent().1,
+            };
+            let (missing, first) = self.books.missing(&machine.name, accepted.iter());
+            (missing > 0).then_some((machine.clone(), missing, first))
+        };
+        let missing: Vec<_> = self.inputs.iter().filter_map(missing).collect();
+        let offers = |(machine, input): &(Arc<Machine>, Input)| {
+            input.reads == Reads::Client && machine.sent().0 < input.events
+        };
+        let quiet = |machine: &Arc<Machine>| {
+            let said = self.seen.of(&machine.name);
+            said.is_some_and(|said| said.at > LOAD && said.events == 0)
+        };
+        let held: Vec<_> = self.machines.iter().filter(|machine| !quiet(machine)).collect();
+        if missing.is_empty() && held.is_empty() && !self.inputs.iter().any(offers) {
+            return true;
+        }
+        if now > LOAD + FINISH {
+            for (machine, missing, first) in &missing {
+                let (name, first) = (&machine.name, first.unwrap_or_default());
+                let told = format!("{missing} events of {name} are not visible, first: {first}");
+                self.world.violation(told);
+            }
+            for machine in held {
+                let said = self.seen.of(&machine.name);
+                self.world.violation(format!("{} is not empty: {said:?}", machine.name));
+            }
+        }
+        false
+    }
+
+    fn report(self, seed: u64, healed: Option<Duration>) -> Report {
+        let (now, world) = (self.sim.elapsed(), self.world);
+        if world.violations().is_empty() {
+            self.books.close();
+        }
+        for machine in &self.machines {
+            let (disk, name) = (machine.disk(), &machine.name);
+            let (changes, files) = (disk.changes(), disk.files());
+            world.note(name, format_args!("{changes} changes of the disk, now {files:?}"));
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Report {
+            seed,
+            trace: format!("{:016x}", world.trace.hash()),
+            violations: world.violations(),
+            events: self.books.visible_events(),
+            entries: self.books.entries(),
+            generations: self.books.generations(),
+            faults: world.faults(),
+            simulated_ms: millis(now),
+            healed_ms: healed.map_or(0, |healed| millis(now.saturating_sub(healed))),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong.
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// `kill -9` of an agent.
+    Kill,
+    /// SIGTERM, and a start.
+    Restart,
+    /// A host loses power: what was not synced may be gone.
+    PowerCut,
+    /// A host loses power in the middle of a write.
+    TornWrite,
+    /// Every host loses power at once.
+    Blackout,
+    /// A collector comes back with an empty disk.
+    DiskLost,
+    /// Nothing passes between two hosts.
+    Partition,
+    /// Nothing passes from one host to another.
+    OneWay,
+    /// What passes between two hosts waits.
+    Hold,
+    /// Connections are reset on one side, after what was sent has arrived.
+    Reset,
+    /// SIGSTOP, and SIGCONT.
+    Freeze,
+    /// The store answers nobody.
+    StoreAway,
+    /// One host does not reach the store.
+    StoreCut,
+    /// Some calls of the store are refused.
+    StoreRefuses,
+    /// Some answers of the store are lost.
+    StoreUnheard,
+    /// Some calls of the store are done seconds later, when nobody waits for them any more.
+    StoreLate,
+    /// A disk is full.
+    DiskFull,
+    /// Some writes fail, or every sync does.
+    DiskFails,
+    /// A disk takes its time.
+    DiskSlow,
+    /// A wall clock jumps.
+    ClockJump,
+}
+
+/// All of them.
+pub(crate) const KINDS: &[FaultKind] = &[
+    FaultKind::Kill,
+    FaultKind::Restart,
+    FaultKind::PowerCut,
+    FaultKind::TornWrite,
+    FaultKind::Blackout,
+    FaultKind::DiskLost,
+    FaultKind::Partition,
+    FaultKind::OneWay,
+    FaultKind::Hold,
+    FaultKind::Reset,
+    FaultKind::Freeze,
+    FaultKind::StoreAway,
+    FaultKind::StoreCut,
+    FaultKind::StoreRefuses,
+    FaultKind::StoreUnheard,
+    FaultKind::StoreLate,
+    FaultKind::DiskFull,
+    FaultKind::DiskFails,
+    FaultKind::DiskSlow,
+    FaultKind::ClockJump,
+];
+
+impl FaultKind {
+    /// What it is called in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+            Self::PowerCut => "power cut",
+            Self::TornWrite => "power cut in a write",
+            Self::Blackout => "power cut of all",
+            Self::DiskLost => "disk lost",
+            Self::Partition => "partition",
+            Self::OneWay => "one-way partition",
+            Self::Hold => "delay",
+            Self::Reset => "reset",
+            Self::Freeze => "freeze",
+            Self::StoreAway => "store away",
+            Self::StoreCut => "store cut off",
+            Self::StoreRefuses => "store refuses",
+            Self::StoreUnheard => "store unheard",
+            Self::StoreLate => "store late",
+            Self::DiskFull => "disk full",
+            Self::DiskFails => "disk fails",
+            Self::DiskSlow => "disk slow",
+            Self::ClockJump => "clock jump",
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Whole clusters in one process, from one seed: the production agents on a simulated network, on
+//! simulated disks, on clocks that jump, before one simulated store.
+//!
+//! ```text
+//!   aqueduct-sim --seeds 300                 the driver: one process for each seed
+//!        │ starts, reads one line
+//!        ▼
+//!   aqueduct-sim --seed 7                    one seed
+//!     scenario: how many, how set, which faults          (scenario)
+//!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
+//!     │  edge-0 … edge-3      collector-0 … collector-4       store      observer       │
+//!     │  agent::run_until     agent::run_until                names,     GET /metrics   │
+//!     │  tail_dir or sequence grpc ► durable ► hdfs           files      of everybody   │
+//!     │  ► durable ► grpc                                                               │
+//!     └─────────────────────────────────────────────────────────────────────────────────┘
+//!     faults between the ticks  (faults)      what the store sees, checked at once  (books)
+//!     60 s of load and faults, then all is healed and 120 s are left to finish  (cluster)
+//! ```
+//!
+//! Nothing of the agents is modelled: their configuration is text, as a user would write it, and is
+//! read by `config`. What is simulated is what [`pipeline::Env`] stands for: network (turmoil),
+//! disk ([`channel::testkit::SimDisk`], which forgets what was not synced), wall clock, randomness,
+//! threads that block; and the store, behind the trait that `hdfs://` and `file://` implement.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `scenario` | what follows from the seed before anything runs |
+//! | `world`, `machine` | what all share; one host with all that survives its crash |
+//! | `net` | connections of an agent over turmoil's, which can be reset |
+//! | `store`, `books` | the store as a host of its own; what is never allowed there |
+//! | `input` | applications that write log files, with rotation |
+//! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
+//! | `parts` | what the agents are made of |
+//! | `observer` | asks every agent for its metrics, as an operator would |
+//! | `cluster` | one seed from beginning to end |
+//! | `campaign` | many seeds, in processes of their own |
+//! | `mutants` | which planted bugs are found, with the feature `mutants` |
+//! | `trace` | what happened, as a hash, and as text for people |
+//!
+//! # What is promised for a seed
+//!
+//! The same program and the same seed make the same trace, byte for byte, on any machine. For this,
+//! one seed has one process: task numbers of tokio are counted for the whole process, and decide
+//! in which order a crashed host's tasks are dropped.
+
+mod books;
+mod campaign;
+mod cluster;
+mod dice;
+mod fault_kind;
+mod faults;
+mod input;
+mod machine;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod net;
+mod observer;
+mod parts;
+mod scenario;
+mod store;
+mod trace;
+mod world;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs clusters of the real agents in simulated worlds, and counts every event at the end.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    /// Seeds to run: a number from 0 on, or `A..B`
+    #[arg(long, value_name = "N|A..B", default_value = "20", value_parser = campaign::seeds)]
+    seeds: std::ops::Range<u64>,
+    /// Run this one seed in this process, and print one line of JSON
+    #[arg(long, value_name = "S", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// With --seed: print all that happens, to stderr
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Seeds at a time [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Note each finished seed in this file, and skip those that this program has noted there
+    #[arg(long, value_name = "FILE")]
+    log: Option<std::path::PathBuf>,
+    /// With --seed: plant this bug
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", requires = "seed")]
+    mutant: Option<String>,
+    /// Which of these planted bugs are found in the seeds: names, or `all`
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["seed", "log"])]
+    mutants: Vec<String>,
+    /// With --mutants: go on to the next bug once one is found
+    #[cfg(feature = "mutants")]
+    #[arg(long, requires = "mutants")]
+    until_found: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct-sim --seeds 300                     300 seeds; exit status 1 if one is red
+  aqueduct-sim --seeds 0..20000 --log runs     a campaign that may be stopped and gone on with
+  aqueduct-sim --seed 42 --trace               one seed again, with all that happens";
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Where stderr is closed there is nobody left to tell.
+            drop(writeln!(io::stderr(), "aqueduct-sim: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all that was asked for is as it should be.
+fn run(cli: Cli) -> io::Result<bool> {
+    #[cfg(feature = "mutants")]
+    if let Some(name) = &cli.mutant {
+        pipeline::mutants::plant(name).map_err(io::Error::other)?;
+    }
+    if let Some(seed) = cli.seed {
+        let report = cluster::run(seed, cli.trace);
+        let line = serde_json::to_string(&report).expect("a report is plain data");
+        writeln!(io::stdout(), "{line}")?;
+        return Ok(report.violations.is_empty());
+    }
+    let jobs = campaign::jobs(cli.jobs);
+    #[cfg(feature = "mutants")]
+    if !cli.mutants.is_empty() {
+        return mutants::run(&cli.mutants, &cli.seeds, jobs, cli.until_found);
+    }
+    campaign::run(&campaign::Options { seeds: cli.seeds, jobs, log: cli.log })
+}

@@ -1,0 +1,66 @@
+//! Which planted bugs are found, and in how many seeds.
+
+use std::io::{self, Write};
+use std::ops::{ControlFlow, Range};
+
+use pipeline::mutants::ALL;
+
+use crate::campaign::run_each;
+
+/// Looks for each of the planted bugs `names` in the seeds; whether every one is found.
+///
+/// # Errors
+/// A name is not in the table, or a process cannot be started.
+pub(crate) fn run(
+    names: &[String],
+    seeds: &Range<u64>,
+    jobs: usize,
+    until_found: bool,
+) -> io::Result<bool> {
+    let every = names.iter().any(|name| name == "all");
+    if let Some(unknown) =
+        names.iter().find(|name| *name != "all" && !ALL.iter().any(|(known, _)| known == name))
+    {
+        return Err(io::Error::other(format!("no planted bug is called {unknown:?}")));
+    }
+    let (mut found_all, out) = (true, &mut io::stdout());
+    for (name, rule) in ALL.iter().filter(|(known, _)| every || names.iter().any(|n| n == known)) {
+        let found = look_for(name, seeds, jobs, until_found)?;
+        found_all &= found.first.is_some();
+        let Found { first, red, seen, told } = found;
+        match first {
+            Some(first) => {
+                writeln!(out, "{name}: found in {red} of {seen} seeds, first in {first}: {told}")?;
+            }
+            None => writeln!(out, "{name}: NOT FOUND in {seen} seeds. The rule: {rule}")?,
+        }
+    }
+    Ok(found_all)
+}
+
+/// What came of one planted bug.
+#[derive(Debug, Default)]
+struct Found {
+    /// The lowest seed that shows it.
+    first: Option<u64>,
+    red: u64,
+    seen: u64,
+    /// What that seed said.
+    told: String,
+}
+
+fn look_for(name: &str, seeds: &Range<u64>, jobs: usize, until_found: bool) -> io::Result<Found> {
+    let mut found = Found::default();
+    run_each(seeds.clone().collect(), jobs, &["--mutant", name], |report| {
+        found.seen += 1;
+        if let Some(violation) = report.violations.first() {
+            found.red += 1;
+            if found.first.is_none_or(|first| report.seed < first) {
+                (found.first, found.told) = (Some(report.seed), violation.clone());
+            }
+        }
+        let enough = until_found && found.first.is_some();
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,68 @@
+//! Asks every agent for its metrics, as an operator would: over the network, by HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+use turmoil::net::TcpStream;
+
+use crate::world::lock;
+
+/// The name of its host.
+pub(crate) const HOST: &str = "observer";
+
+/// What the agents said last.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// By host.
+    agents: Mutex<BTreeMap<String, Said>>,
+}
+
+/// What one agent said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Said {
+    /// When, since the beginning.
+    pub(crate) at: Duration,
+    /// Events in its channel.
+    pub(crate) events: u64,
+    /// Bytes that its channel occupies.
+    pub(crate) bytes: u64,
+}
+
+impl Seen {
+    /// What this agent said last.
+    pub(crate) fn of(&self, host: &str) -> Option<Said> {
+        lock(&self.agents).get(host).copied()
+    }
+}
+
+/// Asks all of `hosts`, again and again.
+pub(crate) async fn watch(hosts: Vec<String>, seen: Arc<Seen>) {
+    loop {
+        for host in &hosts {
+            if let Ok(Some(said)) = timeout(Duration::from_millis(200), ask(host)).await {
+                lock(&seen.agents).insert(host.clone(), said);
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn ask(host: &str) -> Option<Said> {
+    let mut stream = TcpStream::connect((host, 9464)).await.ok()?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let value = |name: &str| {
+        let line = answer.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    Some(Said {
+        at: turmoil::sim_elapsed()?,
+        events: value("aqueduct_channel_events{")?,
+        bytes: value("aqueduct_channel_bytes{")?,
+    })
+}

@@ -1,0 +1,122 @@
+//! The catalogue of the simulated agents: the production components, but for two. The `hdfs` sink
+//! stores in the simulated store, and the source `client` is a sender that nobody can ask again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use components::Catalogue;
+use components::sinks::{grpc, hdfs};
+use components::sources::{self, sequence, tail_dir};
+use pipeline::component::entry;
+use pipeline::{
+    Batch, BuildContext, BuildError, Component, Entry, Sink, Source, SourceContext, SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::machine::Machine;
+use crate::store::Store;
+
+type Machines = BTreeMap<Arc<str>, Arc<Machine>>;
+
+/// The one cluster of this process: components are built by plain functions, which find it here.
+static CLUSTER: OnceLock<(Store, Machines)> = OnceLock::new();
+
+/// Agents that are built from now on store there, and run on these machines.
+///
+/// # Panics
+/// If it is called twice: a process runs one seed.
+pub(crate) fn place(store: Store, machines: Vec<Arc<Machine>>) {
+    let machines = machines.into_iter().map(|machine| (machine.name.clone(), machine)).collect();
+    assert!(CLUSTER.set((store, machines)).is_ok(), "a process runs one seed");
+}
+
+fn cluster(cx: &BuildContext) -> (&'static Store, &'static Arc<Machine>) {
+    let (store, machines) = CLUSTER.get().expect("agents are built after the cluster");
+    (store, &machines[&cx.env.host])
+}
+
+/// The `hdfs` sink over the simulated store.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct StoreSink(hdfs::Config);
+
+impl Component for StoreSink {
+    const KIND: &'static str = hdfs::Config::KIND;
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let (store, machine) = cluster(cx);
+        let fs = store.seen_from(machine);
+        self.0.build_over(cx, move || fs.clone(), store.compact_after())
+    }
+}
+
+/// Settings of the `client` source: one whose events come from a sender that sends each of them
+/// once, and forgets it. What it was told is stored is what the promise is about.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    /// Events in all.
+    count: u64,
+    /// Bytes of each body.
+    size: usize,
+    /// Milliseconds between two batches.
+    pause_millis: u64,
+}
+
+impl Component for Client {
+    const KIND: &'static str = "client";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let (_, machine) = cluster(cx);
+        Ok(Box::new(Sender { settings: self, machine: machine.clone() }))
+    }
+}
+
+struct Sender {
+    settings: Client,
+    machine: Arc<Machine>,
+}
+
+#[async_trait]
+impl Source for Sender {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let Client { count, size, pause_millis } = self.settings;
+        while !cx.stop.is_cancelled() {
+            let offered = self.machine.offer(count);
+            if !offered.is_empty() {
+                let bodies: Vec<String> =
+                    offered.clone().map(|number| format!("{number:.<size$}")).collect();
+                if cx.intake.accept(Batch::of(bodies.iter().map(String::as_str))).await.is_ok() {
+                    self.machine.accepted(offered);
+                }
+            }
+            let pause = tokio::time::sleep(Duration::from_millis(pause_millis));
+            cx.stop.run_until_cancelled(pause).await;
+        }
+        Ok(())
+    }
+}
+
+static SOURCES: &[Entry<dyn Source>] = &[
+    entry::<sources::grpc::Config>(),
+    entry::<sequence::Config>(),
+    entry::<tail_dir::Config>(),
+    entry::<Client>(),
+];
+
+static SINKS: &[Entry<dyn Sink>] = &[entry::<grpc::Config>(), entry::<StoreSink>()];
+
+/// What the simulated agents are made of.
+pub(crate) static CATALOGUE: Catalogue = Catalogue {
+    sources: SOURCES,
+    interceptors: components::interceptors::ALL,
+    selectors: components::selectors::ALL,
+    channels: components::CHANNELS,
+    processors: components::processors::ALL,
+    sinks: SINKS,
+};

@@ -1,0 +1,179 @@
+//! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
+
+use std::fmt::Write as _;
+
+use crate::dice::Dice;
+use crate::fault_kind::{FaultKind, KINDS};
+
+/// Bytes that each channel may hold.
+pub(crate) const CAPACITY_BYTES: u64 = 2 << 20;
+
+/// Bytes of a channel's segment.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// What follows from a seed before anything runs.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// What each edge reads.
+    pub(crate) edges: Vec<Input>,
+    /// Number of collectors.
+    pub(crate) collectors: usize,
+    /// Bytes of each event's body.
+    pub(crate) body_bytes: usize,
+    /// Entries after which the ledger gets a checkpoint.
+    pub(crate) compact_after: u64,
+    /// What may go wrong, with the milliseconds from one such fault to the next.
+    pub(crate) faults: Vec<(FaultKind, u64)>,
+    /// Edges forget what a collector has on disk; then no disk is lost.
+    retain: &'static str,
+    group: String,
+    compression: &'static str,
+    window_batches: u64,
+    roll_age_millis: u64,
+    roll_events: u64,
+}
+
+/// Where the events of an edge come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Files that an application writes and rotates.
+    Files,
+    /// Numbers that the edge makes.
+    Numbers,
+    /// A sender that sends each event once.
+    Client,
+}
+
+/// What an edge reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input {
+    /// Where the events come from.
+    pub(crate) reads: Reads,
+    /// Events in all.
+    pub(crate) events: u64,
+    /// Milliseconds between two writes of the application, or the sender, if there is one.
+    pub(crate) pause_millis: u64,
+}
+
+impl Scenario {
+    /// The scenario of `seed`.
+    pub(crate) fn of(seed: u64) -> Self {
+        let dice = Dice::new(seed, "scenario");
+        let edges = (0..dice.between(2, 4)).map(|_| Input::draw(&dice)).collect();
+        let group = match dice.below(4) {
+            0 => "type = \"failover\"".to_owned(),
+            1 => "type = \"load_balance\"\nsticky = false".to_owned(),
+            2 => "type = \"load_balance\"\nsticky = false\npolicy = \"least_loaded\"".to_owned(),
+            _ => "type = \"load_balance\"".to_owned(),
+        };
+        // Some kinds each time, so that what one of them hides is seen without it.
+        let mut faults = Vec::new();
+        for kind in KINDS {
+            if dice.chance(450) {
+                faults.push((*kind, dice.between(1_500, 20_000)));
+            }
+        }
+        if dice.chance(30) {
+            faults.clear();
+        }
+        let retain = *dice.pick(&["committed", "committed", "committed", "stored"]);
+        if retain == "stored" {
+            faults.retain(|(kind, _)| *kind != FaultKind::DiskLost);
+        }
+        Self {
+            edges,
+            collectors: dice.between(2, 5) as usize,
+            body_bytes: dice.between(20, 120) as usize,
+            compact_after: dice.between(3, 40),
+            faults,
+            retain,
+            group,
+            compression: *dice.pick(&["none", "none", "zstd"]),
+            window_batches: dice.between(2, 16),
+            roll_age_millis: dice.between(300, 3_000),
+            roll_events: dice.between(50, 1_000),
+        }
+    }
+
+    /// The configuration of an edge's agent.
+    pub(crate) fn edge(&self, edge: usize) -> String {
+        let input = &self.edges[edge];
+        let mut text = agent(&format!("edge-{edge}"));
+        let Input { reads, events: count, pause_millis } = *input;
+        let (rate, size) = (count.div_ceil(50), self.body_bytes);
+        let source = match reads {
+            Reads::Files => "type = \"tail_dir\"\npaths = [\"/logs/*\"]\nfile_header = false\n\
+                 poll_min = \"20ms\"\npoll_max = \"200ms\"\nbatch_events = 10"
+                .to_owned(),
+            Reads::Numbers => format!(
+                "type = \"sequence\"\ncount = {count}\nrate = {rate}\nbatch_events = 7\n\
+                 size = \"{size}B\""
+            ),
+            Reads::Client => format!(
+                "type = \"client\"\ncount = {count}\nsize = {size}\npause_millis = {pause_millis}"
+            ),
+        };
+        let sinks: Vec<String> = (0..self.collectors).map(|n| format!("\"c{n}\"")).collect();
+        write!(
+            text,
+            "[sources.in]\n{source}\nchannels = [\"main\"]\ninterceptors = [{{ type = \"host\" }}]\n\
+             {}[groups.collectors]\n{}\nchannel = \"main\"\nsinks = [{}]\n\
+             backoff_min = \"200ms\"\nbackoff_max = \"2s\"\n",
+            self.channel(),
+            self.group,
+            sinks.join(", "),
+        )
+        .expect("a string takes every write");
+        for collector in 0..self.collectors {
+            let Self { window_batches: window, compression, retain, .. } = self;
+            write!(
+                text,
+                "[sinks.c{collector}]\ntype = \"grpc\"\naddress = \"collector-{collector}:4141\"\n\
+                 window_batches = {window}\ncompression = \"{compression}\"\n\
+                 retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\nresend_after = \"5s\"\n"
+            )
+            .expect("a string takes every write");
+        }
+        text
+    }
+
+    /// The configuration of a collector's agent.
+    pub(crate) fn collector(&self, collector: usize) -> String {
+        let (age, events) = (self.roll_age_millis, self.roll_events);
+        format!(
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\nchannels = [\"main\"]\n\
+             {}[sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
+             url = \"hdfs://store/logs/%{{host}}\"\n\
+             roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
+            agent(&format!("collector-{collector}")),
+            self.channel(),
+            age / 2,
+        )
+    }
+
+    fn channel(&self) -> String {
+        format!(
+            "[channels.main]\ntype = \"durable\"\ncapacity = \"{CAPACITY_BYTES}B\"\n\
+             segment_bytes = \"{SEGMENT_BYTES}B\"\ntail_memory = \"32KiB\"\npool = 1\nindex = \"none\"\n\
+             compression = \"{}\"\n",
+            self.compression,
+        )
+    }
+}
+
+impl Input {
+    fn draw(dice: &Dice) -> Self {
+        let events = dice.between(300, 2_500);
+        // The last line is written before the faults end.
+        let pause_millis = 45_000 / events.div_ceil(7);
+        let reads = *dice.pick(&[Reads::Files, Reads::Files, Reads::Numbers, Reads::Client]);
+        Self { reads, events, pause_millis }
+    }
+}
+
+fn agent(name: &str) -> String {
+    format!(
+        "[agent]\nname = \"{name}\"\ndata_dir = \"/data\"\ngrace = \"2s\"\n\
+         admin = \"0.0.0.0:9464\"\n"
+    )
+}

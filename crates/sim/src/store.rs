@@ -1,0 +1,266 @@
+//! The store, as a host of its own: every call travels there, is done there, and is answered.
+//!
+//! ```text
+//!   agent ── request, up to seconds ──► store: done, checked by `books` ── answer ──► agent
+//!     │                                                                      may be lost
+//!     └─ gives up after a time, or dies: what is under way is done all the same
+//! ```
+//!
+//! Names and bytes are kept by the store in memory that passes the conformance suite of `storage`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use storage::memory::Memory;
+use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::books::Books;
+use crate::machine::Machine;
+use crate::world::World;
+
+/// How long a caller waits for an answer.
+const CALL_LIMIT: Duration = Duration::from_secs(2);
+
+type Call = BoxFuture<'static, ()>;
+
+/// How the store treats its callers.
+#[derive(Debug, Default)]
+pub(crate) struct Mood {
+    /// Calls of a thousand that are refused.
+    pub(crate) refused: AtomicU64,
+    /// Calls of a thousand that are done without an answer.
+    pub(crate) unheard: AtomicU64,
+    /// Calls of a thousand that are under way for long.
+    pub(crate) late: AtomicU64,
+    /// Not 0: it does nothing and says so.
+    pub(crate) away: AtomicU64,
+}
+
+impl Mood {
+    /// All is well again.
+    pub(crate) fn heal(&self) {
+        for trouble in [&self.refused, &self.unheard, &self.late, &self.away] {
+            trouble.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The store. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Store {
+    world: Arc<World>,
+    memory: Memory,
+    books: Arc<Books>,
+    pub(crate) mood: Arc<Mood>,
+    calls: mpsc::UnboundedSender<Call>,
+    compact_after: u64,
+}
+
+/// Where the store's host takes the calls from.
+pub(crate) struct Calls(mpsc::UnboundedReceiver<Call>);
+
+impl Calls {
+    /// Does what is asked for, for ever.
+    pub(crate) async fn serve(mut self) {
+        while let Some(call) = self.0.recv().await {
+            tokio::spawn(call);
+        }
+    }
+}
+
+impl Store {
+    /// An empty store, and what its host has to serve.
+    pub(crate) fn new(world: Arc<World>, books: Arc<Books>, compact_after: u64) -> (Self, Calls) {
+        let (calls, taken) = mpsc::unbounded_channel();
+        let (memory, mood) = (books.memory(), Arc::default());
+        (Self { world, memory, books, mood, calls, compact_after }, Calls(taken))
+    }
+
+    /// Entries after which its ledger gets a checkpoint.
+    pub(crate) fn compact_after(&self) -> u64 {
+        self.compact_after
+    }
+
+    /// The store as `machine` reaches it.
+    pub(crate) fn seen_from(&self, machine: &Arc<Machine>) -> Arc<dyn FileSystem> {
+        Arc::new(Remote { store: self.clone(), machine: machine.clone() })
+    }
+}
+
+/// What is asked for, so that the books can be kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Create(String),
+    Rename(String, String),
+    Delete(String),
+    Mkdirs(String),
+    Other(&'static str, String),
+}
+
+impl Asked {
+    fn call(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Rename(..) => "rename",
+            Self::Delete(_) => "delete",
+            Self::Mkdirs(_) => "mkdirs",
+            Self::Other(call, _) => call,
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::Rename(_, path)
+            | Self::Create(path)
+            | Self::Delete(path)
+            | Self::Mkdirs(path)
+            | Self::Other(_, path) => path,
+        }
+    }
+}
+
+/// The store from one machine.
+#[derive(Clone)]
+struct Remote {
+    store: Store,
+    machine: Arc<Machine>,
+}
+
+impl Remote {
+    /// Has `work` done at the store. The world decides when, and whether the answer comes back.
+    async fn call<T: Send + 'static>(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<T, FsError>> + Send + 'static,
+    ) -> Result<T, FsError> {
+        let (store, world, mood) = (&self.store, &self.store.world, &self.store.mood);
+        let (call, path) = (asked.call(), asked.path().to_owned());
+        self.machine.thawed().await;
+        let dice = &world.dice;
+        let set = |trouble: &AtomicU64| dice.chance(trouble.load(Ordering::Relaxed));
+        let (refused, unheard, late) = (set(&mood.refused), set(&mood.unheard), set(&mood.late));
+        let there = if late { dice.millis(500, 6000) } else { dice.millis(1, 8) };
+        let back = dice.millis(1, 8);
+        if refused || self.machine.is_store_cut() || mood.away.load(Ordering::Relaxed) > 0 {
+            sleep(there).await;
+            let source = "simulated".into();
+            return Err(FsError::Unavailable { call, path, source });
+        }
+        let (answer, heard) = oneshot::channel();
+        let (books, world, caller) = (store.books.clone(), world.clone(), self.machine.clone());
+        let sent = store.calls.send(Box::pin(async move {
+            sleep(there).await;
+            let result = work.await;
+            let outcome = result.as_ref().map_or_else(ToString::to_string, |_| "done".into());
+            world.note("store", format_args!("{asked:?} for {}: {outcome}", caller.name));
+            if result.is_ok() {
+                books.see(&asked);
+            }
+            sleep(back).await;
+            if !unheard && !caller.is_store_cut() {
+                // The caller may have given up, or be dead.
+                drop(answer.send(result));
+            }
+        }));
+        sent.expect("the store outlives all who call it");
+        let result = match timeout(CALL_LIMIT, heard).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(FsError::Failed { call, path, source: "connection reset".into() }),
+            Err(_) => Err(FsError::Timeout { call, path, limit: CALL_LIMIT }),
+        };
+        self.machine.thawed().await;
+        result
+    }
+}
+
+#[async_trait]
+impl FileSystem for Remote {
+    async fn create(
+        &self,
+        path: &str,
+        options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        let work = async move { memory.create(&at, options).await };
+        let inner = self.call(Asked::Create(path.into()), work).await?;
+        let inner = Arc::new(Mutex::new(Some(inner)));
+        Ok(Box::new(RemoteWriter { remote: self.clone(), path: path.into(), inner }))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let memory = self.store.memory.clone();
+        let names = (from.to_owned(), to.to_owned());
+        let asked = Asked::Rename(names.0.clone(), names.1.clone());
+        self.call(asked, async move { memory.rename(&names.0, &names.1).await }).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        self.call(Asked::Other("read", path.into()), async move { memory.read(&at).await }).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        self.call(Asked::Other("stat", path.into()), async move { memory.stat(&at).await }).await
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<Listed>, FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        self.call(Asked::Other("list", path.into()), async move { memory.list(&at).await }).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        self.call(Asked::Delete(path.into()), async move { memory.delete(&at).await }).await
+    }
+
+    async fn mkdirs(&self, path: &str) -> Result<(), FsError> {
+        let (memory, at) = (self.store.memory.clone(), path.to_owned());
+        self.call(Asked::Mkdirs(path.into()), async move { memory.mkdirs(&at).await }).await
+    }
+}
+
+struct RemoteWriter {
+    remote: Remote,
+    path: String,
+    /// At the store, which has one caller of a file at a time.
+    inner: Arc<Mutex<Option<Box<dyn FileWriter>>>>,
+}
+
+fn closed(path: String) -> FsError {
+    FsError::Failed { call: "write", path, source: "the file is closed".into() }
+}
+
+#[async_trait]
+impl FileWriter for RemoteWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        let (inner, path) = (self.inner.clone(), self.path.clone());
+        let work = async move {
+            inner.lock().await.as_mut().ok_or_else(|| closed(path))?.write(bytes).await
+        };
+        self.remote.call(Asked::Other("write", self.path.clone()), work).await
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        let (inner, path) = (self.inner.clone(), self.path.clone());
+        let work =
+            async move { inner.lock().await.as_mut().ok_or_else(|| closed(path))?.sync().await };
+        self.remote.call(Asked::Other("sync", self.path.clone()), work).await
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), FsError> {
+        let Self { remote, path, inner } = *self;
+        let at = path.clone();
+        let work = async move {
+            let inner = inner.lock().await.take().ok_or_else(|| closed(at))?;
+            inner.close().await
+        };
+        remote.call(Asked::Other("close", path), work).await
+    }
+}

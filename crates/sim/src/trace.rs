@@ -1,0 +1,77 @@
+//! What happened, in order: as a hash that tells two runs apart, and as text for people.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::world::World;
+
+/// With somebody reading along, the agents' own log lines are printed among the trace; they are no
+/// part of it.
+pub(crate) fn listen(world: &Arc<World>) {
+    if world.trace.is_shown() {
+        let timer = Time(world.clone());
+        let filter = "debug,h2=info,hyper=info,hyper_util=info,tower=info,turmoil=info";
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .with_env_filter(filter)
+            .with_timer(timer)
+            .init();
+    }
+}
+
+struct Time(Arc<World>);
+
+impl FormatTime for Time {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        write!(w, "{:>10.3}", self.0.now().as_secs_f64() * 1e3)
+    }
+}
+
+/// What happened so far.
+pub(crate) struct Trace {
+    state: Mutex<State>,
+    show: bool,
+}
+
+struct State {
+    hash: Xxh3,
+    line: String,
+}
+
+impl Trace {
+    /// Nothing yet. `show` prints each line to stderr as well.
+    pub(crate) fn new(show: bool) -> Self {
+        Self { state: Mutex::new(State { hash: Xxh3::new(), line: String::new() }), show }
+    }
+
+    /// Whether somebody reads along.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.show
+    }
+
+    /// Something happened at `who`.
+    pub(crate) fn note(&self, at: Duration, who: &str, what: fmt::Arguments<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { hash, line } = &mut *state;
+        line.clear();
+        writeln!(line, "{:>10.3} {who:<12} {what}", at.as_secs_f64() * 1e3)
+            .expect("a string takes every write");
+        hash.update(line.as_bytes());
+        if self.show {
+            // A closed stderr is no reason to stop.
+            drop(std::io::stderr().write_all(line.as_bytes()));
+        }
+    }
+
+    /// The hash of all that happened.
+    pub(crate) fn hash(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).hash.digest()
+    }
+}

@@ -1,0 +1,86 @@
+//! What everything in one simulation shares.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::trace::Trace;
+
+/// Violations that are told at most: the first ones matter.
+const VIOLATIONS_MAX: usize = 10;
+
+/// What everything in one simulation shares.
+pub(crate) struct World {
+    /// What happened.
+    pub(crate) trace: Trace,
+    /// Choices of the store and of the disks' threads.
+    pub(crate) dice: Dice,
+    elapsed_nanos: AtomicU64,
+    violations: Mutex<Vec<(Duration, String)>>,
+    /// Faults that were injected, by kind.
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// Nothing is left half done where a lock is held here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    /// The world of `seed` before anything happened.
+    pub(crate) fn new(seed: u64, show: bool) -> Self {
+        Self {
+            trace: Trace::new(show),
+            dice: Dice::new(seed, "world"),
+            elapsed_nanos: AtomicU64::new(0),
+            violations: Mutex::default(),
+            faults: Mutex::default(),
+        }
+    }
+
+    /// Simulated time since the beginning.
+    pub(crate) fn now(&self) -> Duration {
+        let ticks = Duration::from_nanos(self.elapsed_nanos.load(Ordering::Relaxed));
+        turmoil::sim_elapsed().unwrap_or(ticks).max(ticks)
+    }
+
+    /// The driver has come so far.
+    pub(crate) fn advance(&self, to: Duration) {
+        let nanos = u64::try_from(to.as_nanos()).expect("a simulation is shorter than 500 years");
+        self.elapsed_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Something happened at `who`.
+    pub(crate) fn note(&self, who: &str, what: fmt::Arguments<'_>) {
+        self.trace.note(self.now(), who, what);
+    }
+
+    /// A promise is broken.
+    pub(crate) fn violation(&self, what: String) {
+        self.note("VIOLATION", format_args!("{what}"));
+        let mut violations = lock(&self.violations);
+        if violations.len() < VIOLATIONS_MAX {
+            violations.push((self.now(), what));
+        }
+    }
+
+    /// The promises that are broken so far.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        let told =
+            |(at, what): &(Duration, String)| format!("at {:.3} s: {what}", at.as_secs_f64());
+        lock(&self.violations).iter().map(told).collect()
+    }
+
+    /// A fault of this kind was injected.
+    pub(crate) fn count_fault(&self, kind: &'static str) {
+        *lock(&self.faults).entry(kind).or_default() += 1;
+    }
+
+    /// Faults that were injected, by kind.
+    pub(crate) fn faults(&self) -> BTreeMap<String, u64> {
+        lock(&self.faults).iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+    }
+}
