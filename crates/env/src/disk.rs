@@ -7,12 +7,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
 use rustix::fs::{
     CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
     open, renameat_with, statvfs,
 };
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+
+use crate::watch::Inotify;
 
 /// Files of this system.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +136,10 @@ impl Disk for RealDisk {
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn watch(&self) -> io::Result<Arc<dyn Watch>> {
+        Ok(Arc::new(Inotify::new()?))
     }
 }
 

@@ -8,6 +8,7 @@
 mod disk;
 mod net;
 mod program;
+mod watch;
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -5,6 +5,7 @@
 //! runs them by [`Env::offload`], so that a slow disk does not stop the reactor, and so that the
 //! simulator can run them in place.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -248,6 +249,51 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`LockError::Held`] names the process that holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
+
+    /// A watch that looks at nothing yet. Asked for in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing; else as the system says.
+    fn watch(&self) -> io::Result<Arc<dyn Watch>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Tells what changes in directories when it changes, so that nobody has to look all the time.
+///
+/// It may miss something (what others write to a shared file system, what is written through a name
+/// elsewhere), so who must not miss it looks now and then all the same.
+#[async_trait]
+pub trait Watch: Send + Sync {
+    /// Looks at these directories from now on, and at no others; `true` = also at the content of the
+    /// files in them, `false` = only at the directories in them. What is not there is passed over.
+    ///
+    /// # Errors
+    /// As the system says, for instance that there are too many. Nothing is told reliably then.
+    fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight>;
+
+    /// What changed since the last call; waits until something has. Cancel safe.
+    async fn changed(&self) -> BTreeSet<Change>;
+}
+
+/// What a watch can see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Some directory was not looked at before: what changed in it until now was not told.
+    pub new: bool,
+    /// Content may change without being told: the system may not look, or others write there too.
+    pub blind: bool,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// The bytes of this file.
+    Content(PathBuf),
+    /// This name came, went, or means something else now.
+    Name(PathBuf),
+    /// More than was kept count of.
+    Uncounted,
 }
 
 /// Held while it lives.

@@ -14,6 +14,8 @@
 //! | `file` | one file and what each fact about it means |
 //! | `tailer` | all files, and whose turn it is |
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
+//! | `heed` | what a change that the system tells means |
+//! | `handles` | which files are held open |
 //! | `recover` | what the channels remember of an earlier run |
 //! | `feed` | chunks into the channels, each file in order |
 //!
@@ -42,6 +44,8 @@
 mod feed;
 mod file;
 mod glob;
+mod handles;
+mod heed;
 mod identity;
 mod lines;
 mod read;
@@ -52,12 +56,15 @@ mod tailer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use pipeline::env::{Change, Watch};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
@@ -114,11 +121,13 @@ pub struct Config {
     /// that nobody wrote to any more.
     #[serde(default = "default_late_line_after")]
     late_line_after: Period,
-    /// Pause between two looks at the files while they grow.
+    /// Pause between two looks at the files while they grow; a file that was quiet is read at once
+    /// where the system tells of changes.
     #[serde(default = "default_poll_min")]
     poll_min: Period,
-    /// Longest pause while they do not. With very many files pauses are longer, so that looking
-    /// takes no more than a twentieth of the time.
+    /// Longest pause while they do not, and the system does not tell of changes (a network file
+    /// system); where it does, the pause is 2 s or this, whichever is longer. With very many files
+    /// pauses are longer, so that looking takes no more than a twentieth of the time.
     #[serde(default = "default_poll_max")]
     poll_max: Period,
     /// Most files held open at once; others are opened when they grow.
@@ -262,20 +271,24 @@ impl Source for TailDir {
         let known = cx.intake.positions(&self.name);
         let files = recover::recover(&self.name, &known, Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
-        let tailer = Tailer::new(self.name.clone(), options, self.env.clone(), metrics, files);
+        let watch = self.watch();
+        let mut ears = Ears { watch: watch.clone(), pause: options.poll_min, not_before: None };
+        let name = self.name.clone();
+        let tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         let mut feed = Feed::new(Target {
             source: self.name.clone(),
             intake: cx.intake.clone(),
             entropy: self.env.entropy.clone(),
         });
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
-        let mut settled = Vec::new();
+        let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
         loop {
-            pace.start_turn(&mut settled, feed.room());
+            pace.start_turn(&mut settled, &mut changes, feed.room());
             tokio::select! {
                 biased;
                 () = cx.stop.cancelled() => break,
                 stored = feed.next() => settled.push(stored?),
+                heard = ears.changed() => changes.extend(heard),
                 chunks = pace.next() => feed.push(chunks),
             }
         }
@@ -283,6 +296,39 @@ impl Source for TailDir {
             tracing::debug!(source = %self.name, "stopped while a batch waited for its channels");
         }
         Ok(())
+    }
+}
+
+impl TailDir {
+    /// What tells of changes, where there is such a thing.
+    fn watch(&self) -> Option<Arc<dyn Watch>> {
+        let watch = self.env.disk.watch();
+        let said = |error: &io::Error| {
+            tracing::info!(source = %self.name, %error, "changes are not told here");
+        };
+        watch.inspect_err(said).ok()
+    }
+}
+
+/// Hears of changes, and not of each line that is written to a busy file.
+struct Ears {
+    watch: Option<Arc<dyn Watch>>,
+    /// Time between two times of listening: what changes meanwhile is read together.
+    pause: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Ears {
+    /// What changed since the last call; waits until something has. Cancel safe.
+    async fn changed(&mut self) -> BTreeSet<Change> {
+        let Some(watch) = &self.watch else { return std::future::pending().await };
+        if let Some(instant) = self.not_before {
+            tokio::time::sleep_until(instant).await;
+            self.not_before = None;
+        }
+        let changes = watch.changed().await;
+        self.not_before = Some(Instant::now() + self.pause);
+        changes
     }
 }
 
@@ -297,19 +343,25 @@ struct Pace {
 }
 
 impl Pace {
-    /// Starts a turn if there is reason for one. Takes what is settled with it.
-    fn start_turn(&mut self, settled: &mut Vec<Settled>, room: Room) {
+    /// Starts a turn if there is reason for one. Takes what is settled and what changed with it.
+    fn start_turn(
+        &mut self,
+        settled: &mut Vec<Settled>,
+        changes: &mut BTreeSet<Change>,
+        room: Room,
+    ) {
         let due = |tailer: &mut Tailer| {
             let free = room.reads > 0 && room.bytes > 0;
             let can_read = free && (!settled.is_empty() || tailer.can_read());
-            can_read || tailer.wake_at() <= Instant::now()
+            can_read || !changes.is_empty() || tailer.wake_at() <= Instant::now()
         };
         let Some(tailer) = self.tailer.take_if(due) else { return };
-        let (mut tailer, settled) = (Box::new(tailer), std::mem::take(settled));
+        let (settled, changes) = (std::mem::take(settled), std::mem::take(changes));
+        let mut tailer = Box::new(tailer);
         let env = self.env.clone();
         let turn = async move {
             env.offload(move || {
-                let chunks = tailer.turn(&settled, room);
+                let chunks = tailer.turn(&settled, &changes, room);
                 (tailer, chunks)
             })
             .await

@@ -42,6 +42,8 @@ pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, FileStat>,
     /// Directories and files that could not be looked at, with the reason.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
+    /// Directories that were looked into; `true` = for files.
+    pub(super) directories: BTreeMap<PathBuf, bool>,
 }
 
 fn matcher(text: &str, literal_separator: bool) -> Result<GlobMatcher, String> {
@@ -76,6 +78,15 @@ impl Pattern {
         Ok(Self { root: PathBuf::from(root), parts })
     }
 
+    /// Whether it may match files of this name.
+    pub(super) fn may_match(&self, name: &str) -> bool {
+        match self.parts.last() {
+            Some(Part::Name(last)) => last == name,
+            Some(Part::Wild(matcher)) => matcher.is_match(name),
+            Some(Part::Deep) | None => false,
+        }
+    }
+
     /// Adds every file that matches now.
     pub(super) fn walk(&self, disk: &dyn Disk, found: &mut Found) {
         walk(disk, &self.root, &self.parts, found);
@@ -100,6 +111,7 @@ impl Exclusion {
 
 fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
     let Some((part, rest)) = parts.split_first() else { return };
+    *found.directories.entry(directory.to_owned()).or_default() |= rest.is_empty();
     match part {
         Part::Name(name) => step(disk, &directory.join(name), rest, found),
         Part::Wild(matcher) => {

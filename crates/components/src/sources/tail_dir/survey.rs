@@ -28,6 +28,7 @@ impl Tailer {
         self.take_in(strangers, &mut found, now, chunks);
         self.search_the_lost(now);
         self.part(now, chunks);
+        self.directories = std::mem::take(&mut found.directories);
         self.note_problems(found);
         self.surveyed = true;
     }

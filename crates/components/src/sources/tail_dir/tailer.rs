@@ -20,14 +20,17 @@
 //!    copy in the making: it is left alone until the original is cut or the two differ.
 //! 4. Files are read in rounds, one read each, so that none starves another.
 //! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
+//!
+//! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
+//! surveys by the clock go on, less often.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::env::{DiskFile, FileKind, FileStat, OpenMode};
+use pipeline::env::{Change, FileKind, FileStat, Watch};
 use pipeline::metrics::{FileLabel, SourceReason};
 use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
@@ -108,11 +111,19 @@ pub(super) struct Tailer {
     /// Files held back as copies, by device and inode.
     pub(super) held: BTreeMap<(u64, u64), PathBuf>,
     pub(super) surveyed: bool,
-    next_survey: Instant,
+    /// Tells of changes, where there is such a thing.
+    pub(super) watch: Option<Arc<dyn Watch>>,
+    /// Directories that the last survey looked into; `true` = for files.
+    pub(super) directories: BTreeMap<PathBuf, bool>,
+    /// Files by where they lie, for changes that are told.
+    pub(super) by_place: HashMap<PathBuf, FileId>,
+    pub(super) next_survey: Instant,
+    /// No change that is told brings the next survey before this.
+    pub(super) earliest_survey: Instant,
     pause: Duration,
     turns: u64,
     /// Whether a file was opened since too many were last looked for.
-    opened: bool,
+    pub(super) opened: bool,
 }
 
 impl Tailer {
@@ -123,6 +134,7 @@ impl Tailer {
         env: Env,
         metrics: Metrics,
         files: Vec<File>,
+        watch: Option<Arc<dyn Watch>>,
     ) -> Self {
         let next_id = files.len() as FileId;
         Self {
@@ -137,7 +149,11 @@ impl Tailer {
             problems: BTreeMap::new(),
             listings: HashMap::new(),
             held: BTreeMap::new(),
+            watch,
+            directories: BTreeMap::new(),
+            by_place: HashMap::new(),
             next_survey: Instant::now(),
+            earliest_survey: Instant::now(),
             pause: options.poll_min,
             turns: 0,
             opened: true,
@@ -145,12 +161,18 @@ impl Tailer {
         }
     }
 
-    /// One turn: takes note of what is settled, looks around if it is time to, and reads as much as
-    /// there is room for. The chunks of a file come in order.
-    pub(super) fn turn(&mut self, settled: &[Settled], room: Room) -> Vec<Chunk> {
+    /// One turn: takes note of what is settled and what changed, looks around if it is time to, and
+    /// reads as much as there is room for. The chunks of a file come in order.
+    pub(super) fn turn(
+        &mut self,
+        settled: &[Settled],
+        changes: &BTreeSet<Change>,
+        room: Room,
+    ) -> Vec<Chunk> {
         let now = Instant::now();
         self.turns += 1;
         settled.iter().for_each(|settled| self.settle(*settled));
+        changes.iter().for_each(|change| self.heed(change, now));
         let mut chunks = Vec::new();
         if now >= self.next_survey {
             self.survey(now, &mut chunks);
@@ -158,10 +180,12 @@ impl Tailer {
             self.enqueue(now);
             self.show_lags();
             self.hold_open();
+            let sight = self.look_on();
+            let pause = if self.ready.is_empty() { self.pause * 2 } else { sight.busy };
+            self.pause = pause.clamp(self.options.poll_min, sight.longest);
             // Looking around takes at most a twentieth of the time, however many files there are.
-            let pause = if self.ready.is_empty() { self.pause * 2 } else { self.options.poll_min };
-            self.pause = pause.clamp(self.options.poll_min, self.options.poll_max);
             self.next_survey = now + self.pause.max(cost * 20);
+            self.earliest_survey = now + self.options.poll_min.max(cost * 20);
         }
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
@@ -278,21 +302,6 @@ impl Tailer {
         }
     }
 
-    /// The file, open, as it is found at its place or already held.
-    pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<Arc<dyn DiskFile>>> {
-        let Some(file) = self.files.get_mut(&id) else { return Ok(None) };
-        if file.handle.is_none() {
-            let opened = self.env.disk.open(&file.place, OpenMode::default())?;
-            let stat = opened.stat()?;
-            if (stat.device, stat.inode) != file.inode() {
-                return Ok(None);
-            }
-            file.handle = Some(opened);
-            self.opened = true;
-        }
-        Ok(file.handle.clone())
-    }
-
     /// An empty batch that tells the channels where the file stands, or to forget it.
     pub(super) fn note(&mut self, id: FileId, forget: bool) -> Option<Chunk> {
         let file = self.files.get_mut(&id)?;
@@ -338,48 +347,13 @@ impl Tailer {
         wanting.into_iter().for_each(|id| self.queue(id));
     }
 
-    fn queue(&mut self, id: FileId) {
+    pub(super) fn queue(&mut self, id: FileId) {
         if let Some(file) = self.files.get_mut(&id)
             && !file.queued
         {
             file.queued = true;
             self.ready.push_back(id);
         }
-    }
-
-    /// Opens files that wait to be read, as many as may be: if they are deleted while the channels
-    /// are full, they are still there.
-    fn hold_open(&mut self) {
-        let open = self.files.values().filter(|file| file.handle.is_some()).count();
-        let waiting = self.files.iter().filter(|(_, file)| {
-            file.stage == Stage::Here && file.handle.is_none() && file.len > file.position.offset
-        });
-        let room = self.options.open_max.saturating_sub(open);
-        let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).take(room).collect();
-        for id in waiting {
-            // Why it cannot be opened is said when it is read.
-            let _ = self.open(id);
-        }
-    }
-
-    /// Closes files when too many are open: first those that are read to their end, then those not
-    /// read for longest. One whose name is gone could not be opened again.
-    fn close_idle(&mut self) {
-        if !std::mem::take(&mut self.opened) {
-            return;
-        }
-        let count = self.files.values().filter(|file| file.handle.is_some()).count();
-        if count <= self.options.open_max {
-            return;
-        }
-        // Down to less than the limit, so that not every further file has them sorted.
-        let keep = self.options.open_max * 3 / 4;
-        let closable = self.files.values_mut();
-        let mut closable: Vec<&mut File> = closable
-            .filter(|file| file.handle.is_some() && file.stage != Stage::Away { gone: true })
-            .collect();
-        closable.sort_by_key(|file| (file.len > file.position.offset, file.used));
-        closable.into_iter().take(count - keep).for_each(|file| file.handle = None);
     }
 }
 

@@ -88,6 +88,14 @@ impl Rig {
         }
     }
 
+    /// Waits until both channels hold this line.
+    async fn channels_hold(&self, line: &str) {
+        let holds = |lines: &Vec<String>| lines.iter().any(|held| held == line);
+        while !self.channels.lines().iter().all(holds) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn oddities(&self, reason: &'static str) -> u64 {
         let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
         self.metrics.source_oddities.get_or_create(&label).get()
@@ -105,6 +113,25 @@ impl Running {
         self.task.abort();
         let _ = self.task.await;
     }
+}
+
+/// Nobody looks for a minute: what comes sooner was told.
+#[tokio::test]
+async fn a_change_is_read_when_it_happens() {
+    let rig = Rig::new(&json!({ "poll_min": "2ms", "poll_max": "60s" }));
+    rig.append("a.log", "one\n");
+    let running = rig.start();
+    rig.expect(&["one"]).await;
+    // By now the first surveys, which follow each other closely, are over.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (name, line) in [("a.log", "two"), ("new.log", "three"), ("a.log", "four")] {
+        rig.append(name, format!("{line}\n"));
+        tokio::time::timeout(Duration::from_secs(20), rig.channels_hold(line)).await.unwrap();
+    }
+    fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    rig.append("a.log", "five\n");
+    tokio::time::timeout(Duration::from_secs(20), rig.channels_hold("five")).await.unwrap();
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! lines written is the model. What nobody can read any more (content cut or deleted) is drained
 //! before, as the promise is about what can still be read and was once met under its own name.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use pipeline::Intake as _;
 use proptest::prelude::*;
@@ -79,7 +79,7 @@ impl World {
         let mut options = config.options().unwrap();
         options.late_line_after = Duration::from_secs(3600);
         let files = recover::recover("in", &rig.channels.positions("in"), Instant::now());
-        Tailer::new("in".into(), options, env::real(), Metrics::default(), files)
+        Tailer::new("in".into(), options, env::real(), Metrics::default(), files, None)
     }
 
     fn name(file: usize) -> &'static str {
@@ -124,7 +124,7 @@ impl World {
     fn work(&mut self, reads: usize, puts: usize) {
         self.tailer.survey_soon(Instant::now());
         let settled = std::mem::take(&mut self.settled);
-        for chunk in self.tailer.turn(&settled, Room { reads, bytes: u64::MAX }) {
+        for chunk in self.tailer.turn(&settled, &BTreeSet::new(), Room { reads, bytes: u64::MAX }) {
             let channels = chunk.targets.clone().unwrap_or_else(|| vec![0, 1]);
             self.waiting.push_back((chunk, channels.into()));
         }
