@@ -15,6 +15,8 @@ mod error;
 mod forward;
 mod hdfs;
 mod http;
+mod idle;
+mod latency;
 mod load;
 mod process;
 mod programs;
@@ -53,6 +55,10 @@ enum Bench {
     E2e(e2e::Options),
     /// Edge to collector without a store, beside the OpenTelemetry Collector
     Forward(forward::Options),
+    /// From a line in a file to the collector's disk: how long one line takes
+    Latency(latency::Options),
+    /// What two agents cost that have nothing to do
+    Idle(idle::Options),
     /// Reading files alone, beside memchr over the same file
     Tail(tail::Options),
     /// The durable channel alone, beside the bare disk
@@ -85,6 +91,8 @@ fn measure(cli: &Cli) -> Result<()> {
     match &cli.bench {
         Bench::E2e(options) => e2e::run(options, &setup, &mut report)?,
         Bench::Forward(options) => forward::run(options, &setup, &mut report)?,
+        Bench::Latency(options) => latency::run(options, &setup, &mut report)?,
+        Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
         Bench::Wire(options) => wait_for(wire::run(options, &setup, &mut report))?,

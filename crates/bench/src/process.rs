@@ -50,6 +50,11 @@ impl Process {
         Usage::of(self.child.id())
     }
 
+    /// How busy the process has been since it started.
+    pub(crate) fn activity(&self) -> Result<Activity> {
+        Activity::of(self.child.id())
+    }
+
     /// Waits until `ready` says so, as long as the process lives.
     pub(crate) fn wait_for(
         &mut self,
@@ -103,6 +108,39 @@ impl Usage {
         let cpu_s = cpu_seconds(&stat, 11).ok_or_else(|| bad_proc(&stat_path))?;
         let peak_rss_mib = mebibytes(&status, "VmHWM:").ok_or_else(|| bad_proc(&status_path))?;
         Ok(Self { cpu_s, peak_rss_mib })
+    }
+}
+
+/// What the threads of one process have done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Activity {
+    /// How often one went to sleep, which is how often one woke.
+    pub(crate) wakes: u64,
+    /// Time on a CPU, in seconds, to the nanosecond.
+    pub(crate) cpu_s: f64,
+}
+
+impl Activity {
+    /// Reads the figures of a live process.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+        let mut sum = Self::default();
+        for task in fs::read_dir(&tasks).at("list", &tasks)? {
+            let task = task.at("list", &tasks)?.path();
+            // A thread may end between the two looks.
+            let (Ok(status), Ok(schedule)) = (
+                fs::read_to_string(task.join("status")),
+                fs::read_to_string(task.join("schedstat")),
+            ) else {
+                continue;
+            };
+            let wakes = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+            let wakes = wakes.and_then(|wakes| wakes.trim().parse::<u64>().ok());
+            let nanos = schedule.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
+            sum.wakes += wakes.ok_or_else(|| bad_proc(&task))?;
+            sum.cpu_s += nanos.ok_or_else(|| bad_proc(&task))? / 1e9;
+        }
+        Ok(sum)
     }
 }
 
@@ -183,6 +221,14 @@ mod tests {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         assert_eq!(cpu_seconds(stat, 11), Some(200.0 / ticks));
         assert_eq!(cpu_seconds(stat, 13), Some(300.0 / ticks));
+    }
+
+    #[test]
+    fn a_thread_that_slept_is_counted() {
+        let before = Activity::of(std::process::id()).unwrap();
+        thread::sleep(Duration::from_millis(1));
+        let after = Activity::of(std::process::id()).unwrap();
+        assert!(after.wakes > before.wakes && after.cpu_s > before.cpu_s);
     }
 
     #[test]

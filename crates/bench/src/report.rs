@@ -43,6 +43,13 @@ impl FromIterator<f64> for Series {
     }
 }
 
+impl Spread {
+    /// A figure that is given, not measured.
+    pub(crate) fn given(value: f64) -> Self {
+        Self { median: value, min: value, max: value, runs: 1 }
+    }
+}
+
 /// Median with its extremes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {

@@ -6,7 +6,7 @@
 //! the peer's collector keeps nothing.
 
 mod otelcol;
-mod ours;
+pub(crate) mod ours;
 
 use std::fs;
 use std::path::Path;
@@ -37,16 +37,16 @@ pub(crate) struct Options {
 
 /// Two warm tiers and where the second one counts.
 #[derive(Debug)]
-struct Running {
-    edge: Process,
-    collector: Process,
-    metrics_port: u16,
+pub(crate) struct Running {
+    pub(crate) edge: Process,
+    pub(crate) collector: Process,
+    pub(crate) metrics_port: u16,
     /// Counter of the lines that the collector has accepted.
-    metric: &'static str,
+    pub(crate) metric: &'static str,
 }
 
 /// A pipeline of two tiers that ends in nothing.
-trait Contender {
+pub(crate) trait Contender {
     /// As in the reports.
     fn name(&self) -> &'static str;
     /// Starts both tiers and waits until they are warm.

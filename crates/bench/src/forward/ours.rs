@@ -15,13 +15,13 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Both programs, built.
 #[derive(Debug)]
-pub(super) struct Ours {
+pub(crate) struct Ours {
     programs: Programs,
 }
 
 impl Ours {
     /// Builds the programs.
-    pub(super) fn prepare() -> Result<Self> {
+    pub(crate) fn prepare() -> Result<Self> {
         Ok(Self { programs: Programs::prepare()? })
     }
 }

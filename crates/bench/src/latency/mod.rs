@@ -1,0 +1,101 @@
+//! How long a line takes from the file to the collector's disk, with durable channels at both tiers:
+//! one line at a time at a calm edge, then with a writer that keeps both busy.
+//!
+//! A line has arrived when the collector counts it as accepted: it is durable there by then. The
+//! counter is read every millisecond, which is the error of each figure.
+
+mod load;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Setup;
+use crate::error::{Doing, Error, Result};
+use crate::forward::ours::Ours;
+use crate::forward::{Contender, Running};
+use crate::http;
+use crate::report::{Better, Figure, Report, Series, Spread};
+
+/// Time between two looks at the collector's counter.
+const POLL: Duration = Duration::from_millis(1);
+/// Time between two lines at the calm edge, spread so that they meet no timer in step.
+const PAUSE: Duration = Duration::from_millis(97);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Lines at the calm edge
+    #[arg(long, default_value_t = 200)]
+    lines: u32,
+    /// Lines a second of the writer that keeps both busy
+    #[arg(long, default_value_t = 600_000)]
+    load: u32,
+    /// Seconds that it writes
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let scratch = setup.cache.scratch()?;
+    let watched = scratch.path().join("watched");
+    fs::create_dir(&watched).at("create", &watched)?;
+    let path = watched.join("app.log");
+    let mut running = Ours::prepare()?.start(&watched, scratch.path())?;
+    let mut file = File::options().create(true).append(true).open(&path).at("open", &path)?;
+
+    calm_line(&mut file, &path, &mut running, 1.0)?;
+    let mut calm = Vec::new();
+    for line in 0..options.lines {
+        thread::sleep(PAUSE + Duration::from_micros(u64::from(line) * 977 % 10_000));
+        calm.push(calm_line(&mut file, &path, &mut running, f64::from(line) + 2.0)?);
+    }
+    add(report, "calm", calm, [20.0, 50.0]);
+
+    let before = f64::from(options.lines) + 1.0;
+    let busy = load::run(options, (file, &path), &mut running, before)?;
+    report.note(format!("under load: {} lines/s for {} s", options.load, options.seconds));
+    add(report, "under load", busy, [f64::NAN, 100.0]);
+    Ok(())
+}
+
+/// Writes one line and waits until the collector has counted `expected`; the milliseconds it took.
+fn calm_line(file: &mut File, path: &Path, running: &mut Running, expected: f64) -> Result<f64> {
+    let started = Instant::now();
+    file.write_all(b"2026-11-20T12:00:00Z INFO one line of a service that has little to say\n")
+        .at("write", path)?;
+    while counted(running)? < expected {
+        if started.elapsed() > LIMIT {
+            let what = "one line on the collector".to_owned();
+            return Err(Error::Timeout { what, seconds: LIMIT.as_secs() });
+        }
+        thread::sleep(POLL);
+    }
+    running.edge.check()?;
+    Ok(started.elapsed().as_secs_f64() * 1e3)
+}
+
+fn counted(running: &Running) -> Result<f64> {
+    http::metric(running.metrics_port, running.metric)
+}
+
+/// Adds median and 99th percentile; `targets` are theirs, NaN where there is none.
+fn add(report: &mut Report, case: &str, mut millis: Vec<f64>, targets: [f64; 2]) {
+    millis.sort_by(f64::total_cmp);
+    for (name, share, target) in [("p50", 0.5, targets[0]), ("p99", 0.99, targets[1])] {
+        let rank = ((millis.len() as f64 * share).ceil() as usize).max(1) - 1;
+        let value = millis.get(rank).copied();
+        report.add(Figure {
+            bench: "latency",
+            case: format!("{case}, {name}"),
+            unit: "ms",
+            better: Better::Less,
+            ours: value.and_then(|value| Series::from_iter([value]).spread()),
+            reference: (!target.is_nan()).then(|| ("target", Spread::given(target))),
+        });
+    }
+}
