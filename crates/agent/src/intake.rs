@@ -22,8 +22,8 @@ use futures::FutureExt;
 use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
-    Batch, Channel, ChannelSelector, Epoch, Intake, IntakeError, Interceptor, IntervalSet, KeySet,
-    Known, Metrics, Origin, PutTransaction,
+    Batch, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
+    Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, PutTransaction,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -39,6 +39,8 @@ pub(crate) struct AgentIntake {
     selector: Box<dyn ChannelSelector>,
     required: Vec<Arc<dyn Channel>>,
     optional: Vec<Arc<dyn Channel>>,
+    /// Of the required channels alone: that a batch is committed says nothing of optional ones.
+    boards: Vec<FloorBoard>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
@@ -50,12 +52,12 @@ impl AgentIntake {
         source: Arc<str>,
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        required: Vec<Arc<dyn Channel>>,
+        (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
-        Self { source, interceptors, selector, required, optional, metrics, agreed }
+        Self { source, interceptors, selector, required, optional, boards, metrics, agreed }
     }
 
     /// Says which identities are committed in every required channel, until `stop`. There is
@@ -195,6 +197,14 @@ impl Intake for AgentIntake {
             stored: in_all(|channel, origin, epoch| channel.stored(origin, epoch)),
             committed: in_all(|channel, origin, epoch| channel.settled(origin, epoch)),
         }
+    }
+
+    fn close_epochs(&self, floors: &Floors) {
+        self.boards.iter().for_each(|board| board.hear(floors));
+    }
+
+    fn is_closed(&self, identity: Identity) -> bool {
+        self.boards.iter().any(|board| board.is_closed(identity))
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {

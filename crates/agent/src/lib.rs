@@ -239,11 +239,12 @@ impl Agent {
 
     fn start_source(&self, built: BuiltSource, topology: &Topology, env: &Env, metrics: &Metrics) {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
+        let boards = built.required.iter().map(|name| topology.floors(name)).collect();
         let intake = Arc::new(AgentIntake::new(
             built.name.clone(),
             built.interceptors,
             built.selector,
-            channels(&built.required),
+            (channels(&built.required), boards),
             channels(&built.optional),
             metrics.clone(),
         ));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use components::Catalogue;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::{
-    BuildContext, Channel, ChannelSelector, Entry, Env, Interceptor, Metrics, SinkProcessor, Source,
+    BuildContext, Channel, ChannelSelector, Entry, Env, FloorBoard, Interceptor, Metrics,
+    SinkProcessor, Source,
 };
 
 use crate::group::NamedSink;
@@ -20,6 +21,8 @@ pub(crate) struct Topology {
 
 pub(crate) struct BuiltChannel {
     pub(crate) name: Arc<str>,
+    /// What is known along it of epochs that hold nothing any more.
+    pub(crate) floors: FloorBoard,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
@@ -57,15 +60,22 @@ impl Topology {
             metrics,
             errors: Vec::new(),
         };
+        let agent_floors = FloorBoard::default();
         let channels = plan.channels.iter().filter_map(|channel| {
-            let built = builder.component(catalogue.channels, &channel.component, "channels")?;
-            let name = channel.component.name.as_str().into();
-            Some(BuiltChannel { name, channel: Arc::from(built) })
+            let floors = agent_floors.of_another_channel();
+            let plan = &channel.component;
+            let built = builder.component(catalogue.channels, plan, "channels", &floors)?;
+            let name = plan.name.as_str().into();
+            Some(BuiltChannel { name, floors, channel: Arc::from(built) })
         });
-        let channels = channels.collect();
+        let channels: Vec<BuiltChannel> = channels.collect();
+        agent_floors.know_channels(channels.iter().map(|built| &built.channel));
         let sources = plan.sources.iter().filter_map(|source| builder.source(catalogue, source));
         let sources = sources.collect();
-        let groups = plan.groups.iter().filter_map(|group| builder.group(catalogue, group));
+        let groups = plan.groups.iter().filter_map(|group| {
+            let channel = channels.iter().find(|channel| *channel.name == *group.channel);
+            builder.group(catalogue, group, channel.map(|channel| &channel.floors))
+        });
         let groups = groups.collect();
         ConfigErrors::check(builder.errors)?;
         Ok(Self { channels, sources, groups })
@@ -73,8 +83,17 @@ impl Topology {
 
     /// The channel of this name.
     pub(crate) fn channel(&self, name: &str) -> Arc<dyn Channel> {
+        self.built(name).channel.clone()
+    }
+
+    /// What is known along the channel of this name of epochs that hold nothing any more.
+    pub(crate) fn floors(&self, name: &str) -> FloorBoard {
+        self.built(name).floors.clone()
+    }
+
+    fn built(&self, name: &str) -> &BuiltChannel {
         let found = self.channels.iter().find(|channel| &*channel.name == name);
-        found.expect("a plan names only channels that it has").channel.clone()
+        found.expect("a plan names only channels that it has")
     }
 }
 
@@ -93,12 +112,14 @@ impl Builder<'_> {
         table: &[Entry<R>],
         plan: &ComponentPlan,
         role: &str,
+        floors: &FloorBoard,
     ) -> Option<Box<R>> {
         let cx = BuildContext {
             name: plan.name.as_str().into(),
             directory: self.data_dir.join(role).join(&plan.name),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
+            floors: floors.clone(),
         };
         match plan.build(table, &cx) {
             Ok(built) => Some(built),
@@ -111,13 +132,15 @@ impl Builder<'_> {
     }
 
     fn source(&mut self, catalogue: &Catalogue, plan: &SourcePlan) -> Option<BuiltSource> {
-        let source = self.component(catalogue.sources, &plan.component, "sources");
+        // What feeds channels has no business with what is forgotten behind them.
+        let none = FloorBoard::default();
+        let source = self.component(catalogue.sources, &plan.component, "sources", &none);
         let interceptors: Vec<_> = plan
             .interceptors
             .iter()
-            .map(|plan| self.component(catalogue.interceptors, plan, "interceptors"))
+            .map(|plan| self.component(catalogue.interceptors, plan, "interceptors", &none))
             .collect();
-        let selector = self.component(catalogue.selectors, &plan.selector, "selectors");
+        let selector = self.component(catalogue.selectors, &plan.selector, "selectors", &none);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             source: source?,
@@ -128,11 +151,18 @@ impl Builder<'_> {
         })
     }
 
-    fn group(&mut self, catalogue: &Catalogue, plan: &GroupPlan) -> Option<BuiltGroup> {
-        let processor = self.component(catalogue.processors, &plan.processor, "groups");
+    fn group(
+        &mut self,
+        catalogue: &Catalogue,
+        plan: &GroupPlan,
+        floors: Option<&FloorBoard>,
+    ) -> Option<BuiltGroup> {
+        // A channel that could not be built is told of already.
+        let floors = floors.cloned().unwrap_or_default();
+        let processor = self.component(catalogue.processors, &plan.processor, "groups", &floors);
         let mut sinks = Vec::new();
         for sink in &plan.sinks {
-            let built = self.component(catalogue.sinks, sink, "sinks");
+            let built = self.component(catalogue.sinks, sink, "sinks", &floors);
             sinks.push(
                 built.map(|built| NamedSink { name: sink.name.as_str().into(), sink: built }),
             );

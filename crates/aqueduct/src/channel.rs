@@ -10,7 +10,7 @@ use channel::durable::inspect::{Inspection, Report, Stats, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
 use components::serializers;
-use pipeline::{BuildContext, ChannelError, Env, Metrics, Serializer, Settings};
+use pipeline::{BuildContext, ChannelError, Env, FloorBoard, Metrics, Serializer, Settings};
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
@@ -228,7 +228,13 @@ fn mend(directory: PathBuf, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelE
 /// The channel is named after its directory, as the agent does it.
 fn context(directory: PathBuf, env: &Env) -> BuildContext {
     let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    BuildContext { name: name.into(), directory, env: env.clone(), metrics: Metrics::default() }
+    BuildContext {
+        name: name.into(),
+        directory,
+        env: env.clone(),
+        metrics: Metrics::default(),
+        floors: FloorBoard::default(),
+    }
 }
 
 fn print_json(value: &impl Serialize) -> ExitCode {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BuildContext, Entry, Epoch, Intake, IntakeError, KeySet, Known, Metrics, Origin,
-    Settings,
+    Batch, BuildContext, Entry, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, KeySet,
+    Known, Metrics, Origin, Settings,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -30,6 +30,7 @@ pub(crate) fn build<R: ?Sized>(
         directory: directory.to_owned(),
         env: env::real(),
         metrics: Metrics::default(),
+        floors: FloorBoard::default(),
     };
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
 }
@@ -62,6 +63,7 @@ pub(crate) struct Counter {
     arrived: watch::Sender<Arrived>,
     seen: Mutex<KeySet>,
     committed: broadcast::Sender<Arc<KeySet>>,
+    floors: FloorBoard,
 }
 
 impl Counter {
@@ -71,6 +73,7 @@ impl Counter {
             arrived: watch::Sender::default(),
             seen: Mutex::default(),
             committed: broadcast::Sender::new(1024),
+            floors: FloorBoard::default(),
         }
     }
 
@@ -110,6 +113,14 @@ impl Intake for Counter {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let seen = self.seen().get(origin, epoch).cloned().unwrap_or_default();
         Known { stored: seen.clone(), committed: seen }
+    }
+
+    fn close_epochs(&self, floors: &Floors) {
+        self.floors.hear(floors);
+    }
+
+    fn is_closed(&self, identity: Identity) -> bool {
+        self.floors.is_closed(identity)
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {

@@ -60,6 +60,12 @@ impl Window {
         self.pending.remove_all(keys);
     }
 
+    /// The lowest epoch of `origin` of which some consumer wants a batch.
+    pub(crate) fn lowest_pending(&self, origin: Origin) -> Option<Epoch> {
+        let mut lives = self.pending.iter().filter(|(of, ..)| *of == origin);
+        lives.next().map(|(_, epoch, _)| epoch)
+    }
+
     /// Sequences of one life of an origin that were stored.
     pub(crate) fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
         self.stored.get(origin, epoch).cloned().unwrap_or_default()

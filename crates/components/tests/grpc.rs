@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+#[path = "grpc/closed.rs"]
+mod closed;
 #[path = "grpc/faults.rs"]
 mod faults;
 #[path = "grpc/intake.rs"]

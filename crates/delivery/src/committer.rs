@@ -1,4 +1,5 @@
-//! What to do next to get a roll committed, whatever the store answers. Pure: no clock, no I/O.
+//! What to do next to get an entry into the ledger, whatever the store answers. Pure: no clock, no
+//! I/O.
 //!
 //! ```text
 //!             ┌────────────────────── at the end, none of mine: same files, next index ──┐
@@ -14,7 +15,7 @@
 //!
 //! Where the generation is sealed, or gone, RELOADING takes the newest one and reads that to its
 //! end. What is in its checkpoint is published: if some of mine is, it was won by somebody, and who
-//! that was does not matter.
+//! that was does not matter. A fence that its checkpoint has stands, whoever put it up.
 //!
 //! # Rules (each has a test that fails without it)
 //!
@@ -24,20 +25,38 @@
 //! 4. An entry of this very attempt is a win, however late it is noticed.
 //! 5. "Not found" decides nothing: after a win whose answer was lost, the prepared entry is missing
 //!    just so.
+//! 6. Who was taken for dead stops: what it staged may be gone.
+//! 7. A batch of an epoch that the ledger has closed counts as held by an earlier entry.
 
 use pipeline::{KeySet, mutant};
 
-use crate::ledger::{Author, Entry, Token, View};
+use crate::ledger::{Author, Entry, Token, Totals, View};
 
-/// One try to commit one set of staged files.
+/// One try to get one entry into the ledger.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// Who tries.
     pub author: Author,
     /// Names the try; stands in its entry.
     pub token: Token,
-    /// The batches in the files.
-    pub keys: KeySet,
+    /// What the entry is to say.
+    pub aim: Aim,
+}
+
+/// What an entry is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aim {
+    /// These staged files hold these batches.
+    Commit {
+        /// The batches.
+        keys: KeySet,
+        /// What the files come to.
+        volume: Totals,
+    },
+    /// This author is taken for dead.
+    Fence(Author),
+    /// Nothing follows in this generation.
+    Seal(u64),
 }
 
 /// What the loop around does next.
@@ -58,9 +77,9 @@ pub enum Step {
 /// How a try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The files are committed as this entry; publish them.
+    /// It stands as this entry. Files of a commit are to be published.
     Won(u64),
-    /// Other entries hold every batch of the files; delete them.
+    /// Other entries say all of it. Files of a commit are to be deleted.
     Settled,
     /// Other entries hold these batches; write the rest anew.
     Overlap(KeySet),
@@ -101,6 +120,7 @@ struct Rules {
     look_after_silence: bool,
     know_own_entry: bool,
     missing_decides_nothing: bool,
+    heed_own_fence: bool,
 }
 
 impl Rules {
@@ -112,6 +132,7 @@ impl Rules {
             look_after_silence: !mutant!("silence_is_success"),
             know_own_entry: !mutant!("own_entry_unknown"),
             missing_decides_nothing: !mutant!("missing_is_lost"),
+            heed_own_fence: true,
         }
     }
 }
@@ -170,7 +191,7 @@ impl Committer {
             (State::Preparing(index), Outcome::Prepared) => self.state = State::Winning(*index),
             (State::Winning(index), Outcome::Won) => self.won(*index, view),
             (State::Winning(index), Outcome::Taken) if !self.rules.read_what_is_taken => {
-                view.absorb_commit(*index, &KeySet::default());
+                view.absorb_commit(*index, &KeySet::default(), Totals::default());
                 self.state = State::Preparing(*index + 1);
             }
             (State::Winning(index), Outcome::Unknown) if !self.rules.look_after_silence => {
@@ -212,23 +233,43 @@ impl Committer {
     }
 
     fn won(&mut self, index: u64, view: &mut View) {
-        view.absorb_commit(index, &self.attempt.keys);
+        match &self.attempt.aim {
+            Aim::Commit { keys, volume } => view.absorb_commit(index, keys, *volume),
+            Aim::Fence(author) => view.absorb_fence(index, *author),
+            Aim::Seal(_) => view.absorb_seal(index),
+        }
         self.state = State::Done(Verdict::Won(index));
     }
 
-    /// With everything read: is there still something to commit, and where?
+    /// With everything read: is there still something to say, and where?
     fn decide(&mut self, view: &View) {
-        let known = view.settled_of(&self.attempt.keys);
-        self.state = if view.is_fenced(self.attempt.author) {
-            State::Done(Verdict::Fenced)
-        } else if known.is_empty() || !self.rules.leave_out_what_is_known {
-            let sealed = view.is_sealed() && !mutant!("behind_the_seal");
-            if sealed { State::Reloading } else { State::Preparing(view.next()) }
-        } else if known == self.attempt.keys {
-            State::Done(Verdict::Settled)
-        } else {
-            State::Done(Verdict::Overlap(known))
+        let said = match &self.attempt.aim {
+            _ if view.is_fenced(self.attempt.author) && self.rules.heed_own_fence => {
+                Some(Verdict::Fenced)
+            }
+            Aim::Commit { keys, .. } => self.held_elsewhere(keys, view),
+            Aim::Fence(author) => view.is_fenced(*author).then_some(Verdict::Settled),
+            Aim::Seal(generation) => {
+                let sealed = view.is_sealed() || view.generation() > *generation;
+                sealed.then_some(Verdict::Settled)
+            }
         };
+        self.state = match said {
+            Some(verdict) => State::Done(verdict),
+            None if view.is_sealed() && !mutant!("behind_the_seal") => State::Reloading,
+            None => State::Preparing(view.next()),
+        };
+    }
+
+    fn held_elsewhere(&self, keys: &KeySet, view: &View) -> Option<Verdict> {
+        let known = view.settled_of(keys);
+        if known.is_empty() || !self.rules.leave_out_what_is_known {
+            None
+        } else if known == *keys {
+            Some(Verdict::Settled)
+        } else {
+            Some(Verdict::Overlap(known))
+        }
     }
 }
 

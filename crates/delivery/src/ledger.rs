@@ -19,16 +19,24 @@
 //! | [`entry`] | the bytes of one entry |
 //! | [`view`] | what the entries read so far add up to: pure |
 //! | [`crate::committer`] | what to do next to get a roll committed: pure |
-//! | `store` | the loop around both: [`Ledger`] |
+//! | `append` | the loop around both |
+//! | `store` | what is kept open and called: [`Ledger`] |
+//! | `publish` | how committed files get their final names |
 //! | `sweep` | what a start finishes and clears away |
+//! | `fence` | how what another collector left behind is cleared away |
+//! | `idle` | which collectors may have left something behind: pure |
 //! | `compact` | how a generation of many entries becomes one checkpoint |
 
+mod append;
 mod checkpoint;
 mod compact;
 mod dataset;
 pub mod entry;
 mod error;
+mod fence;
 mod frame;
+mod idle;
+mod publish;
 mod store;
 mod sweep;
 pub mod view;
@@ -36,5 +44,5 @@ pub mod view;
 pub use dataset::{Author, BOOKS, Dataset, Token};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
-pub use store::{Committed, FileNames, Ledger, Options, Roll, RollFile, check_length};
-pub use view::View;
+pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
+pub use view::{Settled, Totals, View};

@@ -166,6 +166,15 @@ pub trait Channel: Send + Sync {
     /// The part of [`Channel::stored`] that every consumer has committed.
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet;
 
+    /// The origin and the life that batches get here which come without an identity; `None` where
+    /// none of it would survive a start.
+    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+        None
+    }
+
+    /// The lowest epoch of `origin` of which some consumer still wants a batch.
+    fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch>;
+
     /// Identities as they become settled. A receiver that lags asks [`Channel::settled`] instead.
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>>;
 

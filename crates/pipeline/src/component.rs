@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::env::Env;
+use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsError};
 
@@ -74,6 +75,8 @@ pub struct BuildContext {
     pub env: Env,
     /// What it counts with.
     pub metrics: Metrics,
+    /// What is known along its channel of epochs that hold nothing any more.
+    pub floors: FloorBoard,
 }
 
 /// A setting that is wrong.

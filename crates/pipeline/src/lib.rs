@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
 //! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
+//! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
@@ -25,6 +26,7 @@ pub mod channel;
 pub mod component;
 pub mod env;
 pub mod error;
+pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
@@ -48,6 +50,7 @@ pub use channel::{
 pub use component::{BuildContext, BuildError, Component, Entry, FlumeKey, Unit};
 pub use env::Env;
 pub use error::{Class, Classify};
+pub use floors::{FloorBoard, Floors};
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batch;
 use crate::channel::ChannelError;
 use crate::error::{Class, Classify};
-use crate::identity::{Epoch, KeySet, Origin};
+use crate::floors::Floors;
+use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 
 /// Where events enter the agent.
@@ -62,6 +63,12 @@ pub trait Intake: Send + Sync {
 
     /// What all required channels know of one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
+
+    /// A sender declares these epochs empty: every batch of them is committed.
+    fn close_epochs(&self, floors: &Floors);
+
+    /// Whether a batch is of an epoch that was declared so: a stray copy, to be refused.
+    fn is_closed(&self, identity: Identity) -> bool;
 
     /// Identities as they become committed in every required channel. A receiver that lags, or is
     /// sent an empty set, has missed some and asks [`Intake::known`] instead.

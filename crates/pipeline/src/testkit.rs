@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::component::{BuildContext, Component, entry};
 use crate::env::Env;
+use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsError};
 
@@ -15,6 +16,7 @@ pub fn context(name: &str, directory: &Path, env: Env) -> BuildContext {
         directory: directory.to_owned(),
         env,
         metrics: Metrics::default(),
+        floors: FloorBoard::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Identities in messages.
 
 use bytes::{Buf, Bytes, BytesMut};
-use pipeline::{Epoch, Identity, KeySet, Origin, Sequence};
+use pipeline::{Epoch, Floors, Identity, KeySet, Origin, Sequence};
 use thiserror::Error;
 
 use crate::v1;
@@ -35,6 +35,29 @@ pub fn decode(mut bytes: Bytes) -> Result<KeySet, Malformed> {
     }
     let keys = KeySet::decode(&mut bytes).map_err(|_| MALFORMED)?;
     if bytes.has_remaining() { Err(MALFORMED) } else { Ok(keys) }
+}
+
+/// For the field `floors`.
+pub fn encode_floors(floors: &Floors) -> Bytes {
+    if floors.is_empty() {
+        return Bytes::new();
+    }
+    let mut out = BytesMut::new();
+    floors.encode(&mut out);
+    out.freeze()
+}
+
+/// What a field `floors` holds. No bytes are no floors.
+///
+/// # Errors
+/// The bytes are not encoded floors.
+pub fn decode_floors(mut bytes: Bytes) -> Result<Floors, Malformed> {
+    const MALFORMED: Malformed = Malformed { field: "floors" };
+    if bytes.is_empty() {
+        return Ok(Floors::default());
+    }
+    let floors = Floors::decode(&mut bytes).map_err(|_| MALFORMED)?;
+    if bytes.has_remaining() { Err(MALFORMED) } else { Ok(floors) }
 }
 
 impl From<Identity> for v1::Identity {

@@ -7,7 +7,7 @@ use aqueduct_wire::v1::{
     Welcome, from_receiver, from_sender,
 };
 use aqueduct_wire::{Packing, keys, pack};
-use pipeline::{Batch, Epoch, Identity, KeySet, Origin, Sequence};
+use pipeline::{Batch, Epoch, Floors, Identity, KeySet, Origin, Sequence};
 use prost::Message;
 
 fn identity(sequence: u64) -> Identity {
@@ -34,12 +34,18 @@ const ORIGIN: &str = "abababababababababababababababab";
 
 #[test]
 fn the_senders_messages_are_these_bytes() {
-    let hello =
-        Hello { agent: "aqueduct 0.1.0".into(), features: vec!["zstd".into()], keys: keys() };
+    let mut closed = Floors::default();
+    closed.raise(Origin([0xab; 16]), Epoch(2));
+    let hello = Hello {
+        agent: "aqueduct 0.1.0".into(),
+        features: vec!["zstd".into()],
+        keys: keys(),
+        floors: keys::encode_floors(&closed),
+    };
     let set = format!("01{ORIGIN}02020501a50200");
     assert_eq!(
         hex(&sender(from_sender::Message::Hello(hello))),
-        format!("0a300a0e617175656475637420302e312e3012047a7374641a18{set}"),
+        format!("0a450a0e617175656475637420302e312e3012047a7374641a18{set}a2011201{ORIGIN}02"),
     );
     let put = pack(identity(5), &Batch::of(["GET /"]), Packing::Plain);
     let batch =

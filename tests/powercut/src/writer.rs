@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pipeline::component::entry;
 use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
-use pipeline::{Batch, BuildContext, Channel, Env, IntervalSet, Metrics, Settings};
+use pipeline::{Batch, BuildContext, Channel, Env, FloorBoard, IntervalSet, Metrics, Settings};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -42,6 +42,7 @@ fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
         directory: directory.join("channel"),
         env,
         metrics: Metrics::default(),
+        floors: FloorBoard::default(),
     };
     let settings = json!({ "capacity": "64MiB", "segment_bytes": SEGMENT });
     (entry::<channel::durable::Config>().build)(&Settings::from_json(&settings), &cx)

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pipeline::component::entry;
-use pipeline::{Batch, BuildContext, Component, Env, Guarantee, Settings, SinkError};
+use pipeline::{Batch, BuildContext, Component, Env, FloorBoard, Guarantee, Settings, SinkError};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -130,6 +130,7 @@ async fn start(processor: serde_json::Value, scripts: &[Arc<Script>]) -> Bench {
         directory: directory.path().to_owned(),
         env: env.clone(),
         metrics: metrics.clone(),
+        floors: FloorBoard::default(),
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));

@@ -180,6 +180,16 @@ impl Channel for Durable {
         self.core().state().book.window.settled(origin, epoch)
     }
 
+    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+        let core = self.core();
+        let epoch = Epoch(core.state().book.epoch);
+        Some((core.owner.origin, epoch))
+    }
+
+    fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
+        self.core().state().book.window.lowest_pending(origin)
+    }
+
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
         self.core().settled.subscribe()
     }

@@ -323,6 +323,10 @@ impl Channel for Memory {
         self.core.state().window.settled(origin, epoch)
     }
 
+    fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
+        self.core.state().window.lowest_pending(origin)
+    }
+
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
         self.core.settled.subscribe()
     }

@@ -120,6 +120,11 @@ impl Channel for Spill {
         settled
     }
 
+    fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
+        let here = [self.memory.lowest_unsettled(origin), self.disk.lowest_unsettled(origin)];
+        here.into_iter().flatten().min()
+    }
+
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {
         self.settled.subscribe()
     }

@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Settlement, Sink, SinkError,
-    Taken, Unit,
+    BuildContext, BuildError, Component, Env, FloorBoard, FlumeKey, Guarantee, Settlement, Sink,
+    SinkError, Taken, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -136,6 +136,9 @@ impl Component for Config {
         if self.window_batches == 0 {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
+        if self.retain == Keep::Stored {
+            cx.floors.forget_early();
+        }
         let options = Options {
             window: Window { batches: self.window_batches, bytes: self.window_bytes.0 },
             retain: match self.retain {
@@ -151,6 +154,7 @@ impl Component for Config {
             name: cx.name.clone(),
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(self.address.as_str().into(), options)),
+            floors: cx.floors.clone(),
             config: self,
             endpoint,
             task: None,
@@ -162,6 +166,7 @@ struct Grpc {
     name: Arc<str>,
     env: Env,
     config: Config,
+    floors: FloorBoard,
     endpoint: Endpoint,
     shared: Arc<Shared>,
     task: Option<Task>,
@@ -188,6 +193,7 @@ impl Grpc {
             endpoint: self.endpoint.clone(),
             connect_timeout: self.config.connect_timeout.0,
             shared: self.shared.clone(),
+            floors: self.floors.clone(),
         };
         let handle = tokio::spawn(connection.run(stop.clone()));
         Task { stop: stop.drop_guard(), handle }

@@ -14,6 +14,7 @@
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
 mod bucket;
+mod config;
 mod error;
 mod held;
 mod identity;
@@ -26,14 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use delivery::ledger::{Author, Dataset, FileNames, Ledger, Options, StagedFile, Token, View};
-use pipeline::units::{ByteSize, Period};
+use delivery::ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
 use pipeline::{
-    BuildContext, BuildError, Component, FlumeKey, Guarantee, IntervalSet, Outcome, Settlement,
+    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, IntervalSet, Settlement,
     Sink, SinkError, Taken, Unit,
 };
-use schemars::JsonSchema;
-use serde::Deserialize;
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
@@ -41,10 +39,12 @@ use tokio::time::timeout;
 
 use crate::serializers;
 use bucket::{Template, confined};
+pub use config::Config;
+use config::Promise;
 pub use error::HdfsSinkError;
 use held::Held;
 use roll::Limits;
-use staged::Stage;
+use staged::{Books, Stage};
 use writer::{Command, Settings, Writer};
 
 /// Bytes of batches that wait for the writer at most.
@@ -58,87 +58,6 @@ const BLOCK_RESERVE: u64 = 1 << 20;
 const COMPACT_AFTER: u64 = 1_000;
 /// How long letting go may take to clear the stage.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Settings of the `hdfs` sink.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
-    /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
-    url: String,
-    /// What the events look like in a file: `text` or `json`.
-    #[serde(default = "default_serializer")]
-    serializer: String,
-    /// When a file is closed and becomes visible.
-    #[serde(default)]
-    roll: RollConfig,
-    /// Bytes of a block of the files; the store's own by default.
-    #[serde(default)]
-    block_size: Option<ByteSize>,
-    /// Copies of each block; the store's own by default.
-    #[serde(default)]
-    replication: Option<u32>,
-    /// What is promised about an event that is delivered.
-    #[serde(default)]
-    guarantee: Promise,
-    /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
-    /// until the next roll.
-    #[serde(default = "default_buckets_max")]
-    buckets_max: usize,
-}
-
-/// What is promised about an event that is delivered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Promise {
-    /// It is visible once, whatever fails: every roll is an entry of the commit ledger.
-    #[default]
-    ExactlyOnce,
-    /// It is visible; more than once where a failure hides that it was. No ledger entry is written,
-    /// and files are numbered at random.
-    AtLeastOnce,
-}
-
-/// When a file is closed and becomes visible: whichever comes first.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RollConfig {
-    /// Bytes; by default the block size less 1 MiB, but at most 127 MiB.
-    #[serde(default)]
-    size_max: Option<ByteSize>,
-    /// Events; without limit by default.
-    #[serde(default)]
-    count_max: Option<u64>,
-    /// Time since the first event, spread by ±20 %.
-    #[serde(default = "default_age_max")]
-    age_max: Period,
-    /// Time since the last event.
-    #[serde(default = "default_idle_max")]
-    idle_max: Period,
-}
-
-impl Default for RollConfig {
-    fn default() -> Self {
-        let (age_max, idle_max) = (default_age_max(), default_idle_max());
-        Self { size_max: None, count_max: None, age_max, idle_max }
-    }
-}
-
-fn default_serializer() -> String {
-    "text".into()
-}
-
-fn default_buckets_max() -> usize {
-    256
-}
-
-fn default_age_max() -> Period {
-    Period(Duration::from_secs(300))
-}
-
-fn default_idle_max() -> Period {
-    Period(Duration::from_secs(60))
-}
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
@@ -190,7 +109,12 @@ impl Config {
         let extension = serializer.extension().to_owned();
         let stem = format!("{}-{sink}", confined(Some(&cx.env.host)));
         let names = FileNames { stem, extension };
-        let keeping = Options { names, compact_after: COMPACT_AFTER };
+        if self.sweep_after.0 < self.roll.age_max.0 {
+            let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
+            return Err(BuildError::invalid("sweep_after", problem));
+        }
+        let sweep_after = self.sweep_after.0;
+        let keeping = Options { names, compact_after: COMPACT_AFTER, sweep_after };
         let limits = Limits {
             size_max: self.roll.size_max.map_or(0, |size| size.0),
             count_max: self.roll.count_max,
@@ -220,7 +144,8 @@ impl Config {
             options,
             directory: cx.directory.clone(),
             held: Arc::default(),
-            known: None,
+            floors: cx.floors.clone(),
+            known: Known::default(),
             session: None,
         })
     }
@@ -257,8 +182,10 @@ pub(crate) struct HdfsSink {
     options: CreateOptions,
     directory: PathBuf,
     held: Arc<Held>,
+    /// What the senders behind the channel have declared empty.
+    floors: FloorBoard,
     /// What the last opening has read of the ledger.
-    known: Option<(View, Vec<StagedFile>)>,
+    known: Known,
     session: Option<Session>,
 }
 
@@ -284,7 +211,7 @@ impl HdfsSink {
 
     async fn opened(&mut self) -> Result<(), HdfsSinkError> {
         if let Some(ledger) = self.halt().await {
-            self.known = Some(ledger.into_known());
+            self.known = ledger.into_known();
         }
         self.held.give_back();
         let fs = (self.connect)()?;
@@ -304,9 +231,13 @@ impl HdfsSink {
         let writer = Writer {
             settings: self.settings.clone(),
             limits,
-            stage,
-            ledger: ledger.clone(),
-            held: self.held.clone(),
+            books: Books {
+                stage,
+                ledger: ledger.clone(),
+                floors: self.floors.clone(),
+                held: self.held.clone(),
+            },
+            settles_early: self.promise == Promise::BestEffort,
             open: None,
             finishing: JoinSet::new(),
         };
@@ -342,9 +273,9 @@ impl Sink for HdfsSink {
         let Some(session) = &self.session else { return Err(HdfsSinkError::NotOpen.into()) };
         let bytes = taken.batch.encoded_len() as u64;
         let ticket = taken.ticket;
-        if taken.batch.identity.is_some_and(|key| self.held.is_delivered(key)) {
+        if let Some(outcome) = taken.batch.identity.and_then(|key| self.held.known_outcome(key)) {
             self.held.take(ticket, bytes);
-            self.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            self.held.settle(IntervalSet::from(ticket..ticket + 1), outcome);
             return Ok(());
         }
         let room = bytes.clamp(BATCH_BYTES_MIN, u64::from(QUEUE_BYTES)) as u32;
@@ -376,7 +307,7 @@ impl Sink for HdfsSink {
                 Ok(Err(error)) => tracing::debug!(%error, "the stage is left to the next opening"),
                 Err(_) => tracing::debug!("the stage is left to the next opening"),
             }
-            self.known = Some(ledger.into_known());
+            self.known = ledger.into_known();
         }
         self.held.clear();
     }
@@ -389,6 +320,7 @@ impl Sink for HdfsSink {
         match self.promise {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,
+            Promise::BestEffort => Guarantee::BestEffort,
         }
     }
 }

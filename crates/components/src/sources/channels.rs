@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, ChannelError, Epoch, Intake, IntakeError, KeySet, Known, Origin, SourcePosition,
+    Batch, ChannelError, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin,
+    SourcePosition,
 };
 use tokio::sync::broadcast;
 
@@ -153,6 +154,14 @@ impl Intake for Channels {
 
     fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {
         Known::default()
+    }
+
+    fn close_epochs(&self, _floors: &Floors) {
+        unreachable!("only what is sent has epochs");
+    }
+
+    fn is_closed(&self, _identity: Identity) -> bool {
+        false
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {

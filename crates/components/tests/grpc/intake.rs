@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{Batch, Epoch, Identity, Intake, IntakeError, IntervalSet, KeySet, Known, Origin};
+use pipeline::{
+    Batch, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
+    Origin,
+};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 /// What the channels behind a source would hold.
@@ -15,6 +18,7 @@ pub(crate) struct Memory {
     /// Room for batches: one permit each.
     pub(crate) room: Semaphore,
     arrived: Notify,
+    pub(crate) floors: FloorBoard,
 }
 
 #[derive(Default)]
@@ -32,6 +36,7 @@ impl Memory {
             committed: broadcast::channel(4).0,
             room: Semaphore::new(1 << 20),
             arrived: Notify::new(),
+            floors: FloorBoard::default(),
         })
     }
 
@@ -103,6 +108,14 @@ impl Intake for Memory {
             stored: state.batches.keys().filter(of_life).map(|id| id.sequence.0).collect(),
             committed: state.committed.get(origin, epoch).cloned().unwrap_or(IntervalSet::EMPTY),
         }
+    }
+
+    fn close_epochs(&self, floors: &Floors) {
+        self.floors.hear(floors);
+    }
+
+    fn is_closed(&self, identity: Identity) -> bool {
+        self.floors.is_closed(identity)
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {

@@ -20,13 +20,13 @@ use wire::{Packing, keys, pack};
 use super::*;
 
 /// A sender that is played: what it says, and what it hears.
-struct Played {
+pub(crate) struct Played {
     say: mpsc::Sender<FromSender>,
     hear: Streaming<FromReceiver>,
 }
 
 impl Played {
-    async fn connect(address: &str) -> Self {
+    pub(crate) async fn connect(address: &str) -> Self {
         let endpoint = format!("http://{address}");
         let mut client = within(async {
             loop {
@@ -50,15 +50,15 @@ impl Played {
         played
     }
 
-    async fn say(&self, message: from_sender::Message) {
+    pub(crate) async fn say(&self, message: from_sender::Message) {
         let _ = self.say.send(FromSender { message: Some(message) }).await;
     }
 
-    async fn hear(&mut self) -> from_receiver::Message {
+    pub(crate) async fn hear(&mut self) -> from_receiver::Message {
         within(self.hear.message()).await.unwrap().unwrap().message.unwrap()
     }
 
-    async fn end(&mut self) -> Status {
+    pub(crate) async fn end(&mut self) -> Status {
         within(async {
             loop {
                 if let Err(status) = self.hear.message().await {
@@ -70,11 +70,11 @@ impl Played {
     }
 }
 
-fn put(sequence: u64) -> Put {
+pub(crate) fn put(sequence: u64) -> Put {
     pack(identity(sequence), &taken(sequence).batch, Packing::Plain)
 }
 
-async fn source(more: serde_json::Value) -> (std::sync::Arc<Memory>, pair::Running) {
+pub(crate) async fn source(more: serde_json::Value) -> (std::sync::Arc<Memory>, pair::Running) {
     let env = env::real();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), &free_address(&env).await, more);

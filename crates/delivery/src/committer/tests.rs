@@ -4,8 +4,9 @@
 //! Method: a few committers hold overlapping sets of batches and take turns by a seed. The store of
 //! this model may do a rename and lose the answer, lose the request, or keep it and do it at any
 //! later moment. A committer that is told to delete its files does so, and rolls what is left
-//! anew. Then each rule is switched off in turn: some seed must find the loss or the duplicate
-//! that the rule prevents.
+//! anew; one that was fenced goes on as a new incarnation. A sweeper takes others for dead who are
+//! not: it fences them and deletes what they staged and no entry names. Then each rule is switched
+//! off in turn: some seed must find the loss or the duplicate that the rule prevents.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,7 @@ impl Store {
         }
         let mut seen = KeySet::default();
         for entry in &self.entries {
-            let Kind::Commit { keys, .. } = &entry.kind else { unreachable!("only commits here") };
+            let Kind::Commit { keys, .. } = &entry.kind else { continue };
             if !seen.intersection(keys).is_empty() {
                 return Err(Violation::Duplicate);
             }
@@ -116,33 +117,87 @@ struct Actor {
     /// `None` once everything is settled.
     committer: Option<Committer>,
     rolls: u8,
+    /// Attempts whose files are staged, with the incarnation that staged them.
+    staged: Vec<(Token, Author)>,
     rules: Rules,
 }
 
 impl Actor {
     fn new(number: u8, rules: Rules) -> Self {
         let author = Author { collector: Token([number; 16]), incarnation: Token([number; 16]) };
-        Self { author, view: View::new(0), committer: None, rolls: 0, rules }
+        let (view, staged) = (View::new(0), Vec::new());
+        Self { author, view, committer: None, rolls: 0, staged, rules }
     }
 
     fn roll(&mut self, keys: KeySet) {
+        if keys.is_empty() {
+            self.committer = None;
+            return;
+        }
         self.rolls += 1;
         let mut token = self.author.collector;
         token.0[15] = 100 + self.rolls;
-        let attempt = Attempt { author: self.author, token, keys };
-        self.committer = (!attempt.keys.is_empty())
-            .then(|| Committer::with_rules(attempt, &self.view, self.rules));
+        self.staged.push((token, self.author));
+        let aim = Aim::Commit { keys, volume: Totals::default() };
+        let attempt = Attempt { author: self.author, token, aim };
+        self.committer = Some(Committer::with_rules(attempt, &self.view, self.rules));
+    }
+
+    /// Takes `suspect` for dead, who may not be.
+    fn sweep(&mut self, suspect: &Self, store: &mut Store, behind_a_fence: bool) {
+        let mut token = suspect.author.incarnation;
+        token.0[0] = 200;
+        let aim = Aim::Fence(suspect.author);
+        let attempt = Attempt { author: self.author, token, aim };
+        let mut fencing = Committer::with_rules(attempt, &self.view, self.rules);
+        let mut calm = Random(1);
+        loop {
+            let outcome = match fencing.step(&self.view) {
+                Step::Done(_) => break,
+                _ if !behind_a_fence => break,
+                step => self.do_step(&step, &fencing.attempt, store, &mut calm, true),
+            };
+            fencing.on(outcome, &mut self.view);
+        }
+        let named = |token: Token| store.entries.iter().any(|entry| entry.attempt == token);
+        let orphans = suspect.staged.iter().filter(|(_, author)| *author == suspect.author);
+        let orphans: Vec<Token> = orphans.map(|(token, _)| *token).collect();
+        let gone: Vec<Token> = orphans.into_iter().filter(|token| !named(*token)).collect();
+        // The files only, which is harder: what was prepared stays, and may be renamed still.
+        store.deleted.extend(gone);
     }
 
     /// One step, with what the store makes of it.
     fn turn(&mut self, store: &mut Store, random: &mut Random, calm: bool) {
         let Some(mut committer) = self.committer.take() else { return };
-        let Attempt { token, keys, .. } = committer.attempt.clone();
         let outcome = match committer.step(&self.view) {
+            Step::Done(Verdict::Won(_)) => return,
+            Step::Done(verdict) => return self.give_up(&committer.attempt, verdict, store),
+            step => self.do_step(&step, &committer.attempt, store, random, calm),
+        };
+        committer.on(outcome, &mut self.view);
+        self.committer = Some(committer);
+    }
+
+    fn do_step(
+        &self,
+        step: &Step,
+        attempt: &Attempt,
+        store: &mut Store,
+        random: &mut Random,
+        calm: bool,
+    ) -> Outcome {
+        let Attempt { token, aim, author } = attempt.clone();
+        match *step {
             Step::Prepare(index) => {
-                let kind = Kind::Commit { keys, files: Vec::new() };
-                let entry = Entry { index, author: self.author, attempt: token, kind };
-                store.prepared.insert((token, index), entry);
+                let kind = match aim {
+                    Aim::Commit { keys, .. } => Kind::Commit { keys, files: Vec::new() },
+                    Aim::Fence(author) => Kind::Fence(author),
+                    Aim::Seal(_) => Kind::Seal,
+                };
+                store
+                    .prepared
+                    .insert((token, index), Entry { index, author, attempt: token, kind });
                 Outcome::Prepared
             }
             Step::Win(index) => store.asked(Request { token, index }, random, calm),
@@ -152,29 +207,30 @@ impl Actor {
             },
             // There is one generation here: its beginning is what a reader finds.
             Step::Reload => Outcome::Reloaded(Box::new(View::new(0))),
-            Step::Done(Verdict::Won(_)) => return,
-            Step::Done(verdict) => return self.give_up(&committer.attempt, verdict, store),
-        };
-        committer.on(outcome, &mut self.view);
-        self.committer = Some(committer);
+            Step::Done(_) => unreachable!("the caller stops there"),
+        }
     }
 
     /// Deletes the staged files, as the loop does, and rolls what is left anew.
     fn give_up(&mut self, attempt: &Attempt, verdict: Verdict, store: &mut Store) {
         store.prepared.retain(|(token, _), _| *token != attempt.token);
         store.deleted.push(attempt.token);
-        let mut keys = attempt.keys.clone();
+        let Aim::Commit { mut keys, .. } = attempt.aim.clone() else { unreachable!("it rolls") };
         match verdict {
             Verdict::Overlap(known) => keys.remove_all(&known),
             Verdict::Settled => keys = KeySet::default(),
+            Verdict::Fenced => self.author.incarnation.0[1] += 1,
             _ => {}
         }
         self.roll(keys);
     }
 }
 
+/// Takes one for dead, after some turns; whether behind a fence.
+const SWEEP: Option<bool> = Some(true);
+
 /// One run; what it violated.
-fn run(seed: u64, rules: Rules) -> Result<(), Violation> {
+fn run(seed: u64, rules: Rules, sweep: Option<bool>) -> Result<(), Violation> {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut store = Store::default();
     let key = |n| Identity { origin: Origin([7; 16]), epoch: Epoch(1), sequence: Sequence(n) };
@@ -185,12 +241,18 @@ fn run(seed: u64, rules: Rules) -> Result<(), Violation> {
         offered.insert_all(&keys);
         actor.roll(keys);
     }
+    let mut sweeper = Actor::new(COMMITTERS, rules);
     for turn in 0..TURNS {
         let calm = turn > TURNS / 2;
         if !store.under_way.is_empty() && random.below(3) == 0 {
             let at = random.below(store.under_way.len() as u64) as usize;
             let request = store.under_way.remove(at);
             store.rename(request);
+        } else if let Some(behind_a_fence) = sweep
+            && !calm
+            && random.below(12) == 0
+        {
+            sweeper.sweep(&actors[0], &mut store, behind_a_fence);
         } else {
             let at = random.below(u64::from(COMMITTERS)) as usize;
             actors[at].turn(&mut store, &mut random, calm);
@@ -211,13 +273,26 @@ fn run(seed: u64, rules: Rules) -> Result<(), Violation> {
 #[test]
 fn every_batch_is_committed_once_whatever_the_store_answers() {
     for seed in 0..SEEDS {
-        assert_eq!(run(seed, Rules::in_force()), Ok(()), "seed {seed}");
+        assert_eq!(run(seed, Rules::in_force(), None), Ok(()), "seed {seed}");
+        assert_eq!(run(seed, Rules::in_force(), SWEEP), Ok(()), "seed {seed}, swept");
     }
 }
 
 /// Whether some seed shows `violation` when `rules` are all that is kept.
 fn shows(violation: &Violation, rules: Rules) -> bool {
-    (0..SEEDS).any(|seed| run(seed, rules).as_ref() == Err(violation))
+    (0..SEEDS).any(|seed| run(seed, rules, SWEEP).as_ref() == Err(violation))
+}
+
+#[test]
+fn without_a_fence_a_sweeper_deletes_what_is_committed() {
+    let unfenced = |seed| run(seed, Rules::in_force(), Some(false)) == Err(Violation::Loss);
+    assert!((0..SEEDS).any(unfenced));
+}
+
+#[test]
+fn a_committer_that_does_not_heed_its_fence_commits_what_is_deleted() {
+    let rules = Rules { heed_own_fence: false, ..Rules::in_force() };
+    assert!(shows(&Violation::Loss, rules));
 }
 
 #[test]
@@ -253,7 +328,7 @@ fn when_missing_decides_a_committer_deletes_what_it_committed() {
 /// A view of `generation` in which `settled` of the batches are delivered.
 fn view_of(generation: u64, settled: u64) -> View {
     let mut view = View::new(generation);
-    view.absorb_commit(0, &(0..settled).map(number).collect());
+    view.absorb_commit(0, &(0..settled).map(number).collect(), Totals::default());
     view
 }
 
@@ -268,7 +343,10 @@ fn after_the_generation_is_gone(settled: u64) -> Step {
     let attempt = Attempt {
         author,
         token: Token([2; 16]),
-        keys: [number(0), number(1)].into_iter().collect(),
+        aim: Aim::Commit {
+            keys: [number(0), number(1)].into_iter().collect(),
+            volume: Totals::default(),
+        },
     };
     let mut view = View::new(0);
     let mut committer = Committer::new(attempt, &view);

@@ -3,12 +3,12 @@
 //! It is framed as `frame` draws it, with the magic `AQCHECKP`.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::KeySet;
+use pipeline::{Floors, KeySet};
 use prost::Message;
 
 use super::entry::{EntryError, author_of, bytes_of};
 use super::frame;
-use super::view::View;
+use super::view::{Settled, Totals, View};
 
 const MAGIC: &[u8; 8] = b"AQCHECKP";
 
@@ -22,8 +22,24 @@ struct Body {
     /// Encoding of [`KeySet`].
     #[prost(bytes = "bytes", tag = "3")]
     settled: Bytes,
+    /// Never dropped: a fenced author may wake up at any time.
     #[prost(message, repeated, tag = "4")]
     fences: Vec<FenceBody>,
+    /// Encoding of [`Floors`]. Never dropped either.
+    #[prost(bytes = "bytes", tag = "5")]
+    floors: Bytes,
+    #[prost(message, optional, tag = "6")]
+    totals: Option<TotalsBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TotalsBody {
+    #[prost(uint64, tag = "1")]
+    files: u64,
+    #[prost(uint64, tag = "2")]
+    bytes: u64,
+    #[prost(uint64, tag = "3")]
+    events: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,14 +50,19 @@ struct FenceBody {
     incarnation: Bytes,
 }
 
-/// The checkpoint of the generation that follows `sealed`, which was read to its seal.
+/// The checkpoint of the generation that follows `sealed`, which was read to its seal. Epochs below
+/// `floors` are closed with it.
 ///
 /// # Panics
 /// If it was not.
-pub(super) fn encode(sealed: &View) -> Bytes {
+pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     assert!(sealed.is_sealed(), "a checkpoint is made of what stands up to the seal");
-    let mut settled = BytesMut::new();
-    sealed.settled().encode(&mut settled);
+    let mut kept = sealed.settled().clone();
+    kept.close(floors);
+    let (mut settled, mut floors) = (BytesMut::new(), BytesMut::new());
+    kept.keys.encode(&mut settled);
+    kept.floors.encode(&mut floors);
+    let Totals { files, bytes, events } = sealed.totals();
     let fence = |author: &super::Author| FenceBody {
         collector: bytes_of(author.collector),
         incarnation: bytes_of(author.incarnation),
@@ -51,6 +72,8 @@ pub(super) fn encode(sealed: &View) -> Bytes {
         first: sealed.next(),
         settled: settled.freeze(),
         fences: sealed.fenced().map(fence).collect(),
+        floors: floors.freeze(),
+        totals: Some(TotalsBody { files, bytes, events }),
     };
     frame::wrap(MAGIC, &body)
 }
@@ -61,42 +84,87 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
     if body.generation != generation {
         return Err(EntryError::Misplaced { said: body.generation, place: generation });
     }
-    let settled = KeySet::decode(&mut body.settled);
-    let settled = settled.map_err(|_| EntryError::Damaged { problem: "its keys" })?;
+    let damaged = |problem| EntryError::Damaged { problem };
+    let keys = KeySet::decode(&mut body.settled).map_err(|_| damaged("its keys"))?;
+    // One that knows no floors yet has none.
+    let floors = match body.floors.is_empty() {
+        true => Floors::default(),
+        false => Floors::decode(&mut body.floors).map_err(|_| damaged("its floors"))?,
+    };
     let fenced = body.fences.iter().map(|fence| author_of(&fence.collector, &fence.incarnation));
-    Ok(View::resumed(generation, body.first, settled, fenced.collect::<Result<_, _>>()?))
+    let TotalsBody { files, bytes, events } = body.totals.unwrap_or_default();
+    Ok(View::resumed(
+        (generation, body.first),
+        Settled { keys, floors },
+        fenced.collect::<Result<_, _>>()?,
+        Totals { files, bytes, events },
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use pipeline::{Epoch, Identity, Origin, Sequence};
 
-    use super::super::{Author, Entry, Kind, Token};
+    use super::super::{Author, Entry, Kind, StagedFile, Token};
     use super::*;
 
-    #[test]
-    fn a_checkpoint_carries_all_that_was_said_and_fits_its_place_only() {
+    /// A view of two files, a fence and a seal behind batches of origins 1 and 2, in epoch 3.
+    fn sealed() -> (View, Author) {
         let author = Author { collector: Token([1; 16]), incarnation: Token([2; 16]) };
-        let key = |n| Identity { origin: Origin([n; 16]), epoch: Epoch(3), sequence: Sequence(4) };
         let mut view = View::new(0);
+        let file = |name: &str| StagedFile {
+            temp: format!("stage/{name}"),
+            target: name.into(),
+            len: 70,
+            crc: 0,
+            events: 7,
+        };
+        let keys = [key(1), key(2)].into_iter().collect();
         let kinds = [
-            Kind::Commit { keys: [key(1), key(2)].into_iter().collect(), files: Vec::new() },
+            Kind::Commit { keys, files: vec![file("a"), file("b")] },
             Kind::Fence(author),
             Kind::Seal,
         ];
         for (index, kind) in (0..).zip(kinds) {
             view.absorb(&Entry { index, author, attempt: Token([9; 16]), kind });
         }
-        let encoded = encode(&view);
+        (view, author)
+    }
+
+    fn key(n: u8) -> Identity {
+        Identity { origin: Origin([n; 16]), epoch: Epoch(3), sequence: Sequence(4) }
+    }
+
+    #[test]
+    fn a_checkpoint_carries_all_that_was_said_and_fits_its_place_only() {
+        let (view, author) = sealed();
+        let encoded = encode(&view, &Floors::default());
         let next = decode(encoded.clone(), 1).unwrap();
         assert_eq!((next.generation(), next.next(), next.entries()), (1, 3, 0));
         assert!(next.is_settled(key(1)) && next.is_settled(key(2)) && next.is_fenced(author));
         assert!(!next.is_sealed());
+        assert_eq!(next.totals(), Totals { files: 2, bytes: 140, events: 14 });
         assert!(decode(encoded.clone(), 2).is_err());
         for bit in 0..encoded.len() * 8 {
             let mut damaged = encoded.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(damaged.into(), 1).is_err(), "bit {bit}");
         }
+    }
+
+    /// What is forgotten counts as delivered for ever, whoever makes the generations after it.
+    #[test]
+    fn closed_epochs_are_not_named_any_more_and_stay_closed() {
+        let mut floors = Floors::default();
+        floors.raise(key(1).origin, Epoch(4));
+        let mut first = decode(encode(&sealed().0, &floors), 1).unwrap();
+        assert_eq!(first.settled().keys, [key(2)].into_iter().collect());
+        first.absorb_seal(3);
+        let second = decode(encode(&first, &Floors::default()), 2).unwrap();
+        assert!(second.is_settled(key(1)) && second.settled().is_closed(key(1)));
+        let both: KeySet = [key(1), key(2)].into_iter().collect();
+        assert_eq!(second.settled_of(&both), both);
+        let next_life = Identity { epoch: Epoch(4), ..key(1) };
+        assert!(!second.is_settled(next_life));
     }
 }

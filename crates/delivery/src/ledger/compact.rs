@@ -16,81 +16,54 @@
 
 use pipeline::mutant;
 use storage::{FsError, Listed};
-use tokio::time::sleep;
 use tracing::{debug, info};
 
 use super::checkpoint;
-use super::dataset::{Dataset, Token};
-use super::entry::{Entry, Kind};
+use super::dataset::Dataset;
 use super::error::LedgerError;
-use super::store::{Ledger, PATIENCE, PAUSE, write_file};
+use super::store::{Ledger, PATIENCE, write_file};
 use super::view::View;
+use crate::committer::Aim;
 
 impl Ledger {
-    /// Makes the generation into a checkpoint if it has grown long. `token` names the work.
+    /// Makes the generation into a checkpoint if it has grown long, and forgets the epochs that
+    /// their origins have declared empty.
     ///
     /// # Errors
     /// The store failed. Nothing is lost; whoever meets the seal goes on.
-    pub async fn compact(&mut self, token: Token) -> Result<(), LedgerError> {
-        if self.view.entries() < self.options.compact_after {
+    pub async fn compact(&mut self) -> Result<(), LedgerError> {
+        if self.view().entries() < self.options.compact_after {
             return Ok(());
         }
         if mutant!("index_freed") {
-            for index in self.view.first()..self.view.next() {
-                let freed = self.dataset.entry(self.view.generation(), index);
+            for index in self.view().first()..self.view().next() {
+                let freed = self.dataset.entry(self.view().generation(), index);
                 drop(self.fs.delete(&freed).await);
             }
         }
         if mutant!("checkpoint_before_seal") {
-            let (index, author, kind) = (self.view.next(), self.author, Kind::Seal);
-            self.view.absorb(&Entry { index, author, attempt: token, kind });
+            let index = self.view().next();
+            self.known.view.absorb_seal(index);
         }
-        self.seal(token).await?;
+        self.append(Aim::Seal(self.view().generation())).await?;
         self.succeed().await?;
-        info!(generation = self.view.generation(), "the commit ledger has a new generation");
+        info!(generation = self.view().generation(), "the commit ledger has a new generation");
         Ok(())
-    }
-
-    /// Appends a seal, unless there is one.
-    async fn seal(&mut self, token: Token) -> Result<(), LedgerError> {
-        for attempt in 0.. {
-            while let Some(entry) = self.read(self.view.next()).await? {
-                self.view.absorb(&entry);
-            }
-            if self.view.is_sealed() || self.newest().await?.generation() > self.view.generation() {
-                return Ok(());
-            }
-            let mut attempt_token = token;
-            attempt_token.0[0] ^= attempt as u8;
-            let (index, author) = (self.view.next(), self.author);
-            let entry = Entry { index, author, attempt: attempt_token, kind: Kind::Seal };
-            let prepared = self.prepare_entry(entry).await?;
-            let to = self.dataset.entry(self.view.generation(), index);
-            // Whatever the answer: what stands there is read next, and any seal will do.
-            if let Err(error) = self.fs.rename(&prepared, &to).await {
-                drop(self.fs.delete(&prepared).await);
-                if attempt == PATIENCE {
-                    return Err(error.into());
-                }
-                sleep(PAUSE * 2_u32.pow(attempt)).await;
-            }
-        }
-        unreachable!("the last attempt returns")
     }
 
     /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
-        if self.view.is_sealed() {
+        if self.known.view.is_sealed() {
             if !mutant!("checkpoint_before_publish") {
                 self.publish_generation().await?;
             }
             self.rename_in().await?;
         }
         let newest = self.newest().await?;
-        if newest.generation() <= self.view.generation() {
-            return Err(LedgerError::Sealed { generation: self.view.generation() });
+        if newest.generation() <= self.known.view.generation() {
+            return Err(LedgerError::Sealed { generation: self.known.view.generation() });
         }
-        self.view = newest;
+        self.known.view = newest;
         self.delete_old().await;
         Ok(())
     }
@@ -98,7 +71,7 @@ impl Ledger {
     /// Publishes every file of every entry of the sealed generation.
     async fn publish_generation(&mut self) -> Result<(), LedgerError> {
         let staged = self.staged_files().await?;
-        let (first, end) = (self.view.first(), self.view.next());
+        let (first, end) = (self.known.view.first(), self.known.view.next());
         let entries = self.read_range(first..end).await?;
         for entry in entries {
             self.note_files(entry, &staged);
@@ -109,13 +82,13 @@ impl Ledger {
     /// Writes the checkpoint and renames it in as the next generation. That something is missing or
     /// there already means that somebody else was faster.
     async fn rename_in(&mut self) -> Result<(), LedgerError> {
-        let generation = self.view.generation();
+        let generation = self.known.view.generation();
         let name = format!("next-{}", self.author.incarnation);
         let desk = self.dataset.staged(&format!("{}/{name}", Dataset::desk(self.author)));
         self.fs.delete(&desk).await?;
         self.fs.mkdirs(&desk).await?;
-        write_file(&*self.fs, &format!("{desk}/checkpoint"), checkpoint::encode(&self.view))
-            .await?;
+        let content = checkpoint::encode(&self.known.view, &self.known.declared);
+        write_file(&*self.fs, &format!("{desk}/checkpoint"), content).await?;
         let side = format!("{}/{name}", self.dataset.generation(generation));
         let successor = self.dataset.generation(generation + 1);
         for (from, to) in [(&desk, &side), (&side, &successor)] {

@@ -6,6 +6,17 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 16]);
 
+impl Token {
+    /// Reads what [`fmt::Display`] wrote: 32 hexadecimal digits in small letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 32 || !digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        Some(Self(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -85,5 +96,19 @@ impl Dataset {
     /// The directory of one author's staged files, below the dataset's own.
     pub fn desk(author: Author) -> String {
         format!("stage/{}/{}", author.collector, author.incarnation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let token = Token(*b"\x00\x01\xfe\xffsixteen byte");
+        assert_eq!(Token::parse(&token.to_string()), Some(token));
+        for other in ["", "ledger", &"F".repeat(32), &"0".repeat(31), &format!("+{:031}", 0)] {
+            assert_eq!(Token::parse(other), None, "{other}");
+        }
     }
 }

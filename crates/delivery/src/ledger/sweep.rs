@@ -9,11 +9,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use storage::{FileSystem, FsError, Listed};
 use tracing::info;
 
-use super::dataset::{Author, Dataset, PREPARED};
-use super::entry::{Entry, Kind, StagedFile};
+use super::dataset::{Author, Dataset, PREPARED, Token};
+use super::entry::{Entry, Kind};
 use super::error::LedgerError;
-use super::store::{Ledger, Options, read_entry};
-use super::view::View;
+use super::store::{Known, Ledger, Options, read_entry};
 
 /// Entries that are read at the same time.
 const READ_AT_ONCE: usize = 16;
@@ -30,12 +29,11 @@ impl Ledger {
         dataset: Dataset,
         author: Author,
         options: Options,
-        known: Option<(View, Vec<StagedFile>)>,
+        known: Known,
     ) -> Result<Self, LedgerError> {
         fs.mkdirs(&dataset.staged(&Dataset::desk(author))).await?;
         found(&*fs, &dataset, author).await?;
-        let (view, unpublished) = known.unwrap_or_default();
-        let mut ledger = Self::unread(fs, dataset, author, options, view, unpublished);
+        let mut ledger = Self::unread(fs, dataset, author, options, known);
         let staged = ledger.staged_files().await?;
         let orphans = ledger.orphans().await?;
         // Once its prepared entries are gone, a dead start can commit nothing any more, not even
@@ -44,10 +42,10 @@ impl Ledger {
             ledger.withdraw(orphan).await?;
         }
         // What is not staged any more was published, or somebody has removed it.
-        ledger.unpublished.retain(|file| staged.contains(&file.temp));
+        ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
-        if !ledger.unpublished.is_empty() {
-            info!(files = ledger.unpublished.len(), "publishing what was committed before");
+        if !ledger.known.unpublished.is_empty() {
+            info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
         }
         for orphan in &orphans {
@@ -75,30 +73,30 @@ impl Ledger {
     async fn catch_up(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
         loop {
             let newest = self.newest().await?;
-            if newest.generation() != self.view.generation() {
+            if newest.generation() != self.known.view.generation() {
                 // All that older ones committed was published before this one came in.
-                self.view = newest;
-                self.unpublished.clear();
+                self.known.view = newest;
+                self.known.unpublished.clear();
             }
             self.read_on(staged).await?;
             // A generation that was deleted meanwhile looks as if it ended early.
-            if self.newest().await?.generation() == self.view.generation() {
+            if self.newest().await?.generation() == self.known.view.generation() {
                 return Ok(());
             }
         }
     }
 
     async fn read_on(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
-        let directory = self.dataset.generation(self.view.generation());
+        let directory = self.dataset.generation(self.known.view.generation());
         let names = self.list(&directory).await?;
         let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
-        let end = end.map_or(self.view.next(), |last| last + 1);
-        for entry in self.read_range(self.view.next()..end).await? {
-            self.view.absorb(&entry);
+        let end = end.map_or(self.known.view.next(), |last| last + 1);
+        for entry in self.read_range(self.known.view.next()..end).await? {
+            self.known.view.absorb(&entry);
             self.note_files(entry, staged);
         }
-        while let Some(entry) = self.read(self.view.next()).await? {
-            self.view.absorb(&entry);
+        while let Some(entry) = self.read(self.known.view.next()).await? {
+            self.known.view.absorb(&entry);
             self.note_files(entry, staged);
         }
         Ok(())
@@ -106,7 +104,7 @@ impl Ledger {
 
     /// The entries of a range, up to the first that is missing.
     pub(super) async fn read_range(&self, range: Range<u64>) -> Result<Vec<Entry>, LedgerError> {
-        let generation = self.view.generation();
+        let generation = self.known.view.generation();
         let reads: Vec<_> = range
             .map(|index| read_entry(self.fs.clone(), self.dataset.entry(generation, index), index))
             .collect();
@@ -121,31 +119,48 @@ impl Ledger {
     /// Notes the files of an entry that are committed and still staged.
     pub(super) fn note_files(&mut self, entry: Entry, staged: &BTreeSet<String>) {
         if let Kind::Commit { files, .. } = entry.kind {
-            self.unpublished.extend(files.into_iter().filter(|file| staged.contains(&file.temp)));
+            self.known
+                .unpublished
+                .extend(files.into_iter().filter(|file| staged.contains(&file.temp)));
         }
     }
 
     /// Every staged file of everybody, below the dataset's own directory.
     pub(super) async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
         let mut files = BTreeSet::new();
-        for collector in directories(self.list(&self.dataset.stage()).await?) {
-            let path = format!("{}/{collector}", self.dataset.stage());
-            for incarnation in directories(self.list(&path).await?) {
-                let names = self.list(&format!("{path}/{incarnation}")).await?;
-                let below =
-                    |listed: Listed| format!("stage/{collector}/{incarnation}/{}", listed.name);
-                files.extend(names.into_iter().filter(|listed| !listed.directory).map(below));
-            }
+        for author in self.authors().await? {
+            files.extend(self.staged_by(author).await?);
         }
         Ok(files)
     }
 
+    /// Everybody who has a part of the stage.
+    pub(super) async fn authors(&self) -> Result<Vec<Author>, LedgerError> {
+        let mut authors = Vec::new();
+        for collector in tokens(self.list(&self.dataset.stage()).await?) {
+            let path = format!("{}/{collector}", self.dataset.stage());
+            let incarnations = tokens(self.list(&path).await?);
+            authors.extend(incarnations.map(|incarnation| Author { collector, incarnation }));
+        }
+        Ok(authors)
+    }
+
+    /// The staged files of one author, below the dataset's own directory.
+    pub(super) async fn staged_by(&self, author: Author) -> Result<BTreeSet<String>, LedgerError> {
+        let desk = Dataset::desk(author);
+        let names = self.list(&self.dataset.staged(&desk)).await?;
+        let files = names.into_iter().filter(|listed| !listed.directory);
+        Ok(files.map(|listed| format!("{desk}/{}", listed.name)).collect())
+    }
+
     /// The directories of the other starts of this collector.
     async fn orphans(&self) -> Result<Vec<String>, LedgerError> {
-        let own = format!("{}/{}", self.dataset.stage(), self.author.collector);
-        let current = self.author.incarnation.to_string();
-        let others = directories(self.list(&own).await?).filter(|name| *name != current);
-        Ok(others.map(|name| format!("{own}/{name}")).collect())
+        let Author { collector, incarnation } = self.author;
+        let others =
+            self.authors().await?.into_iter().filter(|author| {
+                author.collector == collector && author.incarnation != incarnation
+            });
+        Ok(others.map(|author| self.dataset.staged(&Dataset::desk(author))).collect())
     }
 
     /// Deletes the prepared entries of a dead start.
@@ -159,7 +174,7 @@ impl Ledger {
     }
 
     /// Names in a directory that others may be deleting.
-    async fn list(&self, directory: &str) -> Result<Vec<Listed>, LedgerError> {
+    pub(super) async fn list(&self, directory: &str) -> Result<Vec<Listed>, LedgerError> {
         match self.fs.list(directory).await {
             Ok(names) => Ok(names),
             Err(FsError::NotFound { .. }) => Ok(Vec::new()),
@@ -168,8 +183,10 @@ impl Ledger {
     }
 }
 
-fn directories(names: Vec<Listed>) -> impl Iterator<Item = String> {
-    names.into_iter().filter(|listed| listed.directory).map(|listed| listed.name)
+/// The directories that are named as a collector or a start of one; nobody else's are touched.
+fn tokens(names: Vec<Listed>) -> impl Iterator<Item = Token> {
+    let directories = names.into_iter().filter(|listed| listed.directory);
+    directories.filter_map(|listed| Token::parse(&listed.name))
 }
 
 /// Makes the ledger, unless it is there. It is prepared elsewhere and renamed in whole, so that a

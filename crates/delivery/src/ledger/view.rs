@@ -1,11 +1,12 @@
 //! What the entries read so far add up to. Pure: entries go in, answers come out.
 
 use std::collections::BTreeSet;
+use std::ops::Add;
 
-use pipeline::{Identity, KeySet};
+use pipeline::{Floors, Identity, KeySet};
 
 use super::dataset::Author;
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Kind, StagedFile};
 
 /// What the entries of a ledger say, up to [`View::next`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,9 +14,70 @@ pub struct View {
     generation: u64,
     first: u64,
     next: u64,
-    settled: KeySet,
+    settled: Settled,
     fenced: BTreeSet<Author>,
+    totals: Totals,
     sealed: bool,
+}
+
+/// The batches that a ledger knows as delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Those that entries name.
+    pub keys: KeySet,
+    /// All of the epochs below: their entries are forgotten.
+    pub floors: Floors,
+}
+
+impl Settled {
+    /// Whether this batch is delivered.
+    pub fn contains(&self, key: Identity) -> bool {
+        self.is_closed(key) || self.keys.contains(key)
+    }
+
+    /// Whether this batch is of an epoch that is closed: what comes of it now is a stray copy.
+    pub fn is_closed(&self, key: Identity) -> bool {
+        self.floors.is_closed(key)
+    }
+
+    /// Closes epochs: their batches need not be named any more.
+    pub(super) fn close(&mut self, floors: &Floors) {
+        self.floors.raise_all(floors);
+        let closed = self.floors.closed_of(&self.keys);
+        self.keys.remove_all(&closed);
+    }
+}
+
+/// Sums over every file that was ever committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Events in them.
+    pub events: u64,
+}
+
+impl Totals {
+    /// The sums over the files of one entry.
+    pub fn of(files: &[StagedFile]) -> Self {
+        files.iter().fold(Self::default(), |sum, file| {
+            sum + Self { files: 1, bytes: file.len, events: file.events }
+        })
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            files: self.files + more.files,
+            bytes: self.bytes + more.bytes,
+            events: self.events + more.events,
+        }
+    }
 }
 
 impl View {
@@ -24,14 +86,14 @@ impl View {
         Self { generation, ..Self::default() }
     }
 
-    /// The view of a generation that begins with a checkpoint.
+    /// The view of a generation that begins, at entry `first`, with a checkpoint.
     pub(super) fn resumed(
-        generation: u64,
-        first: u64,
-        settled: KeySet,
+        (generation, first): (u64, u64),
+        settled: Settled,
         fenced: BTreeSet<Author>,
+        totals: Totals,
     ) -> Self {
-        Self { generation, first, next: first, settled, fenced, sealed: false }
+        Self { generation, first, next: first, settled, fenced, totals, sealed: false }
     }
 
     /// The generation that the entries are of.
@@ -60,25 +122,34 @@ impl View {
     /// If it is not the next one: entries are read in order and without gaps.
     pub fn absorb(&mut self, entry: &Entry) {
         match &entry.kind {
-            Kind::Commit { keys, .. } => self.absorb_commit(entry.index, keys),
-            Kind::Fence(author) => {
-                self.advance(entry.index);
-                self.fenced.insert(*author);
+            Kind::Commit { keys, files } => {
+                self.absorb_commit(entry.index, keys, Totals::of(files));
             }
-            Kind::Seal => {
-                self.advance(entry.index);
-                self.sealed = true;
-            }
+            Kind::Fence(author) => self.absorb_fence(entry.index, *author),
+            Kind::Seal => self.absorb_seal(entry.index),
         }
     }
 
-    /// Takes in that entry `index`, the next one, commits `keys`.
+    /// Takes in that entry `index`, the next one, commits `keys` in files of this `volume`.
     ///
     /// # Panics
     /// If it is not the next one.
-    pub fn absorb_commit(&mut self, index: u64, keys: &KeySet) {
+    pub fn absorb_commit(&mut self, index: u64, keys: &KeySet, volume: Totals) {
         self.advance(index);
-        self.settled.insert_all(keys);
+        self.settled.keys.insert_all(keys);
+        self.totals = self.totals + volume;
+    }
+
+    /// Takes in that entry `index`, the next one, fences `author`.
+    pub(crate) fn absorb_fence(&mut self, index: u64, author: Author) {
+        self.advance(index);
+        self.fenced.insert(author);
+    }
+
+    /// Takes in that entry `index`, the next one, ends the generation.
+    pub(crate) fn absorb_seal(&mut self, index: u64) {
+        self.advance(index);
+        self.sealed = true;
     }
 
     fn advance(&mut self, index: u64) {
@@ -93,12 +164,19 @@ impl View {
 
     /// Those of `keys` that are delivered.
     pub fn settled_of(&self, keys: &KeySet) -> KeySet {
-        keys.intersection(&self.settled)
+        let mut delivered = keys.intersection(&self.settled.keys);
+        delivered.insert_all(&self.settled.floors.closed_of(keys));
+        delivered
     }
 
     /// Every batch that is delivered.
-    pub fn settled(&self) -> &KeySet {
+    pub fn settled(&self) -> &Settled {
         &self.settled
+    }
+
+    /// Sums over all that was committed.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Whether this author was taken for dead and may commit nothing any more.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
-use pipeline::Env;
 use pipeline::backoff::jittered;
+use pipeline::{Env, FloorBoard};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -52,6 +52,7 @@ pub(super) struct Connection {
     pub(super) endpoint: Endpoint,
     pub(super) connect_timeout: Duration,
     pub(super) shared: Arc<Shared>,
+    pub(super) floors: FloorBoard,
 }
 
 impl Connection {
@@ -185,6 +186,7 @@ impl Connection {
                 agent: AGENT.to_owned(),
                 features: Vec::new(),
                 keys: keys::encode(&held),
+                floors: keys::encode_floors(&self.floors.declarable()),
             }),
             Outgoing::Put(put) => from_sender::Message::Put(put),
         };

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pipeline::{IntervalSet, KeySet, Outcome, Settlement, Ticket};
+use delivery::ledger::Settled;
+use pipeline::{Identity, IntervalSet, Outcome, Settlement, Ticket};
 use tokio::sync::Notify;
+
+use super::error::HdfsSinkError;
 
 /// Batches that were taken over and are not settled, and settlements nobody has asked for yet.
 ///
@@ -24,7 +27,7 @@ struct State {
     bytes: u64,
     said: VecDeque<Settlement>,
     /// Batches that the ledger holds, as far as it was read.
-    delivered: KeySet,
+    delivered: Settled,
 }
 
 impl State {
@@ -56,6 +59,24 @@ impl Held {
             state.said.push_back(Settlement { tickets, outcome });
             self.news.notify_one();
         }
+    }
+
+    /// Of these batches the ledger names some, or all: what it says of them, and the others go back.
+    pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
+        let (mut delivered, mut rest) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
+        for (ticket, key) in batches {
+            match key.and_then(|key| self.known_outcome(key)) {
+                Some(Outcome::Delivered) => {
+                    delivered.insert(*ticket);
+                }
+                Some(other) => self.settle(IntervalSet::from(*ticket..*ticket + 1), other),
+                None => {
+                    rest.insert(*ticket);
+                }
+            }
+        }
+        self.settle(delivered, Outcome::Delivered);
+        self.settle(rest, Outcome::Again(None));
     }
 
     /// The batch was not taken over after all.
@@ -93,13 +114,18 @@ impl Held {
     }
 
     /// The ledger was read, or advanced, to this.
-    pub(super) fn know(&self, delivered: KeySet) {
+    pub(super) fn know(&self, delivered: Settled) {
         self.state().delivered = delivered;
     }
 
-    /// Whether the ledger holds this batch.
-    pub(super) fn is_delivered(&self, key: pipeline::Identity) -> bool {
-        self.state().delivered.contains(key)
+    /// What is to be said of this batch without writing it, if the ledger decides that.
+    pub(super) fn known_outcome(&self, key: Identity) -> Option<Outcome> {
+        let state = self.state();
+        if state.delivered.is_closed(key) {
+            // Its origin had it committed long ago: this is a stray copy, and not silently dropped.
+            return Some(Outcome::Refused(HdfsSinkError::EpochClosed { key }.into()));
+        }
+        state.delivered.contains(key).then_some(Outcome::Delivered)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,9 +9,10 @@ use delivery::ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use pipeline::{Identity, IntervalSet, KeySet, Outcome, Ticket};
+use pipeline::{FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::HdfsSinkError;
@@ -30,6 +31,15 @@ pub(super) struct Stage {
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
+}
+
+/// What a roll is finished with.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub(super) stage: Stage,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) floors: FloorBoard,
+    pub(super) held: Arc<Held>,
 }
 
 /// Part of a batch that goes into one directory, ready to be written.
@@ -116,26 +126,24 @@ impl OpenRoll {
     }
 
     /// Closes the files, commits them, publishes them, and settles the batches.
-    pub(super) async fn finish(self, stage: Stage, ledger: Arc<Mutex<Ledger>>, held: Arc<Held>) {
-        let (tickets, batches, token) = (self.tickets(), self.batches.clone(), self.token);
-        let committed = self.commit(&stage, &ledger, &held).await;
-        match committed {
-            Ok(None | Some(Committed::Published(_) | Committed::Elsewhere)) => {
-                held.settle(tickets, Outcome::Delivered);
-            }
-            Ok(Some(Committed::Overlap(known))) => {
-                let is_known = |key: &Option<Identity>| key.is_some_and(|key| known.contains(key));
-                let (delivered, rest): (Vec<_>, Vec<_>) =
-                    batches.into_iter().partition(|(_, key)| is_known(key));
-                let tickets = |of: Vec<(Ticket, _)>| of.into_iter().map(|(ticket, _)| ticket);
-                held.settle(tickets(delivered).collect(), Outcome::Delivered);
-                held.settle(tickets(rest).collect(), Outcome::Again(None));
+    pub(super) async fn finish(self, books: Books) {
+        let (tickets, batches) = (self.tickets(), self.batches.clone());
+        let Books { stage, ledger, floors, held } = books;
+        match self.commit(&stage, &ledger, &held).await {
+            Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
+            Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
+                held.settle_by_the_ledger(&batches);
             }
             Err(error) => return held.settle(tickets, Outcome::Again(Some(error.into()))),
         }
-        if let Err(error) = ledger.lock().await.compact(token).await {
-            // What was begun is finished by the next commit, of whichever collector.
+        let mut ledger = ledger.lock().await;
+        ledger.close_epochs(&floors.declared());
+        // What was begun is finished by the next commit, of whichever collector.
+        if let Err(error) = ledger.compact().await {
             tracing::debug!(%error, "the commit ledger is not compacted yet");
+        }
+        if let Err(error) = ledger.sweep(Instant::now()).await {
+            tracing::debug!(%error, "what others left behind is not cleared away yet");
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod faults;
 mod harness;
+mod others;
 mod real;
 mod rolls;
 mod sharing;
@@ -128,6 +129,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
         (json!({ "url": "file:///logs", "roll": { "size_max": "0B" } }), "roll.size_max"),
         (json!({ "url": "file:///logs", "block_size": "1MiB" }), "block_size"),
         (json!({ "url": "file:///logs", "buckets_max": 0 }), "buckets_max"),
+        (json!({ "url": "file:///logs", "sweep_after": "1m" }), "sweep_after"),
     ] {
         let error = build::<super::Config>(&settings, &cx).err().unwrap();
         assert_eq!(error.path, path, "{settings}: {error}");

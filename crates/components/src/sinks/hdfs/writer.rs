@@ -7,19 +7,18 @@
 
 use std::sync::Arc;
 
-use delivery::ledger::{Ledger, Token};
+use delivery::ledger::Token;
 use pipeline::env::unix_millis;
 use pipeline::metrics::{SinkLabel, SinkReason};
 use pipeline::{Batch, Env, IntervalSet, Metrics, Outcome, Serializer, Taken};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::bucket::Template;
 use super::error::HdfsSinkError;
-use super::held::Held;
 use super::roll::Limits;
-use super::staged::{OpenRoll, Part, Stage};
+use super::staged::{Books, OpenRoll, Part};
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
 const FINISHING_MAX: usize = 2;
@@ -49,9 +48,9 @@ pub(super) struct Settings {
 pub(super) struct Writer {
     pub(super) settings: Arc<Settings>,
     pub(super) limits: Limits,
-    pub(super) stage: Stage,
-    pub(super) ledger: Arc<Mutex<Ledger>>,
-    pub(super) held: Arc<Held>,
+    pub(super) books: Books,
+    /// Whether a batch counts as delivered once it is written, before its file is closed.
+    pub(super) settles_early: bool,
     pub(super) open: Option<OpenRoll>,
     pub(super) finishing: JoinSet<()>,
 }
@@ -90,14 +89,14 @@ impl Writer {
         let Taken { ticket, batch } = taken;
         let key = batch.identity;
         let tickets = || IntervalSet::from(ticket..ticket + 1);
-        if key.is_some_and(|key| self.held.is_delivered(key)) {
-            self.held.settle(tickets(), Outcome::Delivered);
+        if let Some(outcome) = key.and_then(|key| self.books.held.known_outcome(key)) {
+            self.books.held.settle(tickets(), outcome);
             return Ok(());
         }
         let parts = match self.parts(&batch) {
             Ok(parts) => parts,
             Err(error) => {
-                self.held.settle(tickets(), Outcome::Refused(error.into()));
+                self.books.held.settle(tickets(), Outcome::Refused(error.into()));
                 return Ok(());
             }
         };
@@ -117,10 +116,14 @@ impl Writer {
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                roll.write(part, &self.stage).await?;
+                roll.write(part, &self.books.stage).await?;
             }
         }
-        if roll.is_full(&self.limits) {
+        let full = roll.is_full(&self.limits);
+        if self.settles_early {
+            self.books.held.settle(tickets(), Outcome::Delivered);
+        }
+        if full {
             self.finish().await;
         }
         Ok(())
@@ -166,8 +169,7 @@ impl Writer {
             self.finishing.join_next().await;
         }
         if let Some(roll) = self.open.take() {
-            let (stage, ledger) = (self.stage.clone(), self.ledger.clone());
-            self.finishing.spawn(roll.finish(stage, ledger, self.held.clone()));
+            self.finishing.spawn(roll.finish(self.books.clone()));
         }
     }
 
@@ -176,7 +178,7 @@ impl Writer {
     async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
         commands.close();
         if let Some(roll) = self.open.take() {
-            self.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+            self.books.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
         }
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
@@ -184,7 +186,7 @@ impl Writer {
                 queued.insert(taken.ticket);
             }
         }
-        self.held.settle(queued, Outcome::Again(None));
+        self.books.held.settle(queued, Outcome::Again(None));
         while self.finishing.join_next().await.is_some() {}
     }
 }

@@ -211,7 +211,9 @@ impl Conversation {
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
         let asked = keys::decode(hello.keys)?;
+        let floors = keys::decode_floors(hello.floors)?;
         let intake = &self.service.cx.intake;
+        intake.close_epochs(&floors);
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known).map_err(violation)?;
         if self.hello_due.take().is_some() {
@@ -242,6 +244,14 @@ impl Conversation {
             Err(rejection) => return self.reject(&rejection).await,
         };
         self.receiver.put(identity, put.body.len() as u64).map_err(violation)?;
+        if self.service.cx.intake.is_closed(identity) {
+            self.receiver.answered(put.body.len() as u64);
+            self.service.count("put_of_closed_epoch");
+            let detail = "the origin has declared this epoch empty: a copy that came late";
+            return self
+                .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
+                .await;
+        }
         let units = budget_units(memory.min(limits.in_flight_max));
         let budget = self.service.budget.clone();
         let permit = Box::pin(async move {

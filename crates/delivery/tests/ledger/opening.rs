@@ -1,56 +1,18 @@
 //! A ledger is made once, read to its end, and refused when it is not whole.
-//!
-//! Method: ledgers on a store in memory, which the tests look into and damage.
-#![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_delivery::ledger::{
-    Author, Committed, Dataset, FileNames, Ledger, LedgerError, Options, Roll, RollFile, Token,
-};
-use bytes::Bytes;
+use aqueduct_delivery::ledger::{Committed, LedgerError};
 use futures::FutureExt;
-use pipeline::{Class, Classify, Epoch, Identity, Origin, Sequence};
+use pipeline::{Class, Classify};
+use storage::FileSystem;
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
-use storage::{CreateOptions, FileSystem};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-fn author(number: u8) -> Author {
-    Author { collector: Token([number; 16]), incarnation: Token([number; 16]) }
-}
-
-async fn open(fs: Arc<dyn FileSystem>, number: u8) -> Result<Ledger, LedgerError> {
-    let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
-    let options = Options { names, compact_after: 1_000 };
-    Ledger::open(fs, Dataset::new("/logs", "store"), author(number), options, None).await
-}
-
-fn key(number: u64) -> Identity {
-    Identity { origin: Origin([1; 16]), epoch: Epoch(1), sequence: Sequence(number) }
-}
-
-async fn put(fs: &dyn FileSystem, path: &str, content: &'static str) {
-    let mut writer = fs.create(path, CreateOptions::default()).await.unwrap();
-    writer.write(Bytes::from_static(content.as_bytes())).await.unwrap();
-    writer.close().await.unwrap();
-}
-
-/// A roll of `keys`, staged by author `number`.
-async fn roll(fs: &dyn FileSystem, number: u8, keys: std::ops::Range<u64>) -> Roll {
-    let token = Token([100 + keys.start as u8; 16]);
-    let temp = format!("{}/{token}.0", Dataset::desk(author(number)));
-    put(fs, &format!("/logs/_aqueduct/store/{temp}"), "line\n").await;
-    let file = RollFile { temp, directory: "day".into(), len: 5, crc: 0, events: 1 };
-    Roll { token, keys: keys.map(key).collect(), files: vec![file] }
-}
-
-/// Files that are whole already.
-fn whole() -> impl Future<Output = Result<(), LedgerError>> + Send {
-    std::future::ready(Ok(()))
-}
+use crate::harness::{key, open, put, roll, whole};
 
 #[tokio::test(start_paused = true)]
 async fn of_many_founders_all_open_the_same_ledger() {
@@ -167,7 +129,7 @@ async fn an_opening_that_failed_can_be_done_again() {
         let faulty = Arc::new(Faulty::new(fs.clone(), Fault::AnswerLost, at));
         let failed = open(faulty.clone(), 2).await.is_err();
         let ledger = open(fs.clone(), 2).await.unwrap();
-        assert_eq!(ledger.view().settled(), &(0..5).map(key).collect());
+        assert_eq!(ledger.view().settled().keys, (0..5).map(key).collect());
         if faulty.calls() <= at {
             assert!(!failed && at > 8, "an opening has as many calls as it had");
             return;

@@ -1,0 +1,98 @@
+//! What can be set of the `hdfs` sink.
+
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `hdfs` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
+    /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
+    pub(super) url: String,
+    /// What the events look like in a file: `text` or `json`.
+    #[serde(default = "default_serializer")]
+    pub(super) serializer: String,
+    /// When a file is closed and becomes visible.
+    #[serde(default)]
+    pub(super) roll: RollConfig,
+    /// Bytes of a block of the files; the store's own by default.
+    #[serde(default)]
+    pub(super) block_size: Option<ByteSize>,
+    /// Copies of each block; the store's own by default.
+    #[serde(default)]
+    pub(super) replication: Option<u32>,
+    /// What is promised about an event that is delivered.
+    #[serde(default)]
+    pub(super) guarantee: Promise,
+    /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
+    /// until the next roll.
+    #[serde(default = "default_buckets_max")]
+    pub(super) buckets_max: usize,
+    /// How long files that another collector has staged must lie unchanged until this one clears
+    /// them away. No event is lost if that one is alive after all; it only writes again.
+    #[serde(default = "default_sweep_after")]
+    pub(super) sweep_after: Period,
+}
+
+/// What is promised about an event that is delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Promise {
+    /// It is visible once, whatever fails: every roll is an entry of the commit ledger.
+    #[default]
+    ExactlyOnce,
+    /// It is visible; more than once where a failure hides that it was. No ledger entry is written,
+    /// and files are numbered at random.
+    AtLeastOnce,
+    /// It may be lost: it counts as delivered when it is written, before its file is closed.
+    BestEffort,
+}
+
+/// When a file is closed and becomes visible: whichever comes first.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollConfig {
+    /// Bytes; by default the block size less 1 MiB, but at most 127 MiB.
+    #[serde(default)]
+    pub(super) size_max: Option<ByteSize>,
+    /// Events; without limit by default.
+    #[serde(default)]
+    pub(super) count_max: Option<u64>,
+    /// Time since the first event, spread by ±20 %.
+    #[serde(default = "default_age_max")]
+    pub(super) age_max: Period,
+    /// Time since the last event.
+    #[serde(default = "default_idle_max")]
+    pub(super) idle_max: Period,
+}
+
+impl Default for RollConfig {
+    fn default() -> Self {
+        let (age_max, idle_max) = (default_age_max(), default_idle_max());
+        Self { size_max: None, count_max: None, age_max, idle_max }
+    }
+}
+
+fn default_serializer() -> String {
+    "text".into()
+}
+
+fn default_buckets_max() -> usize {
+    256
+}
+
+fn default_age_max() -> Period {
+    Period(Duration::from_secs(300))
+}
+
+fn default_idle_max() -> Period {
+    Period(Duration::from_secs(60))
+}
+
+fn default_sweep_after() -> Period {
+    Period(Duration::from_secs(6 * 3_600))
+}

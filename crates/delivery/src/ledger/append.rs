@@ -1,0 +1,184 @@
+//! The loop around [`Committer`]: it does what the pure part asks for.
+
+use futures::future::BoxFuture;
+use pipeline::{Class, Classify, KeySet, mutant};
+use storage::FsError;
+use tokio::time::sleep;
+use tokio::try_join;
+use tracing::debug;
+
+use super::dataset::{Dataset, PREPARED, Token};
+use super::entry::{Entry, Kind};
+use super::error::LedgerError;
+use super::store::{Ledger, PATIENCE, PAUSE, Roll, read_entry, write_file};
+use crate::committer::{Aim, Attempt, Committer, Outcome, Step, Verdict};
+
+/// The files of a roll on their way to being whole.
+type Closing<'a> = BoxFuture<'a, Result<(), LedgerError>>;
+
+/// An attempt under way.
+pub(super) struct Work<'a> {
+    attempt: Attempt,
+    /// The files of a commit.
+    roll: &'a Roll,
+    /// What has to end before an entry may win.
+    closing: Option<Closing<'a>>,
+    /// The entry that may be on its way into the ledger.
+    prepared: Option<String>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn of(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
+        Self { attempt, roll, closing, prepared: None }
+    }
+
+    /// Waits until the files are whole, unless they were found to be before.
+    pub(super) async fn closed(&mut self) -> Result<(), LedgerError> {
+        match self.closing.take() {
+            Some(closing) => closing.await,
+            None => Ok(()),
+        }
+    }
+
+    /// The prepared entry, if there is one.
+    pub(super) fn into_prepared(self) -> Option<String> {
+        self.prepared
+    }
+}
+
+impl Ledger {
+    /// Appends an entry that is no commit, unless the ledger says the same already.
+    pub(super) async fn append(&mut self, aim: Aim) -> Result<Verdict, LedgerError> {
+        let token = self.mint();
+        let attempt = Attempt { author: self.author, token, aim };
+        let no_files = Roll { token, keys: KeySet::default(), files: Vec::new() };
+        let mut work = Work::of(attempt, &no_files, None);
+        let verdict = self.advance(&mut work).await?;
+        let prepared = work.into_prepared();
+        match verdict {
+            Verdict::Won(_) => {}
+            Verdict::Settled => self.discard(&[], prepared.as_deref()).await,
+            verdict => return Err(stopped(&verdict, prepared)),
+        }
+        Ok(verdict)
+    }
+
+    /// A token for an attempt of this author: none of another author begins like it.
+    fn mint(&mut self) -> Token {
+        self.minted += 1;
+        let number = u128::from(self.minted);
+        Token((u128::from_be_bytes(self.author.incarnation.0) ^ number).to_be_bytes())
+    }
+
+    /// Runs an attempt to its end, over as many generations as it takes.
+    pub(super) async fn advance(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
+        loop {
+            match self.try_once(work).await? {
+                Verdict::Sealed => self.succeed().await?,
+                verdict => return Ok(verdict),
+            }
+        }
+    }
+
+    /// Does what the committer asks for until it is done.
+    async fn try_once(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
+        let mut committer = Committer::new(work.attempt.clone(), &self.known.view);
+        let mut silent = 0;
+        loop {
+            let outcome = match committer.step(&self.known.view) {
+                Step::Done(verdict) => return Ok(verdict),
+                Step::Prepare(index) => {
+                    if let Some(lost) = work.prepared.take() {
+                        // Its index is another's for good; a leftover is swept at the next start.
+                        drop(self.fs.delete(&lost).await);
+                    }
+                    let entry = self.entry(work, index);
+                    let (path, ()) = try_join!(self.prepare(entry), work.closed())?;
+                    work.prepared = Some(path);
+                    Outcome::Prepared
+                }
+                Step::Win(index) => {
+                    let from = work.prepared.as_deref();
+                    let from = from.expect("an entry is prepared before it wins");
+                    let to = self.dataset.entry(self.known.view.generation(), index);
+                    if mutant!("no_cas") {
+                        drop(self.fs.delete(&to).await);
+                    }
+                    match self.fs.rename(from, &to).await {
+                        Ok(()) => Outcome::Won,
+                        Err(FsError::AlreadyExists { .. }) => Outcome::Taken,
+                        Err(FsError::NotFound { .. }) => Outcome::Missing,
+                        Err(error) if error.class() == Class::Indeterminate => {
+                            silent += 1;
+                            if silent > PATIENCE {
+                                return Err(error.into());
+                            }
+                            sleep(PAUSE * 2_u32.pow(silent)).await;
+                            Outcome::Unknown
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Step::Reload => Outcome::Reloaded(Box::new(self.newest().await?)),
+                Step::Read(index) => match self.read_patiently(index).await? {
+                    Some(entry) => Outcome::Entry(Box::new(entry)),
+                    None => Outcome::NoEntry,
+                },
+            };
+            committer.on(outcome, &mut self.known.view);
+        }
+    }
+
+    /// What an attempt says if it wins `index`.
+    fn entry(&self, work: &Work<'_>, index: u64) -> Entry {
+        let attempt = &work.attempt;
+        let kind = match &attempt.aim {
+            Aim::Commit { keys, .. } => {
+                let files = self.targets(work.roll, &index.to_string());
+                Kind::Commit { keys: keys.clone(), files }
+            }
+            Aim::Fence(author) => Kind::Fence(*author),
+            Aim::Seal(_) => Kind::Seal,
+        };
+        Entry { index, author: attempt.author, attempt: attempt.token, kind }
+    }
+
+    /// Writes an entry to the stage; its path.
+    async fn prepare(&self, entry: Entry) -> Result<String, LedgerError> {
+        let desk = Dataset::desk(self.author);
+        let name = format!("{desk}/{}.{}{PREPARED}", entry.attempt, entry.index);
+        let path = self.dataset.staged(&name);
+        write_file(&*self.fs, &path, entry.encode()).await?;
+        Ok(path)
+    }
+
+    /// The entry at `index`, if there is one. Looks again when the store gives no answer.
+    async fn read_patiently(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+        for attempt in 0.. {
+            match self.read(index).await {
+                Err(LedgerError::Store(error))
+                    if error.class() == Class::Indeterminate && attempt < PATIENCE =>
+                {
+                    debug!(index, %error, "looking again for an entry of the ledger");
+                    sleep(PAUSE * 2_u32.pow(attempt)).await;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// The entry at `index`, if there is one.
+    pub(super) async fn read(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+        let path = self.dataset.entry(self.known.view.generation(), index);
+        read_entry(self.fs.clone(), path, index).await
+    }
+}
+
+/// Why an attempt ended without an entry or another's.
+pub(super) fn stopped(verdict: &Verdict, prepared: Option<String>) -> LedgerError {
+    match verdict {
+        Verdict::Fenced => LedgerError::Fenced,
+        _ => LedgerError::Withdrawn { path: prepared.unwrap_or_default() },
+    }
+}

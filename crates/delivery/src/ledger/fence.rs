@@ -1,0 +1,87 @@
+//! How what another collector left behind is cleared away, without asking whether it is dead.
+//!
+//! ```text
+//!  suspect ─► FENCE(X) in the ledger ─► publish what entries of X name ─► delete X's stage
+//! ```
+//!
+//! # Rules (the model of the protocol shows what each prevents)
+//!
+//! 1. Nothing of X is deleted before its fence is in the ledger: X may only be paused, and win an
+//!    entry that names what is gone. Behind the fence it wins nothing any more: it finds the index
+//!    taken, reads the fence, and goes on as a new incarnation.
+//! 2. What an entry in front of the fence names is published, not deleted.
+//! 3. A fence stays in every checkpoint for good: X may wake up at any time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::dataset::{Author, Dataset};
+use super::entry::{Kind, StagedFile};
+use super::error::LedgerError;
+use super::store::Ledger;
+use crate::committer::{Aim, Verdict};
+
+impl Ledger {
+    /// Clears away what other collectors have left behind for as long as the options say. It is
+    /// cheap when it is not time to look.
+    ///
+    /// # Errors
+    /// The store failed, or this author was fenced itself. Nothing is lost; the next call goes on.
+    pub async fn sweep(&mut self, now: Instant) -> Result<(), LedgerError> {
+        let quiet = self.options.sweep_after;
+        if !self.known.watch.is_due(now, quiet) {
+            return Ok(());
+        }
+        let stages = self.foreign_stages().await?;
+        for suspect in self.known.watch.look(stages, now, quiet) {
+            self.fence(suspect).await?;
+        }
+        Ok(())
+    }
+
+    /// Fences one incarnation of a collector, and deletes what it staged and no entry names.
+    ///
+    /// # Errors
+    /// As [`Ledger::sweep`].
+    pub async fn fence(&mut self, suspect: Author) -> Result<(), LedgerError> {
+        let Author { collector, incarnation } = suspect;
+        if let Verdict::Won(index) = self.append(Aim::Fence(suspect)).await? {
+            warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
+        }
+        // The fence is in the view now, and everything in front of it with it.
+        let named = self.named_by(suspect).await?;
+        self.known.unpublished.extend(named);
+        self.publish_all().await?;
+        let desk = self.dataset.staged(&Dataset::desk(suspect));
+        self.fs.delete(&desk).await?;
+        info!(%collector, %incarnation, "deleted what it had staged");
+        Ok(())
+    }
+
+    /// The files that entries of this generation by `author` name and that are staged still. Those
+    /// of older generations are published.
+    async fn named_by(&self, author: Author) -> Result<Vec<StagedFile>, LedgerError> {
+        let staged = self.staged_by(author).await?;
+        let entries = self.read_range(self.view().first()..self.view().next()).await?;
+        let mut named = Vec::new();
+        for entry in entries.into_iter().filter(|entry| entry.author == author) {
+            if let Kind::Commit { files, .. } = entry.kind {
+                named.extend(files.into_iter().filter(|file| staged.contains(&file.temp)));
+            }
+        }
+        Ok(named)
+    }
+
+    /// What the starts of other collectors have staged.
+    async fn foreign_stages(&self) -> Result<BTreeMap<Author, BTreeSet<String>>, LedgerError> {
+        let mut stages = BTreeMap::new();
+        for author in self.authors().await? {
+            if author.collector != self.author.collector {
+                stages.insert(author, self.staged_by(author).await?);
+            }
+        }
+        Ok(stages)
+    }
+}

@@ -1,0 +1,98 @@
+//! Which starts of other collectors may be dead: their stage has not changed for a long time. Pure:
+//! listings go in, suspects come out.
+//!
+//! Nothing rests on the guess. Whoever is fenced wrongly takes a new incarnation and writes again
+//! what was not committed; the time only says when it is worth a try. It is measured on this
+//! process's own clock between two looks, so no two clocks are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::dataset::Author;
+
+/// What the stages of the others held, and since when.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watch {
+    seen: BTreeMap<Author, Sighting>,
+    looked: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Sighting {
+    files: BTreeSet<String>,
+    since: Instant,
+}
+
+/// How many looks are taken in the time after which a stage counts as left behind.
+const LOOKS: u32 = 4;
+
+impl Watch {
+    /// Whether it is time for a look.
+    pub(super) fn is_due(&self, now: Instant, quiet: Duration) -> bool {
+        self.looked.is_none_or(|looked| now.duration_since(looked) >= quiet / LOOKS)
+    }
+
+    /// Takes in what the stages hold `now`; those that were the same for `quiet`, and not empty.
+    /// Names tell enough: a start that works makes files and renames or deletes them.
+    pub(super) fn look(
+        &mut self,
+        stages: BTreeMap<Author, BTreeSet<String>>,
+        now: Instant,
+        quiet: Duration,
+    ) -> Vec<Author> {
+        self.looked = Some(now);
+        let mut before = std::mem::take(&mut self.seen);
+        for (author, files) in stages {
+            let same = before.remove(&author).filter(|sighting| sighting.files == files);
+            self.seen.insert(author, same.unwrap_or(Sighting { files, since: now }));
+        }
+        let suspects = self.seen.iter().filter(|(_, sighting)| {
+            !sighting.files.is_empty() && now.duration_since(sighting.since) >= quiet
+        });
+        suspects.map(|(author, _)| *author).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Token;
+    use super::*;
+
+    const QUIET: Duration = Duration::from_secs(100);
+
+    fn stages(of: &[(u8, &[&str])]) -> BTreeMap<Author, BTreeSet<String>> {
+        let stage = |(n, files): &(u8, &[&str])| {
+            (author(*n), files.iter().map(|name| (*name).to_owned()).collect())
+        };
+        of.iter().map(stage).collect()
+    }
+
+    fn author(n: u8) -> Author {
+        Author { collector: Token([n; 16]), incarnation: Token([n; 16]) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stage_that_holds_the_same_files_for_long_is_suspected() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert!(watch.is_due(start, QUIET));
+        let first = stages(&[(1, &["a"]), (2, &["a"]), (3, &[])]);
+        assert!(watch.look(first, at(0), QUIET).is_empty());
+        assert!(!watch.is_due(at(24), QUIET) && watch.is_due(at(25), QUIET));
+        let changed = stages(&[(1, &["a"]), (2, &["b"]), (3, &[])]);
+        assert!(watch.look(changed.clone(), at(99), QUIET).is_empty());
+        assert_eq!(watch.look(changed.clone(), at(100), QUIET), [author(1)]);
+        assert_eq!(watch.look(changed, at(199), QUIET), [author(1), author(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_came_back_is_watched_anew() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let one = || stages(&[(1, &["a"])]);
+        watch.look(one(), start, QUIET);
+        watch.look(stages(&[]), start + QUIET / 2, QUIET);
+        assert!(watch.look(one(), start + QUIET, QUIET).is_empty());
+    }
+}

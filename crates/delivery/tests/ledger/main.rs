@@ -1,0 +1,10 @@
+//! The ledger on a store: whoever opens it, whatever fails, whoever was taken for dead.
+//!
+//! Method: ledgers on a store in memory, which the tests look into, damage, and let fail at the
+//! n-th call, for every n. One runs on a real HDFS too.
+#![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
+
+mod fence;
+mod floors;
+mod harness;
+mod opening;
