@@ -22,7 +22,8 @@
 //!    durable. So damage and torn ends can be told apart.
 //! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails its
 //!    segment is given up, and the next STATE says where it ends: what the failed write left there
-//!    cannot come back, so its puts may be told that nothing is stored.
+//!    cannot come back, so its puts may be told that nothing is stored. Until a next segment can be
+//!    begun they are told nothing.
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
 //!    the disk, oldest file first.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
@@ -84,6 +85,9 @@ mod channel;
 mod core;
 mod damage;
 mod fetch;
+#[cfg(feature = "testkit")]
+pub(crate) mod fuzzed;
+mod hand_off;
 mod index;
 pub mod inspect;
 mod keys;

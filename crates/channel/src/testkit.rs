@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy, Listener, Net, Stream};
 
+pub use crate::durable::fuzzed::read_segment;
 pub use conformance::Suite;
 pub use sim_disk::SimDisk;
 

@@ -16,6 +16,7 @@ use aqueduct_channel::testkit::SimDisk;
 use common::*;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence};
+use tokio::time::timeout;
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledged_put_survives() {
@@ -119,7 +120,8 @@ async fn every_crash_point_of_a_short_life_leaves_a_sound_channel() {
         if let Ok(channel) = try_open(&disk, &small()).await {
             for n in 0..12 {
                 let body = format!("{n} {large}");
-                if put_body(&*channel, &body).await.is_ok() {
+                // A put whose write met the cut is never answered.
+                if let Ok(Ok(())) = timeout(PATIENCE, put_body(&*channel, &body)).await {
                     acknowledged.push(body);
                 }
                 settle().await;
@@ -151,6 +153,46 @@ async fn a_failed_write_fails_its_put_and_the_next_one_works() {
     disk.crash();
     let channel = open(&disk).await;
     assert!(!drain(&*channel).await.contains(&"failed".to_owned()), "a failed put came back");
+}
+
+/// The write of the put fails, and so does the start of a next segment: what the first may have left
+/// is still the end of the log.
+#[tokio::test(start_paused = true)]
+async fn a_failed_put_is_told_so_only_once_it_cannot_come_back() {
+    for failures in 1..6 {
+        for seed in 0..20 {
+            let disk = SimDisk::new(SEED + seed);
+            let channel = open(&disk).await;
+            put_body(&*channel, "before").await.unwrap();
+            disk.fail_writes(failures);
+            let failed = put_body(&*channel, "failed").await;
+            assert!(matches!(failed, Err(ChannelError::Disk { .. })), "{failed:?}");
+            disk.crash();
+            let channel = open(&disk).await;
+            assert_eq!(drain(&*channel).await, ["before"], "{failures} failures, seed {seed}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_waits_while_nobody_can_know_whether_it_is_stored() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    disk.fail_writes(u32::MAX);
+    let waiting = put_body(&*channel, "perhaps");
+    tokio::pin!(waiting);
+    assert!(timeout(PATIENCE * 9, &mut waiting).await.is_err(), "it was answered");
+    disk.fail_writes(0);
+    assert!(waiting.await.is_err());
+    put_body(&*channel, "after").await.unwrap();
+    assert_eq!(drain(&*channel).await, ["after"]);
+    // A channel that is closed then answers as a crash would: not at all.
+    disk.fail_writes(u32::MAX);
+    let last = put_body(&*channel, "last");
+    tokio::pin!(last);
+    assert!(timeout(PATIENCE, &mut last).await.is_err());
+    assert!(channel.close().await.is_err());
+    assert!(matches!(last.await, Err(ChannelError::Closed { .. })));
 }
 
 #[tokio::test(start_paused = true)]

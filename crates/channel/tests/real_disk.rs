@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_channel::durable;
+use aqueduct_channel::durable::inspect::Inspection;
 use pipeline::testkit::{build, context};
 use pipeline::{Batch, Channel, IntervalSet};
 use serde_json::json;
@@ -113,6 +114,18 @@ async fn a_drained_channel_gives_the_disk_back_but_for_its_pool() {
     assert!(segments <= 5, "{segments} segments are left: current, next, two in the pool");
 }
 
+/// What a killed process left holds as many events as its log says.
+fn check_count(path: &Path) {
+    let found = Inspection::open(&env::real(), path, None).unwrap();
+    let mut events = 0;
+    let each = |_, batch: Batch| {
+        events += batch.len() as u64;
+        true
+    };
+    found.export(each).unwrap();
+    assert_eq!(found.stats().events, events, "events counted and events there");
+}
+
 /// Not a test of its own: the process that is killed.
 #[tokio::test]
 async fn child() {
@@ -169,6 +182,7 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
             }
         }
         child.wait().unwrap();
+        check_count(&path);
         next = stored.last().map_or(0, |last| last + 2);
     }
     let channel = open(&path).await;

@@ -109,6 +109,8 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
         let channel = channel(directory, env::real())?;
         channel.open().await.map_err(io::Error::other)?;
         channel.register(&[CONSUMER.into()]).await.map_err(io::Error::other)?;
+        let counted = channel.status().events;
+        let mut events = 0;
         let mut take = channel.begin_take(CONSUMER);
         // Everything is there from the start: a take that waits has come to the end.
         while let Ok(taken) = timeout(END, take.take()).await {
@@ -117,7 +119,12 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
             if !whole {
                 return Err(io::Error::other(format!("batch {number} is not as it was put")));
             }
+            events += taken.batch.len() as u64;
             say(&format!("{number}\n"))?;
+        }
+        if counted != events {
+            let problem = format!("{events} events are there, and {counted} are counted");
+            return Err(io::Error::other(problem));
         }
         Ok(())
     })

@@ -21,8 +21,8 @@ use super::{Config, keys};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
-/// How often a full disk is looked at again, and commits are tried there.
-const FULL_DISK_DELAY: Duration = Duration::from_millis(200);
+/// How often a disk that is full or refuses is tried again.
+const DISK_DELAY: Duration = Duration::from_millis(200);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
@@ -67,15 +67,15 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
         dirty.notified().await;
         loop {
             let Some(strong) = core.upgrade() else { return };
-            let (starved, news) = {
+            let (starved, stuck, news) = {
                 let state = strong.state();
-                (state.is_starved(&strong.limits), state.has_news())
+                (state.is_starved(&strong.limits), !state.limbo.is_empty(), state.has_news())
             };
             drop(strong);
             if !starved && !news {
                 break;
             }
-            tokio::time::sleep(if starved { FULL_DISK_DELAY } else { ACK_DELAY }).await;
+            tokio::time::sleep(if starved || stuck { DISK_DELAY } else { ACK_DELAY }).await;
             let Some(strong) = core.upgrade() else { return };
             if starved {
                 let core = strong.clone();
@@ -210,11 +210,13 @@ impl Channel for Durable {
             rested.as_mut().enable();
             {
                 let mut state = core.state();
-                let idle = !state.leading && state.queue.is_empty();
+                let idle = state.hand_off.is_at_rest();
                 if idle && !state.has_news() {
                     break;
                 }
                 if idle && attempts == FLUSH_ATTEMPTS {
+                    // Who waits for an answer learns that there is none.
+                    state.limbo.clear();
                     return Err(core.disk_error(io::Error::other(
                         "the last commits could not be written; their batches will come again",
                     )));

@@ -3,7 +3,6 @@
 //! Nobody does I/O under the lock. Only the leader of a group commit ([`super::leader`]) has the
 //! log; everything else asks it by the queue.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +20,7 @@ use tracing::warn;
 
 use super::Compression;
 use super::book::Book;
+use super::hand_off::{self, HandOff, Handing, Locked};
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
 use super::overflow::Overflow;
@@ -77,9 +77,11 @@ pub(crate) struct State {
     pub(crate) book: Book,
     pub(crate) tail: Tail,
     pub(crate) ahead: Vec<(Arc<str>, Ahead)>,
-    pub(crate) queue: VecDeque<Request>,
-    /// Whether a leader is at work.
-    pub(crate) leading: bool,
+    /// What waits for the leader, and whether there is one.
+    pub(crate) hand_off: HandOff<Request>,
+    /// Puts whose write failed, and which may be on the disk all the same until the next segment's
+    /// STATE rules that out: nothing can be said of them before.
+    pub(crate) limbo: Vec<(Reply, Arc<io::Error>)>,
     /// Whether the news below shall be written although no put carries them.
     pub(crate) flush: bool,
     /// Commits of takes that are in no frame yet, and those in the group being written.
@@ -138,8 +140,8 @@ impl State {
             book,
             tail,
             ahead: Vec::new(),
-            queue: VecDeque::new(),
-            leading: false,
+            hand_off: HandOff::default(),
+            limbo: Vec::new(),
             flush: false,
             acks: AckRecord::default(),
             acks_in_write: AckRecord::default(),
@@ -158,7 +160,7 @@ impl State {
 
     /// Whether there is something that no frame says yet.
     pub(crate) fn has_news(&self) -> bool {
-        !self.acks.is_empty() || !self.forget.tickets.is_empty()
+        !self.acks.is_empty() || !self.forget.tickets.is_empty() || !self.limbo.is_empty()
     }
 
     /// The group that said the news was not written.
@@ -210,6 +212,24 @@ impl State {
     }
 }
 
+impl Handing for State {
+    type Request = Request;
+
+    fn hand_off(&mut self) -> &mut HandOff<Request> {
+        &mut self.hand_off
+    }
+
+    fn has_work(&self) -> bool {
+        self.flush && self.has_news()
+    }
+}
+
+impl Locked<State> for Core {
+    fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state())
+    }
+}
+
 impl Core {
     /// The state. A panic of another holder is passed over: each change is made whole.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -239,19 +259,20 @@ impl Core {
 
     /// Hands a request to the leader, and makes one if there is none.
     pub(crate) fn submit(self: &Arc<Self>, request: Request) {
-        self.state().queue.push_back(request);
-        self.lead();
+        if hand_off::submit(&**self, request) {
+            self.start_leader();
+        }
     }
 
     /// Starts a leader unless one is at work.
     pub(crate) fn lead(self: &Arc<Self>) {
-        {
-            let mut state = self.state();
-            if state.leading {
-                return;
-            }
-            state.leading = true;
+        let has_to_lead = self.state().hand_off.claim();
+        if has_to_lead {
+            self.start_leader();
         }
+    }
+
+    fn start_leader(self: &Arc<Self>) {
         let core = self.clone();
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::book::Book;
 use super::core::{Core, NewBatch, Reply, Request, State};
+use super::hand_off;
 use super::log::Log;
 use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use super::register::Change;
@@ -62,22 +63,17 @@ impl Core {
     /// Writes group after group until nothing waits.
     pub(crate) fn lead_until_idle(self: &Arc<Self>) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let mut group = {
-                let mut state = self.state();
-                if state.queue.is_empty() && !(state.flush && state.has_news()) {
-                    state.leading = false;
-                    break;
-                }
-                state.flush = false;
-                self.form(&mut state)
-            };
+        let form = |state: &mut State| {
+            state.flush = false;
+            self.form(state)
+        };
+        hand_off::serve(&**self, form, |mut group| {
             if let Some(change) = &mut group.registered {
                 change.look_up(self);
             }
             let written = self.write(&mut log, &mut group);
             self.finish(&log, group, written);
-        }
+        });
         drop(log);
         self.rested.notify_waiters();
     }
@@ -98,7 +94,7 @@ impl Core {
         let (mut bytes, mut requests) = (0, 0);
         let mut fresh = BTreeSet::new();
         while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
-            match state.queue.pop_front() {
+            match state.hand_off.pop() {
                 None => break,
                 Some(Request::Register { names, reply }) => {
                     let (change, frame) = Change::plan(state, names, next + group.tickets);
@@ -178,6 +174,9 @@ impl Core {
     /// Makes a group durable; answers where it begins.
     fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<u64> {
         if group.frames.is_empty() {
+            if !self.state().limbo.is_empty() {
+                self.roll(log, 0)?;
+            }
             return Ok(0);
         }
         let len = group.frames.iter().map(|frame| frame.len() as u64).sum();
@@ -197,9 +196,23 @@ impl Core {
             // left there cannot come back. Only then may the puts be told that they failed.
             if let Err(error) = self.roll(log, 0) {
                 error!(channel = %self.name, %error, "no new segment can be begun");
+                self.hold_back(group, &written);
             }
         }
         written
+    }
+
+    /// A write failed, and no new segment says so: nobody can know yet whether its puts are stored.
+    /// They are answered once the next segment rules it out; a crash before that decides as it does
+    /// for every put under way.
+    fn hold_back(&self, group: &mut Group, written: &io::Result<u64>) {
+        let Err(error) = written else { return };
+        let shared = Arc::new(io::Error::new(error.kind(), error.to_string()));
+        // A change of the consumers ends its group. Whether it stands can be seen at any time.
+        let puts = group.replies.len() - usize::from(group.registered.is_some());
+        let replies = group.replies.drain(..puts).map(|reply| (reply, shared.clone()));
+        self.state().limbo.extend(replies);
+        self.dirty.notify_one();
     }
 
     /// Begins the next segment with room for `needed` bytes.
@@ -228,7 +241,7 @@ impl Core {
             }
         };
         self.refresh_capacity();
-        let sealed = {
+        let (sealed, limbo) = {
             let mut state = self.state();
             state.acks_in_write = AckRecord::default();
             state.forget_in_write = ForgetRecord::default();
@@ -242,8 +255,12 @@ impl Core {
             let record =
                 SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.book.begin_segment(record, prepared.file);
-            sealed
+            (sealed, std::mem::take(&mut state.limbo))
         };
+        for (reply, error) in limbo {
+            // Who asked may be gone.
+            let _ = reply.send(Err(error));
+        }
         let (files, store) = (self.files.clone(), self.store.clone());
         let core = Arc::downgrade(self);
         self.env.blocking.run(Box::new(move || {

@@ -247,7 +247,7 @@ impl Log {
     /// behind that. Answers its room and where its first group will be.
     ///
     /// # Errors
-    /// The disk refused. The segment that was written before goes on.
+    /// The disk refused. If there was no room for it, the segment that was written before goes on.
     pub(crate) fn begin(
         &mut self,
         id: u64,
@@ -265,7 +265,13 @@ impl Log {
             self.staging.pad(BLOCK);
         }
         let file = prepared.file.clone();
-        file.write_at(&[IoSlice::new(self.staging.as_slice())], 0, true)?;
+        if let Err(error) = file.write_at(&[IoSlice::new(self.staging.as_slice())], 0, true) {
+            // It may be there all the same, and would be taken for the newest: nothing may be
+            // written behind what it says of the old one.
+            self.current = None;
+            self.files.recycle(id, prepared.room);
+            return Err(error);
+        }
         self.current = Some(Current { id, sealer, file, end: opening, room: prepared.room });
         Ok((prepared, opening))
     }

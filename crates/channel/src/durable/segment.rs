@@ -53,7 +53,7 @@ impl<'a> Seed<'a> {
     }
 
     /// What the checksum of the frame at `offset` starts from: one that strayed never verifies.
-    fn at(self, offset: u64) -> u32 {
+    pub(super) fn at(self, offset: u64) -> u32 {
         crc32c::crc32c_append(self.crc, &offset.to_le_bytes())
     }
 

@@ -40,8 +40,8 @@ pub(crate) enum Operation {
     Crash,
     /// The power fails in the middle of the n-th change from now.
     PowerFailsAt(u64),
-    /// The next write fails, and nothing else.
-    WriteFails,
+    /// So many writes fail, and nothing else.
+    WritesFail(u32),
 }
 
 pub(crate) const CONSUMERS: [&str; 2] = ["a", "b"];
@@ -166,8 +166,8 @@ impl Driver {
                 }
                 self.crash().await;
             }
-            Operation::WriteFails => {
-                self.disk.fail_writes(1);
+            Operation::WritesFail(n) => {
+                self.disk.fail_writes(*n);
                 let (events, bytes) = (2, 100);
                 let answer = self.put_raw(&[(events, None)], bytes).await;
                 // Only commits may have been written before, and met the failure instead.
@@ -213,7 +213,8 @@ impl Driver {
             described.push(PutBatch { name, events: *events, foreign: *identity });
         }
         self.model.putting(described);
-        Some(put.commit().await.is_ok())
+        // What meets the end of the disk is never answered.
+        Some(matches!(timeout(PATIENCE * 100, put.commit()).await, Ok(Ok(()))))
     }
 
     /// Takes one batch; the model says whether it may be this one.

@@ -1,0 +1,130 @@
+//! Every request is answered, by one leader at a time, however the threads interleave.
+//!
+//! Method: shuttle runs the real hand-off on its own locks and threads, thousands of schedules of it,
+//! chosen at random and by PCT. A request that nobody serves leaves its thread waiting, which shuttle
+//! reports as a deadlock. The last test plants the race that invariant 2 speaks of, and shuttle has
+//! to find it.
+
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use shuttle::sync::mpsc::{Sender, channel};
+use shuttle::sync::{Arc, Mutex};
+use shuttle::thread;
+
+use super::*;
+
+const PRODUCERS: usize = 3;
+const REQUESTS: usize = 2;
+const SCHEDULES: usize = 20_000;
+
+type Reply = Sender<usize>;
+
+#[derive(Default)]
+struct State {
+    hand_off: HandOff<(usize, Reply)>,
+    news: usize,
+    flush: bool,
+}
+
+impl Handing for State {
+    type Request = (usize, Reply);
+    fn hand_off(&mut self) -> &mut HandOff<(usize, Reply)> {
+        &mut self.hand_off
+    }
+    fn has_work(&self) -> bool {
+        self.flush && self.news > 0
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    writing: AtomicBool,
+    written: AtomicUsize,
+}
+
+impl Locked<State> for Shared {
+    fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.lock().unwrap())
+    }
+}
+
+type Serve = fn(&Shared);
+
+fn form(state: &mut State) -> (Vec<(usize, Reply)>, usize) {
+    let group = std::iter::from_fn(|| state.hand_off.pop()).take(2).collect();
+    state.flush = false;
+    (group, std::mem::take(&mut state.news))
+}
+
+fn write(shared: &Shared, (group, news): (Vec<(usize, Reply)>, usize)) {
+    assert!(!shared.writing.swap(true, Ordering::SeqCst), "two leaders write at once");
+    thread::yield_now();
+    shared.writing.store(false, Ordering::SeqCst);
+    shared.written.fetch_add(group.len() + news, Ordering::SeqCst);
+    for (number, reply) in group {
+        reply.send(number).unwrap();
+    }
+}
+
+/// As the channel does it.
+fn sound(shared: &Shared) {
+    serve(shared, form, |group| write(shared, group));
+}
+
+/// Looks and stops leading under two locks.
+fn racy(shared: &Shared) {
+    while shared.with(|state| !state.hand_off.queue.is_empty() || state.has_work()) {
+        let group = shared.with(form);
+        write(shared, group);
+    }
+    shared.with(|state| state.hand_off.leading = false);
+}
+
+fn lead(shared: &Arc<Shared>, serve: Serve) {
+    let shared = shared.clone();
+    thread::spawn(move || serve(&shared));
+}
+
+/// Producers put and wait for answers; a flusher has news that nobody waits for.
+fn all_at_once(serve: Serve) {
+    let shared = Arc::new(Shared::default());
+    let produce = |producer: usize| {
+        let shared = shared.clone();
+        move || {
+            for request in 0..REQUESTS {
+                let (reply, answer) = channel();
+                let number = producer * REQUESTS + request;
+                if submit(&*shared, (number, reply)) {
+                    lead(&shared, serve);
+                }
+                assert_eq!(answer.recv(), Ok(number), "each answer is one's own");
+            }
+        }
+    };
+    let producers: Vec<_> = (0..PRODUCERS).map(|n| thread::spawn(produce(n))).collect();
+    let has_to_lead = shared.with(|state| {
+        (state.news, state.flush) = (1, true);
+        state.hand_off.claim()
+    });
+    if has_to_lead {
+        lead(&shared, serve);
+    }
+    producers.into_iter().for_each(|producer| producer.join().unwrap());
+    while !shared.with(|state| state.hand_off.is_at_rest()) {
+        thread::yield_now();
+    }
+    let written = shared.written.load(Ordering::SeqCst);
+    assert_eq!(written, PRODUCERS * REQUESTS + 1, "all is written once, the news too");
+}
+
+#[test]
+fn every_request_is_answered_by_one_leader_at_a_time() {
+    shuttle::check_random(|| all_at_once(sound), SCHEDULES);
+    shuttle::check_pct(|| all_at_once(sound), SCHEDULES, 3);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_leader_that_looks_and_leaves_in_two_steps_is_found_out() {
+    shuttle::check_random(|| all_at_once(racy), SCHEDULES);
+}
