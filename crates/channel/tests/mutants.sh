@@ -84,4 +84,9 @@ mutant wrong_key_taken_for_damage durable/seal.rs \
   'Some(key) => Ok(key.clone()),' encryption
 mutant delivered_then_damaged_is_forgotten durable/recovery.rs \
   'if !settled.contains(ticket) {' 'if !settled.is_empty() || settled.is_empty() {' damage
+mutant failed_put_is_answered_too_early durable/leader.rs \
+  'self.hold_back(group, &written);' '' crash
+mutant segment_goes_on_after_a_failed_start durable/log.rs \
+  'self.current = None;
+            self.files.recycle(id, prepared.room);' 'self.files.recycle(id, prepared.room);' model crash
 exit $alive

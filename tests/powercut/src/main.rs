@@ -20,6 +20,7 @@
 
 mod cut;
 mod device;
+mod full;
 mod writer;
 
 use std::path::PathBuf;
@@ -30,7 +31,8 @@ use clap::{Parser, Subcommand};
 /// Cuts the power under a durable channel, and looks at what is left.
 #[derive(Parser)]
 #[command(after_help = "Examples:\n  aqueduct-powercut run --cuts 100 --seed 1\n  \
-                        aqueduct-powercut run --cuts 20 --lie   (has to find losses)")]
+                        aqueduct-powercut run --cuts 20 --lie   (has to find losses)\n  \
+                        aqueduct-powercut full")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +52,8 @@ enum Command {
         #[arg(long)]
         lie: bool,
     },
+    /// Fills the disk under a channel and empties it again; ends with 1 if anything is missing.
+    Full,
     /// The writer process (started by `run`).
     #[command(hide = true)]
     Write {
@@ -66,6 +70,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { cuts, seed, lie } => cut::campaign(cuts, seed, lie),
+        Command::Full => full::run(),
         Command::Write { directory, lie } => writer::write(&directory, lie).map(|()| true),
         Command::Read { directory } => writer::read(&directory).map(|()| true),
     };

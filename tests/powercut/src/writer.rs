@@ -25,18 +25,18 @@ const PRODUCERS: u64 = 4;
 const END: Duration = Duration::from_secs(1);
 
 /// The only consumer.
-const CONSUMER: &str = "reader";
+pub(crate) const CONSUMER: &str = "reader";
 
 fn body(number: u64, event: u64) -> String {
     let length = (number * 37 + event * 101) % 4000;
     format!("{number} {event} {}", "x".repeat(length as usize))
 }
 
-fn batch(number: u64) -> Batch {
+pub(crate) fn batch(number: u64) -> Batch {
     Batch::of((0..1 + number % 23).map(|event| body(number, event)))
 }
 
-fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
+pub(crate) fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
     let cx = BuildContext {
         name: "main".into(),
         directory: directory.join("channel"),
@@ -49,7 +49,7 @@ fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
         .map_err(io::Error::other)
 }
 
-fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(crate) fn block_on<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -131,7 +131,7 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
 }
 
 /// The number of a batch, and whether it is as it was put.
-fn contents(found: &Batch) -> io::Result<(u64, bool)> {
+pub(crate) fn contents(found: &Batch) -> io::Result<(u64, bool)> {
     let first =
         found.events().next().map(|event| String::from_utf8_lossy(event.body()).into_owned());
     let number = first.as_deref().and_then(|body| body.split(' ').next()?.parse().ok());
