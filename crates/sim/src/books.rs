@@ -115,7 +115,7 @@ impl Books {
     }
 
     fn content(&self, path: &str) -> Bytes {
-        self.memory.files().get(path).cloned().unwrap_or_default()
+        self.memory.file(path).unwrap_or_default()
     }
 
     fn renamed(&self, from: &str, to: &str) {
@@ -162,9 +162,8 @@ impl Books {
                     self.world.violation(format!("{path} commits {count} batches once more"));
                 }
                 state.committed.insert_all(&keys);
-                let names = self.memory.files();
                 for file in files {
-                    if !names.contains_key(&format!("{ROOT}{}", file.temp)) {
+                    if self.memory.file(&format!("{ROOT}{}", file.temp)).is_none() {
                         self.world.violation(format!("{path} names {}: not there", file.temp));
                     }
                     state.waiting.insert(file.temp.clone(), file);

@@ -64,6 +64,14 @@ impl Memory {
         files.collect()
     }
 
+    /// The content of one file.
+    pub fn file(&self, path: &str) -> Option<Bytes> {
+        match self.names().get(path) {
+            Some(Node::File(content)) => Some(lock(content).bytes.clone().freeze()),
+            Some(Node::Directory) | None => None,
+        }
+    }
+
     /// The path of every directory.
     pub fn directories(&self) -> Vec<String> {
         let names = self.names();

@@ -67,7 +67,8 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
         buffers.iter().for_each(|b| self.check(b.as_ptr().addr(), b.len(), offset));
-        let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(buffers.iter().map(|buffer| buffer.len()).sum());
+        buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
         let mut state = self.alive()?;
         let power_fails = state.change()?;
         let fails = state.failing_writes > 0;
