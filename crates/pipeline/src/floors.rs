@@ -18,6 +18,7 @@ use bytes::{Buf, BufMut};
 use crate::channel::Channel;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::{MalformedIntervals, get_varint, put_varint};
+use crate::mutant;
 
 /// For each origin, the epoch below which nothing is under way any more.
 ///
@@ -174,6 +175,7 @@ impl FloorBoard {
         };
         for (origin, epoch) in channels.iter().filter_map(|channel| channel.birthplace()) {
             let wanted = channels.iter().filter_map(|channel| channel.lowest_unsettled(origin));
+            let wanted = wanted.filter(|_| !mutant!("closed_too_early"));
             floors.raise(origin, wanted.min().unwrap_or(epoch).min(epoch));
         }
         floors

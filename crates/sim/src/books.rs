@@ -3,7 +3,7 @@
 //!
 //! | looked at | what it would break |
 //! |---|---|
-//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal; what it names is there |
+//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal, or by one who is fenced; what it names is there |
 //! | a generation comes in | its number is new; all that is committed is published |
 //! | a file becomes visible | an entry names it, in this place and with this content |
 //! | a staged file is deleted | no entry waits for it |
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use delivery::ledger::{Entry, Kind, StagedFile};
+use delivery::ledger::{Author, Entry, Kind, StagedFile};
 use pipeline::KeySet;
 use storage::memory::Memory;
 
@@ -44,6 +44,7 @@ struct State {
     published: BTreeSet<String>,
     newest_generation: u64,
     sealed: BTreeSet<u64>,
+    fenced: BTreeSet<Author>,
     entries: u64,
     /// How often each event of each source is visible.
     visible: BTreeMap<String, Vec<u8>>,
@@ -151,6 +152,9 @@ impl Books {
         };
         let mut state = lock(&self.state);
         state.entries += 1;
+        if state.fenced.contains(&entry.author) {
+            self.world.violation(format!("{path} was won by one who is fenced"));
+        }
         if state.sealed.contains(&generation) {
             self.world.violation(format!("{path} was appended behind a seal"));
         }
@@ -172,7 +176,9 @@ impl Books {
             Kind::Seal => {
                 state.sealed.insert(generation);
             }
-            Kind::Fence(_) => {}
+            Kind::Fence(author) => {
+                state.fenced.insert(author);
+            }
         }
     }
 

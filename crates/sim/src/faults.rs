@@ -84,7 +84,10 @@ impl Faults {
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>) {
         self.world.note("faults", format_args!("all is healed"));
         self.clocks.clear();
-        self.doomed.clear();
+        for (at, _) in std::mem::take(&mut self.doomed) {
+            // It loses power now, not when nothing may go wrong any more.
+            self.cut_power(sim, at, Duration::ZERO);
+        }
         for machine in 0..self.machines.len() {
             self.mend(sim, &Repair::Disk(machine));
             self.machines[machine].shift_clock(0);

@@ -31,6 +31,7 @@ pub(crate) struct Scenario {
     window_batches: u64,
     roll_age_millis: u64,
     roll_events: u64,
+    sweep_millis: u64,
 }
 
 /// Where the events of an edge come from.
@@ -80,6 +81,7 @@ impl Scenario {
         if retain == "stored" {
             faults.retain(|(kind, _)| *kind != FaultKind::DiskLost);
         }
+        let roll_age_millis = dice.between(300, 3_000);
         Self {
             edges,
             collectors: dice.between(2, 5) as usize,
@@ -90,7 +92,8 @@ impl Scenario {
             group,
             compression: *dice.pick(&["none", "none", "zstd"]),
             window_batches: dice.between(2, 16),
-            roll_age_millis: dice.between(300, 3_000),
+            roll_age_millis,
+            sweep_millis: roll_age_millis + dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
         }
     }
@@ -139,12 +142,12 @@ impl Scenario {
 
     /// The configuration of a collector's agent.
     pub(crate) fn collector(&self, collector: usize) -> String {
-        let (age, events) = (self.roll_age_millis, self.roll_events);
+        let (age, events, sweep) = (self.roll_age_millis, self.roll_events, self.sweep_millis);
         format!(
             "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\nchannels = [\"main\"]\n\
              {}[sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
              url = \"hdfs://store/logs/%{{host}}\"\n\
-             roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
+             sweep_after = \"{sweep}ms\"\nroll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
             agent(&format!("collector-{collector}")),
             self.channel(),
             age / 2,
