@@ -1,6 +1,9 @@
 //! What was written against what is stored: two multisets of lines, compared byte for byte.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::agent::program;
 
 /// How the stored lines differ from the written ones.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,25 @@ pub fn compare(written: &[u8], stored: &[u8]) -> Differences {
             }
         }
     }
+}
+
+/// Has `aqueduct verify` prove from the accounts of `channels`, and the ledger and files of the store at
+/// `url`, that all that was accepted is visible, once.
+///
+/// # Panics
+///
+/// When it does not prove it.
+pub fn prove(url: &str, conf_dir: Option<&Path>, channels: &[PathBuf]) {
+    let mut command = program("aqueduct");
+    command.args(["verify", "--deep", "--complete", "--store", url]).args(channels);
+    command.env_remove("HADOOP_CONF_DIR");
+    if let Some(conf_dir) = conf_dir {
+        command.env("HADOOP_CONF_DIR", conf_dir);
+    }
+    let output = command.output().expect("the program starts");
+    let (said, problem) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "aqueduct verify: {said}{problem}");
 }
 
 fn sorted_lines(bytes: &[u8]) -> Vec<&[u8]> {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::agent::{Agent, CollectorConfig, program};
 use crate::http;
+use crate::reconcile;
 use crate::wait;
 
 /// One temporary folder for all of it; nothing runs until its agents are started.
@@ -90,6 +91,16 @@ impl Site {
         let store = format!("file://{}", self.path().join("store/%Y-%m-%d").display());
         let listen = format!("{host}:{}", self.listen.port());
         CollectorConfig::new(&listen, &store, &self.path().join("collector")).agent(self.path())
+    }
+
+    /// Has `aqueduct verify` prove that all is stored once that the edge, stopped now, accepted.
+    ///
+    /// # Panics
+    ///
+    /// When it does not prove it.
+    pub fn prove(&self) {
+        let store = format!("file://{}", self.path().join("store/%Y-%m-%d").display());
+        reconcile::prove(&store, None, &[self.path().join("edge/channels/main")]);
     }
 
     /// Writes `lines` numbered lines to a log of that name.

@@ -49,6 +49,7 @@ fn sigterm_publishes_what_is_staged_and_keeps_the_rest_in_the_channel() {
     site.wait_until_stored(21_000);
     edge.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));
+    site.prove();
     let found = compare(&site.logged(), &site.stored());
     assert!(found.is_none(), "{found}");
 }

@@ -27,6 +27,7 @@ fn odd_bytes_are_stored_as_they_were_written() {
     site.log("plain", 1_000);
     site.wait_until_stored(7_000);
     finish(&mut edge, &mut collector);
+    site.prove();
     let found = compare(&site.logged(), &site.stored());
     assert!(found.is_none(), "{found}");
     assert_eq!(found.stored, 7_000, "{found}");
@@ -48,6 +49,7 @@ fn folders_that_come_late_and_things_that_are_no_files_cost_no_line() {
     site.wait_until_stored(2_002);
     finish(&mut edge, &mut collector);
     fs::remove_file(late.join("dangling.log")).expect("the link is there");
+    site.prove();
     let found = compare(&site.logged(), &site.stored());
     assert!(found.is_none(), "{found}");
     assert_eq!(found.stored, 2_002, "{found}");

@@ -23,7 +23,7 @@ use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
 use aqueduct_tests::nginx::WebServer;
 use aqueduct_tests::process::tail;
-use aqueduct_tests::reconcile::{Differences, compare};
+use aqueduct_tests::reconcile::{Differences, compare, prove};
 use aqueduct_tests::seed;
 use aqueduct_tests::wait;
 use rand::prelude::*;
@@ -97,8 +97,9 @@ struct Scene {
     /// Below which the collector stores, in HDFS.
     prefix: String,
     started: Instant,
+    dedupe: bool,
     /// Last, so that it goes after the processes that write into it.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Scene {
@@ -122,7 +123,7 @@ impl Scene {
         let arguments = ["--tail", &web.glob(), "--to", &listen, "--data-dir", &data];
         let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
         edge.start();
-        Self { web, edge, collector, prefix, started: Instant::now(), _dir: folder }
+        Self { web, edge, collector, prefix, started: Instant::now(), dedupe, dir: folder }
     }
 
     /// Kills and restarts each of `victims` in turn, with rotations in between; gives those that
@@ -166,6 +167,11 @@ impl Scene {
         }
         self.edge.stop(Duration::from_secs(30));
         self.collector.stop(Duration::from_secs(30));
+        if self.dedupe {
+            let store = format!("{}{}/%Y-%m-%d", Hdfs::shared().url(), self.prefix);
+            let channel = self.dir.path().join("edge/channels/main");
+            prove(&store, Some(&Hdfs::shared().conf_dir()), &[channel]);
+        }
         let found = compare(&written, &stored());
         if !found.is_none() {
             eprintln!("edge:\n{}", tail(&self.edge.output()));

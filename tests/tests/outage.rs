@@ -16,7 +16,7 @@ use std::time::Duration;
 use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
-use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::wait;
 
 const LINES: usize = 10_000;
@@ -65,6 +65,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     assert!((2..=10).contains(&warned), "{warned} warnings:\n{}", collector.output());
     edge.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));
+    prove(&store, Some(&hdfs.conf_dir()), &[dir.join("edge/channels/main")]);
     let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
     assert!(found.is_none(), "{found}");
 }

@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct channel stats /var/lib/aqueduct/channels/main
   aqueduct channel check /var/lib/aqueduct/channels/main --json
+  aqueduct channel account /var/lib/aqueduct/channels/main > edge-1.json
   aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
   aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
 
@@ -37,6 +38,14 @@ enum Action {
     Stats(Target),
     /// Read every frame, and report what is damaged or lost
     Check(Target),
+    /// Say what it answers for, as `aqueduct verify` reads it: one line of JSON
+    Account {
+        /// The channel's directory: DATA_DIR/channels/NAME
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
+    },
     /// Write every event that some sink has not delivered to standard output, oldest first
     Export {
         /// The channel's directory: DATA_DIR/channels/NAME
@@ -101,6 +110,10 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         Action::Check(target) => open(target, &env)
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
+        Action::Account { directory, keys } => {
+            let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
+            inspection.map(|it| cli::print(&format!("{}\n", it.account().to_json())))
+        }
         Action::Export { directory, format, keys } => {
             let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
             inspection.and_then(|it| export(&it, *format, &env))

@@ -49,10 +49,10 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
     };
     let mut text = format!("{file}: right, for {programs}\n");
     for path in paths(&plan, &promises) {
-        let Path { source, channel, sink, guarantee, condition } = path;
+        let Path { source, channel, sink, guarantee, weakest } = path;
         let promise = words(guarantee);
-        let condition = condition.filter(|_| guarantee == Guarantee::ExactlyOnce).unwrap_or("");
-        writeln!(text, "{source} -> {channel} -> {sink}: {promise}{condition}")
+        let weakest = weakest.map(|link| format!("; weakest link: {link}")).unwrap_or_default();
+        writeln!(text, "{source} -> {channel} -> {sink}: {promise}{weakest}")
             .expect("a string takes it");
     }
     Ok(text)
@@ -65,8 +65,8 @@ struct Path {
     channel: String,
     sink: String,
     guarantee: Guarantee,
-    /// What an exact promise depends on.
-    condition: Option<&'static str>,
+    /// What keeps it from promising more.
+    weakest: Option<String>,
 }
 
 /// Every way from a source to a sink, with the weakest promise on it.
@@ -85,21 +85,35 @@ fn paths(plan: &Plan, promises: &[Promise]) -> Vec<Path> {
 }
 
 fn path(plan: &Plan, source: &SourcePlan, is_required: bool, promise: &Promise) -> Path {
-    let entry = match (is_required, promise.channel_kind.as_str()) {
-        // A full optional channel is passed over.
-        (false, _) => Guarantee::BestEffort,
-        (true, _) if drops(plan, &promise.channel) => Guarantee::BestEffort,
-        // What it held when the process died is read or sent again.
-        (true, "memory" | "spill") => Guarantee::AtLeastOnce,
-        (true, _) => Guarantee::ExactlyOnce,
+    let kind = promise.channel_kind.as_str();
+    let (entry, why) = match (is_required, kind) {
+        (false, _) => (Guarantee::BestEffort, "is optional: passed over when it is full"),
+        (true, _) if drops(plan, &promise.channel) => {
+            (Guarantee::BestEffort, "drops events when it is full")
+        }
+        (true, "memory" | "spill") => {
+            (Guarantee::AtLeastOnce, "ends with its process: events are read or sent again")
+        }
+        (true, _) => (Guarantee::ExactlyOnce, ""),
     };
-    let forgets = forgets_early(plan, &promise.sink);
+    let weakest = if entry < promise.guarantee {
+        Some(format!("channel {} {why}", promise.channel))
+    } else if promise.guarantee < Guarantee::ExactlyOnce {
+        Some(format!("sink {}", promise.sink))
+    } else if forgets_early(plan, &promise.sink) {
+        Some(format!(
+            "sink {} has `retain = \"stored\"`: events are lost with the disk of the next agent",
+            promise.sink
+        ))
+    } else {
+        None
+    };
     Path {
         source: format!("{} ({})", source.component.name, source.component.kind),
-        channel: format!("{} ({})", promise.channel, promise.channel_kind),
+        channel: format!("{} ({kind})", promise.channel),
         sink: promise.sink.clone(),
         guarantee: entry.min(promise.guarantee),
-        condition: forgets.then_some(", unless the disk of the next agent is lost"),
+        weakest,
     }
 }
 
@@ -177,9 +191,11 @@ channel = "safe"
         let text = checked(GOOD).unwrap();
         let expected = "right, for aqueduct-edge and aqueduct-collector
 files (tail_dir) -> safe (durable) -> next: exactly once
-files (tail_dir) -> safe (durable) -> show: best effort: events may be lost
-files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated
-files (tail_dir) -> spare (durable) -> other: best effort: events may be lost
+files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; weakest link: sink show
+files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
+channel fast ends with its process: events are read or sent again
+files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; weakest link: \
+channel spare is optional: passed over when it is full
 ";
         assert_eq!(text, expected);
     }
@@ -192,8 +208,10 @@ files (tail_dir) -> spare (durable) -> other: best effort: events may be lost
             .replace("channel = \"fast\"", "channel = \"fast\"\nretain = \"stored\"");
         let text = checked(&text).unwrap();
         for line in [
-            "-> safe (durable) -> next: best effort: events may be lost\n",
-            "-> again: exactly once, unless the disk of the next agent is lost\n",
+            "-> next: best effort: events may be lost; weakest link: channel safe drops events when \
+             it is full\n",
+            "-> again: exactly once; weakest link: sink again has `retain = \"stored\"`: events are \
+             lost with the disk of the next agent\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

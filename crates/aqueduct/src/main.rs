@@ -3,6 +3,7 @@
 mod channel;
 mod check;
 mod demo;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 use channel::ChannelArgs;
 use check::CheckArgs;
 use demo::DemoArgs;
+use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
 #[derive(Debug, Parser)]
@@ -25,6 +27,7 @@ struct Program {
 enum Command {
     Demo(DemoArgs),
     Check(CheckArgs),
+    Verify(VerifyArgs),
     Channel(ChannelArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     match Program::try_parse() {
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
+        Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => {

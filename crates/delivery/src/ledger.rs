@@ -23,11 +23,13 @@
 //! | `store` | what is kept open and called: [`Ledger`] |
 //! | `publish` | how committed files get their final names |
 //! | `sweep` | what a start finishes and clears away |
+//! | `audit` | what it proves, read without changing anything |
 //! | `fence` | how what another collector left behind is cleared away |
 //! | `idle` | which collectors may have left something behind: pure |
 //! | `compact` | how a generation of many entries becomes one checkpoint |
 
 mod append;
+mod audit;
 mod checkpoint;
 mod compact;
 mod dataset;
@@ -41,6 +43,7 @@ mod store;
 mod sweep;
 pub mod view;
 
+pub use audit::{Audit, Contents, Place};
 pub use dataset::{Author, BOOKS, Dataset, Token};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
 //! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
+//! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
@@ -20,6 +21,7 @@
 //! | [`error`], [`backoff`], [`metrics`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
+pub mod account;
 pub mod backoff;
 pub mod batch;
 pub mod channel;
@@ -42,6 +44,7 @@ pub mod source;
 pub mod testkit;
 pub mod units;
 
+pub use account::{Account, AccountError};
 pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
 pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,

@@ -43,6 +43,16 @@ impl Folder {
         self.root.join("store")
     }
 
+    /// The URL of the store.
+    pub(super) fn store_url(&self) -> String {
+        format!("file://{}/%Y-%m-%d", self.store().display())
+    }
+
+    /// Where the channel of an agent lies.
+    pub(super) fn channel(&self, name: &str) -> PathBuf {
+        self.root.join("data").join(name).join("channels/main")
+    }
+
     fn common(&self, name: &str, admin: &str) -> Common {
         Common {
             config: None,
@@ -74,8 +84,8 @@ impl Folder {
         admin: &str,
     ) -> Result<Agent, DemoError> {
         let common = self.common(name, admin);
-        let store = format!("file://{}/%Y-%m-%d", self.store().display());
-        let args = CollectorArgs { listen: Some(address.into()), store: Some(store), common };
+        let store = Some(self.store_url());
+        let args = CollectorArgs { listen: Some(address.into()), store, common };
         self.agent(name, "collector", admin, &args)
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Report {
     /// Bytes of lines that have no end yet.
     pub(super) unended: u64,
     pub(super) differences: Differences,
+    /// Whether the edge's account and the ledger say the same.
+    pub(super) proved: bool,
     pub(super) read_bytes: u64,
     pub(super) read_files: usize,
     pub(super) stored_bytes: u64,
@@ -39,6 +41,8 @@ impl fmt::Display for Report {
         ] {
             writeln!(f, "{name:<9} {:>12}{unit}", grouped(number))?;
         }
+        let proved = if self.proved { "yes" } else { "NO" };
+        writeln!(f, "proved    {proved:>12} by the edge's account and the commit ledger")?;
         for (name, number, what) in [
             ("unknown", foreign, "lines that were in no file"),
             ("later", self.later, "lines came meanwhile: stored as far as they were read"),
@@ -78,6 +82,7 @@ mod tests {
             cut: 0,
             unended: 0,
             differences: Differences { missing: 0, repeated: 1, foreign: 0 },
+            proved: true,
             read_bytes: 2_000_000,
             read_files: 1,
             stored_bytes: 2_002_000,
@@ -89,6 +94,7 @@ read             1,000 lines
 stored           1,001 lines
 missing              0
 repeated             1
+proved             yes by the edge's account and the commit ledger
 size            2.0 MB in 1 files, 2.0 MB in 3 files
 rate               500 lines/s, 1.0 MB/s, from first line to last visible file
 ";

@@ -15,6 +15,7 @@ use super::progress::{Moment, Progress, grouped};
 use super::reconcile::{Differences, Lines, compare};
 use super::report::Report;
 use super::{DemoArgs, DemoError};
+use crate::verify;
 
 /// How often the agents and the store are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -122,7 +123,13 @@ impl Scene {
             collector.stop(&self.env).await?;
         }
         drop(cast);
-        self.report(arrived, elapsed)
+        let folder = Folder { root: self.folder.path().to_owned(), env: self.env.clone() };
+        let channel = folder.channel("edge");
+        let (proved, proof) = verify::proof(&folder.store_url(), channel, &self.env).await;
+        if !proved {
+            self.progress.say(&proof);
+        }
+        self.report(arrived, proved, elapsed)
     }
 
     async fn start(&self) -> Result<Cast, DemoError> {
@@ -296,7 +303,12 @@ impl Scene {
     }
 
     /// Counts the lines in the store against those in the files, and shows what came out.
-    fn report(&mut self, arrived: bool, elapsed: Duration) -> Result<bool, DemoError> {
+    fn report(
+        &mut self,
+        arrived: bool,
+        proved: bool,
+        elapsed: Duration,
+    ) -> Result<bool, DemoError> {
         let visible = self.visible()?;
         let now = self.files.iter().map(|file| input::measure(&self.env, file));
         let now = now.collect::<Result<Vec<_>, _>>()?;
@@ -316,13 +328,14 @@ impl Scene {
             cut: read.cut(),
             unended: due.iter().map(|file| file.unended).sum(),
             differences: compare(read, later, stored),
+            proved,
             read_bytes: due.iter().map(|file| file.bytes).sum(),
             read_files: due.len(),
             stored_bytes: visible.bytes(),
             stored_files: visible.files.len(),
             elapsed,
         };
-        let right = arrived && report.differences == Differences::default();
+        let right = arrived && proved && report.differences == Differences::default();
         let rest = self.leave(right)?;
         self.progress.say(&format!("\n{report}{rest}"));
         Ok(right)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use pipeline::env::{Entropy, Lock, LockError};
-use pipeline::{Batch, BuildContext, ChannelError, Env, IntervalSet, Ticket};
+use pipeline::{Account, Batch, BuildContext, ChannelError, Env, IntervalSet, KeySet, Ticket};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -169,6 +169,19 @@ impl Inspection {
             positions,
             encryption_keys: sealed.into_iter().collect(),
         }
+    }
+
+    /// What it answers for.
+    pub fn account(&self) -> Account {
+        let (origin, window) = (self.recovered.owner.origin, &self.recovered.book.window);
+        let mut accepted = KeySet::default();
+        for (of, epoch, stored) in window.all().iter().filter(|(of, ..)| *of == origin) {
+            // Sequences have no gaps: one that is not known any more was damaged and given up.
+            let end = stored.last().map_or(0, |last| last + 1);
+            accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
+        }
+        let pending = window.pending().clone();
+        Account { channel: self.name.clone(), origin, accepted, pending }
     }
 
     /// Reads every frame of every segment.

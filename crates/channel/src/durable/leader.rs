@@ -127,14 +127,18 @@ impl Core {
         let (mut items, mut stored) = (Vec::new(), Vec::new());
         let mut body = Body::default();
         for batch in batches {
-            let identity = batch.identity.unwrap_or_else(|| {
+            // Without events there is nothing to deliver, so nothing is given a name.
+            let born = batch.identity.is_none() && batch.events > 0;
+            let identity = batch.identity.or_else(|| {
                 let sequence = Sequence(state.next_sequence + group.sequences);
-                group.sequences += 1;
+                group.sequences += u64::from(born);
                 let known = self.owner.epoch;
                 let epoch = if mutant!("epoch_not_in_key") { Epoch(0) } else { known };
-                Identity { origin: self.owner.origin, epoch, sequence }
+                born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
             });
-            let seen = state.book.window.knows(identity) || !fresh.insert(identity);
+            let seen = identity.is_some_and(|identity| {
+                state.book.window.knows(identity) || !fresh.insert(identity)
+            });
             if seen && self.limits.dedupe {
                 group.duplicates += 1;
                 if !batch.positions.is_empty() {
@@ -150,13 +154,12 @@ impl Core {
                 None => (None, batch.bytes.clone()),
             };
             let (body_len, events, positions) = (small(&written), batch.events, batch.positions);
-            let identity_and_digest = Some((identity, batch.digest));
-            let item =
-                PutItem { identity: identity_and_digest, events, body_len, packed, positions };
+            let named = identity.map(|identity| (identity, batch.digest));
+            let item = PutItem { identity: named, events, body_len, packed, positions };
             items.push(item);
             if events > 0 {
                 body.push_known(written, batch.crc);
-                stored.push(StoredBatch { identity: Some(identity), bytes: batch.bytes });
+                stored.push(StoredBatch { identity, bytes: batch.bytes });
             }
         }
         if items.is_empty() {

@@ -18,6 +18,7 @@ mod config;
 mod error;
 mod held;
 mod identity;
+pub mod place;
 mod roll;
 mod staged;
 mod writer;

@@ -11,6 +11,7 @@ use super::dataset::{Dataset, PREPARED, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::store::{Ledger, PATIENCE, PAUSE, Roll, read_entry, write_file};
+use super::sweep::READ_AT_ONCE;
 use crate::committer::{Aim, Attempt, Committer, Outcome, Step, Verdict};
 
 /// The files of a roll on their way to being whole.
@@ -68,6 +69,21 @@ impl Ledger {
         self.minted += 1;
         let number = u128::from(self.minted);
         Token((u128::from_be_bytes(self.author.incarnation.0) ^ number).to_be_bytes())
+    }
+
+    /// Reads what others have appended since, several entries at a time. What fails here is found
+    /// out by the attempt that follows.
+    pub(super) async fn read_ahead(&mut self) {
+        let mut at_once = 1;
+        loop {
+            let next = self.view().next();
+            let Ok(entries) = self.read_range(next..next + at_once).await else { return };
+            entries.iter().for_each(|entry| self.known.view.absorb(entry));
+            if (entries.len() as u64) < at_once {
+                return;
+            }
+            at_once = READ_AT_ONCE as u64;
+        }
     }
 
     /// Runs an attempt to its end, over as many generations as it takes.

@@ -58,6 +58,11 @@ impl Dataset {
         Self { prefix: prefix.into(), root: format!("{prefix}/{BOOKS}/{sink}") }
     }
 
+    /// The directory that everything is published below.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The full path of a published file that an entry names below the prefix.
     pub fn published(&self, target: &str) -> String {
         format!("{}/{target}", self.prefix)

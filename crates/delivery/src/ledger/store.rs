@@ -151,6 +151,7 @@ impl Ledger {
         let aim = Aim::Commit { keys: roll.keys.clone(), volume };
         let attempt = Attempt { author: self.author, token: roll.token, aim };
         let mut work = Work::of(attempt, &roll, Some(closing.boxed()));
+        self.read_ahead().await;
         let verdict = self.advance(&mut work).await?;
         work.closed().await?;
         let prepared = work.into_prepared();

@@ -15,7 +15,7 @@ use super::error::LedgerError;
 use super::store::{Known, Ledger, Options, read_entry};
 
 /// Entries that are read at the same time.
-const READ_AT_ONCE: usize = 16;
+pub(super) const READ_AT_ONCE: usize = 16;
 
 impl Ledger {
     /// Opens the ledger for `author`, who must be new: makes it if this is the first of all
@@ -87,19 +87,25 @@ impl Ledger {
     }
 
     async fn read_on(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
-        let directory = self.dataset.generation(self.known.view.generation());
-        let names = self.list(&directory).await?;
-        let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
-        let end = end.map_or(self.known.view.next(), |last| last + 1);
-        for entry in self.read_range(self.known.view.next()..end).await? {
-            self.known.view.absorb(&entry);
-            self.note_files(entry, staged);
-        }
-        while let Some(entry) = self.read(self.known.view.next()).await? {
+        for entry in self.unread_entries().await? {
             self.known.view.absorb(&entry);
             self.note_files(entry, staged);
         }
         Ok(())
+    }
+
+    /// The entries behind those that were read, to the end of the generation.
+    pub(super) async fn unread_entries(&self) -> Result<Vec<Entry>, LedgerError> {
+        let directory = self.dataset.generation(self.view().generation());
+        let names = self.list(&directory).await?;
+        let next = self.view().next();
+        let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
+        let end = end.map_or(next, |last| last + 1);
+        let mut entries = self.read_range(next..end).await?;
+        while let Some(entry) = self.read(next + entries.len() as u64).await? {
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 
     /// The entries of a range, up to the first that is missing.

@@ -1,7 +1,7 @@
 //! What the entries read so far add up to. Pure: entries go in, answers come out.
 
 use std::collections::BTreeSet;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 
 use pipeline::{Floors, Identity, KeySet, mutant};
 
@@ -65,6 +65,18 @@ impl Totals {
         files.iter().fold(Self::default(), |sum, file| {
             sum + Self { files: 1, bytes: file.len, events: file.events }
         })
+    }
+}
+
+impl Sub for Totals {
+    type Output = Self;
+
+    fn sub(self, less: Self) -> Self {
+        Self {
+            files: self.files - less.files,
+            bytes: self.bytes - less.bytes,
+            events: self.events - less.events,
+        }
     }
 }
 

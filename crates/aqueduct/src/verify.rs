@@ -1,0 +1,230 @@
+//! `aqueduct verify`: proves, or disproves, that everything that edges accepted is in the store.
+//!
+//! ```text
+//!  accounts: what each channel accepted, and holds ──┐
+//!                                                    ├─► proof, channel by channel
+//!  commit ledgers: what is in visible files ─────────┘
+//! ```
+//!
+//! Nothing is changed anywhere. No data file is read, unless `--deep` asks for it.
+
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use channel::durable::inspect::Inspection;
+use clap::Args;
+use components::sinks::hdfs::place;
+use delivery::ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
+use delivery::proof::prove;
+use pipeline::env::OpenMode;
+use pipeline::{Account, AccountError, ChannelError, Env};
+use storage::{FileSystem, FsError, StoreUrl};
+use thiserror::Error;
+
+use report::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  # On an edge, while its agent is stopped or from a copy of its directory:
+  aqueduct channel account /var/lib/aqueduct/channels/main > edge-1.json
+
+  # Anywhere:
+  aqueduct verify --store 'hdfs://namenode:8020/logs/%Y-%m-%d' edge-1.json edge-2.json
+  aqueduct verify --store file:///data/logs --deep /var/lib/aqueduct/channels/main
+
+A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
+account that a channel still holds it: give the accounts of collectors too, where edges have
+`retain = \"stored\"`. A collector whose selector or interceptors leave out every event of a batch
+writes nothing of it, so such batches are shown as missing.
+
+Exit codes: 0 proved, 1 disproved or not readable, 2 wrong arguments";
+
+/// Prove that everything that edges accepted is in visible files, once.
+#[derive(Debug, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub(crate) struct VerifyArgs {
+    /// The `url` of an `hdfs` sink; several where batches are spread over several
+    #[arg(long, value_name = "URL", required = true)]
+    store: Vec<String>,
+    /// Name of that sink; needed where several have stored below one URL
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// Read every visible file too, and hold it against the ledger
+    #[arg(long)]
+    deep: bool,
+    /// Take it for disproved as long as anything is pending
+    #[arg(long)]
+    complete: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// What `aqueduct channel account` printed, or the directory of a durable channel that no agent
+    /// uses and that is not sealed: DATA_DIR/channels/NAME
+    #[arg(value_name = "ACCOUNT", required = true)]
+    accounts: Vec<PathBuf>,
+}
+
+/// Why nothing can be said.
+#[derive(Debug, Error)]
+enum VerifyError {
+    #[error("--store {url}: {problem}")]
+    Store { url: String, problem: String },
+    #[error("{url} cannot be opened")]
+    Connect {
+        url: String,
+        #[source]
+        source: FsError,
+    },
+    #[error("no sink has kept a ledger below {path}; is --store the `url` of the sink?")]
+    NoLedger { path: String },
+    #[error("several sinks have stored below {path}: {names}; choose one by --sink")]
+    Several { path: String, names: String },
+    #[error("the ledger of {url} cannot be read")]
+    Ledger {
+        url: String,
+        #[source]
+        source: LedgerError,
+    },
+    #[error("{path} cannot be read")]
+    File {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} is not readable as an account")]
+    Account {
+        path: String,
+        #[source]
+        source: AccountError,
+    },
+    #[error("{path} holds no account")]
+    Empty { path: String },
+    #[error("{path} cannot be looked into")]
+    Channel {
+        path: String,
+        #[source]
+        source: ChannelError,
+    },
+}
+
+/// One dataset that was read.
+struct Audited {
+    url: String,
+    sink: String,
+    audit: Audit,
+    contents: Option<Contents>,
+}
+
+/// Proves what can be proved, and prints it.
+pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
+    let env = env::real();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::say(&format!("cannot start a runtime: {error}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    match runtime.block_on(verified(args, &env)) {
+        Ok(report) => {
+            let text = if args.json { report.json() } else { report.text() };
+            let printed = cli::print(&text);
+            if report.is_proved(args.complete) { printed } else { ExitCode::from(EXIT_RUNTIME) }
+        }
+        Err(error) => {
+            cli::say(&agent::chain(&error));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// Whether what the durable channel in `channel` accepted is in the store at `url`, once, or still
+/// held; and the report about it.
+pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, String) {
+    let (store, accounts) = (vec![url.to_owned()], vec![channel]);
+    let args = VerifyArgs { store, sink: None, deep: true, complete: false, json: false, accounts };
+    match verified(&args, env).await {
+        Ok(report) => (report.is_proved(false), report.text()),
+        Err(error) => (false, agent::chain(&error)),
+    }
+}
+
+/// Accounts first: what is committed while they are read must not look missing.
+async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
+    let mut accounts = Vec::new();
+    for path in &args.accounts {
+        accounts.extend(accounts_of(path, env)?);
+    }
+    let mut audited = Vec::new();
+    for url in &args.store {
+        audited.push(audit(url, args, env).await?);
+    }
+    let settled = audited.iter().map(|one| one.audit.view.settled());
+    let proofs = prove(&accounts, settled);
+    Ok(Report::new(accounts.into_iter().zip(proofs).collect(), audited, args.complete))
+}
+
+fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
+    let shown = path.display().to_string();
+    if env.disk.list(path).is_ok() {
+        let inspection = Inspection::open(env, path, None);
+        let inspection =
+            inspection.map_err(|source| VerifyError::Channel { path: shown, source })?;
+        return Ok(vec![inspection.account()]);
+    }
+    let text = (|| {
+        let file = env.disk.open(path, OpenMode::default())?;
+        let mut text = vec![0; env.disk.stat(path)?.len as usize];
+        let read = file.read_at(&mut text, 0)?;
+        text.truncate(read);
+        Ok(text)
+    })();
+    let text = text.map_err(|source| VerifyError::File { path: shown.clone(), source })?;
+    let accounts = Account::from_json(&text);
+    let accounts =
+        accounts.map_err(|source| VerifyError::Account { path: shown.clone(), source })?;
+    if accounts.is_empty() { Err(VerifyError::Empty { path: shown }) } else { Ok(accounts) }
+}
+
+async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {
+    let wrong = |problem: String| VerifyError::Store { url: url.to_owned(), problem };
+    let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let prefix = place::prefix(parsed.path()).map_err(wrong)?;
+    let connected = parsed.connect(env);
+    let fs = connected.map_err(|source| VerifyError::Connect { url: url.to_owned(), source })?;
+    let sink = match &args.sink {
+        Some(sink) => place::name(sink),
+        None => only_sink(&*fs, &prefix).await?,
+    };
+    let dataset = Dataset::new(&prefix, &sink);
+    let failed = |source| VerifyError::Ledger { url: url.to_owned(), source };
+    let audit = Audit::read(fs.clone(), dataset.clone()).await.map_err(failed)?;
+    let contents = match args.deep {
+        true => Some(audit.examine(Arc::clone(&fs), &dataset, &sink).await.map_err(failed)?),
+        false => None,
+    };
+    Ok(Audited { url: url.to_owned(), sink, audit, contents })
+}
+
+/// The only sink that has books below `prefix`.
+async fn only_sink(fs: &dyn FileSystem, prefix: &str) -> Result<String, VerifyError> {
+    let path = format!("{prefix}/{BOOKS}");
+    let listed = fs.list(&path).await;
+    let names: Vec<String> = match listed {
+        Ok(listed) => listed.into_iter().filter(|one| one.directory).map(|one| one.name).collect(),
+        Err(FsError::NotFound { .. }) => Vec::new(),
+        Err(source) => return Err(VerifyError::Ledger { url: path, source: source.into() }),
+    };
+    match names.as_slice() {
+        [] => Err(VerifyError::NoLedger { path: prefix.to_owned() }),
+        [one] => Ok(one.clone()),
+        several => Err(VerifyError::Several { path: prefix.to_owned(), names: several.join(", ") }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

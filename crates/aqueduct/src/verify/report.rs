@@ -1,0 +1,236 @@
+//! What `aqueduct verify` says.
+
+use std::fmt::Write;
+
+use delivery::ledger::{Contents, Place, Totals};
+use delivery::proof::Proof;
+use pipeline::{Account, KeySet};
+use serde::Serialize;
+
+use super::Audited;
+
+/// Ranges that are listed of one account at most.
+const LISTED_MAX: usize = 10;
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    proved: bool,
+    accounts: Vec<AccountLine>,
+    ledgers: Vec<LedgerLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountLine {
+    channel: String,
+    origin: String,
+    accepted: u64,
+    committed: u64,
+    pending: u64,
+    missing: u64,
+    repeated: u64,
+    missing_ranges: Vec<String>,
+    repeated_ranges: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LedgerLine {
+    url: String,
+    sink: String,
+    generation: u64,
+    entries: u64,
+    fences: u64,
+    committed: Sums,
+    visible: u64,
+    staged: u64,
+    problems: Vec<String>,
+    read: Option<Sums>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Sums {
+    files: u64,
+    bytes: u64,
+    events: u64,
+}
+
+impl Sums {
+    fn of(Totals { files, bytes, events }: Totals) -> Self {
+        Self { files, bytes, events }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        proofs: Vec<(Account, Proof)>,
+        audited: Vec<Audited>,
+        complete: bool,
+    ) -> Self {
+        let mut repeated = KeySet::default();
+        audited.iter().for_each(|one| repeated.insert_all(&one.audit.repeated));
+        let accounts = proofs.into_iter().map(|(account, proof)| {
+            let twice = account.accepted.intersection(&repeated);
+            AccountLine {
+                channel: account.channel,
+                origin: account.origin.to_string(),
+                accepted: proof.accepted,
+                committed: proof.committed,
+                pending: proof.pending.count(),
+                missing: proof.missing.count(),
+                repeated: twice.count(),
+                missing_ranges: ranges(&proof.missing),
+                repeated_ranges: ranges(&twice),
+            }
+        });
+        let mut report = Self {
+            proved: false,
+            accounts: accounts.collect(),
+            ledgers: audited.into_iter().map(LedgerLine::of).collect(),
+        };
+        report.proved = report.is_proved(complete);
+        report
+    }
+
+    /// Whether every batch is where it should be, once; with `complete`, already in the store.
+    pub(super) fn is_proved(&self, complete: bool) -> bool {
+        let accounts = self.accounts.iter().all(|line| {
+            line.missing == 0 && line.repeated == 0 && (!complete || line.pending == 0)
+        });
+        let staged = |line: &LedgerLine| complete && line.staged > 0;
+        accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
+    }
+
+    pub(super) fn json(&self) -> String {
+        let text = serde_json::to_string(self).expect("numbers and names are always JSON");
+        format!("{text}\n")
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.accounts {
+            line.show(&mut text);
+        }
+        for line in &self.ledgers {
+            line.show(&mut text);
+        }
+        text.push_str(if self.proved {
+            "PROVED: what was accepted is committed once, or pending as shown\n"
+        } else {
+            "NOT PROVED\n"
+        });
+        text
+    }
+}
+
+impl AccountLine {
+    fn show(&self, text: &mut String) {
+        put(text, format_args!("channel {} (origin {})", self.channel, self.origin));
+        for (name, count) in [
+            ("accepted", self.accepted),
+            ("committed", self.committed),
+            ("pending", self.pending),
+            ("missing", self.missing),
+            ("repeated", self.repeated),
+        ] {
+            put(text, format_args!("  {name:<10} {count:>12} batches"));
+        }
+        for (what, ranges) in
+            [("missing", &self.missing_ranges), ("repeated", &self.repeated_ranges)]
+        {
+            for range in ranges {
+                put(text, format_args!("  {what}: {range}"));
+            }
+        }
+    }
+}
+
+impl LedgerLine {
+    fn of(audited: Audited) -> Self {
+        let Audited { url, sink, audit, contents } = audited;
+        let mut problems = Vec::new();
+        let count =
+            |wanted| audit.files.iter().filter(|(_, place)| *place == wanted).count() as u64;
+        for (file, place) in &audit.files {
+            match place {
+                Place::Visible | Place::Staged => {}
+                Place::Gone => problems.push(format!("{} is nowhere", file.target)),
+                Place::WrongLength(actual) => {
+                    problems.push(format!("{} has {actual} bytes, not {}", file.target, file.len));
+                }
+            }
+        }
+        if !audit.repeated.is_empty() {
+            problems.push(format!("{} batches are committed twice", audit.repeated.count()));
+        }
+        if let Some(contents) = &contents {
+            problems.extend(problems_of(contents));
+        }
+        Self {
+            url,
+            sink,
+            generation: audit.view.generation(),
+            entries: audit.view.entries(),
+            fences: audit.view.fenced().count() as u64,
+            committed: Sums::of(audit.view.totals()),
+            visible: count(Place::Visible),
+            staged: count(Place::Staged),
+            problems,
+            read: contents.map(|contents| Sums::of(contents.read)),
+        }
+    }
+
+    fn show(&self, text: &mut String) {
+        put(text, format_args!("ledger of sink {} at {}", self.sink, self.url));
+        let Sums { files, bytes, events } = self.committed;
+        let Self { generation, entries, fences, visible, staged, .. } = self;
+        put(text, format_args!("  committed  {events:>12} events in {files} files, {bytes} bytes"));
+        put(
+            text,
+            format_args!("  generation {generation:>12}, {entries} entries since, {fences} fences"),
+        );
+        put(
+            text,
+            format_args!("  files      {visible:>12} of these entries visible, {staged} staged"),
+        );
+        if let Some(Sums { files, bytes, events }) = self.read {
+            put(
+                text,
+                format_args!("  read       {events:>12} lines in {files} files, {bytes} bytes"),
+            );
+        }
+        for problem in &self.problems {
+            put(text, format_args!("  problem: {problem}"));
+        }
+    }
+}
+
+fn problems_of(contents: &Contents) -> Vec<String> {
+    let mut problems = Vec::new();
+    problems.extend(contents.damaged.iter().map(|path| format!("{path} is not what was written")));
+    let short = contents.short.iter();
+    problems.extend(short.map(|path| format!("{path} has fewer lines than events")));
+    if !contents.is_sound() && problems.is_empty() {
+        let (wanted, found) = (contents.older, contents.older_read);
+        problems.push(format!(
+            "of the generations before, {} files with {} bytes and {} events were committed; {} files \
+             with {} bytes and {} lines are there",
+            wanted.files, wanted.bytes, wanted.events, found.files, found.bytes, found.events
+        ));
+    }
+    problems
+}
+
+/// Batches by origin, epoch and range, as far as they are listed.
+fn ranges(keys: &KeySet) -> Vec<String> {
+    let all = keys.iter().flat_map(|(origin, epoch, set)| {
+        let range = move |run: &std::ops::Range<u64>| {
+            format!("{origin}, epoch {}, {} to {}", epoch.0, run.start, run.end - 1)
+        };
+        set.runs().iter().map(range)
+    });
+    all.take(LISTED_MAX).collect()
+}
+
+fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a string takes it");
+}

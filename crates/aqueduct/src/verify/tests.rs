@@ -1,0 +1,140 @@
+//! What is accepted, stored, lost or repeated is told as it is.
+//!
+//! Method: a durable channel in a real directory, whose batches are committed through a real ledger
+//! below `file://`, all of them or some; then the store is damaged, and asked again.
+
+use channel::durable::Config as ChannelConfig;
+use components::sinks::hdfs::Config as SinkConfig;
+use pipeline::testkit::{build, context};
+use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Accepts `batches` batches of three lines, and commits the first `stored` of them to the store.
+async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
+    let place = dir.path().join("main");
+    let channel: Arc<dyn Channel> =
+        build::<ChannelConfig>(&json!({}), &context("main", &place, env::real())).unwrap().into();
+    channel.open().await.unwrap();
+    channel.register(&[Arc::from("all")]).await.unwrap();
+    for n in 0..batches {
+        let batch = Batch::of([format!("{n} a"), format!("{n} b"), format!("{n} c")]);
+        let mut put = channel.begin_put(batch.size()).await.unwrap();
+        put.put(batch);
+        put.commit().await.unwrap();
+    }
+    let settings = json!({ "url": url(dir) });
+    let cx = context("store", &dir.path().join("sink"), env::real());
+    let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
+    sink.open().await.unwrap();
+    let mut take = channel.begin_take("all");
+    for _ in 0..stored {
+        let taken = take.take().await.unwrap();
+        let ticket = taken.ticket;
+        sink.write(taken).await.unwrap();
+        sink.flush();
+        assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+        take.commit(&IntervalSet::from(ticket..ticket + 1));
+    }
+    sink.close().await;
+    drop(take);
+    channel.close().await.unwrap();
+}
+
+fn url(dir: &TempDir) -> String {
+    format!("file://{}/logs", dir.path().display())
+}
+
+fn args(dir: &TempDir, deep: bool, account: PathBuf) -> VerifyArgs {
+    let (store, accounts) = (vec![url(dir)], vec![account]);
+    VerifyArgs { store, sink: None, deep, complete: true, json: false, accounts }
+}
+
+async fn report(dir: &TempDir, deep: bool) -> Result<Report, VerifyError> {
+    verified(&args(dir, deep, dir.path().join("main")), &env::real()).await
+}
+
+/// A visible file of the store.
+fn a_file(dir: &TempDir) -> PathBuf {
+    let logs = dir.path().join("logs");
+    let names = env::real().disk.list(&logs).unwrap();
+    let name = names.into_iter().map(|(name, _)| name).find(|name| name.ends_with(".log"));
+    logs.join(name.unwrap())
+}
+
+fn write(path: &Path, content: &[u8]) {
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = env::real().disk.open(path, mode).unwrap();
+    file.write_at(&[std::io::IoSlice::new(content)], 0, true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_is_stored_once_is_proved() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 4, 4).await;
+    for deep in [false, true] {
+        let report = report(&dir, deep).await.unwrap();
+        let text = report.text();
+        assert!(report.is_proved(true), "{text}");
+        assert!(text.contains("accepted              4 batches"), "{text}");
+        assert!(text.contains("12 events in 4 files"), "{text}");
+        assert!(report.json().starts_with("{\"proved\":true"), "{}", report.json());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_channel_still_holds_is_pending_and_not_missing() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 5, 3).await;
+    let report = report(&dir, false).await.unwrap();
+    assert!(report.is_proved(false) && !report.is_proved(true));
+    assert!(report.text().contains("pending               2 batches"), "{}", report.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_nowhere_is_named() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 4, 4).await;
+    // The account of an edge whose last batches never came to this store.
+    let inspection = Inspection::open(&env::real(), &dir.path().join("main"), None).unwrap();
+    let mut account = inspection.account();
+    drop(inspection);
+    let epoch = account.accepted.iter().next().unwrap().1;
+    account.accepted.insert_set(account.origin, epoch, &(4..6).into());
+    let file = dir.path().join("edge.json");
+    write(&file, account.to_json().as_bytes());
+    let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
+    assert!(!report.is_proved(false));
+    let text = report.text();
+    assert!(text.contains("missing               2 batches"), "{text}");
+    let named = format!("missing: {}, epoch {}, 4 to 5", account.origin, epoch.0);
+    assert!(text.contains(&named), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_changed_is_found_by_reading_and_one_that_is_gone_without() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 3, 3).await;
+    let victim = a_file(&dir);
+    write(&victim, b"X");
+    assert!(report(&dir, false).await.unwrap().is_proved(true), "its length is right");
+    let deep = report(&dir, true).await.unwrap();
+    assert!(!deep.is_proved(true));
+    assert!(deep.text().contains("is not what was written"), "{}", deep.text());
+
+    env::real().disk.remove_file(&victim).unwrap();
+    let shallow = report(&dir, false).await.unwrap();
+    assert!(!shallow.is_proved(true));
+    assert!(shallow.text().contains("is nowhere"), "{}", shallow.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_a_ledger_is_not_taken_for_an_empty_one() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 1, 0).await;
+    env::real().disk.rename(&dir.path().join("logs"), &dir.path().join("moved")).unwrap();
+    let error = report(&dir, false).await.err().unwrap();
+    assert!(matches!(error, VerifyError::NoLedger { .. }), "{error}");
+}

@@ -1,0 +1,133 @@
+//! What a ledger proves, for an auditor: it is read to its end, and nothing is changed.
+//!
+//! | question | answered by |
+//! |---|---|
+//! | is a batch committed? | the checkpoint and the entries behind it |
+//! | is it committed twice? | two entries that name it |
+//! | is what is committed visible? | each file of each entry, looked up by name and length |
+//! | are the files what was written? | [`Audit::examine`], which reads them |
+//!
+//! What older generations committed was published before the checkpoint came in, and their files
+//! are not named any more: of them the sums are known.
+
+mod contents;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use pipeline::KeySet;
+use storage::{FileSystem, FsError};
+
+use super::dataset::{Author, Dataset, Token};
+use super::entry::{Kind, StagedFile};
+use super::error::LedgerError;
+use super::store::{FileNames, Known, Ledger, Options};
+use super::view::View;
+
+pub use contents::Contents;
+
+/// Files that are looked up at the same time.
+const LOOKED_UP_AT_ONCE: usize = 16;
+
+/// What a ledger said when it was read.
+#[derive(Debug)]
+pub struct Audit {
+    /// What its entries add up to.
+    pub view: View,
+    /// Batches that two entries of the newest generation name, or one of them and its checkpoint.
+    pub repeated: KeySet,
+    /// The files of the newest generation's entries, and what the store has of each.
+    pub files: Vec<(StagedFile, Place)>,
+}
+
+/// What the store has of a committed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is visible, and as long as it should be.
+    Visible,
+    /// It is visible with another length.
+    WrongLength(u64),
+    /// It still waits on the stage; whoever opens the ledger next publishes it.
+    Staged,
+    /// It is nowhere.
+    Gone,
+}
+
+impl Audit {
+    /// Reads the ledger of `dataset`, and looks up each file that it names.
+    ///
+    /// # Errors
+    /// There is no ledger, it is damaged, or the store failed.
+    pub async fn read(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Result<Self, LedgerError> {
+        let mut ledger = reader(fs, dataset);
+        loop {
+            ledger.known.view = ledger.newest().await?;
+            let generation = ledger.view().generation();
+            let audit = ledger.audit().await?;
+            // A generation that was deleted meanwhile looks as if it ended early.
+            if ledger.newest().await?.generation() == generation {
+                return Ok(audit);
+            }
+        }
+    }
+
+    /// Whether everything that is committed is visible, once.
+    pub fn is_sound(&self) -> bool {
+        let fine = |place: &Place| matches!(place, Place::Visible | Place::Staged);
+        self.repeated.is_empty() && self.files.iter().all(|(_, place)| fine(place))
+    }
+}
+
+/// A ledger that is only read. It has no author: nobody writes.
+fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
+    let nobody = Author { collector: Token([0; 16]), incarnation: Token([0; 16]) };
+    let names = FileNames { stem: String::new(), extension: String::new() };
+    let options = Options { names, compact_after: u64::MAX, sweep_after: Duration::MAX };
+    Ledger::unread(fs, dataset, nobody, options, Known::default())
+}
+
+impl Ledger {
+    /// Reads what follows what is known, to the end.
+    async fn audit(&mut self) -> Result<Audit, LedgerError> {
+        let (mut repeated, mut files) = (KeySet::default(), Vec::new());
+        for entry in self.unread_entries().await? {
+            if let Kind::Commit { keys, files: more } = &entry.kind {
+                repeated.insert_all(&self.view().settled_of(keys));
+                files.extend_from_slice(more);
+            }
+            self.known.view.absorb(&entry);
+        }
+        let looked_up = files.into_iter().map(|file| async {
+            let place = self.place(&file).await?;
+            Ok::<_, LedgerError>((file, place))
+        });
+        let looked_up = stream::iter(looked_up).buffered(LOOKED_UP_AT_ONCE);
+        Ok(Audit { view: self.view().clone(), repeated, files: looked_up.try_collect().await? })
+    }
+
+    async fn place(&self, file: &StagedFile) -> Result<Place, LedgerError> {
+        // In this order: whoever moves it between the two looks moves it to where it is looked for
+        // again.
+        for path in [
+            self.dataset.published(&file.target),
+            self.dataset.staged(&file.temp),
+            self.dataset.published(&file.target),
+        ] {
+            match self.fs.stat(&path).await {
+                Ok(stat) if path == self.dataset.staged(&file.temp) => {
+                    return Ok(if stat.len == file.len {
+                        Place::Staged
+                    } else {
+                        Place::WrongLength(stat.len)
+                    });
+                }
+                Ok(stat) if stat.len == file.len => return Ok(Place::Visible),
+                Ok(stat) => return Ok(Place::WrongLength(stat.len)),
+                Err(FsError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Place::Gone)
+    }
+}

@@ -1,0 +1,113 @@
+//! What is in the visible files, read byte by byte.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use memchr::memchr_iter;
+use storage::{FileSystem, Listed};
+
+use super::super::dataset::Dataset;
+use super::super::error::LedgerError;
+use super::super::view::Totals;
+use super::Audit;
+
+/// What reading every visible file of a dataset has shown.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Files, bytes and lines that were read. A line is an event, unless its body holds line ends.
+    pub read: Totals,
+    /// Files of the newest generation whose content is not what was written.
+    pub damaged: Vec<String>,
+    /// Files of the newest generation with fewer lines than they have events.
+    pub short: Vec<String>,
+    /// What older generations committed; their files are not named any more.
+    pub older: Totals,
+    /// What was read of older generations' files.
+    pub older_read: Totals,
+}
+
+impl Contents {
+    /// Whether every file is there and holds what was written.
+    pub fn is_sound(&self) -> bool {
+        let Self { damaged, short, older, older_read, .. } = self;
+        let whole = (older_read.files, older_read.bytes) == (older.files, older.bytes)
+            && older_read.events >= older.events;
+        damaged.is_empty() && short.is_empty() && whole
+    }
+}
+
+impl Audit {
+    /// Reads every visible file of the sink `sink`, and holds it against what the ledger says:
+    /// checksums of the newest generation's files, sums of all older ones.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn examine(
+        &self,
+        fs: Arc<dyn FileSystem>,
+        dataset: &Dataset,
+        sink: &str,
+    ) -> Result<Contents, LedgerError> {
+        let named: BTreeMap<String, _> =
+            self.files.iter().map(|(file, _)| (dataset.published(&file.target), file)).collect();
+        let newest =
+            Totals::of(&self.files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>());
+        let mut contents = Contents { older: self.view.totals() - newest, ..Contents::default() };
+        let mut directories = vec![dataset.prefix().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for Listed { name, directory: is_directory } in fs.list(&directory).await? {
+                let path = format!("{}/{name}", directory.trim_end_matches('/'));
+                if is_directory {
+                    // Readers of Hadoop pass over these too; `_overflow` is ours.
+                    if !name.starts_with(['_', '.']) || name == "_overflow" || name == "_" {
+                        directories.push(path);
+                    }
+                    continue;
+                }
+                let Some(index) = index_of(&name, sink) else { continue };
+                let entry = named.get(&path);
+                if index >= self.view.next() || (entry.is_none() && index >= self.view.first()) {
+                    // It came after the ledger was read, or is not of this ledger.
+                    continue;
+                }
+                let bytes = fs.read(&path).await?;
+                let lines = memchr_iter(b'\n', &bytes).count() as u64;
+                let one = Totals { files: 1, bytes: bytes.len() as u64, events: lines };
+                contents.read = contents.read + one;
+                match entry {
+                    Some(file) if crc32c::crc32c(&bytes) != file.crc => contents.damaged.push(path),
+                    Some(file) if lines < file.events => contents.short.push(path),
+                    Some(_) => {}
+                    None => contents.older_read = contents.older_read + one,
+                }
+            }
+        }
+        Ok(contents)
+    }
+}
+
+/// The index of the entry that published a file, which is called
+/// `<host>-<sink>-<index>-<n>.<extension>`.
+fn index_of(name: &str, sink: &str) -> Option<u64> {
+    let (name, _extension) = name.rsplit_once('.')?;
+    let mut parts = name.rsplitn(3, '-');
+    let (number, index, stem) = (parts.next()?, parts.next()?, parts.next()?);
+    number.parse::<u64>().ok()?;
+    let ours = stem.strip_suffix(sink)?.ends_with('-');
+    index.parse().ok().filter(|_| ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_files_of_the_sink_are_its_own() {
+        assert_eq!(index_of("web-1-store-12-0.log", "store"), Some(12));
+        assert_eq!(index_of("web-1-my-store-12-0.json", "my-store"), Some(12));
+        for foreign in ["web-1-store-12.log", "notes.txt", "web-1-other-12-0.log", "store-12-0.log"]
+        {
+            assert_eq!(index_of(foreign, "store"), None, "{foreign}");
+        }
+    }
+}
