@@ -12,13 +12,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
-use pipeline::metrics::ChannelLabel;
+use pipeline::metrics::{AgentLabel, ChannelLabel};
 use pipeline::{Channel, Env, Metrics};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::dead_letters::DeadLetters;
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -50,11 +52,12 @@ impl Admin {
     pub(crate) fn serve(
         &mut self,
         channels: NamedChannels,
+        dead_letters: Arc<DeadLetters>,
         metrics: Metrics,
         stopping: CancellationToken,
     ) {
         if let Some(listener) = self.listener.take() {
-            let pages = Arc::new(Pages { channels, metrics, stopping });
+            let pages = Arc::new(Pages { channels, dead_letters, metrics, stopping });
             self.task = Some(tokio::spawn(accept(listener, pages)));
         }
     }
@@ -105,6 +108,7 @@ async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
 
 struct Pages {
     channels: NamedChannels,
+    dead_letters: Arc<DeadLetters>,
     metrics: Metrics,
     stopping: CancellationToken,
 }
@@ -137,8 +141,10 @@ impl Pages {
     fn metrics(&self) -> String {
         let metrics = &self.metrics;
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        for (name, channel) in &self.channels {
-            let (status, label) = (channel.status(), ChannelLabel { channel: name.to_string() });
+        let letters = self.dead_letters.opened().map(|channel| ("dead-letters", channel));
+        let channels = self.channels.iter().map(|(name, channel)| (&**name, channel));
+        for (name, channel) in channels.chain(letters) {
+            let (status, label) = (channel.status(), ChannelLabel { channel: name.to_owned() });
             metrics.channel_events.get_or_create(&label).set(gauge(status.events));
             metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
             metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));
@@ -146,6 +152,8 @@ impl Pages {
             let oldest = status.oldest_uncommitted.unwrap_or_default();
             metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
         }
+        let batches = gauge(self.dead_letters.identities().count());
+        metrics.dead_letter_batches.get_or_create(&AgentLabel {}).set(batches);
         metrics.text()
     }
 }

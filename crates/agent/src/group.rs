@@ -18,7 +18,10 @@
 //! 2. A ticket leaves a member's hand by its word (`Delivered`, `Refused`, `Again`), or when the
 //!    member ends; only then may another member get it.
 //! 3. What is not committed when the group ends is rolled back: the take does it when it is dropped.
+//! 4. A batch with events that can never be delivered is committed after these are on disk among the
+//!    dead letters.
 
+mod burial;
 mod member;
 
 use std::collections::BTreeMap;
@@ -36,6 +39,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::chain;
+use crate::dead_letters::DeadLetters;
+use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
 
 /// Pause after a read of the channel failed.
@@ -59,6 +64,10 @@ pub(crate) struct GroupParts {
     pub(crate) processor: Box<dyn SinkProcessor>,
     /// The members, by index as the processor knows them.
     pub(crate) sinks: Vec<NamedSink>,
+    /// Name of that channel.
+    pub(crate) channel_name: Arc<str>,
+    /// Where events go that can never be delivered.
+    pub(crate) dead_letters: Arc<DeadLetters>,
     /// What it counts with.
     pub(crate) metrics: Metrics,
     /// Randomness for back-off.
@@ -72,13 +81,20 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let end = CancellationToken::new();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let shared = Shared::new(index, named.name, events_in.clone(), parts.env.clone());
-        member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks)
+        let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
+        Member { handle, open: false, in_hand: BTreeMap::new() }
     });
+    let members = members.collect();
     let mut group = Group {
-        members: members
-            .map(|handle| Member { handle, open: false, in_hand: BTreeMap::new() })
-            .collect(),
+        members,
         take: parts.channel.begin_take(&parts.name),
+        burials: Burials::new(
+            parts.dead_letters,
+            parts.env,
+            parts.channel_name,
+            parts.name.clone(),
+            Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
+        ),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -98,6 +114,7 @@ struct Group {
     processor: Box<dyn SinkProcessor>,
     members: Vec<Member>,
     metrics: Metrics,
+    burials: Burials,
     /// Taken, and in nobody's hand yet.
     pending: Option<Taken>,
     /// Who gets the pending batch, as long as nothing happens to the members.
@@ -158,7 +175,9 @@ impl Group {
         }
         self.pending = None;
         let deadline = Instant::now() + grace;
-        while self.members.iter().any(|member| !member.in_hand.is_empty()) {
+        while !self.burials.is_empty()
+            || self.members.iter().any(|member| !member.in_hand.is_empty())
+        {
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => {
@@ -176,7 +195,12 @@ impl Group {
             sleep_until(until).await;
             return Next::Reconsider;
         }
-        let Some(pending) = &self.pending else { return Next::Taken(self.take.take().await) };
+        let Some(pending) = &self.pending else {
+            if self.burials.is_crowded() {
+                return std::future::pending().await;
+            }
+            return Next::Taken(self.take.take().await);
+        };
         let index = match self.chosen {
             Some(index) => index,
             None => {
@@ -231,13 +255,19 @@ impl Group {
                 self.processor.report(index, Err(class), Instant::now());
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
+            Event::Buried(buried) => {
+                if let Some(ticket) = self.burials.ended(&buried) {
+                    self.take.commit(&IntervalSet::from(ticket..ticket + 1));
+                }
+            }
         }
     }
 
     fn settle(&mut self, index: usize, settlement: Settlement) {
         let Settlement { tickets, outcome } = settlement;
         let member = &mut self.members[index];
-        let events = member.let_go(&tickets);
+        let in_part = matches!(&outcome, Outcome::Refused(letter) if !letter.whole);
+        let events = if in_part { 0 } else { member.let_go(&tickets) };
         let label = SinkLabel { sink: member.handle.name().to_string() };
         let outcome = match outcome {
             Outcome::Stored if mutant!("deleted_on_stored") => Outcome::Delivered,
@@ -250,16 +280,21 @@ impl Group {
             }
             Outcome::Delivered => {
                 self.metrics.sink_events.get_or_create(&label).inc_by(events);
-                self.take.commit(&tickets);
+                self.take.commit(&self.burials.may_leave(tickets));
             }
             Outcome::Again(_) => {
+                self.burials.given_back(&tickets);
                 self.take.rollback(&tickets);
                 return;
             }
-            Outcome::Refused(error) => {
-                warn!(sink = %label.sink, events, error = %chain(&error), "events refused for good");
+            Outcome::Refused(letter) => {
+                let (events, reason) = (letter.events.len() as u64, letter.reason);
+                warn!(
+                    sink = %label.sink, events, reason, detail = letter.detail,
+                    "events can never be delivered and go to the dead letters",
+                );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
-                self.take.commit(&tickets);
+                self.burials.begin(member.handle.name(), *letter);
             }
         }
         self.processor.report(index, Ok(()), Instant::now());

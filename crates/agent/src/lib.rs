@@ -10,6 +10,7 @@
 mod admin;
 pub mod cli;
 mod data_dir;
+pub mod dead_letters;
 mod group;
 mod intake;
 mod source;
@@ -31,6 +32,7 @@ use tracing::{error, info, warn};
 
 use admin::Admin;
 use data_dir::DataDir;
+use dead_letters::DeadLetters;
 use group::GroupParts;
 use intake::AgentIntake;
 use topology::{BuiltGroup, BuiltSource, Topology};
@@ -152,6 +154,7 @@ struct Agent {
     sources: Stage,
     groups: Stage,
     channels: Vec<topology::BuiltChannel>,
+    dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
     admin: Option<Admin>,
     _data_dir: DataDir,
@@ -193,7 +196,16 @@ impl Agent {
             let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();
             built.channel.register(&consumers).await?;
         }
+        let letters = topology.dead_letters.clone();
+        let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
+        letters.open_existing().await?;
+        let letters = Arc::new(letters);
+        for built in &topology.channels {
+            let letters = letters.clone();
+            built.floors.know_letters(move |origin| letters.lowest(origin));
+        }
         let agent = Self {
+            dead_letters: letters,
             sources: Stage::new("sources"),
             groups: Stage::new("sink groups"),
             failure: stop::Failure::default(),
@@ -218,9 +230,18 @@ impl Agent {
         let sources = std::mem::take(&mut topology.sources);
         for group in groups {
             let channel = topology.channel(&group.channel);
-            let BuiltGroup { name, processor, sinks, .. } = group;
+            let BuiltGroup { name, processor, sinks, channel: channel_name } = group;
             let (metrics, env) = (metrics.clone(), env.clone());
-            let parts = GroupParts { name, channel, processor, sinks, metrics, env };
+            let parts = GroupParts {
+                name,
+                channel,
+                channel_name: channel_name.into(),
+                dead_letters: self.dead_letters.clone(),
+                processor,
+                sinks,
+                metrics,
+                env,
+            };
             let run = group::run(parts, self.groups.stop.clone(), plan.agent.grace);
             self.groups.tasks.spawn(run);
         }
@@ -230,7 +251,9 @@ impl Agent {
         if let Some(admin) = &mut self.admin {
             let channels = topology.channels.iter();
             let channels = channels.map(|built| (built.name.clone(), built.channel.clone()));
-            admin.serve(channels.collect(), metrics.clone(), self.sources.stop.clone());
+            let letters = self.dead_letters.clone();
+            let stopping = self.sources.stop.clone();
+            admin.serve(channels.collect(), letters, metrics.clone(), stopping);
         }
         self.channels = topology.channels;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "ready");
@@ -268,6 +291,9 @@ impl Agent {
             if let Err(cause) = built.channel.close().await {
                 error!(channel = %built.name, error = %chain(&cause), "channel did not close cleanly");
             }
+        }
+        if let Err(cause) = self.dead_letters.close().await {
+            error!(error = %chain(&cause), "the dead letters did not close cleanly");
         }
         drop(self.admin);
     }

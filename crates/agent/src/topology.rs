@@ -10,6 +10,7 @@ use pipeline::{
     SinkProcessor, Source,
 };
 
+use crate::dead_letters;
 use crate::group::NamedSink;
 
 /// What the agent is made of, built and not started.
@@ -17,6 +18,7 @@ pub(crate) struct Topology {
     pub(crate) channels: Vec<BuiltChannel>,
     pub(crate) sources: Vec<BuiltSource>,
     pub(crate) groups: Vec<BuiltGroup>,
+    pub(crate) dead_letters: dead_letters::Config,
 }
 
 pub(crate) struct BuiltChannel {
@@ -77,8 +79,13 @@ impl Topology {
             builder.group(catalogue, group, channel.map(|channel| &channel.floors))
         });
         let groups = groups.collect();
+        let dead_letters = dead_letters::Config::read(&plan.dead_letters);
+        let dead_letters = dead_letters.unwrap_or_else(|error| {
+            builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
+            dead_letters::Config::default()
+        });
         ConfigErrors::check(builder.errors)?;
-        Ok(Self { channels, sources, groups })
+        Ok(Self { channels, sources, groups, dead_letters })
     }
 
     /// The channel of this name.

@@ -67,15 +67,17 @@ enum Action {
     },
 }
 
+/// Where the keys are.
 #[derive(Debug, Args)]
-struct Keys {
+pub(crate) struct Keys {
     /// The keys of a sealed channel, as `encryption.key_file` of its settings names them
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }
 
 impl Keys {
-    fn encryption(&self) -> Option<Encryption> {
+    /// The setting that they stand for.
+    pub(crate) fn encryption(&self) -> Option<Encryption> {
         let key_file = Some(self.key_file.clone()?);
         Some(Encryption { key_file, ..Encryption::default() })
     }
@@ -212,7 +214,8 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
 }
 
-fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
+/// The serializer of this kind.
+pub(crate) fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
     let entry = serializers::ALL.iter().find(|entry| entry.kind == kind);
     let entry = entry.expect("both formats are in the catalogue");
     let built = (entry.build)(&Settings::empty(), &context(PathBuf::new(), env));

@@ -3,6 +3,7 @@
 mod channel;
 mod check;
 mod demo;
+mod dlq;
 mod verify;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 use channel::ChannelArgs;
 use check::CheckArgs;
 use demo::DemoArgs;
+use dlq::DlqArgs;
 use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
@@ -29,6 +31,7 @@ enum Command {
     Check(CheckArgs),
     Verify(VerifyArgs),
     Channel(ChannelArgs),
+    Dlq(DlqArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
+        Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => {
             cli::execute(&args, &components::COLLECTOR)

@@ -143,8 +143,9 @@ fn note(delivered: &mut IntervalSet, tickets: &IntervalSet, outcome: Outcome) ->
             delivered.insert_all(tickets);
             Ok(())
         }
-        Outcome::Again(Some(error)) | Outcome::Refused(error) => {
-            Err(stage::failed("grpc sink", &error))
+        Outcome::Again(Some(error)) => Err(stage::failed("grpc sink", &error)),
+        Outcome::Refused(letter) => {
+            Err(Error::Content { path_name: "wire".to_owned(), detail: letter.detail })
         }
         Outcome::Again(None) => Err(Error::Content {
             path_name: "wire".to_owned(),

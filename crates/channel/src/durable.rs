@@ -98,6 +98,7 @@ mod overflow;
 pub(crate) mod owner_file;
 mod packing;
 mod put;
+mod put_back;
 mod reader;
 mod records;
 mod recovery;
@@ -111,6 +112,7 @@ mod take;
 
 pub use keys::Encryption;
 pub use overflow::Overflow;
+pub use put_back::PutBack;
 
 use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::ByteSize;

@@ -154,8 +154,13 @@ async fn a_batch_over_the_limit_is_poison_and_the_next_one_passes() {
     let mut large = taken(0);
     large.batch = Batch::of(["x".repeat(20_000)]);
     large.batch.identity = Some(identity(0));
-    let error = within(sink.write(large)).await.unwrap_err();
-    assert_eq!(error.class, Class::Poison);
+    let events = large.batch.clone();
+    within(sink.write(large)).await.unwrap();
+    let pipeline::Outcome::Refused(letter) = within(sink.settled()).await.outcome else {
+        panic!("it is over the limit")
+    };
+    assert_eq!((letter.ticket, letter.whole, letter.reason), (1000, true, "too_large"));
+    assert!(letter.events == events && letter.detail.contains("10240 bytes"), "{}", letter.detail);
     write(&mut *sink, 1..2).await;
     Verdicts::default().until(&mut *sink, |v| v.stored == set(1..2)).await;
 }

@@ -19,6 +19,9 @@ pub struct Plan {
     pub channels: Vec<ChannelPlan>,
     /// Where events leave; a sink outside a group is a group of its own name.
     pub groups: Vec<GroupPlan>,
+    /// The table `[dead_letters]`, as the agent reads it: where events are kept that can never be
+    /// delivered. Empty unless set.
+    pub dead_letters: Settings,
 }
 
 /// The table `[agent]`.

@@ -27,6 +27,11 @@ pub fn to_toml(plan: &Plan) -> String {
     section(&mut document, "sinks", sinks);
     let groups = plan.groups.iter().filter(|group| !is_implied(group)).map(group);
     section(&mut document, "groups", groups);
+    if let Item::Table(letters) = item(&plan.dead_letters)
+        && !letters.is_empty()
+    {
+        document.insert("dead_letters", Item::Table(letters));
+    }
     document.to_string()
 }
 

@@ -13,7 +13,7 @@ use crate::error::{ConfigError, ConfigErrors};
 use crate::plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 
 /// What the root of a configuration may hold.
-const SECTIONS: [&str; 5] = ["agent", "sources", "channels", "sinks", "groups"];
+const SECTIONS: [&str; 6] = ["agent", "sources", "channels", "sinks", "groups", "dead_letters"];
 
 /// Names are directory names too, and part of file names in the store.
 const NAME_BYTES_MAX: usize = 64;
@@ -43,6 +43,7 @@ pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigE
         named(&mut found, &mut root, "sinks").into_iter().map(|n| n.sink(&mut found)).collect();
     let groups: Vec<_> =
         named(&mut found, &mut root, "groups").into_iter().map(|n| n.group(&mut found)).collect();
+    let dead_letters = root.take("dead_letters").unwrap_or_else(Settings::empty);
     refuse_others(&mut found, &root);
 
     let groups = graph::join(&mut found, sinks, groups);
@@ -53,6 +54,7 @@ pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigE
         sources: sources.into_iter().map(|source| source.plan).collect(),
         channels: channels.into_iter().map(|(component, _)| ChannelPlan { component }).collect(),
         groups: groups.into_iter().map(|group| group.plan).collect(),
+        dead_letters,
     };
     drop_unknowable(&mut plan);
     (plan, found.errors)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use pipeline::settings::Value;
+use pipeline::settings::{Settings, Value};
 use proptest::prelude::*;
 
 use super::*;
@@ -120,6 +120,14 @@ fn what_is_printed_loads_to_the_same_plan() {
     assert_eq!(to_toml(&again), printed);
     assert_eq!(again.groups.len(), 2);
     assert!(printed.contains("\n[sinks.store.roll]\nage_max = \"1min\"\n"), "{printed}");
+}
+
+#[test]
+fn the_dead_letters_are_the_agents_own_and_printed_where_they_are_set() {
+    assert_eq!(load_toml(GOOD).unwrap().dead_letters, Settings::empty());
+    let plan = load_toml(&format!("{GOOD}\n[dead_letters]\ncapacity = \"1GiB\"\n")).unwrap();
+    let printed = to_toml(&plan);
+    assert!(printed.ends_with("\n[dead_letters]\ncapacity = \"1GiB\"\n"), "{printed}");
 }
 
 #[test]

@@ -118,8 +118,6 @@ pub enum Verdict {
     NotTaken(Duration),
     /// The peer could not read it: damaged on the way, or compressed in a way it does not know.
     Unreadable,
-    /// The peer will never take it, for this reason (a number of the schema).
-    Refused(i32),
 }
 
 #[derive(Debug)]
@@ -326,11 +324,10 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// The peer will never take this one.
-    pub fn refused(&mut self, identity: Identity, reason: i32) {
-        if let Some(entry) = self.remove(identity) {
-            self.settle(Verdict::Refused(reason), entry.ticket);
-        }
+    /// The peer will never take this one, which is handed back. What is not unanswered here was
+    /// given back before, or is stored: then the refusal changes nothing.
+    pub fn refused(&mut self, identity: Identity) -> Option<(Ticket, P)> {
+        self.remove(identity).map(|entry| (entry.ticket, entry.parcel))
     }
 
     /// The peer is stopping.

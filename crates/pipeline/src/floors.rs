@@ -115,9 +115,14 @@ struct OwnEpochs {
     /// Every channel of the agent: a batch may lie in another one than it was born in. Weak, since
     /// what is built along a channel, and so the channel itself, may keep the board.
     channels: OnceLock<Vec<Weak<dyn Channel>>>,
+    /// The lowest epoch of an origin of which the dead letters hold a batch: it may be put back.
+    letters: OnceLock<LowestLetter>,
     /// Some sink forgets batches that are not committed, so the agent cannot tell.
     forgetful: OnceLock<()>,
 }
+
+/// Answers the lowest epoch of an origin of which the dead letters hold a batch.
+type LowestLetter = Box<dyn Fn(Origin) -> Option<Epoch> + Send + Sync>;
 
 impl std::fmt::Debug for OwnEpochs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -143,6 +148,12 @@ impl FloorBoard {
         let _ = self.agent.channels.set(channels.map(Arc::downgrade).collect());
     }
 
+    /// How the dead letters of the agent answer. Said once, before anything runs.
+    pub fn know_letters(&self, lowest: impl Fn(Origin) -> Option<Epoch> + Send + Sync + 'static) {
+        // A second call would say the same.
+        let _ = self.agent.letters.set(Box::new(lowest));
+    }
+
     /// Some sink lets channels forget what is not committed: nothing born here is ever declared.
     pub fn forget_early(&self) {
         let _ = self.agent.forgetful.set(());
@@ -164,7 +175,7 @@ impl FloorBoard {
     }
 
     /// What a sender on this channel may declare: what it heard, and of each origin of this agent
-    /// the lowest epoch of which some channel still holds a batch.
+    /// the lowest epoch of which some channel, or a dead letter, still holds a batch.
     pub fn declarable(&self) -> Floors {
         let mut floors = self.declared();
         let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
@@ -175,6 +186,7 @@ impl FloorBoard {
         };
         for (origin, epoch) in channels.iter().filter_map(|channel| channel.birthplace()) {
             let wanted = channels.iter().filter_map(|channel| channel.lowest_unsettled(origin));
+            let wanted = wanted.chain(self.agent.letters.get().and_then(|lowest| lowest(origin)));
             let wanted = wanted.filter(|_| !mutant!("closed_too_early"));
             floors.raise(origin, wanted.min().unwrap_or(epoch).min(epoch));
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::{Buf, BufMut};
 
@@ -47,6 +48,32 @@ impl fmt::Display for Identity {
     /// `origin/epoch/sequence`, as it stands in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.origin, self.epoch.0, self.sequence.0)
+    }
+}
+
+/// Why text is not an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no identity; one is 32 hexadecimal digits, an epoch and a sequence: `origin/epoch/7`")]
+pub struct MalformedIdentity;
+
+impl FromStr for Identity {
+    type Err = MalformedIdentity;
+
+    /// Reads what its `Display` writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('/');
+        let mut next = || parts.next().ok_or(MalformedIdentity);
+        let (origin, epoch, sequence) = (next()?, next()?, next()?);
+        if origin.len() != 32 || parts.next().is_some() {
+            return Err(MalformedIdentity);
+        }
+        let origin = u128::from_str_radix(origin, 16).map_err(|_| MalformedIdentity)?;
+        let number = |text: &str| text.parse().map_err(|_| MalformedIdentity);
+        Ok(Self {
+            origin: Origin(origin.to_be_bytes()),
+            epoch: Epoch(number(epoch)?),
+            sequence: Sequence(number(sequence)?),
+        })
     }
 }
 

@@ -62,5 +62,5 @@ pub use processor::{MemberView, Selection, SinkProcessor};
 pub use selector::ChannelSelector;
 pub use serializer::{SerializeError, Serializer};
 pub use settings::{Settings, SettingsError};
-pub use sink::{Guarantee, Outcome, Settlement, Sink, SinkError};
+pub use sink::{Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Source, SourceContext, SourceError};

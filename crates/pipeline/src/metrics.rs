@@ -42,6 +42,10 @@ pub struct SinkLabel {
     pub sink: String,
 }
 
+/// No label: there is one for the whole agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgentLabel {}
+
 /// Label of something that went wrong, or was treated as documented, at a source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceReason {
@@ -119,6 +123,10 @@ metrics! {
     sink_events: "sink_events", SinkLabel => Counter;
     /// Events refused for good.
     sink_refused: "sink_refused_events", SinkLabel => Counter;
+    /// Events put into the dead letters, by reason.
+    dead_letters: "dead_letter_events", SinkReason => Counter;
+    /// Batches of which events are among the dead letters now.
+    dead_letter_batches: "dead_letter_batches", AgentLabel => Gauge;
     /// Failures by reason.
     sink_failures: "sink_failures", SinkReason => Counter;
 }

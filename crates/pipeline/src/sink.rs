@@ -8,12 +8,13 @@
 //!        Stored     the next hop has it, durably; the channel parks it
 //!        Delivered  it is where it belongs; the channel lets it go
 //!        Again      it is not; the channel offers it again, to any sink of the group
-//!        Refused    it can never be; it goes to the dead letters, or is counted and let go
+//!        Refused    some or all of its events can never be; they go to the dead letters
 //! ```
 
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::batch::Batch;
 use crate::channel::{Taken, Ticket};
 use crate::error::{Class, Classify};
 use crate::intervals::IntervalSet;
@@ -37,8 +38,35 @@ pub enum Outcome {
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
     /// moved on purpose, or is offered again because nobody has it).
     Again(Option<SinkError>),
-    /// Never deliverable.
-    Refused(SinkError),
+    /// Events of a batch are never deliverable.
+    Refused(Box<Letter>),
+}
+
+/// Events of one batch that can never be delivered, on their way to the dead letters.
+///
+/// A letter of a whole batch settles it: the batch leaves the channel once its letter is stored. A
+/// letter of a part settles nothing: the sink goes on with the rest and settles the ticket by what
+/// becomes of that; the batch does not leave the channel before its letters are stored.
+#[derive(Debug)]
+pub struct Letter {
+    /// The batch; written to this sink and not settled yet.
+    pub ticket: Ticket,
+    /// The events, with the identity of their batch.
+    pub events: Batch,
+    /// Whether these are all events of the batch.
+    pub whole: bool,
+    /// Why, in snake case: what letters are counted and listed by.
+    pub reason: &'static str,
+    /// The same for people.
+    pub detail: String,
+}
+
+impl Settlement {
+    /// Events that can never be delivered.
+    pub fn refused(letter: Letter) -> Self {
+        let tickets = IntervalSet::from(letter.ticket..letter.ticket + 1);
+        Self { tickets, outcome: Outcome::Refused(Box::new(letter)) }
+    }
 }
 
 /// What a sink promises about an event that it says is delivered.
@@ -84,7 +112,8 @@ pub trait Sink: Send {
     /// Takes a batch over; waits while the sink has no room for it.
     ///
     /// # Errors
-    /// It was not taken over. Batches written before may still settle.
+    /// It was not taken over. Batches written before may still settle. Never of the class `Poison`:
+    /// what can never be delivered is taken over, and refused by a settlement.
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError>;
 
     /// The next settlement; waits for one. Cancel safe. Never an empty set of tickets.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::burial::Buried;
 use crate::chain;
 
 /// Batches that wait in front of a sink, so that it finds the next one ready.
@@ -35,6 +36,8 @@ pub(super) enum Event {
     Failed(usize, Class),
     /// What became of batches in its hand.
     Settled(usize, Settlement),
+    /// A letter of some batch has come to its end.
+    Buried(Buried),
 }
 
 /// The group's end of a member.
@@ -162,15 +165,12 @@ impl MemberTask {
                 Some(taken) = self.batches.recv() => {
                     let ticket = taken.ticket;
                     if let Err(error) = self.sink.write(taken).await {
-                        let poison = error.class == Class::Poison;
-                        let told = SinkError { class: error.class, source: error.to_string().into() };
-                        let outcome =
-                            if poison { Outcome::Refused(told) } else { Outcome::Again(Some(told)) };
+                        let source = chain(&error).into();
+                        let told = SinkError { class: error.class, source };
+                        let outcome = Outcome::Again(Some(told));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
-                        if !poison {
-                            return error;
-                        }
+                        return error;
                     }
                 }
             }

@@ -56,7 +56,8 @@ impl Durable {
         }
     }
 
-    fn core(&self) -> &Arc<Core> {
+    /// What the open channel is.
+    pub(super) fn core(&self) -> &Arc<Core> {
         self.core.get().expect("a channel is opened before all else")
     }
 }

@@ -160,7 +160,7 @@ impl State {
 
     /// Whether there is something that no frame says yet.
     pub(crate) fn has_news(&self) -> bool {
-        !self.acks.is_empty() || !self.forget.tickets.is_empty() || !self.limbo.is_empty()
+        !self.acks.is_empty() || !self.forget.is_empty() || !self.limbo.is_empty()
     }
 
     /// The group that said the news was not written.

@@ -252,6 +252,29 @@ impl Inspection {
         Ok(())
     }
 
+    /// Those of `keys` that `consumer` has not committed.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+        let book = &self.recovered.book;
+        let mut waiting = KeySet::default();
+        if book.window.pending().intersection(keys).is_empty() {
+            return Ok(waiting);
+        }
+        let acked = book.in_flight.acked().find(|(name, _)| &***name == consumer);
+        let Some((_, acked)) = acked else { return Ok(waiting) };
+        for record in self.segments() {
+            let all = IntervalSet::from(record.first..record.first + record.tickets);
+            let wanted = all.difference(acked);
+            if !wanted.is_empty() {
+                let index = reader::index_of(&self.scan(&record)?, &record);
+                waiting.insert_all(&index.describe(&wanted).0.intersection(keys));
+            }
+        }
+        Ok(waiting)
+    }
+
     fn scan(&self, record: &SegmentRecord) -> Result<Scan, ChannelError> {
         let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
         let seed = self.files.seed(&self.recovered.owner.uuid, record.id);

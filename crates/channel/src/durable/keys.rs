@@ -77,7 +77,10 @@ pub(crate) enum KeysError {
 
 impl Encryption {
     /// Says what is wrong with the settings.
-    pub(super) fn validate(&self) -> Result<(), BuildError> {
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), BuildError> {
         let wrong = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         match (&self.key_file, self.key_command.is_empty()) {
             (None, true) => {

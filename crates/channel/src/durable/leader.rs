@@ -86,7 +86,7 @@ impl Core {
             state.acks_in_write = std::mem::take(&mut state.acks);
             group.frames.push(Frame::plain(Kind::Ack, next, state.acks_in_write.encode()));
         }
-        if !state.forget.tickets.is_empty() {
+        if !state.forget.is_empty() {
             state.forget_in_write = std::mem::take(&mut state.forget);
             group.frames.push(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
         }

@@ -66,7 +66,7 @@ pub(crate) struct AckRecord {
     pub(crate) events: u64,
 }
 
-/// Batches that were found damaged.
+/// Batches that were found damaged, or that are put back: who has them may store them again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ForgetRecord {
     /// Their tickets.
@@ -267,6 +267,11 @@ pub(crate) fn decode_consumers(mut input: Bytes) -> Option<Acks> {
 }
 
 impl ForgetRecord {
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tickets.is_empty() && self.keys.is_empty()
+    }
+
     /// Adds all that `other` says.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.tickets.insert_all(&other.tickets);

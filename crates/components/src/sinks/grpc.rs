@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FloorBoard, FlumeKey, Guarantee, Settlement, Sink,
-    SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, Env, FloorBoard, FlumeKey, Guarantee, Letter, Settlement,
+    Sink, SinkError, Taken, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,7 +36,7 @@ use wire::Packing;
 pub use error::GrpcError;
 
 use connection::Connection;
-use shared::Shared;
+use shared::{Shared, TOO_LARGE};
 
 /// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
 const COURTESY: Duration = Duration::from_secs(2);
@@ -203,16 +203,13 @@ impl Grpc {
         self.config.address.clone()
     }
 
-    /// The failure that stands in the way of a batch, if `room` is one.
-    fn obstacle(&self, room: Room, size_bytes: u64) -> Option<GrpcError> {
+    /// The failure of the connection that stands in the way of a batch, if `room` is one.
+    fn obstacle(&self, room: Room) -> Option<GrpcError> {
         let address = self.address();
         match room {
-            Room::Free | Room::Wait => None,
+            Room::Free | Room::Wait | Room::TooLarge(_) => None,
             Room::Busy(retry_after) => Some(GrpcError::Full { address, retry_after }),
             Room::Draining => Some(GrpcError::Draining { address }),
-            Room::TooLarge(limit_bytes) => {
-                Some(GrpcError::TooLarge { address, size_bytes, limit_bytes })
-            }
             Room::Down => Some(GrpcError::Down { address, source: self.shared.failure() }),
         }
     }
@@ -228,7 +225,7 @@ impl Sink for Grpc {
         loop {
             if self.shared.is_up() {
                 let room = self.shared.room(0, Instant::now());
-                return self.obstacle(room, 0).map_or(Ok(()), |error| Err(error.into()));
+                return self.obstacle(room).map_or(Ok(()), |error| Err(error.into()));
             }
             if self.shared.attempts() > attempts {
                 return Err(GrpcError::Down {
@@ -252,7 +249,21 @@ impl Sink for Grpc {
             if room == Room::Free {
                 break;
             }
-            if let Some(error) = self.obstacle(room, size_bytes) {
+            if let Room::TooLarge(limit_bytes) = room {
+                let detail = format!(
+                    "batch of {size_bytes} bytes is over the limit of {limit_bytes} bytes at {}",
+                    self.config.address
+                );
+                self.shared.refuse(Letter {
+                    ticket,
+                    events: batch,
+                    whole: true,
+                    reason: TOO_LARGE,
+                    detail,
+                });
+                return Ok(());
+            }
+            if let Some(error) = self.obstacle(room) {
                 return Err(error.into());
             }
             self.shared.changed().await;

@@ -30,8 +30,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
 use pipeline::{
-    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, IntervalSet, Settlement,
-    Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Settlement, Sink,
+    SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -124,9 +124,7 @@ impl Config {
         };
         let dataset = Dataset::new(template.prefix(), &sink);
         let settings = Settings {
-            name: cx.name.clone(),
             env: cx.env.clone(),
-            metrics: cx.metrics.clone(),
             template,
             serializer,
             limits,
@@ -274,15 +272,13 @@ impl Sink for HdfsSink {
         let Some(session) = &self.session else { return Err(HdfsSinkError::NotOpen.into()) };
         let bytes = taken.batch.encoded_len() as u64;
         let ticket = taken.ticket;
-        if let Some(outcome) = taken.batch.identity.and_then(|key| self.held.known_outcome(key)) {
-            self.held.take(ticket, bytes);
-            self.held.settle(IntervalSet::from(ticket..ticket + 1), outcome);
+        self.held.take(ticket, bytes);
+        if self.held.settle_known(ticket, &taken.batch) {
             return Ok(());
         }
         let room = bytes.clamp(BATCH_BYTES_MIN, u64::from(QUEUE_BYTES)) as u32;
         let room = session.room.clone().acquire_many_owned(room);
         let room = room.await.expect("the room of the queue is never closed");
-        self.held.take(ticket, bytes);
         if session.commands.send(Command::Write(Box::new(taken), room)).is_err() {
             self.held.forget(ticket);
             return Err(HdfsSinkError::NotOpen.into());

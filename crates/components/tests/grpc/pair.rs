@@ -134,8 +134,9 @@ impl Verdicts {
                 self.failures.extend(reason.map(|error| error.to_string()));
                 &mut self.again
             }
-            Outcome::Refused(error) => {
-                self.failures.push(error.to_string());
+            Outcome::Refused(letter) => {
+                assert!(letter.whole, "the next agent refuses batches, not events");
+                self.failures.push(letter.detail);
                 &mut self.refused
             }
         };

@@ -294,17 +294,17 @@ fn a_peer_that_says_it_is_full_is_waited_for() {
 }
 
 #[test]
-fn a_refused_put_ends_with_its_reason_and_an_unreadable_one_is_tried_again() {
+fn a_refused_put_is_handed_back_once_and_an_unreadable_one_is_tried_again() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     (0..2).for_each(|n| offer(&mut sender, n));
     send(&mut sender, now);
-    sender.refused(key(0), 2);
+    assert_eq!(sender.refused(key(0)), Some((100, 0)));
+    assert_eq!(sender.refused(key(0)), None);
     sender.unreadable(key(1));
-    assert_eq!(
-        verdicts(&mut sender),
-        [(Verdict::Refused(2), tickets([100])), (Verdict::Unreadable, tickets([101])),],
-    );
+    assert_eq!(sender.refused(key(1)), None);
+    assert_eq!(verdicts(&mut sender), [(Verdict::Unreadable, tickets([101]))]);
+    assert_eq!(sender.unanswered_bytes(), 0);
 }
 
 /// A relay carries many origins: each is asked about once, and the Welcome for one says nothing of

@@ -222,7 +222,9 @@ impl Connection {
                     | Reason::Malformed
                     | Reason::EpochClosed
                     | Reason::OtherContent => {
-                        self.shared.heard(|sender| sender.refused(identity, refused.reason));
+                        let reason = refused.reason();
+                        let detail = format!("{}: {}", self.shared.address, refused.detail);
+                        self.shared.refused(identity, reason, detail);
                     }
                 }
             }

@@ -88,24 +88,6 @@ pub enum GrpcError {
         /// The next agent.
         address: String,
     },
-    /// The next agent never takes a batch of this size.
-    #[error("batch of {size_bytes} bytes is over the limit of {limit_bytes} bytes at {address}")]
-    TooLarge {
-        /// The next agent.
-        address: String,
-        /// Bytes of the batch.
-        size_bytes: u64,
-        /// Bytes that it takes.
-        limit_bytes: u64,
-    },
-    /// The next agent never takes this batch.
-    #[error("{address} refuses the batch: {reason}")]
-    Refused {
-        /// The next agent.
-        address: String,
-        /// Why, as the schema names it.
-        reason: String,
-    },
     /// The batch has passed no channel that gives identities, so that a retry could repeat it.
     #[error("a batch for {address} has no identity")]
     NoIdentity {
@@ -127,7 +109,6 @@ impl Classify for GrpcError {
             | Self::Draining { .. }
             | Self::Unreadable { .. } => Class::Transient,
             Self::NoAnswer { .. } => Class::Indeterminate,
-            Self::TooLarge { .. } | Self::Refused { .. } => Class::Poison,
             Self::NoIdentity { .. } => Class::Fatal,
         }
     }

@@ -1,11 +1,12 @@
 //! What the sink and the task that keeps its connection share: the sender, behind a lock that is
 //! never held while waiting.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
-use pipeline::{Identity, KeySet, Outcome, Settlement, SinkError, Ticket, mutant};
+use pipeline::{Identity, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
 
 struct State {
     sender: Sender<Put>,
+    /// Batches that the next agent will never take, and nobody has asked for yet.
+    letters: VecDeque<Letter>,
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
@@ -38,8 +41,13 @@ struct State {
 
 impl Shared {
     pub(super) fn new(address: Arc<str>, options: Options) -> Self {
-        let state =
-            State { sender: Sender::new(options), attempts: 0, failure: None, hang_up: false };
+        let state = State {
+            sender: Sender::new(options),
+            letters: VecDeque::new(),
+            attempts: 0,
+            failure: None,
+            hang_up: false,
+        };
         Self {
             address,
             options,
@@ -103,8 +111,17 @@ impl Shared {
         self.deadline.notify_one();
     }
 
+    /// This one can never be taken.
+    pub(super) fn refuse(&self, letter: Letter) {
+        self.state().letters.push_back(letter);
+        self.changed.notify_one();
+    }
+
     pub(super) fn next_settlement(&self) -> Option<Settlement> {
         let mut state = self.state();
+        if let Some(letter) = state.letters.pop_front() {
+            return Some(Settlement::refused(letter));
+        }
         let (verdict, tickets) = state.sender.next_settled()?;
         let address = self.address.to_string();
         let again = |error: GrpcError| Outcome::Again(Some(SinkError::from(error)));
@@ -119,11 +136,6 @@ impl Shared {
             }
             Verdict::NotTaken(retry_after) => again(GrpcError::Full { address, retry_after }),
             Verdict::Unreadable => again(GrpcError::Unreadable { address }),
-            Verdict::Refused(reason) => {
-                let reason = Reason::try_from(reason).unwrap_or_default();
-                let reason = reason.as_str_name().to_owned();
-                Outcome::Refused(GrpcError::Refused { address, reason }.into())
-            }
         };
         Some(Settlement { tickets, outcome })
     }
@@ -132,6 +144,7 @@ impl Shared {
     pub(super) fn forget(&self) {
         let mut state = self.state();
         state.sender = Sender::new(self.options);
+        state.letters.clear();
         state.failure = None;
     }
 
@@ -194,6 +207,17 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    /// The next agent will never take this one.
+    pub(super) fn refused(&self, identity: Identity, reason: Reason, detail: String) {
+        let mut state = self.state();
+        let Some((ticket, put)) = state.sender.refused(identity) else { return };
+        let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
+        let reason = reason_name(reason);
+        state.letters.push_back(Letter { ticket, events, whole: true, reason, detail });
+        drop(state);
+        self.changed.notify_one();
+    }
+
     pub(super) fn welcomed(&self, welcome: &Welcome) {
         let mut state = self.state();
         state.sender.welcome(welcome);
@@ -241,5 +265,20 @@ impl Shared {
         if hang_up {
             self.hang_up.notify_one();
         }
+    }
+}
+
+/// What a batch is counted by that is larger than the next agent takes.
+pub(super) const TOO_LARGE: &str = "too_large";
+
+/// What a refusal is counted by.
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TooLarge => TOO_LARGE,
+        Reason::Malformed => "malformed",
+        Reason::EpochClosed => "epoch_closed",
+        Reason::OtherContent => "other_content",
+        // Those that another try may mend are no refusals.
+        Reason::Unspecified | Reason::Damaged | Reason::Compression => "refused",
     }
 }

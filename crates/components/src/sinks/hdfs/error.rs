@@ -1,7 +1,7 @@
 //! Why the sink could not store what it was given.
 
 use delivery::ledger::LedgerError;
-use pipeline::{Class, Classify, Identity};
+use pipeline::{Class, Classify};
 use storage::FsError;
 use thiserror::Error;
 
@@ -26,20 +26,6 @@ pub enum HdfsSinkError {
     /// The roll that this batch was in failed, with the cause that is told for another batch.
     #[error("the sink has failed and must be opened again")]
     NotOpen,
-    /// A copy of a batch that its origin had committed so long ago that the ledger has forgotten it.
-    #[error(
-        "epoch closed: batch {key} was committed, and is forgotten; this is a copy that came late"
-    )]
-    EpochClosed {
-        /// The batch.
-        key: Identity,
-    },
-    /// No event of the batch can be written in the form that is set.
-    #[error("no event of the batch can be written: {reason}")]
-    Unwritable {
-        /// Why not, for the last one.
-        reason: String,
-    },
 }
 
 impl Classify for HdfsSinkError {
@@ -49,7 +35,6 @@ impl Classify for HdfsSinkError {
             Self::Commit(error) => error.class(),
             Self::Identity { .. } => Class::Fatal,
             Self::NotOpen => Class::Transient,
-            Self::EpochClosed { .. } | Self::Unwritable { .. } => Class::Poison,
         }
     }
 }

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery::ledger::Settled;
-use pipeline::{Identity, IntervalSet, Outcome, Settlement, Ticket};
+use pipeline::{Batch, Identity, IntervalSet, Letter, Outcome, Settlement, Ticket};
 use tokio::sync::Notify;
-
-use super::error::HdfsSinkError;
 
 /// Batches that were taken over and are not settled, and settlements nobody has asked for yet.
 ///
@@ -61,22 +59,37 @@ impl Held {
         }
     }
 
-    /// Of these batches the ledger names some, or all: what it says of them, and the others go back.
+    /// Of these batches the ledger names some, or all: those are delivered. The others go back, also
+    /// those that came too late: they are told of when they come again, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
         let (mut delivered, mut rest) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
         for (ticket, key) in batches {
-            match key.and_then(|key| self.known_outcome(key)) {
-                Some(Outcome::Delivered) => {
-                    delivered.insert(*ticket);
-                }
-                Some(other) => self.settle(IntervalSet::from(*ticket..*ticket + 1), other),
-                None => {
-                    rest.insert(*ticket);
-                }
-            }
+            let is_there = key.is_some_and(|key| {
+                let state = self.state();
+                state.delivered.contains(key) && !state.delivered.is_closed(key)
+            });
+            if is_there {
+                delivered.insert(*ticket)
+            } else {
+                rest.insert(*ticket)
+            };
         }
         self.settle(delivered, Outcome::Delivered);
         self.settle(rest, Outcome::Again(None));
+    }
+
+    /// Events that can never be written. A letter of the whole batch settles it.
+    pub(super) fn refuse(&self, letter: Letter) {
+        let mut state = self.state();
+        let whole = letter.whole;
+        let held = state.held.contains_key(&letter.ticket);
+        if whole {
+            state.remove(letter.ticket);
+        }
+        if held {
+            state.said.push_back(Settlement::refused(letter));
+            self.news.notify_one();
+        }
     }
 
     /// The batch was not taken over after all.
@@ -118,14 +131,24 @@ impl Held {
         self.state().delivered = delivered;
     }
 
-    /// What is to be said of this batch without writing it, if the ledger decides that.
-    pub(super) fn known_outcome(&self, key: Identity) -> Option<Outcome> {
-        let state = self.state();
-        if state.delivered.is_closed(key) {
+    /// Settles a batch that is held without writing it, if the ledger decides that.
+    pub(super) fn settle_known(&self, ticket: Ticket, batch: &Batch) -> bool {
+        let Some(key) = batch.identity else { return false };
+        let (closed, delivered) = {
+            let state = self.state();
+            (state.delivered.is_closed(key), state.delivered.contains(key))
+        };
+        if closed {
             // Its origin had it committed long ago: this is a stray copy, and not silently dropped.
-            return Some(Outcome::Refused(HdfsSinkError::EpochClosed { key }.into()));
+            let detail = format!(
+                "batch {key} was committed, and is forgotten; this is a copy that came late"
+            );
+            let (events, whole, reason) = (batch.clone(), true, "epoch_closed");
+            self.refuse(Letter { ticket, events, whole, reason, detail });
+        } else if delivered {
+            self.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
         }
-        state.delivered.contains(key).then_some(Outcome::Delivered)
+        closed || delivered
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,12 +5,12 @@
 //!  write ─queue (bytes bound)─► open roll ─size, count, age, idle, flush─► finishing (at most 2)
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use delivery::ledger::Token;
 use pipeline::env::unix_millis;
-use pipeline::metrics::{SinkLabel, SinkReason};
-use pipeline::{Batch, Env, IntervalSet, Metrics, Outcome, Serializer, Taken};
+use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Serializer, Taken, Ticket};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -35,9 +35,7 @@ pub(super) enum Command {
 
 /// What does not change between two openings.
 pub(super) struct Settings {
-    pub(super) name: Arc<str>,
     pub(super) env: Env,
-    pub(super) metrics: Metrics,
     pub(super) template: Template,
     pub(super) serializer: Box<dyn Serializer>,
     pub(super) limits: Limits,
@@ -88,18 +86,10 @@ impl Writer {
     async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
         let Taken { ticket, batch } = taken;
         let key = batch.identity;
-        let tickets = || IntervalSet::from(ticket..ticket + 1);
-        if let Some(outcome) = key.and_then(|key| self.books.held.known_outcome(key)) {
-            self.books.held.settle(tickets(), outcome);
+        if self.books.held.settle_known(ticket, &batch) {
             return Ok(());
         }
-        let parts = match self.parts(&batch) {
-            Ok(parts) => parts,
-            Err(error) => {
-                self.books.held.settle(tickets(), Outcome::Refused(error.into()));
-                return Ok(());
-            }
-        };
+        let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
         let now = Instant::now();
         if self.open.as_ref().is_some_and(|roll| !roll.has_room(&parts, &self.limits)) {
             self.finish().await;
@@ -121,7 +111,7 @@ impl Writer {
         }
         let full = roll.is_full(&self.limits);
         if self.settles_early {
-            self.books.held.settle(tickets(), Outcome::Delivered);
+            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
         }
         if full {
             self.finish().await;
@@ -129,11 +119,12 @@ impl Writer {
         Ok(())
     }
 
-    /// The bytes of a batch by directory. An event that cannot be written is left out and counted;
-    /// the rest of its batch is delivered.
-    fn parts(&self, batch: &Batch) -> Result<Vec<Part>, HdfsSinkError> {
+    /// The bytes of a batch by directory. An event that cannot be written goes to the dead letters;
+    /// the rest of its batch is delivered. `None`: nothing is left of it.
+    fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
-        let (mut parts, mut unwritable) = (Vec::new(), String::new());
+        let mut parts = Vec::new();
+        let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
         for (directory, mut batch) in self.settings.template.route(batch, now) {
             while !batch.is_empty() {
                 match self.settings.serializer.serialize(&batch) {
@@ -142,25 +133,32 @@ impl Writer {
                         break;
                     }
                     Err(error) => {
-                        self.leave_out(&error.reason);
+                        let event = batch.events().nth(error.index);
+                        let event = event.expect("a serializer names an event of the batch");
+                        let headers: Vec<(&str, &str)> = event.headers().collect();
+                        unwritable.entry(error.reason).or_default().push(event.body(), &headers);
                         batch.retain(|event| event.index() != error.index);
-                        unwritable = error.reason;
                     }
                 }
             }
         }
-        if parts.is_empty() && !unwritable.is_empty() {
-            return Err(HdfsSinkError::Unwritable { reason: unwritable });
+        let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
+        let whole = unwritable.len() == 1 && left_out == batch.len();
+        for (detail, events) in unwritable {
+            let mut events = if whole { batch.clone() } else { events.finish() };
+            events.identity = batch.identity;
+            let reason = "unwritable_event";
+            self.books.held.refuse(Letter { ticket, events, whole, reason, detail });
         }
-        Ok(parts)
-    }
-
-    fn leave_out(&self, reason: &str) {
-        let Settings { name, metrics, .. } = &*self.settings;
-        tracing::warn!(sink = %name, reason, "an event that cannot be written is left out");
-        let (sink, label) = (name.to_string(), "unwritable_event".to_owned());
-        metrics.sink_refused.get_or_create(&SinkLabel { sink: sink.clone() }).inc();
-        metrics.sink_failures.get_or_create(&SinkReason { sink, reason: label }).inc();
+        if whole {
+            return None;
+        }
+        if parts.is_empty() {
+            // All of it is in letters, none of which speaks for the whole.
+            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            return None;
+        }
+        Some(parts)
     }
 
     /// Lets the open roll, if there is one, commit in the background; waits while too many do.

@@ -1,0 +1,288 @@
+//! The dead letters: a durable channel of the agent's own, for events that can never be delivered.
+//!
+//! ```text
+//!   sink says Refused ─► label ─► letter on disk ─► the batch may leave its channel
+//!                                       │
+//!                  `aqueduct dlq` ◄─────┴── list, show, put back (replay), drop
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A letter is on disk before its events leave their channel. A crash in between brings the
+//!    batch again, and the sink refuses it again: the letter is known by its key and not stored
+//!    twice.
+//! 2. Nothing but an operator takes a letter out, unless the setting `overflow` says otherwise.
+//! 3. The directory is made by the first letter. An agent without one pays nothing.
+
+mod label;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use channel::durable::{Encryption, IndexKind, Overflow};
+use pipeline::env::unix_millis;
+use pipeline::metrics::SinkReason;
+use pipeline::units::ByteSize;
+use pipeline::{
+    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, FloorBoard, KeySet, Letter,
+    Metrics, Origin, Settings, SettingsError,
+};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+use tokio::time::{Duration, timeout};
+use tracing::{info, warn};
+
+pub use label::Label;
+pub(crate) use label::Sender;
+
+/// Who empties the channel of the dead letters.
+pub const OPERATOR: &str = "operator";
+
+/// Less than this has no room for a large batch.
+const CAPACITY_MIN: ByteSize = ByteSize::mib(8);
+
+/// Bytes of a segment: letters are few.
+const SEGMENT: ByteSize = ByteSize::mib(4);
+
+/// A letter that waits for room so long is spoken of.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the dead letters of an agent are.
+pub fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("dead-letters")
+}
+
+/// Settings of the dead letters: the table `[dead_letters]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// How much they may occupy on disk.
+    capacity: ByteSize,
+    /// What happens when they are full: what can never be delivered waits in its channel, or letters
+    /// are lost, and counted.
+    overflow: Overflow,
+    /// Seals what is on disk with a key. Not sealed unless set.
+    encryption: Option<Encryption>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (capacity, overflow) = (ByteSize::mib(256), Overflow::Block);
+        Self { capacity, overflow, encryption: None }
+    }
+}
+
+impl Config {
+    /// What the table says.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub(crate) fn read(table: &Settings) -> Result<Self, SettingsError> {
+        let config: Self = table.read()?;
+        if config.capacity < CAPACITY_MIN {
+            let problem = format!("it must be at least \"{CAPACITY_MIN}\"");
+            return Err(table.invalid("capacity", &problem));
+        }
+        if let Some(encryption) = &config.encryption {
+            let valid = encryption.validate();
+            valid.map_err(|error| table.invalid(&error.setting, &error.problem))?;
+        }
+        Ok(config)
+    }
+
+    fn build(&self, data_dir: &Path, env: &Env, metrics: &Metrics) -> Box<dyn Channel> {
+        let config = channel::durable::Config {
+            capacity: self.capacity,
+            overflow: self.overflow,
+            encryption: self.encryption.clone(),
+            ..settings()
+        };
+        let cx = BuildContext { metrics: metrics.clone(), ..context(data_dir, env) };
+        config.build(&cx).expect("what was read is valid")
+    }
+}
+
+/// Settings of the channel of dead letters, as far as they are not the agent's to choose.
+pub fn settings() -> channel::durable::Config {
+    channel::durable::Config {
+        capacity: ByteSize::mib(256),
+        segment_bytes: SEGMENT,
+        tail_memory: ByteSize(0),
+        pool: 0,
+        index: IndexKind::None,
+        ..channel::durable::Config::default()
+    }
+}
+
+/// What the channel of dead letters of the agent in `data_dir` is built with.
+pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
+    let (name, directory) = ("dead-letters".into(), directory(data_dir));
+    let (env, metrics, floors) = (env.clone(), Metrics::default(), FloorBoard::default());
+    BuildContext { name, directory, env, metrics, floors }
+}
+
+/// Every letter of an open channel, oldest first, with its label; what has none is passed over.
+/// They are all ready again when this returns.
+///
+/// # Errors
+/// The disk could not be read.
+pub async fn letters(
+    channel: &dyn Channel,
+    mut each: impl FnMut(Label, Batch),
+) -> Result<(), ChannelError> {
+    let mut take = channel.begin_take(OPERATOR);
+    let mut left = channel.status().events;
+    while left > 0 {
+        let taken = take.take().await?;
+        left = left.saturating_sub(taken.batch.len() as u64);
+        if let Some((label, events)) = Label::take_off(taken.batch) {
+            each(label, events);
+        }
+    }
+    Ok(())
+}
+
+/// The dead letters of a running agent.
+pub(crate) struct DeadLetters {
+    config: Config,
+    data_dir: PathBuf,
+    env: Env,
+    metrics: Metrics,
+    open: OnceCell<Arc<dyn Channel>>,
+    /// One letter is stored at a time: the same one is not stored twice meanwhile.
+    turn: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+}
+
+/// What the letters are.
+#[derive(Debug, Default)]
+struct Known {
+    keys: BTreeSet<String>,
+    identities: KeySet,
+}
+
+impl Known {
+    fn add(&mut self, label: &Label) {
+        if let Some(identity) = label.identity {
+            self.identities.insert(identity);
+            self.keys.insert(label.key.clone());
+        }
+    }
+}
+
+impl DeadLetters {
+    /// Those of the agent in `data_dir`; opens nothing.
+    pub(crate) fn new(config: Config, data_dir: &Path, env: &Env, metrics: &Metrics) -> Self {
+        Self {
+            config,
+            data_dir: data_dir.to_owned(),
+            env: env.clone(),
+            metrics: metrics.clone(),
+            open: OnceCell::new(),
+            turn: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Opens the letters of earlier lives, if there are any.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub(crate) async fn open_existing(&self) -> Result<(), ChannelError> {
+        if self.env.disk.stat(&directory(&self.data_dir)).is_err() {
+            return Ok(());
+        }
+        let channel = self.channel().await?;
+        let events = channel.status().events;
+        if events > 0 {
+            info!(events, "there are dead letters; `aqueduct dlq list` shows them");
+        }
+        Ok(())
+    }
+
+    /// The channel, opened by whoever asks first.
+    async fn channel(&self) -> Result<&Arc<dyn Channel>, ChannelError> {
+        let open = || async {
+            let channel = self.config.build(&self.data_dir, &self.env, &self.metrics);
+            let channel: Arc<dyn Channel> = Arc::from(channel);
+            channel.open().await?;
+            channel.register(&[OPERATOR.into()]).await?;
+            letters(&*channel, |label, _| self.known().add(&label)).await?;
+            Ok(channel)
+        };
+        self.open.get_or_try_init(open).await
+    }
+
+    /// The channel, if there was ever a letter.
+    pub(crate) fn opened(&self) -> Option<&Arc<dyn Channel>> {
+        self.open.get()
+    }
+
+    /// Identities of batches that are among the letters, whole or in part: they are settled only
+    /// when an operator has put them back or dropped them.
+    pub(crate) fn identities(&self) -> KeySet {
+        self.known().identities.clone()
+    }
+
+    /// The lowest epoch of `origin` of which a batch is among the letters.
+    pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
+        let known = self.known();
+        let mut lives = known.identities.iter().filter(|(of, _, _)| *of == origin);
+        lives.next().map(|(_, epoch, _)| epoch)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change is made whole, so a panic elsewhere does no harm here.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a letter; `Ok` = it is on disk. Waits while there is no room.
+    ///
+    /// # Errors
+    /// It is not stored: the disk refused, the agent is stopping, or it can never fit.
+    pub(crate) async fn store(
+        &self,
+        letter: &Letter,
+        from: Sender<'_>,
+    ) -> Result<(), ChannelError> {
+        let channel = self.channel().await?;
+        let label = Label::new(letter, from, unix_millis(self.env.clock.now()));
+        let _turn = self.turn.lock().await;
+        if self.known().keys.contains(&label.key) {
+            return Ok(());
+        }
+        let batch = label.put_on(letter.events.clone());
+        let events = batch.len() as u64;
+        let begun = channel.begin_put(batch.size());
+        tokio::pin!(begun);
+        let mut put = match timeout(PATIENCE, &mut begun).await {
+            Ok(begun) => begun?,
+            Err(_) => {
+                warn!(
+                    capacity = %self.config.capacity,
+                    "the dead letters are full: look after them with `aqueduct dlq`, or raise \
+                     `dead_letters.capacity`; what can never be delivered waits in its channel",
+                );
+                begun.await?
+            }
+        };
+        put.put(batch);
+        put.commit().await?;
+        self.known().add(&label);
+        let reason = SinkReason { sink: label.sink, reason: label.reason };
+        self.metrics.dead_letters.get_or_create(&reason).inc_by(events);
+        Ok(())
+    }
+
+    /// Lets go of the directory.
+    ///
+    /// # Errors
+    /// The disk refused; what was stored is safe all the same.
+    pub(crate) async fn close(&self) -> Result<(), ChannelError> {
+        match self.open.get() {
+            Some(channel) => channel.close().await,
+            None => Ok(()),
+        }
+    }
+}

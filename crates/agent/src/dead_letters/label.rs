@@ -1,0 +1,216 @@
+//! What stands on a dead letter: why it is there, and where it came from.
+//!
+//! The label is a set of headers beside the events' own, all of which begin with `dead_letter.`.
+//! Taken off, the events are byte for byte what they were, so that a batch that is put back under
+//! its identity still is what that identity names.
+
+use std::fmt::Write as _;
+
+use pipeline::{Batch, Existing, Identity, Letter, Origin};
+use serde::Serialize;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Bytes of a detail that are kept.
+const DETAIL_MAX: usize = 1024;
+
+/// What stands on a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Label {
+    /// Tells the letter from all others: the same events refused twice by the same group after a
+    /// crash make the same letter. 32 hexadecimal digits; empty where the batch had no identity.
+    pub key: String,
+    /// Why, in snake case.
+    pub reason: String,
+    /// The same for people.
+    pub detail: String,
+    /// When it was written, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The channel that the events were in.
+    pub channel: String,
+    /// The group of sinks that could not deliver them.
+    pub group: String,
+    /// The sink of that group.
+    pub sink: String,
+    /// Who the batch was; `None` if it had passed no channel that gives identities.
+    #[serde(serialize_with = "as_text")]
+    pub identity: Option<Identity>,
+    /// Whether these are all events of the batch. The rest of another one was delivered.
+    pub whole: bool,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over the field")]
+fn as_text<S: serde::Serializer>(
+    identity: &Option<Identity>,
+    output: S,
+) -> Result<S::Ok, S::Error> {
+    match identity {
+        Some(identity) => output.collect_str(identity),
+        None => output.serialize_none(),
+    }
+}
+
+/// Where a letter comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) channel: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) sink: &'a str,
+}
+
+/// Names of the headers, in the order of [`Label::values`].
+const HEADERS: [&str; 9] = [
+    "dead_letter.key",
+    "dead_letter.reason",
+    "dead_letter.detail",
+    "dead_letter.at",
+    "dead_letter.channel",
+    "dead_letter.group",
+    "dead_letter.sink",
+    "dead_letter.identity",
+    "dead_letter.whole",
+];
+
+impl Label {
+    /// The label of a letter that is written now.
+    pub(crate) fn new(letter: &Letter, from: Sender<'_>, at_ms: u64) -> Self {
+        let identity = letter.events.identity;
+        let mut detail = letter.detail.clone();
+        if let Some((end, _)) = detail.char_indices().find(|(at, c)| at + c.len_utf8() > DETAIL_MAX)
+        {
+            detail.truncate(end);
+        }
+        Self {
+            key: identity.map(|identity| key(identity, from, letter)).unwrap_or_default(),
+            reason: letter.reason.to_owned(),
+            detail,
+            at_ms,
+            channel: from.channel.to_owned(),
+            group: from.group.to_owned(),
+            sink: from.sink.to_owned(),
+            identity,
+            whole: letter.whole,
+        }
+    }
+
+    /// Puts the label on. The letter has no identity of its own: its channel numbers it.
+    pub(crate) fn put_on(&self, mut events: Batch) -> Batch {
+        events.identity = None;
+        events.positions.clear();
+        for (name, value) in HEADERS.iter().zip(self.values()) {
+            events.set_header(name, &value, Existing::Replace);
+        }
+        events
+    }
+
+    /// Takes the label off a letter; `None` if there is none that can be read.
+    pub fn take_off(mut letter: Batch) -> Option<(Self, Batch)> {
+        let value = |at: usize| letter.shared_header(HEADERS[at]).map(str::to_owned);
+        let identity = match value(7)?.as_str() {
+            "" => None,
+            text => Some(text.parse().ok()?),
+        };
+        let label = Self {
+            key: value(0)?,
+            reason: value(1)?,
+            detail: value(2)?,
+            at_ms: value(3)?.parse().ok()?,
+            channel: value(4)?,
+            group: value(5)?,
+            sink: value(6)?,
+            identity,
+            whole: value(8)? == "true",
+        };
+        for name in HEADERS {
+            letter.remove_header(name);
+        }
+        letter.identity = identity;
+        Some((label, letter))
+    }
+
+    /// Who the events are when they are put back. A whole batch keeps its identity: wherever it may
+    /// have arrived after all, it is known. A part needs another one, because the rest of its batch
+    /// was delivered under the old; the letter's key makes one that is the same for every try.
+    pub fn put_back_as(&self) -> Option<Identity> {
+        let identity = self.identity?;
+        if self.whole {
+            return Some(identity);
+        }
+        let origin = u128::from_str_radix(&self.key, 16).ok()?;
+        Some(Identity { origin: Origin(origin.to_be_bytes()), ..identity })
+    }
+
+    fn values(&self) -> [String; 9] {
+        [
+            self.key.clone(),
+            self.reason.clone(),
+            self.detail.clone(),
+            self.at_ms.to_string(),
+            self.channel.clone(),
+            self.group.clone(),
+            self.sink.clone(),
+            self.identity.map(|identity| identity.to_string()).unwrap_or_default(),
+            self.whole.to_string(),
+        ]
+    }
+}
+
+/// The same for the same events of the same batch, refused by the same group.
+fn key(identity: Identity, from: Sender<'_>, letter: &Letter) -> String {
+    let mut hash = Xxh3::new();
+    hash.update(&identity.origin.0);
+    hash.update(&identity.epoch.0.to_le_bytes());
+    hash.update(&identity.sequence.0.to_le_bytes());
+    for name in [from.channel, from.group] {
+        hash.update(name.as_bytes());
+        hash.update(&[0]);
+    }
+    hash.update(&letter.events.encode());
+    let mut text = String::with_capacity(32);
+    write!(text, "{:032x}", hash.digest128()).expect("a string takes it");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{BatchBuilder, Epoch, Sequence};
+
+    use super::*;
+
+    const FROM: Sender<'_> = Sender { channel: "main", group: "store", sink: "store" };
+
+    fn letter(whole: bool) -> Letter {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"one", &[("host", "web-1"), ("n", "1")]);
+        builder.push(b"two", &[("host", "web-1")]);
+        let mut events = Batch::decode(builder.finish().encode()).unwrap();
+        let (origin, epoch) = (Origin([7; 16]), Epoch(3));
+        events.identity = Some(Identity { origin, epoch, sequence: Sequence(9) });
+        Letter { ticket: 5, events, whole, reason: "too_large", detail: "é".repeat(2000) }
+    }
+
+    #[test]
+    fn a_label_comes_off_and_leaves_the_batch_byte_for_byte() {
+        let letter = letter(true);
+        let label = Label::new(&letter, FROM, 12);
+        let stored = label.put_on(letter.events.clone());
+        assert_eq!(stored.identity, None);
+        let stored = Batch::decode(stored.encode()).unwrap();
+        let (read, events) = Label::take_off(stored).unwrap();
+        assert_eq!(read, label);
+        assert_eq!(read.detail.len(), DETAIL_MAX);
+        assert_eq!(events.encode(), letter.events.encode());
+        assert_eq!(events.identity, letter.events.identity);
+        assert!(Label::take_off(events).is_none());
+    }
+
+    #[test]
+    fn a_part_goes_back_under_an_identity_of_its_own_that_every_try_finds_again() {
+        let label = |whole, group| {
+            Label::new(&letter(whole), Sender { group, ..FROM }, 1).put_back_as().unwrap()
+        };
+        assert_eq!(Some(label(true, "a")), letter(true).events.identity);
+        assert_eq!(label(false, "a"), label(false, "a"));
+        assert_ne!(label(false, "a"), label(false, "b"));
+        assert_ne!(label(false, "a").origin, label(true, "a").origin);
+    }
+}

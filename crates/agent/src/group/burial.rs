@@ -1,0 +1,169 @@
+//! Letters on their way to the disk, and the batches that wait for them in one group's channel.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pipeline::backoff::jittered;
+use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use super::member::Event;
+use crate::chain;
+use crate::dead_letters::{DeadLetters, Sender};
+
+/// With so many bytes of letters on their way the group takes no new batch: they are in memory.
+const WAITING_MAX: u64 = 16 << 20;
+
+/// First and longest pause between two tries to store a letter.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// The letters of one group that are not on disk yet.
+pub(super) struct Burials {
+    dead_letters: Arc<DeadLetters>,
+    env: Env,
+    channel: Arc<str>,
+    group: Arc<str>,
+    crew: Crew,
+    waiting: BTreeMap<Ticket, Waiting>,
+    bytes: u64,
+}
+
+/// A batch with letters on their way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    letters: u32,
+    /// It leaves its channel when its letters are on disk.
+    leaves: bool,
+    /// A letter of it can never be stored: it stays where it is.
+    stays: bool,
+}
+
+/// What became of a letter.
+pub(super) struct Buried {
+    ticket: Ticket,
+    bytes: u64,
+    stored: bool,
+}
+
+/// What the tasks that store letters belong to.
+pub(super) struct Crew {
+    /// Where they tell what became of a letter.
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    /// Who waits for their end.
+    pub(super) tasks: TaskTracker,
+    /// Ends them, whether they are done or not.
+    pub(super) end: CancellationToken,
+}
+
+impl Burials {
+    /// None yet.
+    pub(super) fn new(
+        dead_letters: Arc<DeadLetters>,
+        env: Env,
+        channel: Arc<str>,
+        group: Arc<str>,
+        crew: Crew,
+    ) -> Self {
+        let waiting = BTreeMap::new();
+        Self { dead_letters, env, channel, group, crew, waiting, bytes: 0 }
+    }
+
+    /// Sends a letter of `sink` on its way.
+    pub(super) fn begin(&mut self, sink: &Arc<str>, letter: Letter) {
+        let bytes = letter.events.size().bytes;
+        self.bytes += bytes;
+        let waiting = self.waiting.entry(letter.ticket).or_default();
+        waiting.letters += 1;
+        waiting.leaves |= letter.whole;
+        let names = (self.channel.clone(), self.group.clone(), sink.clone());
+        let (dead_letters, env) = (self.dead_letters.clone(), self.env.clone());
+        let (events, end) = (self.crew.events.clone(), self.crew.end.clone());
+        self.crew.tasks.spawn(async move {
+            let (channel, group, sink) = &names;
+            let bury = bury(&dead_letters, &env, &letter, Sender { channel, group, sink });
+            if let Some(stored) = end.run_until_cancelled(bury).await {
+                // The group listens unless its grace is over.
+                let _ = events.send(Event::Buried(Buried { ticket: letter.ticket, bytes, stored }));
+            }
+        });
+    }
+
+    /// These are delivered; answers those without letters on their way, which may leave now. Of the
+    /// others [`Burials::ended`] says it.
+    pub(super) fn may_leave(&mut self, mut tickets: IntervalSet) -> IntervalSet {
+        for run in tickets.clone().runs() {
+            for (ticket, waiting) in self.waiting.range_mut(run.clone()) {
+                waiting.leaves = true;
+                tickets.remove(*ticket);
+            }
+        }
+        tickets
+    }
+
+    /// These go back to the channel: whoever gets them next says what becomes of them.
+    pub(super) fn given_back(&mut self, tickets: &IntervalSet) {
+        for run in tickets.runs() {
+            for (_, waiting) in self.waiting.range_mut(run.clone()) {
+                waiting.leaves = false;
+            }
+        }
+    }
+
+    /// A letter has come to its end; answers the batch that may leave its channel by that.
+    pub(super) fn ended(&mut self, buried: &Buried) -> Option<Ticket> {
+        let Buried { ticket, bytes, stored } = *buried;
+        self.bytes -= bytes;
+        let waiting = self.waiting.get_mut(&ticket).expect("a letter has its batch waiting");
+        waiting.letters -= 1;
+        waiting.stays |= !stored;
+        let Waiting { letters, leaves, stays } = *waiting;
+        if letters > 0 || stays {
+            return None;
+        }
+        self.waiting.remove(&ticket);
+        leaves.then_some(ticket)
+    }
+
+    /// Whether letters wait, so many that no new batch is to be taken.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.bytes > WAITING_MAX
+    }
+
+    /// Whether no letter is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+}
+
+/// Stores a letter, however often the disk refuses; `false`: it can never be stored.
+async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
+    let mut failures = 0;
+    loop {
+        let problem = match dead_letters.store(letter, from).await {
+            Ok(()) => return true,
+            Err(problem) => problem,
+        };
+        let error = chain(&problem);
+        match problem.class() {
+            Class::Poison => {
+                error!(
+                    channel = from.channel, sink = from.sink, %error,
+                    "a batch that can never be delivered is too large for the dead letters, and \
+                     stays in its channel: raise `dead_letters.capacity`",
+                );
+                return false;
+            }
+            Class::Transient | Class::Indeterminate | Class::Fatal => {
+                failures += 1;
+                if failures == 1 {
+                    warn!(channel = from.channel, %error, "a dead letter cannot be stored yet");
+                }
+            }
+        }
+        sleep(jittered(RETRY.0, RETRY.1, failures, env.entropy.next_u64())).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! `aqueduct dlq`: what an operator can do with events that could never be delivered.
+
+mod act;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use agent::dead_letters::Label;
+use clap::{Args, Subcommand, ValueEnum};
+use pipeline::Identity;
+
+use crate::channel::Keys;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct dlq list /var/lib/aqueduct
+  aqueduct dlq show /var/lib/aqueduct --reason too_large --format json
+  aqueduct dlq replay /var/lib/aqueduct --sink store
+  aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
+
+The agent of DATA_DIR must not run; if it does, its process is named. Mend first what refused the
+events: what is put back meets the same sink again.
+
+Exit codes: 0 done, 1 not readable, or not all of it done, 2 wrong arguments";
+
+/// List, show, put back or drop the events of an agent that could never be delivered.
+#[derive(Debug, Args)]
+#[command(about, long_about = None, after_help = EXAMPLES)]
+pub(crate) struct DlqArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Count the dead letters by reason, sink and channel, with the oldest of each
+    List {
+        #[command(flatten)]
+        target: Target,
+        /// Print one JSON object on each line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print dead letters with their events, oldest first
+    Show {
+        #[command(flatten)]
+        target: Target,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Print at most so many letters
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Put dead letters back into the channel that they came from, for the group that refused them
+    Replay {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Drop dead letters: their events are lost
+    Drop {
+        #[command(flatten)]
+        target: Target,
+        /// That is wanted
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// The agent's data directory
+    #[arg(value_name = "DATA_DIR")]
+    data_dir: PathBuf,
+    /// Only letters of this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only letters of this sink
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// Only letters from this channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Only letters of this batch: ORIGIN/EPOCH/SEQUENCE
+    #[arg(long, value_name = "IDENTITY")]
+    identity: Option<Identity>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line about the letter, then each body on a line
+    #[default]
+    Text,
+    /// An object with the letter and its events on each line
+    Json,
+}
+
+impl Target {
+    /// Whether the letter is meant.
+    fn means(&self, label: &Label) -> bool {
+        let is = |wanted: &Option<String>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == value)
+        };
+        is(&self.reason, &label.reason)
+            && is(&self.sink, &label.sink)
+            && is(&self.channel, &label.channel)
+            && self.identity.is_none_or(|wanted| label.identity == Some(wanted))
+    }
+
+    fn directory(&self) -> PathBuf {
+        agent::dead_letters::directory(&self.data_dir)
+    }
+}
+
+/// Does what is asked.
+pub(crate) fn run(args: &DlqArgs) -> ExitCode {
+    let env = env::real();
+    let done = match &args.action {
+        Action::List { target, json } => show::list(target, *json, &env),
+        Action::Show { target, format, limit } => {
+            show::show(target, *format, limit.unwrap_or(usize::MAX), &env)
+        }
+        Action::Replay { target } => act::replay(target, &env),
+        Action::Drop { target, yes: _ } => act::drop_letters(target, &env),
+    };
+    done.unwrap_or_else(|problem| {
+        cli::say(&problem);
+        ExitCode::from(EXIT_RUNTIME)
+    })
+}
+
+/// Whether an agent with this data directory has ever had a dead letter.
+///
+/// # Errors
+/// It is no data directory.
+fn has_letters(data_dir: &Path, env: &pipeline::Env) -> Result<bool, String> {
+    let known = |path: &Path| env.disk.stat(path).is_ok();
+    if !known(&data_dir.join("format")) {
+        return Err(format!("{}: no agent's data directory", data_dir.display()));
+    }
+    Ok(known(&agent::dead_letters::directory(data_dir)))
+}

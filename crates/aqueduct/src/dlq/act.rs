@@ -1,0 +1,185 @@
+//! Putting dead letters back, and dropping them.
+//!
+//! A letter leaves after its events are in their channel again. If this process dies in between, the
+//! next one finds the batch waiting there and only takes the letter out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use agent::dead_letters::{self, Label, OPERATOR};
+use channel::durable::{Config, IndexKind, PutBack};
+use pipeline::{
+    Batch, BuildContext, Channel, ChannelError, Component, Env, FloorBoard, IntervalSet, KeySet,
+    Metrics, TakeTransaction, Ticket,
+};
+
+use super::{Target, has_letters};
+
+/// One look through all letters of an agent. Those that are not removed stay.
+struct Pass<'a> {
+    take: Box<dyn TakeTransaction>,
+    left: u64,
+    target: &'a Target,
+}
+
+impl<'a> Pass<'a> {
+    fn new(letters: &dyn Channel, target: &'a Target) -> Self {
+        Self { take: letters.begin_take(OPERATOR), left: letters.status().events, target }
+    }
+
+    /// The next letter that is meant.
+    async fn next(&mut self) -> Result<Option<(Ticket, Label, Batch)>, ChannelError> {
+        while self.left > 0 {
+            let taken = self.take.take().await?;
+            self.left = self.left.saturating_sub(taken.batch.len() as u64);
+            if let Some((label, events)) = Label::take_off(taken.batch)
+                && self.target.means(&label)
+            {
+                return Ok(Some((taken.ticket, label, events)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn remove(&mut self, ticket: Ticket) {
+        self.take.commit(&IntervalSet::from(ticket..ticket + 1));
+    }
+}
+
+async fn open(target: &Target, env: &Env) -> Result<Box<dyn Channel>, ChannelError> {
+    let config = Config { encryption: target.keys.encryption(), ..dead_letters::settings() };
+    let letters = config.build(&dead_letters::context(&target.data_dir, env));
+    let letters = letters.expect("nothing is set but the keys, which open without it");
+    letters.open().await?;
+    letters.register(&[OPERATOR.into()]).await?;
+    Ok(letters)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, ChannelError>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a thread: {error}"))?;
+    runtime.block_on(work).map_err(|error| agent::chain(&error))
+}
+
+pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<ExitCode, String> {
+    let (mut letters, mut events) = (0, 0);
+    if has_letters(&target.data_dir, env)? {
+        block_on(async {
+            let channel = open(target, env).await?;
+            let mut pass = Pass::new(&*channel, target);
+            while let Some((ticket, _, batch)) = pass.next().await? {
+                pass.remove(ticket);
+                letters += 1;
+                events += batch.len();
+            }
+            drop(pass);
+            channel.close().await
+        })?;
+    }
+    Ok(cli::print(&format!("{letters} letters dropped, {events} events lost\n")))
+}
+
+/// What became of the letters.
+#[derive(Debug, Default)]
+struct Replayed {
+    letters: u64,
+    events: usize,
+    /// Those that wait in their channel already.
+    waiting: u64,
+    problems: Vec<String>,
+}
+
+/// Where letters go back to: channel and group, with who they are.
+type Ways = BTreeMap<(String, String), KeySet>;
+
+pub(super) fn replay(target: &Target, env: &Env) -> Result<ExitCode, String> {
+    let mut done = Replayed::default();
+    if has_letters(&target.data_dir, env)? {
+        block_on(async {
+            let letters = open(target, env).await?;
+            for ((channel, group), keys) in ways(&*letters, target, &mut done).await? {
+                let way = (channel.as_str(), group.as_str());
+                if let Err(error) = send(&*letters, target, way, &keys, env, &mut done).await {
+                    done.problems.push(agent::chain(&error));
+                }
+            }
+            letters.close().await
+        })?;
+    }
+    let Replayed { letters, events, waiting, problems } = done;
+    for problem in &problems {
+        cli::say(problem);
+    }
+    let printed = cli::print(&format!(
+        "{letters} letters with {events} events put back; {waiting} waited there already\n"
+    ));
+    Ok(if problems.is_empty() { printed } else { ExitCode::from(EXIT_RUNTIME) })
+}
+
+/// Where the letters that are meant belong. One that cannot go back is a problem.
+async fn ways(
+    letters: &dyn Channel,
+    target: &Target,
+    done: &mut Replayed,
+) -> Result<Ways, ChannelError> {
+    let mut ways = Ways::new();
+    let mut nameless = 0;
+    let mut pass = Pass::new(letters, target);
+    while let Some((_, label, _)) = pass.next().await? {
+        match label.put_back_as() {
+            Some(key) => {
+                ways.entry((label.channel, label.group)).or_default().insert(key);
+            }
+            None => nameless += 1,
+        }
+    }
+    if nameless > 0 {
+        done.problems.push(format!(
+            "{nameless} letters come from a channel that gives no identities, and would be repeated; \
+             `aqueduct dlq show` prints them"
+        ));
+    }
+    Ok(ways)
+}
+
+/// Puts the letters of one channel and group back.
+async fn send(
+    letters: &dyn Channel,
+    target: &Target,
+    (channel, group): (&str, &str),
+    keys: &KeySet,
+    env: &Env,
+    done: &mut Replayed,
+) -> Result<(), ChannelError> {
+    let cx = context(&target.data_dir, channel, env);
+    let encryption = target.keys.encryption();
+    let config = Config { index: IndexKind::None, encryption, ..Config::default() };
+    let back = PutBack::open(config, &cx, group, keys).await?;
+    let mut pass = Pass::new(letters, target);
+    while let Some((ticket, label, mut events)) = pass.next().await? {
+        let key = label.put_back_as();
+        if key.is_none() || (label.channel.as_str(), label.group.as_str()) != (channel, group) {
+            continue;
+        }
+        let count = events.len();
+        events.identity = key;
+        if back.put(events).await? {
+            done.letters += 1;
+            done.events += count;
+        } else {
+            done.waiting += 1;
+        }
+        pass.remove(ticket);
+    }
+    drop(pass);
+    back.close().await
+}
+
+/// The channel `name` of the agent.
+fn context(data_dir: &Path, name: &str, env: &Env) -> BuildContext {
+    let directory = data_dir.join("channels").join(name);
+    let (env, metrics, floors) = (env.clone(), Metrics::default(), FloorBoard::default());
+    BuildContext { name: name.into(), directory, env, metrics, floors }
+}

@@ -1,0 +1,157 @@
+//! Looking at dead letters. Nothing is changed but the lock file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use agent::cli::{self, EXIT_RUNTIME};
+use agent::dead_letters::Label;
+use channel::durable::inspect::Inspection;
+use pipeline::{Batch, Env};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Format, Target, has_letters};
+
+/// Letters of one reason, sink and channel.
+#[derive(Debug, Serialize)]
+struct Summary {
+    reason: String,
+    sink: String,
+    channel: String,
+    letters: u64,
+    events: u64,
+    bytes: u64,
+    /// When the oldest was written.
+    oldest: String,
+    /// What its sink said.
+    detail: String,
+}
+
+fn time(at_ms: u64) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms);
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Hands every letter that is meant to `each`, oldest first, until it answers `false`.
+fn letters(
+    target: &Target,
+    env: &Env,
+    mut each: impl FnMut(Label, Batch) -> bool,
+) -> Result<(), String> {
+    if !has_letters(&target.data_dir, env)? {
+        return Ok(());
+    }
+    let encryption = target.keys.encryption();
+    let inspection = Inspection::open(env, &target.directory(), encryption.as_ref());
+    let inspection = inspection.map_err(|error| agent::chain(&error))?;
+    let read = inspection.export(|_, batch| match Label::take_off(batch) {
+        Some((label, events)) if target.means(&label) => each(label, events),
+        _ => true,
+    });
+    read.map_err(|error| agent::chain(&error))
+}
+
+pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, String> {
+    let mut groups: BTreeMap<[String; 3], Summary> = BTreeMap::new();
+    letters(target, env, |label, events| {
+        let key = [label.reason.clone(), label.sink.clone(), label.channel.clone()];
+        let summary = groups.entry(key).or_insert_with(|| Summary {
+            reason: label.reason,
+            sink: label.sink,
+            channel: label.channel,
+            letters: 0,
+            events: 0,
+            bytes: 0,
+            oldest: time(label.at_ms),
+            detail: label.detail,
+        });
+        summary.letters += 1;
+        summary.events += events.len() as u64;
+        summary.bytes += events.body_bytes();
+        true
+    })?;
+    let mut text = String::new();
+    for summary in groups.values() {
+        if json {
+            let line = serde_json::to_string(summary).expect("numbers and text are always JSON");
+            writeln!(text, "{line}").expect("a string takes it");
+            continue;
+        }
+        let Summary { reason, sink, channel, letters, events, bytes, oldest, detail } = summary;
+        writeln!(
+            text,
+            "{reason:<18} {channel} -> {sink}: {letters} letters, {events} events, {bytes} bytes, \
+             oldest {oldest}: {}",
+            detail.escape_debug(),
+        )
+        .expect("a string takes it");
+    }
+    if text.is_empty() && !json {
+        text.push_str("no dead letters\n");
+    }
+    Ok(cli::print(&text))
+}
+
+pub(super) fn show(
+    target: &Target,
+    format: Format,
+    limit: usize,
+    env: &Env,
+) -> Result<ExitCode, String> {
+    let serializer = crate::channel::serializer(
+        match format {
+            Format::Text => "text",
+            Format::Json => "json",
+        },
+        env,
+    );
+    let mut out = io::stdout().lock();
+    let (mut left, mut problem) = (limit, None);
+    letters(target, env, |label, events| {
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
+        let shown = match serializer.serialize(&events) {
+            Ok(bytes) if format == Format::Json => as_json(&label, &bytes),
+            Ok(bytes) => [heading(&label, events.len()).as_bytes(), &bytes].concat(),
+            Err(error) => {
+                problem = Some(format!("letter {}: {error}", label.key));
+                return true;
+            }
+        };
+        out.write_all(&shown).is_ok()
+    })?;
+    match problem {
+        Some(problem) => Err(problem),
+        None if out.flush().is_err() => Ok(ExitCode::from(EXIT_RUNTIME)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn heading(label: &Label, events: usize) -> String {
+    let Label { reason, detail, channel, group, sink, identity, whole, .. } = label;
+    let identity = identity.map_or_else(|| "no identity".to_owned(), |key| key.to_string());
+    let share = if *whole { "all" } else { "part" };
+    format!(
+        "# {} {reason} {channel} -> {group} -> {sink}: {events} events, {share} of {identity}: {}\n",
+        time(label.at_ms),
+        detail.escape_debug(),
+    )
+}
+
+/// The label with its events beside it, on one line.
+fn as_json(label: &Label, events: &[u8]) -> Vec<u8> {
+    let lines = events.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let events =
+        lines.map(|line| serde_json::from_slice(line).expect("the serializer writes JSON"));
+    let events = Value::Array(events.collect());
+    let mut letter = serde_json::to_value(label).expect("a label is always JSON");
+    letter["events"] = events;
+    let mut line = letter.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}

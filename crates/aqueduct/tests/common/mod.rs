@@ -1,0 +1,121 @@
+//! Agents in child processes, and what arrives in the store.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    listener.expect("loopback has free ports").port()
+}
+
+/// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
+pub(crate) fn edge(data: &str, files: &str) -> String {
+    format!(
+        "[agent]\ndata_dir = \"{data}\"\ngrace = \"1s\"\n\
+         [sources.tail]\ntype = \"tail_dir\"\npaths = [\"{files}\"]\nchannels = [\"main\"]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.collector-1]\ntype = \"grpc\"\naddress = \"ADDRESS\"\nchannel = \"main\"\n"
+    )
+}
+
+/// An agent in a child process.
+pub(crate) struct Agent {
+    pub(crate) child: Child,
+}
+
+impl Agent {
+    /// A collector that takes batches up to a size, and the address where it listens.
+    pub(crate) fn collector(dir: &Path, message_max: &str) -> (Self, String) {
+        let port = free_port();
+        let (address, dir_name) = (format!("127.0.0.1:{port}"), dir.display());
+        let text = format!(
+            "[agent]\ndata_dir = \"{dir_name}/collector\"\ngrace = \"5s\"\n\
+             [sources.edges]\ntype = \"grpc\"\nlisten = \"{address}\"\nchannels = [\"main\"]\n\
+             message_max = \"{message_max}\"\n\
+             [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{dir_name}/store\"\nchannel = \"main\"\n\
+             [sinks.store.roll]\nage_max = \"200ms\"\n"
+        );
+        let file = dir.join("collector.toml");
+        write(&file, &text);
+        (Self::start(&["collector", "--config", &file.display().to_string()]), address)
+    }
+
+    /// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
+    pub(crate) fn edge(dir: &Path, collector: &str) -> Self {
+        let text = String::from_utf8_lossy(&read(&dir.join("edge.toml"))).into_owned();
+        let file = dir.join("edge-now.toml");
+        write(&file, &text.replace("ADDRESS", collector));
+        Self::start(&["edge", "--config", &file.display().to_string()])
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        Self { child: command.stderr(Stdio::null()).spawn().expect("the program starts") }
+    }
+
+    /// Waits until something is so.
+    #[expect(clippy::disallowed_methods, reason = "it waits for another process")]
+    pub(crate) fn until(&self, so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !so() {
+            assert!(began.elapsed() < PATIENCE, "it takes too long");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn stop(mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has a number"), Signal::TERM).expect("it runs");
+        assert!(self.child.wait().expect("it is a child").success());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Gone already, unless the test has failed.
+        let _ = self.child.kill();
+    }
+}
+
+/// Every line of the visible files, sorted.
+pub(crate) fn stored(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join("store")).into_iter().flatten();
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file());
+    let mut lines = Vec::new();
+    for path in files {
+        lines.extend(String::from_utf8_lossy(&read(&path)).lines().map(str::to_owned));
+    }
+    lines.sort();
+    lines
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aqueduct"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+pub(crate) fn aqueduct(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the program starts")
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test prepares files as a user would")]
+pub(crate) fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a temporary file is written");
+}
+
+/// The file, or nothing where there is none yet.
+#[expect(clippy::disallowed_methods, reason = "a test looks at files as a user would")]
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_default()
+}

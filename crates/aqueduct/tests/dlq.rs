@@ -1,0 +1,77 @@
+//! What one agent can never deliver is kept, shown, and put back, and arrives once in the end.
+//!
+//! Method: the real executable in child processes. A collector takes only small batches, so that an
+//! edge's large line is refused for good; then the collector is told to take it.
+
+mod common;
+
+use serde_json::Value;
+
+use common::{Agent, aqueduct, edge, read, stored, text, write};
+
+#[test]
+fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let large = format!("large {}", "x".repeat(8000));
+    write(&dir.path().join("a.log"), &format!("{large}\n"));
+    write(&dir.path().join("edge.toml"), &edge(&at("edge"), &at("*.log")));
+
+    let (collector, address) = Agent::collector(dir.path(), "4KiB");
+    let edge = Agent::edge(dir.path(), &address);
+    edge.until(|| !read(&dir.path().join("edge/dead-letters/LOCK")).is_empty());
+    write(&dir.path().join("b.log"), "small\n");
+    collector.until(|| stored(dir.path()).contains(&"small".to_owned()));
+
+    let held = aqueduct(&["dlq", "list", &at("edge")]);
+    assert_eq!(held.status.code(), Some(1), "{held:?}");
+    let owner = format!("process {} uses it", edge.child.id());
+    assert!(String::from_utf8_lossy(&held.stderr).contains(&owner), "{held:?}");
+    edge.stop();
+    collector.stop();
+    assert_eq!(stored(dir.path()), ["small"]);
+
+    let list = aqueduct(&["dlq", "list", &at("edge"), "--json"]);
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let expected = serde_json::json!(["too_large", "collector-1", "main", 1, 1, 8006]);
+    let keys = ["reason", "sink", "channel", "letters", "events", "bytes"];
+    assert_eq!(Value::from_iter(keys.map(|key| list[key].clone())), expected, "{list}");
+    let text = text(&aqueduct(&["dlq", "list", &at("edge")]));
+    assert!(text.contains("main -> collector-1: 1 letters, 1 events"), "{text}");
+
+    let shown = aqueduct(&["dlq", "show", &at("edge"), "--format", "json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["events"][0]["body"], large.as_str());
+    assert!(shown["events"][0]["headers"]["dead_letter.key"].is_null(), "{shown}");
+    let identity = shown["identity"].as_str().unwrap();
+    let other = ["dlq", "show", &at("edge"), "--sink", "another"];
+    assert_eq!(aqueduct(&other).stdout, b"");
+    assert_eq!(aqueduct(&["dlq", "drop", &at("edge")]).status.code(), Some(2), "without --yes");
+
+    let replay = ["dlq", "replay", &at("edge"), "--identity", identity];
+    let replayed = aqueduct(&replay);
+    assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    assert!(replayed.stdout.starts_with(b"1 letters with 1 events put back; 0 "), "{replayed:?}");
+    assert!(aqueduct(&replay).stdout.starts_with(b"0 letters "));
+
+    let (collector, address) = Agent::collector(dir.path(), "1MiB");
+    let edge = Agent::edge(dir.path(), &address);
+    collector.until(|| stored(dir.path()).len() == 2);
+    edge.stop();
+    collector.stop();
+    assert_eq!(stored(dir.path()), [large, "small".to_owned()]);
+    assert_eq!(aqueduct(&["dlq", "list", &at("edge")]).stdout, b"no dead letters\n");
+}
+
+#[test]
+fn a_directory_of_nobody_is_no_place_for_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    for action in [&["dlq", "list", &path][..], &["dlq", "replay", &path]] {
+        let output = aqueduct(action);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("no agent's data directory"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
