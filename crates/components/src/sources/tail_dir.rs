@@ -126,7 +126,7 @@ pub struct Config {
     #[serde(default = "default_poll_min")]
     poll_min: Period,
     /// Longest pause while they do not, and the system does not tell of changes (a network file
-    /// system); where it does, the pause is 2 s or this, whichever is longer. With very many files
+    /// system); where it does, the pause is 5 s or this, whichever is longer. With very many files
     /// pauses are longer, so that looking takes no more than a twentieth of the time.
     #[serde(default = "default_poll_max")]
     poll_max: Period,

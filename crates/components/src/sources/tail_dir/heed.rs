@@ -12,7 +12,7 @@ use super::survey::name_of;
 use super::tailer::Tailer;
 
 /// Longest pause between two surveys while every change is told.
-const WATCHED_PAUSE: Duration = Duration::from_secs(2);
+const WATCHED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pauses between two surveys.
 pub(super) struct Pauses {
