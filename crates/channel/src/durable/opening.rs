@@ -100,10 +100,9 @@ impl Opening {
     fn store(&self, directory: &Path) -> Arc<dyn IndexStore> {
         match self.config.index {
             IndexKind::None => Arc::new(NoStore),
-            IndexKind::Sled => match SledStore::open(&self.cx.env.disk, &directory.join("meta")) {
-                Some(store) => Arc::new(store),
-                None => Arc::new(NoStore),
-            },
+            IndexKind::Sled => {
+                Arc::new(SledStore::new(self.cx.env.disk.clone(), directory.join("meta")))
+            }
         }
     }
 

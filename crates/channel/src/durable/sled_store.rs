@@ -11,8 +11,8 @@
 //! ```
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use pipeline::env::Disk;
 use tracing::warn;
@@ -22,8 +22,17 @@ use super::index::{IndexStore, SegmentIndex};
 const PART_BYTES: usize = 60 << 10;
 const CACHE_BYTES: u64 = 4 << 20;
 
-/// Indexes of sealed segments in a sled directory.
+/// Indexes of sealed segments in a sled directory, which is opened when the first is kept or asked
+/// for: sled's threads wake every second for as long as the process lives, and a channel without a
+/// backlog needs none of them.
 pub(crate) struct SledStore {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    /// `None` inside: it cannot be opened.
+    opened: OnceLock<Option<Opened>>,
+}
+
+struct Opened {
     tree: sled::Tree,
     db: sled::Db,
 }
@@ -46,9 +55,26 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
 }
 
 impl SledStore {
+    /// Indexes in `directory`; nothing is opened yet.
+    pub(crate) fn new(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self { disk, directory, opened: OnceLock::new() }
+    }
+
+    fn opened(&self) -> Option<&Opened> {
+        self.opened.get_or_init(|| Opened::open(&self.disk, &self.directory)).as_ref()
+    }
+
+    /// Opened if there may be something in it.
+    fn opened_if_there(&self) -> Option<&Opened> {
+        let there = self.opened.get().is_some() || self.disk.stat(&self.directory).is_ok();
+        if there { self.opened() } else { None }
+    }
+}
+
+impl Opened {
     /// Opens the directory, or an empty one in its place if it is damaged; `None` if even that
     /// fails.
-    pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Option<Self> {
+    fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Option<Self> {
         if let Ok(names) = disk.list(directory) {
             // A snapshot that was being written when the process died would be taken for a whole one.
             let torn = names
@@ -75,7 +101,7 @@ impl SledStore {
                 .path(directory)
                 .mode(sled::Mode::HighThroughput)
                 .cache_capacity(CACHE_BYTES)
-                .flush_every_ms(Some(500))
+                .flush_every_ms(None)
                 .open()?;
             let tree = db.open_tree("seg")?;
             Ok(Self { tree, db })
@@ -91,8 +117,9 @@ impl SledStore {
 impl IndexStore for SledStore {
     fn load(&self, segment: u64) -> Option<SegmentIndex> {
         let mut bytes = Vec::new();
+        let opened = self.opened_if_there()?;
         guarded("load", || {
-            for part in self.tree.scan_prefix(segment.to_be_bytes()).values() {
+            for part in opened.tree.scan_prefix(segment.to_be_bytes()).values() {
                 bytes.extend_from_slice(&part?);
             }
             Ok(())
@@ -101,36 +128,46 @@ impl IndexStore for SledStore {
     }
 
     fn save(&self, segment: u64, index: &SegmentIndex) {
+        let Some(opened) = self.opened() else { return };
         self.remove(segment);
         let bytes = index.encode();
         guarded("save", || {
             for (part, chunk) in (0u16..).zip(bytes.chunks(PART_BYTES)) {
                 let mut key = segment.to_be_bytes().to_vec();
                 key.extend_from_slice(&part.to_be_bytes());
-                self.tree.insert(key, chunk)?;
+                opened.tree.insert(key, chunk)?;
             }
             Ok(())
         });
     }
 
     fn remove(&self, segment: u64) {
-        for key in self.keys(segment) {
-            guarded("remove", || self.tree.remove(&key));
+        let Some(opened) = self.opened_if_there() else { return };
+        for key in opened.keys(segment) {
+            guarded("remove", || opened.tree.remove(&key));
         }
     }
 
     fn retain(&self, live: &[u64]) {
-        let all = || self.tree.iter().keys().collect::<sled::Result<Vec<_>>>();
+        if live.is_empty() && self.opened.get().is_none() {
+            // If it stays, nothing in it is ever asked for.
+            let _ = self.disk.remove_dir_all(&self.directory);
+            return;
+        }
+        let Some(opened) = self.opened_if_there() else { return };
+        let all = || opened.tree.iter().keys().collect::<sled::Result<Vec<_>>>();
         for key in guarded("list", all).unwrap_or_default() {
             let segment = key.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
             if segment.is_none_or(|segment| !live.contains(&segment)) {
-                guarded("remove", || self.tree.remove(&key));
+                guarded("remove", || opened.tree.remove(&key));
             }
         }
     }
 
     fn flush(&self) {
-        guarded("flush", || self.db.flush());
+        if let Some(Some(opened)) = self.opened.get() {
+            guarded("flush", || opened.db.flush());
+        }
     }
 }
 
@@ -152,12 +189,12 @@ mod tests {
     fn an_index_of_many_parts_comes_back_after_a_reopen_and_goes_when_removed() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
-        let store = SledStore::open(&disk, &dir.path().join("meta")).unwrap();
+        let store = SledStore::new(disk.clone(), dir.path().join("meta"));
         store.save(1, &index(40_000));
         store.save(2, &index(3));
         store.flush();
         drop(store);
-        let store = SledStore::open(&disk, &dir.path().join("meta")).unwrap();
+        let store = SledStore::new(disk.clone(), dir.path().join("meta"));
         assert_eq!(store.load(1), Some(index(40_000)));
         store.retain(&[2]);
         assert_eq!((store.load(1), store.load(2)), (None, Some(index(3))));
@@ -168,7 +205,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
         let path = dir.path().join("meta");
-        drop(SledStore::open(&disk, &path).unwrap());
+        let store = SledStore::new(disk.clone(), path.clone());
+        store.save(1, &index(3));
+        drop(store);
         for (name, _) in disk.list(&path).unwrap() {
             let mode = pipeline::env::OpenMode { write: true, ..Default::default() };
             if let Ok(file) = disk.open(&path.join(name), mode) {
@@ -176,8 +215,27 @@ mod tests {
                 file.write_at(&[std::io::IoSlice::new(&noise)], 0, true).unwrap();
             }
         }
-        let store = SledStore::open(&disk, &path).expect("an empty one in its place");
+        let store = SledStore::new(disk, path);
+        assert_eq!(store.load(1), None, "an empty one is in its place");
         store.save(1, &index(2));
         assert_eq!(store.load(1), Some(index(2)));
+    }
+
+    #[test]
+    fn without_a_sealed_segment_sled_is_never_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
+        let path = dir.path().join("meta");
+        let store = SledStore::new(disk.clone(), path.clone());
+        store.retain(&[7]);
+        assert_eq!(store.load(7), None);
+        store.remove(7);
+        store.flush();
+        assert!(disk.stat(&path).is_err());
+        store.save(7, &index(1));
+        drop(store);
+        let next = SledStore::new(disk.clone(), path.clone());
+        next.retain(&[]);
+        assert!(disk.stat(&path).is_err(), "what nobody will ask for is thrown away unread");
     }
 }
