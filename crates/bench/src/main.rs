@@ -10,6 +10,7 @@
 mod access_log;
 mod cache;
 mod channel;
+mod codings;
 mod e2e;
 mod error;
 mod forward;
@@ -63,6 +64,8 @@ enum Bench {
     Tail(tail::Options),
     /// The durable channel alone, beside the bare disk
     Channel(channel::Options),
+    /// Compression and sealing on disk, beside a plain channel
+    Codings(codings::Options),
     /// Sink and source of the wire alone, beside plain TCP
     Wire(wire::Options),
 }
@@ -95,6 +98,7 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
+        Bench::Codings(options) => wait_for(codings::run(options, &setup, &mut report))?,
         Bench::Wire(options) => wait_for(wire::run(options, &setup, &mut report))?,
     }
     report.print(cli.json).doing(|| "print the report".to_owned())

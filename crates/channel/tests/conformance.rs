@@ -6,10 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod common;
+
 use std::path::Path;
 
 use aqueduct_channel::testkit::{SimDisk, world};
 use aqueduct_channel::{durable, memory, spill};
+use common::{KEYS, key_line, put_keys};
 use pipeline::Channel;
 use pipeline::testkit::{build, context};
 use serde_json::json;
@@ -36,6 +39,17 @@ fn durable_compressed(disk: &SimDisk) -> Box<dyn Channel> {
     let cx = context("main", Path::new("/data/main"), world(disk, 1));
     let settings = json!({
         "capacity": "1MiB", "index": "none", "tail_memory": "0B", "compression": "zstd"
+    });
+    build::<durable::Config>(&settings, &cx).unwrap()
+}
+
+/// Sealed, compressed, and read back from the disk.
+fn durable_sealed(disk: &SimDisk) -> Box<dyn Channel> {
+    put_keys(disk, &key_line(1, 1));
+    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let settings = json!({
+        "capacity": "1MiB", "index": "none", "tail_memory": "0B", "compression": "lz4",
+        "encryption": { "key_file": KEYS }
     });
     build::<durable::Config>(&settings, &cx).unwrap()
 }
@@ -67,5 +81,6 @@ aqueduct_channel::channel_conformance!(durable_suite, super::durable_channel);
 aqueduct_channel::channel_conformance!(durable_from_disk_suite, super::durable_from_disk);
 aqueduct_channel::channel_conformance!(durable_buffered_suite, super::durable_buffered);
 aqueduct_channel::channel_conformance!(durable_compressed_suite, super::durable_compressed);
+aqueduct_channel::channel_conformance!(durable_sealed_suite, super::durable_sealed);
 aqueduct_channel::channel_conformance!(spill_suite, super::spill_channel);
 aqueduct_channel::channel_conformance!(spill_early_suite, super::spill_early);

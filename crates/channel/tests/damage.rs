@@ -145,6 +145,22 @@ async fn a_damaged_batch_is_kept_aside() {
     assert_eq!(aside.count(), 1);
 }
 
+/// The newest segment is read at the start, so the damage is found then.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_batch_of_the_newest_segment_is_kept_aside_too() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    for n in 0..3 {
+        put(&*channel, foreign(n, &text(n))).await.unwrap();
+    }
+    channel.close().await.unwrap();
+    disk.flip(Path::new("/data/main/log/0000000000000000.seg"), BODY, 3);
+    let channel = open(&disk).await;
+    let aside = |(path, _): &(std::path::PathBuf, u64)| path.starts_with("/data/main/quarantine");
+    assert_eq!(disk.files().iter().filter(|file| aside(file)).count(), 1);
+    assert_eq!(drain(&*channel).await, [text(1), text(2)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_delivered_before_it_was_damaged_is_neither_lost_nor_stored_again() {
     let disk = SimDisk::new(SEED);

@@ -24,6 +24,9 @@ const PRODUCERS: u64 = 4;
 /// A take that waits this long has come to the end of what the channel holds.
 const END: Duration = Duration::from_secs(1);
 
+/// The same while something is still counted.
+const BUSY: Duration = Duration::from_secs(60);
+
 /// The only consumer.
 pub(crate) const CONSUMER: &str = "reader";
 
@@ -112,8 +115,10 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
         let counted = channel.status().events;
         let mut events = 0;
         let mut take = channel.begin_take(CONSUMER);
-        // Everything is there from the start: a take that waits has come to the end.
-        while let Ok(taken) = timeout(END, take.take()).await {
+        // Everything is there from the start: a take that waits has come to the end. A busy machine
+        // gets more time for what is counted.
+        let patience = |events| if events < counted { BUSY } else { END };
+        while let Ok(taken) = timeout(patience(events), take.take()).await {
             let taken = taken.map_err(io::Error::other)?;
             let (number, whole) = contents(&taken.batch)?;
             if !whole {

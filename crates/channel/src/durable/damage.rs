@@ -109,7 +109,16 @@ impl Core {
         }
     }
 
-    fn keep_aside(&self, segment: u64, entry: &Entry, file: &Arc<dyn DiskFile>) -> io::Result<()> {
+    /// Copies a damaged frame out of its segment, which will be used again.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(super) fn keep_aside(
+        &self,
+        segment: u64,
+        entry: &Entry,
+        file: &Arc<dyn DiskFile>,
+    ) -> io::Result<()> {
         let start = u64::from(entry.offset) / BLOCK as u64 * BLOCK as u64;
         let end = u64::from(entry.offset) + u64::from(entry.len);
         let mut buffer = Aligned::with_capacity((end - start) as usize);

@@ -87,7 +87,14 @@ impl Opening {
         let store = self.store(&directory);
         let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
         store.retain(&ids);
+        let aside = std::mem::take(&mut recovered.aside);
         let core = self.core(directory, files, store, recovered, lock);
+        for (segment, place) in aside {
+            let file = core.files.open(segment, false).map_err(io)?;
+            if let Err(error) = core.keep_aside(segment, &place, &file) {
+                warn!(channel = %core.name, %error, "a damaged frame could not be kept aside");
+            }
+        }
         core.refresh_capacity();
         let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
         core.roll(&mut log, 0).map_err(io)?;

@@ -17,6 +17,7 @@ use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
+use super::index::Entry;
 use super::log::Files;
 use super::owner_file::{self, OwnerFile};
 use super::reader;
@@ -40,6 +41,8 @@ pub(crate) struct Recovered {
     pub(crate) lost: IntervalSet,
     /// Tickets whose frames are damaged; found just now, not by an earlier life.
     pub(crate) struck: IntervalSet,
+    /// The frames of those: number of the segment, and where they lie in it.
+    pub(crate) aside: Vec<(u64, Entry)>,
     /// The first segment whose frames were replayed: the STATE says all that older ones say but for
     /// their batches.
     pub(crate) replayed_from: u64,
@@ -127,6 +130,14 @@ struct Read {
     key: Option<KeyMark>,
 }
 
+/// A put whose body is not as it was written.
+struct Unsound {
+    ticket: Ticket,
+    put: PutRecord,
+    segment: u64,
+    place: Entry,
+}
+
 /// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
 type ReadBack = (Option<(StateRecord, Ticket)>, Vec<Read>);
 
@@ -173,14 +184,15 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         damaged: 0,
         lost: IntervalSet::EMPTY,
         struck: IntervalSet::EMPTY,
+        aside: Vec::new(),
         replayed_from: read.first().map_or(0, |segment| segment.id),
     };
     let mut unsound = Vec::new();
     for segment in &read {
         recovered.replay(files, segment, began_ms, &mut unsound)?;
     }
-    for (first, put) in unsound {
-        recovered.forget(first, &put);
+    for put in unsound {
+        recovered.forget(&put);
     }
     let raise = u64::from(!mutant!("epoch_not_raised"));
     owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + raise);
@@ -214,7 +226,7 @@ impl Recovered {
         files: &Files,
         read: &Read,
         since_ms: u64,
-        unsound: &mut Vec<(Ticket, PutRecord)>,
+        unsound: &mut Vec<Unsound>,
     ) -> io::Result<()> {
         let (id, room, first) = (read.id, read.room, self.book.in_flight.next());
         let end = read.scan.end;
@@ -235,11 +247,7 @@ impl Recovered {
     }
 
     /// Replays one frame; answers the tickets that are missing before or in it.
-    fn apply(
-        &mut self,
-        frame: &Scanned,
-        unsound: &mut Vec<(Ticket, PutRecord)>,
-    ) -> Option<IntervalSet> {
+    fn apply(&mut self, frame: &Scanned, unsound: &mut Vec<Unsound>) -> Option<IntervalSet> {
         let envelope = frame.envelope.clone();
         let ticket = frame.header.ticket;
         match frame.header.kind {
@@ -250,7 +258,10 @@ impl Recovered {
                 let len = frame.header.frame_len();
                 let missing = self.book.put(ticket, frame.offset, len, &put);
                 if !frame.body_sound {
-                    unsound.push((ticket, put));
+                    let segment = self.book.segments.back().map_or(0, |last| last.record.id);
+                    let (offset, len) = (frame.offset as u32, len as u32);
+                    let place = Entry { offset, len, ..Entry::default() };
+                    unsound.push(Unsound { ticket, put, segment, place });
                 }
                 return missing;
             }
@@ -265,11 +276,12 @@ impl Recovered {
 
     /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
     /// settled, because it was delivered or given up, was not lost by that.
-    fn forget(&mut self, first: Ticket, put: &PutRecord) {
+    fn forget(&mut self, unsound: &Unsound) {
+        let Unsound { ticket: first, put, segment, place } = unsound;
         let settled = self.book.in_flight.acked_by_all(None);
         let mut lost = ForgetRecord::default();
         let with_events = put.items.iter().filter(|item| item.events > 0);
-        for (ticket, item) in (first..).zip(with_events) {
+        for (ticket, item) in (*first..).zip(with_events) {
             if !settled.contains(ticket) {
                 lost.tickets.insert(ticket);
                 lost.events += u64::from(item.events);
@@ -285,6 +297,7 @@ impl Recovered {
             "these batches are damaged; they may be stored again");
         self.book.forget(&lost);
         self.struck.insert_all(&lost.tickets);
+        self.aside.push((*segment, *place));
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.

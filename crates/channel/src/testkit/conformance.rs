@@ -143,6 +143,24 @@ pub async fn what_is_given_back_comes_first(suite: Suite) {
     }
 }
 
+/// What the next hop has stored is kept without a deadline, and offered again by a rollback only.
+pub async fn a_parked_batch_is_offered_again_only_when_it_is_given_back(suite: Suite) {
+    let channel = open(suite, &SimDisk::new(SEED)).await;
+    for body in ["1", "2"] {
+        put_one(&*channel, body).await;
+    }
+    let mut take = channel.begin_take("sink");
+    let parked = next(&mut *take).await;
+    take.park(&only(&parked));
+    tokio::time::sleep(Duration::from_secs(30 * 24 * 3_600)).await;
+    let mut other = channel.begin_take("sink");
+    assert_eq!(next_body(&mut *other).await, "2");
+    nothing_ready(&mut *other).await;
+    assert_eq!(channel.status().events, 2, "it is still here");
+    take.rollback(&only(&parked));
+    assert_eq!(next_body(&mut *other).await, "1");
+}
+
 /// A committed batch is gone, in whatever order commits come; others stay.
 pub async fn a_committed_batch_is_gone(suite: Suite) {
     let channel = open(suite, &SimDisk::new(SEED)).await;
@@ -327,6 +345,7 @@ macro_rules! channel_conformance {
                 a_put_without_commit_leaves_nothing
                 a_put_of_many_batches_appears_whole
                 what_is_given_back_comes_first
+                a_parked_batch_is_offered_again_only_when_it_is_given_back
                 a_committed_batch_is_gone
                 each_consumer_gets_each_batch_once
                 a_ticket_of_another_take_is_passed_over
