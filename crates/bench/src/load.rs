@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pipeline::{Batch, Existing};
 
 /// Bytes of a body, so that with its line end and its length in the batch an event is 572 bytes.
-const BODY: usize = 567;
+pub(crate) const BODY_BYTES: usize = 567;
 
 /// One size of batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Load {
     pub(crate) fn batch(self) -> Batch {
         static LARGEST: OnceLock<Arc<Lines>> = OnceLock::new();
         let lines = LARGEST.get_or_init(|| Arc::new(lines(SIZES[2].events)));
-        let bodies = lines.bodies.slice(..self.events * (BODY + 1));
+        let bodies = lines.bodies.slice(..self.events * (BODY_BYTES + 1));
         let mut batch = Batch::of_lines(bodies, &lines.lengths[..self.events]);
         batch.set_header("host", "web-1.example.net", Existing::Replace);
         batch.set_header("file", "/var/log/nginx/access.log", Existing::Replace);
@@ -47,10 +47,10 @@ impl Load {
 /// nothing nor not at all.
 fn lines(count: usize) -> Lines {
     const WORDS: &[&str] = &["GET", "/cart", "200", "cache=miss", "upstream", "rt=0.031", "eu-1"];
-    let mut bodies = Vec::with_capacity(count * (BODY + 1));
+    let mut bodies = Vec::with_capacity(count * (BODY_BYTES + 1));
     let mut state = 1_u64;
     for line in 0..count {
-        let end = (line + 1) * (BODY + 1) - 1;
+        let end = (line + 1) * (BODY_BYTES + 1) - 1;
         while bodies.len() < end {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(line as u64 | 1);
             let word = WORDS[(state >> 33) as usize % WORDS.len()];
@@ -59,7 +59,7 @@ fn lines(count: usize) -> Lines {
         bodies.truncate(end);
         bodies.push(b'\n');
     }
-    let length = u32::try_from(BODY).expect("a body is short");
+    let length = u32::try_from(BODY_BYTES).expect("a body is short");
     Lines { bodies: bodies.into(), lengths: vec![length; count] }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BuildContext, Entry, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, KeySet,
-    Known, Metrics, Origin, Settings,
+    Batch, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
+    KeySet, Known, Metrics, Origin, Settings,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -15,6 +15,17 @@ use crate::error::{Error, Result};
 
 /// Builds the component `kind` of a role's table, with its files in `directory`.
 pub(crate) fn build<R: ?Sized>(
+    table: &[Entry<R>],
+    kind: &str,
+    settings: &serde_json::Value,
+    directory: &Path,
+) -> Result<Box<R>> {
+    build_in(env::real(), table, kind, settings, directory)
+}
+
+/// The same in another world.
+pub(crate) fn build_in<R: ?Sized>(
+    world: Env,
     table: &[Entry<R>],
     kind: &str,
     settings: &serde_json::Value,
@@ -28,7 +39,7 @@ pub(crate) fn build<R: ?Sized>(
     let cx = BuildContext {
         name: Arc::from(kind),
         directory: directory.to_owned(),
-        env: env::real(),
+        env: world,
         metrics: Metrics::default(),
         floors: FloorBoard::default(),
     };

@@ -56,8 +56,9 @@
 //!        32  envelope │ body │ zeros up to a multiple of 8
 //! ```
 //!
-//! All numbers are little-endian. The header block is drawn in `segment.rs`, the envelopes in
-//! `records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
+//! All numbers are little-endian. What follows an envelope's content means nothing, and so does an
+//! ACK without commits: both fill gaps, so that a large PUT begins at a block (see `layout.rs`). The
+//! header block is drawn in `segment.rs`, the envelopes in `records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
 //! STATE, is read, and ends with the next start.
 //!
 //! # Sealing
@@ -79,18 +80,22 @@
 //! out who can read the disk. Who can write to it cannot change a sealed frame unseen, but can take
 //! files away or put old ones back.
 
+mod ahead;
 mod aligned;
 mod book;
 mod channel;
 mod core;
 mod damage;
 mod fetch;
+mod frame;
 #[cfg(feature = "testkit")]
 pub(crate) mod fuzzed;
+mod group;
 mod hand_off;
 mod index;
 pub mod inspect;
 mod keys;
+mod layout;
 mod leader;
 mod log;
 mod opening;

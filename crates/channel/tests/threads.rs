@@ -24,7 +24,7 @@ type Committed = Arc<Mutex<BTreeMap<String, u32>>>;
 
 async fn produce(channel: Arc<dyn Channel>, producer: u32) {
     for n in 0..PUTS {
-        let body = format!("{producer}.{n} {}", "t".repeat(((n * 7919) % 30_000) as usize));
+        let body = format!("{producer}.{n} {}", "t".repeat(((n * 7919) % 60_000) as usize));
         let batch = Batch::of([body]);
         let mut put = channel.begin_put(batch.size()).await.unwrap();
         put.put(batch);
@@ -78,9 +78,13 @@ async fn all_at_once(channel: Arc<dyn Channel>) {
     channel.close().await.unwrap();
 }
 
+/// Takes until everything was seen, and then a little longer.
 async fn consume_all(channel: &dyn Channel, consumer: &str, seen: &Committed) {
     let mut take = channel.begin_take(consumer);
-    while let Ok(taken) = timeout(PATIENCE / 4, take.take()).await {
+    loop {
+        let is_all = seen.lock().unwrap().len() as u32 == PRODUCERS * PUTS;
+        let patience = if is_all { PATIENCE / 4 } else { PATIENCE * 10 };
+        let Ok(taken) = timeout(patience, take.take()).await else { return };
         let taken = taken.unwrap();
         let body = taken.batch.events().next().unwrap().body();
         let name = String::from_utf8_lossy(body).split(' ').next().unwrap().to_owned();
@@ -101,7 +105,7 @@ fn directory() -> tempfile::TempDir {
 async fn a_durable_channel_under_threads_loses_and_repeats_nothing() {
     let dir = directory();
     let settings =
-        json!({ "capacity": "4MiB", "segment_bytes": "256KiB", "tail_memory": "100KiB" });
+        json!({ "capacity": "16MiB", "segment_bytes": "512KiB", "tail_memory": "100KiB" });
     all_at_once(build::<durable::Config>(&settings, &cx(&dir)).unwrap().into()).await;
 }
 

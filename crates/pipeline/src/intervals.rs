@@ -1,19 +1,29 @@
 //! Sets of numbers that are mostly runs: sequences seen, tickets settled.
 //!
 //! Kept as sorted, disjoint, non-adjacent half-open runs, so `n` numbers in order cost one run of
-//! 16 bytes. Inserting at the end, the usual case, is constant time.
+//! 16 bytes, and no memory beside it. Inserting at the end, the usual case, is constant time.
 //!
 //! Encoding (all varints LEB128): `runs`, then for each run `gap` to the end of the one before it
 //! and `length - 1`.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use bytes::{Buf, BufMut};
 
 /// A set of `u64`, as runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct IntervalSet {
-    runs: Vec<Range<u64>>,
+    runs: Runs,
+}
+
+/// A single run needs no memory of its own: most sets are one.
+#[derive(Clone)]
+enum Runs {
+    One(Range<u64>),
+    /// None, or two and more.
+    Many(Vec<Range<u64>>),
 }
 
 /// Up to so many runs are put in or taken out one by one; more of them in one pass over both sets,
@@ -27,42 +37,52 @@ pub struct MalformedIntervals;
 
 impl IntervalSet {
     /// The set of nothing.
-    pub const EMPTY: Self = Self { runs: Vec::new() };
+    pub const EMPTY: Self = Self { runs: Runs::Many(Vec::new()) };
+
+    /// A set of these runs, which are in order, disjoint and not adjacent.
+    fn of_runs(mut runs: Vec<Range<u64>>) -> Self {
+        let single = if runs.len() == 1 { runs.pop() } else { None };
+        Self { runs: single.map_or(Runs::Many(runs), Runs::One) }
+    }
 
     /// Whether there is no number in the set.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs().is_empty()
     }
 
     /// How many numbers are in the set.
     pub fn count(&self) -> u64 {
-        self.runs.iter().map(|run| run.end - run.start).sum()
+        self.runs().iter().map(|run| run.end - run.start).sum()
     }
 
     /// The runs, in order, each half open.
     pub fn runs(&self) -> &[Range<u64>] {
-        &self.runs
+        match &self.runs {
+            Runs::One(run) => std::slice::from_ref(run),
+            Runs::Many(runs) => runs,
+        }
     }
 
     /// Every number, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.runs.iter().cloned().flatten()
+        self.runs().iter().cloned().flatten()
     }
 
     /// The lowest number.
     pub fn first(&self) -> Option<u64> {
-        self.runs.first().map(|run| run.start)
+        self.runs().first().map(|run| run.start)
     }
 
     /// The highest number.
     pub fn last(&self) -> Option<u64> {
-        self.runs.last().map(|run| run.end - 1)
+        self.runs().last().map(|run| run.end - 1)
     }
 
     /// Whether `value` is in the set.
     pub fn contains(&self, value: u64) -> bool {
-        let after = self.runs.partition_point(|run| run.start <= value);
-        after > 0 && value < self.runs[after - 1].end
+        let runs = self.runs();
+        let after = runs.partition_point(|run| run.start <= value);
+        after > 0 && value < runs[after - 1].end
     }
 
     /// Adds `value`; says whether it was new.
@@ -79,17 +99,33 @@ impl IntervalSet {
         if range.is_empty() {
             return;
         }
-        // The runs that touch or overlap the range become one with it.
-        let low = self.runs.partition_point(|run| run.end < range.start);
-        let high = self.runs.partition_point(|run| run.start <= range.end);
-        if low == high {
-            self.runs.insert(low, range);
-            return;
+        match &mut self.runs {
+            Runs::One(run) if run.start <= range.end && range.start <= run.end => {
+                *run = run.start.min(range.start)..run.end.max(range.end);
+            }
+            Runs::One(run) => {
+                let mut two = vec![run.clone(), range];
+                two.sort_unstable_by_key(|run| run.start);
+                self.runs = Runs::Many(two);
+            }
+            Runs::Many(runs) if runs.is_empty() => self.runs = Runs::One(range),
+            Runs::Many(runs) => {
+                // The runs that touch or overlap the range become one with it.
+                let low = runs.partition_point(|run| run.end < range.start);
+                let high = runs.partition_point(|run| run.start <= range.end);
+                if low == high {
+                    runs.insert(low, range);
+                    return;
+                }
+                let start = range.start.min(runs[low].start);
+                let end = range.end.max(runs[high - 1].end);
+                runs[low] = start..end;
+                runs.drain(low + 1..high);
+                if runs.len() == 1 {
+                    self.runs = Runs::One(start..end);
+                }
+            }
         }
-        let start = range.start.min(self.runs[low].start);
-        let end = range.end.max(self.runs[high - 1].end);
-        self.runs[low] = start..end;
-        self.runs.drain(low + 1..high);
     }
 
     /// Takes `value` out; says whether it was there.
@@ -106,47 +142,58 @@ impl IntervalSet {
         if range.is_empty() {
             return;
         }
-        let low = self.runs.partition_point(|run| run.end <= range.start);
-        let high = self.runs.partition_point(|run| run.start < range.end);
+        let runs = self.runs();
+        let low = runs.partition_point(|run| run.end <= range.start);
+        let high = runs.partition_point(|run| run.start < range.end);
         if low >= high {
             return;
         }
-        let before = self.runs[low].start..range.start;
-        let after = range.end..self.runs[high - 1].end;
+        let before = runs[low].start..range.start;
+        let after = range.end..runs[high - 1].end;
         let rest = [before, after].into_iter().filter(|run| !run.is_empty());
-        self.runs.splice(low..high, rest);
+        match &mut self.runs {
+            Runs::One(_) => *self = Self::of_runs(rest.collect()),
+            Runs::Many(runs) => {
+                runs.splice(low..high, rest);
+                if runs.len() == 1 {
+                    *self = Self::of_runs(std::mem::take(runs));
+                }
+            }
+        }
     }
 
     /// Adds every number of `other`.
     pub fn insert_all(&mut self, other: &Self) {
-        if other.runs.len() <= FEW_RUNS {
-            other.runs.iter().for_each(|run| self.insert_range(run.clone()));
+        let (mine, theirs) = (self.runs(), other.runs());
+        if theirs.len() <= FEW_RUNS {
+            theirs.iter().for_each(|run| self.insert_range(run.clone()));
             return;
         }
-        let mut both = Self { runs: Vec::with_capacity(self.runs.len() + other.runs.len()) };
-        let (mut left, mut right) = (self.runs.iter().peekable(), other.runs.iter().peekable());
+        let mut both = Vec::with_capacity(mine.len() + theirs.len());
+        let (mut left, mut right) = (mine.iter().peekable(), theirs.iter().peekable());
         while let Some(run) = match (left.peek(), right.peek()) {
             (Some(a), Some(b)) if a.start <= b.start => left.next(),
             (_, Some(_)) => right.next(),
             (_, None) => left.next(),
         } {
-            both.insert_range(run.clone());
+            append(&mut both, run.clone());
         }
-        *self = both;
+        *self = Self::of_runs(both);
     }
 
     /// Takes every number of `other` out.
     pub fn remove_all(&mut self, other: &Self) {
-        if other.runs.len() <= FEW_RUNS {
-            other.runs.iter().for_each(|run| self.remove_range(run.clone()));
+        let (mine, theirs) = (self.runs(), other.runs());
+        if theirs.len() <= FEW_RUNS {
+            theirs.iter().for_each(|run| self.remove_range(run.clone()));
             return;
         }
-        let mut rest = Self { runs: Vec::with_capacity(self.runs.len()) };
-        let mut gone = other.runs.iter().peekable();
-        for run in &self.runs {
+        let mut rest = Vec::with_capacity(mine.len());
+        let mut gone = theirs.iter().peekable();
+        for run in mine {
             let mut start = run.start;
             while let Some(hole) = gone.peek().filter(|hole| hole.start < run.end) {
-                rest.insert_range(start..hole.start.max(start));
+                append(&mut rest, start..hole.start.max(start));
                 start = start.max(hole.end).min(run.end);
                 // A hole that goes beyond this run may reach into the next one.
                 if hole.end > run.end {
@@ -154,24 +201,28 @@ impl IntervalSet {
                 }
                 gone.next();
             }
-            rest.insert_range(start..run.end);
+            append(&mut rest, start..run.end);
         }
-        *self = rest;
+        *self = Self::of_runs(rest);
     }
 
     /// The numbers that are in both sets.
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = Self::EMPTY;
+        let mut both = Vec::new();
+        let (mine, theirs) = (self.runs(), other.runs());
+        if let ([a], [b]) = (mine, theirs) {
+            return Self::from(a.start.max(b.start)..a.end.min(b.end));
+        }
         let (mut left, mut right) = (0, 0);
-        while let (Some(a), Some(b)) = (self.runs.get(left), other.runs.get(right)) {
-            both.insert_range(a.start.max(b.start)..a.end.min(b.end));
+        while let (Some(a), Some(b)) = (mine.get(left), theirs.get(right)) {
+            append(&mut both, a.start.max(b.start)..a.end.min(b.end));
             if a.end <= b.end {
                 left += 1;
             } else {
                 right += 1;
             }
         }
-        both
+        Self::of_runs(both)
     }
 
     /// The numbers of this set that are not in `other`.
@@ -183,9 +234,9 @@ impl IntervalSet {
 
     /// Appends the encoding to `out`.
     pub fn encode(&self, out: &mut impl BufMut) {
-        put_varint(out, self.runs.len() as u64);
+        put_varint(out, self.runs().len() as u64);
         let mut end = 0;
-        for run in &self.runs {
+        for run in self.runs() {
             put_varint(out, run.start - end);
             put_varint(out, run.end - run.start - 1);
             end = run.end;
@@ -202,7 +253,7 @@ impl IntervalSet {
         if count > input.remaining() as u64 / 2 {
             return Err(MalformedIntervals);
         }
-        let mut set = Self { runs: Vec::with_capacity(count as usize) };
+        let mut runs = Vec::with_capacity(if count == 1 { 0 } else { count as usize });
         let mut end: u64 = 0;
         for _ in 0..count {
             let gap = get_varint(input).ok_or(MalformedIntervals)?;
@@ -210,9 +261,47 @@ impl IntervalSet {
             let start = end.checked_add(gap).ok_or(MalformedIntervals)?;
             end =
                 start.checked_add(more).and_then(|e| e.checked_add(1)).ok_or(MalformedIntervals)?;
-            set.insert_range(start..end);
+            if count == 1 {
+                return Ok(Self { runs: Runs::One(start..end) });
+            }
+            append(&mut runs, start..end);
         }
-        Ok(set)
+        Ok(Self::of_runs(runs))
+    }
+}
+
+/// Adds a range that does not begin before the last run.
+fn append(runs: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match runs.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+        _ => runs.push(range),
+    }
+}
+
+impl Default for IntervalSet {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl PartialEq for IntervalSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.runs() == other.runs()
+    }
+}
+
+impl Eq for IntervalSet {}
+
+impl Hash for IntervalSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.runs().hash(state);
+    }
+}
+
+impl fmt::Debug for IntervalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.runs()).finish()
     }
 }
 

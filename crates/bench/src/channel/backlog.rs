@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pipeline::Channel;
 use tokio::task::JoinSet;
 
-use super::{failed, put, take};
+use super::device::Device;
+use super::{Shape, failed, put, take};
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
 use crate::load::{Load, SIZES};
@@ -16,6 +19,7 @@ use crate::raw::{self, Blocks, Moved};
 use crate::report::{Better, Figure, Report, Spread};
 
 const LOAD: Load = SIZES[1];
+const SMALL: Load = SIZES[0];
 const PRODUCERS: u64 = 8;
 const FIRST_LOOK_BYTES: u64 = 1_000_000_000;
 
@@ -26,12 +30,12 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let directory = scratch.path().join("channel");
     let name = format!("backlog of {} GB", bytes / 1_000_000_000);
 
-    let channel = super::open(&directory).await?;
-    let early = grow(&channel, bytes.min(FIRST_LOOK_BYTES)).await?;
-    let early_rss = process::resident_mib()?;
-    let late = grow(&channel, bytes.saturating_sub(early.bytes)).await?;
-    let late_rss = process::resident_mib()?;
-    let grown = Moved { bytes: early.bytes + late.bytes, seconds: early.seconds + late.seconds };
+    let channel = super::open(&directory, Shape::default()).await?;
+    let device = Device::of(&directory)?;
+    let before = device.written()?;
+    let grown = grow(&channel, LOAD, bytes).await?;
+    let amplification = (device.written()? - before) as f64 / grown.bytes as f64;
+    let resident = process::resident_mib()?;
     channel.close().await.map_err(|error| failed(&error))?;
     drop(channel);
     let events = grown.bytes / LOAD.batch().size().bytes * LOAD.events as u64;
@@ -42,9 +46,9 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let rebuild_s = cold_open(&directory, events).await?;
 
     let disk_full = disk_bytes(&directory)?;
-    let channel = super::open(&directory).await?;
+    let channel = super::open(&directory, Shape::default()).await?;
     let started = Instant::now();
-    let drained = take(&*channel, |_, taken| taken >= events).await?;
+    let drained = take(&*channel, 0, |_, taken| taken >= events).await?;
     let drain = Moved { bytes: drained, seconds: started.elapsed().as_secs_f64() };
     tokio::time::sleep(Duration::from_secs(1)).await;
     let disk_left = disk_bytes(&directory)?;
@@ -63,8 +67,8 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     };
     let per_s = ("raw-direct", raw_write.mb_per_s());
     add("growing", "MB/s", Better::More, grown.mb_per_s(), Some(per_s));
-    add("memory at its end", "MiB", Better::Less, late_rss, None);
-    add("memory since 1 GB", "MiB", Better::Less, late_rss - early_rss, None);
+    add("memory at its end", "MiB", Better::Less, resident, None);
+    add("device writes for each byte", "bytes", Better::Less, amplification, None);
     let overhead = disk_full as f64 / grown.bytes as f64;
     add("disk for each byte", "bytes", Better::Less, overhead, None);
     add("cold open", "s", Better::Less, cold_s, None);
@@ -73,6 +77,29 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     add("drain", "MB/s", Better::More, drain.mb_per_s(), Some(read));
     add("disk after the drain", "MB", Better::Less, disk_left as f64 / 1e6, None);
     report.note("backlog, raw-direct: writes go to allocated blocks, reads are of 1 MiB; one pass");
+    Ok(())
+}
+
+/// What a backlog of `bytes` costs in memory when it is made of groups of small batches: how much
+/// more than one of 1 GB.
+pub(super) async fn measure_memory(bytes: u64, cache: &Cache, report: &mut Report) -> Result<()> {
+    let scratch = cache.scratch()?;
+    let channel = super::open(&scratch.path().join("channel"), Shape::default()).await?;
+    let early = grow(&channel, SMALL, bytes.min(FIRST_LOOK_BYTES)).await?;
+    let early_rss = process::resident_mib()?;
+    grow(&channel, SMALL, bytes.saturating_sub(early.bytes)).await?;
+    let late_rss = process::resident_mib()?;
+    channel.close().await.map_err(|error| failed(&error))?;
+    for (what, value) in [("memory", late_rss), ("memory since 1 GB", late_rss - early_rss)] {
+        report.add(Figure {
+            bench: "channel",
+            case: format!("backlog of {} GB of {}: {what}", bytes / 1_000_000_000, SMALL.name),
+            unit: "MiB",
+            better: Better::Less,
+            ours: Some(once(value)),
+            reference: None,
+        });
+    }
     Ok(())
 }
 
@@ -92,8 +119,8 @@ async fn raw_side(bytes: u64, cache: &Cache) -> Result<(Moved, Moved)> {
 }
 
 /// Adds about `bytes` with all producers at once.
-async fn grow(channel: &std::sync::Arc<dyn pipeline::Channel>, bytes: u64) -> Result<Moved> {
-    let rounds = bytes / LOAD.batch().size().bytes / PRODUCERS;
+async fn grow(channel: &Arc<dyn Channel>, load: Load, bytes: u64) -> Result<Moved> {
+    let rounds = bytes / load.batch().size().bytes / PRODUCERS;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..PRODUCERS {
@@ -101,7 +128,7 @@ async fn grow(channel: &std::sync::Arc<dyn pipeline::Channel>, bytes: u64) -> Re
         tasks.spawn(async move {
             let mut bytes = 0;
             for _ in 0..rounds {
-                bytes += put(&*channel, LOAD).await?;
+                bytes += put(&*channel, load).await?;
             }
             Ok::<_, Error>(bytes)
         });
@@ -117,7 +144,7 @@ async fn grow(channel: &std::sync::Arc<dyn pipeline::Channel>, bytes: u64) -> Re
 async fn cold_open(directory: &Path, events: u64) -> Result<f64> {
     raw::evict(directory)?;
     let started = Instant::now();
-    let channel = super::open(directory).await?;
+    let channel = super::open(directory, Shape::default()).await?;
     put(&*channel, Load { events: 0, ..LOAD }).await?;
     let seconds = started.elapsed().as_secs_f64();
     let found = channel.status().events;

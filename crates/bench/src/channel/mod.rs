@@ -3,13 +3,18 @@
 //! fdatasync).
 
 mod backlog;
+mod buffered;
+mod dedupe;
+mod device;
+mod flume;
+mod special;
 mod steady;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Channel, ChannelError, IntervalSet};
+use pipeline::{Batch, BatchSize, Channel, ChannelError, IntervalSet};
 use serde_json::json;
 
 use crate::Setup;
@@ -19,9 +24,8 @@ use crate::load::{self, Load};
 use crate::raw::{self, Blocks};
 use crate::report::{Better, Figure, Report, Series};
 use crate::stage;
+use steady::Case;
 
-/// Name of the only consumer.
-const CONSUMER: &str = "bench";
 /// File that direct writes go round and round in.
 const RAW_FILE_BYTES: u64 = 512 << 20;
 
@@ -37,6 +41,29 @@ pub(crate) struct Options {
     /// Gigabytes of the backlog that grows, is reopened cold and drained; 0 leaves it out
     #[arg(long, default_value_t = 10)]
     backlog_gb: u64,
+    /// Gigabytes of the backlog whose memory is looked at; 0 leaves it out
+    #[arg(long, default_value_t = 20)]
+    memory_gb: u64,
+    /// Leave the special cases out: consumers, origins, no direct I/O, Flume
+    #[arg(long)]
+    puts_only: bool,
+}
+
+/// How a channel is run.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// How many consumers there are.
+    consumers: usize,
+    /// Whether batches are known again.
+    dedupe: bool,
+    /// Whether the disk offers direct I/O.
+    direct: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { consumers: 1, dedupe: true, direct: true }
+    }
 }
 
 /// The series of one size of batch.
@@ -48,32 +75,53 @@ struct Results {
     ours: [Series; 2],
     p50_ms: [Series; 2],
     p99_ms: [Series; 2],
+    amplification: [Series; 2],
 }
 
-/// Runs the benchmark.
+/// Runs the benchmark. What looks at memory comes first: it is not given back at once.
 pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
     let cache = &setup.cache;
+    if !setup.peers_only {
+        if options.backlog_gb > 0 {
+            backlog::measure(options.backlog_gb * 1_000_000_000, cache, report).await?;
+        }
+        if options.memory_gb > 0 {
+            backlog::measure_memory(options.memory_gb * 1_000_000_000, cache, report).await?;
+        }
+        if !options.puts_only {
+            dedupe::measure_memory(cache, report).await?;
+        }
+    }
     let limit = Duration::from_secs_f64(options.seconds);
     let mut results = load::SIZES.map(|load| (load, Results::default()));
+    let mut special = match options.puts_only || setup.peers_only {
+        true => None,
+        false => Some(special::Special::prepare(cache)?),
+    };
     for round in 0..options.runs {
         for (load, results) in &mut results {
             raw_side(*load, limit, cache, results).await?;
             for (index, producers) in ours_of(setup) {
-                let outcome = steady::measure(*load, producers, limit, cache).await?;
+                let case = Case::plain(*load, producers);
+                let outcome = steady::measure(case, limit, cache).await?;
                 results.ours[index].push(outcome.moved.mb_per_s());
                 results.p50_ms[index].push(outcome.p50_ms);
                 results.p99_ms[index].push(outcome.p99_ms);
+                results.amplification[index].push(outcome.amplification);
             }
+        }
+        if let Some(special) = &mut special {
+            special.run(round, limit, cache).await?;
         }
         crate::progress(&format!("channel: run {} of {}", round + 1, options.runs));
     }
     for (load, results) in &results {
         steady_figures(report, *load, results);
     }
-    report.note("one consumer follows; raw sides: one writer, same size of write, same disk");
-    if options.backlog_gb > 0 && !setup.peers_only {
-        backlog::measure(options.backlog_gb * 1_000_000_000, cache, report).await?;
+    if let Some(special) = &special {
+        special.figures(report, &results);
     }
+    report.note("consumers follow; raw sides: one writer, same size of write, same disk");
     Ok(())
 }
 
@@ -114,11 +162,15 @@ fn steady_figures(report: &mut Report, load: Load, results: &Results) {
                 });
             }
         }
-        for (what, series) in [("p50", &results.p50_ms[index]), ("p99", &results.p99_ms[index])] {
+        for (what, unit, series) in [
+            ("p50 of a commit", "ms", &results.p50_ms[index]),
+            ("p99 of a commit", "ms", &results.p99_ms[index]),
+            ("device writes for each byte", "bytes", &results.amplification[index]),
+        ] {
             report.add(Figure {
                 bench: "channel",
-                case: format!("{case}, {what} of a commit"),
-                unit: "ms",
+                case: format!("{case}, {what}"),
+                unit,
                 better: Better::Less,
                 ours: series.spread(),
                 reference: None,
@@ -127,13 +179,20 @@ fn steady_figures(report: &mut Report, load: Load, results: &Results) {
     }
 }
 
-/// The durable channel in `directory`, open and with its one consumer.
-async fn open(directory: &Path) -> Result<Arc<dyn Channel>> {
-    let settings = json!({ "capacity": "64GiB" });
-    let channel = stage::build(components::CHANNELS, "durable", &settings, directory)?;
+/// Name of a consumer.
+fn consumer(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+/// The durable channel in `directory`, open and with its consumers.
+async fn open(directory: &Path, shape: Shape) -> Result<Arc<dyn Channel>> {
+    let settings = json!({ "capacity": "64GiB", "dedupe": shape.dedupe });
+    let world = if shape.direct { env::real() } else { buffered::world() };
+    let channel = stage::build_in(world, components::CHANNELS, "durable", &settings, directory)?;
     let channel: Arc<dyn Channel> = channel.into();
     channel.open().await.map_err(|error| failed(&error))?;
-    channel.register(&[Arc::from(CONSUMER)]).await.map_err(|error| failed(&error))?;
+    let consumers: Vec<Arc<str>> = (0..shape.consumers).map(|n| consumer(n).into()).collect();
+    channel.register(&consumers).await.map_err(|error| failed(&error))?;
     Ok(channel)
 }
 
@@ -143,18 +202,34 @@ fn failed(error: &ChannelError) -> Error {
 
 /// One durable put of a fresh batch; gives back its bytes.
 async fn put(channel: &dyn Channel, load: Load) -> Result<u64> {
-    let batch = load.batch();
-    let size = batch.size();
+    put_batches(channel, [load.batch()]).await
+}
+
+/// One durable put; gives back its bytes.
+async fn put_batches(
+    channel: &dyn Channel,
+    batches: impl IntoIterator<Item = Batch>,
+) -> Result<u64> {
+    let batches: Vec<Batch> = batches.into_iter().collect();
+    let mut size = BatchSize::default();
+    for batch in &batches {
+        size.bytes += batch.size().bytes;
+        size.events += batch.size().events;
+    }
     let mut transaction = channel.begin_put(size).await.map_err(|error| failed(&error))?;
-    transaction.put(batch);
+    batches.into_iter().for_each(|batch| transaction.put(batch));
     transaction.commit().await.map_err(|error| failed(&error))?;
     Ok(size.bytes)
 }
 
 /// Takes and commits batch after batch until `enough` says so of the bytes and events taken;
 /// gives back the bytes.
-async fn take(channel: &dyn Channel, enough: impl Fn(u64, u64) -> bool) -> Result<u64> {
-    let mut taker = channel.begin_take(CONSUMER);
+async fn take(
+    channel: &dyn Channel,
+    number: usize,
+    enough: impl Fn(u64, u64) -> bool,
+) -> Result<u64> {
+    let mut taker = channel.begin_take(&consumer(number));
     let (mut bytes, mut events) = (0, 0);
     while !enough(bytes, events) {
         let taken = taker.take().await.map_err(|error| failed(&error))?;

@@ -1,13 +1,14 @@
-//! Puts with a consumer that keeps up: some producers, each one put after the other.
+//! Puts with consumers that keep up: some producers, each one put after the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pipeline::Channel;
+use pipeline::{Batch, Channel, Epoch, Identity, Origin, Sequence};
 use tokio::task::JoinSet;
 
-use super::{failed, put, take};
+use super::device::Device;
+use super::{Shape, failed, put, put_batches, take};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::load::Load;
@@ -15,9 +16,31 @@ use crate::raw::Moved;
 
 /// How many producers at once.
 pub(super) const PRODUCERS: [usize; 2] = [1, 8];
+/// Batches without events in one transaction, to make origins known.
+const INTRODUCED: u64 = 1000;
 /// Until the channel's segments have been written once and go round, as in its daily life.
 const WARM_UP: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// One steady load.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case {
+    /// The batches.
+    pub(super) load: Load,
+    /// Tasks that put, one batch after the other.
+    pub(super) producers: usize,
+    /// Foreign origins that the batches come from in turn; 0: they are born here.
+    pub(super) origins: u64,
+    /// How the channel is run.
+    pub(super) shape: Shape,
+}
+
+impl Case {
+    /// Batches that are born here, in a channel as it comes.
+    pub(super) fn plain(load: Load, producers: usize) -> Self {
+        Self { load, producers, origins: 0, shape: Shape::default() }
+    }
+}
 
 /// What one run came to.
 #[derive(Debug, Clone, Copy)]
@@ -28,35 +51,39 @@ pub(super) struct Outcome {
     pub(super) p50_ms: f64,
     /// 99th percentile of the same.
     pub(super) p99_ms: f64,
+    /// Bytes written to the device for each byte put.
+    pub(super) amplification: f64,
 }
 
-/// Puts for `limit`, then waits until the consumer has had all of it.
-pub(super) async fn measure(
-    load: Load,
-    producers: usize,
-    limit: Duration,
-    cache: &Cache,
-) -> Result<Outcome> {
+/// Puts for `limit`, then waits until the consumers have had all of it.
+pub(super) async fn measure(case: Case, limit: Duration, cache: &Cache) -> Result<Outcome> {
+    let Case { load, shape, .. } = case;
     let scratch = cache.scratch()?;
-    let channel = super::open(&scratch.path().join("channel")).await?;
+    let device = Device::of(scratch.path())?;
+    let channel = super::open(&scratch.path().join("channel"), shape).await?;
     let total = Arc::new(AtomicU64::new(u64::MAX));
-    let consumer = tokio::spawn(follow(channel.clone(), total.clone()));
-    let warm = produce(&channel, load, producers, WARM_UP).await?;
-    let started = Instant::now();
-    let measured = produce(&channel, load, producers, limit).await?;
-    let seconds = started.elapsed().as_secs_f64();
-    // The consumer may wait for a batch: it learns the total before the last one comes.
+    let follow = |consumer| tokio::spawn(follow(channel.clone(), consumer, total.clone()));
+    let consumers: Vec<_> = (0..shape.consumers).map(follow).collect();
+    introduce(&channel, case.origins).await?;
+    let number = Arc::new(AtomicU64::new(case.origins));
+    let warm = produce(&channel, case, &number, WARM_UP).await?;
+    let (started, before) = (Instant::now(), device.written()?);
+    let measured = produce(&channel, case, &number, limit).await?;
+    let (seconds, after) = (started.elapsed().as_secs_f64(), device.written()?);
+    // A consumer may wait for a batch: it learns the total before the last one comes.
     let put_bytes = warm.bytes + measured.bytes + load.batch().size().bytes;
     total.store(put_bytes, Ordering::Release);
     put(&*channel, load).await?;
-    let drained = tokio::time::timeout(DRAIN_LIMIT, consumer).await.map_err(|_| {
-        let what = "the consumer to take what was put".to_owned();
-        Error::Timeout { what, seconds: DRAIN_LIMIT.as_secs() }
-    })?;
-    let taken = drained.expect("the consumer does not panic")?;
-    if taken != put_bytes {
-        let detail = format!("{taken} of {put_bytes} bytes were taken");
-        return Err(Error::Content { path_name: "durable channel".to_owned(), detail });
+    for consumer in consumers {
+        let drained = tokio::time::timeout(DRAIN_LIMIT, consumer).await.map_err(|_| {
+            let what = "a consumer to take what was put".to_owned();
+            Error::Timeout { what, seconds: DRAIN_LIMIT.as_secs() }
+        })?;
+        let taken = drained.expect("a consumer does not panic")?;
+        if taken != put_bytes {
+            let detail = format!("{taken} of {put_bytes} bytes were taken");
+            return Err(Error::Content { path_name: "durable channel".to_owned(), detail });
+        }
     }
     channel.close().await.map_err(|error| failed(&error))?;
     let mut latencies_ms = measured.latencies_ms;
@@ -65,6 +92,7 @@ pub(super) async fn measure(
         moved: Moved { bytes: measured.bytes, seconds },
         p50_ms: percentile(&latencies_ms, 0.50),
         p99_ms: percentile(&latencies_ms, 0.99),
+        amplification: (after - before) as f64 / measured.bytes as f64,
     })
 }
 
@@ -74,21 +102,43 @@ struct Produced {
     latencies_ms: Vec<f64>,
 }
 
+/// Makes `origins` known to the channel, by a batch without events of each.
+async fn introduce(channel: &Arc<dyn Channel>, origins: u64) -> Result<()> {
+    for first in (0..origins).step_by(INTRODUCED as usize) {
+        let numbers = first..origins.min(first + INTRODUCED);
+        put_batches(&**channel, numbers.map(|n| from_origin(Batch::default(), n, origins))).await?;
+    }
+    Ok(())
+}
+
+/// The `number`th batch of all origins in turn.
+pub(super) fn from_origin(mut batch: Batch, number: u64, origins: u64) -> Batch {
+    batch.identity = (origins > 0).then(|| Identity {
+        origin: Origin(u128::from(number % origins + 1).to_be_bytes()),
+        epoch: Epoch(1),
+        sequence: Sequence(number / origins),
+    });
+    batch
+}
+
 async fn produce(
     channel: &Arc<dyn Channel>,
-    load: Load,
-    producers: usize,
+    case: Case,
+    number: &Arc<AtomicU64>,
     limit: Duration,
 ) -> Result<Produced> {
+    let Case { load, origins, .. } = case;
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..producers {
-        let channel = channel.clone();
+    for _ in 0..case.producers {
+        let (channel, number) = (channel.clone(), number.clone());
         tasks.spawn(async move {
             let mut produced = Produced::default();
             while started.elapsed() < limit {
                 let began = Instant::now();
-                produced.bytes += put(&*channel, load).await?;
+                let number = number.fetch_add(1, Ordering::Relaxed);
+                let batch = from_origin(load.batch(), number, origins);
+                produced.bytes += put_batches(&*channel, [batch]).await?;
                 produced.latencies_ms.push(began.elapsed().as_secs_f64() * 1e3);
             }
             Ok::<_, Error>(produced)
@@ -104,8 +154,8 @@ async fn produce(
 }
 
 /// Takes until `total` bytes have come; it is known only at the end.
-async fn follow(channel: Arc<dyn Channel>, total: Arc<AtomicU64>) -> Result<u64> {
-    take(&*channel, |bytes, _| bytes >= total.load(Ordering::Acquire)).await
+async fn follow(channel: Arc<dyn Channel>, consumer: usize, total: Arc<AtomicU64>) -> Result<u64> {
+    take(&*channel, consumer, |bytes, _| bytes >= total.load(Ordering::Acquire)).await
 }
 
 /// The value below which `share` of the sorted values lie.

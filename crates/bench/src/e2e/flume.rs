@@ -26,34 +26,45 @@ pub(super) struct Flume {
     jars: PathBuf,
 }
 
+/// The folder with the jars, fetched with Maven unless they are in the cache.
+pub(crate) fn jars(cache: &Cache) -> Result<PathBuf> {
+    let root = cache.build_once(VERSION, |dir| {
+        let pom = dir.join("pom.xml");
+        fs::write(&pom, include_str!("../../peers/flume/pom.xml")).at("write", &pom)?;
+        let mut maven = Command::new("mvn");
+        maven.args(["-q", "-B", "-f"]).arg(&pom).args([
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=lib",
+            "-DincludeScope=runtime",
+        ]);
+        process::run("mvn (jars of Flume)", &mut maven).map(drop)
+    })?;
+    Ok(root.join("lib"))
+}
+
+/// A virtual machine with the heap, the open packages and the class path that Flume needs.
+pub(crate) fn java(jars: &Path, dir: &Path) -> Command {
+    let mut java = Command::new("java");
+    java.arg(HEAP)
+        .args(
+            ["java.lang", "java.nio", "sun.nio.ch"]
+                .map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")),
+        )
+        .arg(format!("-Dlog4j2.configurationFile={}/log4j2.xml", dir.display()))
+        .arg("-cp")
+        .arg(format!("{}/*", jars.display()));
+    java
+}
+
 impl Flume {
-    /// Fetches the jars with Maven unless they are in the cache.
+    /// Fetches what is needed.
     pub(super) fn prepare(cache: &Cache) -> Result<Self> {
-        let root = cache.build_once(VERSION, |dir| {
-            let pom = dir.join("pom.xml");
-            fs::write(&pom, include_str!("../../peers/flume/pom.xml")).at("write", &pom)?;
-            let mut maven = Command::new("mvn");
-            maven.args(["-q", "-B", "-f"]).arg(&pom).args([
-                "dependency:copy-dependencies",
-                "-DoutputDirectory=lib",
-                "-DincludeScope=runtime",
-            ]);
-            process::run("mvn (jars of Flume)", &mut maven).map(drop)
-        })?;
-        Ok(Self { jars: root.join("lib") })
+        Ok(Self { jars: jars(cache)? })
     }
 
     fn agent(&self, name: &str, dir: &Path) -> Result<Process> {
-        let mut java = Command::new("java");
-        java.arg(HEAP)
-            .args(
-                ["java.lang", "java.nio", "sun.nio.ch"]
-                    .map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")),
-            )
-            .arg(format!("-Dlog4j2.configurationFile={}/log4j2.xml", dir.display()))
-            .arg("-cp")
-            .arg(format!("{}/*", self.jars.display()))
-            .args(["org.apache.flume.node.Application", "--no-reload-conf", "-n", name, "-f"])
+        let mut java = java(&self.jars, dir);
+        java.args(["org.apache.flume.node.Application", "--no-reload-conf", "-n", name, "-f"])
             .arg(dir.join(format!("{name}.properties")));
         Process::spawn(name, java, dir)
     }

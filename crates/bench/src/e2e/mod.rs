@@ -5,7 +5,7 @@
 //! agents warm, until all of its bytes are in visible files; the agents go on running. After each
 //! run the files are read back with Hadoop's own shell: every line must be there once.
 
-mod flume;
+pub(crate) mod flume;
 mod ours;
 mod put;
 

@@ -99,7 +99,7 @@ impl Book {
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let mut item = 0;
         for batch in &put.items {
-            let identity = batch.identity.map(|(identity, _)| identity);
+            let identity = batch.identity;
             if let Some(identity) = identity {
                 self.window.store(identity, batch.events > 0);
             }
@@ -231,15 +231,19 @@ impl Book {
         released
     }
 
-    /// Forgets the indexes of sealed segments that no consumer is near.
+    /// Forgets the indexes of sealed segments that no consumer is near. The one behind a near one
+    /// stays: it is being read ahead.
     pub(crate) fn trim(&mut self) {
         let sealed = self.segments.len().saturating_sub(1);
+        let mut follows = false;
         for segment in self.segments.iter_mut().take(sealed) {
             let end = segment.record.first + segment.record.tickets;
-            if segment.index.is_some() && !self.in_flight.is_near(segment.record.first, end) {
+            let near = self.in_flight.is_near(segment.record.first, end);
+            if segment.index.is_some() && !near && !follows {
                 segment.index = None;
                 segment.file = None;
             }
+            follows = near;
         }
     }
 }

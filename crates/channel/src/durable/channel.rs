@@ -1,7 +1,7 @@
 //! The [`Channel`] that an agent sees.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,8 +30,6 @@ const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
 const PUT_OVERHEAD: u64 = 8 << 10;
 
-type Turns = Vec<(Arc<str>, Arc<tokio::sync::Mutex<()>>)>;
-
 /// A durable channel, open or not.
 pub(crate) struct Durable {
     config: Config,
@@ -39,7 +37,6 @@ pub(crate) struct Durable {
     core: OnceLock<Arc<Core>>,
     /// Puts wait in the order in which they came.
     turn: tokio::sync::Mutex<()>,
-    reading: Mutex<Turns>,
     dirty: Arc<Notify>,
 }
 
@@ -51,7 +48,6 @@ impl Durable {
             cx: cx.clone(),
             core: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
-            reading: Mutex::default(),
             dirty: Arc::default(),
         }
     }
@@ -154,13 +150,7 @@ impl Channel for Durable {
     }
 
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = reading.iter().find(|(name, _)| &**name == consumer).cloned();
-        let (name, turn) = known.unwrap_or_else(|| {
-            reading.push((Arc::from(consumer), Arc::default()));
-            reading[reading.len() - 1].clone()
-        });
-        Box::new(Take::new(self.core().clone(), name, turn))
+        Box::new(Take::new(self.core().clone(), Arc::from(consumer)))
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {

@@ -8,18 +8,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
 use pipeline::{
-    BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet, SourcePosition,
-    Ticket, mutant,
+    Batch, BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet,
+    SourcePosition, Ticket, mutant,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::warn;
 
 use super::Compression;
+use super::ahead::{Ahead, Find};
+use super::aligned::Buffers;
 use super::book::Book;
+use super::frame::Body;
 use super::hand_off::{self, HandOff, Handing, Locked};
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
@@ -27,27 +29,30 @@ use super::overflow::Overflow;
 use super::packing::Packed;
 use super::records::{AckRecord, ForgetRecord};
 use super::segment::Owner;
-use super::tail::{Ahead, StoredBatch, Tail};
-
-/// The channel warns when it is this full, in hundredths, and again only after it was emptier.
-const WARN_PERCENT: u64 = 80;
-const CALM_PERCENT: u64 = 70;
+use super::tail::Tail;
 
 /// How much of the disk a channel takes at most, in hundredths.
 const DISK_PERCENT: u64 = 80;
 
-/// What a put brings, encoded by the one who puts.
+/// One batch of a put, as the one who puts has prepared it.
 pub(crate) struct NewBatch {
     pub(crate) identity: Option<Identity>,
     pub(crate) positions: Vec<SourcePosition>,
     pub(crate) events: u32,
-    /// Its encoding; empty when there are no events.
-    pub(crate) bytes: Bytes,
-    /// What is written, when that is not the encoding itself.
-    pub(crate) packed: Option<(Packed, Bytes)>,
-    pub(crate) digest: u64,
-    /// Of what is written.
-    pub(crate) crc: u32,
+    /// Bytes of it in the body.
+    pub(crate) body_len: usize,
+    /// How it is compressed; `None` if that is the encoding itself.
+    pub(crate) packed: Option<Packed>,
+    /// Without identity and positions. Its bytes lie where it came from, or, when it is stored in
+    /// another form, in its own encoding.
+    pub(crate) batch: Batch,
+}
+
+/// One put transaction, ready to be written but for what its group and its place decide.
+pub(crate) struct NewPut {
+    pub(crate) batches: Vec<NewBatch>,
+    /// What is stored of the batches with events.
+    pub(crate) body: Body,
 }
 
 /// How a request ended: an error is shared by all who were in the group.
@@ -56,7 +61,7 @@ pub(crate) type Reply = oneshot::Sender<Result<(), Arc<io::Error>>>;
 /// What waits for the leader.
 pub(crate) enum Request {
     /// A put transaction with the room that was reserved for it.
-    Put { batches: Vec<NewBatch>, reserved: BatchSize, reply: Reply },
+    Put { put: NewPut, reserved: BatchSize, reply: Reply },
     /// The consumers from now on.
     Register { names: Vec<Arc<str>>, reply: Reply },
 }
@@ -76,7 +81,7 @@ pub(crate) struct Limits {
 pub(crate) struct State {
     pub(crate) book: Book,
     pub(crate) tail: Tail,
-    pub(crate) ahead: Vec<(Arc<str>, Ahead)>,
+    pub(crate) ahead: Ahead,
     /// What waits for the leader, and whether there is one.
     pub(crate) hand_off: HandOff<Request>,
     /// Puts whose write failed, and which may be on the disk all the same until the next segment's
@@ -114,6 +119,8 @@ pub(crate) struct Core {
     pub(crate) files: Arc<Files>,
     pub(crate) store: Arc<dyn IndexStore>,
     pub(crate) log: Mutex<Log>,
+    /// Memory for what is on its way to the disk or back.
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) state: Mutex<State>,
     /// Held while the directory is in use.
     pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
@@ -121,6 +128,8 @@ pub(crate) struct Core {
     pub(crate) room: Notify,
     /// Something may be ready to take, or the channel closed.
     pub(crate) ready: Notify,
+    /// A read has ended, or is planned.
+    pub(crate) arrived: Notify,
     /// Something waits that no put may carry to the disk.
     pub(crate) dirty: Arc<Notify>,
     /// A leader has ended.
@@ -139,7 +148,7 @@ impl State {
         Self {
             book,
             tail,
-            ahead: Vec::new(),
+            ahead: Ahead::default(),
             hand_off: HandOff::default(),
             limbo: Vec::new(),
             flush: false,
@@ -201,14 +210,23 @@ impl State {
         self.reserved.events -= size.events;
     }
 
-    /// The batches that a take of `consumer` may find without the disk.
-    pub(crate) fn in_memory(&mut self, consumer: &str, ticket: Ticket) -> Option<StoredBatch> {
+    /// Looks for the batch of a ticket that `consumer` holds.
+    pub(crate) fn find(&mut self, consumer: &Arc<str>, ticket: Ticket) -> Find {
         // Its segment's index must be there when it is settled.
-        self.book.segment_of(ticket)?.index.as_ref()?;
-        if let Some(batch) = self.tail.get(ticket) {
-            return Some(batch);
+        let indexed = self.book.segment_of(ticket).is_some_and(|segment| segment.index.is_some());
+        match self.tail.get(ticket).filter(|_| indexed) {
+            Some(batch) => {
+                self.ahead.leave(consumer);
+                Find::Here(Ok(batch))
+            }
+            None => {
+                self.ahead.arrive(consumer, ticket);
+                match self.ahead.find(ticket) {
+                    Find::Here(_) if !indexed => Find::Absent,
+                    found => found,
+                }
+            }
         }
-        self.ahead.iter_mut().find(|(name, _)| &**name == consumer)?.1.take(ticket)
     }
 }
 
@@ -324,18 +342,6 @@ impl Core {
                 files.recycle(id, room);
             }
         }));
-    }
-
-    /// Warns once each time the channel passes the mark.
-    pub(crate) fn watch_fill(&self, state: &mut State) {
-        let (bytes, capacity) = (state.book.bytes(), state.capacity_bytes.max(1));
-        let percent = bytes.saturating_mul(100) / capacity;
-        if percent >= WARN_PERCENT && !state.warned {
-            state.warned = true;
-            warn!(channel = %self.name, bytes, capacity, percent, "the channel is filling up");
-        } else if percent < CALM_PERCENT {
-            state.warned = false;
-        }
     }
 
     /// What of the configured capacity the disk can bear: with what its files occupy already, the

@@ -65,7 +65,8 @@ impl Core {
         let entry = index.get(ticket).copied();
         let seed = self.files.seed(&self.owner.uuid, id);
         let entries: Vec<_> = entry.iter().map(|entry| (ticket, *entry)).collect();
-        let sound = reader::read(&file, seed, &entries)?.iter().any(|(_, batch)| batch.is_some());
+        let read = reader::read(&file, seed, &entries, &self.buffers)?;
+        let sound = read.iter().any(Option::is_some);
         if !sound {
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
             self.quarantine(id, ticket, known, entry.as_ref(), &file);

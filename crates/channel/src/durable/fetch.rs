@@ -1,24 +1,27 @@
 //! Reading batches back.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pipeline::env::DiskFile;
-use pipeline::{IntervalSet, Ticket};
+use pipeline::{IntervalSet, KeySet, Ticket};
 
+use super::ahead::ReadBatch;
 use super::core::Core;
-use super::index::SegmentIndex;
+use super::index::{Entry, SegmentIndex};
 use super::reader;
 use super::scan::scan;
 use super::segment::BLOCK;
-use super::tail::{Ahead, StoredBatch};
 
-/// What a read came to.
-pub(crate) enum Fetched {
-    /// The batch.
-    Batch(StoredBatch),
-    /// It is not as it was written; it is quarantined now.
-    Damaged,
+/// A stretch that is about to be read.
+struct Reading {
+    id: u64,
+    file: Arc<dyn DiskFile>,
+    entries: Vec<(Ticket, Entry)>,
+    tickets: Range<Ticket>,
+    /// Who the first batch is, and its events.
+    known: (KeySet, u64),
 }
 
 impl Core {
@@ -67,40 +70,74 @@ impl Core {
         Ok(id)
     }
 
-    /// Reads the batch of a ticket that `consumer` holds, and its neighbours ahead of need.
-    ///
-    /// # Errors
-    /// The disk could not be read.
-    pub(crate) fn fetch(&self, consumer: &Arc<str>, ticket: Ticket) -> io::Result<Fetched> {
-        let id = self.load_index(ticket)?;
-        let (file, entries, known) = {
+    /// Plans the read of a stretch from `ticket` on, and announces it.
+    fn begin_read(&self, ticket: Ticket) -> io::Result<Reading> {
+        let planned = self.load_index(ticket).and_then(|id| {
             let mut state = self.state();
-            if let Some(batch) = state.in_memory(consumer, ticket) {
-                return Ok(Fetched::Batch(batch));
-            }
             let segment = state.book.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
             let index = segment.index.as_ref().ok_or(io::ErrorKind::NotFound)?;
             let file = segment.file.clone().ok_or(io::ErrorKind::NotFound)?;
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
-            (file, reader::stretch(index, ticket), known)
-        };
-        let seed = self.files.seed(&self.owner.uuid, id);
-        let read = reader::read(&file, seed, &entries)?;
-        let mut batches = read.into_iter();
-        let Some((_, Some(batch))) = batches.next() else {
-            self.quarantine(id, ticket, known, entries.first().map(|(_, entry)| entry), &file);
-            return Ok(Fetched::Damaged);
-        };
-        let ahead = batches.filter_map(|(ticket, batch)| Some((ticket, batch?)));
-        let mut state = self.state();
-        match state.ahead.iter_mut().find(|(name, _)| name == consumer) {
-            Some((_, mine)) => mine.fill(ahead),
-            None => {
-                let mut mine = Ahead::default();
-                mine.fill(ahead);
-                state.ahead.push((consumer.clone(), mine));
+            let entries = reader::stretch(index, ticket);
+            let tickets = ticket..ticket + entries.len() as u64;
+            Ok(Reading { id, file, entries, known, tickets })
+        });
+        let tickets = planned.as_ref().map_or(0..0, |reading| reading.tickets.clone());
+        self.state().ahead.announce(tickets);
+        self.arrived.notify_waiters();
+        planned
+    }
+
+    /// Reads what was planned; its batches are there for all then. Answers the first of them.
+    fn read(&self, reading: &Reading) -> io::Result<Option<ReadBatch>> {
+        let seed = self.files.seed(&self.owner.uuid, reading.id);
+        let read = reader::read(&reading.file, seed, &reading.entries, &self.buffers);
+        let (batches, result) = match read {
+            Ok(batches) => {
+                let first = batches.first().cloned().flatten();
+                (Some(batches), Ok(first))
             }
+            Err(error) => (None, Err(error)),
+        };
+        self.state().ahead.fill(&reading.tickets, batches);
+        self.arrived.notify_waiters();
+        result
+    }
+
+    /// Reads the batch of a ticket that `consumer` holds, and its neighbours; `None` if it is
+    /// damaged, and quarantined by now. The caller has planned it.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub(crate) fn fetch(self: &Arc<Self>, ticket: Ticket) -> io::Result<Option<ReadBatch>> {
+        let reading = self.begin_read(ticket)?;
+        self.look_ahead(ticket);
+        let first = self.read(&reading)?;
+        if first.is_none() {
+            let entry = reading.entries.first().map(|(_, entry)| entry);
+            self.quarantine(reading.id, ticket, reading.known, entry, &reading.file);
         }
-        Ok(Fetched::Batch(batch))
+        Ok(first)
+    }
+
+    /// Starts the read that a consumer needs next after `ticket`, in the background, unless it is
+    /// under way. An error is met again by the one who takes that batch.
+    pub(crate) fn look_ahead(self: &Arc<Self>, ticket: Ticket) {
+        let next = {
+            let mut state = self.state();
+            let Some(next) = state.ahead.next_read(ticket) else { return };
+            let is_last = next >= state.book.in_flight.next();
+            if is_last || state.tail.get(next).is_some() || !state.ahead.plan() {
+                return;
+            }
+            next
+        };
+        let core = self.clone();
+        self.env.blocking.run(Box::new(move || {
+            if let Ok(reading) = core.begin_read(next) {
+                core.look_ahead(ticket);
+                let _ = core.read(&reading);
+            }
+        }));
     }
 }

@@ -103,11 +103,12 @@ pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let index = reader::index_of(&found, &record);
     assert_eq!(SegmentIndex::decode(&index.encode()).as_ref(), Some(&index), "it is kept as it is");
     let (mut ticket, mut events) = (first, 0);
+    let buffers = Arc::default();
     while ticket < index.end() {
         let entries = reader::stretch(&index, ticket);
         ticket += entries.len().max(1) as u64;
-        let Ok(read) = reader::read(&file, seed, &entries) else { continue };
-        for batch in read.into_iter().filter_map(|(_, batch)| batch?.open().ok()) {
+        let Ok(read) = reader::read(&file, seed, &entries, &buffers) else { continue };
+        for batch in read.into_iter().filter_map(|batch| batch?.ok()) {
             for event in batch.events() {
                 events += 1;
                 std::hint::black_box((event.body(), event.headers().count()));

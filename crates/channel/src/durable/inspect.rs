@@ -228,6 +228,7 @@ impl Inspection {
     /// The disk could not be read.
     pub fn export(&self, mut each: impl FnMut(Ticket, Batch) -> bool) -> Result<(), ChannelError> {
         let settled = self.recovered.book.in_flight.acked_by_all(None);
+        let buffers = Arc::default();
         for record in self.segments() {
             let index = reader::index_of(&self.scan(&record)?, &record);
             let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
@@ -236,11 +237,12 @@ impl Inspection {
             let mut ticket = record.first;
             while ticket < end {
                 let entries = reader::stretch(&index, ticket);
-                let read = reader::read(&file, seed, &entries).map_err(|e| self.disk_error(e))?;
+                let read = reader::read(&file, seed, &entries, &buffers);
+                let read = read.map_err(|e| self.disk_error(e))?;
+                let first = ticket;
                 ticket += read.len().max(1) as u64;
-                for (ticket, batch) in read {
-                    let batch = batch.filter(|_| !settled.contains(ticket));
-                    let Some(Ok(batch)) = batch.map(super::tail::StoredBatch::open) else {
+                for (ticket, batch) in (first..).zip(read) {
+                    let Some(Ok(batch)) = batch.filter(|_| !settled.contains(ticket)) else {
                         continue;
                     };
                     if !each(ticket, batch) {

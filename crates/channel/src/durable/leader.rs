@@ -6,58 +6,23 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
-use pipeline::{BatchSize, Epoch, Identity, KeySet, Sequence, Ticket, mutant};
+use pipeline::{Epoch, Identity, KeySet, Sequence, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
-use super::core::{Core, NewBatch, Reply, Request, State};
+use super::core::{Core, NewBatch, NewPut, Request, State};
+use super::frame::Frame;
+use super::group::{Group, Placed, Written};
 use super::hand_off;
 use super::log::Log;
 use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use super::register::Change;
-use super::segment::{Body, Frame, Kind};
-use super::tail::StoredBatch;
+use super::segment::Kind;
 
 /// A group takes no more requests once it has this many bytes …
 const GROUP_BYTES: usize = 2 << 20;
 /// … or this many requests.
 const GROUP_REQUESTS: usize = 256;
-
-/// A put within a group.
-struct Placed {
-    /// Which of the group's frames it is.
-    frame: usize,
-    record: PutRecord,
-    stored: Vec<StoredBatch>,
-}
-
-/// What is written in one go.
-#[derive(Default)]
-struct Group {
-    frames: Vec<Frame>,
-    puts: Vec<Placed>,
-    registered: Option<Change>,
-    replies: Vec<Reply>,
-    reserved: BatchSize,
-    /// How many frames at the front say commits and damage: a STATE would say the same.
-    news: usize,
-    /// Own sequences used.
-    sequences: u64,
-    tickets: u64,
-    duplicates: u64,
-}
-
-impl Group {
-    /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
-    fn drop_news(&mut self) {
-        self.frames.drain(..self.news);
-        for put in &mut self.puts {
-            put.frame -= self.news;
-        }
-        self.news = 0;
-    }
-}
 
 impl Core {
     /// Writes group after group until nothing waits.
@@ -84,13 +49,12 @@ impl Core {
         let next = state.book.in_flight.next();
         if !state.acks.is_empty() {
             state.acks_in_write = std::mem::take(&mut state.acks);
-            group.frames.push(Frame::plain(Kind::Ack, next, state.acks_in_write.encode()));
+            group.acks = Some(Frame::plain(Kind::Ack, next, state.acks_in_write.encode()));
         }
         if !state.forget.is_empty() {
             state.forget_in_write = std::mem::take(&mut state.forget);
-            group.frames.push(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
+            group.forget = Some(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
         }
-        group.news = group.frames.len();
         let (mut bytes, mut requests) = (0, 0);
         let mut fresh = BTreeSet::new();
         while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
@@ -102,17 +66,20 @@ impl Core {
                     group.registered = Some(change);
                     group.replies.push(reply);
                 }
-                Some(Request::Put { batches, reserved, reply }) => {
+                Some(Request::Put { put, reserved, reply }) => {
                     group.reserved.bytes += reserved.bytes;
                     group.reserved.events += reserved.events;
                     group.replies.push(reply);
-                    self.add_put(state, &mut group, batches, &mut fresh);
-                    bytes = group.frames.iter().map(Frame::len).sum();
+                    bytes += put.body.len;
+                    self.add_put(state, &mut group, put, &mut fresh);
                 }
             }
             requests += 1;
         }
-        group.frames.iter_mut().for_each(|frame| frame.sealed = self.files.keys().is_sealing());
+        if self.files.keys().is_sealing() {
+            let frames = group.frames.iter_mut().chain(&mut group.forget).chain(&mut group.acks);
+            frames.for_each(|frame| frame.sealed = true);
+        }
         group
     }
 
@@ -121,15 +88,15 @@ impl Core {
         &self,
         state: &State,
         group: &mut Group,
-        batches: Vec<NewBatch>,
+        put: NewPut,
         fresh: &mut BTreeSet<Identity>,
     ) {
-        let (mut items, mut stored) = (Vec::new(), Vec::new());
-        let mut body = Body::default();
-        for batch in batches {
+        let mut items = Vec::with_capacity(put.batches.len());
+        let (mut batches, mut all_lengths, mut stays) = (Vec::new(), Vec::new(), Vec::new());
+        for mut new in put.batches {
             // Without events there is nothing to deliver, so nothing is given a name.
-            let born = batch.identity.is_none() && batch.events > 0;
-            let identity = batch.identity.or_else(|| {
+            let born = new.identity.is_none() && new.events > 0;
+            let identity = new.identity.or_else(|| {
                 let sequence = Sequence(state.next_sequence + group.sequences);
                 group.sequences += u64::from(born);
                 let known = self.owner.epoch;
@@ -139,58 +106,59 @@ impl Core {
             let seen = identity.is_some_and(|identity| {
                 state.book.window.knows(identity) || !fresh.insert(identity)
             });
-            if seen && self.limits.dedupe {
+            let known = seen && self.limits.dedupe;
+            let NewBatch { events, body_len, packed, .. } = new;
+            let positions = std::mem::take(&mut new.positions);
+            if events > 0 {
+                all_lengths.push(body_len);
+                stays.push(!known);
+            }
+            if known {
                 group.duplicates += 1;
-                if !batch.positions.is_empty() {
-                    let positions = batch.positions;
+                if !positions.is_empty() {
                     let (identity, events, body_len, packed) = (None, 0, 0, None);
                     items.push(PutItem { identity, events, body_len, packed, positions });
                 }
                 continue;
             }
-            let small = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let (packed, written) = match batch.packed {
-                Some((packed, bytes)) => (Some(packed), bytes),
-                None => (None, batch.bytes.clone()),
-            };
-            let (body_len, events, positions) = (small(&written), batch.events, batch.positions);
-            let named = identity.map(|identity| (identity, batch.digest));
-            let item = PutItem { identity: named, events, body_len, packed, positions };
-            items.push(item);
+            let body_len = body_len as u32;
+            items.push(PutItem { identity, events, body_len, packed, positions });
             if events > 0 {
-                body.push_known(written, batch.crc);
-                stored.push(StoredBatch { identity, bytes: batch.bytes });
+                new.batch.identity = identity;
+                batches.push(new.batch);
             }
         }
         if items.is_empty() {
             return;
         }
+        let body = put.body.keeping(&all_lengths, &stays);
+        let lengths = all_lengths.into_iter().zip(stays);
+        let lengths = lengths.filter_map(|(len, stays)| stays.then_some(len)).collect();
         let record = PutRecord { at_ms: self.now_ms(), items };
         let ticket = state.book.in_flight.next() + group.tickets;
-        let (tickets, envelope) = (stored.len() as u32, record.encode());
+        let (tickets, envelope) = (batches.len() as u32, record.encode());
         group.tickets += u64::from(tickets);
-        group.puts.push(Placed { frame: group.frames.len(), record, stored });
-        let (kind, coding, sealed) = (Kind::Put, 0, false);
-        group.frames.push(Frame { kind, coding, ticket, tickets, envelope, body, sealed });
+        group.puts.push(Placed { frame: group.frames.len(), record, batches, lengths });
+        group.frames.push(Frame::put(ticket, tickets, envelope, body));
     }
 
-    /// Makes a group durable; answers where it begins.
-    fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<u64> {
-        if group.frames.is_empty() {
+    /// Makes a group durable; answers where each of its frames begins.
+    fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
+        if group.is_empty() {
             if !self.state().limbo.is_empty() {
                 self.roll(log, 0)?;
             }
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        let len = group.frames.iter().map(|frame| frame.len() as u64).sum();
-        if !log.has_room(len) {
+        if !log.has_room(group.len_max()) {
             group.drop_news();
-            self.roll(log, len)?;
-            if group.frames.is_empty() {
-                return Ok(0);
+            self.roll(log, group.len_max())?;
+            if group.is_empty() {
+                return Ok(Vec::new());
             }
         }
-        let written = log.append(&group.frames);
+        group.arrange();
+        let written = log.append(&mut group.frames);
         if let Err(error) = &written {
             error!(channel = %self.name, %error,
                 "a write to the channel's segment failed; the segment is given up");
@@ -208,7 +176,7 @@ impl Core {
     /// A write failed, and no new segment says so: nobody can know yet whether its puts are stored.
     /// They are answered once the next segment rules it out; a crash before that decides as it does
     /// for every put under way.
-    fn hold_back(&self, group: &mut Group, written: &io::Result<u64>) {
+    fn hold_back(&self, group: &mut Group, written: &io::Result<Vec<u64>>) {
         let Err(error) = written else { return };
         let shared = Arc::new(io::Error::new(error.kind(), error.to_string()));
         // A change of the consumers ends its group. Whether it stands can be seen at any time.
@@ -291,7 +259,7 @@ impl Core {
         let frame = Frame::plain(Kind::Ack, next, AckRecord::default().encode());
         let frame = Frame { sealed, ..frame };
         if log.has_room(frame.len() as u64)
-            && let Err(error) = log.append(&[frame])
+            && let Err(error) = log.append(&mut [frame])
         {
             // The channel is whole without it.
             warn!(channel = %self.name, %error, "the end of the channel could not be marked");
@@ -329,49 +297,53 @@ impl Core {
     }
 
     /// Takes over what was written, or gives it back, and answers.
-    fn finish(&self, log: &Log, group: Group, written: io::Result<u64>) {
+    fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
         let mut answer = Ok(());
-        {
-            let mut state = self.state();
-            state.unreserve(group.reserved);
-            match written {
-                Ok(start) => {
-                    self.publish(&mut state, log, &group, start, &mut settled);
+        let replies = std::mem::take(&mut group.replies);
+        match written {
+            Ok(offsets) => {
+                let puts: Vec<Written> = group.written(&offsets).collect();
+                let mut state = self.state();
+                state.unreserve(group.reserved);
+                for put in puts {
+                    Self::publish(&mut state, put, &mut settled);
                 }
-                Err(error) => {
-                    state.take_news_back();
-                    keep_what_failed(&mut state.book, &group);
-                    answer = Err(Arc::new(error));
-                }
+                self.advance(&mut state, log, &group, &mut settled);
+            }
+            Err(error) => {
+                let mut state = self.state();
+                state.unreserve(group.reserved);
+                state.take_news_back();
+                keep_what_failed(&mut state.book, &group);
+                answer = Err(Arc::new(error));
             }
         }
-        self.room.notify_waiters();
-        self.ready.notify_waiters();
-        self.announce(settled);
-        for reply in group.replies {
+        // First those who wait for the disk: they have the next batch.
+        for reply in replies {
             // Who asked may be gone; the write stands all the same.
             let _ = reply.send(answer.clone());
         }
+        self.ready.notify_waiters();
+        self.room.notify_waiters();
+        self.announce(settled);
     }
 
-    /// The group is durable: it becomes visible.
-    fn publish(
-        &self,
-        state: &mut State,
-        log: &Log,
-        group: &Group,
-        start: u64,
-        settled: &mut KeySet,
-    ) {
-        let mut offset = start;
-        let mut puts = group.puts.iter().peekable();
-        for (at, frame) in group.frames.iter().enumerate() {
-            if let Some(put) = puts.next_if(|put| put.frame == at) {
-                self.publish_put(state, frame, offset, put, settled);
-            }
-            offset += frame.len() as u64;
+    /// A put is durable: it becomes visible.
+    fn publish(state: &mut State, put: Written, settled: &mut KeySet) {
+        let lost = state.book.put(put.ticket, put.offset, put.frame_len, &put.record);
+        debug_assert!(lost.is_none(), "tickets are given in order");
+        for (ticket, batch) in (put.ticket..).zip(put.batches) {
+            state.tail.push(ticket, batch);
         }
+        let empty = put.record.items.iter().filter(|item| item.events == 0);
+        for identity in empty.filter_map(|item| item.identity) {
+            settled.insert(identity);
+        }
+    }
+
+    /// The group is durable: all that is not of one put.
+    fn advance(&self, state: &mut State, log: &Log, group: &Group, settled: &mut KeySet) {
         state.next_sequence += group.sequences;
         state.acks_in_write = AckRecord::default();
         state.forget_in_write = ForgetRecord::default();
@@ -387,32 +359,12 @@ impl Core {
         self.release(state);
         self.watch_fill(state);
     }
-
-    fn publish_put(
-        &self,
-        state: &mut State,
-        frame: &Frame,
-        offset: u64,
-        put: &Placed,
-        settled: &mut KeySet,
-    ) {
-        let first: Ticket = frame.ticket;
-        let lost = state.book.put(first, offset, frame.len(), &put.record);
-        debug_assert!(lost.is_none(), "tickets are given in order");
-        for (ticket, batch) in (first..).zip(&put.stored) {
-            state.tail.push(ticket, batch.clone());
-        }
-        let empty = put.record.items.iter().filter(|item| item.events == 0);
-        for identity in empty.filter_map(|item| item.identity) {
-            settled.insert(identity.0);
-        }
-    }
 }
 
 /// Two planted bugs: what a group would have said is kept although it was not written.
 fn keep_what_failed(book: &mut Book, group: &Group) {
     for batch in group.puts.iter().flat_map(|put| &put.record.items) {
-        if let Some((identity, _)) = batch.identity.filter(|_| mutant!("window_without_batch")) {
+        if let Some(identity) = batch.identity.filter(|_| mutant!("window_without_batch")) {
             book.window.store(identity, batch.events > 0);
         }
         if mutant!("position_without_batch") {

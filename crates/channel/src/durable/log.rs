@@ -16,8 +16,10 @@ use pipeline::mutant;
 use tracing::info;
 
 use super::aligned::Aligned;
+use super::frame::Frame;
+use super::layout::{Layout, Part, Pen};
 use super::seal::{KeyMark, Keyring, Sealer};
-use super::segment::{BLOCK, Frame, Owner, Seed, header_block};
+use super::segment::{BLOCK, Owner, Seed, header_block};
 
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
@@ -261,7 +263,8 @@ impl Log {
         self.staging.clear(STAGING_KEPT);
         self.staging.push(&header_block(&self.owner, id));
         for _ in 0..2 {
-            state.write(&mut self.staging, seed, sealer.as_ref(), 0, true);
+            let at = self.staging.len() as u64;
+            state.write(&mut self.staging, seed, sealer.as_ref(), at, true);
             self.staging.pad(BLOCK);
         }
         let file = prepared.file.clone();
@@ -276,25 +279,26 @@ impl Log {
         Ok((prepared, opening))
     }
 
-    /// Appends a group, durably; answers where it begins.
+    /// Appends a group, durably; answers where each frame begins.
     ///
     /// # Errors
     /// The disk refused. The segment is given up: what its end holds now is not known.
-    pub(crate) fn append(&mut self, frames: &[Frame]) -> io::Result<u64> {
+    pub(crate) fn append(&mut self, frames: &mut [Frame]) -> io::Result<Vec<u64>> {
         let current = self.current.as_mut().expect("a segment is begun before it is written");
         self.staging.clear(STAGING_KEPT);
-        let seed = self.files.seed(&self.owner.uuid, current.id);
-        for (at, frame) in frames.iter().enumerate() {
-            let sealer = current.sealer.as_ref();
-            frame.write(&mut self.staging, seed, sealer, current.end, at == 0);
-        }
-        self.staging.pad(BLOCK);
         let start = current.end;
-        let bytes = [IoSlice::new(self.staging.as_slice())];
-        match current.file.write_at(&bytes, start, !mutant!("not_synced")) {
+        let seed = self.files.seed(&self.owner.uuid, current.id);
+        let mut pen = Pen { staging: &mut self.staging, seed, sealer: current.sealer.as_ref() };
+        let layout = Layout::of(frames, &mut pen, start);
+        let parts = layout.parts.iter().map(|part| match part {
+            Part::Gathered(bytes) => IoSlice::new(&self.staging.as_slice()[bytes.clone()]),
+            Part::Own(frame) => IoSlice::new(frames[*frame].bytes()),
+        });
+        let parts: Vec<_> = parts.collect();
+        match current.file.write_at(&parts, start, !mutant!("not_synced")) {
             Ok(()) => {
-                current.end += self.staging.len() as u64;
-                Ok(start)
+                current.end = layout.end;
+                Ok(layout.offsets)
             }
             Err(error) => {
                 self.current = None;

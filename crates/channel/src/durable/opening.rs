@@ -139,6 +139,7 @@ impl Opening {
             owner,
             directory,
             log: Mutex::new(Log::new(files.clone(), owner)),
+            buffers: Arc::default(),
             files,
             store,
             state: Mutex::new(State::new(
@@ -150,6 +151,7 @@ impl Opening {
             lock: Mutex::new(Some(lock)),
             room: Notify::new(),
             ready: Notify::new(),
+            arrived: Notify::new(),
             dirty: self.dirty.clone(),
             rested: Notify::new(),
             settled: broadcast::channel(ANNOUNCED_MAX).0,

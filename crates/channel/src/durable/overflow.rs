@@ -26,7 +26,23 @@ pub enum Overflow {
     DropOldest,
 }
 
+/// The channel warns when it is this full, in hundredths, and again only after it was emptier.
+const WARN_PERCENT: u64 = 80;
+const CALM_PERCENT: u64 = 70;
+
 impl Core {
+    /// Warns once each time the channel passes the mark.
+    pub(crate) fn watch_fill(&self, state: &mut State) {
+        let (bytes, capacity) = (state.book.bytes(), state.capacity_bytes.max(1));
+        let percent = bytes.saturating_mul(100) / capacity;
+        if percent >= WARN_PERCENT && !state.warned {
+            state.warned = true;
+            warn!(channel = %self.name, bytes, capacity, percent, "the channel is filling up");
+        } else if percent < CALM_PERCENT {
+            state.warned = false;
+        }
+    }
+
     /// Drops the oldest segment's events that nobody holds. Answers whether anything was dropped.
     ///
     /// # Errors

@@ -6,11 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
 use tokio::sync::oneshot;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Compression;
-use super::core::{Core, NewBatch, Request};
-use super::packing::pack;
+use super::core::{Core, NewBatch, NewPut, Request};
+use super::frame::Body;
+use super::packing::{Packed, pack};
+use super::records::PutRecord;
+
+/// Smaller puts are gathered into one write: a block each would be too much for them.
+const IN_PLACE_MIN: usize = 32 << 10;
 
 /// Batches that will be stored together, and the room that is kept for them.
 pub(crate) struct Put {
@@ -33,15 +37,50 @@ impl Put {
     }
 }
 
-/// Encodes a batch and computes all that needs its bytes, in the thread of the one who puts.
-fn encoded(batch: Batch, compression: Compression) -> NewBatch {
-    let bytes = if batch.is_empty() { Bytes::new() } else { batch.encode() };
-    let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-    let packed = pack(&bytes, compression);
-    let crc = crc32c::crc32c(packed.as_ref().map_or(&bytes, |(_, written)| written));
-    let digest = xxh3_64(&bytes);
-    let Batch { identity, positions, .. } = batch;
-    NewBatch { identity, positions, events, bytes, packed, digest, crc }
+/// What is stored of a batch, in pieces; with its encoding, where that is something else.
+fn stored(batch: &Batch, compression: Compression) -> (Vec<Bytes>, Option<(Packed, Bytes)>) {
+    if compression == Compression::None {
+        return (batch.pieces(), None);
+    }
+    let plain = batch.encode();
+    match pack(&plain, compression) {
+        None => (vec![plain], None),
+        Some((packed, small)) => (vec![small], Some((packed, plain))),
+    }
+}
+
+/// Encodes the batches of a put and computes all that needs their bytes, in the thread of the one
+/// who puts.
+fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
+    let envelope = PutRecord::envelope_max(batches.iter().map(|batch| &*batch.positions));
+    let (mut new, mut pieces, mut ends, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for mut batch in batches {
+        let (identity, positions) = (batch.identity.take(), std::mem::take(&mut batch.positions));
+        let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let (mut form, packed) = match events {
+            0 => (Vec::new(), None),
+            _ => stored(&batch, core.limits.compression),
+        };
+        let body_len = form.iter().map(Bytes::len).sum();
+        let packed = packed.map(|(packed, plain)| {
+            batch = batch.moved_to(plain);
+            packed
+        });
+        len += body_len;
+        pieces.append(&mut form);
+        ends.push(pieces.len());
+        new.push(NewBatch { identity, positions, events, body_len, packed, batch });
+    }
+    // What is to be sealed is sealed where it is gathered.
+    let body = if len >= IN_PLACE_MIN && !core.files.keys().is_sealing() {
+        Body::in_place(&pieces, envelope, &core.buffers)
+    } else {
+        let joined = |(from, to): (usize, usize)| Bytes::from(pieces[from..to].concat());
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let parts = starts.zip(ends.iter().copied()).filter(|(from, to)| from < to);
+        Body::of_pieces(parts.map(joined).collect())
+    };
+    NewPut { batches: new, body }
 }
 
 #[async_trait]
@@ -60,13 +99,11 @@ impl PutTransaction for Put {
         }
         let events = batches.iter().map(|batch| batch.len() as u64).sum();
         let kept = |batch: Batch| if self.dropping { batch.emptied() } else { batch };
-        let batches = batches.into_iter();
-        let compression = self.core.limits.compression;
-        let batches = batches.map(|batch| encoded(kept(batch), compression)).collect();
+        let put = encoded(batches.into_iter().map(kept).collect(), &self.core);
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();
-        self.core.submit(Request::Put { batches, reserved, reply });
+        self.core.submit(Request::Put { put, reserved, reply });
         match answer.await {
             Ok(Ok(())) => {
                 if self.dropping {

@@ -4,18 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::Ticket;
 use pipeline::env::DiskFile;
+use pipeline::{Batch, Ticket};
 
-use super::aligned::Aligned;
+use super::ahead::ReadBatch;
+use super::aligned::Buffers;
 use super::index::{Entry, SegmentIndex};
 use super::records::{PutRecord, SegmentRecord};
 use super::scan::{Scan, Scanned};
 use super::segment::{BLOCK, Header, Kind, Seed};
-use super::tail::StoredBatch;
 
 /// Bytes read at once, unless one frame is larger.
-pub(crate) const STRETCH_BYTES: u64 = 1 << 20;
+pub(crate) const STRETCH_BYTES: u64 = 2 << 20;
 
 /// Neighbours from `ticket` on that are worth one read.
 pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entry)> {
@@ -32,6 +32,13 @@ pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entr
     entries
 }
 
+/// A put frame that was verified.
+struct Opened {
+    offset: u32,
+    put: PutRecord,
+    body: Bytes,
+}
+
 /// Reads a stretch. `None` stands for a batch that is not as it was written.
 ///
 /// # Errors
@@ -40,54 +47,64 @@ pub(crate) fn read(
     file: &Arc<dyn DiskFile>,
     seed: Seed<'_>,
     entries: &[(Ticket, Entry)],
-) -> io::Result<Vec<(Ticket, Option<StoredBatch>)>> {
+    buffers: &Arc<Buffers>,
+) -> io::Result<Vec<Option<ReadBatch>>> {
     let bytes_of = |entry: &Entry| u64::from(entry.offset) + u64::from(entry.len);
     let Some((_, first)) = entries.first() else { return Ok(Vec::new()) };
     let block = BLOCK as u64;
     let start = u64::from(first.offset) / block * block;
     let end = entries.iter().map(|(_, entry)| bytes_of(entry)).max().unwrap_or(start);
-    let mut buffer = Aligned::with_capacity((end - start) as usize);
-    buffer.set_len(((end - start).next_multiple_of(block)) as usize);
+    let len = ((end - start).next_multiple_of(block)) as usize;
+    let mut buffer = buffers.get(len);
+    buffer.set_len(len);
     let read = file.read_at(buffer.as_mut_slice(), start)?;
     buffer.set_len(read);
     let bytes = Bytes::from_owner(buffer);
-    let batch = |entry: &Entry| {
-        let from = (u64::from(entry.offset) - start) as usize;
-        let to = (bytes_of(entry) - start) as usize;
-        let whole = entry.len > 0 && to <= bytes.len();
-        if whole { item_of(&bytes.slice(from..to), seed, entry) } else { Ok(None) }
+    let mut opened: Option<Opened> = None;
+    let mut batch = |entry: &Entry| -> io::Result<Option<ReadBatch>> {
+        // The batches of one put lie in one frame, which is verified once.
+        if opened.as_ref().is_none_or(|opened| opened.offset != entry.offset) {
+            let from = (u64::from(entry.offset) - start) as usize;
+            let to = (bytes_of(entry) - start) as usize;
+            let whole = entry.len > 0 && to <= bytes.len();
+            opened = if whole { open(&bytes.slice(from..to), seed, entry)? } else { None };
+        }
+        Ok(opened.as_ref().and_then(|frame| item_of(frame, entry.item)))
     };
-    let read = |(ticket, entry): &(Ticket, Entry)| Ok((*ticket, batch(entry)?));
-    entries.iter().map(read).collect()
+    entries.iter().map(|(_, entry)| batch(entry)).collect()
 }
 
-/// The batch that `entry` names, out of its frame; `None` if a checksum or a seal is wrong.
-fn item_of(frame: &Bytes, seed: Seed<'_>, entry: &Entry) -> io::Result<Option<StoredBatch>> {
+/// The frame that `entry` names; `None` if a checksum or a seal is wrong.
+fn open(frame: &Bytes, seed: Seed<'_>, entry: &Entry) -> io::Result<Option<Opened>> {
     let offset = u64::from(entry.offset);
     let Some(header) = Header::read(frame) else { return Ok(None) };
     let fits = header.frame_len() == frame.len() && header.kind == Kind::Put;
     if !fits || !header.verify(frame, seed, offset) || !header.verify_body(frame) {
         return Ok(None);
     }
-    let contents = header.contents(frame, seed, offset)?;
-    Ok(contents.and_then(|(envelope, body)| unpacked(envelope, &body, entry)))
+    let Some((envelope, body)) = header.contents(frame, seed, offset)? else { return Ok(None) };
+    let put = PutRecord::decode(envelope);
+    Ok(put.map(|put| Opened { offset: entry.offset, put, body }))
 }
 
-fn unpacked(envelope: Bytes, body: &Bytes, entry: &Entry) -> Option<StoredBatch> {
-    let put = PutRecord::decode(envelope)?;
+/// A batch of a frame: the `nth` with events.
+fn item_of(frame: &Opened, nth: u16) -> Option<ReadBatch> {
     let mut start = 0;
-    let mut with_events = put.items.iter().filter(|item| item.events > 0);
-    for _ in 0..entry.item {
+    let mut with_events = frame.put.items.iter().filter(|item| item.events > 0);
+    for _ in 0..nth {
         start += with_events.next()?.body_len as usize;
     }
     let item = with_events.next()?;
     let end = start.checked_add(item.body_len as usize)?;
-    let bytes = (end <= body.len()).then(|| body.slice(start..end))?;
+    let bytes = (end <= frame.body.len()).then(|| frame.body.slice(start..end))?;
     let bytes = match item.packed {
         None => bytes,
         Some(packed) => packed.unpack(&bytes)?,
     };
-    Some(StoredBatch { identity: item.identity.map(|(identity, _)| identity), bytes })
+    Some(Batch::decode(bytes).map(|mut batch| {
+        batch.identity = item.identity;
+        batch
+    }))
 }
 
 /// The index of a segment, from its frames.
@@ -110,6 +127,6 @@ fn add_to_index(index: &mut SegmentIndex, frame: &Scanned, since_ms: u64) {
     let (offset, len) = (frame.offset as u32, frame.header.frame_len() as u32);
     for (item, put) in (0..).zip(put.items.iter().filter(|item| item.events > 0)) {
         let entry = Entry { offset, len, events: put.events, after_ms, item };
-        index.push(entry, put.identity.map(|(identity, _)| identity));
+        index.push(entry, put.identity);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! PUT        put at (ms) | items | for each: u8 flags (1 identity, 2 events, 4 zstd, 8 LZ4 block),
-//!              [origin 16 B | epoch | sequence | u64 digest], [events | body bytes],
+//!              [origin 16 B | epoch | sequence | u64 0], [events | body bytes],
 //!              [bytes before compression], positions
 //! ACK        consumers | for each: name, tickets | settled identities | settled events
 //! CONSUMERS  consumers | for each: name, tickets committed so far
@@ -31,8 +31,8 @@ const IS_LZ4: u8 = 8;
 /// One batch of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PutItem {
-    /// Who it is, and the digest of its bytes.
-    pub(crate) identity: Option<(Identity, u64)>,
+    /// Who it is.
+    pub(crate) identity: Option<Identity>,
     /// Number of events; a batch with none has no ticket and no body.
     pub(crate) events: u32,
     /// Bytes in the body: as [`pipeline::Batch::encode`] made them, perhaps compressed.
@@ -143,6 +143,21 @@ fn get_u32(input: &mut Bytes) -> Option<u32> {
 }
 
 impl PutRecord {
+    /// Bytes that the envelope of these batches takes at the most, whatever identities they get.
+    pub(crate) fn envelope_max<'a>(positions: impl Iterator<Item = &'a [SourcePosition]>) -> usize {
+        const VARINT: usize = 10;
+        // Flags, identity with its digest, events, body and plain bytes.
+        const ITEM: usize = 1 + 16 + 2 * VARINT + 8 + 3 * 5;
+        let mut scratch = Vec::new();
+        let mut size = 2 * VARINT;
+        for positions in positions {
+            scratch.clear();
+            put_positions(&mut scratch, positions);
+            size += ITEM + scratch.len();
+        }
+        size
+    }
+
     /// The envelope.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 * self.items.len().max(1));
@@ -157,11 +172,11 @@ impl PutRecord {
                 Some(Coding::Lz4) => IS_LZ4,
             };
             out.put_u8(identity | events | packed);
-            if let Some((identity, digest)) = &item.identity {
+            if let Some(identity) = &item.identity {
                 out.put_slice(&identity.origin.0);
                 put_varint(&mut out, identity.epoch.0);
                 put_varint(&mut out, identity.sequence.0);
-                out.put_u64_le(*digest);
+                out.put_u64_le(0);
             }
             if item.events > 0 {
                 put_varint(&mut out, u64::from(item.events));
@@ -195,7 +210,9 @@ impl PutRecord {
             let origin = (input.remaining() >= 16).then(|| input.split_to(16))?;
             let origin = Origin(origin[..].try_into().ok()?);
             let (epoch, sequence) = (Epoch(get_varint(input)?), Sequence(get_varint(input)?));
-            Some((Identity { origin, epoch, sequence }, get_u64(input)?))
+            // A digest that nobody ever read stood here.
+            get_u64(input)?;
+            Some(Identity { origin, epoch, sequence })
         };
         let has_events = flags & HAS_EVENTS != 0;
         let (events, body_len) =

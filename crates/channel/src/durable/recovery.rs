@@ -285,7 +285,7 @@ impl Recovered {
             if !settled.contains(ticket) {
                 lost.tickets.insert(ticket);
                 lost.events += u64::from(item.events);
-                if let Some((identity, _)) = item.identity {
+                if let Some(identity) = item.identity {
                     lost.keys.insert(identity);
                 }
             }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use pipeline::{IntervalSet, KeySet, Ticket};
 
 use super::core::{Core, State};
+use super::frame::Frame;
 use super::records::encode_consumers;
-use super::segment::{Frame, Kind};
+use super::segment::Kind;
 
 /// The consumers that will be, and what their coming and going settles.
 pub(crate) struct Change {

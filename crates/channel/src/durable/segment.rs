@@ -9,8 +9,7 @@
 use bytes::{BufMut, Bytes};
 use pipeline::{Epoch, Origin, Ticket};
 
-use super::aligned::Aligned;
-use super::seal::{KeyMark, Keyring, PREFIX_BYTES, Part, SealError, Sealer, TAG_BYTES, mark_of};
+use super::seal::{KeyMark, Keyring, PREFIX_BYTES, Part, SealError, mark_of};
 
 /// What groups are padded to, and what offsets of direct I/O are multiples of.
 pub(crate) const BLOCK: usize = 4096;
@@ -20,8 +19,10 @@ pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const FORMAT: u16 = 2;
 /// First bytes of each segment.
 const MAGIC: &[u8; 16] = b"aqueduct segment";
-const OPENS_GROUP: u8 = 1;
-const SEALED: u8 = 2;
+/// Flag of a group's first frame.
+pub(crate) const OPENS_GROUP: u8 = 1;
+/// Flag of a sealed frame.
+pub(crate) const SEALED: u8 = 2;
 
 /// Who a channel's files belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl<'a> Seed<'a> {
 
     /// What the seal of the envelope of the frame at `offset` covers besides it. `header` is without
     /// its first four bytes, the checksum.
-    fn context(self, offset: u64, header: &[u8]) -> Vec<u8> {
+    pub(super) fn context(self, offset: u64, header: &[u8]) -> Vec<u8> {
         [&self.place[..], &offset.to_le_bytes(), header].concat()
     }
 }
@@ -84,145 +85,6 @@ impl Kind {
         [Self::Put, Self::Ack, Self::Consumers, Self::State, Self::Forget]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
-    }
-}
-
-/// A frame to be written.
-pub(crate) struct Frame {
-    /// What it is.
-    pub(crate) kind: Kind,
-    /// How the body as a whole was changed on its way to the disk; 0 is not at all.
-    pub(crate) coding: u8,
-    /// Ticket of its first batch with events; the next one to be given if it has none.
-    pub(crate) ticket: Ticket,
-    /// How many tickets it takes.
-    pub(crate) tickets: u32,
-    /// What is small and must be known even if the body is damaged.
-    pub(crate) envelope: Vec<u8>,
-    /// The encoded batches, end to end.
-    pub(crate) body: Body,
-    /// Whether it is to be sealed.
-    pub(crate) sealed: bool,
-}
-
-/// The body of a frame with its checksum.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Body {
-    /// Pieces, to be written one behind the other.
-    pub(crate) parts: Vec<Bytes>,
-    /// CRC32C of all pieces.
-    pub(crate) crc: u32,
-    /// Bytes of all pieces.
-    pub(crate) len: usize,
-}
-
-impl Body {
-    /// Appends a piece.
-    pub(crate) fn push(&mut self, part: Bytes) {
-        self.crc = crc32c::crc32c_append(self.crc, &part);
-        self.len += part.len();
-        self.parts.push(part);
-    }
-
-    /// Appends a piece whose checksum is known.
-    pub(crate) fn push_known(&mut self, part: Bytes, crc: u32) {
-        if self.parts.is_empty() {
-            self.crc = crc;
-            self.len = part.len();
-            self.parts.push(part);
-        } else {
-            self.push(part);
-        }
-    }
-}
-
-impl Frame {
-    /// A frame without a body.
-    pub(crate) fn plain(kind: Kind, ticket: Ticket, envelope: Vec<u8>) -> Self {
-        let body = Body::default();
-        Self { kind, coding: 0, ticket, tickets: 0, envelope, body, sealed: false }
-    }
-
-    /// Bytes that its envelope and its body take.
-    fn lens(&self) -> (usize, usize) {
-        let (envelope, body) = (self.envelope.len(), self.body.len);
-        match self.sealed {
-            false => (envelope, body),
-            true if body == 0 => (PREFIX_BYTES + envelope + TAG_BYTES, 0),
-            true => (PREFIX_BYTES + envelope + TAG_BYTES, body + TAG_BYTES),
-        }
-    }
-
-    /// Bytes that it takes in a segment.
-    pub(crate) fn len(&self) -> usize {
-        let (envelope, body) = self.lens();
-        (HEADER_BYTES + envelope + body).next_multiple_of(8)
-    }
-
-    /// The header but for its first four bytes.
-    fn header(&self, body_crc: u32, opens_group: bool) -> Vec<u8> {
-        let wide = |n: usize| u32::try_from(n).expect("a frame is smaller than a segment");
-        let (envelope_len, body_len) = self.lens();
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.put_u32_le(body_crc);
-        header.put_u32_le(wide(envelope_len));
-        header.put_u32_le(wide(body_len));
-        header.put_u64_le(self.ticket);
-        header.put_u32_le(self.tickets);
-        header.put_u8(self.kind as u8);
-        let sealed = if self.sealed { SEALED } else { 0 };
-        header.put_u8(sealed | if opens_group { OPENS_GROUP } else { 0 });
-        header.put_u8(self.coding);
-        header.put_u8(0);
-        header
-    }
-
-    /// Appends it to a buffer that will be written at offset `base`; `sealer` is there if it is to
-    /// be sealed.
-    pub(crate) fn write(
-        &self,
-        out: &mut Aligned,
-        seed: Seed<'_>,
-        sealer: Option<&Sealer>,
-        base: u64,
-        opens_group: bool,
-    ) {
-        let at = out.len();
-        let offset = base + at as u64;
-        out.reserve(self.len());
-        let Some(sealer) = sealer.filter(|_| self.sealed) else {
-            assert!(!self.sealed, "who seals frames has a key");
-            let header = self.header(self.body.crc, opens_group);
-            let crc = crc32c::crc32c_append(seed.at(offset), &header);
-            let crc = crc32c::crc32c_append(crc, &self.envelope);
-            out.push(&crc.to_le_bytes());
-            out.push(&header);
-            out.push(&self.envelope);
-            self.body.parts.iter().for_each(|part| out.push(part));
-            out.pad(8);
-            return;
-        };
-        let (prefix, key) = sealer.frame();
-        let (envelope_len, body_len) = self.lens();
-        out.push(&[0; HEADER_BYTES]);
-        out.push(&prefix);
-        out.push(&self.envelope);
-        out.push(&[0; TAG_BYTES]);
-        self.body.parts.iter().for_each(|part| out.push(part));
-        out.push(&[0; TAG_BYTES][..body_len - self.body.len]);
-        out.pad(8);
-        let frame = &mut out.as_mut_slice()[at..];
-        let (head, rest) = frame.split_at_mut(HEADER_BYTES);
-        let (envelope, rest) = rest.split_at_mut(envelope_len);
-        let body = &mut rest[..body_len];
-        if !body.is_empty() {
-            key.seal(Part::Body, &[], body);
-        }
-        let header = self.header(crc32c::crc32c(body), opens_group);
-        key.seal(Part::Envelope, &seed.context(offset, &header), &mut envelope[PREFIX_BYTES..]);
-        let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed.at(offset), &header), envelope);
-        head[..4].copy_from_slice(&crc.to_le_bytes());
-        head[4..].copy_from_slice(&header);
     }
 }
 

@@ -6,17 +6,14 @@ use async_trait::async_trait;
 use pipeline::{ChannelError, IntervalSet, TakeTransaction, Taken, Ticket};
 use tracing::error;
 
+use super::ahead::{Find, ReadBatch};
 use super::core::Core;
-use super::fetch::Fetched;
-use super::tail::StoredBatch;
 
 /// One taker: holds tickets until they are settled.
 pub(crate) struct Take {
     core: Arc<Core>,
     consumer: Arc<str>,
     held: IntervalSet,
-    /// One read at a time for a consumer: what it reads ahead serves the others.
-    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A ticket that was picked and whose batch is on its way. Dropping it gives it back.
@@ -35,18 +32,26 @@ impl Drop for Picked<'_> {
     }
 }
 
+/// A ticket that is waited for: what is read of it stays until then.
+struct Wanted<'a> {
+    core: &'a Core,
+    ticket: Ticket,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.core.state().ahead.release(self.ticket);
+    }
+}
+
 impl Take {
     /// A take of `consumer` that holds nothing.
-    pub(crate) fn new(
-        core: Arc<Core>,
-        consumer: Arc<str>,
-        reading: Arc<tokio::sync::Mutex<()>>,
-    ) -> Self {
-        Self { core, consumer, held: IntervalSet::EMPTY, reading }
+    pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
+        Self { core, consumer, held: IntervalSet::EMPTY }
     }
 
-    /// The oldest ready ticket, and its batch if that is in memory.
-    async fn pick(&self) -> Result<(Picked<'_>, Option<StoredBatch>), ChannelError> {
+    /// The oldest ready ticket, and where its batch is.
+    async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
         loop {
             let ready = self.core.ready.notified();
             tokio::pin!(ready);
@@ -57,24 +62,40 @@ impl Take {
                     return Err(self.core.closed_error());
                 }
                 if let Some(ticket) = state.book.in_flight.take(&self.consumer) {
-                    let batch = state.in_memory(&self.consumer, ticket);
+                    let found = state.find(&self.consumer, ticket);
                     let low = state.book.in_flight.lowest_cursor();
                     state.tail.forget_below(low);
-                    return Ok((Picked { take: self, ticket, kept: false }, batch));
+                    return Ok((Picked { take: self, ticket, kept: false }, found));
                 }
+                state.ahead.leave(&self.consumer);
             }
             ready.await;
         }
     }
 
-    /// The batch of a picked ticket, from the disk; `None` if it is damaged.
-    async fn fetch(&self, ticket: Ticket) -> Result<Option<StoredBatch>, ChannelError> {
-        let _turn = self.reading.lock().await;
-        let (core, consumer) = (self.core.clone(), self.consumer.clone());
-        let fetched = self.core.env.offload(move || core.fetch(&consumer, ticket)).await;
-        match fetched.map_err(|error| self.core.disk_error(error))? {
-            Fetched::Batch(batch) => Ok(Some(batch)),
-            Fetched::Damaged => Ok(None),
+    /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
+    async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
+        let core = &self.core;
+        core.state().ahead.want(ticket);
+        let _wanted = Wanted { core, ticket };
+        loop {
+            let arrived = core.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            let mine = {
+                let mut state = core.state();
+                match state.find(&self.consumer, ticket) {
+                    Find::Here(batch) => return Ok(Some(batch)),
+                    Find::Coming => false,
+                    Find::Absent => state.ahead.plan(),
+                }
+            };
+            if mine {
+                let reader = core.clone();
+                let fetched = core.env.offload(move || reader.fetch(ticket)).await;
+                return fetched.map_err(|error| core.disk_error(error));
+            }
+            arrived.await;
         }
     }
 }
@@ -83,15 +104,16 @@ impl Take {
 impl TakeTransaction for Take {
     async fn take(&mut self) -> Result<Taken, ChannelError> {
         let taken = loop {
-            let (mut picked, in_memory) = self.pick().await?;
+            let (mut picked, found) = self.pick().await?;
             let ticket = picked.ticket;
-            let stored = match in_memory {
-                Some(batch) => Some(batch),
-                None => self.fetch(ticket).await?,
+            let stored = match found {
+                Find::Here(batch) => Some(batch),
+                Find::Coming | Find::Absent => self.fetch(ticket).await?,
             };
+            self.core.look_ahead(ticket);
             // A damaged one is struck off by now; giving it back changes nothing.
             let Some(stored) = stored else { continue };
-            match stored.open() {
+            match stored {
                 Ok(mut batch) => {
                     picked.kept = true;
                     if !self.core.limits.dedupe {

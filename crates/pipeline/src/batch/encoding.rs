@@ -104,10 +104,59 @@ impl Batch {
     /// If the batch is over what the layout can say: 65,535 headers, 64 KiB a name, 4 GiB a
     /// section. Sources keep far below.
     pub fn encode_into(&self, out: &mut impl BufMut) {
-        if let Some(encoded) = &self.encoded {
-            out.put_slice(encoded);
-            return;
+        for piece in self.pieces() {
+            out.put_slice(&piece);
         }
+    }
+
+    /// The encoding in pieces that follow each other, for who copies it to its own place: the
+    /// bodies are not copied here.
+    ///
+    /// # Panics
+    /// As [`Batch::encode_into`].
+    pub fn pieces(&self) -> Vec<Bytes> {
+        if let Some(encoded) = &self.encoded {
+            return vec![encoded.clone()];
+        }
+        let head = HEADER_BYTES + self.shared_bytes() + self.column_bytes();
+        let mut out = BytesMut::with_capacity(head);
+        self.put_head(&mut out);
+        vec![out.freeze(), self.lengths.clone(), self.bodies.clone()]
+    }
+
+    /// This batch with its bytes in `encoded`, which is its encoding and lies elsewhere: what the
+    /// batch was made of may go. Copies no body and reads none.
+    ///
+    /// # Panics
+    /// If `encoded` has another length than the encoding: that is a bug of the caller.
+    #[must_use]
+    pub fn moved_to(&self, encoded: Bytes) -> Self {
+        assert_eq!(encoded.len(), self.encoded_len(), "the encoding is of this batch");
+        let mut at = HEADER_BYTES + self.shared_bytes();
+        let mut next = |len: usize| {
+            at += len;
+            encoded.slice(at - len..at)
+        };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            next(6 + column.name.len());
+            let (ends, values) = (next(column.ends.len()), next(column.values.len()));
+            columns.push(Column { name: column.name.clone(), ends, values });
+        }
+        let (lengths, bodies) = (next(self.lengths.len()), next(self.bodies.len()));
+        Self {
+            identity: self.identity,
+            positions: self.positions.clone(),
+            shared: self.shared.clone(),
+            columns,
+            lengths,
+            bodies,
+            separated: self.separated,
+            encoded: Some(encoded),
+        }
+    }
+
+    fn put_head(&self, out: &mut impl BufMut) {
         let small = |n: usize| u16::try_from(n).expect("counts and names of headers fit 16 bits");
         let wide = |n: usize| u32::try_from(n).expect("a section is smaller than 4 GiB");
         out.put_u8(VERSION);
@@ -132,8 +181,6 @@ impl Batch {
             out.put_slice(&column.ends);
             out.put_slice(&column.values);
         }
-        out.put_slice(&self.lengths);
-        out.put_slice(&self.bodies);
     }
 
     /// XXH3-64 of the encoding: tells whether two bodies of one identity are the same.

@@ -112,3 +112,17 @@ fn two_names_alike_are_refused() {
     bytes[at + 1] = b'a';
     assert_eq!(Batch::decode(bytes.into()), Err(DecodeError::Inconsistent { section: "headers" }));
 }
+
+proptest! {
+    #[test]
+    fn a_batch_is_the_same_when_its_bytes_have_moved(plain in events()) {
+        let mut batch = build(&plain);
+        batch.set_header("host", "web-1", Existing::Keep);
+        let moved = batch.moved_to(batch.encode());
+        prop_assert_eq!(&moved, &batch);
+        prop_assert_eq!(moved.encode(), batch.encode());
+        prop_assert_eq!(batch.pieces().concat(), batch.encode());
+        let again = moved.moved_to(Bytes::from(moved.encode().to_vec()));
+        prop_assert_eq!(&again, &Batch::decode(moved.encode()).unwrap());
+    }
+}

@@ -5,22 +5,30 @@ use std::sync::Arc;
 use pipeline::env::Entropy;
 
 use super::*;
+use crate::durable::aligned::Aligned;
+use crate::durable::frame::{Body, Frame};
 use crate::durable::seal::Key;
 use crate::testkit::SimEntropy;
 
 const OWNER: Owner = Owner { uuid: [3; 16], origin: Origin([4; 16]), epoch: Epoch(5) };
 
 fn written(seed: Seed<'_>) -> Vec<u8> {
-    let mut body = Body::default();
-    body.push(Bytes::from_static(b"first "));
-    body.push(Bytes::from_static(b"second"));
-    let envelope = b"small".to_vec();
     let sealer = seed.keys.newest();
-    let sealed = sealer.is_some();
-    let frame = Frame { kind: Kind::Put, coding: 0, ticket: 9, tickets: 2, envelope, body, sealed };
+    let pieces = ["first ", "second"].map(Bytes::from);
+    let frame = |body| {
+        let frame = Frame::put(9, 2, b"small".to_vec(), body);
+        Frame { sealed: sealer.is_some(), ..frame }
+    };
+    let copied = frame(Body::of_pieces(pieces.to_vec()));
     let mut out = Aligned::with_capacity(0);
-    frame.write(&mut out, seed, sealer.as_ref(), 4096, true);
-    assert_eq!(out.len(), frame.len());
+    copied.write(&mut out, seed, sealer.as_ref(), 4096, true);
+    assert_eq!(out.len(), copied.len());
+    if sealer.is_none() {
+        let mut own = frame(Body::in_place(&pieces, 5, &Arc::default()));
+        own.complete(seed, 4096, true);
+        assert_eq!(own.bytes(), out.as_slice(), "it is the same from its own buffer");
+        assert_eq!(own.body.into_pieces(&[6, 6]), ["first ", "second"]);
+    }
     out.as_slice().to_vec()
 }
 

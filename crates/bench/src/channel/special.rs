@@ -1,0 +1,97 @@
+//! Steady loads that are compared with another one of ours, or with Flume's file channel.
+
+use std::time::Duration;
+
+use super::flume::FileChannel;
+use super::steady::{self, Case};
+use super::{Results, Shape};
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::load::{Load, SIZES};
+use crate::report::{Better, Figure, Report, Series};
+
+const ORIGINS: u64 = 10_000;
+const CONSUMERS: usize = 3;
+/// Flume is slow to start and steady then: so many runs are enough.
+const FLUME_RUNS: u32 = 3;
+const FLUME_TIME: Duration = Duration::from_secs(5);
+const SMALL: Load = SIZES[0];
+const MIDDLE: Load = SIZES[1];
+
+/// The series of these loads, in MB/s; Flume's in events/s.
+pub(super) struct Special {
+    file_channel: FileChannel,
+    one_consumer: Series,
+    consumers: Series,
+    dedupe: Series,
+    no_dedupe: Series,
+    buffered: [Series; SIZES.len()],
+    flume: Series,
+}
+
+impl Special {
+    /// Nothing measured yet.
+    pub(super) fn prepare(cache: &Cache) -> Result<Self> {
+        Ok(Self {
+            file_channel: FileChannel::prepare(cache)?,
+            one_consumer: Series::default(),
+            consumers: Series::default(),
+            dedupe: Series::default(),
+            no_dedupe: Series::default(),
+            buffered: Default::default(),
+            flume: Series::default(),
+        })
+    }
+
+    /// One run of each.
+    pub(super) async fn run(&mut self, round: u32, limit: Duration, cache: &Cache) -> Result<()> {
+        let plain = Case::plain(MIDDLE, 1);
+        let measure = async |case| {
+            let outcome = steady::measure(case, limit, cache).await?;
+            Ok(outcome.moved.mb_per_s())
+        };
+        let shape = Shape { consumers: CONSUMERS, ..plain.shape };
+        self.one_consumer.push(measure(plain).await?);
+        self.consumers.push(measure(Case { shape, ..plain }).await?);
+        let many = Case { origins: ORIGINS, ..Case::plain(SMALL, 1) };
+        let shape = Shape { dedupe: false, ..many.shape };
+        self.dedupe.push(measure(many).await?);
+        self.no_dedupe.push(measure(Case { shape, ..many }).await?);
+        for (load, series) in SIZES.into_iter().zip(&mut self.buffered) {
+            let case = Case::plain(load, 1);
+            let shape = Shape { direct: false, ..case.shape };
+            series.push(measure(Case { shape, ..case }).await?);
+        }
+        if round < FLUME_RUNS {
+            self.flume.push(self.file_channel.measure(MIDDLE, FLUME_TIME, cache)?);
+        }
+        Ok(())
+    }
+
+    /// All of it beside its reference.
+    pub(super) fn figures(&self, report: &mut Report, puts: &[(Load, Results)]) {
+        let mut add = |case: String, unit, ours: &Series, name: &'static str, against: &Series| {
+            report.add(Figure {
+                bench: "channel",
+                case,
+                unit,
+                better: Better::More,
+                ours: ours.spread(),
+                reference: against.spread().map(|spread| (name, spread)),
+            });
+        };
+        let case = format!("put {} x 1, {CONSUMERS} consumers", MIDDLE.name);
+        add(case, "MB/s", &self.consumers, "one consumer", &self.one_consumer);
+        let case = format!("put {} x 1 of {ORIGINS} origins", SMALL.name);
+        add(case, "MB/s", &self.dedupe, "dedupe off", &self.no_dedupe);
+        for ((load, results), ours) in puts.iter().zip(&self.buffered) {
+            let case = format!("put {} x 1 without direct I/O", load.name);
+            add(case.clone(), "MB/s", ours, "raw-append", &results.append);
+            add(case, "MB/s", ours, "raw-direct", &results.direct);
+        }
+        let (load, results) = &puts[1];
+        let events_per_mb = load.events as f64 * 1e6 / load.batch().size().bytes as f64;
+        let ours = results.ours[0].map(|rate| rate * events_per_mb);
+        add(format!("put {} x 1", load.name), "events/s", &ours, "flume-1.11", &self.flume);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a leader writes in one go, on its way from the queue to the disk and into the book.
+
+use pipeline::{Batch, BatchSize, Ticket};
+
+use super::core::Reply;
+use super::frame::Frame;
+use super::packing::Packed;
+use super::records::PutRecord;
+use super::register::Change;
+use super::segment::BLOCK;
+
+/// A put within a group.
+pub(crate) struct Placed {
+    /// Which of the group's frames it is.
+    pub(crate) frame: usize,
+    pub(crate) record: PutRecord,
+    /// Its batches with events, and how many bytes of the body each is.
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) lengths: Vec<usize>,
+}
+
+/// A put that is on the disk.
+pub(crate) struct Written {
+    pub(crate) ticket: Ticket,
+    pub(crate) offset: u64,
+    pub(crate) frame_len: usize,
+    pub(crate) record: PutRecord,
+    pub(crate) batches: Vec<Batch>,
+}
+
+/// What is written in one go: commits come last, in the room that padding takes anyway.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Says what was found damaged. First: what it forgets may be stored again in this group.
+    pub(crate) forget: Option<Frame>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) acks: Option<Frame>,
+    pub(crate) puts: Vec<Placed>,
+    pub(crate) registered: Option<Change>,
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) reserved: BatchSize,
+    /// Own sequences used.
+    pub(crate) sequences: u64,
+    pub(crate) tickets: u64,
+    pub(crate) duplicates: u64,
+}
+
+impl Group {
+    /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
+    pub(crate) fn drop_news(&mut self) {
+        (self.forget, self.acks) = (None, None);
+    }
+
+    /// All frames, in the order in which they are written.
+    pub(crate) fn arrange(&mut self) {
+        if let Some(forget) = self.forget.take() {
+            self.frames.insert(0, forget);
+            self.puts.iter_mut().for_each(|put| put.frame += 1);
+        }
+        self.frames.extend(self.acks.take());
+    }
+
+    /// Bytes that it takes at the most: a frame may begin at a block of its own.
+    pub(crate) fn len_max(&self) -> u64 {
+        let frames = self.frames.iter().chain(&self.forget).chain(&self.acks);
+        frames.map(|frame| frame.len().next_multiple_of(BLOCK) + BLOCK).sum::<usize>() as u64
+    }
+
+    /// Its puts, after they were written at these offsets.
+    pub(crate) fn written(&mut self, offsets: &[u64]) -> impl Iterator<Item = Written> {
+        let mut frames: Vec<Option<Frame>> = self.frames.drain(..).map(Some).collect();
+        self.puts.drain(..).map(move |put| {
+            let frame = frames[put.frame].take().expect("a put is one of the frames");
+            let (ticket, frame_len) = (frame.ticket, frame.len());
+            let pieces = frame.body.into_pieces(&put.lengths);
+            let with_events = put.record.items.iter().filter(|item| item.events > 0);
+            let forms = with_events.map(|item| item.packed).zip(pieces);
+            // What is stored as it is serves the tail as well; what it came from may go.
+            let kept = |(batch, (packed, piece)): (Batch, (Option<Packed>, _))| match packed {
+                None => batch.moved_to(piece),
+                Some(_) => batch,
+            };
+            let batches = put.batches.into_iter().zip(forms).map(kept).collect();
+            let offset = offsets[put.frame];
+            Written { ticket, offset, frame_len, record: put.record, batches }
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.forget.is_none() && self.acks.is_none()
+    }
+}
