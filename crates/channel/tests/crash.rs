@@ -174,6 +174,25 @@ async fn a_failed_put_is_told_so_only_once_it_cannot_come_back() {
     }
 }
 
+/// The start of a segment fails, and its STATE is on the disk all the same: it says nothing of what
+/// comes later into the segment before it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_behind_a_segment_whose_successor_may_have_begun() {
+    let large = |name: &str| format!("{name} {}", "l".repeat(60_000));
+    for seed in 0..20 {
+        let disk = SimDisk::new(SEED + seed);
+        let channel = open(&disk).await;
+        put_body(&*channel, &large("first")).await.unwrap();
+        disk.fail_writes(1);
+        // It needs the next segment.
+        assert!(put_body(&*channel, &large("refused")).await.is_err());
+        put_body(&*channel, "after").await.unwrap();
+        disk.crash();
+        let found = drain(&*open(&disk).await).await;
+        assert!(found == [large("first"), "after".to_owned()], "seed {seed}: {}", found.len());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_put_waits_while_nobody_can_know_whether_it_is_stored() {
     let disk = SimDisk::new(SEED);

@@ -89,4 +89,6 @@ mutant failed_put_is_answered_too_early durable/leader.rs \
 mutant segment_goes_on_after_a_failed_start durable/log.rs \
   'self.current = None;
             self.files.recycle(id, prepared.room);' 'self.files.recycle(id, prepared.room);' model crash
+mutant late_file_replaces_its_segment durable/log.rs \
+  'if is_late || !matches!' 'if !matches!' lib
 exit $alive

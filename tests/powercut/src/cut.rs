@@ -174,8 +174,13 @@ fn missing(promised: &HashSet<u64>, found: &[u64]) -> Option<String> {
     if once.len() < found.len() {
         return Some(format!("{} batches came out twice", found.len() - once.len()));
     }
-    let lost: Vec<u64> = promised.difference(&once).copied().collect();
-    (!lost.is_empty()).then(|| format!("{} acknowledged batches are lost", lost.len()))
+    let mut lost: Vec<u64> = promised.difference(&once).copied().collect();
+    lost.sort_unstable();
+    let range = |numbers: &[u64]| numbers.first().copied().zip(numbers.last().copied());
+    (!lost.is_empty()).then(|| {
+        let (count, lost, found) = (lost.len(), range(&lost), range(found));
+        format!("{count} acknowledged batches are lost: {lost:?}; there are {found:?}")
+    })
 }
 
 /// What a channel on this image still holds, as another process reads it.

@@ -34,6 +34,14 @@ pub(crate) struct Prepared {
     pub(crate) file: Arc<dyn DiskFile>,
 }
 
+/// The file that is ready to be next, and what was begun so far.
+struct Ahead {
+    spare: Spare,
+    /// The highest number that was asked for. A file that is prepared late, when its segment is
+    /// begun already, would take the place of that segment's own.
+    begun: Option<u64>,
+}
+
 enum Spare {
     None,
     Preparing,
@@ -48,7 +56,7 @@ pub(crate) struct Files {
     segment_bytes: u64,
     pool: usize,
     direct: AtomicBool,
-    spare: Mutex<Spare>,
+    ahead: Mutex<Ahead>,
     prepared: Condvar,
     free: Mutex<Vec<u64>>,
 }
@@ -73,7 +81,7 @@ impl Files {
             segment_bytes,
             pool,
             direct: AtomicBool::new(true),
-            spare: Mutex::new(Spare::None),
+            ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
             prepared: Condvar::new(),
             free: Mutex::default(),
         }
@@ -142,7 +150,7 @@ impl Files {
 
     /// Bytes of files that hold nothing: the pool and the next segment's.
     pub(crate) fn idle_bytes(&self) -> u64 {
-        let spare = match &*locked(&self.spare) {
+        let spare = match &locked(&self.ahead).spare {
             Spare::Ready(prepared) => prepared.room,
             Spare::None | Spare::Preparing => 0,
         };
@@ -174,20 +182,21 @@ impl Files {
         Ok(Prepared { id, room, file })
     }
 
-    /// Makes the next segment's file ahead of need.
+    /// Makes the next segment's file ahead of need; nothing if that segment is begun already.
     pub(crate) fn prepare(&self, id: u64) -> io::Result<()> {
         {
-            let mut spare = locked(&self.spare);
-            if !matches!(*spare, Spare::None) {
+            let mut ahead = locked(&self.ahead);
+            let is_late = ahead.begun.is_some_and(|begun| id <= begun);
+            if is_late || !matches!(ahead.spare, Spare::None) {
                 return Ok(());
             }
-            *spare = Spare::Preparing;
+            ahead.spare = Spare::Preparing;
         }
         let made = self.make(id, 0);
-        let mut spare = locked(&self.spare);
-        let result = made.map(|prepared| *spare = Spare::Ready(prepared));
+        let mut ahead = locked(&self.ahead);
+        let result = made.map(|prepared| ahead.spare = Spare::Ready(prepared));
         if result.is_err() {
-            *spare = Spare::None;
+            ahead.spare = Spare::None;
         }
         self.prepared.notify_all();
         result
@@ -195,11 +204,12 @@ impl Files {
 
     /// The file of segment `id` with room for `needed` bytes: the prepared one if it will do.
     pub(crate) fn next(&self, id: u64, needed: u64) -> io::Result<Prepared> {
-        let mut spare = locked(&self.spare);
-        while matches!(*spare, Spare::Preparing) {
-            spare = self.prepared.wait(spare).unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = locked(&self.ahead);
+        while matches!(ahead.spare, Spare::Preparing) {
+            ahead = self.prepared.wait(ahead).unwrap_or_else(PoisonError::into_inner);
         }
-        match std::mem::replace(&mut *spare, Spare::None) {
+        ahead.begun = ahead.begun.max(Some(id));
+        match std::mem::replace(&mut ahead.spare, Spare::None) {
             Spare::Ready(prepared) if prepared.id == id && prepared.room >= needed => {
                 return Ok(prepared);
             }
@@ -207,7 +217,7 @@ impl Files {
             Spare::Ready(other) if other.id != id => locked(&self.free).push(other.id),
             Spare::Ready(_) | Spare::None | Spare::Preparing => {}
         }
-        drop(spare);
+        drop(ahead);
         self.make(id, needed)
     }
 }
@@ -315,5 +325,34 @@ impl Log {
     /// Number of the segment that is written, and where it ends.
     pub(crate) fn position(&self) -> Option<(u64, u64)> {
         self.current.as_ref().map(|current| (current.id, current.end))
+    }
+}
+
+#[cfg(all(test, feature = "testkit"))]
+mod tests {
+    use super::*;
+    use crate::testkit::SimDisk;
+
+    #[test]
+    fn a_file_that_is_prepared_late_does_not_replace_its_segment() -> io::Result<()> {
+        let disk = SimDisk::new(1);
+        disk.set_direct(false); // so that any bytes can be written anywhere
+        let directory = PathBuf::from("/log");
+        disk.create_dir_all(&directory)?;
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), 64 << 10, 2);
+        files.recycle(3, files.next(3, 0)?.room);
+        // Two segments are begun one after the other before the first's preparation gets to run.
+        let (first, second) = (files.next(4, 0)?, files.next(5, 0)?);
+        for segment in [&first, &second] {
+            segment.file.write_at(&[IoSlice::new(b"acknowledged")], 0, true)?;
+        }
+        files.recycle(4, first.room);
+        files.prepare(5)?;
+        let mut found = [0; 12];
+        files.open(5, false)?.read_at(&mut found, 0)?;
+        assert_eq!(&found, b"acknowledged");
+        files.prepare(6)?;
+        assert_eq!(files.next(6, 0)?.id, 6);
+        Ok(())
     }
 }
