@@ -21,6 +21,7 @@ use crate::error::{Doing, Error, Result};
 use crate::hdfs::Hdfs;
 use crate::process::{Process, Usage};
 use crate::report::{Better, Figure, Report, Series};
+use ours::Promise;
 
 /// How often the folder is listed: the error of a run's time, at little cost to the NameNode.
 const POLL: Duration = Duration::from_millis(20);
@@ -51,6 +52,9 @@ enum Peer {
     /// Apache Flume, two tiers
     #[value(name = "flume-1.11")]
     Flume,
+    /// Ours without the commit ledger: what exactly once costs
+    #[value(name = "at-least-once")]
+    AtLeastOnce,
     /// `hdfs dfs -put` of the same file, no pipeline at all
     #[value(name = "hdfs-put")]
     Put,
@@ -105,15 +109,22 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let log = AccessLog::cached(cache, options.lines)?;
     let place = cache.scratch()?;
     let hdfs = Hdfs::start(&place.path().join("hdfs"))?;
-    let ours = (!setup.peers_only).then(ours::Ours::prepare).transpose()?;
+    let prepare = ours::Ours::prepare;
+    let ours = (!setup.peers_only).then(|| prepare(Promise::ExactlyOnce)).transpose()?;
+    let weaker = wants(options, Peer::AtLeastOnce);
+    let weaker = weaker.then(|| prepare(Promise::AtLeastOnce)).transpose()?;
     let flume = wants(options, Peer::Flume).then(|| flume::Flume::prepare(cache)).transpose()?;
     let mut our_results = Results::default();
+    let mut weaker_results = Results::default();
     let mut flume_results = Results::default();
     let mut put_results = Results::default();
     for round in 0..options.runs.max(options.flume_runs) {
         let bench = Bench { log: &log, hdfs: &hdfs, cache, round, keep: options.keep };
         if let Some(ours) = ours.as_ref().filter(|_| round < options.runs) {
             bench.tiers(ours, &mut our_results)?;
+        }
+        if let Some(weaker) = weaker.as_ref().filter(|_| round < options.runs) {
+            bench.tiers(weaker, &mut weaker_results)?;
         }
         if wants(options, Peer::Put) && round < options.runs {
             put::measure(&bench, &mut put_results)?;
@@ -128,6 +139,10 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     ));
     if let Some(ours) = &ours {
         report.note(ours.note());
+    }
+    if let Some(weaker) = &weaker {
+        report.note(weaker.note());
+        tier_figures(report, &log, &our_results, weaker.name(), &weaker_results);
     }
     if let Some(flume) = &flume {
         report.note(flume.note());

@@ -16,16 +16,24 @@ const IDLE_ROLL: &str = "200ms";
 /// For the edge's first look at its folder and its connection to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// What the collector promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    ExactlyOnce,
+    AtLeastOnce,
+}
+
 /// Both programs, built.
 #[derive(Debug)]
 pub(super) struct Ours {
     programs: Programs,
+    promise: Promise,
 }
 
 impl Ours {
     /// Builds the programs.
-    pub(super) fn prepare() -> Result<Self> {
-        Ok(Self { programs: Programs::prepare()? })
+    pub(super) fn prepare(promise: Promise) -> Result<Self> {
+        Ok(Self { programs: Programs::prepare()?, promise })
     }
 
     /// A file that means what the collector's flags mean, with the idle roll of this benchmark.
@@ -39,18 +47,22 @@ impl Ours {
             .arg("--print-config");
         let flags = process::run("aqueduct-collector --print-config", &mut print)?;
         let path = work.scratch.join("collector.toml");
-        fs::write(&path, with_idle_roll(&flags)?).at("write", &path)?;
+        fs::write(&path, with_settings(&flags, self.promise)?).at("write", &path)?;
         Ok(path)
     }
 }
 
 impl Contender for Ours {
     fn name(&self) -> &'static str {
-        "aqueduct"
+        match self.promise {
+            Promise::ExactlyOnce => "aqueduct",
+            Promise::AtLeastOnce => "at-least-once",
+        }
     }
 
     fn note(&self) -> String {
-        format!("Aqueduct: the flags' defaults, durable channels, idle roll {IDLE_ROLL}")
+        let name = self.name();
+        format!("{name}: the flags' defaults, durable channels, idle roll {IDLE_ROLL}")
     }
 
     fn start(&self, work: &Work<'_>) -> Result<Running> {
@@ -74,15 +86,20 @@ impl Contender for Ours {
     }
 }
 
-/// `config` with the idle roll as the first setting of its one sink.
-fn with_idle_roll(config: &str) -> Result<String> {
+/// `config` with the idle roll, and the promise if it is not the default, as the first settings of
+/// its one sink.
+fn with_settings(config: &str, promise: Promise) -> Result<String> {
     let header = config.lines().find(|line| line.starts_with("[sinks."));
     let header = header.ok_or_else(|| Error::Answer {
         from: "aqueduct-collector --print-config".to_owned(),
         detail: format!("no sink in:\n{config}"),
     })?;
-    let roll = format!("{header}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}");
-    Ok(config.replacen(header, &roll, 1))
+    let promise = match promise {
+        Promise::ExactlyOnce => "",
+        Promise::AtLeastOnce => "\nguarantee = \"at_least_once\"",
+    };
+    let settings = format!("{header}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}{promise}");
+    Ok(config.replacen(header, &settings, 1))
 }
 
 #[cfg(test)]
@@ -94,7 +111,9 @@ mod tests {
         let config = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\ntype = \"hdfs\"\n";
         let expected = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\n\
                         roll = { idle_max = \"200ms\" }\ntype = \"hdfs\"\n";
-        assert_eq!(with_idle_roll(config).unwrap(), expected);
-        assert!(with_idle_roll("[agent]").is_err());
+        assert_eq!(with_settings(config, Promise::ExactlyOnce).unwrap(), expected);
+        let weaker = with_settings(config, Promise::AtLeastOnce).unwrap();
+        assert!(weaker.contains("\nguarantee = \"at_least_once\"\ntype = \"hdfs\"\n"), "{weaker}");
+        assert!(with_settings("[agent]", Promise::ExactlyOnce).is_err());
     }
 }
