@@ -248,11 +248,11 @@ impl Group {
                 self.members[index].open = true;
                 self.processor.report(index, Ok(()), Instant::now());
             }
-            Event::Failed(index, class) => {
+            Event::Failed(index, failure) => {
                 self.chosen = None;
                 self.members[index].open = false;
-                self.count_failure(index, class);
-                self.processor.report(index, Err(class), Instant::now());
+                self.count_failure(index, failure.class);
+                self.processor.report(index, Err(failure), Instant::now());
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Buried(buried) => {

@@ -1,5 +1,7 @@
 //! What a failure says about the batch it met: the only question the runner asks of an error.
 
+use std::time::Duration;
+
 /// What may have happened to a batch, and so what may be done with it next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -18,6 +20,11 @@ pub enum Class {
 pub trait Classify {
     /// The class of this failure.
     fn class(&self) -> Class;
+
+    /// When to come again, where the other side has said so: it works, and is busy.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The lower-case name of the class, as it stands in logs and metrics.

@@ -58,7 +58,7 @@ pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use metrics::Metrics;
-pub use processor::{MemberView, Selection, SinkProcessor};
+pub use processor::{Failure, MemberView, Selection, SinkProcessor};
 pub use selector::ChannelSelector;
 pub use serializer::{SerializeError, Serializer};
 pub use settings::{Settings, SettingsError};

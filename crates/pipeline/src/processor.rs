@@ -3,6 +3,8 @@
 //! It is pure: time and the members' state come in, a decision comes out. The group's runner does
 //! the waiting and the writing, and the members work side by side.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::error::Class;
@@ -26,6 +28,21 @@ pub enum Selection {
     WaitUntil(Instant),
 }
 
+/// How a member failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What it says about the batch that it met.
+    pub class: Class,
+    /// When to come again, where the other side has said so: then it works, and is only busy.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Class> for Failure {
+    fn from(class: Class) -> Self {
+        Self { class, retry_after: None }
+    }
+}
+
 /// Decides which sink of a group gets the next batch.
 pub trait SinkProcessor: Send {
     /// The member for a batch of `origin`. A slow member is not a broken one: `Use` may name one
@@ -34,5 +51,5 @@ pub trait SinkProcessor: Send {
     -> Selection;
 
     /// A member opened, stored or delivered something (`Ok`), or failed.
-    fn report(&mut self, member: usize, result: Result<(), Class>, now: Instant);
+    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant);
 }

@@ -11,6 +11,8 @@
 //!        Refused    some or all of its events can never be; they go to the dead letters
 //! ```
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -86,13 +88,16 @@ pub enum Guarantee {
 pub struct SinkError {
     /// What the failure says about the batch.
     pub class: Class,
+    /// When to come again, where the other side has said so.
+    pub retry_after: Option<Duration>,
     /// The sink's own error.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl<E: std::error::Error + Classify + Send + Sync + 'static> From<E> for SinkError {
     fn from(error: E) -> Self {
-        Self { class: error.class(), source: Box::new(error) }
+        let (class, retry_after) = (error.class(), error.retry_after());
+        Self { class, retry_after, source: Box::new(error) }
     }
 }
 
@@ -136,25 +141,49 @@ pub trait Sink: Send {
     fn guarantee(&self) -> Guarantee;
 }
 
-/// For sinks that are done with a batch when `write` returns: remembers the tickets until they are
-/// asked for.
+/// What a sink does that is done with a batch as soon as it has seen it.
+pub trait See: Send {
+    /// Looks at a batch.
+    fn see(&mut self, batch: &Batch);
+}
+
+/// A sink that is done with a batch as soon as it has seen it, and says so when it is asked. Nobody
+/// confirms what it does, so it promises nothing.
 #[derive(Debug, Default)]
-pub struct Immediate {
+pub struct Immediate<S> {
+    eye: S,
     done: IntervalSet,
 }
 
-impl Immediate {
-    /// Notes a batch that is delivered.
-    pub fn delivered(&mut self, ticket: Ticket) {
-        self.done.insert(ticket);
+impl<S: See> Immediate<S> {
+    /// A sink that lets `eye` see each batch.
+    pub fn new(eye: S) -> Self {
+        Self { eye, done: IntervalSet::EMPTY }
+    }
+}
+
+#[async_trait]
+impl<S: See> Sink for Immediate<S> {
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        self.eye.see(&taken.batch);
+        self.done.insert(taken.ticket);
+        Ok(())
     }
 
-    /// The settlement of all batches noted since the last call; waits for ever when there is none.
-    /// Cancel safe: nothing is taken before it is returned.
-    pub async fn settled(&mut self) -> Settlement {
+    async fn settled(&mut self) -> Settlement {
         if self.done.is_empty() {
             std::future::pending::<()>().await;
         }
         Settlement { tickets: std::mem::take(&mut self.done), outcome: Outcome::Delivered }
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {
+        self.done = IntervalSet::EMPTY;
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::BestEffort
     }
 }

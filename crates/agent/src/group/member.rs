@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
-use pipeline::{Class, Env, IntervalSet, Outcome, Settlement, Sink, SinkError, Taken};
+use pipeline::{Env, Failure, IntervalSet, Outcome, Settlement, Sink, SinkError, Taken};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(super) enum Event {
     /// It can be used.
     Opened(usize),
     /// It failed and will be opened again.
-    Failed(usize, Class),
+    Failed(usize, Failure),
     /// What became of batches in its hand.
     Settled(usize, Settlement),
     /// A letter of some batch has come to its end.
@@ -112,7 +112,7 @@ pub(super) fn spawn(
     let unacknowledged_bytes = Arc::new(AtomicU64::new(0));
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
-    let member = MemberTask { sink, shared, batches, gauge, failures: 0, flushed: false };
+    let member = MemberTask { sink, shared, batches, gauge, failures: 0, busy_for: None, flushed: false };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes }
 }
@@ -124,7 +124,15 @@ struct MemberTask {
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
     failures: u32,
+    /// How long it asked to be left alone when it failed last.
+    busy_for: Option<Duration>,
     flushed: bool,
+}
+
+/// The same failure, for somebody else.
+fn told(error: &SinkError) -> SinkError {
+    let SinkError { class, retry_after, .. } = *error;
+    SinkError { class, retry_after, source: chain(error).into() }
 }
 
 impl MemberTask {
@@ -165,9 +173,7 @@ impl MemberTask {
                 Some(taken) = self.batches.recv() => {
                     let ticket = taken.ticket;
                     if let Err(error) = self.sink.write(taken).await {
-                        let source = chain(&error).into();
-                        let told = SinkError { class: error.class, source };
-                        let outcome = Outcome::Again(Some(told));
+                        let outcome = Outcome::Again(Some(told(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
                         return error;
@@ -181,9 +187,7 @@ impl MemberTask {
     /// Passes a settlement on to the group; the failure that it speaks of, if it does.
     fn pass_on(&mut self, settlement: Settlement) -> Option<SinkError> {
         let failure = match &settlement.outcome {
-            Outcome::Again(Some(error)) => {
-                Some(SinkError { class: error.class, source: chain(error).into() })
-            }
+            Outcome::Again(Some(error)) => Some(told(error)),
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::Refused(_) => {
                 if std::mem::take(&mut self.failures) > 0 {
@@ -217,7 +221,9 @@ impl MemberTask {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(%sink, %class, error = %chain(error), "sink failed; its events wait in the channel");
         }
-        self.shared.tell(Event::Failed(self.shared.index, error.class));
+        let SinkError { class, retry_after, .. } = *error;
+        self.busy_for = retry_after;
+        self.shared.tell(Event::Failed(self.shared.index, Failure { class, retry_after }));
         self.return_queue();
     }
 
@@ -225,7 +231,8 @@ impl MemberTask {
     async fn pause(&mut self) {
         let (base, limit) = OPEN_RETRY;
         let random = self.shared.env.entropy.next_u64();
-        let until = Instant::now() + jittered(base, limit, self.failures, random);
+        let pause = jittered(base, limit, self.failures, random);
+        let until = Instant::now() + self.busy_for.map_or(pause, |busy| busy.min(limit));
         loop {
             tokio::select! {
                 biased;

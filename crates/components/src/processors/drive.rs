@@ -61,7 +61,7 @@ impl Group {
                 self.processor.report(sink, Ok(()), self.now);
             } else {
                 self.refused[sink] += 1;
-                self.processor.report(sink, Err(Class::Transient), self.now);
+                self.processor.report(sink, Err(Class::Transient.into()), self.now);
             }
         }
         delivered

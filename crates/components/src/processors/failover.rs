@@ -1,28 +1,47 @@
-//! `failover`: the best sink that works gets everything; the others stand by.
+//! `failover`: the best sinks that work get everything; the others stand by.
+//!
+//! ```text
+//!   priority 20   collector-1  collector-2     share the work while one of them works
+//!   priority 10   collector-3                  stands by
+//! ```
+//!
+//! A sink that failed is opened again before anything is given to it: for a `grpc` sink that is a
+//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. Its tier gets the work
+//! back only then.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pipeline::units::Period;
 use pipeline::{
-    BuildContext, BuildError, Class, Component, FlumeKey, MemberView, Origin, Selection,
+    BuildContext, BuildError, Component, Failure, FlumeKey, MemberView, Origin, Selection,
     SinkProcessor, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::balance::{Balance, Policy};
 use super::penalty::Penalties;
-use super::{check_members, pauses};
+use super::{check_members, pauses, yes};
 
 /// Settings of the `failover` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Priority of each sink by its name; the highest that works is used. All sinks have one and no
-    /// two the same, or none has and the order in which the group names them counts.
+    /// Priority of each sink by its name; the highest that works is used, and those of the same
+    /// share the work. All sinks have one, or none has and the order in which the group names them
+    /// counts.
     #[serde(default)]
     priorities: BTreeMap<String, i64>,
+    /// How the sink of a batch is chosen among those of the same priority, where it is not chosen by
+    /// its origin.
+    #[serde(default)]
+    policy: Policy,
+    /// Whether batches of one origin stay with one sink of their priority while it works.
+    #[serde(default = "yes")]
+    sticky: bool,
     /// Pause after a sink's first failure; each further one doubles it.
     #[serde(default = "default_backoff_min")]
     backoff_min: Period,
@@ -48,59 +67,69 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
         check_members(&self.sinks, 1)?;
-        let order = order(&self.sinks, &self.priorities)?;
+        let tiers = tiers(&self.sinks, &self.priorities)?;
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
-        Ok(Box::new(Failover { penalties: Penalties::new(pauses, order.len()), order }))
+        let penalties = Penalties::new(pauses, self.sinks.len());
+        let entropy = cx.env.entropy.clone();
+        let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
+        Ok(Box::new(Failover { tiers, balance, penalties }))
     }
 }
 
-/// The members, best first.
-fn order(sinks: &[String], priorities: &BTreeMap<String, i64>) -> Result<Vec<usize>, BuildError> {
-    let mut order: Vec<usize> = (0..sinks.len()).collect();
+/// The members by priority, best first; those of a tier have the same.
+fn tiers(
+    sinks: &[String],
+    priorities: &BTreeMap<String, i64>,
+) -> Result<Vec<Vec<usize>>, BuildError> {
     if priorities.is_empty() {
-        return Ok(order);
+        return Ok((0..sinks.len()).map(|member| vec![member]).collect());
     }
     if let Some(name) = priorities.keys().find(|name| !sinks.contains(name)) {
         let problem = format!("`{name}` is not a sink of this group");
         return Err(BuildError::invalid(format!("priorities.{name}"), problem));
     }
-    if let Some(name) = sinks.iter().find(|name| !priorities.contains_key(*name)) {
-        let problem = format!("`{name}` has none; give each sink of the group one, or no sink");
-        return Err(BuildError::invalid("priorities", problem));
+    let mut tiers: BTreeMap<Reverse<i64>, Vec<usize>> = BTreeMap::new();
+    for (member, name) in sinks.iter().enumerate() {
+        let Some(priority) = priorities.get(name) else {
+            let problem = format!("`{name}` has none; give each sink of the group one, or no sink");
+            return Err(BuildError::invalid("priorities", problem));
+        };
+        tiers.entry(Reverse(*priority)).or_default().push(member);
     }
-    order.sort_by_key(|member| std::cmp::Reverse(priorities[&sinks[*member]]));
-    for pair in order.windows(2) {
-        let (one, other) = (&sinks[pair[0]], &sinks[pair[1]]);
-        if priorities[one] == priorities[other] {
-            let problem = format!("`{one}` has the same; each sink needs its own");
-            return Err(BuildError::invalid(format!("priorities.{other}"), problem));
-        }
-    }
-    Ok(order)
+    Ok(tiers.into_values().collect())
 }
 
 struct Failover {
-    /// The members, best first.
-    order: Vec<usize>,
+    tiers: Vec<Vec<usize>>,
+    balance: Balance,
     penalties: Penalties,
 }
 
 impl SinkProcessor for Failover {
-    fn select(&mut self, _: Option<Origin>, _: &[MemberView], now: Instant) -> Selection {
-        match self.order.iter().find(|member| self.penalties.is_live(**member, now)) {
-            Some(member) => Selection::Use(*member),
-            None => Selection::WaitUntil(self.penalties.first_live().unwrap_or(now)),
+    fn select(
+        &mut self,
+        origin: Option<Origin>,
+        members: &[MemberView],
+        now: Instant,
+    ) -> Selection {
+        for tier in &self.tiers {
+            let live = tier.iter().copied().filter(|member| self.penalties.is_live(*member, now));
+            let live: Vec<usize> = live.collect();
+            if let Some(member) = self.balance.pick(origin, &live, members) {
+                return Selection::Use(member);
+            }
         }
+        Selection::WaitUntil(self.penalties.first_live().unwrap_or(now))
     }
 
-    fn report(&mut self, member: usize, result: Result<(), Class>, now: Instant) {
+    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
         self.penalties.report(member, result, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    //! The cases of Flume's own test of this processor, and what it leaves out: equal priorities.
+    //! The cases of Flume's own test of this processor, and what it cannot do: equal priorities.
 
     use serde_json::json;
 
@@ -151,9 +180,37 @@ mod tests {
     }
 
     #[test]
+    fn sinks_of_one_priority_share_the_work_and_the_next_tier_begins_when_all_of_them_fail() {
+        let settings = json!({
+            "sinks": ["low", "a", "b"], "priorities": { "a": 7, "b": 7, "low": 1 },
+        });
+        let mut group = Group::new(built::<Config>(&settings).unwrap(), &[1000, 50, 100]);
+        assert_eq!(group.offer(80, None), 80);
+        assert_eq!(group.taken, [0, 40, 40]);
+        assert_eq!(group.offer(80, None), 80);
+        assert_eq!(group.taken, [10, 50, 100], "each as long as it works, then the tier below");
+        group.room[1] = 100;
+        group.wait(5);
+        assert_eq!(group.offer(50, None), 50);
+        assert_eq!(group.taken, [10, 100, 100], "a revived sink has its tier's work again");
+    }
+
+    #[test]
+    fn an_origin_stays_with_one_sink_of_its_tier() {
+        let settings = json!({ "sinks": ["a", "b", "c"], "priorities": { "a": 1, "b": 1, "c": 1 } });
+        let mut group = Group::new(built::<Config>(&settings).unwrap(), &[10_000; 3]);
+        for number in 0..300_u128 {
+            let origin = Some(Origin(number.to_be_bytes()));
+            let first = group.select(origin);
+            assert!((0..5).all(|_| group.select(origin) == first));
+            group.offer(1, origin);
+        }
+        assert!(group.taken.iter().all(|taken| (70..130).contains(taken)), "{:?}", group.taken);
+    }
+
+    #[test]
     fn priorities_that_leave_a_question_open_are_refused_by_name() {
         for (priorities, path) in [
-            (json!({ "s1": 1, "s2": 1 }), "priorities.s2"),
             (json!({ "s1": 1 }), "priorities"),
             (json!({ "s1": 1, "s2": 2, "s9": 3 }), "priorities.s9"),
         ] {

@@ -1,26 +1,22 @@
 //! `load_balance`: the sinks of a group share the work; one that fails is passed over for a while.
 //!
-//! With `sticky`, the default, all batches of an origin go to the same sink while it works: each
-//! sink's place for an origin is drawn from the hash of both names, and the best placed one that
-//! works is used. That needs no memory, spreads many origins evenly, comes out the same after a
-//! restart, gives a failed sink's origins to all the others and, when it is back, to it again.
-//! Where there is no origin, or `sticky` is off, `policy` decides for each batch.
+//! With `sticky`, the default, all batches of an origin go to the same sink while it works; `balance`
+//! says how. Where there is no origin, or `sticky` is off, `policy` decides for each batch.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::env::Entropy;
 use pipeline::units::Period;
 use pipeline::{
-    BuildContext, BuildError, Class, Component, FlumeKey, MemberView, Origin, Selection,
+    BuildContext, BuildError, Component, Failure, FlumeKey, MemberView, Origin, Selection,
     SinkProcessor, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::balance::{Balance, Policy};
 use super::penalty::Penalties;
-use super::{check_members, pauses};
+use super::{check_members, pauses, yes};
 
 /// Settings of the `load_balance` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,7 +26,7 @@ pub struct Config {
     #[serde(default)]
     policy: Policy,
     /// Whether batches of one origin stay with one sink while it works.
-    #[serde(default = "default_sticky")]
+    #[serde(default = "yes")]
     sticky: bool,
     /// Pause after a sink's first failure; each further one doubles it.
     #[serde(default = "default_backoff_min")]
@@ -40,23 +36,6 @@ pub struct Config {
     backoff_max: Period,
     /// The group's sinks. Filled in by the agent, not by hand.
     sinks: Vec<String>,
-}
-
-/// How a sink is chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Policy {
-    /// One after the other, beginning anywhere.
-    #[default]
-    RoundRobin,
-    /// Any, each as likely.
-    Random,
-    /// The one with the fewest bytes that it has not stored yet.
-    LeastLoaded,
-}
-
-fn default_sticky() -> bool {
-    true
 }
 
 fn default_backoff_min() -> Period {
@@ -78,63 +57,20 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
         check_members(&self.sinks, 2)?;
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
+        let sinks = self.sinks.len();
         let entropy = cx.env.entropy.clone();
         Ok(Box::new(LoadBalance {
-            policy: self.policy,
-            sticky: self.sticky,
-            penalties: Penalties::new(pauses, self.sinks.len()),
-            // Agents that start together do not all begin with the same sink.
-            next: (entropy.next_u64() % self.sinks.len() as u64) as usize,
-            sinks: self.sinks,
-            entropy,
+            balance: Balance::new(self.policy, self.sticky, self.sinks, entropy),
+            penalties: Penalties::new(pauses, sinks),
+            sinks,
         }))
     }
 }
 
 struct LoadBalance {
-    policy: Policy,
-    sticky: bool,
-    sinks: Vec<String>,
+    balance: Balance,
     penalties: Penalties,
-    /// Whose turn it is.
-    next: usize,
-    entropy: Arc<dyn Entropy>,
-}
-
-impl LoadBalance {
-    fn by_policy(&mut self, live: &[usize], members: &[MemberView]) -> usize {
-        let ready = |member: &usize| members.get(*member).is_some_and(|view| view.has_room);
-        let roomy: Vec<usize> = live.iter().copied().filter(ready).collect();
-        let among = if roomy.is_empty() { live } else { &roomy };
-        // From the one whose turn it is on, so that ties and gaps do not favour anybody.
-        let turn = |member: usize| (member + self.sinks.len() - self.next) % self.sinks.len();
-        let load = |member: usize| members.get(member).map_or(0, |view| view.unacknowledged_bytes);
-        let chosen = match self.policy {
-            Policy::RoundRobin => among.iter().copied().min_by_key(|member| turn(*member)),
-            Policy::Random => {
-                let at = self.entropy.next_u64() % among.len() as u64;
-                among.get(at as usize).copied()
-            }
-            Policy::LeastLoaded => {
-                among.iter().copied().min_by_key(|member| (load(*member), turn(*member)))
-            }
-        };
-        let chosen = chosen.expect("some member is live");
-        self.next = (chosen + 1) % self.sinks.len();
-        chosen
-    }
-}
-
-/// Place of a sink for an origin: the highest is used. FNV-1a over both names, then mixed so that
-/// every bit counts (the finalizer of SplitMix64).
-fn place(origin: Origin, sink: &str) -> u64 {
-    let hashed =
-        origin.0.iter().chain(sink.as_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    let mixed = (hashed ^ (hashed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    sinks: usize,
 }
 
 impl SinkProcessor for LoadBalance {
@@ -144,18 +80,15 @@ impl SinkProcessor for LoadBalance {
         members: &[MemberView],
         now: Instant,
     ) -> Selection {
-        let all = 0..self.sinks.len();
-        let live: Vec<usize> = all.filter(|sink| self.penalties.is_live(*sink, now)).collect();
-        if live.is_empty() {
-            return Selection::WaitUntil(self.penalties.first_live().unwrap_or(now));
+        let live: Vec<usize> =
+            (0..self.sinks).filter(|sink| self.penalties.is_live(*sink, now)).collect();
+        match self.balance.pick(origin, &live, members) {
+            Some(member) => Selection::Use(member),
+            None => Selection::WaitUntil(self.penalties.first_live().unwrap_or(now)),
         }
-        let best = origin.filter(|_| self.sticky).and_then(|origin| {
-            live.iter().copied().max_by_key(|sink| place(origin, &self.sinks[*sink]))
-        });
-        Selection::Use(best.unwrap_or_else(|| self.by_policy(&live, members)))
     }
 
-    fn report(&mut self, member: usize, result: Result<(), Class>, now: Instant) {
+    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
         self.penalties.report(member, result, now);
     }
 }

@@ -1,5 +1,6 @@
 //! What decides which sink of a group is next.
 
+mod balance;
 pub mod failover;
 pub mod load_balance;
 mod penalty;
@@ -25,6 +26,11 @@ fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildEr
         return Err(BuildError::invalid("backoff_max", problem));
     }
     Ok(Pauses { base: min.0, limit: max.0, entropy: cx.env.entropy.clone() })
+}
+
+/// The default of a flag that is on.
+fn yes() -> bool {
+    true
 }
 
 /// A group of at least `least` sinks.

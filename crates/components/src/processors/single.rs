@@ -1,7 +1,7 @@
 //! `single`: the one sink of a group gets everything. What a sink outside a group does.
 
 use pipeline::{
-    BuildContext, BuildError, Class, Component, MemberView, Origin, Selection, SinkProcessor,
+    BuildContext, BuildError, Component, Failure, MemberView, Origin, Selection, SinkProcessor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,7 +59,7 @@ impl SinkProcessor for Single {
         }
     }
 
-    fn report(&mut self, member: usize, result: Result<(), Class>, now: Instant) {
+    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
         self.penalties.report(member, result, now);
     }
 }

@@ -1,10 +1,7 @@
 //! `discard`: everything is delivered to nowhere. For measuring what comes before it.
 
-use async_trait::async_trait;
-use pipeline::sink::Immediate;
-use pipeline::{
-    BuildContext, BuildError, Component, Guarantee, Settlement, Sink, SinkError, Taken,
-};
+use pipeline::sink::{Immediate, See};
+use pipeline::{Batch, BuildContext, BuildError, Component, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,41 +15,20 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        Ok(Box::new(Discard::default()))
+        Ok(Box::new(Immediate::new(Blind)))
     }
 }
 
-#[derive(Default)]
-struct Discard {
-    done: Immediate,
-}
+struct Blind;
 
-#[async_trait]
-impl Sink for Discard {
-    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
-        self.done.delivered(taken.ticket);
-        Ok(())
-    }
-
-    async fn settled(&mut self) -> Settlement {
-        self.done.settled().await
-    }
-
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {
-        self.done = Immediate::default();
-    }
-
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::BestEffort
-    }
+impl See for Blind {
+    fn see(&mut self, _batch: &Batch) {}
 }
 
 #[cfg(test)]
 mod tests {
     use pipeline::testkit::{build, context};
-    use pipeline::{Batch, IntervalSet, Outcome};
+    use pipeline::{IntervalSet, Outcome, Taken};
     use serde_json::json;
 
     use super::*;

@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use pipeline::sink::Immediate;
+use pipeline::sink::{Immediate, See};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, EventRef, FlumeKey, Guarantee, Settlement, Sink,
-    SinkError, Taken, Unit,
+    Batch, BuildContext, BuildError, Component, EventRef, FlumeKey, Sink, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,14 +33,13 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         let body_max = usize::try_from(self.body_max.0).unwrap_or(usize::MAX);
-        Ok(Box::new(Logger { name: cx.name.clone(), body_max, done: Immediate::default() }))
+        Ok(Box::new(Immediate::new(Logger { name: cx.name.clone(), body_max })))
     }
 }
 
 struct Logger {
     name: Arc<str>,
     body_max: usize,
-    done: Immediate,
 }
 
 /// `{file=/a.log host=web-1} GET / HTTP/1.1\r`, cut behind `body_max` bytes of the body.
@@ -65,35 +62,18 @@ fn shown(event: EventRef<'_>, body_max: usize) -> String {
     text
 }
 
-#[async_trait]
-impl Sink for Logger {
-    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
-        for event in taken.batch.events() {
+impl See for Logger {
+    fn see(&mut self, batch: &Batch) {
+        for event in batch.events() {
             tracing::info!(sink = %self.name, "{}", shown(event, self.body_max));
         }
-        self.done.delivered(taken.ticket);
-        Ok(())
-    }
-
-    async fn settled(&mut self) -> Settlement {
-        self.done.settled().await
-    }
-
-    fn flush(&mut self) {}
-
-    async fn close(&mut self) {
-        self.done = Immediate::default();
-    }
-
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::BestEffort
     }
 }
 
 #[cfg(test)]
 mod tests {
     use pipeline::testkit::{build, context};
-    use pipeline::{Batch, Existing, IntervalSet};
+    use pipeline::{Existing, IntervalSet, Taken};
     use serde_json::json;
 
     use super::*;

@@ -97,6 +97,10 @@ pub enum GrpcError {
 }
 
 impl Classify for GrpcError {
+    fn retry_after(&self) -> Option<Duration> {
+        if let Self::Full { retry_after, .. } = self { Some(*retry_after) } else { None }
+    }
+
     fn class(&self) -> Class {
         match self {
             Self::Connect { .. }

@@ -1,0 +1,99 @@
+//! Sharing the work among sinks that are as good as each other.
+//!
+//! With `sticky`, all batches of an origin go to the same sink while it works: each sink's place for
+//! an origin is drawn from the hash of both names, and the best placed one that works is used. That
+//! needs no memory, spreads many origins evenly, comes out the same after a restart, gives a failed
+//! sink's origins to all the others and, when it is back, to it again; and a member more or less moves
+//! only the origins that it gets or had. Where there is no origin, or `sticky` is off, the policy
+//! decides for each batch.
+
+use std::sync::Arc;
+
+use pipeline::env::Entropy;
+use pipeline::{MemberView, Origin};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How a sink is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Policy {
+    /// One after the other, beginning anywhere.
+    #[default]
+    RoundRobin,
+    /// Any, each as likely.
+    Random,
+    /// The one with the fewest bytes that it has not stored yet.
+    LeastLoaded,
+}
+
+/// Who is next among sinks that are as good as each other.
+pub(super) struct Balance {
+    policy: Policy,
+    sticky: bool,
+    /// Names of all sinks of the group, by index.
+    sinks: Vec<String>,
+    /// Whose turn it is.
+    next: usize,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Balance {
+    pub(super) fn new(
+        policy: Policy,
+        sticky: bool,
+        sinks: Vec<String>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        // Agents that start together do not all begin with the same sink.
+        let next = (entropy.next_u64() % sinks.len().max(1) as u64) as usize;
+        Self { policy, sticky, sinks, next, entropy }
+    }
+
+    /// One of `live`; `None` where that is empty.
+    pub(super) fn pick(
+        &mut self,
+        origin: Option<Origin>,
+        live: &[usize],
+        members: &[MemberView],
+    ) -> Option<usize> {
+        let best = origin.filter(|_| self.sticky).and_then(|origin| {
+            live.iter().copied().max_by_key(|sink| place(origin, &self.sinks[*sink]))
+        });
+        best.or_else(|| self.by_policy(live, members))
+    }
+
+    fn by_policy(&mut self, live: &[usize], members: &[MemberView]) -> Option<usize> {
+        let ready = |member: &usize| members.get(*member).is_some_and(|view| view.has_room);
+        let roomy: Vec<usize> = live.iter().copied().filter(ready).collect();
+        let among = if roomy.is_empty() { live } else { &roomy };
+        // From the one whose turn it is on, so that ties and gaps do not favour anybody.
+        let turn = |member: usize| (member + self.sinks.len() - self.next) % self.sinks.len();
+        let load = |member: usize| members.get(member).map_or(0, |view| view.unacknowledged_bytes);
+        let chosen = match self.policy {
+            Policy::RoundRobin => among.iter().copied().min_by_key(|member| turn(*member)),
+            Policy::Random if among.is_empty() => None,
+            Policy::Random => {
+                let at = self.entropy.next_u64() % among.len() as u64;
+                among.get(at as usize).copied()
+            }
+            Policy::LeastLoaded => {
+                among.iter().copied().min_by_key(|member| (load(*member), turn(*member)))
+            }
+        }?;
+        self.next = (chosen + 1) % self.sinks.len();
+        Some(chosen)
+    }
+}
+
+/// Place of a sink for an origin: the highest is used. FNV-1a over both names, then mixed so that
+/// every bit counts (the finalizer of SplitMix64).
+fn place(origin: Origin, sink: &str) -> u64 {
+    let hashed =
+        origin.0.iter().chain(sink.as_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let mixed = (hashed ^ (hashed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
