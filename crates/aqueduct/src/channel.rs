@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME};
-use channel::durable::inspect::{Inspection, Report, Stats, repair};
+use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
 use components::serializers;
@@ -21,7 +21,7 @@ Examples:
   aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
   aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
 
-The agent must not run, or DIR be a copy. Only `repair` changes anything. Exit codes: 0 done and
+The agent must not run, or DIR be a copy. Only `repair` and `renew` change anything. Exit codes: 0 done and
 sound, 1 not readable or not sound, 2 wrong arguments";
 
 /// Look into a durable channel that no agent uses; check, export or repair it.
@@ -59,6 +59,15 @@ enum Action {
     },
     /// Give damaged batches up, so that everything else goes on and their sender sends them again
     Repair {
+        /// The channel's directory: DATA_DIR/channels/NAME
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
+    },
+    /// Give the channel another origin, because its directory is a copy of one that is in use; what
+    /// it holds keeps its identities, and arrives once
+    Renew {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
         directory: PathBuf,
@@ -121,6 +130,8 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             inspection.and_then(|it| export(&it, *format, &env))
         }
         Action::Repair { directory, keys } => mend(directory.clone(), keys, &env),
+        Action::Renew { directory, keys } => renew(&env, directory, keys.encryption().as_ref())
+            .map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n"))),
     };
     done.unwrap_or_else(|error| {
         cli::say(&agent::chain(&error));
@@ -144,6 +155,7 @@ fn show_stats(stats: &Stats, json: bool) -> ExitCode {
         ("bytes", stats.bytes),
         ("identities", stats.identities),
         ("positions", stats.positions),
+        ("starts", stats.starts),
         ("epoch", stats.epoch),
         ("format", stats.format.into()),
     ] {

@@ -86,8 +86,8 @@ async fn each_start_is_a_new_epoch_of_the_same_origin() {
     }
     let origin = identities[0].origin;
     assert!(identities.iter().all(|identity| identity.origin == origin));
-    let numbers: Vec<_> = identities.iter().map(|i| (i.epoch, i.sequence)).collect();
-    assert_eq!(numbers, [1, 2, 3].map(|epoch| (Epoch(epoch), Sequence(0))));
+    let numbers: Vec<_> = identities.iter().map(|i| (i.epoch.starts(), i.sequence)).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|starts| (starts, Sequence(0))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,7 +77,7 @@ async fn a_sound_channel_is_described_and_left_as_it_is() {
     let before = contents(&disk);
     let inspection = inspect(&disk);
     let stats = inspection.stats();
-    assert_eq!((stats.events, stats.batches, stats.identities, stats.epoch), (7, 7, 9, 1));
+    assert_eq!((stats.events, stats.batches, stats.identities, stats.starts), (7, 7, 9, 1));
     assert_eq!(stats.consumers, [("sink".to_owned(), 7)].into());
     let report = inspection.check().unwrap();
     assert!(report.is_sound() && report.sound_frames >= 10, "{report:?}");

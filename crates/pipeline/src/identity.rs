@@ -13,8 +13,29 @@ use crate::intervals::{IntervalSet, MalformedIntervals, get_varint, put_varint};
 pub struct Origin(pub [u8; 16]);
 
 /// One life of an origin: it goes up, durably, at every start of the channel.
+///
+/// The upper bits count the starts, the lowest [`Epoch::RANDOM_BITS`] are random: two copies of one
+/// directory that are both started go on under different identities, and what one of them sends is
+/// never taken for what the other one sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// Bits that are random. More would make every set of identities larger.
+    pub const RANDOM_BITS: u32 = 20;
+
+    /// The epoch of the next start; `random` is any 64 bits.
+    #[must_use]
+    pub fn next(self, random: u64) -> Self {
+        let mask = (1 << Self::RANDOM_BITS) - 1;
+        Self((self.starts() + 1) << Self::RANDOM_BITS | random & mask)
+    }
+
+    /// Which start of the channel it is, from 1.
+    pub fn starts(self) -> u64 {
+        self.0 >> Self::RANDOM_BITS
+    }
+}
 
 /// Number of a batch within its origin and epoch, from 0, without gaps, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,7 +84,8 @@ impl FromStr for Identity {
         let mut parts = text.split('/');
         let mut next = || parts.next().ok_or(MalformedIdentity);
         let (origin, epoch, sequence) = (next()?, next()?, next()?);
-        if origin.len() != 32 || parts.next().is_some() {
+        let is_hex = origin.len() == 32 && origin.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hex || parts.next().is_some() {
             return Err(MalformedIdentity);
         }
         let origin = u128::from_str_radix(origin, 16).map_err(|_| MalformedIdentity)?;
@@ -362,10 +384,30 @@ mod tests {
     }
 
     #[test]
+    fn each_start_is_a_higher_epoch_whatever_the_dice_say() {
+        let mut epoch = Epoch(3);
+        for (start, random) in [(1, 0), (2, u64::MAX), (3, 0), (4, 0x1234_5678)] {
+            let next = epoch.next(random);
+            assert!(next > epoch && next.starts() == start, "{next:?}");
+            assert_ne!(next, epoch.next(random ^ 1), "two copies go on under two epochs");
+            epoch = next;
+        }
+    }
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written_and_nothing_else_is() {
+        let identity = key(0xab, 7 << 20, 9);
+        assert_eq!(identity.to_string().parse(), Ok(identity));
+        for text in ["", "ab/1/2", "/1/2", &format!("{identity}/1"), &format!("{identity}x")] {
+            assert_eq!(text.parse::<Identity>(), Err(MalformedIdentity), "{text}");
+        }
+    }
+
+    #[test]
     fn ten_thousand_origins_of_one_interval_fit_256_kib() {
-        let mut keys = KeySet::default();
+        let (mut keys, epoch) = (KeySet::default(), Epoch(500 << Epoch::RANDOM_BITS).next(7));
         for n in 0..10_000u128 {
-            keys.insert_set(Origin(n.to_be_bytes()), Epoch(40), &IntervalSet::from(9_000..9_900));
+            keys.insert_set(Origin(n.to_be_bytes()), epoch, &IntervalSet::from(9_000..9_900));
         }
         let mut bytes = Vec::new();
         keys.encode(&mut bytes);

@@ -112,7 +112,8 @@ pub(super) fn spawn(
     let unacknowledged_bytes = Arc::new(AtomicU64::new(0));
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
-    let member = MemberTask { sink, shared, batches, gauge, failures: 0, busy_for: None, flushed: false };
+    let member =
+        MemberTask { sink, shared, batches, gauge, failures: 0, busy_for: None, flushed: false };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes }
 }

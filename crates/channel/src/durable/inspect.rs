@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use pipeline::env::{Entropy, Lock, LockError};
-use pipeline::{Account, Batch, BuildContext, ChannelError, Env, IntervalSet, KeySet, Ticket};
+use pipeline::{
+    Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, KeySet, Origin, Ticket,
+};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -14,12 +16,13 @@ use super::Config;
 use super::keys::Encryption;
 use super::log::Files;
 use super::opening::Opening;
+use super::owner_file;
 use super::reader;
 use super::records::SegmentRecord;
 use super::recovery::{self, Recovered, Refusal};
 use super::scan::{Scan, Scanned, scan};
 use super::seal::Keyring;
-use super::segment::{BLOCK, FORMAT, Kind};
+use super::segment::{BLOCK, FORMAT, Kind, Owner};
 
 /// What is in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,8 +31,10 @@ pub struct Stats {
     pub format: u16,
     /// Origin of the batches that were born here.
     pub origin: String,
-    /// Its life: how often it was opened.
+    /// Its last life.
     pub epoch: u64,
+    /// How often it was opened.
+    pub starts: u64,
     /// Events that some consumer has not committed.
     pub events: u64,
     /// Batches that some consumer has not committed.
@@ -158,8 +163,8 @@ impl Inspection {
         Stats {
             format: FORMAT,
             origin: self.recovered.owner.origin.to_string(),
-            // Looking at it is no life of its own.
-            epoch: book.epoch - 1,
+            epoch: book.epoch,
+            starts: Epoch(book.epoch).starts(),
             events: book.events,
             batches: left(&book.in_flight.acked_by_all(None)),
             segments: book.segments.len() as u64,
@@ -286,6 +291,24 @@ impl Inspection {
     fn disk_error(&self, source: std::io::Error) -> ChannelError {
         ChannelError::Disk { channel: self.name.clone(), source }
     }
+}
+
+/// Gives a channel that no agent uses another origin for what is put into it from now on; what it
+/// holds keeps its identities. Answers the old and the new one.
+///
+/// # Errors
+/// There is no channel, somebody uses it, or its owner file cannot be read or written.
+pub fn renew(
+    env: &Env,
+    directory: &Path,
+    encryption: Option<&Encryption>,
+) -> Result<(Origin, Origin), ChannelError> {
+    let inspection = Inspection::open(env, directory, encryption)?;
+    let old = inspection.recovered.owner;
+    let new = Owner { origin: Origin(env.entropy.bytes16()), ..old };
+    let written = owner_file::write(&*env.disk, &directory.join("channel"), &new);
+    written.map_err(|error| inspection.disk_error(error))?;
+    Ok((old.origin, new.origin))
 }
 
 /// Mends a channel that no agent uses: a torn end is cut off, every batch is read once, and what is

@@ -78,6 +78,7 @@ impl Opening {
         let owner = owner.map_err(|refusal| self.refused(refusal))?;
         let recovered = recovery::recover(&files, owner);
         let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
+        recovered.begin_life(self.cx.env.entropy.next_u64());
         recovered.tidy(&files).map_err(io)?;
         recovered.report(&self.cx.name);
         if let Err(error) = owner_file::write(&*disk, &path, &recovered.owner) {

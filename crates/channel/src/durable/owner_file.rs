@@ -5,7 +5,7 @@
 //! format 2
 //! uuid 5f0e…      32 hex digits: seeds the checksums
 //! origin 91c2…    32 hex digits: given to batches that are born here
-//! epoch 12        goes up at every start
+//! epoch 12582912  goes up at every start; the lowest 20 bits are random
 //! check 0a1b2c3d  CRC32C of the lines above
 //! ```
 //!

@@ -194,8 +194,8 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     for put in unsound {
         recovered.forget(&put);
     }
-    let raise = u64::from(!mutant!("epoch_not_raised"));
-    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch) + raise);
+    // Of the last life: looking at it begins no other one.
+    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch));
     recovered.owner = owner;
     recovered.book.epoch = owner.epoch.0;
     recovered.drop_missing(&all);
@@ -209,6 +209,14 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
 }
 
 impl Recovered {
+    /// Begins the next life.
+    pub(crate) fn begin_life(&mut self, random: u64) {
+        if !mutant!("epoch_not_raised") {
+            self.owner.epoch = self.owner.epoch.next(random);
+        }
+        self.book.epoch = self.owner.epoch.0;
+    }
+
     /// Gives back what the recovered channel does not need.
     pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
         self.cut_last(files)?;

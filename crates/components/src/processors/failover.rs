@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn an_origin_stays_with_one_sink_of_its_tier() {
-        let settings = json!({ "sinks": ["a", "b", "c"], "priorities": { "a": 1, "b": 1, "c": 1 } });
+        let settings =
+            json!({ "sinks": ["a", "b", "c"], "priorities": { "a": 1, "b": 1, "c": 1 } });
         let mut group = Group::new(built::<Config>(&settings).unwrap(), &[10_000; 3]);
         for number in 0..300_u128 {
             let origin = Some(Origin(number.to_be_bytes()));

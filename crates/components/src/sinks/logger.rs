@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use pipeline::sink::{Immediate, See};
 use pipeline::units::ByteSize;
-use pipeline::{
-    Batch, BuildContext, BuildError, Component, EventRef, FlumeKey, Sink, Unit,
-};
+use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, FlumeKey, Sink, Unit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
