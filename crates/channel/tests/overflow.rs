@@ -16,7 +16,7 @@ use bytes::Bytes;
 use common::*;
 use pipeline::metrics::ChannelReason;
 use pipeline::testkit::{build, context};
-use pipeline::{Batch, BuildContext, Channel, SourcePosition};
+use pipeline::{Batch, BuildContext, Channel, IntervalSet, SourcePosition};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -78,7 +78,7 @@ async fn the_oldest_are_dropped_but_not_what_a_sink_holds() {
     let held = next(&mut *take).await.unwrap();
     let waits = timeout(PATIENCE, put_all(&*channel)).await;
     assert!(waits.is_err(), "what a sink holds is waited for");
-    let only = pipeline::IntervalSet::from(held.ticket..held.ticket + 1);
+    let only = IntervalSet::from(held.ticket..held.ticket + 1);
     take.commit(&only);
     drop(take);
     put_all(&*channel).await;
@@ -99,4 +99,24 @@ async fn what_was_dropped_stays_dropped_after_a_crash() {
     assert_eq!(channel.status().events + dropped, u64::from(PUTS));
     let left = numbers(&*channel).await;
     assert_eq!(left, (dropped as u32..PUTS).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_channel_says_by_itself_that_it_takes_puts_again() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    let body = "x".repeat(50_000);
+    let batch = Batch::of([&body]);
+    while let Ok(put) = timeout(PATIENCE, channel.begin_put(batch.size())).await {
+        let mut put = put.unwrap();
+        put.put(batch.clone());
+        put.commit().await.unwrap();
+    }
+    assert!(channel.status().intake_stopped, "there is no room");
+    let mut take = channel.begin_take("sink");
+    while let Some(taken) = next(&mut *take).await {
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+    }
+    tokio::time::sleep(PATIENCE).await;
+    assert!(!channel.status().intake_stopped, "nobody has put anything since");
 }

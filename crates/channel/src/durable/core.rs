@@ -102,8 +102,8 @@ pub(crate) struct State {
     pub(crate) capacity_bytes: u64,
     /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
-    /// Whether somebody waits for room.
-    pub(crate) crowded: bool,
+    /// What there was no room for last; nothing once there was room again.
+    pub(crate) refused: Option<BatchSize>,
     pub(crate) closed: bool,
     pub(crate) warned: bool,
 }
@@ -161,7 +161,7 @@ impl State {
             reserved: BatchSize::default(),
             capacity_bytes,
             disk_full: false,
-            crowded: false,
+            refused: None,
             closed: false,
             warned: false,
         }
@@ -182,7 +182,7 @@ impl State {
 
     /// Whether puts wait for the disk rather than for the consumers.
     pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
-        self.disk_full || (self.crowded && self.capacity_bytes < limits.capacity_bytes)
+        self.disk_full || (self.refused.is_some() && self.capacity_bytes < limits.capacity_bytes)
     }
 
     fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
@@ -196,7 +196,7 @@ impl State {
     /// Room for `size`, if puts are not to wait.
     pub(crate) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
         let fits = !self.disk_full && self.fits(size, limits);
-        self.crowded = !fits;
+        self.refused = (!fits).then_some(size);
         if fits {
             self.reserved.bytes += size.bytes;
             self.reserved.events += size.events;
@@ -375,6 +375,8 @@ impl Core {
             let entry = segment.index.as_ref().and_then(|index| index.get(ticket));
             Some(segment.record.since_ms + entry.map_or(0, after))
         });
+        // Who asks may put nothing before the answer changes: it has to change by itself.
+        let is_full = state.refused.is_some_and(|size| !state.fits(size, &self.limits));
         let age = |ms: u64| Duration::from_millis(self.now_ms().saturating_sub(ms));
         ChannelStatus {
             events: book.events,
@@ -382,7 +384,7 @@ impl Core {
             capacity_bytes: state.capacity_bytes,
             unsettled_events,
             oldest_uncommitted: since.filter(|_| book.events > 0).map(age),
-            intake_stopped: state.crowded || state.disk_full || state.closed,
+            intake_stopped: state.disk_full || state.closed || is_full,
         }
     }
 }

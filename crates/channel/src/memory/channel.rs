@@ -49,7 +49,8 @@ pub(super) struct State {
     next_sequence: u64,
     total: BatchSize,
     reserved: BatchSize,
-    crowded: bool,
+    /// What there was no room for last; nothing once there was room again.
+    refused: Option<BatchSize>,
     pub(super) closed: bool,
 }
 
@@ -89,7 +90,7 @@ impl Memory {
             next_sequence: 0,
             total: BatchSize::default(),
             reserved: BatchSize::default(),
-            crowded: false,
+            refused: None,
             closed: false,
         };
         let core = Core {
@@ -110,12 +111,16 @@ impl Memory {
 }
 
 impl State {
-    /// Room for `size`, if puts are not to wait.
-    fn reserve(&mut self, size: BatchSize, core: &Core) -> bool {
+    fn fits(&self, size: BatchSize, core: &Core) -> bool {
         let bytes = self.total.bytes + self.reserved.bytes + size.bytes;
         let events = self.total.events + self.reserved.events + size.events;
-        let fits = bytes <= core.capacity_bytes && events <= core.capacity_events;
-        self.crowded = !fits;
+        bytes <= core.capacity_bytes && events <= core.capacity_events
+    }
+
+    /// Room for `size`, if puts are not to wait.
+    fn reserve(&mut self, size: BatchSize, core: &Core) -> bool {
+        let fits = self.fits(size, core);
+        self.refused = (!fits).then_some(size);
         if fits {
             self.reserved.bytes += size.bytes;
             self.reserved.events += size.events;
@@ -341,7 +346,9 @@ impl Channel for Memory {
             capacity_bytes: self.core.capacity_bytes,
             unsettled_events: held.iter().map(events).sum(),
             oldest_uncommitted: state.held.first_key_value().map(|(_, held)| held.since.elapsed()),
-            intake_stopped: state.crowded || state.closed,
+            // Who asks may put nothing before this changes: it has to change by itself.
+            intake_stopped: state.closed
+                || state.refused.is_some_and(|size| !state.fits(size, &self.core)),
         }
     }
 
