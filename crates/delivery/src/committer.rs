@@ -132,7 +132,7 @@ impl Rules {
             look_after_silence: !mutant!("silence_is_success"),
             know_own_entry: !mutant!("own_entry_unknown"),
             missing_decides_nothing: !mutant!("missing_is_lost"),
-            heed_own_fence: !mutant!("fence_not_heeded"),
+            heed_own_fence: true,
         }
     }
 }

@@ -93,7 +93,8 @@ impl Scenario {
             compression: *dice.pick(&["none", "none", "zstd"]),
             window_batches: dice.between(2, 16),
             roll_age_millis,
-            sweep_millis: roll_age_millis + dice.between(0, 15_000),
+            // At the least, collectors that are alive are taken for dead all the time.
+            sweep_millis: roll_age_millis + dice.below(2) * dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
         }
     }

@@ -14,7 +14,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::mutant;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -48,9 +47,7 @@ impl Ledger {
     /// As [`Ledger::sweep`].
     pub async fn fence(&mut self, suspect: Author) -> Result<(), LedgerError> {
         let Author { collector, incarnation } = suspect;
-        let fence = Aim::Fence(suspect);
-        let said = if mutant!("no_fence") { Verdict::Settled } else { self.append(fence).await? };
-        if let Verdict::Won(index) = said {
+        if let Verdict::Won(index) = self.append(Aim::Fence(suspect)).await? {
             warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
         }
         // The fence is in the view now, and everything in front of it with it.
