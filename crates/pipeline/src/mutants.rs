@@ -23,7 +23,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("missing_is_lost", "a prepared entry that is missing may have won"),
     ("behind_the_seal", "nothing is appended behind a seal"),
     ("checkpoint_before_seal", "a checkpoint is made of what stands up to the seal"),
-    ("checkpoint_before_publish", "what is in a checkpoint is published"),
     ("index_freed", "an index of the ledger is never freed"),
     ("one_file_published", "all files of an entry are published"),
     ("closed_too_early", "an epoch is declared empty when all of it is committed"),
@@ -34,7 +33,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("position_without_batch", "a position goes on only with the batch before it"),
     ("epoch_not_raised", "every start of a channel has an epoch of its own"),
     ("epoch_not_in_key", "an identity names the epoch that its sequence counts in"),
-    ("released_before_ack", "a segment goes when the commits of its batches are on disk"),
     ("silence_is_delivery", "a batch without an answer is offered again"),
 ];
 

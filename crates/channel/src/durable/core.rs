@@ -12,7 +12,7 @@ use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
 use pipeline::{
     Batch, BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet,
-    SourcePosition, Ticket, mutant,
+    SourcePosition, Ticket,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::warn;
@@ -329,7 +329,6 @@ impl Core {
             let acks = acks.acks.iter().chain(&acks_in_write.acks).map(|(_, tickets)| tickets);
             acks.chain([&forget.tickets, &forget_in_write.tickets])
                 .any(|tickets| touches(tickets, first, end))
-                && !mutant!("released_before_ack")
         });
         if released.is_empty() {
             return;

@@ -54,9 +54,7 @@ impl Ledger {
     /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
         if self.known.view.is_sealed() {
-            if !mutant!("checkpoint_before_publish") {
-                self.publish_generation().await?;
-            }
+            self.publish_generation().await?;
             self.rename_in().await?;
         }
         let newest = self.newest().await?;
