@@ -2,7 +2,7 @@
 //!
 //! Each stands where the rule stands that it breaks: `if mutant!("name")`. Without the feature
 //! `mutants`, which only the simulator's tests ask for, the condition is the constant `false` and
-//! nothing of them is left in a program. With it, a process that called [`plant`] has that one bug.
+//! nothing of them is left in a program. With it, a process that called `plant` has that one bug.
 
 /// Whether the planted bug of this name is to show.
 #[macro_export]
