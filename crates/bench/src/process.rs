@@ -225,10 +225,18 @@ mod tests {
 
     #[test]
     fn a_thread_that_slept_is_counted() {
-        let before = Activity::of(std::process::id()).unwrap();
-        thread::sleep(Duration::from_millis(1));
-        let after = Activity::of(std::process::id()).unwrap();
-        assert!(after.wakes > before.wakes && after.cpu_s > before.cpu_s);
+        // Not this process: threads of other tests come and go in it.
+        let mut sleeper = Command::new("sh");
+        let mut sleeper = sleeper.args(["-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
+        let before = Activity::of(sleeper.id()).unwrap();
+        let grew = (0..1_000).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            let after = Activity::of(sleeper.id()).unwrap();
+            after.wakes > before.wakes && after.cpu_s > before.cpu_s
+        });
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        assert!(grew, "in ten seconds of sleeping and waking");
     }
 
     #[test]

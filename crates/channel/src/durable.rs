@@ -30,6 +30,7 @@
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
 //! 7. Acknowledging needs no room that puts could take: puts wait while there is no next segment.
+//! 8. When `close` returns nothing goes on in the directory any more: it may be another one's then.
 //!
 //! # Layout
 //!
@@ -82,6 +83,7 @@
 
 mod ahead;
 mod aligned;
+mod background;
 mod book;
 mod channel;
 mod core;

@@ -218,6 +218,7 @@ impl Channel for Durable {
             core.lead();
             rested.await;
         }
+        core.background.rest().await;
         let ending = core.clone();
         core.env
             .offload(move || {

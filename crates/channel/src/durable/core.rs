@@ -20,6 +20,7 @@ use tracing::warn;
 use super::Compression;
 use super::ahead::{Ahead, Find};
 use super::aligned::Buffers;
+use super::background::Background;
 use super::book::Book;
 use super::frame::Body;
 use super::hand_off::{self, HandOff, Handing, Locked};
@@ -134,6 +135,8 @@ pub(crate) struct Core {
     pub(crate) dirty: Arc<Notify>,
     /// A leader has ended.
     pub(crate) rested: Notify,
+    /// What goes on in the directory beside the leader.
+    pub(crate) background: Arc<Background>,
     pub(crate) settled: broadcast::Sender<Arc<KeySet>>,
 }
 
@@ -335,12 +338,12 @@ impl Core {
         }
         let (files, store) = (self.files.clone(), self.store.clone());
         let gone: Vec<_> = released.iter().map(|s| (s.record.id, s.record.room)).collect();
-        self.env.blocking.run(Box::new(move || {
+        self.background.run(&self.env, move || {
             for (id, room) in gone {
                 store.remove(id);
                 files.recycle(id, room);
             }
-        }));
+        });
     }
 
     /// What of the configured capacity the disk can bear: with what its files occupy already, the

@@ -133,11 +133,11 @@ impl Core {
             next
         };
         let core = self.clone();
-        self.env.blocking.run(Box::new(move || {
+        self.background.run(&self.env, move || {
             if let Ok(reading) = core.begin_read(next) {
                 core.look_ahead(ticket);
                 let _ = core.read(&reading);
             }
-        }));
+        });
     }
 }

@@ -234,7 +234,7 @@ impl Core {
         }
         let (files, store) = (self.files.clone(), self.store.clone());
         let core = Arc::downgrade(self);
-        self.env.blocking.run(Box::new(move || {
+        self.background.run(&self.env, move || {
             if let Some((id, index)) = sealed {
                 store.save(id, &index);
             }
@@ -246,7 +246,7 @@ impl Core {
             if let Some(core) = core.upgrade() {
                 core.state().book.trim();
             }
-        }));
+        });
         Ok(())
     }
 

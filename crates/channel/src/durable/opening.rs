@@ -155,6 +155,7 @@ impl Opening {
             arrived: Notify::new(),
             dirty: self.dirty.clone(),
             rested: Notify::new(),
+            background: Arc::default(),
             settled: broadcast::channel(ANNOUNCED_MAX).0,
         };
         for (reason, count) in [

@@ -1,0 +1,75 @@
+//! Work on files that nobody waits for but the end of the channel: when its directory is another
+//! one's, nothing in it may be renamed, made or removed by us any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pipeline::Env;
+use tokio::sync::Notify;
+
+/// Counts the work that is under way.
+#[derive(Default)]
+pub(crate) struct Background {
+    running: AtomicUsize,
+    idle: Notify,
+}
+
+/// One piece of work; also when it panics it ends.
+struct Piece(Arc<Background>);
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+impl Background {
+    /// Starts `work` where blocking work runs.
+    pub(crate) fn run(self: &Arc<Self>, env: &Env, work: impl FnOnce() + Send + 'static) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let piece = Piece(self.clone());
+        env.blocking.run(Box::new(move || {
+            let _piece = piece;
+            work();
+        }));
+    }
+
+    /// Waits until nothing is under way. What is started meanwhile counts too.
+    pub(crate) async fn rest(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.running.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use pipeline::testkit::context;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rest_comes_after_the_last_piece_of_work() {
+        let env = context("main", std::path::Path::new("/"), env::real()).env;
+        let background = Arc::new(Background::default());
+        background.rest().await;
+        let (go, wait) = mpsc::channel::<()>();
+        background.run(&env, move || wait.recv().expect("the test lets it go on"));
+        let early = timeout(Duration::from_millis(50), background.rest()).await;
+        assert!(early.is_err(), "there is work under way");
+        go.send(()).expect("the work waits");
+        background.rest().await;
+    }
+}
