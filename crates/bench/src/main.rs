@@ -13,6 +13,7 @@ mod channel;
 mod codings;
 mod e2e;
 mod error;
+mod fan_in;
 mod forward;
 mod hdfs;
 mod http;
@@ -60,6 +61,11 @@ enum Bench {
     Latency(latency::Options),
     /// What two agents cost that have nothing to do
     Idle(idle::Options),
+    /// Thousands of edges on one collector, some of which misbehave
+    FanIn(fan_in::Options),
+    /// The edges of `fan-in`
+    #[command(hide = true)]
+    Edges(fan_in::edges::Options),
     /// Reading files alone, beside memchr over the same file
     Tail(tail::Options),
     /// The durable channel alone, beside the bare disk
@@ -96,6 +102,8 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Forward(options) => forward::run(options, &setup, &mut report)?,
         Bench::Latency(options) => latency::run(options, &setup, &mut report)?,
         Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
+        Bench::FanIn(options) => fan_in::run(options, &setup, &mut report)?,
+        Bench::Edges(options) => return wait_for(fan_in::edges::run(options)),
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
         Bench::Codings(options) => wait_for(codings::run(options, &setup, &mut report))?,

@@ -45,6 +45,11 @@ impl Process {
         }
     }
 
+    /// Its number in the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the process has used since it started.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of(self.child.id())

@@ -1,0 +1,99 @@
+//! Many edges on one collector: thousands of connections, each with a small batch a second, and some
+//! peers among them that misbehave.
+//!
+//! The edges are simulated by one process of their own ([`edges`]) over real connections on
+//! loopback, so that the collector's CPU and memory are its own. It is durable: an edge hears
+//! `Stored` when its batch is on the disk.
+
+pub(crate) mod edges;
+mod one;
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use crate::Setup;
+use crate::error::{Doing, Error, Result};
+use crate::process;
+use crate::programs::{self, Programs};
+use crate::report::{Better, Figure, Report, Series, Spread};
+use edges::{Seen, raise_file_limit};
+
+/// What is asked of the collector with 10,000 edges.
+const CORES_MAX: f64 = 1.0;
+const MEMORY_MIB_MAX: f64 = 400.0;
+const ACK_P99_MS_MAX: f64 = 100.0;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Edges, each on a connection of its own
+    #[arg(long, default_value_t = 10_000)]
+    edges: u32,
+    /// Seconds that are measured once all are connected
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// Of a thousand edges so many misbehave: they read nothing, fall silent, break off, or send
+    /// what is too large
+    #[arg(long, default_value_t = 10)]
+    rude: u32,
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    raise_file_limit()?;
+    let programs = Programs::prepare()?;
+    let scratch = setup.cache.scratch()?;
+    let (port, admin_port) = (process::free_port()?, process::free_port()?);
+    let places = options.edges + 100;
+    let config = include_str!("../../peers/aqueduct/collector.toml")
+        .replace("@DIR@", &scratch.path().display().to_string())
+        .replace("@METRICS_PORT@", &admin_port.to_string())
+        .replace("@PORT@", &port.to_string())
+        .replace("\ntype = \"grpc\"", &format!("\ntype = \"grpc\"\nconnections_max = {places}"));
+    let path = scratch.path().join("collector.toml");
+    fs::write(&path, config).at("write", &path)?;
+    let mut collector = Command::new(&programs.collector);
+    collector.arg("--config").arg(&path);
+    let mut collector = programs::start("collector", collector, admin_port, scratch.path())?;
+
+    let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
+    let mut edges = Command::new(own);
+    edges.args(["edges", "--to", &format!("127.0.0.1:{port}")]);
+    edges.args(["--edges", &options.edges.to_string(), "--rude", &options.rude.to_string()]);
+    edges.args(["--seconds", &options.seconds.to_string()]);
+    edges.args(["--collector", &collector.id().to_string()]);
+    let said = process::run("aqueduct-bench edges", &mut edges)?;
+    let seen: Seen = serde_json::from_str(said.trim()).map_err(|error| Error::Answer {
+        from: "aqueduct-bench edges".to_owned(),
+        detail: format!("{error}: {said}"),
+    })?;
+    collector.check()?;
+    let memory = collector.usage()?.peak_rss_mib;
+    figures(report, &seen, memory);
+    report.note(format!(
+        "{} edges, {} of them rude, {} s; the others had {} to {} acknowledgements each, {} broke",
+        options.edges, seen.rude, options.seconds, seen.least, seen.most, seen.broken
+    ));
+    Ok(())
+}
+
+fn figures(report: &mut Report, seen: &Seen, memory: f64) {
+    for (case, unit, value, target) in [
+        ("collector CPU", "cores", seen.cores, Some(CORES_MAX)),
+        ("collector memory", "MiB", memory, Some(MEMORY_MIB_MAX)),
+        ("acknowledged, p50", "ms", seen.p50_ms, None),
+        ("acknowledged, p99", "ms", seen.p99_ms, Some(ACK_P99_MS_MAX)),
+        ("acknowledged, longest", "ms", seen.longest_ms, None),
+        ("all connected", "s", seen.connected_s, None),
+    ] {
+        report.add(Figure {
+            bench: "fan-in",
+            case: case.to_owned(),
+            unit,
+            better: Better::Less,
+            ours: Series::from_iter([value]).spread(),
+            reference: target.map(|target| ("target", Spread::given(target))),
+        });
+    }
+}
