@@ -56,13 +56,14 @@ async fn ask(host: &str) -> Option<Said> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
+    // Not the dead letters: what waits there waits for people.
     let value = |name: &str| {
-        let line = answer.lines().find(|line| line.starts_with(name))?;
-        line.rsplit(' ').next()?.parse().ok()
+        let series = format!("{name}{{channel=\"main\"}} ");
+        answer.lines().find_map(|line| line.strip_prefix(&series))?.parse().ok()
     };
     Some(Said {
         at: turmoil::sim_elapsed()?,
-        events: value("aqueduct_channel_events{")?,
-        bytes: value("aqueduct_channel_bytes{")?,
+        events: value("aqueduct_channel_events")?,
+        bytes: value("aqueduct_channel_bytes")?,
     })
 }
