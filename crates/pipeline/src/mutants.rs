@@ -20,7 +20,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("known_not_left_out", "a batch that an earlier entry holds is left out"),
     ("silence_is_success", "no answer of the store is neither yes nor no"),
     ("own_entry_unknown", "an entry of this very attempt is a win, however late it is noticed"),
-    ("missing_is_lost", "a prepared entry that is missing may have won"),
     ("behind_the_seal", "nothing is appended behind a seal"),
     ("checkpoint_before_seal", "a checkpoint is made of what stands up to the seal"),
     ("index_freed", "an index of the ledger is never freed"),
