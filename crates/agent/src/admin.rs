@@ -152,7 +152,7 @@ impl Pages {
             let oldest = status.oldest_uncommitted.unwrap_or_default();
             metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
         }
-        let batches = gauge(self.dead_letters.identities().count());
+        let batches = gauge(self.dead_letters.batches());
         metrics.dead_letter_batches.get_or_create(&AgentLabel {}).set(batches);
         metrics.text()
     }

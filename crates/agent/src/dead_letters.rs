@@ -25,8 +25,8 @@ use pipeline::env::unix_millis;
 use pipeline::metrics::SinkReason;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, FloorBoard, KeySet, Letter,
-    Metrics, Origin, Settings, SettingsError,
+    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Metrics,
+    Origin, Settings, SettingsError,
 };
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -117,9 +117,7 @@ pub fn settings() -> channel::durable::Config {
 
 /// What the channel of dead letters of the agent in `data_dir` is built with.
 pub fn context(data_dir: &Path, env: &Env) -> BuildContext {
-    let (name, directory) = ("dead-letters".into(), directory(data_dir));
-    let (env, metrics, floors) = (env.clone(), Metrics::default(), FloorBoard::default());
-    BuildContext { name, directory, env, metrics, floors }
+    BuildContext::alone("dead-letters", &directory(data_dir), env.clone())
 }
 
 /// Every letter of an open channel, oldest first, with its label; what has none is passed over.
@@ -219,17 +217,15 @@ impl DeadLetters {
         self.open.get()
     }
 
-    /// Identities of batches that are among the letters, whole or in part: they are settled only
-    /// when an operator has put them back or dropped them.
-    pub(crate) fn identities(&self) -> KeySet {
-        self.known().identities.clone()
+    /// How many batches are among the letters, whole or in part: they are settled only when an
+    /// operator has put them back or dropped them.
+    pub(crate) fn batches(&self) -> u64 {
+        self.known().identities.count()
     }
 
     /// The lowest epoch of `origin` of which a batch is among the letters.
     pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
-        let known = self.known();
-        let mut lives = known.identities.iter().filter(|(of, _, _)| *of == origin);
-        lives.next().map(|(_, epoch, _)| epoch)
+        self.known().identities.lowest_epoch(origin)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

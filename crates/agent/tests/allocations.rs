@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::Catalogue;
+use components::COLLECTOR;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::Runtime;
 
@@ -31,15 +31,6 @@ const LONG: usize = 1_024;
 const SHORT: usize = 102;
 /// Allocations of a batch at most, over all of its way through both agents.
 const BATCH_MAX: usize = 1_000;
-
-static CATALOGUE: Catalogue = Catalogue {
-    sources: components::sources::ALL,
-    interceptors: components::interceptors::ALL,
-    selectors: components::selectors::ALL,
-    channels: components::CHANNELS,
-    processors: components::processors::ALL,
-    sinks: components::sinks::ALL,
-};
 
 struct Place {
     directory: tempfile::TempDir,
@@ -76,7 +67,7 @@ impl Place {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         for text in [collector, edge] {
             let plan = config::load(Path::new("test.toml"), &text, "test").unwrap();
-            runtime.spawn(async move { agent::run(plan, &CATALOGUE, env::real()).await.unwrap() });
+            runtime.spawn(async move { agent::run(plan, &COLLECTOR, env::real()).await.unwrap() });
         }
         runtime
     }

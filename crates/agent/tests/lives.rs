@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::Catalogue;
+use components::{COLLECTOR, Catalogue};
 use pipeline::component::entry;
-use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
+use pipeline::env::over::{DiskOver, FileOver};
+use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::{Batch, BuildContext, BuildError, Component, Entry, Env, EventRef, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,70 +39,28 @@ struct RefusingFile {
     refuse: Arc<AtomicBool>,
 }
 
-impl DiskFile for RefusingFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+impl FileOver for RefusingFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
-    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
+    fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
         if self.refuse.load(Ordering::SeqCst) {
             return Err(io::Error::other("refused for the test"));
         }
         self.file.write_at(buffers, offset, durable)
     }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn stat(&self) -> io::Result<FileStat> {
-        self.file.stat()
-    }
 }
 
-impl Disk for Refusing {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+impl DiskOver for Refusing {
+    fn below(&self) -> &dyn Disk {
+        &*self.disk
+    }
+    fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, mode)?;
         if path.starts_with(&self.below) {
             return Ok(Arc::new(RefusingFile { file, refuse: self.refuse.clone() }));
         }
         Ok(file)
-    }
-    fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        self.disk.stat(path)
-    }
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
-        self.disk.list(directory)
-    }
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        self.disk.canonical(path)
-    }
-    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(directory)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename_new(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_dir_all(path)
-    }
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.disk.sync_dir(directory)
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        self.disk.space(path)
-    }
-    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        self.disk.lock(path)
     }
 }
 
@@ -125,17 +84,7 @@ impl Interceptor for DropMarked {
 
 static WITH_FILTER: &[Entry<dyn Interceptor>] = &[entry::<DropMarked>()];
 
-static CATALOGUE: Catalogue = Catalogue { interceptors: WITH_FILTER, ..COLLECTOR_PARTS };
-
-/// The collector's catalogue, as a constant to build on.
-const COLLECTOR_PARTS: Catalogue = Catalogue {
-    sources: components::sources::ALL,
-    interceptors: &[],
-    selectors: components::selectors::ALL,
-    channels: components::CHANNELS,
-    processors: components::processors::ALL,
-    sinks: components::sinks::ALL,
-};
+static CATALOGUE: Catalogue = Catalogue { interceptors: WITH_FILTER, ..COLLECTOR };
 
 /// A place for an agent with one tailed file, two channels and a store behind each.
 struct Place {

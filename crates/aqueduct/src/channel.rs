@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agent::cli::{self, EXIT_RUNTIME};
@@ -10,7 +10,7 @@ use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
 use components::serializers;
-use pipeline::{BuildContext, ChannelError, Env, FloorBoard, Metrics, Serializer, Settings};
+use pipeline::{BuildContext, ChannelError, Env, Serializer, Settings};
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
             inspection.and_then(|it| export(&it, *format, &env))
         }
-        Action::Repair { directory, keys } => mend(directory.clone(), keys, &env),
+        Action::Repair { directory, keys } => mend(directory, keys, &env),
         Action::Renew { directory, keys } => renew(&env, directory, keys.encryption().as_ref())
             .map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n"))),
     };
@@ -230,14 +230,14 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
 pub(crate) fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
     let entry = serializers::ALL.iter().find(|entry| entry.kind == kind);
     let entry = entry.expect("both formats are in the catalogue");
-    let built = (entry.build)(&Settings::empty(), &context(PathBuf::new(), env));
+    let built = (entry.build)(&Settings::empty(), &context(Path::new(""), env));
     built.expect("a serializer needs no settings")
 }
 
-fn mend(directory: PathBuf, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelError> {
+fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelError> {
     // Looked at first: a directory that holds no channel must not become one.
     let encryption = keys.encryption();
-    let found = Inspection::open(env, &directory, encryption.as_ref())?.check()?;
+    let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         cli::say("cannot start a thread");
         return Ok(ExitCode::from(EXIT_RUNTIME));
@@ -254,15 +254,9 @@ fn mend(directory: PathBuf, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelE
 }
 
 /// The channel is named after its directory, as the agent does it.
-fn context(directory: PathBuf, env: &Env) -> BuildContext {
-    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    BuildContext {
-        name: name.into(),
-        directory,
-        env: env.clone(),
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    }
+fn context(directory: &Path, env: &Env) -> BuildContext {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    BuildContext::alone(&name, directory, env.clone())
 }
 
 fn print_json(value: &impl Serialize) -> ExitCode {

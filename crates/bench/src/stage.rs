@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    KeySet, Known, Metrics, Origin, Settings,
+    KeySet, Known, Origin, Settings,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -36,13 +36,7 @@ pub(crate) fn build_in<R: ?Sized>(
         .iter()
         .find(|entry| entry.kind == kind)
         .ok_or_else(|| refused("not in the catalogue".to_owned()))?;
-    let cx = BuildContext {
-        name: Arc::from(kind),
-        directory: directory.to_owned(),
-        env: world,
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    };
+    let cx = BuildContext::alone(kind, directory, world);
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
 }
 

@@ -62,8 +62,7 @@ impl Window {
 
     /// The lowest epoch of `origin` of which some consumer wants a batch.
     pub(crate) fn lowest_pending(&self, origin: Origin) -> Option<Epoch> {
-        let mut lives = self.pending.iter().filter(|(of, ..)| *of == origin);
-        lives.next().map(|(_, epoch, _)| epoch)
+        self.pending.lowest_epoch(origin)
     }
 
     /// Sequences of one life of an origin that were stored.

@@ -8,18 +8,10 @@ use std::path::Path;
 
 use aqueduct_channel::durable::inspect::renew;
 use aqueduct_channel::durable::{Config, IndexKind};
-use pipeline::{
-    Batch, BuildContext, Channel, Component, FloorBoard, Identity, IntervalSet, Metrics, Taken,
-};
+use pipeline::{Batch, BuildContext, Channel, Component, Identity, IntervalSet, Taken};
 
 async fn open(directory: &Path) -> Box<dyn Channel> {
-    let cx = BuildContext {
-        name: "main".into(),
-        directory: directory.to_owned(),
-        env: env::real(),
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    };
+    let cx = BuildContext::alone("main", directory, env::real());
     let config = Config { index: IndexKind::None, ..Config::default() };
     let channel = config.build(&cx).unwrap();
     channel.open().await.unwrap();

@@ -9,18 +9,12 @@ use std::sync::Arc;
 
 use aqueduct_channel::durable::{Config, IndexKind, PutBack};
 use pipeline::{
-    Batch, BuildContext, Channel, Component, Epoch, FloorBoard, Identity, IntervalSet, KeySet,
-    Metrics, Origin, Sequence, Taken,
+    Batch, BuildContext, Channel, Component, Epoch, Identity, IntervalSet, KeySet, Origin,
+    Sequence, Taken,
 };
 
 fn cx(directory: &Path) -> BuildContext {
-    BuildContext {
-        name: "main".into(),
-        directory: directory.to_owned(),
-        env: env::real(),
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    }
+    BuildContext::alone("main", directory, env::real())
 }
 
 fn config() -> Config {

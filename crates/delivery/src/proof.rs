@@ -34,7 +34,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
         for settled in &ledgers {
-            rest.remove_all(&settled.keys.clone());
+            rest.remove_all(&settled.keys);
             rest.remove_all(&settled.floors.closed_of(&account.accepted));
         }
         let pending = rest.intersection(&held);

@@ -117,10 +117,7 @@ impl Account {
 }
 
 fn origin(text: &str) -> Result<Origin, AccountError> {
-    let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-    let number = number.ok_or_else(|| AccountError::Origin { text: text.to_owned() })?;
-    Ok(Origin(number.to_be_bytes()))
+    text.parse().map_err(|_| AccountError::Origin { text: text.to_owned() })
 }
 
 fn set(ranges: &[(u64, u64)]) -> Result<IntervalSet, AccountError> {

@@ -1,7 +1,7 @@
 //! How a role is built from settings. A new component is one file with a `Config`, and one line in
 //! its role's table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -77,6 +77,14 @@ pub struct BuildContext {
     pub metrics: Metrics,
     /// What is known along its channel of epochs that hold nothing any more.
     pub floors: FloorBoard,
+}
+
+impl BuildContext {
+    /// For a component outside an agent: it counts for nobody else, and shares no channel.
+    pub fn alone(name: &str, directory: &Path, env: Env) -> Self {
+        let (metrics, floors) = (Metrics::default(), FloorBoard::default());
+        Self { name: name.into(), directory: directory.to_owned(), env, metrics, floors }
+    }
 }
 
 /// A setting that is wrong.

@@ -5,6 +5,8 @@
 //! runs them by [`Env::offload`], so that a slow disk does not stop the reactor, and so that the
 //! simulator can run them in place.
 
+pub mod over;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IoSlice};

@@ -76,6 +76,18 @@ impl fmt::Display for Identity {
 #[error("no identity; one is 32 hexadecimal digits, an epoch and a sequence: `origin/epoch/7`")]
 pub struct MalformedIdentity;
 
+impl FromStr for Origin {
+    type Err = MalformedIdentity;
+
+    /// Reads what its `Display` writes: 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A sign would be taken for part of a number.
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number.map(|number| Self(number.to_be_bytes())).ok_or(MalformedIdentity)
+    }
+}
+
 impl FromStr for Identity {
     type Err = MalformedIdentity;
 
@@ -84,14 +96,12 @@ impl FromStr for Identity {
         let mut parts = text.split('/');
         let mut next = || parts.next().ok_or(MalformedIdentity);
         let (origin, epoch, sequence) = (next()?, next()?, next()?);
-        let is_hex = origin.len() == 32 && origin.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hex || parts.next().is_some() {
+        if parts.next().is_some() {
             return Err(MalformedIdentity);
         }
-        let origin = u128::from_str_radix(origin, 16).map_err(|_| MalformedIdentity)?;
         let number = |text: &str| text.parse().map_err(|_| MalformedIdentity);
         Ok(Self {
-            origin: Origin(origin.to_be_bytes()),
+            origin: origin.parse()?,
             epoch: Epoch(number(epoch)?),
             sequence: Sequence(number(sequence)?),
         })
@@ -211,6 +221,11 @@ impl KeySet {
     /// Each origin and epoch with its sequences, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Origin, Epoch, &IntervalSet)> {
         self.chunks.iter().flatten().map(|life| (life.origin, life.epoch, &life.sequences))
+    }
+
+    /// The lowest epoch of `origin` of which an identity is in the set.
+    pub fn lowest_epoch(&self, origin: Origin) -> Option<Epoch> {
+        self.iter().find(|(of, ..)| *of == origin).map(|(_, epoch, _)| epoch)
     }
 
     /// Adds `key`; says whether it was new.

@@ -1,23 +1,14 @@
 //! What the tests of other crates share: building a component from JSON as a configuration would.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::component::{BuildContext, Component, entry};
 use crate::env::Env;
-use crate::floors::FloorBoard;
-use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsError};
 
 /// A context for a component `name` with its files in `directory`.
 pub fn context(name: &str, directory: &Path, env: Env) -> BuildContext {
-    BuildContext {
-        name: Arc::from(name),
-        directory: directory.to_owned(),
-        env,
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    }
+    BuildContext::alone(name, directory, env)
 }
 
 /// Builds a component from JSON, the way a configuration does.

@@ -16,48 +16,50 @@ pub struct Malformed {
 
 /// A set of identities, for a field `keys`.
 pub fn encode(keys: &KeySet) -> Bytes {
-    if keys.is_empty() {
-        return Bytes::new();
-    }
-    let mut out = BytesMut::new();
-    keys.encode(&mut out);
-    out.freeze()
+    unless(keys.is_empty(), |out| keys.encode(out))
 }
 
 /// What a field `keys` holds. No bytes are no identities.
 ///
 /// # Errors
 /// The bytes are not one encoded set.
-pub fn decode(mut bytes: Bytes) -> Result<KeySet, Malformed> {
-    const MALFORMED: Malformed = Malformed { field: "keys" };
-    if bytes.is_empty() {
-        return Ok(KeySet::default());
-    }
-    let keys = KeySet::decode(&mut bytes).map_err(|_| MALFORMED)?;
-    if bytes.has_remaining() { Err(MALFORMED) } else { Ok(keys) }
+pub fn decode(bytes: Bytes) -> Result<KeySet, Malformed> {
+    whole(bytes, "keys", KeySet::decode)
 }
 
 /// For the field `floors`.
 pub fn encode_floors(floors: &Floors) -> Bytes {
-    if floors.is_empty() {
-        return Bytes::new();
-    }
-    let mut out = BytesMut::new();
-    floors.encode(&mut out);
-    out.freeze()
+    unless(floors.is_empty(), |out| floors.encode(out))
 }
 
 /// What a field `floors` holds. No bytes are no floors.
 ///
 /// # Errors
 /// The bytes are not encoded floors.
-pub fn decode_floors(mut bytes: Bytes) -> Result<Floors, Malformed> {
-    const MALFORMED: Malformed = Malformed { field: "floors" };
-    if bytes.is_empty() {
-        return Ok(Floors::default());
+pub fn decode_floors(bytes: Bytes) -> Result<Floors, Malformed> {
+    whole(bytes, "floors", Floors::decode)
+}
+
+/// Nothing is said by no bytes.
+fn unless(empty: bool, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::new();
+    if !empty {
+        encode(&mut out);
     }
-    let floors = Floors::decode(&mut bytes).map_err(|_| MALFORMED)?;
-    if bytes.has_remaining() { Err(MALFORMED) } else { Ok(floors) }
+    out.freeze()
+}
+
+/// The one thing that `bytes` encode; no bytes are nothing said.
+fn whole<T: Default, E>(
+    mut bytes: Bytes,
+    field: &'static str,
+    decode: impl FnOnce(&mut Bytes) -> Result<T, E>,
+) -> Result<T, Malformed> {
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    let decoded = decode(&mut bytes).map_err(|_| Malformed { field })?;
+    if bytes.has_remaining() { Err(Malformed { field }) } else { Ok(decoded) }
 }
 
 impl From<Identity> for v1::Identity {

@@ -5,13 +5,14 @@
 //! batch n returned, `C n` before the consumer begins to commit it.
 
 use std::io::{self, IoSlice, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::component::entry;
-use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space};
-use pipeline::{Batch, BuildContext, Channel, Env, FloorBoard, IntervalSet, Metrics, Settings};
+use pipeline::env::over::{DiskOver, FileOver};
+use pipeline::env::{Disk, DiskFile, OpenMode};
+use pipeline::{Batch, BuildContext, Channel, Env, IntervalSet, Settings};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -40,13 +41,7 @@ pub(crate) fn batch(number: u64) -> Batch {
 }
 
 pub(crate) fn channel(directory: &Path, env: Env) -> io::Result<Box<dyn Channel>> {
-    let cx = BuildContext {
-        name: "main".into(),
-        directory: directory.join("channel"),
-        env,
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    };
+    let cx = BuildContext::alone("main", &directory.join("channel"), env);
     let settings = json!({ "capacity": "64MiB", "segment_bytes": SEGMENT });
     (entry::<channel::durable::Config>().build)(&Settings::from_json(&settings), &cx)
         .map_err(io::Error::other)
@@ -158,62 +153,26 @@ struct LyingDisk(Arc<dyn Disk>);
 
 struct LyingFile(Arc<dyn DiskFile>);
 
-impl DiskFile for LyingFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+impl FileOver for LyingFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.0
     }
-    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, _durable: bool) -> io::Result<()> {
+    fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, _durable: bool) -> io::Result<()> {
         self.0.write_at(buffers, offset, false)
     }
-    fn sync(&self) -> io::Result<()> {
+    fn sync_over(&self) -> io::Result<()> {
         Ok(())
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn stat(&self) -> io::Result<FileStat> {
-        self.0.stat()
     }
 }
 
-impl Disk for LyingDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+impl DiskOver for LyingDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.0
+    }
+    fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(LyingFile(self.0.open(path, mode)?)))
     }
-    fn stat(&self, path: &Path) -> io::Result<FileStat> {
-        self.0.stat(path)
-    }
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
-        self.0.list(directory)
-    }
-    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        self.0.canonical(path)
-    }
-    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        self.0.create_dir_all(directory)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename_new(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir_all(path)
-    }
-    fn sync_dir(&self, _directory: &Path) -> io::Result<()> {
+    fn sync_dir_over(&self, _directory: &Path) -> io::Result<()> {
         Ok(())
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        self.0.space(path)
-    }
-    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        self.0.lock(path)
     }
 }

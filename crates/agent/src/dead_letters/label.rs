@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use pipeline::{Batch, Existing, Identity, Letter, Origin};
+use pipeline::{Batch, Existing, Identity, Letter};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -135,8 +135,7 @@ impl Label {
         if self.whole {
             return Some(identity);
         }
-        let origin = u128::from_str_radix(&self.key, 16).ok()?;
-        Some(Identity { origin: Origin(origin.to_be_bytes()), ..identity })
+        Some(Identity { origin: self.key.parse().ok()?, ..identity })
     }
 
     fn values(&self) -> [String; 9] {
@@ -172,7 +171,7 @@ fn key(identity: Identity, from: Sender<'_>, letter: &Letter) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{BatchBuilder, Epoch, Sequence};
+    use pipeline::{BatchBuilder, Epoch, Origin, Sequence};
 
     use super::*;
 

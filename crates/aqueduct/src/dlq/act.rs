@@ -11,8 +11,8 @@ use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::{self, Label, OPERATOR};
 use channel::durable::{Config, IndexKind, PutBack};
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, FloorBoard, IntervalSet, KeySet,
-    Metrics, TakeTransaction, Ticket,
+    Batch, BuildContext, Channel, ChannelError, Component, Env, IntervalSet, KeySet,
+    TakeTransaction, Ticket,
 };
 
 use super::{Target, has_letters};
@@ -179,7 +179,5 @@ async fn send(
 
 /// The channel `name` of the agent.
 fn context(data_dir: &Path, name: &str, env: &Env) -> BuildContext {
-    let directory = data_dir.join("channels").join(name);
-    let (env, metrics, floors) = (env.clone(), Metrics::default(), FloorBoard::default());
-    BuildContext { name: name.into(), directory, env, metrics, floors }
+    BuildContext::alone(name, &data_dir.join("channels").join(name), env.clone())
 }

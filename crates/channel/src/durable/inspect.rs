@@ -202,9 +202,10 @@ impl Inspection {
             let found = self.scan(&record)?;
             for offset in &found.damaged {
                 let is_superseded = record.id < self.recovered.replayed_from;
-                let wanted = tickets_at(&found, &record, *offset).difference(&settled);
-                let struck = !tickets_at(&found, &record, *offset).intersection(&lost).is_empty();
-                let needed = struck || !wanted.is_empty() || !is_superseded;
+                let there = tickets_at(&found, &record, *offset);
+                let struck = !there.intersection(&lost).is_empty();
+                let wanted = !there.difference(&settled).is_empty();
+                let needed = struck || wanted || !is_superseded;
                 let places = if needed { &mut report.damaged } else { &mut report.done_with };
                 places.push((record.id, *offset));
             }

@@ -10,9 +10,12 @@
 use std::sync::Arc;
 
 use pipeline::env::Entropy;
-use pipeline::{MemberView, Origin};
+use pipeline::{Failure, MemberView, Origin, Selection, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::penalty::Penalties;
 
 /// How a sink is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -83,6 +86,36 @@ impl Balance {
         }?;
         self.next = (chosen + 1) % self.sinks.len();
         Some(chosen)
+    }
+}
+
+/// Picks among the sinks of the best tier that has a live one.
+pub(super) struct Tiered {
+    /// Members by index, the best tier first.
+    pub(super) tiers: Vec<Vec<usize>>,
+    pub(super) balance: Balance,
+    pub(super) penalties: Penalties,
+}
+
+impl SinkProcessor for Tiered {
+    fn select(
+        &mut self,
+        origin: Option<Origin>,
+        members: &[MemberView],
+        now: Instant,
+    ) -> Selection {
+        for tier in &self.tiers {
+            let live = tier.iter().copied().filter(|member| self.penalties.is_live(*member, now));
+            let live: Vec<usize> = live.collect();
+            if let Some(member) = self.balance.pick(origin, &live, members) {
+                return Selection::Use(member);
+            }
+        }
+        Selection::WaitUntil(self.penalties.first_live().unwrap_or(now))
+    }
+
+    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
+        self.penalties.report(member, result, now);
     }
 }
 

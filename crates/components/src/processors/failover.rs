@@ -11,20 +11,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use pipeline::units::Period;
-use pipeline::{
-    BuildContext, BuildError, Component, Failure, FlumeKey, MemberView, Origin, Selection,
-    SinkProcessor, Unit,
-};
+use pipeline::{BuildContext, BuildError, Component, FlumeKey, SinkProcessor, Unit};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::Instant;
 
-use super::balance::{Balance, Policy};
+use super::balance::{Balance, Policy, Tiered};
 use super::penalty::Penalties;
-use super::{check_members, pauses, yes};
+use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes};
 
 /// Settings of the `failover` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,14 +47,6 @@ pub struct Config {
     sinks: Vec<String>,
 }
 
-fn default_backoff_min() -> Period {
-    Period(Duration::from_secs(1))
-}
-
-fn default_backoff_max() -> Period {
-    Period(Duration::from_secs(30))
-}
-
 impl Component for Config {
     const KIND: &'static str = "failover";
     const FLUME: &'static [FlumeKey] = &[FlumeKey::new("maxpenalty", "backoff_max", Unit::Millis)];
@@ -72,7 +59,7 @@ impl Component for Config {
         let penalties = Penalties::new(pauses, self.sinks.len());
         let entropy = cx.env.entropy.clone();
         let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
-        Ok(Box::new(Failover { tiers, balance, penalties }))
+        Ok(Box::new(Tiered { tiers, balance, penalties }))
     }
 }
 
@@ -99,38 +86,13 @@ fn tiers(
     Ok(tiers.into_values().collect())
 }
 
-struct Failover {
-    tiers: Vec<Vec<usize>>,
-    balance: Balance,
-    penalties: Penalties,
-}
-
-impl SinkProcessor for Failover {
-    fn select(
-        &mut self,
-        origin: Option<Origin>,
-        members: &[MemberView],
-        now: Instant,
-    ) -> Selection {
-        for tier in &self.tiers {
-            let live = tier.iter().copied().filter(|member| self.penalties.is_live(*member, now));
-            let live: Vec<usize> = live.collect();
-            if let Some(member) = self.balance.pick(origin, &live, members) {
-                return Selection::Use(member);
-            }
-        }
-        Selection::WaitUntil(self.penalties.first_live().unwrap_or(now))
-    }
-
-    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
-        self.penalties.report(member, result, now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     //! The cases of Flume's own test of this processor, and what it cannot do: equal priorities.
 
+    use std::time::Duration;
+
+    use pipeline::{Origin, Selection};
     use serde_json::json;
 
     use super::super::drive::{Group, built};

@@ -3,20 +3,14 @@
 //! With `sticky`, the default, all batches of an origin go to the same sink while it works; `balance`
 //! says how. Where there is no origin, or `sticky` is off, `policy` decides for each batch.
 
-use std::time::Duration;
-
 use pipeline::units::Period;
-use pipeline::{
-    BuildContext, BuildError, Component, Failure, FlumeKey, MemberView, Origin, Selection,
-    SinkProcessor, Unit,
-};
+use pipeline::{BuildContext, BuildError, Component, FlumeKey, SinkProcessor, Unit};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::Instant;
 
-use super::balance::{Balance, Policy};
+use super::balance::{Balance, Policy, Tiered};
 use super::penalty::Penalties;
-use super::{check_members, pauses, yes};
+use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes};
 
 /// Settings of the `load_balance` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,14 +32,6 @@ pub struct Config {
     sinks: Vec<String>,
 }
 
-fn default_backoff_min() -> Period {
-    Period(Duration::from_secs(1))
-}
-
-fn default_backoff_max() -> Period {
-    Period(Duration::from_secs(30))
-}
-
 impl Component for Config {
     const KIND: &'static str = "load_balance";
     const FLUME: &'static [FlumeKey] = &[
@@ -57,39 +43,12 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
         check_members(&self.sinks, 2)?;
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
-        let sinks = self.sinks.len();
+        let penalties = Penalties::new(pauses, self.sinks.len());
+        // All are as good as each other.
+        let tiers = vec![(0..self.sinks.len()).collect()];
         let entropy = cx.env.entropy.clone();
-        Ok(Box::new(LoadBalance {
-            balance: Balance::new(self.policy, self.sticky, self.sinks, entropy),
-            penalties: Penalties::new(pauses, sinks),
-            sinks,
-        }))
-    }
-}
-
-struct LoadBalance {
-    balance: Balance,
-    penalties: Penalties,
-    sinks: usize,
-}
-
-impl SinkProcessor for LoadBalance {
-    fn select(
-        &mut self,
-        origin: Option<Origin>,
-        members: &[MemberView],
-        now: Instant,
-    ) -> Selection {
-        let live: Vec<usize> =
-            (0..self.sinks).filter(|sink| self.penalties.is_live(*sink, now)).collect();
-        match self.balance.pick(origin, &live, members) {
-            Some(member) => Selection::Use(member),
-            None => Selection::WaitUntil(self.penalties.first_live().unwrap_or(now)),
-        }
-    }
-
-    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
-        self.penalties.report(member, result, now);
+        let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
+        Ok(Box::new(Tiered { tiers, balance, penalties }))
     }
 }
 
@@ -98,6 +57,9 @@ mod tests {
     //! The cases of Flume's own test of this processor, which always backs off here: a share of a
     //! failed sink goes to all others, not to its neighbour. Then what Flume has not: stickiness.
 
+    use std::time::Duration;
+
+    use pipeline::{Origin, Selection};
     use serde_json::{Value, json};
 
     use super::super::drive::{Group, built};

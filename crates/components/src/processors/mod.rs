@@ -6,6 +6,8 @@ pub mod load_balance;
 mod penalty;
 pub mod single;
 
+use std::time::Duration;
+
 use pipeline::component::entry;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Entry, SinkProcessor};
@@ -26,6 +28,16 @@ fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildEr
         return Err(BuildError::invalid("backoff_max", problem));
     }
     Ok(Pauses { base: min.0, limit: max.0, entropy: cx.env.entropy.clone() })
+}
+
+/// Pause after a first failure, unless the settings say otherwise.
+fn default_backoff_min() -> Period {
+    Period(Duration::from_secs(1))
+}
+
+/// Longest pause, unless the settings say otherwise.
+fn default_backoff_max() -> Period {
+    Period(Duration::from_secs(30))
 }
 
 /// The default of a flag that is on.

@@ -62,20 +62,15 @@ impl Held {
     /// Of these batches the ledger names some, or all: those are delivered. The others go back, also
     /// those that came too late: they are told of when they come again, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
-        let (mut delivered, mut rest) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
-        for (ticket, key) in batches {
-            let is_there = key.is_some_and(|key| {
-                let state = self.state();
-                state.delivered.contains(key) && !state.delivered.is_closed(key)
-            });
-            if is_there {
-                delivered.insert(*ticket)
-            } else {
-                rest.insert(*ticket)
-            };
-        }
-        self.settle(delivered, Outcome::Delivered);
-        self.settle(rest, Outcome::Again(None));
+        let (delivered, rest): (Vec<_>, Vec<_>) = {
+            let state = self.state();
+            let is_there =
+                |key: Identity| state.delivered.contains(key) && !state.delivered.is_closed(key);
+            batches.iter().partition(|(_, key)| key.is_some_and(is_there))
+        };
+        let tickets = |of: Vec<&(Ticket, _)>| of.into_iter().map(|(ticket, _)| *ticket).collect();
+        self.settle(tickets(delivered), Outcome::Delivered);
+        self.settle(tickets(rest), Outcome::Again(None));
     }
 
     /// Events that can never be written. A letter of the whole batch settles it.

@@ -1,0 +1,128 @@
+//! A disk that lies over another one and changes some of what it does: a disk without direct I/O,
+//! one whose syncs do nothing, one that refuses writes. All else goes to the one below.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
+
+/// What such a disk may do in its own way. Whoever implements it is a [`Disk`].
+pub trait DiskOver: Send + Sync {
+    /// The disk that does the rest.
+    fn below(&self) -> &dyn Disk;
+
+    /// As [`Disk::open`].
+    ///
+    /// # Errors
+    /// As the disk below says.
+    fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// As [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// As the disk below says.
+    fn sync_dir_over(&self, directory: &Path) -> io::Result<()> {
+        self.below().sync_dir(directory)
+    }
+}
+
+/// What a file of such a disk may do in its own way. Whoever implements it is a [`DiskFile`].
+pub trait FileOver: Send + Sync {
+    /// The file that does the rest.
+    fn below(&self) -> &dyn DiskFile;
+
+    /// As [`DiskFile::write_at`].
+    ///
+    /// # Errors
+    /// As the file below says.
+    fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()>;
+
+    /// As [`DiskFile::sync`].
+    ///
+    /// # Errors
+    /// As the file below says.
+    fn sync_over(&self) -> io::Result<()> {
+        self.below().sync()
+    }
+}
+
+impl<T: DiskOver> Disk for T {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_over(path, mode)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.below().stat(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        self.below().list(directory)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.below().canonical(path)
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
+        self.below().create_dir_all(directory)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.below().rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.below().rename_new(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.below().remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.below().remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.sync_dir_over(directory)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.below().space(path)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        self.below().lock(path)
+    }
+
+    fn watch(&self) -> io::Result<Arc<dyn Watch>> {
+        self.below().watch()
+    }
+}
+
+impl<T: FileOver> DiskFile for T {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.below().read_at(buffer, offset)
+    }
+
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
+        self.write_over(buffers, offset, durable)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_over()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.below().allocate(len)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.below().set_len(len)
+    }
+
+    fn stat(&self) -> io::Result<FileStat> {
+        self.below().stat()
+    }
+}
