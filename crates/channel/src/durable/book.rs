@@ -217,16 +217,23 @@ impl Book {
         })
     }
 
-    /// Takes out the sealed segments from the oldest on that every consumer has done with; those
-    /// of `unlogged` tickets stay.
-    pub(crate) fn release(&mut self, unlogged: impl Fn(Ticket, Ticket) -> bool) -> Vec<Segment> {
-        let mut released = Vec::new();
-        while self.segments.len() > 1 {
-            let (first, end) = (self.segments[0].record.first, self.segments[0].end());
-            if !self.in_flight.all_acked(first, end) || unlogged(first, end) {
+    /// Takes out the sealed segments that every consumer has done with; those of `unlogged` tickets
+    /// stay. It looks at the oldest ones up to the first that stays, or at `all`.
+    pub(crate) fn release(
+        &mut self,
+        all: bool,
+        unlogged: impl Fn(Ticket, Ticket) -> bool,
+    ) -> Vec<Segment> {
+        let (mut released, mut at) = (Vec::new(), 0);
+        while at + 1 < self.segments.len() {
+            let (first, end) = (self.segments[at].record.first, self.segments[at].end());
+            if self.in_flight.all_acked(first, end) && !unlogged(first, end) {
+                released.extend(self.segments.remove(at));
+            } else if all {
+                at += 1;
+            } else {
                 break;
             }
-            released.extend(self.segments.pop_front());
         }
         released
     }

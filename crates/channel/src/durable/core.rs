@@ -324,11 +324,12 @@ impl Core {
         }
     }
 
-    /// Frees what every consumer is done with, in memory and, off the caller's thread, on disk.
-    pub(crate) fn release(&self, state: &mut State) {
+    /// Frees what every consumer is done with, in memory and, off the caller's thread, on disk: the
+    /// oldest segments, or, with `all`, also those behind one that stays.
+    pub(crate) fn release(&self, state: &mut State, all: bool) {
         let State { book, acks, acks_in_write, forget, forget_in_write, .. } = state;
         // A settlement that is on no disk yet would be missed after a crash, the file with it.
-        let released = book.release(|first, end| {
+        let released = book.release(all, |first, end| {
             let acks = acks.acks.iter().chain(&acks_in_write.acks).map(|(_, tickets)| tickets);
             acks.chain([&forget.tickets, &forget_in_write.tickets])
                 .any(|tickets| touches(tickets, first, end))

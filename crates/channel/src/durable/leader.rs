@@ -226,6 +226,9 @@ impl Core {
             let record =
                 SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.book.begin_segment(record, prepared.file);
+            // Starts, failed writes and commits fill segments without batches; nobody would free
+            // these as long as an older one stays.
+            self.release(&mut state, true);
             (sealed, std::mem::take(&mut state.limbo))
         };
         for (reply, error) in limbo {
@@ -356,7 +359,7 @@ impl Core {
         if group.duplicates > 0 {
             self.incident("duplicate_batch", group.duplicates);
         }
-        self.release(state);
+        self.release(state, false);
         self.watch_fill(state);
     }
 }

@@ -100,7 +100,6 @@ impl Opening {
         let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
         core.roll(&mut log, 0).map_err(io)?;
         drop(log);
-        core.release(&mut core.state());
         core.state().book.trim();
         Ok(core)
     }

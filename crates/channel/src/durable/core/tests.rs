@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pipeline::testkit::context;
 use pipeline::units::ByteSize;
-use pipeline::{Batch, IntervalSet, PutTransaction};
+use pipeline::{Batch, BatchSize, IntervalSet, PutTransaction};
 use tokio::sync::Notify;
 
 use crate::durable::core::{Core, Request};
@@ -18,15 +18,23 @@ use crate::testkit::{SimDisk, world};
 
 const CONSUMER: &str = "sink";
 
-async fn filled(disk: &SimDisk) -> Arc<Core> {
+const CAPACITY: u64 = 1 << 20;
+const SEGMENT: u64 = 64 << 10;
+
+fn opened(disk: &SimDisk) -> Arc<Core> {
     let cx = context("main", Path::new("/data/main"), world(disk, 1));
     let config = Config {
-        capacity: ByteSize::mib(1),
-        segment_bytes: ByteSize(64 << 10),
+        capacity: ByteSize(CAPACITY),
+        segment_bytes: ByteSize(SEGMENT),
         index: IndexKind::None,
+        pool: 1,
         ..Config::default()
     };
-    let core = Opening { config, cx, dirty: Arc::new(Notify::new()) }.run().unwrap();
+    Opening { config, cx, dirty: Arc::new(Notify::new()) }.run().unwrap()
+}
+
+async fn filled(disk: &SimDisk) -> Arc<Core> {
+    let core = opened(disk);
     let (reply, answer) = tokio::sync::oneshot::channel();
     core.submit(Request::Register { names: vec![Arc::from(CONSUMER)], reply });
     answer.await.unwrap().unwrap();
@@ -45,9 +53,86 @@ async fn a_segment_stays_until_the_commits_of_its_batches_are_on_the_disk() {
     assert!(before >= 3, "only {before} segments");
     while core.state().book.in_flight.take(CONSUMER).is_some() {}
     core.commit(&Arc::from(CONSUMER), &IntervalSet::from(0..6));
-    core.release(&mut core.state());
+    core.release(&mut core.state(), true);
     assert_eq!(core.state().book.segments.len(), before, "released before the commit is written");
     core.state().flush = true;
     core.lead_until_idle();
     assert_eq!(core.state().book.segments.len(), 1);
+}
+
+/// Puts events of so many bytes where there is room for them; whether there was.
+async fn put(core: &Arc<Core>, bytes: usize) -> Option<bool> {
+    let batch = Batch::of(["c".repeat(bytes)]);
+    let size = BatchSize { events: 1, bytes: batch.encoded_len() as u64 };
+    let fits = core.state().reserve(size, &core.limits);
+    if !fits {
+        return None;
+    }
+    let mut put = Box::new(Put::new(core.clone(), size));
+    put.put(batch);
+    Some(put.commit().await.is_ok())
+}
+
+/// What lies in the directory, the idle files aside, is what the channel says, and no more than it may.
+fn is_bounded(core: &Core, disk: &SimDisk) {
+    let said = core.status().bytes;
+    assert!(said <= CAPACITY, "{said} bytes are in the channel");
+    let segments = disk.files().into_iter().filter(|(path, _)| path.ends_with("seg"));
+    let there: u64 = segments.map(|(_, len)| len).sum();
+    let idle = 2 * SEGMENT + core.limits.reserve_bytes;
+    assert!(there <= CAPACITY + idle, "{there} bytes are on the disk, of which {said} are said");
+}
+
+#[tokio::test]
+async fn a_channel_keeps_to_its_capacity_however_often_the_power_fails() {
+    let disk = SimDisk::new(1);
+    let (mut stored, mut full_lives) = (6, 0);
+    drop(filled(&disk).await);
+    for life in 0..200 {
+        disk.crash();
+        let core = opened(&disk);
+        // Some lives put nothing, some a little, some all that there is room for.
+        let mut left = [0, 1, 100][life % 3];
+        while left > 0 {
+            match put(&core, 3_000).await {
+                Some(true) => stored += 1,
+                Some(false) => panic!("the disk is well"),
+                None => break,
+            }
+            left -= 1;
+        }
+        full_lives += u32::from(left > 0);
+        is_bounded(&core, &disk);
+    }
+    assert!(full_lives > 50, "it was full in {full_lives} lives only");
+    disk.crash();
+    assert_eq!(opened(&disk).status().events, stored);
+}
+
+#[tokio::test]
+async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
+    let disk = SimDisk::new(1);
+    let core = filled(&disk).await;
+    while put(&core, 3_000).await == Some(true) {}
+    let mut held = Vec::new();
+    while let Some(ticket) = core.state().book.in_flight.take(CONSUMER) {
+        held.push(ticket);
+    }
+    assert!(held.len() > 100, "only {} batches fill it", held.len());
+    // All but the oldest are committed, one by one; it keeps all behind it from being freed in turn.
+    for ticket in &held[1..] {
+        disk.fail_writes(1);
+        core.commit(&Arc::from(CONSUMER), &IntervalSet::from(*ticket..ticket + 1));
+        for _ in 0..2 {
+            core.state().flush = true;
+            core.lead_until_idle();
+            is_bounded(&core, &disk);
+        }
+    }
+    assert!(core.status().bytes < CAPACITY / 2, "what is done with is freed");
+    drop(core);
+    disk.crash();
+    let core = opened(&disk);
+    let in_flight = &core.state().book.in_flight;
+    assert!(!in_flight.all_acked(0, 1) && in_flight.all_acked(1, held.len() as u64));
 }
