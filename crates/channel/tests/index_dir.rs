@@ -22,7 +22,7 @@ use pipeline::{Channel, Epoch, IntervalSet, SourcePosition};
 use serde_json::json;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Flips in each file of the index.
 const FLIPS: usize = 12;
 
@@ -48,9 +48,8 @@ async fn put_numbers(channel: &dyn Channel, numbers: std::ops::Range<u64>) {
 async fn drain(channel: &dyn Channel, most: usize) -> Vec<u64> {
     let mut take = channel.begin_take("sink");
     let mut numbers = Vec::new();
-    while numbers.len() < most
-        && let Ok(taken) = timeout(PATIENCE, take.take()).await
-    {
+    while numbers.len() < most && channel.status().events > 0 {
+        let taken = timeout(PATIENCE, take.take()).await.expect("what is there can be taken");
         let taken = taken.unwrap();
         numbers.push(taken.batch.identity.unwrap().sequence.0);
         take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));

@@ -103,14 +103,22 @@ impl Ahead {
         }
     }
 
-    /// Where a consumer that took `ticket` needs the next read to begin, unless enough is there or
-    /// on its way.
-    pub(crate) fn next_read(&self, ticket: Ticket) -> Option<Ticket> {
+    /// Where the next read has to begin: behind what is there, or on its way, for a consumer that
+    /// has not enough of it. `is_stored` says whether there is something to read at a ticket.
+    pub(crate) fn next_read(&self, is_stored: impl Fn(Ticket) -> bool) -> Option<Ticket> {
+        if self.planning {
+            return None;
+        }
+        let next = |(_, ticket): &(Arc<str>, Ticket)| self.next_for(*ticket);
+        self.places.iter().filter_map(next).find(|next| is_stored(*next))
+    }
+
+    fn next_for(&self, ticket: Ticket) -> Option<Ticket> {
         let mut next = self.stretches[self.at(ticket)?].tickets.end;
         for _ in 0..AHEAD_MAX {
             match self.at(next) {
                 Some(at) => next = self.stretches[at].tickets.end,
-                None => return (!self.planning).then_some(next),
+                None => return Some(next),
             }
         }
         None
@@ -188,14 +196,15 @@ mod tests {
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 0);
         ahead.release(0);
-        assert_eq!(ahead.next_read(0), Some(5));
+        assert_eq!(ahead.next_read(|_| true), Some(5));
+        assert_eq!(ahead.next_read(|_| false), None);
         read(&mut ahead, 5..6);
-        assert_eq!(ahead.next_read(0), Some(6));
+        assert_eq!(ahead.next_read(|_| true), Some(6));
         assert!(ahead.plan() && !ahead.plan());
-        assert_eq!(ahead.next_read(0), None, "somebody is about to read");
+        assert_eq!(ahead.next_read(|_| true), None, "somebody is about to read");
         assert!(matches!(ahead.find(6), Find::Coming));
         ahead.announce(6..9);
-        assert_eq!(ahead.next_read(0), None, "enough is on its way");
+        assert_eq!(ahead.next_read(|_| true), None, "enough is on its way");
         ahead.arrive(&consumer, 5);
         assert!(!is_here(&ahead, 4) && is_here(&ahead, 5));
         assert!(matches!(ahead.find(8), Find::Coming));

@@ -89,6 +89,20 @@ impl Aligned {
         self.len = len;
     }
 
+    /// Makes it `len` bytes long and keeps the last `kept` that were there as its first; what is
+    /// behind them has any content. Room that is far more than that is given back.
+    pub(crate) fn keep_last(&mut self, kept: usize, len: usize) {
+        let from = self.len - kept;
+        if len > self.capacity() || self.capacity() > 4 * len.max(BLOCK) {
+            let mut other = Self::with_capacity(len);
+            other.push(&self.as_slice()[from..]);
+            *self = other;
+        } else {
+            self.raw.copy_within(self.start + from..self.start + self.len, self.start);
+        }
+        self.len = len;
+    }
+
     /// The bytes.
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.raw[self.start..self.start + self.len]

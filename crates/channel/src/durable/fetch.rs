@@ -8,10 +8,10 @@ use pipeline::env::DiskFile;
 use pipeline::{IntervalSet, KeySet, Ticket};
 
 use super::ahead::ReadBatch;
-use super::core::Core;
+use super::core::{Core, State};
 use super::index::{Entry, SegmentIndex};
 use super::reader;
-use super::scan::scan;
+use super::scan::{Bodies, scan_with};
 use super::segment::BLOCK;
 
 /// A stretch that is about to be read.
@@ -44,7 +44,7 @@ impl Core {
             return Ok((index, file));
         }
         let seed = self.files.seed(&self.owner.uuid, id);
-        let found = scan(&*file, seed, BLOCK as u64, record.end)?;
+        let found = scan_with(Bodies::Trust, &*file, seed, BLOCK as u64, record.end)?;
         let index = reader::index_of(&found, &record);
         self.store.save(id, &index);
         Ok((index, file))
@@ -111,7 +111,7 @@ impl Core {
     /// The disk could not be read.
     pub(crate) fn fetch(self: &Arc<Self>, ticket: Ticket) -> io::Result<Option<ReadBatch>> {
         let reading = self.begin_read(ticket)?;
-        self.look_ahead(ticket);
+        self.look_ahead();
         let first = self.read(&reading)?;
         if first.is_none() {
             let entry = reading.entries.first().map(|(_, entry)| entry);
@@ -120,22 +120,23 @@ impl Core {
         Ok(first)
     }
 
-    /// Starts the read that a consumer needs next after `ticket`, in the background, unless it is
-    /// under way. An error is met again by the one who takes that batch.
-    pub(crate) fn look_ahead(self: &Arc<Self>, ticket: Ticket) {
+    /// Starts the read that some consumer needs next, in the background, unless it is under way. An
+    /// error is met again by the one who takes that batch.
+    pub(crate) fn look_ahead(self: &Arc<Self>) {
         let next = {
             let mut state = self.state();
-            let Some(next) = state.ahead.next_read(ticket) else { return };
-            let is_last = next >= state.book.in_flight.next();
-            if is_last || state.tail.get(next).is_some() || !state.ahead.plan() {
-                return;
-            }
+            let State { ahead, book, tail, .. } = &mut *state;
+            let end = book.in_flight.next();
+            let is_stored = |ticket| ticket < end && !tail.holds(ticket);
+            let Some(next) = ahead.next_read(is_stored) else { return };
+            ahead.plan();
             next
         };
         let core = self.clone();
         self.background.run(&self.env, move || {
             if let Ok(reading) = core.begin_read(next) {
-                core.look_ahead(ticket);
+                // Of where the consumers are by now: they may have gone on while this was planned.
+                core.look_ahead();
                 let _ = core.read(&reading);
             }
         });

@@ -47,6 +47,11 @@ impl Tail {
         self.slots.get(at).cloned()
     }
 
+    /// Whether the batch with this ticket is still here.
+    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
+        ticket >= self.first && ticket - self.first < self.slots.len() as u64
+    }
+
     /// Forgets batches below `ticket`: every consumer has had them.
     pub(crate) fn forget_below(&mut self, ticket: Ticket) {
         while !self.slots.is_empty() && self.first < ticket {
@@ -71,7 +76,7 @@ mod tests {
     fn the_newest_stay_within_the_budget() {
         let mut tail = Tail::new(3 * batch(0).encoded_len() as u64);
         (5..10).for_each(|n| tail.push(n, batch(n as u8)));
-        assert!(tail.get(6).is_none());
+        assert!(tail.get(6).is_none() && !tail.holds(6) && tail.holds(7) && !tail.holds(10));
         assert_eq!(said(tail.get(7)), Some(7));
         tail.forget_below(9);
         assert!(tail.get(8).is_none() && tail.get(9).is_some() && tail.get(10).is_none());

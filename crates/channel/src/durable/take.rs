@@ -110,7 +110,7 @@ impl TakeTransaction for Take {
                 Find::Here(batch) => Some(batch),
                 Find::Coming | Find::Absent => self.fetch(ticket).await?,
             };
-            self.core.look_ahead(ticket);
+            self.core.look_ahead();
             // A damaged one is struck off by now; giving it back changes nothing.
             let Some(stored) = stored else { continue };
             match stored {
