@@ -153,7 +153,10 @@ impl AgentIntake {
                 puts.push(put);
             }
         }
-        let optional = if only.is_none() { self.begin_optional(optional) } else { Vec::new() };
+        let mut optional = if only.is_none() { self.begin_optional(optional) } else { Vec::new() };
+        if puts.len() + optional.len() > 1 {
+            puts.iter_mut().chain(&mut optional).for_each(|put| put.beside_others());
+        }
         let (required, optional) = tokio::join!(
             // Every commit runs to its end, also when another one has failed.
             join_all(puts.into_iter().map(PutTransaction::commit)),

@@ -56,14 +56,17 @@ async fn consume(channel: Arc<dyn Channel>, consumer: &'static str, taker: u64, 
 async fn all_at_once(channel: Arc<dyn Channel>) {
     channel.open().await.unwrap();
     channel.register(&[Arc::from("a"), Arc::from("b")]).await.unwrap();
-    let producers = (0..PRODUCERS).map(|n| tokio::spawn(produce(channel.clone(), n)));
-    let mut tasks: Vec<_> = producers.collect();
+    let mut tasks = Vec::new();
     let seen = ["a", "b"].map(|name| (name, Committed::default()));
     for (name, seen) in &seen {
         for taker in 0..3 {
             tasks.push(tokio::spawn(consume(channel.clone(), name, taker, seen.clone())));
         }
     }
+    // Who puts alone writes in place; then the others come while one does.
+    let produce = |producer| tokio::spawn(produce(channel.clone(), producer));
+    produce(0).await.unwrap();
+    tasks.extend((1..PRODUCERS).map(produce));
     for task in tasks {
         task.await.unwrap();
     }

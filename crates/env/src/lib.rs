@@ -18,6 +18,7 @@ use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
 pub use net::RealNet;
@@ -56,6 +57,15 @@ struct BlockingThreads;
 impl Blocking for BlockingThreads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         tokio::task::spawn_blocking(work);
+    }
+
+    fn here(&self, work: &mut dyn FnMut()) -> bool {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        let has_threads = matches!(flavor, Ok(RuntimeFlavor::MultiThread));
+        if has_threads {
+            tokio::task::block_in_place(work);
+        }
+        has_threads
     }
 
     fn output(&self, program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {

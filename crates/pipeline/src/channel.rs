@@ -194,6 +194,10 @@ pub trait PutTransaction: Send {
     /// Adds a batch; nothing is visible yet.
     fn put(&mut self, batch: Batch);
 
+    /// Says that the task that commits this one commits others at the same time, so that it must
+    /// not be held up while this one is stored.
+    fn beside_others(&mut self) {}
+
     /// Stores all batches of the transaction, atomically. Once polled it must run to its end.
     ///
     /// # Errors

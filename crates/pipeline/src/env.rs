@@ -80,6 +80,13 @@ pub trait Blocking: Send + Sync {
     /// Starts `work` soon, without waiting for it.
     fn run(&self, work: Box<dyn FnOnce() + Send>);
 
+    /// Does `work` in the thread of the caller, an async task, and lets another thread look after
+    /// the other tasks meanwhile; answers whether it did. It saves waking one thread to begin and
+    /// another one to go on. A world that has no threads to spare does nothing and says so.
+    fn here(&self, _work: &mut dyn FnMut()) -> bool {
+        false
+    }
+
     /// Runs a program to its end, at most for `limit`, and answers what it printed. Blocks. A world
     /// without programs, as simulated ones are, refuses.
     ///

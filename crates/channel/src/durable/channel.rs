@@ -101,7 +101,7 @@ impl Channel for Durable {
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
         let core = self.core();
         let (reply, answer) = oneshot::channel();
-        core.submit(Request::Register { names: consumers.to_vec(), reply });
+        core.submit(Request::Register { names: consumers.to_vec(), reply }, false);
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(core.disk_error(io::Error::new(error.kind(), error))),

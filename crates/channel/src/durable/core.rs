@@ -23,7 +23,7 @@ use super::aligned::Buffers;
 use super::background::Background;
 use super::book::Book;
 use super::frame::Body;
-use super::hand_off::{self, HandOff, Handing, Locked};
+use super::hand_off::{self, HandOff, Handing, Locked, Place};
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
 use super::overflow::Overflow;
@@ -278,9 +278,12 @@ impl Core {
         ChannelError::Closed { channel: self.name.to_string() }
     }
 
-    /// Hands a request to the leader, and makes one if there is none.
-    pub(crate) fn submit(self: &Arc<Self>, request: Request) {
-        if hand_off::submit(&**self, request) {
+    /// Hands a request to the leader, and makes one if there is none. `is_lone` says whether the
+    /// caller's task, which may have to write it, has nothing else to do meanwhile.
+    pub(crate) fn submit(self: &Arc<Self>, request: Request, is_lone: bool) {
+        let Some(place) = hand_off::submit(&**self, request) else { return };
+        let here = place == Place::Here && is_lone;
+        if !(here && self.env.blocking.here(&mut || self.lead_in_place())) {
             self.start_leader();
         }
     }
@@ -293,7 +296,7 @@ impl Core {
         }
     }
 
-    fn start_leader(self: &Arc<Self>) {
+    pub(crate) fn start_leader(self: &Arc<Self>) {
         let core = self.clone();
         self.env.blocking.run(Box::new(move || core.lead_until_idle()));
     }

@@ -1,9 +1,16 @@
 //! Who leads a group commit, and what waits for it.
 //!
 //! ```text
-//!   submit: lock { push } ─► lock { claim } ─► the first one serves, the others wait for answers
-//!   serve:  lock { next group, or stop leading } ─► write, unlocked ─► again
+//!   submit: lock { push } ─► lock { claim } ─► the first one leads, the others wait for answers
+//!   lead:   lock { next group, or stop leading } ─► write, unlocked ─► again
 //! ```
+//!
+//! A thread that is woken to lead takes a while to begin, and who put takes a while to hear of the
+//! answer: together as long as a third of a small write on a good disk. So who puts one batch after
+//! the other, alone, leads in place: it writes one group itself and leaves what came meanwhile to a
+//! thread. The batches of several wait better for a thread: a task that writes cannot put the next
+//! one of its batches into the same group, nor see that others could. Hence a thread leads now and
+//! then in any case, and whoever is not alone is seen then.
 //!
 //! # Invariants
 //!
@@ -26,18 +33,50 @@ pub(crate) trait Locked<S> {
 pub(crate) struct HandOff<T> {
     queue: VecDeque<T>,
     leading: bool,
+    /// Groups in a row of one request each, while whose writes no other one came.
+    alone: u32,
 }
+
+/// Where whoever became the leader should lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the thread of the one who asked.
+    Here,
+    /// In a thread of its own.
+    Thread,
+}
+
+/// So many groups of one request each make a lone one who puts …
+const LONE_MIN: u32 = 16;
+/// … and one in so many is still written by a thread.
+const THREAD_EVERY: u32 = 64;
 
 impl<T> Default for HandOff<T> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), leading: false }
+        Self { queue: VecDeque::new(), leading: false, alone: 0 }
     }
 }
 
 impl<T> HandOff<T> {
-    /// Makes the caller the leader, unless there is one. Who becomes it has to [`serve`].
+    /// Makes the caller the leader, unless there is one. Who becomes it has to lead, until [`serve_one`]
+    /// or [`leave`] says that it does not any more.
     pub(crate) fn claim(&mut self) -> bool {
         !std::mem::replace(&mut self.leading, true)
+    }
+
+    /// Where the next group had better be written.
+    fn place(&self) -> Place {
+        let is_lone = self.alone >= LONE_MIN && !self.alone.is_multiple_of(THREAD_EVERY);
+        if is_lone { Place::Here } else { Place::Thread }
+    }
+
+    /// A group of so many requests is written, and nobody has an answer yet.
+    pub(crate) fn learn(&mut self, requests: usize) {
+        match requests {
+            0 => {}
+            1 if self.queue.is_empty() => self.alone = self.alone.wrapping_add(1),
+            _ => self.alone = 0,
+        }
     }
 
     /// The oldest request.
@@ -63,31 +102,41 @@ pub(crate) trait Handing {
     fn has_work(&self) -> bool;
 }
 
-/// Adds a request; answers whether the caller has to [`serve`].
-pub(crate) fn submit<S: Handing>(shared: &impl Locked<S>, request: S::Request) -> bool {
+/// Adds a request; if there is no leader the caller is it, and is told where to lead.
+pub(crate) fn submit<S: Handing>(shared: &impl Locked<S>, request: S::Request) -> Option<Place> {
     shared.with(|state| state.hand_off().queue.push_back(request));
-    shared.with(|state| state.hand_off().claim())
+    shared.with(|state| {
+        let hand_off = state.hand_off();
+        hand_off.claim().then(|| hand_off.place())
+    })
 }
 
-/// Serves until nothing waits: `form` takes what it wants of the queue, under the lock, and `write`
-/// does the rest without it.
-pub(crate) fn serve<S: Handing, G>(
+fn is_asked<S: Handing>(state: &mut S) -> bool {
+    state.has_work() || !state.hand_off().queue.is_empty()
+}
+
+/// Writes one group, if anything waits: `form` takes what it wants of the queue, under the lock, and
+/// `write` does the rest without it. Answers whether the caller still leads.
+pub(crate) fn serve_one<S: Handing, G>(
     shared: &impl Locked<S>,
-    mut form: impl FnMut(&mut S) -> G,
-    mut write: impl FnMut(G),
-) {
-    let mut next = || {
-        shared.with(|state| {
-            if !state.has_work() && state.hand_off().queue.is_empty() {
-                state.hand_off().leading = false;
-                return None;
-            }
-            Some(form(state))
-        })
-    };
-    while let Some(group) = next() {
-        write(group);
-    }
+    form: impl FnOnce(&mut S) -> G,
+    write: impl FnOnce(G),
+) -> bool {
+    let group = shared.with(|state| {
+        state.hand_off().leading = is_asked(state);
+        state.hand_off().leading.then(|| form(state))
+    });
+    let goes_on = group.is_some();
+    group.map(write);
+    goes_on
+}
+
+/// Stops leading, unless something waits; answers whether the caller still leads.
+pub(crate) fn leave<S: Handing>(shared: &impl Locked<S>) -> bool {
+    shared.with(|state| {
+        state.hand_off().leading = is_asked(state);
+        state.hand_off().leading
+    })
 }
 
 #[cfg(test)]

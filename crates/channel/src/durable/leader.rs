@@ -28,19 +28,36 @@ impl Core {
     /// Writes group after group until nothing waits.
     pub(crate) fn lead_until_idle(self: &Arc<Self>) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.lead_once(&mut log) {}
+        drop(log);
+        self.rested.notify_waiters();
+    }
+
+    /// Writes one group, in the thread of the one who puts; what came meanwhile is a thread's.
+    pub(crate) fn lead_in_place(self: &Arc<Self>) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lead_once(&mut log);
+        drop(log);
+        match hand_off::leave(&**self) {
+            true => self.start_leader(),
+            false => self.rested.notify_waiters(),
+        }
+    }
+
+    /// Writes what waits, up to a good size; answers whether it was anything. If not, the caller
+    /// does not lead any more.
+    fn lead_once(self: &Arc<Self>, log: &mut Log) -> bool {
         let form = |state: &mut State| {
             state.flush = false;
             self.form(state)
         };
-        hand_off::serve(&**self, form, |mut group| {
+        hand_off::serve_one(&**self, form, |mut group| {
             if let Some(change) = &mut group.registered {
                 change.look_up(self);
             }
-            let written = self.write(&mut log, &mut group);
-            self.finish(&log, group, written);
-        });
-        drop(log);
-        self.rested.notify_waiters();
+            let written = self.write(log, &mut group);
+            self.finish(log, group, written);
+        })
     }
 
     /// Takes what waits, up to a good size, and makes frames of it.
@@ -304,6 +321,7 @@ impl Core {
         let mut settled = KeySet::default();
         let mut answer = Ok(());
         let replies = std::mem::take(&mut group.replies);
+        self.state().hand_off.learn(replies.len());
         match written {
             Ok(offsets) => {
                 let puts: Vec<Written> = group.written(&offsets).collect();

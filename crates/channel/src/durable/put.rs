@@ -23,17 +23,20 @@ pub(crate) struct Put {
     batches: Vec<Batch>,
     /// There is no room for events: only who they are and where they came from is stored.
     dropping: bool,
+    /// The task that commits it commits nothing else meanwhile.
+    is_lone: bool,
 }
 
 impl Put {
     /// A put for which `reserved` is kept.
     pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
-        Self { core, reserved, batches: Vec::new(), dropping: false }
+        Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true }
     }
 
     /// A put whose events are dropped, for a full channel that is told to.
     pub(crate) fn dropping(core: Arc<Core>) -> Self {
-        Self { core, reserved: BatchSize::default(), batches: Vec::new(), dropping: true }
+        let reserved = BatchSize::default();
+        Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true }
     }
 }
 
@@ -89,6 +92,10 @@ impl PutTransaction for Put {
         self.batches.push(batch);
     }
 
+    fn beside_others(&mut self) {
+        self.is_lone = false;
+    }
+
     async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
         let batches = std::mem::take(&mut self.batches);
         if batches.is_empty() {
@@ -103,7 +110,7 @@ impl PutTransaction for Put {
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();
-        self.core.submit(Request::Put { put, reserved, reply });
+        self.core.submit(Request::Put { put, reserved, reply }, self.is_lone);
         match answer.await {
             Ok(Ok(())) => {
                 if self.dropping {

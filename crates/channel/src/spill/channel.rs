@@ -178,6 +178,10 @@ impl PutTransaction for Put {
         }
     }
 
+    fn beside_others(&mut self) {
+        self.put.beside_others();
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), ChannelError> {
         self.put.commit().await?;
         if let Some(positions) = self.on_disk.filter(|batch| !batch.positions.is_empty()) {

@@ -36,7 +36,7 @@ fn opened(disk: &SimDisk) -> Arc<Core> {
 async fn filled(disk: &SimDisk) -> Arc<Core> {
     let core = opened(disk);
     let (reply, answer) = tokio::sync::oneshot::channel();
-    core.submit(Request::Register { names: vec![Arc::from(CONSUMER)], reply });
+    core.submit(Request::Register { names: vec![Arc::from(CONSUMER)], reply }, false);
     answer.await.unwrap().unwrap();
     for _ in 0..6 {
         let mut put = Box::new(Put::new(core.clone(), Default::default()));

@@ -61,14 +61,15 @@ fn write(shared: &Shared, (group, news): (Vec<(usize, Reply)>, usize)) {
     thread::yield_now();
     shared.writing.store(false, Ordering::SeqCst);
     shared.written.fetch_add(group.len() + news, Ordering::SeqCst);
+    shared.with(|state| state.hand_off.learn(group.len()));
     for (number, reply) in group {
         reply.send(number).unwrap();
     }
 }
 
-/// As the channel does it.
+/// As a thread of the channel does it.
 fn sound(shared: &Shared) {
-    serve(shared, form, |group| write(shared, group));
+    while serve_one(shared, form, |group| write(shared, group)) {}
 }
 
 /// Looks and stops leading under two locks.
@@ -85,6 +86,14 @@ fn lead(shared: &Arc<Shared>, serve: Serve) {
     thread::spawn(move || serve(&shared));
 }
 
+/// As one who puts does it: one group, and the rest is a thread's.
+fn lead_in_place(shared: &Arc<Shared>, serve: Serve) {
+    serve_one(&**shared, form, |group| write(shared, group));
+    if leave(&**shared) {
+        lead(shared, serve);
+    }
+}
+
 /// Producers put and wait for answers; a flusher has news that nobody waits for.
 fn all_at_once(serve: Serve) {
     let shared = Arc::new(Shared::default());
@@ -94,8 +103,11 @@ fn all_at_once(serve: Serve) {
             for request in 0..REQUESTS {
                 let (reply, answer) = channel();
                 let number = producer * REQUESTS + request;
-                if submit(&*shared, (number, reply)) {
-                    lead(&shared, serve);
+                match submit(&*shared, (number, reply)) {
+                    // What place it is told depends on what went before. Both must do at any time.
+                    Some(_) if producer == 0 => lead_in_place(&shared, serve),
+                    Some(_) => lead(&shared, serve),
+                    None => {}
                 }
                 assert_eq!(answer.recv(), Ok(number), "each answer is one's own");
             }
@@ -121,6 +133,27 @@ fn all_at_once(serve: Serve) {
 fn every_request_is_answered_by_one_leader_at_a_time() {
     shuttle::check_random(|| all_at_once(sound), SCHEDULES);
     shuttle::check_pct(|| all_at_once(sound), SCHEDULES, 3);
+}
+
+#[test]
+fn who_puts_alone_leads_in_place_until_another_one_comes() {
+    let mut hand_off = HandOff::<()>::default();
+    let mut places = |requests: usize, waiting: usize, groups: u32| -> Vec<Place> {
+        hand_off.queue = std::iter::repeat_n((), waiting).collect();
+        let mut after = |()| {
+            hand_off.learn(requests);
+            hand_off.place()
+        };
+        std::iter::repeat_n((), groups as usize).map(&mut after).collect()
+    };
+    let count = |places: &[Place]| places.iter().filter(|place| **place == Place::Here).count();
+    assert_eq!(count(&places(1, 0, LONE_MIN - 1)), 0, "one has to be alone for a while");
+    let lone = places(1, 0, 10 * THREAD_EVERY);
+    assert_eq!(lone.len() - count(&lone), 10, "a thread leads now and then");
+    assert_eq!(places(0, 0, 1), [Place::Here], "what nobody asked for says nothing");
+    assert_eq!(places(1, 1, 1), [Place::Thread], "another one came while the group was written");
+    places(1, 0, LONE_MIN);
+    assert_eq!(places(2, 0, 1), [Place::Thread], "two were in one group");
 }
 
 #[test]
