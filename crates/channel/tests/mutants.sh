@@ -43,7 +43,7 @@ mutant() {
 
 wanted=("$@")
 mutant ack_before_sync durable/log.rs \
-  'write_at(&bytes, start, true)' 'write_at(&bytes, start, false)' model
+  '!mutant!("not_synced")' 'mutant!("not_synced")' model
 mutant body_checksum_not_checked durable/segment.rs \
   'crc32c::crc32c(body) == self.body_crc' '!body.is_empty()' model damage
 mutant stale_frame_of_a_recycled_segment durable/segment.rs \
@@ -55,8 +55,7 @@ mutant commits_counted_twice_at_a_roll durable/leader.rs \
 mutant failed_put_may_come_back durable/leader.rs \
   'if let Err(error) = self.roll(log, 0) {' 'if let Err(error) = io::Result::Ok(()) {' model crash
 mutant epoch_stays durable/recovery.rs \
-  'owner.epoch.0.max(recovered.book.epoch) + 1' 'owner.epoch.0.max(recovered.book.epoch).max(1)' \
-  crash model
+  'if !mutant!("epoch_not_raised")' 'if mutant!("epoch_not_raised")' crash model
 mutant name_not_synced durable/log.rs \
   'self.disk.sync_dir(&self.directory)?;' '' model
 mutant window_not_in_the_state durable/book.rs \
