@@ -92,7 +92,8 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
     Ok(())
 }
 
-fn batches(log: &[u8]) -> Vec<Batch> {
+/// The lines of a log in batches of [`BATCH_LINES`].
+pub(crate) fn batches(log: &[u8]) -> Vec<Batch> {
     let lines: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
     let batch = |lines: &[&[u8]]| {
         let lengths: Vec<u32> = lines.iter().map(|line| line.len() as u32 - 1).collect();

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -141,25 +141,24 @@ pub(crate) fn synced_appends(folder: &Path, size: usize, limit: Duration) -> Res
     Ok(Moved { bytes, seconds })
 }
 
-/// Reads a new file of `file_bytes` with O_DIRECT in blocks of 1 MiB.
-pub(crate) fn direct_reads(folder: &Path, file_bytes: u64) -> Result<Moved> {
-    let path = folder.join("raw-read");
-    prepare(&path, file_bytes, Blocks::Written)?;
+/// Reads the first `most` bytes of these files, one after the other, with O_DIRECT in blocks of 1 MiB.
+pub(crate) fn direct_reads(files: &[PathBuf], most: u64) -> Result<Moved> {
     let flags = OFlags::DIRECT.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).at("open", &path)?;
     let mut buffer = Aligned::new(1 << 20);
     let mut bytes = 0;
     let started = Instant::now();
-    loop {
-        let read = file.read_at(buffer.bytes_mut(), bytes).at("read", &path)?;
-        if read == 0 {
-            break;
+    for path in files {
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).at("open", path)?;
+        let mut offset = 0;
+        while bytes < most {
+            let read = file.read_at(buffer.bytes_mut(), offset).at("read", path)? as u64;
+            if read == 0 {
+                break;
+            }
+            (offset, bytes) = (offset + read, bytes + read);
         }
-        bytes += read as u64;
     }
-    let seconds = started.elapsed().as_secs_f64();
-    fs::remove_file(&path).at("remove", &path)?;
-    Ok(Moved { bytes, seconds })
+    Ok(Moved { bytes, seconds: started.elapsed().as_secs_f64() })
 }
 
 /// Drops every file below `folder` from the page cache, so that the next reader starts cold.

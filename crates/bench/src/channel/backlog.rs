@@ -10,7 +10,7 @@ use pipeline::Channel;
 use tokio::task::JoinSet;
 
 use super::device::Device;
-use super::{Shape, failed, put, take};
+use super::{Shape, drain, failed, put, take};
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
 use crate::load::{Load, SIZES};
@@ -22,10 +22,11 @@ const LOAD: Load = SIZES[1];
 const SMALL: Load = SIZES[0];
 const PRODUCERS: u64 = 8;
 const FIRST_LOOK_BYTES: u64 = 1_000_000_000;
+const RAW_READ_MAX: u64 = 4_000_000_000;
 
 /// One pass over everything, after the raw side of the same size.
 pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> Result<()> {
-    let (raw_write, raw_read) = raw_side(bytes, cache).await?;
+    let raw_write = raw_side(bytes, cache).await?;
     let scratch = cache.scratch()?;
     let directory = scratch.path().join("channel");
     let name = format!("backlog of {} GB", bytes / 1_000_000_000);
@@ -51,6 +52,7 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     fs::rename(&aside, &meta).at("put back", &meta)?;
 
     let disk_full = disk_bytes(&directory)?;
+    let raw_read = drain::raw_side(&directory, bytes.min(RAW_READ_MAX)).await?;
     let channel = super::open(&directory, Shape::default()).await?;
     let started = Instant::now();
     let drained = take(&*channel, 0, |_, taken| taken >= events).await?;
@@ -81,7 +83,10 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let read = ("raw-direct", raw_read.mb_per_s());
     add("drain", "MB/s", Better::More, drain.mb_per_s(), Some(read));
     add("disk after the drain", "MB", Better::Less, disk_left as f64 / 1e6, None);
-    report.note("backlog, raw-direct: writes go to allocated blocks, reads are of 1 MiB; one pass");
+    report.note(
+        "backlog, raw-direct: writes go to allocated blocks, reads are of 1 MiB in the same files; \
+         one pass",
+    );
     Ok(())
 }
 
@@ -112,19 +117,16 @@ fn once(value: f64) -> Spread {
     Spread { median: value, min: value, max: value, runs: 1 }
 }
 
-async fn raw_side(bytes: u64, cache: &Cache) -> Result<(Moved, Moved)> {
+async fn raw_side(bytes: u64, cache: &Cache) -> Result<Moved> {
     let scratch = cache.scratch()?;
     let size = usize::try_from(LOAD.batch().size().bytes).expect("a batch fits in memory");
-    let measured = tokio::task::spawn_blocking(move || {
-        let (folder, limit) = (scratch.path(), Duration::from_secs(600));
-        let write = raw::direct_writes(folder, size, bytes, Blocks::Allocated, limit)?;
-        Ok::<_, Error>((write, raw::direct_reads(folder, bytes.min(4_000_000_000))?))
-    });
-    measured.await.expect("the raw side does not panic")
+    let limit = Duration::from_secs(600);
+    let write = move || raw::direct_writes(scratch.path(), size, bytes, Blocks::Allocated, limit);
+    tokio::task::spawn_blocking(write).await.expect("the raw side does not panic")
 }
 
 /// Adds about `bytes` with all producers at once.
-async fn grow(channel: &Arc<dyn Channel>, load: Load, bytes: u64) -> Result<Moved> {
+pub(super) async fn grow(channel: &Arc<dyn Channel>, load: Load, bytes: u64) -> Result<Moved> {
     let rounds = bytes / load.batch().size().bytes / PRODUCERS;
     let started = Instant::now();
     let mut tasks = JoinSet::new();

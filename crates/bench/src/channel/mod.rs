@@ -6,6 +6,7 @@ mod backlog;
 mod buffered;
 mod dedupe;
 mod device;
+mod drain;
 mod flume;
 mod special;
 mod steady;
@@ -32,21 +33,63 @@ const RAW_FILE_BYTES: u64 = 512 << 20;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Interleaved runs of the steady cases
+    /// Cases to measure: all of them unless given; can be given more than once
+    #[arg(long = "case", value_enum)]
+    cases: Vec<What>,
+    /// Sizes of batch of the case `puts`, by their names: all of them unless given
+    #[arg(long = "batch")]
+    batches: Vec<String>,
+    /// Interleaved runs of all but the backlogs
     #[arg(long, default_value_t = 7)]
     runs: u32,
     /// Seconds of each run
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
-    /// Gigabytes of the backlog that grows, is reopened cold and drained; 0 leaves it out
+    /// Gigabytes of the backlog that grows, is reopened cold and drained
     #[arg(long, default_value_t = 10)]
     backlog_gb: u64,
-    /// Gigabytes of the backlog whose memory is looked at; 0 leaves it out
+    /// Gigabytes of the backlogs that are drained again and again
+    #[arg(long, default_value_t = 2)]
+    drain_gb: u64,
+    /// Gigabytes of the backlog whose memory is looked at
     #[arg(long, default_value_t = 20)]
     memory_gb: u64,
-    /// Leave the special cases out: consumers, origins, no direct I/O, Flume
-    #[arg(long)]
-    puts_only: bool,
+}
+
+/// What there is to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// A backlog that grows, is reopened cold and drained
+    Backlog,
+    /// Memory of a backlog of small batches
+    Memory,
+    /// Memory of very many origins
+    Origins,
+    /// Draining, beside reading the same files: plain, compressed, and without the index
+    Drain,
+    /// Puts of three sizes by one and by eight producers
+    Puts,
+    /// Three consumers beside one
+    Consumers,
+    /// Batches of many origins, with and without dedupe
+    Dedupe,
+    /// Puts where the disk refuses direct I/O
+    Buffered,
+    /// Flume's file channel
+    Flume,
+}
+
+impl Options {
+    fn wants(&self, what: What) -> bool {
+        self.cases.is_empty() || self.cases.contains(&what)
+    }
+
+    /// Whether a case is wanted that says something beside puts of this size.
+    fn wants_batch(&self, load: Load) -> bool {
+        let is_named = self.batches.iter().any(|name| name == load.name);
+        let puts = self.wants(What::Puts) && (self.batches.is_empty() || is_named);
+        puts || self.wants(What::Buffered) || (self.wants(What::Flume) && load == load::SIZES[1])
+    }
 }
 
 /// How a channel is run.
@@ -58,11 +101,13 @@ struct Shape {
     dedupe: bool,
     /// Whether the disk offers direct I/O.
     direct: bool,
+    /// What batches are compressed with: `none` or an algorithm.
+    compression: &'static str,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { consumers: 1, dedupe: true, direct: true }
+        Self { consumers: 1, dedupe: true, direct: true, compression: "none" }
     }
 }
 
@@ -81,23 +126,25 @@ struct Results {
 /// Runs the benchmark. What looks at memory comes first: it is not given back at once.
 pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
     let cache = &setup.cache;
+    let gigabytes = |gb: u64| gb * 1_000_000_000;
     if !setup.peers_only {
-        if options.backlog_gb > 0 {
-            backlog::measure(options.backlog_gb * 1_000_000_000, cache, report).await?;
+        if options.wants(What::Backlog) {
+            backlog::measure(gigabytes(options.backlog_gb), cache, report).await?;
         }
-        if options.memory_gb > 0 {
-            backlog::measure_memory(options.memory_gb * 1_000_000_000, cache, report).await?;
+        if options.wants(What::Memory) {
+            backlog::measure_memory(gigabytes(options.memory_gb), cache, report).await?;
         }
-        if !options.puts_only {
+        if options.wants(What::Origins) {
             dedupe::measure_memory(cache, report).await?;
+        }
+        if options.wants(What::Drain) {
+            drain::measure(gigabytes(options.drain_gb), options.runs, cache, report).await?;
         }
     }
     let limit = Duration::from_secs_f64(options.seconds);
-    let mut results = load::SIZES.map(|load| (load, Results::default()));
-    let mut special = match options.puts_only || setup.peers_only {
-        true => None,
-        false => Some(special::Special::prepare(cache)?),
-    };
+    let sizes = load::SIZES.into_iter().filter(|load| options.wants_batch(*load));
+    let mut results: Vec<_> = sizes.map(|load| (load, Results::default())).collect();
+    let mut special = special::Special::prepare(options, setup)?;
     for round in 0..options.runs {
         for (load, results) in &mut results {
             raw_side(*load, limit, cache, results).await?;
@@ -110,18 +157,16 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
                 results.amplification[index].push(outcome.amplification);
             }
         }
-        if let Some(special) = &mut special {
-            special.run(round, limit, cache).await?;
-        }
+        special.run(round, limit, cache).await?;
         crate::progress(&format!("channel: run {} of {}", round + 1, options.runs));
     }
     for (load, results) in &results {
         steady_figures(report, *load, results);
     }
-    if let Some(special) = &special {
-        special.figures(report, &results);
+    special.figures(report, &results);
+    if !results.is_empty() {
+        report.note("consumers follow; raw sides: one writer, same size of write, same disk");
     }
-    report.note("consumers follow; raw sides: one writer, same size of write, same disk");
     Ok(())
 }
 
@@ -186,7 +231,8 @@ fn consumer(number: usize) -> String {
 
 /// The durable channel in `directory`, open and with its consumers.
 async fn open(directory: &Path, shape: Shape) -> Result<Arc<dyn Channel>> {
-    let settings = json!({ "capacity": "64GiB", "dedupe": shape.dedupe });
+    let Shape { dedupe, compression, .. } = shape;
+    let settings = json!({ "capacity": "64GiB", "dedupe": dedupe, "compression": compression });
     let world = if shape.direct { env::real() } else { buffered::world() };
     let channel = stage::build_in(world, components::CHANNELS, "durable", &settings, directory)?;
     let channel: Arc<dyn Channel> = channel.into();

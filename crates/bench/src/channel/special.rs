@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::flume::FileChannel;
 use super::steady::{self, Case};
-use super::{Results, Shape};
+use super::{Options, Results, Shape, What};
+use crate::Setup;
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::load::{Load, SIZES};
@@ -20,7 +21,8 @@ const MIDDLE: Load = SIZES[1];
 
 /// The series of these loads, in MB/s; Flume's in events/s.
 pub(super) struct Special {
-    file_channel: FileChannel,
+    wanted: Vec<What>,
+    file_channel: Option<FileChannel>,
     one_consumer: Series,
     consumers: Series,
     dedupe: Series,
@@ -31,9 +33,17 @@ pub(super) struct Special {
 
 impl Special {
     /// Nothing measured yet.
-    pub(super) fn prepare(cache: &Cache) -> Result<Self> {
+    pub(super) fn prepare(options: &Options, setup: &Setup) -> Result<Self> {
+        let all = [What::Consumers, What::Dedupe, What::Buffered, What::Flume];
+        let wanted = all.into_iter().filter(|what| options.wants(*what) && !setup.peers_only);
+        let wanted: Vec<What> = wanted.collect();
+        let file_channel = match wanted.contains(&What::Flume) {
+            true => Some(FileChannel::prepare(&setup.cache)?),
+            false => None,
+        };
         Ok(Self {
-            file_channel: FileChannel::prepare(cache)?,
+            wanted,
+            file_channel,
             one_consumer: Series::default(),
             consumers: Series::default(),
             dedupe: Series::default(),
@@ -50,20 +60,26 @@ impl Special {
             let outcome = steady::measure(case, limit, cache).await?;
             Ok(outcome.moved.mb_per_s())
         };
-        let shape = Shape { consumers: CONSUMERS, ..plain.shape };
-        self.one_consumer.push(measure(plain).await?);
-        self.consumers.push(measure(Case { shape, ..plain }).await?);
-        let many = Case { origins: ORIGINS, ..Case::plain(SMALL, 1) };
-        let shape = Shape { dedupe: false, ..many.shape };
-        self.dedupe.push(measure(many).await?);
-        self.no_dedupe.push(measure(Case { shape, ..many }).await?);
-        for (load, series) in SIZES.into_iter().zip(&mut self.buffered) {
-            let case = Case::plain(load, 1);
-            let shape = Shape { direct: false, ..case.shape };
-            series.push(measure(Case { shape, ..case }).await?);
+        if self.wanted.contains(&What::Consumers) {
+            let shape = Shape { consumers: CONSUMERS, ..plain.shape };
+            self.one_consumer.push(measure(plain).await?);
+            self.consumers.push(measure(Case { shape, ..plain }).await?);
         }
-        if round < FLUME_RUNS {
-            self.flume.push(self.file_channel.measure(MIDDLE, FLUME_TIME, cache)?);
+        if self.wanted.contains(&What::Dedupe) {
+            let many = Case { origins: ORIGINS, ..Case::plain(SMALL, 1) };
+            let shape = Shape { dedupe: false, ..many.shape };
+            self.dedupe.push(measure(many).await?);
+            self.no_dedupe.push(measure(Case { shape, ..many }).await?);
+        }
+        if self.wanted.contains(&What::Buffered) {
+            for (load, series) in SIZES.into_iter().zip(&mut self.buffered) {
+                let case = Case::plain(load, 1);
+                let shape = Shape { direct: false, ..case.shape };
+                series.push(measure(Case { shape, ..case }).await?);
+            }
+        }
+        if let Some(file_channel) = self.file_channel.as_ref().filter(|_| round < FLUME_RUNS) {
+            self.flume.push(file_channel.measure(MIDDLE, FLUME_TIME, cache)?);
         }
         Ok(())
     }
@@ -80,16 +96,25 @@ impl Special {
                 reference: against.spread().map(|spread| (name, spread)),
             });
         };
-        let case = format!("put {} x 1, {CONSUMERS} consumers", MIDDLE.name);
-        add(case, "MB/s", &self.consumers, "one consumer", &self.one_consumer);
-        let case = format!("put {} x 1 of {ORIGINS} origins", SMALL.name);
-        add(case, "MB/s", &self.dedupe, "dedupe off", &self.no_dedupe);
-        for ((load, results), ours) in puts.iter().zip(&self.buffered) {
+        if self.wanted.contains(&What::Consumers) {
+            let case = format!("put {} x 1, {CONSUMERS} consumers", MIDDLE.name);
+            add(case, "MB/s", &self.consumers, "one consumer", &self.one_consumer);
+        }
+        if self.wanted.contains(&What::Dedupe) {
+            let case = format!("put {} x 1 of {ORIGINS} origins", SMALL.name);
+            add(case, "MB/s", &self.dedupe, "dedupe off", &self.no_dedupe);
+        }
+        for (load, results) in puts.iter().filter(|_| self.wanted.contains(&What::Buffered)) {
+            let at = SIZES.iter().position(|size| size == load).expect("it is one of the sizes");
+            let ours = &self.buffered[at];
             let case = format!("put {} x 1 without direct I/O", load.name);
             add(case.clone(), "MB/s", ours, "raw-append", &results.append);
             add(case, "MB/s", ours, "raw-direct", &results.direct);
         }
-        let (load, results) = &puts[1];
+        let Some((load, results)) = puts.iter().find(|(load, _)| *load == MIDDLE) else { return };
+        if self.file_channel.is_none() {
+            return;
+        }
         let events_per_mb = load.events as f64 * 1e6 / load.batch().size().bytes as f64;
         let ours = results.ours[0].map(|rate| rate * events_per_mb);
         add(format!("put {} x 1", load.name), "events/s", &ours, "flume-1.11", &self.flume);
