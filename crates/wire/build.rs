@@ -8,7 +8,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let schema = root.join("aqueduct/v1/delivery.proto");
     println!("cargo::rerun-if-changed={}", schema.display());
     let compiled = protox::compile([&schema], [&root])?;
-    // Bodies stay slices of the buffer that they were received in.
-    tonic_prost_build::configure().bytes(".").use_arc_self(true).compile_fds(compiled)?;
+    tonic_prost_build::configure()
+        // Bodies stay slices of the buffer that they were received in.
+        .bytes(".")
+        .use_arc_self(true)
+        .codec_path("crate::codec::SmallProstCodec")
+        .compile_fds(compiled)?;
     Ok(())
 }

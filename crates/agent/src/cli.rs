@@ -107,6 +107,9 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
         say(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
+    if let Err(error) = env::raise_file_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let env = env::real();
     let plan = match plan(args, &env).and_then(|drafted| checked(drafted, catalogue, &env)) {
         Ok((plan, _)) => plan,

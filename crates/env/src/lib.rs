@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
 mod disk;
+mod limits;
 mod net;
 mod program;
 mod watch;
@@ -21,6 +22,7 @@ use rand::{Rng, SeedableRng};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
+pub use limits::{files_max, raise_file_limit};
 pub use net::RealNet;
 
 /// The real world. Blocking work runs on the threads of the tokio runtime that calls it.

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use pipeline::env::{Listener, Net, Stream};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::limits;
+
 /// TCP of this host.
 #[derive(Debug, Clone, Copy)]
 pub struct RealNet;
@@ -27,6 +29,10 @@ impl Net for RealNet {
         let listener = TcpListener::bind(address).await.map_err(|e| named(address, &e))?;
         let local = listener.local_addr()?.to_string();
         Ok(Box::new(RealListener { listener, local }))
+    }
+
+    fn connections_max(&self) -> Option<u64> {
+        limits::files_max()
     }
 }
 

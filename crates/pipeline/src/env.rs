@@ -115,6 +115,12 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// As the system says, with the address in the message.
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
+
+    /// More connections than this the process can never have, whatever it does: each is an open
+    /// file. `None` without a limit.
+    fn connections_max(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Accepts connections.

@@ -3,11 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`v1`] | messages, client and server as the schema says; generated |
+//! | [`codec`] | how messages become bytes |
 //! | [`keys`] | identities and sets of them, as the messages carry them |
 //! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
 //!
 //! Who sends what when is decided in the crate `delivery`. Nothing here does I/O.
 
+pub mod codec;
 pub mod keys;
 pub mod parcel;
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   connection ─► put ─► sizes ─► budget ─► decompress, check ─► Intake::accept ─► Stored
 //!        ▲                                                                            │
-//!        └───────── Committed ◄── Intake::watch_committed ◄── every sink ◄────────────┘
+//!        └── Committed ◄── news ◄── Intake::watch_committed ◄── every sink ◄─────────┘
 //! ```
 //!
 //! The connections are accepted here and not by tonic's server, which is made for many services on
@@ -16,6 +16,7 @@
 mod answers;
 mod conversation;
 mod incoming;
+mod news;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+
+use news::Board;
 
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -59,7 +62,8 @@ pub struct Config {
     /// Bytes that all connections together may have in work.
     #[serde(default = "defaults::in_flight_max")]
     pub in_flight_max: ByteSize,
-    /// Connections at a time. More wait to be accepted.
+    /// Connections at a time. More wait to be accepted. Each is an open file, of which this process
+    /// may have as many as its hard limit says (`ulimit -Hn`).
     #[serde(default = "defaults::connections_max")]
     pub connections_max: u32,
     /// Compression that is taken beside none.
@@ -133,6 +137,15 @@ impl Component for Config {
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BuildError::invalid(*setting, "must not be 0"));
         }
+        if let Some(max) = cx.env.net.connections_max()
+            && u64::from(self.connections_max) >= max
+        {
+            let problem = format!(
+                "must be below {max}, the open files that this process may have; raise that limit \
+                 (systemd: LimitNOFILE, shell: ulimit -Hn) or set less"
+            );
+            return Err(BuildError::invalid("connections_max", problem));
+        }
         const MESSAGE_MAX: ByteSize = ByteSize::mib(1024);
         if self.message_max == ByteSize(0) || self.message_max > MESSAGE_MAX {
             let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
@@ -175,7 +188,12 @@ impl Source for Grpc {
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
         let work = service.work.clone();
-        incoming::serve(listener, service, self.config.connections_max as usize, &stop).await;
+        let (board, committed) = (service.board.clone(), service.cx.intake.watch_committed());
+        tokio::select! {
+            biased;
+            () = board.run(committed) => {}
+            () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
+        }
         work.close();
         if timeout(DRAIN, work.wait()).await.is_err() {
             warn!(source = %self.name, "batches are left that the channels did not take in time");
@@ -202,6 +220,7 @@ impl Grpc {
             metrics: self.metrics.clone(),
             cx,
             streams: Arc::new(()),
+            board: Arc::default(),
             work: TaskTracker::new(),
         }
     }
@@ -219,6 +238,8 @@ struct Service {
     incarnation: u64,
     /// Streams that are open: they share what may be in work.
     streams: Arc<()>,
+    /// Brings each stream what became committed of what it sent.
+    board: Arc<Board>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
     work: TaskTracker,
 }
@@ -289,6 +310,7 @@ mod tests {
         for (settings, named) in [
             (json!({ "listen": "4141" }), "listen"),
             (json!({ "listen": "0.0.0.0:4141", "window_batches": 0 }), "window_batches"),
+            (json!({ "listen": "0.0.0.0:4141", "connections_max": u32::MAX }), "connections_max"),
             (json!({ "listen": "0.0.0.0:4141", "message_max": "2GiB" }), "message_max"),
             (json!({ "listen": "0.0.0.0:4141", "compression": ["gzip"] }), "compression.0"),
         ] {

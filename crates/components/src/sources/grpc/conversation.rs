@@ -14,14 +14,15 @@ use futures::future::BoxFuture;
 use pipeline::{
     Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, mutant,
 };
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use tracing::{debug, warn};
 use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
 use wire::{Rejection, keys};
 
+use super::incoming::Outbox;
+use super::news::{News, Subscription};
 use super::{DRAIN, Service, answers, budget_units};
 
 /// How long a sender may take to its first word.
@@ -57,12 +58,10 @@ pub(super) struct Conversation {
     window: Window,
     /// Counts this stream among those that share.
     _stream: Arc<()>,
-    outbox: mpsc::Sender<Result<FromReceiver, Status>>,
-    committed: broadcast::Receiver<Arc<KeySet>>,
-    /// Nothing more is ever heard through `committed`.
-    deaf: bool,
-    outcomes_in: mpsc::UnboundedSender<Outcome>,
-    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    outbox: Outbox,
+    committed: Subscription,
+    outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
+    outcomes: mpsc::UnboundedReceiver<Box<Outcome>>,
     arrived: Option<Arrived>,
     /// When the sender must have said Hello; far away once it has.
     hello_due: Option<Instant>,
@@ -87,11 +86,7 @@ impl From<wire::Malformed> for End {
 }
 
 impl Conversation {
-    pub(super) fn new(
-        service: Arc<Service>,
-        peer: Arc<str>,
-        outbox: mpsc::Sender<Result<FromReceiver, Status>>,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, peer: Arc<str>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
         let now = Instant::now();
         let window = service.window();
@@ -100,14 +95,12 @@ impl Conversation {
             receiver: Receiver::new(window),
             window,
             _stream,
-            // Before the first Hello is answered, so that nothing falls between the two.
-            committed: service.cx.intake.watch_committed(),
+            committed: service.board.subscribe(),
             service,
             peer,
             outbox,
             outcomes_in,
             outcomes,
-            deaf: false,
             arrived: None,
             hello_due: Some(now + HELLO_TIMEOUT),
             stopping: None,
@@ -128,7 +121,7 @@ impl Conversation {
         if let End::Told(status) = end {
             let (source, peer) = (&self.service.name, &self.peer);
             warn!(%source, %peer, problem = status.message(), "stream ended");
-            let _ = self.outbox.send(Err(status)).await;
+            let _ = self.outbox.send(Box::new(Err(status))).await;
         }
     }
 
@@ -144,7 +137,7 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => self.settle_all(outcome).await,
-            news = self.committed.recv(), if !self.deaf => {
+            news = self.committed.next() => {
                 self.hear(news);
                 Ok(())
             }
@@ -162,17 +155,20 @@ impl Conversation {
                     Err(End::Quiet)
                 }
             },
-            () = sleep_until(deadline) => self.time(Instant::now()).await,
+            () = until(deadline) => self.time(Instant::now()).await,
         }
     }
 
-    /// When something is due without anybody saying anything.
-    fn deadline(&self) -> Instant {
-        let hello = self.hello_due.unwrap_or(self.busy_at);
-        match self.stopping {
-            Some(since) => (since + DRAIN).min(self.busy_at),
-            None => hello.min(self.busy_at),
-        }
+    /// When something is due without anybody saying anything; never, where nobody waits: of
+    /// thousands of quiet connections none costs anything.
+    fn deadline(&self) -> Option<Instant> {
+        let busy = self.is_waited_for().then_some(self.busy_at);
+        let drained = self.stopping.map(|since| since + DRAIN);
+        [self.hello_due, busy, drained].into_iter().flatten().min()
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.receiver.unanswered() > 0 || self.arrived.is_some()
     }
 
     async fn time(&mut self, now: Instant) -> Result<(), End> {
@@ -181,24 +177,18 @@ impl Conversation {
         }
         if now >= self.busy_at {
             self.busy_at = now + BUSY_EVERY;
-            let waiting = self.receiver.unanswered() > 0 || self.arrived.is_some();
-            if waiting && self.stopping.is_none() && self.service.cx.intake.is_full() {
+            if self.is_waited_for() && self.stopping.is_none() && self.service.cx.intake.is_full() {
                 self.say(answers::busy(BUSY, &KeySet::default())).await?;
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, news: Result<Arc<KeySet>, RecvError>) {
+    fn hear(&mut self, news: News) {
         let intake = &self.service.cx.intake;
         match news {
-            Ok(keys) if !keys.is_empty() => self.receiver.committed(&keys),
-            // Something was missed.
-            Ok(_) | Err(RecvError::Lagged(_)) => {
-                self.receiver.recount(|origin, epoch| intake.known(origin, epoch));
-            }
-            // The channels are closed: no news will ever come.
-            Err(RecvError::Closed) => self.deaf = true,
+            News::Committed(keys) => self.receiver.committed(&keys),
+            News::Missed => self.receiver.recount(|origin, epoch| intake.known(origin, epoch)),
         }
     }
 
@@ -214,6 +204,8 @@ impl Conversation {
         let floors = keys::decode_floors(hello.floors)?;
         let intake = &self.service.cx.intake;
         intake.close_epochs(&floors);
+        // Before the question, so that nothing falls between the two.
+        asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known).map_err(violation)?;
         if self.hello_due.take().is_some() {
@@ -243,6 +235,9 @@ impl Conversation {
             Ok(checked) => checked,
             Err(rejection) => return self.reject(&rejection).await,
         };
+        if !self.is_waited_for() {
+            self.busy_at = Instant::now() + BUSY_EVERY;
+        }
         self.receiver.put(identity, put.body.len() as u64).map_err(violation)?;
         if self.service.cx.intake.is_closed(identity) {
             self.receiver.answered(put.body.len() as u64);
@@ -252,6 +247,7 @@ impl Conversation {
                 .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
                 .await;
         }
+        self.committed.follow(identity.origin);
         let units = budget_units(memory.min(limits.in_flight_max));
         let budget = self.service.budget.clone();
         let permit = Box::pin(async move {
@@ -283,14 +279,14 @@ impl Conversation {
         let outcomes = self.outcomes_in.clone();
         let early = mutant!("stored_before_durable");
         if early {
-            let _ = outcomes.send(Outcome { identity, bytes, result: Ok(()) });
+            let _ = outcomes.send(Box::new(Outcome { identity, bytes, result: Ok(()) }));
         }
         let mut work = Box::pin(async move {
             let result = intake.accept(batch).await;
             drop(permit);
             if !early {
                 // Nobody listens if the connection is gone; the sender asks again.
-                let _ = outcomes.send(Outcome { identity, bytes, result });
+                let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
             }
         });
         if futures::poll!(&mut work).is_pending() {
@@ -309,7 +305,7 @@ impl Conversation {
 
     /// Answers the puts that have ended. What the channels know is asked once for puts of one
     /// life in a row, and after the last of them has ended.
-    async fn settle_all(&mut self, first: Outcome) -> Result<(), End> {
+    async fn settle_all(&mut self, first: Box<Outcome>) -> Result<(), End> {
         let mut ended = vec![first];
         while let Ok(more) = self.outcomes.try_recv() {
             ended.push(more);
@@ -321,7 +317,7 @@ impl Conversation {
                 Some((same, known)) if same == life => known,
                 _ => self.service.cx.intake.known(life.0, life.1),
             };
-            self.settle(outcome, &known).await?;
+            self.settle(*outcome, &known).await?;
             last = Some((life, known));
         }
         Ok(())
@@ -370,7 +366,14 @@ impl Conversation {
     }
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {
-        self.outbox.send(Ok(message)).await.map_err(|_| End::Quiet)
+        self.outbox.send(Box::new(Ok(message))).await.map_err(|_| End::Quiet)
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

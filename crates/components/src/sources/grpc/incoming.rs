@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::Map;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -45,6 +47,11 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 
 /// Answers that wait for the transport.
 const OUTBOX: usize = 16;
+
+/// Where a conversation puts its answers. They are boxed: a queue has room for 32 from the start,
+/// whatever its bound, and there is one for each connection.
+pub(super) type Outbox = mpsc::Sender<Box<Answer>>;
+type Answer = Result<FromReceiver, Status>;
 
 /// Serves connections, at most `max` at a time, until `stop`; then until each has heard what it is
 /// owed, for a bounded time.
@@ -138,6 +145,8 @@ async fn connection(
     }
 }
 
+type Answers = Map<ReceiverStream<Box<Answer>>, fn(Box<Answer>) -> Answer>;
+
 /// The service of the schema, for one connection.
 struct Exchange {
     service: Arc<Service>,
@@ -148,7 +157,7 @@ struct Exchange {
 
 #[async_trait]
 impl Delivery for Exchange {
-    type ExchangeStream = ReceiverStream<Result<FromReceiver, Status>>;
+    type ExchangeStream = Answers;
 
     async fn exchange(
         self: Arc<Self>,
@@ -158,6 +167,7 @@ impl Delivery for Exchange {
         let (outbox, answers) = mpsc::channel(OUTBOX);
         let conversation = Conversation::new(self.service.clone(), self.peer.clone(), outbox);
         tokio::spawn(conversation.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(answers)))
+        let unbox: fn(Box<Answer>) -> Answer = |answer| *answer;
+        Ok(Response::new(ReceiverStream::new(answers).map(unbox)))
     }
 }

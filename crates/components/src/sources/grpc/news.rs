@@ -1,0 +1,254 @@
+//! Who hears what became committed: each stream of the origins that it named, and of no others.
+//!
+//! ```text
+//!   Intake::watch_committed ─► Board::run ─► letterbox of each stream that follows the origin
+//! ```
+//!
+//! One task hears everything and sorts it. Did every stream listen for itself, each group commit
+//! would wake all of them: with ten thousand streams that is all that a collector would do.
+//!
+//! A stream follows an origin **before** it asks what is known of it: what is committed later is
+//! then brought, what was committed before is in the answer. What lies in a letterbox is bounded
+//! like what its stream waits for: sequences of origins that it named, in runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pipeline::{KeySet, Origin};
+use tokio::sync::Notify;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+/// What a stream is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// These are committed.
+    Committed(KeySet),
+    /// Some word was missed: what is known is to be asked anew.
+    Missed,
+}
+
+/// Sorts news by origin.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    all: BTreeMap<u64, Arc<Letterbox>>,
+    followers: HashMap<Origin, Vec<(u64, Arc<Letterbox>)>>,
+}
+
+#[derive(Debug, Default)]
+struct Letterbox {
+    inside: Mutex<Inside>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    committed: KeySet,
+    missed: bool,
+}
+
+impl Board {
+    /// A subscription that follows nothing yet.
+    pub(super) fn subscribe(self: &Arc<Self>) -> Subscription {
+        let letterbox = Arc::<Letterbox>::default();
+        let mut streams = self.streams();
+        let number = streams.next;
+        streams.next += 1;
+        streams.all.insert(number, letterbox.clone());
+        drop(streams);
+        Subscription { board: self.clone(), number, letterbox, origins: Vec::new() }
+    }
+
+    /// Brings what is heard to those who follow it. Never returns: when the channels are closed
+    /// there is no news any more, and nothing to say about it.
+    pub(super) async fn run(&self, mut heard: broadcast::Receiver<Arc<KeySet>>) {
+        loop {
+            match heard.recv().await {
+                Ok(keys) if !keys.is_empty() => self.bring(&keys),
+                Ok(_) | Err(RecvError::Lagged(_)) => self.missed(),
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
+    fn bring(&self, keys: &KeySet) {
+        let streams = self.streams();
+        for (origin, epoch, sequences) in keys.iter() {
+            for (_, letterbox) in streams.followers.get(&origin).into_iter().flatten() {
+                letterbox.fill(|inside| inside.committed.insert_set(origin, epoch, sequences));
+            }
+        }
+    }
+
+    fn missed(&self) {
+        for letterbox in self.streams().all.values() {
+            letterbox.fill(|inside| *inside = Inside { missed: true, ..Inside::default() });
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letterbox {
+    fn fill(&self, change: impl FnOnce(&mut Inside)) {
+        change(&mut self.inside());
+        self.arrived.notify_one();
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One stream's place on the board, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    board: Arc<Board>,
+    number: u64,
+    letterbox: Arc<Letterbox>,
+    /// Those followed, in order. Never fewer: they are as many as the channels keep identities of
+    /// because of this stream.
+    origins: Vec<Origin>,
+}
+
+impl Subscription {
+    /// From now on the stream hears what is committed of this origin.
+    pub(super) fn follow(&mut self, origin: Origin) {
+        if let Err(place) = self.origins.binary_search(&origin) {
+            self.origins.insert(place, origin);
+            let follower = (self.number, self.letterbox.clone());
+            self.board.streams().followers.entry(origin).or_default().push(follower);
+        }
+    }
+
+    /// The next news; may be dropped while it waits.
+    pub(super) async fn next(&self) -> News {
+        loop {
+            let inside = mem::take(&mut *self.letterbox.inside());
+            if inside.missed {
+                return News::Missed;
+            }
+            if !inside.committed.is_empty() {
+                return News::Committed(inside.committed);
+            }
+            self.letterbox.arrived.notified().await;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut streams = self.board.streams();
+        streams.all.remove(&self.number);
+        for origin in &self.origins {
+            if let Some(followers) = streams.followers.get_mut(origin) {
+                followers.retain(|(number, _)| *number != self.number);
+                if followers.is_empty() {
+                    streams.followers.remove(origin);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use pipeline::{Epoch, Identity, Sequence};
+
+    use super::*;
+
+    const ONE: Origin = Origin([1; 16]);
+    const OTHER: Origin = Origin([2; 16]);
+
+    fn keys(origin: Origin, sequences: std::ops::Range<u64>) -> KeySet {
+        sequences.map(|n| Identity { origin, epoch: Epoch(1), sequence: Sequence(n) }).collect()
+    }
+
+    fn both() -> KeySet {
+        let mut keys_of_both = keys(ONE, 0..3);
+        keys_of_both.insert_all(&keys(OTHER, 5..6));
+        keys_of_both
+    }
+
+    #[test]
+    fn a_stream_hears_of_the_origins_that_it_follows_and_of_no_others() {
+        let board = Arc::<Board>::default();
+        let (mut one, mut other) = (board.subscribe(), board.subscribe());
+        let nobody = board.subscribe();
+        one.follow(ONE);
+        one.follow(ONE);
+        other.follow(OTHER);
+        board.bring(&both());
+        assert_eq!(one.next().now_or_never(), Some(News::Committed(keys(ONE, 0..3))));
+        assert_eq!(other.next().now_or_never(), Some(News::Committed(keys(OTHER, 5..6))));
+        assert_eq!(nobody.next().now_or_never(), None);
+        assert_eq!(one.next().now_or_never(), None, "news are told once");
+    }
+
+    #[test]
+    fn what_comes_before_anybody_looks_is_one_piece_of_news() {
+        let board = Arc::<Board>::default();
+        let mut one = board.subscribe();
+        one.follow(ONE);
+        board.bring(&keys(ONE, 0..3));
+        board.bring(&keys(ONE, 3..9));
+        assert_eq!(one.next().now_or_never(), Some(News::Committed(keys(ONE, 0..9))));
+    }
+
+    #[test]
+    fn whoever_may_have_missed_something_is_told_so_whatever_it_follows() {
+        let board = Arc::<Board>::default();
+        let (mut one, nobody) = (board.subscribe(), board.subscribe());
+        one.follow(ONE);
+        board.bring(&keys(ONE, 0..3));
+        board.missed();
+        board.bring(&keys(ONE, 3..4));
+        assert_eq!(one.next().now_or_never(), Some(News::Missed));
+        assert_eq!(nobody.next().now_or_never(), Some(News::Missed));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_stream_is_woken_and_a_lagging_board_says_that_it_missed_something() {
+        let board = Arc::<Board>::default();
+        let (tell, heard) = broadcast::channel(2);
+        let mut one = board.subscribe();
+        one.follow(ONE);
+        let running = board.run(heard);
+        let talk = async {
+            tell.send(Arc::new(both())).unwrap();
+            assert_eq!(one.next().await, News::Committed(keys(ONE, 0..3)));
+            for n in 0..5 {
+                tell.send(Arc::new(keys(ONE, n..n + 1))).unwrap();
+            }
+            assert_eq!(one.next().await, News::Missed);
+            drop(tell);
+        };
+        tokio::select! {
+            () = running => unreachable!("the board runs until it is dropped"),
+            () = talk => {}
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_leaves_nothing_behind() {
+        let board = Arc::<Board>::default();
+        let (mut one, mut other) = (board.subscribe(), board.subscribe());
+        one.follow(ONE);
+        other.follow(ONE);
+        drop(one);
+        board.bring(&both());
+        assert_eq!(other.next().now_or_never(), Some(News::Committed(keys(ONE, 0..3))));
+        drop(other);
+        let streams = board.streams();
+        assert!(streams.all.is_empty() && streams.followers.is_empty(), "{streams:?}");
+    }
+}
