@@ -40,6 +40,17 @@ pub(crate) enum Error {
         /// Missing, repeated and altered lines.
         detail: String,
     },
+    /// This user may not have as many connections as are to be measured.
+    #[error(
+        "{needed} open files are needed and {allowed} are allowed: raise the hard limit (ulimit -Hn \
+         as root, LimitNOFILE in a systemd unit), or measure fewer edges"
+    )]
+    OpenFiles {
+        /// Connections and what a program has open beside them.
+        needed: u64,
+        /// The hard limit.
+        allowed: u64,
+    },
     /// A page or message that could not be understood.
     #[error("unexpected answer from {from}: {detail}")]
     Answer {

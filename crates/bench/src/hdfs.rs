@@ -123,6 +123,23 @@ impl Hdfs {
         tally.verdict(log, path_name)
     }
 
+    /// Kills the NameNode.
+    pub(crate) fn kill_namenode(&self) -> Result<()> {
+        self.control("kill")
+    }
+
+    /// Starts the NameNode again and waits until HDFS takes writes.
+    pub(crate) fn revive_namenode(&self) -> Result<()> {
+        self.control("revive")
+    }
+
+    fn control(&self, what: &str) -> Result<()> {
+        let mut script = Command::new(&self.script);
+        script.arg(what).arg(&self.dir).arg("namenode");
+        process::run(&format!("deploy/hadoop/hdfs {what}"), &mut script)?;
+        Ok(())
+    }
+
     /// Deletes a folder at once, so that each run starts with the same free space.
     pub(crate) fn delete(&self, folder: &str) -> Result<()> {
         process::run("hdfs fs -rm", &mut self.shell(&["-rm", "-r", "-f", "-skipTrash", folder]))?;

@@ -9,7 +9,6 @@ use crate::Setup;
 use crate::error::{Doing, Result};
 use crate::forward::Contender;
 use crate::forward::ours::Ours;
-use crate::process::Activity;
 use crate::report::{Better, Figure, Report, Series, Spread};
 
 /// What is asked of an idle agent.
@@ -49,11 +48,10 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         thread::sleep(Duration::from_secs(options.seconds));
         let after = [running.edge.activity()?, running.collector.activity()?];
         let seconds = started.elapsed().as_secs_f64();
-        let rate =
-            |tier: usize, of: fn(Activity) -> f64| (of(after[tier]) - of(before[tier])) / seconds;
         for tier in 0..2 {
-            series[tier].push(rate(tier, |activity| activity.wakes as f64));
-            series[tier + 2].push(rate(tier, |activity| activity.cpu_s * 100.0));
+            let did = after[tier].since(&before[tier]);
+            series[tier].push(did.wakes as f64 / seconds);
+            series[tier + 2].push(did.cpu_s * 100.0 / seconds);
         }
     }
     let [edge_wakes, collector_wakes, edge_cpu, collector_cpu] = series;

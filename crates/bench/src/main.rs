@@ -8,6 +8,7 @@
 )]
 
 mod access_log;
+mod arrivals;
 mod cache;
 mod channel;
 mod codings;
@@ -15,6 +16,7 @@ mod e2e;
 mod error;
 mod fan_in;
 mod forward;
+mod growth;
 mod hdfs;
 mod http;
 mod idle;
@@ -55,6 +57,8 @@ struct Cli {
 enum Bench {
     /// The whole path into a real HDFS, beside Flume and `hdfs dfs -put`
     E2e(e2e::Options),
+    /// HDFS goes away under load and comes back: how fast the backlog drains
+    Outage(e2e::outage::Options),
     /// Edge to collector without a store, beside the OpenTelemetry Collector
     Forward(forward::Options),
     /// From a line in a file to the collector's disk: how long one line takes
@@ -66,6 +70,8 @@ enum Bench {
     /// The edges of `fan-in`
     #[command(hide = true)]
     Edges(fan_in::edges::Options),
+    /// Whether speed stays as it is while files, paths, backlog or events grow
+    Growth(growth::Options),
     /// Reading files alone, beside memchr over the same file
     Tail(tail::Options),
     /// The durable channel alone, beside the bare disk
@@ -99,10 +105,12 @@ fn measure(cli: &Cli) -> Result<()> {
     let mut report = Report::new();
     match &cli.bench {
         Bench::E2e(options) => e2e::run(options, &setup, &mut report)?,
+        Bench::Outage(options) => e2e::outage::run(options, &setup, &mut report)?,
         Bench::Forward(options) => forward::run(options, &setup, &mut report)?,
         Bench::Latency(options) => latency::run(options, &setup, &mut report)?,
         Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
         Bench::FanIn(options) => fan_in::run(options, &setup, &mut report)?,
+        Bench::Growth(options) => growth::run(options, &setup, &mut report)?,
         Bench::Edges(options) => return wait_for(fan_in::edges::run(options)),
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,
@@ -113,7 +121,7 @@ fn measure(cli: &Cli) -> Result<()> {
 }
 
 /// Runs a benchmark of one stage in a runtime like an agent's.
-fn wait_for(bench: impl Future<Output = Result<()>>) -> Result<()> {
+fn wait_for<T>(bench: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = Runtime::new().doing(|| "start the runtime".to_owned())?;
     runtime.block_on(bench)
 }

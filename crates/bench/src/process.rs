@@ -1,6 +1,8 @@
 //! Child processes: started with their output in a file, watched, measured through `/proc`, and
 //! killed when dropped.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -65,6 +67,17 @@ impl Process {
         &mut self,
         what: &str,
         limit: Duration,
+        ready: impl FnMut() -> bool,
+    ) -> Result<()> {
+        self.watch(Duration::from_millis(20), what, limit, ready)
+    }
+
+    /// The same with another time between two looks: the error of what is measured by it.
+    pub(crate) fn watch(
+        &mut self,
+        look: Duration,
+        what: &str,
+        limit: Duration,
         mut ready: impl FnMut() -> bool,
     ) -> Result<()> {
         let started = Instant::now();
@@ -74,7 +87,7 @@ impl Process {
                 let what = format!("{} {what}", self.name);
                 return Err(Error::Timeout { what, seconds: limit.as_secs() });
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(look);
         }
         Ok(())
     }
@@ -116,22 +129,27 @@ impl Usage {
     }
 }
 
-/// What the threads of one process have done so far.
+/// What a thread has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Activity {
-    /// How often one went to sleep, which is how often one woke.
+pub(crate) struct Did {
+    /// How often it went to sleep, which is how often it woke.
     pub(crate) wakes: u64,
     /// Time on a CPU, in seconds, to the nanosecond.
     pub(crate) cpu_s: f64,
 }
 
+/// What the threads of one process have done so far, by their numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Activity(BTreeMap<OsString, Did>);
+
 impl Activity {
     /// Reads the figures of a live process.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let tasks = PathBuf::from(format!("/proc/{pid}/task"));
-        let mut sum = Self::default();
+        let mut threads = BTreeMap::new();
         for task in fs::read_dir(&tasks).at("list", &tasks)? {
-            let task = task.at("list", &tasks)?.path();
+            let task = task.at("list", &tasks)?;
+            let (thread, task) = (task.file_name(), task.path());
             // A thread may end between the two looks.
             let (Ok(status), Ok(schedule)) = (
                 fs::read_to_string(task.join("status")),
@@ -142,10 +160,21 @@ impl Activity {
             let wakes = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
             let wakes = wakes.and_then(|wakes| wakes.trim().parse::<u64>().ok());
             let nanos = schedule.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
-            sum.wakes += wakes.ok_or_else(|| bad_proc(&task))?;
-            sum.cpu_s += nanos.ok_or_else(|| bad_proc(&task))? / 1e9;
+            let wakes = wakes.ok_or_else(|| bad_proc(&task))?;
+            let cpu_s = nanos.ok_or_else(|| bad_proc(&task))? / 1e9;
+            threads.insert(thread, Did { wakes, cpu_s });
         }
-        Ok(sum)
+        Ok(Self(threads))
+    }
+
+    /// What all threads that live now have done since `earlier`. What one did that has ended in
+    /// between is not known any more.
+    pub(crate) fn since(&self, earlier: &Self) -> Did {
+        self.0.iter().fold(Did::default(), |sum, (thread, now)| {
+            let then = earlier.0.get(thread).copied().unwrap_or_default();
+            let wakes = sum.wakes + now.wakes.saturating_sub(then.wakes);
+            Did { wakes, cpu_s: sum.cpu_s + (now.cpu_s - then.cpu_s).max(0.0) }
+        })
     }
 }
 
@@ -236,12 +265,22 @@ mod tests {
         let before = Activity::of(sleeper.id()).unwrap();
         let grew = (0..1_000).any(|_| {
             thread::sleep(Duration::from_millis(10));
-            let after = Activity::of(sleeper.id()).unwrap();
-            after.wakes > before.wakes && after.cpu_s > before.cpu_s
+            let did = Activity::of(sleeper.id()).unwrap().since(&before);
+            did.wakes > 0 && did.cpu_s > 0.0
         });
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
         assert!(grew, "in ten seconds of sleeping and waking");
+    }
+
+    #[test]
+    fn a_thread_that_ended_takes_nothing_from_the_others() {
+        let did = |wakes| Did { wakes, cpu_s: wakes as f64 };
+        let of = |threads: &[(&str, u64)]| {
+            Activity(threads.iter().map(|(name, wakes)| ((*name).into(), did(*wakes))).collect())
+        };
+        let (before, after) = (of(&[("1", 5), ("2", 900)]), of(&[("1", 7), ("3", 4)]));
+        assert_eq!(after.since(&before), did(6));
     }
 
     #[test]

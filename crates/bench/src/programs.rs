@@ -1,6 +1,7 @@
 //! Our own programs, as a user has them: built beside this one and run from files.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -61,6 +62,36 @@ pub(crate) fn edge(
         .arg("--data-dir")
         .arg(scratch.join("edge"));
     edge
+}
+
+/// A capacity that no benchmark fills.
+pub(crate) const LARGE: &str = "64GiB";
+
+/// A configuration with room for a backlog larger than the flags give.
+pub(crate) fn with_room(config: &str) -> Result<String> {
+    let small = "capacity = \"8GiB\"";
+    if config.contains(small) {
+        return Ok(config.replace(small, &format!("capacity = \"{LARGE}\"")));
+    }
+    let (from, detail) = ("--print-config".to_owned(), format!("no {small} in:\n{config}"));
+    Err(Error::Answer { from, detail })
+}
+
+/// [`edge`] with room for a larger backlog.
+pub(crate) fn large_edge(
+    programs: &Programs,
+    watched: &Path,
+    to: &str,
+    admin_port: u16,
+    scratch: &Path,
+) -> Result<Command> {
+    let mut print = edge(programs, watched, to, admin_port, scratch);
+    let config = process::run("aqueduct-edge --print-config", print.arg("--print-config"))?;
+    let path = scratch.join("edge.toml");
+    fs::write(&path, with_room(&config)?).at("write", &path)?;
+    let mut edge = Command::new(&programs.edge);
+    edge.arg("--config").arg(&path);
+    Ok(edge)
 }
 
 /// Starts one of our programs, which has its admin page at `admin_port`, and waits until that

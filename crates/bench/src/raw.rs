@@ -74,6 +74,55 @@ pub(crate) enum Blocks {
     Allocated,
 }
 
+/// A file that is written with O_DIRECT and O_DSYNC, front to back and over again; deleted when
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct DirectFile {
+    path: PathBuf,
+    file: File,
+    buffer: Aligned,
+    file_bytes: u64,
+    offset: u64,
+    /// Times that the whole file was written.
+    pub(crate) rounds: u64,
+}
+
+impl DirectFile {
+    /// A file of `file_bytes` in `folder`, for writes of at least `size` bytes each.
+    pub(crate) fn create(
+        folder: &Path,
+        size: usize,
+        file_bytes: u64,
+        blocks: Blocks,
+    ) -> Result<Self> {
+        let path = folder.join("raw-direct");
+        prepare(&path, file_bytes, blocks)?;
+        let flags = (OFlags::DIRECT | OFlags::DSYNC).bits() as i32;
+        let file =
+            OpenOptions::new().write(true).custom_flags(flags).open(&path).at("open", &path)?;
+        Ok(Self { path, file, buffer: Aligned::new(size), file_bytes, offset: 0, rounds: 0 })
+    }
+
+    /// Writes the next blocks and returns when they are on the disk.
+    pub(crate) fn write_next(&mut self) -> Result<()> {
+        self.file.write_all_at(self.buffer.bytes(), self.offset).at("write", &self.path)?;
+        let step = self.buffer.len as u64;
+        self.offset += step;
+        if self.offset + step > self.file_bytes {
+            self.offset = 0;
+            self.rounds += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for DirectFile {
+    fn drop(&mut self) {
+        // What stays is in a scratch folder, which goes as a whole.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// Writes of `size` bytes with O_DIRECT and O_DSYNC, one after the other, through a file of
 /// `file_bytes`, for `limit` or (fresh blocks) until the file is full.
 pub(crate) fn direct_writes(
@@ -83,27 +132,14 @@ pub(crate) fn direct_writes(
     blocks: Blocks,
     limit: Duration,
 ) -> Result<Moved> {
-    let path = folder.join("raw-direct");
-    prepare(&path, file_bytes, blocks)?;
-    let flags = (OFlags::DIRECT | OFlags::DSYNC).bits() as i32;
-    let file = OpenOptions::new().write(true).custom_flags(flags).open(&path).at("open", &path)?;
-    let buffer = Aligned::new(size);
-    let step = buffer.len as u64;
-    let (mut offset, mut writes) = (0, 0_u64);
+    let mut file = DirectFile::create(folder, size, file_bytes, blocks)?;
+    let mut writes = 0_u64;
     let started = Instant::now();
-    while started.elapsed() < limit {
-        if offset + step > file_bytes {
-            if blocks == Blocks::Allocated {
-                break;
-            }
-            offset = 0;
-        }
-        file.write_all_at(buffer.bytes(), offset).at("write", &path)?;
-        offset += step;
+    while started.elapsed() < limit && (blocks == Blocks::Written || file.rounds == 0) {
+        file.write_next()?;
         writes += 1;
     }
     let seconds = started.elapsed().as_secs_f64();
-    fs::remove_file(&path).at("remove", &path)?;
     Ok(Moved { bytes: writes * size as u64, seconds })
 }
 

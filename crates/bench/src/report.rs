@@ -63,6 +63,12 @@ pub(crate) struct Spread {
     pub(crate) runs: usize,
 }
 
+/// The value below which `share` of the sorted ones are; nothing if there is none.
+pub(crate) fn rank(sorted: &[f64], share: f64) -> Option<f64> {
+    let rank = ((sorted.len() as f64 * share).ceil() as usize).max(1) - 1;
+    sorted.get(rank).copied()
+}
+
 /// Which direction of a figure is the good one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Better {
@@ -196,7 +202,8 @@ fn row(figure: &Figure) -> [String; 6] {
     ]
 }
 
-fn human_spread(spread: Spread) -> String {
+/// Median with its extremes, if there were several runs.
+pub(crate) fn human_spread(spread: Spread) -> String {
     let Spread { median, min, max, runs } = spread;
     if runs == 1 {
         return human(median);

@@ -7,6 +7,7 @@
 
 pub(crate) mod flume;
 mod ours;
+pub(crate) mod outage;
 mod put;
 
 use std::fs;

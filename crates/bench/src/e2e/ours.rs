@@ -2,14 +2,14 @@
 //! the idle roll of the store differs, which is why the collector runs from a file.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use super::{Contender, Running, Work};
 use crate::error::{Doing, Error, Result};
-use crate::process;
+use crate::process::{self, Process};
 use crate::programs::{self, Programs};
 
 const IDLE_ROLL: &str = "200ms";
@@ -38,6 +38,11 @@ impl Ours {
 
     /// A file that means what the collector's flags mean, with the idle roll of this benchmark.
     fn collector_config(&self, work: &Work<'_>, listen: &str, admin_port: u16) -> Result<PathBuf> {
+        let config = with_settings(&self.printed(work, listen, admin_port)?, self.promise)?;
+        written(work, &config)
+    }
+
+    fn printed(&self, work: &Work<'_>, listen: &str, admin_port: u16) -> Result<String> {
         let mut print = Command::new(&self.programs.collector);
         print
             .args(["--listen", listen, "--admin", &format!("127.0.0.1:{admin_port}")])
@@ -45,11 +50,34 @@ impl Ours {
             .arg("--data-dir")
             .arg(work.scratch.join("collector"))
             .arg("--print-config");
-        let flags = process::run("aqueduct-collector --print-config", &mut print)?;
-        let path = work.scratch.join("collector.toml");
-        fs::write(&path, with_settings(&flags, self.promise)?).at("write", &path)?;
-        Ok(path)
+        process::run("aqueduct-collector --print-config", &mut print)
     }
+
+    /// Two tiers whose channels hold more than an outage brings, and the collector's admin port.
+    pub(super) fn start_large(&self, work: &Work<'_>) -> Result<(Running, u16)> {
+        let listen = format!("127.0.0.1:{}", process::free_port()?);
+        let metrics_port = process::free_port()?;
+        let config = programs::with_room(&self.printed(work, &listen, metrics_port)?)?;
+        let collector = self.collector(work, &written(work, &config)?, metrics_port)?;
+        let admin_port = process::free_port()?;
+        let edge =
+            programs::large_edge(&self.programs, work.watched, &listen, admin_port, work.scratch)?;
+        let edge = programs::start("edge", edge, admin_port, work.scratch)?;
+        thread::sleep(WARM_UP);
+        Ok((Running { edge, collector }, metrics_port))
+    }
+
+    fn collector(&self, work: &Work<'_>, config: &Path, admin_port: u16) -> Result<Process> {
+        let mut collector = Command::new(&self.programs.collector);
+        collector.arg("--config").arg(config).env("HADOOP_CONF_DIR", work.hdfs.conf_dir());
+        programs::start("collector", collector, admin_port, work.scratch)
+    }
+}
+
+fn written(work: &Work<'_>, config: &str) -> Result<PathBuf> {
+    let path = work.scratch.join("collector.toml");
+    fs::write(&path, config).at("write", &path)?;
+    Ok(path)
 }
 
 impl Contender for Ours {
@@ -68,12 +96,8 @@ impl Contender for Ours {
     fn start(&self, work: &Work<'_>) -> Result<Running> {
         let listen = format!("127.0.0.1:{}", process::free_port()?);
         let admin_port = process::free_port()?;
-        let mut collector = Command::new(&self.programs.collector);
-        collector
-            .arg("--config")
-            .arg(self.collector_config(work, &listen, admin_port)?)
-            .env("HADOOP_CONF_DIR", work.hdfs.conf_dir());
-        let collector = programs::start("collector", collector, admin_port, work.scratch)?;
+        let config = self.collector_config(work, &listen, admin_port)?;
+        let collector = self.collector(work, &config, admin_port)?;
         let admin_port = process::free_port()?;
         let edge = programs::edge(&self.programs, work.watched, &listen, admin_port, work.scratch);
         let edge = programs::start("edge", edge, admin_port, work.scratch)?;

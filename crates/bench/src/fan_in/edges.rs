@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -13,6 +12,7 @@ use tokio::task::JoinSet;
 use super::one::{self, Manner};
 use crate::error::{Doing, Error, Result};
 use crate::process::Usage;
+use crate::report::rank;
 
 /// Connections that are made at the same time.
 const CONNECTING_MAX: usize = 64;
@@ -56,13 +56,17 @@ pub(super) struct Seen {
     pub(super) cores: f64,
 }
 
-/// As many files and connections as this user may have; children inherit it.
-pub(crate) fn raise_file_limit() -> Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit)
-        .map_err(io::Error::from)
-        .doing(|| "raise the limit of open files".to_owned())
+/// Files that a program has open beside its connections.
+const OTHER_FILES: u64 = 100;
+
+/// Room for as many connections, here and in the programs that are started.
+pub(crate) fn make_room_for(connections: u32) -> Result<()> {
+    env::raise_file_limit().doing(|| "raise the limit of open files".to_owned())?;
+    let needed = u64::from(connections) + OTHER_FILES;
+    match env::files_max() {
+        Some(allowed) if allowed < needed => Err(Error::OpenFiles { needed, allowed }),
+        _ => Ok(()),
+    }
 }
 
 /// Phases of a run, as every edge sees them.
@@ -78,7 +82,7 @@ pub(super) enum Phase {
 
 /// Runs all edges and prints what they saw.
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    raise_file_limit()?;
+    make_room_for(options.edges)?;
     let (phase, phases) = watch::channel(Phase::Connecting);
     let connecting = Arc::new(Semaphore::new(CONNECTING_MAX));
     let connected = Arc::new(AtomicU32::new(0));
@@ -127,8 +131,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     drop(rude);
     millis.sort_by(f64::total_cmp);
-    let rank = |share: f64| ((millis.len() as f64 * share).ceil() as usize).max(1) - 1;
-    let at = |share: f64| millis.get(rank(share)).copied().unwrap_or(f64::INFINITY);
+    let at = |share: f64| rank(&millis, share).unwrap_or(f64::INFINITY);
     let seen = Seen {
         rude: rude_count,
         broken,

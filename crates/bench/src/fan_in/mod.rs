@@ -3,13 +3,15 @@
 //!
 //! The edges are simulated by one process of their own ([`edges`]) over real connections on
 //! loopback, so that the collector's CPU and memory are its own. It is durable: an edge hears
-//! `Stored` when its batch is on the disk.
+//! `Stored` when its batch is on the disk. Behind it the collector writes to files here, with the
+//! sink that it has for HDFS too.
 
 pub(crate) mod edges;
 mod one;
 
-use std::env;
+use std::env::current_exe;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Setup;
@@ -17,15 +19,23 @@ use crate::error::{Doing, Error, Result};
 use crate::process;
 use crate::programs::{self, Programs};
 use crate::report::{Better, Figure, Report, Series, Spread};
-use edges::{Seen, raise_file_limit};
+use edges::{Seen, make_room_for};
 
 /// What is asked of the collector with 10,000 edges.
 const CORES_MAX: f64 = 1.0;
 const MEMORY_MIB_MAX: f64 = 400.0;
 const ACK_P99_MS_MAX: f64 = 100.0;
 
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct-bench fan-in                          10,000 edges, 1 % of them rude
+  aqueduct-bench fan-in --edges 1000 --rude 0
+
+Needs a hard limit of open files (ulimit -Hn) of some more than --edges.";
+
 /// What to measure.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Edges, each on a connection of its own
     #[arg(long, default_value_t = 10_000)]
@@ -41,23 +51,16 @@ pub(crate) struct Options {
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
-    raise_file_limit()?;
+    make_room_for(options.edges)?;
     let programs = Programs::prepare()?;
     let scratch = setup.cache.scratch()?;
     let (port, admin_port) = (process::free_port()?, process::free_port()?);
-    let places = options.edges + 100;
-    let config = include_str!("../../peers/aqueduct/collector.toml")
-        .replace("@DIR@", &scratch.path().display().to_string())
-        .replace("@METRICS_PORT@", &admin_port.to_string())
-        .replace("@PORT@", &port.to_string())
-        .replace("\ntype = \"grpc\"", &format!("\ntype = \"grpc\"\nconnections_max = {places}"));
-    let path = scratch.path().join("collector.toml");
-    fs::write(&path, config).at("write", &path)?;
+    let config = config(&programs, options, port, admin_port, scratch.path())?;
     let mut collector = Command::new(&programs.collector);
-    collector.arg("--config").arg(&path);
+    collector.arg("--config").arg(&config);
     let mut collector = programs::start("collector", collector, admin_port, scratch.path())?;
 
-    let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
+    let own = current_exe().doing(|| "find the own executable".to_owned())?;
     let mut edges = Command::new(own);
     edges.args(["edges", "--to", &format!("127.0.0.1:{port}")]);
     edges.args(["--edges", &options.edges.to_string(), "--rude", &options.rude.to_string()]);
@@ -76,6 +79,28 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         options.edges, seen.rude, options.seconds, seen.least, seen.most, seen.broken
     ));
     Ok(())
+}
+
+/// What the flags of a collector mean that writes to files here, with room for all edges.
+fn config(
+    programs: &Programs,
+    options: &Options,
+    port: u16,
+    admin_port: u16,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let mut print = Command::new(&programs.collector);
+    print.args(["--listen", &format!("127.0.0.1:{port}"), "--print-config"]);
+    print.args(["--admin", &format!("127.0.0.1:{admin_port}")]);
+    print.args(["--store", &format!("file://{}/store/%Y-%m-%d", scratch.display())]);
+    print.arg("--data-dir").arg(scratch.join("collector"));
+    let flags = process::run("aqueduct-collector --print-config", &mut print)?;
+    let places = options.edges + 100;
+    let kind = "type = \"grpc\"\n";
+    let config = flags.replacen(kind, &format!("{kind}connections_max = {places}\n"), 1);
+    let path = scratch.join("collector.toml");
+    fs::write(&path, config).at("write", &path)?;
+    Ok(path)
 }
 
 fn figures(report: &mut Report, seen: &Seen, memory: f64) {

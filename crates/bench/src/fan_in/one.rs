@@ -120,8 +120,8 @@ impl Edge {
                         }
                     }
                     Manner::Oversized | Manner::Polite => {
-                        // Twelve million bytes, over the eight that are allowed by default.
-                        let large = self.message(sequence, 150_000);
+                        // Twenty million bytes, over the 16 MiB that are allowed by default.
+                        let large = self.message(sequence, 250_000);
                         let _ = talk.outbox.send(large).await;
                         sequence += 1;
                         let _ = talk.answers.message().await;

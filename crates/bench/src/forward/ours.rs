@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Contender, Running, fill};
 use crate::error::Result;
-use crate::process;
+use crate::process::{self, Process};
 use crate::programs::{self, Programs};
 
 /// For the edge's first look at its folder and its connection to the collector.
@@ -26,12 +26,18 @@ impl Ours {
     }
 }
 
-impl Contender for Ours {
-    fn name(&self) -> &'static str {
-        "aqueduct"
-    }
+/// A collector that keeps nothing.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    pub(crate) process: Process,
+    /// Where edges connect.
+    pub(crate) address: String,
+    pub(crate) metrics_port: u16,
+}
 
-    fn start(&self, watched: &Path, scratch: &Path) -> Result<Running> {
+impl Ours {
+    /// Starts the collector alone.
+    pub(crate) fn collector(&self, scratch: &Path) -> Result<Collector> {
         let (port, metrics_port) = (process::free_port()?, process::free_port()?);
         let values = [
             ("DIR", scratch.display().to_string()),
@@ -42,10 +48,20 @@ impl Contender for Ours {
         fill(include_str!("../../peers/aqueduct/collector.toml"), &values, &config)?;
         let mut collector = Command::new(&self.programs.collector);
         collector.arg("--config").arg(&config);
-        let collector = programs::start("collector", collector, metrics_port, scratch)?;
+        let process = programs::start("collector", collector, metrics_port, scratch)?;
+        Ok(Collector { process, address: format!("127.0.0.1:{port}"), metrics_port })
+    }
+}
+
+impl Contender for Ours {
+    fn name(&self) -> &'static str {
+        "aqueduct"
+    }
+
+    fn start(&self, watched: &Path, scratch: &Path) -> Result<Running> {
+        let Collector { process: collector, address, metrics_port } = self.collector(scratch)?;
         let admin_port = process::free_port()?;
-        let to = format!("127.0.0.1:{port}");
-        let edge = programs::edge(&self.programs, watched, &to, admin_port, scratch);
+        let edge = programs::edge(&self.programs, watched, &address, admin_port, scratch);
         let edge = programs::start("edge", edge, admin_port, scratch)?;
         thread::sleep(WARM_UP);
         Ok(Running { edge, collector, metrics_port, metric: "aqueduct_source_events_total" })

@@ -2,9 +2,11 @@
 //! one line at a time at a calm edge, then with a writer that keeps both busy.
 //!
 //! A line has arrived when the collector counts it as accepted: it is durable there by then. The
-//! counter is read every millisecond, which is the error of each figure.
+//! counter is read every millisecond, which is the error of each figure. Beside it one block is
+//! written to the same disk again and again ([`disk`]): a line waits for two such writes, one at
+//! each tier, so that a disk that stalls shows in both.
 
-mod load;
+mod disk;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,17 +15,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Setup;
+use crate::arrivals::{self, LIMIT, POLL, counted};
 use crate::error::{Doing, Error, Result};
 use crate::forward::ours::Ours;
 use crate::forward::{Contender, Running};
-use crate::http;
-use crate::report::{Better, Figure, Report, Series, Spread};
+use crate::report::{Better, Figure, Report, Spread, rank};
 
-/// Time between two looks at the collector's counter.
-const POLL: Duration = Duration::from_millis(1);
 /// Time between two lines at the calm edge, spread so that they meet no timer in step.
 const PAUSE: Duration = Duration::from_millis(97);
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -31,8 +30,8 @@ pub(crate) struct Options {
     /// Lines at the calm edge
     #[arg(long, default_value_t = 200)]
     lines: u32,
-    /// Lines a second of the writer that keeps both busy
-    #[arg(long, default_value_t = 600_000)]
+    /// Lines a second of the writer that keeps both busy: half of what `forward` reaches here
+    #[arg(long, default_value_t = 1_200_000)]
     load: u32,
     /// Seconds that it writes
     #[arg(long, default_value_t = 10)]
@@ -49,17 +48,27 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let mut file = File::options().create(true).append(true).open(&path).at("open", &path)?;
 
     calm_line(&mut file, &path, &mut running, 1.0)?;
-    let mut calm = Vec::new();
-    for line in 0..options.lines {
-        thread::sleep(PAUSE + Duration::from_micros(u64::from(line) * 977 % 10_000));
-        calm.push(calm_line(&mut file, &path, &mut running, f64::from(line) + 2.0)?);
-    }
-    add(report, "calm", calm, [20.0, 50.0]);
+    let (calm, blocks) = disk::beside(scratch.path(), || {
+        let mut calm = Vec::new();
+        for line in 0..options.lines {
+            thread::sleep(PAUSE + Duration::from_micros(u64::from(line) * 977 % 10_000));
+            calm.push(calm_line(&mut file, &path, &mut running, f64::from(line) + 2.0)?);
+        }
+        Ok(calm)
+    })?;
+    add(report, "calm", (calm, blocks), [20.0, 50.0]);
 
     let before = f64::from(options.lines) + 1.0;
-    let busy = load::run(options, (file, &path), &mut running, before)?;
+    let (busy, blocks) = disk::beside(scratch.path(), || {
+        let (began, end) = (Instant::now(), Duration::from_secs(options.seconds.into()));
+        let writing = || began.elapsed() < end;
+        arrivals::run(options.load.into(), (file, &path), &mut running, before, writing)
+    })?;
     report.note(format!("under load: {} lines/s for {} s", options.load, options.seconds));
-    add(report, "under load", busy, [f64::NAN, 100.0]);
+    report
+        .note("disk: one block of 4 KiB at a time, direct and synced, to the same disk meanwhile");
+    let busy = busy.iter().map(|arrival| arrival.millis).collect();
+    add(report, "under load", (busy, blocks), [f64::NAN, 100.0]);
     Ok(())
 }
 
@@ -79,23 +88,30 @@ fn calm_line(file: &mut File, path: &Path, running: &mut Running, expected: f64)
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-fn counted(running: &Running) -> Result<f64> {
-    http::metric(running.metrics_port, running.metric)
-}
-
-/// Adds median and 99th percentile; `targets` are theirs, NaN where there is none.
-fn add(report: &mut Report, case: &str, mut millis: Vec<f64>, targets: [f64; 2]) {
+/// Adds median, 99th percentile and the longest, each beside its target (NaN where there is none)
+/// and beside what the disk took meanwhile.
+fn add(
+    report: &mut Report,
+    case: &str,
+    (mut millis, mut blocks): (Vec<f64>, Vec<f64>),
+    targets: [f64; 2],
+) {
     millis.sort_by(f64::total_cmp);
-    for (name, share, target) in [("p50", 0.5, targets[0]), ("p99", 0.99, targets[1])] {
-        let rank = ((millis.len() as f64 * share).ceil() as usize).max(1) - 1;
-        let value = millis.get(rank).copied();
-        report.add(Figure {
-            bench: "latency",
-            case: format!("{case}, {name}"),
-            unit: "ms",
-            better: Better::Less,
-            ours: value.and_then(|value| Series::from_iter([value]).spread()),
-            reference: (!target.is_nan()).then(|| ("target", Spread::given(target))),
-        });
+    blocks.sort_by(f64::total_cmp);
+    let cases = [("p50", 0.5, targets[0]), ("p99", 0.99, targets[1]), ("longest", 1.0, f64::NAN)];
+    for (name, share, target) in cases {
+        let ours = rank(&millis, share).map(Spread::given);
+        let disk = rank(&blocks, share).map(Spread::given);
+        let target = (!target.is_nan()).then(|| ("target", Spread::given(target)));
+        for reference in [target, disk.map(|disk| ("disk", disk))].into_iter().flatten() {
+            report.add(Figure {
+                bench: "latency",
+                case: format!("{case}, {name}"),
+                unit: "ms",
+                better: Better::Less,
+                ours,
+                reference: Some(reference),
+            });
+        }
     }
 }

@@ -8,12 +8,30 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{LIMIT, Options, POLL, counted};
 use crate::error::{Doing, Error, Result};
 use crate::forward::Running;
+use crate::http;
 
 /// Time between two writes.
 const TICK: Duration = Duration::from_millis(5);
+/// Time between two looks at the collector's counter.
+pub(crate) const POLL: Duration = Duration::from_millis(1);
+/// When one write is given up.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A write whose lines have all arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// When it was in the file.
+    pub(crate) written: Instant,
+    /// Until the collector had counted it, in milliseconds.
+    pub(crate) millis: f64,
+}
+
+/// What the collector has counted as accepted, which is durable there.
+pub(crate) fn counted(running: &Running) -> Result<f64> {
+    http::metric(running.metrics_port, running.metric)
+}
 
 /// Lines that are in the file since this moment.
 struct Written {
@@ -21,22 +39,22 @@ struct Written {
     at: Instant,
 }
 
-/// Writes at the rate asked for, behind the `before` lines that were written; milliseconds of each
-/// write until all of its lines had arrived.
-pub(super) fn run(
-    options: &Options,
+/// Writes `rate` lines a second as long as `writing` says so, behind the `before` lines that were
+/// written, and waits until all have arrived.
+pub(crate) fn run(
+    rate: f64,
     (mut file, path): (File, &Path),
     running: &mut Running,
     before: f64,
-) -> Result<Vec<f64>> {
+    writing: impl Fn() -> bool + Send,
+) -> Result<Vec<Arrival>> {
     let line = "2026-11-20T12:00:00Z 192.0.2.7 GET /articles/index.html 200 5120 \"Mozilla/5.0 \
                 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\" 0.0123 upstream-3\n";
     let (tell, told) = mpsc::channel();
-    let (rate, end) = (f64::from(options.load), Duration::from_secs(options.seconds.into()));
     thread::scope(|scope| {
         let writer = scope.spawn(move || -> Result<()> {
             let (started, mut lines) = (Instant::now(), 0.0);
-            while started.elapsed() < end {
+            while writing() {
                 let due = (started.elapsed().as_secs_f64() * rate).floor();
                 file.write_all(line.repeat((due - lines) as usize).as_bytes()).at("write", path)?;
                 lines = due;
@@ -48,16 +66,16 @@ pub(super) fn run(
             }
             Ok(())
         });
-        let millis = arrivals(&told, running);
+        let arrived = arrivals(&told, running);
         drop(told);
         writer.join().expect("the writer does not panic")?;
-        millis
+        arrived
     })
 }
 
 /// Watches the collector's counter until every write has arrived.
-fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec<f64>> {
-    let (mut waiting, mut millis) = (VecDeque::new(), Vec::new());
+fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec<Arrival>> {
+    let (mut waiting, mut all) = (VecDeque::new(), Vec::new());
     let mut writing = true;
     while writing || !waiting.is_empty() {
         loop {
@@ -72,7 +90,8 @@ fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec
         }
         let arrived = counted(running)?;
         while let Some(written) = waiting.pop_front_if(|next: &mut Written| next.lines <= arrived) {
-            millis.push(written.at.elapsed().as_secs_f64() * 1e3);
+            let millis = written.at.elapsed().as_secs_f64() * 1e3;
+            all.push(Arrival { written: written.at, millis });
         }
         if waiting.front().is_some_and(|oldest: &Written| oldest.at.elapsed() > LIMIT) {
             let what = format!("{arrived} lines on the collector, and no more of them");
@@ -82,5 +101,5 @@ fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec
         running.collector.check()?;
         thread::sleep(POLL);
     }
-    Ok(millis)
+    Ok(all)
 }

@@ -1,0 +1,87 @@
+//! The sink of the store alone, with many paths open at once, into files of this machine: what HDFS
+//! asks for each new file is its own and would drown what the sink costs.
+
+use std::path::Path;
+use std::time::Instant;
+
+use pipeline::{
+    Batch, Epoch, Existing, Identity, IntervalSet, Origin, Outcome, Sequence, Sink, Taken,
+};
+use serde_json::json;
+
+use super::{Axis, Curve, Options, Point};
+use crate::Setup;
+use crate::error::{Error, Result};
+use crate::load::{Load, SIZES};
+use crate::process;
+use crate::stage;
+
+/// Paths that are open at once.
+const COUNTS: [u64; 4] = [1, 10, 100, 1_000];
+/// Small batches, so that each path gets many.
+const LOAD: Load = SIZES[0];
+
+pub(super) async fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
+    let mut points = COUNTS.map(Point::at);
+    let batches = options.megabytes * 1_000_000 / LOAD.batch().size().bytes;
+    for _ in 0..options.runs {
+        for point in &mut points {
+            let scratch = setup.cache.scratch()?;
+            let seconds = write(point.x, batches, scratch.path()).await?;
+            let events = batches * LOAD.events as u64;
+            point.add(events, batches * LOAD.batch().size().bytes, seconds);
+            point.memory.push(process::resident_mib()?);
+        }
+    }
+    let note = format!(
+        "the hdfs sink alone into file://, {} batches of {} for the paths in turn, from the first \
+         write until all are delivered; memory is that of the bench itself, after the run",
+        batches, LOAD.name
+    );
+    Ok(Curve { axis: Axis::Buckets, unit: "paths", points: points.into(), note })
+}
+
+/// Seconds that all batches take to be delivered.
+async fn write(paths: u64, batches: u64, directory: &Path) -> Result<f64> {
+    let settings = json!({
+        "url": format!("file://{}/store/%{{app}}", directory.display()),
+        "buckets_max": paths,
+    });
+    let sinks = components::COLLECTOR.sinks;
+    let mut sink = stage::build(sinks, "hdfs", &settings, &directory.join("sink"))?;
+    sink.open().await.map_err(|error| stage::failed("hdfs sink", &error))?;
+    let started = Instant::now();
+    let mut open = IntervalSet::EMPTY;
+    for ticket in 0..batches {
+        let taken = Taken { ticket, batch: batch(ticket, paths) };
+        sink.write(taken).await.map_err(|error| stage::failed("hdfs sink", &error))?;
+        open.insert(ticket);
+    }
+    sink.flush();
+    while !open.is_empty() {
+        settle(&mut *sink, &mut open).await?;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    sink.close().await;
+    Ok(seconds)
+}
+
+async fn settle(sink: &mut dyn Sink, open: &mut IntervalSet) -> Result<()> {
+    let settlement = sink.settled().await;
+    match settlement.outcome {
+        Outcome::Delivered => open.remove_all(&settlement.tickets),
+        other => {
+            let detail = format!("{other:?}");
+            return Err(Error::Content { path_name: "hdfs sink".to_owned(), detail });
+        }
+    }
+    Ok(())
+}
+
+fn batch(ticket: u64, paths: u64) -> Batch {
+    let mut batch = LOAD.batch();
+    batch.set_header("app", &format!("app-{}", ticket % paths), Existing::Replace);
+    let sequence = Sequence(ticket);
+    batch.identity = Some(Identity { origin: Origin([3; 16]), epoch: Epoch(1), sequence });
+    batch
+}

@@ -1,0 +1,115 @@
+//! The whole path without a store, with many files or with events of other sizes.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Axis, Curve, Options, Point, accepted};
+use crate::Setup;
+use crate::cache::Cache;
+use crate::error::{Doing, Result};
+use crate::forward::Contender;
+use crate::forward::ours::Ours;
+use crate::process::Usage;
+
+/// Files that share the lines.
+const COUNTS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
+/// Bytes of an event, its line end not counted; the last one is just below the longest line that is
+/// kept whole by default.
+const SIZES: [u64; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
+/// Bytes of an event where it is the files that grow in number.
+const LINE_BYTES: u64 = 177;
+/// For the disk to come to rest after the input was written.
+const REST: Duration = Duration::from_millis(300);
+
+/// Files with lines in them, beside the watched folder; moved into it and out again as one.
+struct Input {
+    folder: PathBuf,
+    lines: u64,
+    bytes: u64,
+}
+
+impl Input {
+    fn write(folder: PathBuf, files: u64, line_bytes: u64, total: u64) -> Result<Self> {
+        fs::create_dir(&folder).at("create", &folder)?;
+        let lines_each = (total / files / (line_bytes + 1)).max(1);
+        let mut line = vec![b'x'; line_bytes as usize];
+        line.push(b'\n');
+        let mut number = 0_u64;
+        for file in 0..files {
+            let path = folder.join(format!("{file}.log"));
+            let mut out =
+                BufWriter::with_capacity(1 << 20, File::create(&path).at("create", &path)?);
+            for _ in 0..lines_each {
+                // So that no two lines are alike.
+                let digits = format!("{number:09}");
+                line[..9].copy_from_slice(digits.as_bytes());
+                out.write_all(&line).at("write", &path)?;
+                number += 1;
+            }
+            out.flush().at("write", &path)?;
+        }
+        rustix::fs::sync();
+        std::thread::sleep(REST);
+        Ok(Self { folder, lines: number, bytes: number * (line_bytes + 1) })
+    }
+}
+
+pub(super) fn by_count(options: &Options, setup: &Setup) -> Result<Curve> {
+    let inputs = COUNTS.map(|count| (count, (count, LINE_BYTES)));
+    let points = measure(&inputs, options, setup)?;
+    let note = "edge to collector, durable at both, without a store; the same lines in all files \
+                together, which appear at once"
+        .to_owned();
+    Ok(Curve { axis: Axis::Files, unit: "files", points, note })
+}
+
+pub(super) fn by_size(options: &Options, setup: &Setup) -> Result<Curve> {
+    let inputs = SIZES.map(|size| (size, (1, size)));
+    let points = measure(&inputs, options, setup)?;
+    let note = "edge to collector, durable at both, without a store; the same bytes in one file"
+        .to_owned();
+    Ok(Curve { axis: Axis::Size, unit: "bytes", points, note })
+}
+
+/// Points by their value, with number of files and size of lines.
+fn measure(cases: &[(u64, (u64, u64))], options: &Options, setup: &Setup) -> Result<Vec<Point>> {
+    let ours = Ours::prepare()?;
+    let scratch = setup.cache.scratch()?;
+    let mut points = Vec::new();
+    for (x, (files, line_bytes)) in cases {
+        let folder = scratch.path().join(x.to_string());
+        let input = Input::write(folder, *files, *line_bytes, options.megabytes * 1_000_000)?;
+        points.push((Point::at(*x), input));
+    }
+    for round in 0..options.runs {
+        for (point, input) in &mut points {
+            one_run(&ours, input, &setup.cache, point)?;
+        }
+        crate::progress(&format!("growth: run {} of {}", round + 1, options.runs));
+    }
+    Ok(points.into_iter().map(|(point, _)| point).collect())
+}
+
+fn one_run(ours: &Ours, input: &Input, cache: &Cache, point: &mut Point) -> Result<()> {
+    let scratch = cache.scratch()?;
+    let watched = scratch.path().join("watched");
+    fs::create_dir(&watched).at("create", &watched)?;
+    let mut running = ours.start(&watched.join("*"), scratch.path())?;
+    let inside = watched.join("set");
+    let started = Instant::now();
+    shift(&input.folder, &inside)?;
+    let port = running.metrics_port;
+    let seconds = accepted(&mut running, port, input.lines as f64, started);
+    let usage = [running.edge.usage()?, running.collector.usage()?];
+    drop(running);
+    shift(&inside, &input.folder)?;
+    point.add(input.lines, input.bytes, seconds?);
+    point.memory.push(usage.iter().map(|tier: &Usage| tier.peak_rss_mib).sum());
+    Ok(())
+}
+
+fn shift(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).at("move", from)
+}

@@ -1,0 +1,154 @@
+//! Whether speed stays as it is while something grows: followed files, open paths of the store, the
+//! backlog, the size of events. One call measures one axis, and may draw its table and plot into
+//! the documentation ([`draw`]).
+//!
+//! Each point moves the same amount, and the points take turns, so that a noisy minute hits all.
+
+mod backlog;
+mod buckets;
+mod draw;
+mod files;
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Setup;
+use crate::error::{Error, Result};
+use crate::forward::Running;
+use crate::http;
+use crate::report::{Better, Figure, Report, Series};
+
+const POLL: Duration = Duration::from_millis(10);
+const LIMIT: Duration = Duration::from_secs(120);
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct-bench growth --axis files --runs 3
+  aqueduct-bench growth --axis buckets --megabytes 512
+  aqueduct-bench growth --axis backlog --backlog-gb 20    needs 20 GB of disk
+  aqueduct-bench growth --axis size --docs docs           puts table and plot into docs/";
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// What grows
+    #[arg(long, value_enum)]
+    axis: Axis,
+    /// Runs of each point
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Megabytes that each run moves
+    #[arg(long, default_value_t = 356)]
+    megabytes: u64,
+    /// The largest backlog, in gigabytes
+    #[arg(long, default_value_t = 20)]
+    backlog_gb: u64,
+    /// Write the plot and the table into this folder, which holds performance.md
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
+}
+
+/// What grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Axis {
+    /// Files that the edge follows, with the same lines in all together
+    Files,
+    /// Paths that the store's sink has open
+    Buckets,
+    /// What the edge's channel holds already
+    Backlog,
+    /// Bytes of an event
+    Size,
+}
+
+/// One value of what grows, and what was measured there.
+#[derive(Debug)]
+struct Point {
+    x: u64,
+    /// Megabytes a second.
+    rate: Series,
+    /// Events a second.
+    events: Series,
+    /// MiB of the processes that did the work.
+    memory: Series,
+    /// Seconds from the start of a program to its first batch, where that was looked at.
+    start_s: Series,
+}
+
+impl Point {
+    fn at(x: u64) -> Self {
+        let [rate, events, memory, start_s] = [(); 4].map(|()| Series::default());
+        Self { x, rate, events, memory, start_s }
+    }
+
+    fn add(&mut self, events: u64, bytes: u64, seconds: f64) {
+        self.rate.push(bytes as f64 / 1e6 / seconds);
+        self.events.push(events as f64 / seconds);
+    }
+}
+
+/// All points of an axis.
+#[derive(Debug)]
+struct Curve {
+    axis: Axis,
+    /// What `x` counts.
+    unit: &'static str,
+    points: Vec<Point>,
+    /// What a reader must know.
+    note: String,
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
+    let curve = match options.axis {
+        Axis::Files => files::by_count(options, setup)?,
+        Axis::Size => files::by_size(options, setup)?,
+        Axis::Buckets => crate::wait_for(buckets::measure(options, setup))?,
+        Axis::Backlog => backlog::measure(options, setup)?,
+    };
+    figures(&curve, report);
+    match &options.docs {
+        Some(docs) => draw::into_docs(&curve, docs),
+        None => Ok(()),
+    }
+}
+
+/// Each point beside the first one: 1 is as fast, less is slower.
+fn figures(curve: &Curve, report: &mut Report) {
+    let first = curve.points.first().and_then(|point| point.rate.spread());
+    for point in &curve.points {
+        let case = |what: &str| format!("{} {}{what}", point.x, curve.unit);
+        let mut add = |case, unit, better, ours: &Series, reference| {
+            let ours = ours.spread();
+            if ours.is_some() {
+                report.add(Figure { bench: "growth", case, unit, better, ours, reference });
+            }
+        };
+        let reference = first.map(|first| ("first", first));
+        add(case(""), "MB/s", Better::More, &point.rate, reference);
+        add(case(""), "events/s", Better::More, &point.events, None);
+        add(case(", memory"), "MiB", Better::Less, &point.memory, None);
+        add(case(", start to first batch"), "s", Better::Less, &point.start_s, None);
+    }
+    report.note(curve.note.clone());
+}
+
+/// Waits until the counter of accepted events at `port` has reached `events`; seconds since
+/// `started`.
+fn accepted(running: &mut Running, port: u16, events: f64, started: Instant) -> Result<f64> {
+    loop {
+        let count = http::metric(port, running.metric)?;
+        if count >= events {
+            return Ok(started.elapsed().as_secs_f64());
+        }
+        running.edge.check()?;
+        running.collector.check()?;
+        if started.elapsed() > LIMIT {
+            let what = format!("{count} of {events} events");
+            return Err(Error::Timeout { what, seconds: LIMIT.as_secs() });
+        }
+        thread::sleep(POLL);
+    }
+}

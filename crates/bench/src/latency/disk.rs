@@ -1,0 +1,39 @@
+//! What the disk itself does meanwhile: one block written directly and synchronously, again and
+//! again, beside what is measured. What it takes, no durable path can undercut.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::raw::Blocks;
+use crate::raw::DirectFile;
+
+/// Time between two writes: seldom enough to take nothing from what is measured.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Size of the file: it is written through, over blocks that were written before.
+const FILE_BYTES: u64 = 4 << 20;
+
+/// Runs `work`; what it gives, and the milliseconds of each write of a block meanwhile.
+pub(super) fn beside<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+    let file = DirectFile::create(folder, 1, FILE_BYTES, Blocks::Written)?;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer: ScopedJoinHandle<'_, Result<Vec<f64>>> = scope.spawn(|| {
+            let mut millis = Vec::new();
+            let mut file = file;
+            while !over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                file.write_next()?;
+                millis.push(began.elapsed().as_secs_f64() * 1e3);
+                thread::sleep(PAUSE);
+            }
+            Ok(millis)
+        });
+        let result = work();
+        over.store(true, Ordering::Relaxed);
+        let millis = writer.join().expect("the writer does not panic")?;
+        Ok((result?, millis))
+    })
+}
