@@ -23,7 +23,7 @@ pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
 
-use crate::{Promise, RunError, chain};
+use crate::{Checked, RunError, chain};
 
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
@@ -165,7 +165,7 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
     Ok(config::examine(&file, settings, &env.host))
 }
 
-/// The plan, if it is sound and every component of it can be built, with what its sinks promise.
+/// The plan, if it is sound and every component of it can be built, with what it promises.
 ///
 /// # Errors
 /// Every problem that was found: with the names, with the graph, with the components' settings.
@@ -173,13 +173,13 @@ pub fn checked(
     (plan, mut errors): Draft,
     catalogue: &Catalogue,
     env: &Env,
-) -> Result<(Plan, Vec<Promise>), ConfigErrors> {
-    let promises = crate::check(&plan, catalogue, env).unwrap_or_else(|more| {
+) -> Result<(Plan, Checked), ConfigErrors> {
+    let checked = crate::check(&plan, catalogue, env).unwrap_or_else(|more| {
         errors.extend(more.0);
-        Vec::new()
+        Checked::default()
     });
     ConfigErrors::check(errors)?;
-    Ok((plan, promises))
+    Ok((plan, checked))
 }
 
 /// Reads the settings in a file.

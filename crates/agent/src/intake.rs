@@ -23,7 +23,7 @@ use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
     Batch, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, PutTransaction,
+    Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -41,6 +41,7 @@ pub(crate) struct AgentIntake {
     optional: Vec<Arc<dyn Channel>>,
     /// Of the required channels alone: that a batch is committed says nothing of optional ones.
     boards: Vec<FloorBoard>,
+    routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
@@ -53,11 +54,22 @@ impl AgentIntake {
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
         (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
+        routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
-        Self { source, interceptors, selector, required, optional, boards, metrics, agreed }
+        Self {
+            source,
+            interceptors,
+            selector,
+            required,
+            optional,
+            boards,
+            routing,
+            metrics,
+            agreed,
+        }
     }
 
     /// Says which identities are committed in every required channel, until `stop`. There is
@@ -219,5 +231,9 @@ impl Intake for AgentIntake {
 
     fn is_full(&self) -> bool {
         self.required.iter().any(|channel| channel.status().intake_stopped)
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        self.routing.clone()
     }
 }

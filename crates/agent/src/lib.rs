@@ -13,6 +13,7 @@ mod data_dir;
 pub mod dead_letters;
 mod group;
 mod intake;
+mod routing;
 mod source;
 mod stop;
 mod topology;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use components::Catalogue;
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
-use pipeline::{ChannelError, Env, Guarantee, Metrics};
+use pipeline::{ChannelError, Env, Guarantee, Metrics, Routing};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -86,11 +87,21 @@ pub struct Promise {
     pub guarantee: Guarantee,
 }
 
-/// Builds everything that `plan` names, without any I/O, and says what each sink promises.
+/// What a plan that is right promises.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Of each sink.
+    pub promises: Vec<Promise>,
+    /// How each source's batches are sent into datasets, by its name: the same on all collectors of
+    /// a group. Without those that hand on to other agents.
+    pub routings: Vec<(String, Routing)>,
+}
+
+/// Builds everything that `plan` names, without any I/O, and says what it promises.
 ///
 /// # Errors
 /// Every setting that is wrong.
-pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Vec<Promise>, ConfigErrors> {
+pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
     let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
     let kind = |name: &str| {
         let channel = plan.channels.iter().find(|channel| channel.component.name == name);
@@ -104,7 +115,11 @@ pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Vec<Promis
             guarantee: named.sink.guarantee(),
         })
     });
-    Ok(promises.collect())
+    let routings = topology.sources.iter().filter_map(|source| {
+        let routing = source.routing.as_ref()?;
+        Some((source.name.to_string(), routing.clone()))
+    });
+    Ok(Checked { promises: promises.collect(), routings: routings.collect() })
 }
 
 /// Runs `plan` until a signal stops it, or something does that needs a person.
@@ -268,6 +283,7 @@ impl Agent {
             built.interceptors,
             built.selector,
             (channels(&built.required), boards),
+            built.routing,
             channels(&built.optional),
             metrics.clone(),
         ));

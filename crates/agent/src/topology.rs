@@ -6,12 +6,13 @@ use std::sync::Arc;
 use components::Catalogue;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::{
-    BuildContext, Channel, ChannelSelector, Entry, Env, FloorBoard, Interceptor, Metrics,
-    SinkProcessor, Source,
+    BuildContext, Channel, ChannelSelector, Entry, Env, FloorBoard, Interceptor, Metrics, Routing,
+    RoutingBoard, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
 use crate::group::NamedSink;
+use crate::routing;
 
 /// What the agent is made of, built and not started.
 pub(crate) struct Topology {
@@ -35,6 +36,8 @@ pub(crate) struct BuiltSource {
     pub(crate) selector: Box<dyn ChannelSelector>,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
+    /// How its batches are sent into datasets.
+    pub(crate) routing: Option<Routing>,
 }
 
 pub(crate) struct BuiltGroup {
@@ -62,23 +65,25 @@ impl Topology {
             metrics,
             errors: Vec::new(),
         };
-        let agent_floors = FloorBoard::default();
+        let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
         let channels = plan.channels.iter().filter_map(|channel| {
             let floors = agent_floors.of_another_channel();
             let plan = &channel.component;
-            let built = builder.component(catalogue.channels, plan, "channels", &floors)?;
+            let built =
+                builder.component(catalogue.channels, plan, "channels", (&floors, &alone))?;
             let name = plan.name.as_str().into();
             Some(BuiltChannel { name, floors, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
         let sources = plan.sources.iter().filter_map(|source| builder.source(catalogue, source));
-        let sources = sources.collect();
+        let mut sources: Vec<BuiltSource> = sources.collect();
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
             builder.group(catalogue, group, channel.map(|channel| &channel.floors))
         });
-        let groups = groups.collect();
+        let groups: Vec<BuiltGroup> = groups.collect();
+        sources.iter_mut().for_each(|source| source.routing = routing::of(source, &groups));
         let dead_letters = dead_letters::Config::read(&plan.dead_letters);
         let dead_letters = dead_letters.unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
@@ -119,7 +124,7 @@ impl Builder<'_> {
         table: &[Entry<R>],
         plan: &ComponentPlan,
         role: &str,
-        floors: &FloorBoard,
+        (floors, routing): (&FloorBoard, &RoutingBoard),
     ) -> Option<Box<R>> {
         let cx = BuildContext {
             name: plan.name.as_str().into(),
@@ -127,6 +132,7 @@ impl Builder<'_> {
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             floors: floors.clone(),
+            routing: routing.clone(),
         };
         match plan.build(table, &cx) {
             Ok(built) => Some(built),
@@ -140,14 +146,14 @@ impl Builder<'_> {
 
     fn source(&mut self, catalogue: &Catalogue, plan: &SourcePlan) -> Option<BuiltSource> {
         // What feeds channels has no business with what is forgotten behind them.
-        let none = FloorBoard::default();
-        let source = self.component(catalogue.sources, &plan.component, "sources", &none);
+        let none = (&FloorBoard::default(), &RoutingBoard::default());
+        let source = self.component(catalogue.sources, &plan.component, "sources", none);
         let interceptors: Vec<_> = plan
             .interceptors
             .iter()
-            .map(|plan| self.component(catalogue.interceptors, plan, "interceptors", &none))
+            .map(|plan| self.component(catalogue.interceptors, plan, "interceptors", none))
             .collect();
-        let selector = self.component(catalogue.selectors, &plan.selector, "selectors", &none);
+        let selector = self.component(catalogue.selectors, &plan.selector, "selectors", none);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             source: source?,
@@ -155,6 +161,7 @@ impl Builder<'_> {
             selector: selector?,
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
+            routing: None,
         })
     }
 
@@ -165,11 +172,12 @@ impl Builder<'_> {
         floors: Option<&FloorBoard>,
     ) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
-        let floors = floors.cloned().unwrap_or_default();
-        let processor = self.component(catalogue.processors, &plan.processor, "groups", &floors);
+        let (floors, routing) = (floors.cloned().unwrap_or_default(), RoutingBoard::default());
+        let along = (&floors, &routing);
+        let processor = self.component(catalogue.processors, &plan.processor, "groups", along);
         let mut sinks = Vec::new();
         for sink in &plan.sinks {
-            let built = self.component(catalogue.sinks, sink, "sinks", &floors);
+            let built = self.component(catalogue.sinks, sink, "sinks", along);
             sinks.push(
                 built.map(|built| NamedSink { name: sink.name.as_str().into(), sink: built }),
             );

@@ -80,6 +80,10 @@ impl Interceptor for DropMarked {
     fn intercept(&self, batch: &mut Batch) {
         batch.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
     }
+
+    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+        Some("drop* is dropped".to_owned())
+    }
 }
 
 static WITH_FILTER: &[Entry<dyn Interceptor>] = &[entry::<DropMarked>()];

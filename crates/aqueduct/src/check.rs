@@ -9,7 +9,7 @@ use agent::cli::{self, EXIT_CONFIG};
 use clap::Args;
 use config::{ConfigErrors, Plan, SourcePlan};
 use pipeline::settings::Value;
-use pipeline::{Env, Guarantee, Settings};
+use pipeline::{Env, Guarantee, Routing, Settings};
 
 const EXAMPLES: &str = "\
 Example:
@@ -42,18 +42,22 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
     let settings = cli::read(&args.file, env)?;
     let file = args.file.display().to_string();
     let draft = config::examine(&file, settings, &env.host);
-    let (plan, promises) = cli::checked(draft, &components::COLLECTOR, env)?;
+    let (plan, checked) = cli::checked(draft, &components::COLLECTOR, env)?;
     let programs = match agent::check(&plan, &components::EDGE, env) {
         Ok(_) => "aqueduct-edge and aqueduct-collector",
         Err(_) => "aqueduct-collector",
     };
     let mut text = format!("{file}: right, for {programs}\n");
-    for path in paths(&plan, &promises) {
+    for path in paths(&plan, &checked.promises) {
         let Path { source, channel, sink, guarantee, weakest } = path;
         let promise = words(guarantee);
         let weakest = weakest.map(|link| format!("; weakest link: {link}")).unwrap_or_default();
         writeln!(text, "{source} -> {channel} -> {sink}: {promise}{weakest}")
             .expect("a string takes it");
+    }
+    for (source, routing) in &checked.routings {
+        let Routing { digest, text: routing } = routing;
+        writeln!(text, "{source} routes {routing} [{digest:016x}]").expect("a string takes it");
     }
     Ok(text)
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    KeySet, Known, Origin, Settings,
+    KeySet, Known, Origin, Routing, Settings,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -134,5 +134,9 @@ impl Intake for Counter {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        None
     }
 }

@@ -18,6 +18,8 @@ mod net;
 mod pair;
 #[path = "grpc/peers.rs"]
 mod peers;
+#[path = "grpc/routing.rs"]
+mod routing;
 
 use std::time::Duration;
 

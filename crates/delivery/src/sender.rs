@@ -21,6 +21,7 @@
 //! 4. A parked batch that the peer's Welcome does not know is given back at once, all of them when
 //!    the peer stays away for [`Options::resend_after`].
 //! 5. What was given back is not known here any more: a late answer changes nothing.
+//! 6. A peer that is barred is put nothing, and its word about what it has counts as before.
 
 mod parked;
 mod timing;
@@ -97,6 +98,8 @@ pub enum Room {
     Busy(Duration),
     /// The peer is stopping.
     Draining,
+    /// Nothing is to be sent to this peer.
+    Barred,
     /// The peer never takes a batch over this many bytes.
     TooLarge(u64),
     /// There is no connection.
@@ -139,6 +142,7 @@ struct Peer {
     /// When the peer last said that what was put waits there for room.
     excused_at: Option<Instant>,
     draining: bool,
+    barred: bool,
 }
 
 #[derive(Debug)]
@@ -199,6 +203,10 @@ impl<P: Clone> Sender<P> {
         matches!(self.link, Link::Up(_))
     }
 
+    fn is_barred(&self) -> bool {
+        matches!(&self.link, Link::Up(peer) if peer.barred)
+    }
+
     /// Whether the peer takes bodies compressed by zstd.
     pub fn takes_zstd(&self) -> bool {
         matches!(&self.link, Link::Up(peer) if peer.zstd)
@@ -220,6 +228,7 @@ impl<P: Clone> Sender<P> {
         };
         let busy = peer.busy_until.and_then(|until| until.checked_duration_since(now));
         match busy {
+            _ if peer.barred => Room::Barred,
             _ if peer.draining => Room::Draining,
             _ if bytes > peer.body_max => Room::TooLarge(peer.body_max),
             Some(rest) if !rest.is_zero() => Room::Busy(rest),
@@ -239,6 +248,8 @@ impl<P: Clone> Sender<P> {
         self.held.add(bytes);
         self.queue.push_back(identity);
         self.unanswered.insert(identity, Unanswered { ticket, parcel, bytes, put_at: None });
+        // It may have been barred after it was asked for room.
+        self.bar(self.is_barred());
     }
 
     /// Whether there is something to send.
@@ -262,7 +273,7 @@ impl<P: Clone> Sender<P> {
     fn next_put(&self) -> Option<Identity> {
         let identity = self.queue.front()?;
         let fits = self.put.admits(self.unanswered.get(identity)?.bytes, self.window());
-        (self.is_up() && fits).then_some(*identity)
+        (self.is_up() && !self.is_barred() && fits).then_some(*identity)
     }
 
     /// What became of tickets since the last call.

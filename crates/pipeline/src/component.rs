@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::env::Env;
 use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
+use crate::routing::RoutingBoard;
 use crate::settings::{Settings, SettingsError};
 
 /// Implemented by a component's settings.
@@ -77,13 +78,21 @@ pub struct BuildContext {
     pub metrics: Metrics,
     /// What is known along its channel of epochs that hold nothing any more.
     pub floors: FloorBoard,
+    /// What is known in its group of how the members route.
+    pub routing: RoutingBoard,
 }
 
 impl BuildContext {
     /// For a component outside an agent: it counts for nobody else, and shares no channel.
     pub fn alone(name: &str, directory: &Path, env: Env) -> Self {
-        let (metrics, floors) = (Metrics::default(), FloorBoard::default());
-        Self { name: name.into(), directory: directory.to_owned(), env, metrics, floors }
+        Self {
+            name: name.into(),
+            directory: directory.to_owned(),
+            env,
+            metrics: Metrics::default(),
+            floors: FloorBoard::default(),
+            routing: RoutingBoard::default(),
+        }
     }
 }
 

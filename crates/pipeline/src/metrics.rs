@@ -127,6 +127,8 @@ metrics! {
     dead_letters: "dead_letter_events", SinkReason => Counter;
     /// Batches of which events are among the dead letters now.
     dead_letter_batches: "dead_letter_batches", AgentLabel => Gauge;
+    /// Whether it gets no batch because it routes otherwise than the others of its group.
+    sink_barred: "sink_barred", SinkLabel => Gauge;
     /// Failures by reason.
     sink_failures: "sink_failures", SinkReason => Counter;
 }

@@ -7,4 +7,11 @@ pub trait ChannelSelector: Send + Sync {
     /// What each of the source's channels gets, by index; `None` or an empty batch = no event of
     /// it. Must be a function of the events: a batch that is sent again has to be split the same.
     fn select(&self, batch: &Batch) -> Vec<Option<Batch>>;
+
+    /// The header that it looks at, if any.
+    fn looks_at(&self) -> Option<&str>;
+
+    /// The same function of the events has the same text; `channels` names each channel by what lies
+    /// behind it.
+    fn rule(&self, channels: &[String]) -> String;
 }

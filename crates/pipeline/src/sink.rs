@@ -82,6 +82,17 @@ pub enum Guarantee {
     ExactlyOnce,
 }
 
+/// What knows, behind a sink, which batches it has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Nothing: what is repeated is there twice.
+    Nothing,
+    /// This dataset, by its ledger.
+    Dataset(String),
+    /// Whatever lies behind the next agent.
+    NextAgent,
+}
+
 /// Why a sink failed, with its class; `source` is the sink's own error.
 #[derive(Debug, Error)]
 #[error("{source}")]
@@ -139,6 +150,11 @@ pub trait Sink: Send {
 
     /// What this sink promises.
     fn guarantee(&self) -> Guarantee;
+
+    /// What knows which batches it has.
+    fn reach(&self) -> Reach {
+        Reach::Nothing
+    }
 }
 
 /// What a sink does that is done with a batch as soon as it has seen it.

@@ -14,6 +14,7 @@ use crate::error::{Class, Classify};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
+use crate::routing::Routing;
 
 /// Where events enter the agent.
 #[async_trait]
@@ -76,6 +77,9 @@ pub trait Intake: Send + Sync {
 
     /// Whether a batch would have to wait now.
     fn is_full(&self) -> bool;
+
+    /// How its batches are sent into datasets; `None` where others decide that.
+    fn routing(&self) -> Option<Routing>;
 }
 
 /// Sequences of one life of an origin, as the required channels know them.

@@ -79,6 +79,11 @@ impl StoreUrl {
         &self.path
     }
 
+    /// The store without a path in it: `hdfs://namenode:8020`, `file://`.
+    pub fn store(&self) -> String {
+        format!("{}://{}", self.scheme.name(), self.authority)
+    }
+
     /// The file system that the URL names. A network is reached with the first call only.
     ///
     /// # Errors
@@ -86,10 +91,7 @@ impl StoreUrl {
     pub fn connect(&self, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
         match self.scheme {
             Scheme::File => Ok(Arc::new(Local::new(env.clone()))),
-            Scheme::Hdfs | Scheme::Viewfs => {
-                let url = format!("{}://{}", self.scheme.name(), self.authority);
-                Ok(Arc::new(Hdfs::connect(&url)?))
-            }
+            Scheme::Hdfs | Scheme::Viewfs => Ok(Arc::new(Hdfs::connect(&self.store())?)),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, Settings,
-    SinkError,
+    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, RoutingBoard,
+    Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -155,6 +155,7 @@ async fn start_with(
         env: env.clone(),
         metrics: metrics.clone(),
         floors: FloorBoard::default(),
+        routing: RoutingBoard::default(),
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));

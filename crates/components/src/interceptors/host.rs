@@ -52,6 +52,10 @@ impl Interceptor for Host {
     fn intercept(&self, batch: &mut Batch) {
         batch.set_header(&self.header, &self.host, self.existing);
     }
+
+    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+        (header == Some(&*self.header)).then(|| super::writes(&self.host, self.existing))
+    }
 }
 
 #[cfg(test)]

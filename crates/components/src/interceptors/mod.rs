@@ -16,6 +16,14 @@ fn existing(preserve: bool) -> Existing {
     if preserve { Existing::Keep } else { Existing::Replace }
 }
 
+/// How a routing names that a value is written to the header that counts.
+fn writes(value: &str, existing: Existing) -> String {
+    match existing {
+        Existing::Keep => format!("{value:?} where it is missing"),
+        Existing::Replace => format!("{value:?} everywhere"),
+    }
+}
+
 /// A header's name is not empty and fits the encoding of a batch.
 fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
     let limit = usize::from(u16::MAX);

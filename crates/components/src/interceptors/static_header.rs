@@ -72,6 +72,11 @@ impl Interceptor for Static {
             batch.set_header(name, value, self.existing);
         }
     }
+
+    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+        let value = self.headers.get(header?)?;
+        Some(super::writes(value, self.existing))
+    }
 }
 
 #[cfg(test)]

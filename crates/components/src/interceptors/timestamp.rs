@@ -56,6 +56,10 @@ impl Interceptor for Timestamp {
         let now = unix_millis(self.clock.now()).to_string();
         batch.set_header(&self.header, &now, self.existing);
     }
+
+    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+        (header == Some(&*self.header)).then(|| super::writes("the moment", self.existing))
+    }
 }
 
 #[cfg(test)]

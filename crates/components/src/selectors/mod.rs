@@ -3,9 +3,22 @@
 pub mod multiplexing;
 pub mod replicating;
 
+use std::collections::BTreeSet;
+
 use pipeline::component::entry;
 use pipeline::{ChannelSelector, Entry};
 
 /// All of them.
 pub static ALL: &[Entry<dyn ChannelSelector>] =
     &[entry::<multiplexing::Config>(), entry::<replicating::Config>()];
+
+/// How a routing names several channels: by what lies behind them, each once. A channel with nothing
+/// behind it that counts has an empty name.
+fn behind<'a>(channels: impl Iterator<Item = &'a String>) -> String {
+    let names: BTreeSet<&str> =
+        channels.map(String::as_str).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.into_iter().collect::<Vec<_>>().join(" and ")
+}

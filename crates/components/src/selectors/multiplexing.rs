@@ -134,6 +134,27 @@ impl ChannelSelector for Multiplexing {
         };
         (0..self.default.0.len()).map(part).collect()
     }
+
+    fn looks_at(&self) -> Option<&str> {
+        Some(&self.header)
+    }
+
+    fn rule(&self, channels: &[String]) -> String {
+        let into = |route: &Route| {
+            let chosen = channels.iter().zip(&route.0).filter(|(_, gets)| **gets);
+            super::behind(chosen.map(|(name, _)| name))
+        };
+        let rest = into(&self.default);
+        let mut rule = format!("by {:?}: ", self.header);
+        for (value, route) in &self.routes {
+            let own = into(route);
+            // Whoever names a value only to say what holds without it says the same.
+            if own != rest {
+                rule.push_str(&format!("{value:?} into {own}, "));
+            }
+        }
+        rule + "else into " + &rest
+    }
 }
 
 #[cfg(test)]

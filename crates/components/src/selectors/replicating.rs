@@ -29,6 +29,14 @@ impl ChannelSelector for Replicating {
     fn select(&self, batch: &Batch) -> Vec<Option<Batch>> {
         vec![Some(batch.clone()); self.channels]
     }
+
+    fn looks_at(&self) -> Option<&str> {
+        None
+    }
+
+    fn rule(&self, channels: &[String]) -> String {
+        format!("all into {}", super::behind(channels.iter()))
+    }
 }
 
 #[cfg(test)]

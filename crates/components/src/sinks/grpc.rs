@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FloorBoard, FlumeKey, Guarantee, Letter, Settlement,
-    Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, Letter,
+    Metrics, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -155,6 +155,8 @@ impl Component for Config {
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(self.address.as_str().into(), options)),
             floors: cx.floors.clone(),
+            routing: cx.routing.clone(),
+            metrics: cx.metrics.clone(),
             config: self,
             endpoint,
             task: None,
@@ -167,6 +169,8 @@ struct Grpc {
     env: Env,
     config: Config,
     floors: FloorBoard,
+    routing: RoutingBoard,
+    metrics: Metrics,
     endpoint: Endpoint,
     shared: Arc<Shared>,
     task: Option<Task>,
@@ -194,6 +198,9 @@ impl Grpc {
             connect_timeout: self.config.connect_timeout.0,
             shared: self.shared.clone(),
             floors: self.floors.clone(),
+            routing: self.routing.clone(),
+            metrics: self.metrics.clone(),
+            resend_after: self.config.resend_after.0,
         };
         let handle = tokio::spawn(connection.run(stop.clone()));
         Task { stop: stop.drop_guard(), handle }
@@ -210,7 +217,25 @@ impl Grpc {
             Room::Free | Room::Wait | Room::TooLarge(_) => None,
             Room::Busy(retry_after) => Some(GrpcError::Full { address, retry_after }),
             Room::Draining => Some(GrpcError::Draining { address }),
+            Room::Barred => Some(self.barred()),
             Room::Down => Some(GrpcError::Down { address, source: self.shared.failure() }),
+        }
+    }
+}
+
+impl Grpc {
+    /// Why the next agent gets nothing.
+    fn barred(&self) -> GrpcError {
+        let address = self.address();
+        match self.shared.dispute() {
+            Some(Dispute { own, other, theirs }) => GrpcError::OtherRouting {
+                address,
+                other: other.to_string(),
+                own: own.text.to_string(),
+                theirs: theirs.text.to_string(),
+            },
+            // It was settled meanwhile: the next try shows it.
+            None => GrpcError::Down { address, source: None },
         }
     }
 }
@@ -307,6 +332,10 @@ impl Sink for Grpc {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::NextAgent
     }
 }
 

@@ -30,7 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
 use pipeline::{
-    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Settlement, Sink,
+    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Reach, Settlement, Sink,
     SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
@@ -123,6 +123,7 @@ impl Config {
             idle_max: self.roll.idle_max.0,
         };
         let dataset = Dataset::new(template.prefix(), &sink);
+        let dataset_name = format!("{sink} in {}{}", url.store(), template.prefix());
         let settings = Settings {
             env: cx.env.clone(),
             template,
@@ -138,6 +139,7 @@ impl Config {
             settings: Arc::new(settings),
             connect,
             dataset,
+            dataset_name,
             keeping,
             promise: self.guarantee,
             options,
@@ -176,6 +178,8 @@ pub(crate) struct HdfsSink {
     settings: Arc<Settings>,
     connect: Connect,
     dataset: Dataset,
+    /// The dataset in its store, for people and for comparison.
+    dataset_name: String,
     keeping: Options,
     promise: Promise,
     options: CreateOptions,
@@ -318,6 +322,13 @@ impl Sink for HdfsSink {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,
             Promise::BestEffort => Guarantee::BestEffort,
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self.promise {
+            Promise::ExactlyOnce => Reach::Dataset(self.dataset_name.clone()),
+            Promise::AtLeastOnce | Promise::BestEffort => Reach::Nothing,
         }
     }
 }

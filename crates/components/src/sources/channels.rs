@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, ChannelError, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin,
-    SourcePosition,
+    Routing, SourcePosition,
 };
 use tokio::sync::broadcast;
 
@@ -170,5 +170,9 @@ impl Intake for Channels {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        None
     }
 }

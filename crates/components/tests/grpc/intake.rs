@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    Origin,
+    Origin, Routing,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     pub(crate) room: Semaphore,
     arrived: Notify,
     pub(crate) floors: FloorBoard,
+    /// What it says of where its batches go.
+    pub(crate) routing: Mutex<Option<Routing>>,
 }
 
 #[derive(Default)]
@@ -37,6 +39,7 @@ impl Memory {
             room: Semaphore::new(1 << 20),
             arrived: Notify::new(),
             floors: FloorBoard::default(),
+            routing: Mutex::default(),
         })
     }
 
@@ -124,5 +127,9 @@ impl Intake for Memory {
 
     fn is_full(&self) -> bool {
         self.room.available_permits() == 0
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        self.routing.lock().unwrap().clone()
     }
 }

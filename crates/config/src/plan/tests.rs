@@ -33,6 +33,10 @@ struct Nothing;
 
 impl Interceptor for Nothing {
     fn intercept(&self, _batch: &mut Batch) {}
+
+    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+        None
+    }
 }
 
 impl Component for Keep {

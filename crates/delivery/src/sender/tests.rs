@@ -333,3 +333,26 @@ fn a_welcome_that_nobody_asked_for_changes_nothing() {
     sender.welcome(&welcome(keys([0]), keys([0])));
     assert_eq!(verdicts(&mut sender), []);
 }
+
+#[test]
+fn who_is_barred_is_put_nothing_and_what_it_has_still_counts() {
+    let now = start();
+    let mut sender = up(OPTIONS, now);
+    (0..2).for_each(|sequence| offer(&mut sender, sequence));
+    assert_eq!(send(&mut sender, now).0, [0, 1]);
+    sender.stored(&keys([0]));
+    offer(&mut sender, 2);
+    sender.bar(true);
+    assert_eq!((sender.room(1, now), sender.has_outgoing()), (Room::Barred, false));
+    // Room was asked for before.
+    offer(&mut sender, 3);
+    let said = [(Verdict::Stored, tickets([100])), (Verdict::Unanswered, tickets([102, 103]))];
+    assert_eq!(verdicts(&mut sender), said);
+    sender.committed(&keys([0]));
+    sender.stored(&keys([1]));
+    let said = [(Verdict::Delivered, tickets([100])), (Verdict::Stored, tickets([101]))];
+    assert_eq!(verdicts(&mut sender), said);
+    sender.bar(false);
+    offer(&mut sender, 3);
+    assert_eq!(send(&mut sender, now).0, [3]);
+}

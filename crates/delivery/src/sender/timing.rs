@@ -30,6 +30,7 @@ impl<P: Clone> Sender<P> {
                 busy_until: None,
                 excused_at: None,
                 draining: false,
+                barred: false,
             });
         }
         self.committed(&welcome.committed);
@@ -41,6 +42,20 @@ impl<P: Clone> Sender<P> {
         lost.remove_all(&welcome.committed);
         let tickets = self.parked.take(&lost);
         self.settle_all(Verdict::Missing, &tickets);
+    }
+
+    /// Whether batches may be put at this peer, which has said Welcome. What was put before it was
+    /// barred may be there, so its answer is waited for; what was not is given back.
+    pub fn bar(&mut self, barred: bool) {
+        let Link::Up(peer) = &mut self.link else { return };
+        peer.barred = barred;
+        if barred {
+            for identity in std::mem::take(&mut self.queue) {
+                if let Some(entry) = self.remove(identity) {
+                    self.settle(Verdict::Unanswered, entry.ticket);
+                }
+            }
+        }
     }
 
     /// The connection is gone, or an attempt to make one failed.

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
 use pipeline::backoff::jittered;
-use pipeline::{Env, FloorBoard};
-use tokio::sync::mpsc;
+use pipeline::metrics::SinkLabel;
+use pipeline::{Dispute, Env, FloorBoard, Metrics, Routing, RoutingBoard};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 use wire::keys;
 use wire::v1::delivery_client::DeliveryClient;
 use wire::v1::{self, FromReceiver, FromSender, Reason, from_receiver, from_sender};
@@ -53,6 +54,10 @@ pub(super) struct Connection {
     pub(super) connect_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) floors: FloorBoard,
+    pub(super) routing: RoutingBoard,
+    pub(super) metrics: Metrics,
+    /// After being away for so long, nothing is known to be with the next agent.
+    pub(super) resend_after: Duration,
 }
 
 impl Connection {
@@ -68,11 +73,17 @@ impl Connection {
 
     async fn keep_connected(&self) {
         let mut failures = 0;
+        let mut last_up = Instant::now();
         loop {
             let began = Instant::now();
             let error = self.attempt().await;
             debug!(sink = %self.name, error = %error, "connection ended");
             let was_up = self.shared.disconnected(Arc::new(error), Instant::now());
+            if was_up {
+                last_up = Instant::now();
+            } else if last_up.elapsed() >= self.resend_after {
+                self.routing.withdraw(&self.shared.address);
+            }
             if was_up && began.elapsed() >= GOOD_CONNECTION {
                 failures = 0;
                 continue;
@@ -143,8 +154,9 @@ impl Connection {
             Ok(response) => response.into_inner(),
             Err(status) => return broken(status),
         };
+        let mut routing = self.routing.watch();
         loop {
-            match self.step(&outbox, &mut answers).await {
+            match self.step(&outbox, &mut answers, &mut routing).await {
                 Ok(true) => {}
                 Ok(false) => return GrpcError::Ended { address: address() },
                 Err(Fault::Transport(status)) => return broken(*status),
@@ -160,6 +172,7 @@ impl Connection {
         &self,
         outbox: &mpsc::Sender<FromSender>,
         answers: &mut Streaming<FromReceiver>,
+        routing: &mut watch::Receiver<()>,
     ) -> Result<bool, Fault> {
         let sendable = self.shared.has_outgoing();
         tokio::select! {
@@ -169,6 +182,7 @@ impl Connection {
                 Some(FromReceiver { message: None }) => {}
                 None => return Ok(false),
             },
+            Ok(()) = routing.changed() => self.compare(),
             // Closed: the transport lets go of it, and the next answer says why.
             Ok(permit) = outbox.reserve(), if sendable => {
                 if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
@@ -239,20 +253,27 @@ impl Connection {
         // Silence about a limit is no limit.
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let first = !self.shared.is_up();
-        self.shared.welcomed(&Welcome {
-            stored: keys::decode(welcome.stored_keys)?,
-            committed: keys::decode(welcome.committed_keys)?,
-            window: Window {
-                batches: if welcome.window_batches == 0 {
-                    u32::MAX
-                } else {
-                    welcome.window_batches
+        let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
+        self.routing.heard(&self.shared.address, routing);
+        let dispute = self.routing.dispute(&self.shared.address);
+        self.tell(dispute.as_ref());
+        self.shared.welcomed(
+            &Welcome {
+                stored: keys::decode(welcome.stored_keys)?,
+                committed: keys::decode(welcome.committed_keys)?,
+                window: Window {
+                    batches: if welcome.window_batches == 0 {
+                        u32::MAX
+                    } else {
+                        welcome.window_batches
+                    },
+                    bytes: limit(welcome.window_bytes),
                 },
-                bytes: limit(welcome.window_bytes),
+                body_max: limit(welcome.body_max),
+                zstd: welcome.features.iter().any(|feature| feature == wire::FEATURE_ZSTD),
             },
-            body_max: limit(welcome.body_max),
-            zstd: welcome.features.iter().any(|feature| feature == wire::FEATURE_ZSTD),
-        });
+            dispute,
+        );
         if first {
             info!(
                 sink = %self.name,
@@ -263,6 +284,31 @@ impl Connection {
             );
         }
         Ok(())
+    }
+}
+
+impl Connection {
+    /// Some member of the group said how it routes: that may change what this one gets.
+    fn compare(&self) {
+        let dispute = self.routing.dispute(&self.shared.address);
+        if self.shared.is_up() && self.shared.is_barred() != dispute.is_some() {
+            self.tell(dispute.as_ref());
+            self.shared.bar(dispute);
+        }
+    }
+
+    /// Shows whether the next agent gets anything.
+    fn tell(&self, dispute: Option<&Dispute>) {
+        let label = SinkLabel { sink: self.name.to_string() };
+        self.metrics.sink_barred.get_or_create(&label).set(i64::from(dispute.is_some()));
+        if let Some(Dispute { own, other, theirs }) = dispute {
+            error!(
+                sink = %self.name, address = %self.shared.address, %other,
+                own = &*own.text, theirs = &*theirs.text,
+                "the next agent sends events into other datasets than the others of its group, and \
+                 gets no batch until `aqueduct check` says the same for both",
+            );
+        }
     }
 }
 

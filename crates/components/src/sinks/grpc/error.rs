@@ -88,6 +88,22 @@ pub enum GrpcError {
         /// The next agent.
         address: String,
     },
+    /// The next agent sends events into other datasets than the others of its group do.
+    #[error(
+        "{address} gets no batch, because it does not route as {other} does: {own}, but there \
+         {theirs}; make `aqueduct check` say the same for both: their selectors, what their \
+         interceptors write, names and directories of their sinks"
+    )]
+    OtherRouting {
+        /// The next agent.
+        address: String,
+        /// Another one of the group, which says what the most say.
+        other: String,
+        /// How the next agent routes.
+        own: String,
+        /// How the other one does.
+        theirs: String,
+    },
     /// The batch has passed no channel that gives identities, so that a retry could repeat it.
     #[error("a batch for {address} has no identity")]
     NoIdentity {
@@ -113,7 +129,7 @@ impl Classify for GrpcError {
             | Self::Draining { .. }
             | Self::Unreadable { .. } => Class::Transient,
             Self::NoAnswer { .. } => Class::Indeterminate,
-            Self::NoIdentity { .. } => Class::Fatal,
+            Self::OtherRouting { .. } | Self::NoIdentity { .. } => Class::Fatal,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
-use pipeline::{Identity, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant};
+use pipeline::{Dispute, Identity, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};
@@ -36,7 +36,16 @@ struct State {
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
+    /// Why the next agent gets nothing, though it says welcome.
+    dispute: Option<Dispute>,
     hang_up: bool,
+}
+
+impl State {
+    fn bar(&mut self, dispute: Option<Dispute>) {
+        self.sender.bar(dispute.is_some());
+        self.dispute = dispute;
+    }
 }
 
 impl Shared {
@@ -46,6 +55,7 @@ impl Shared {
             letters: VecDeque::new(),
             attempts: 0,
             failure: None,
+            dispute: None,
             hang_up: false,
         };
         Self {
@@ -218,14 +228,31 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    pub(super) fn welcomed(&self, welcome: &Welcome) {
+    /// The next agent says welcome; `dispute`: and gets nothing all the same.
+    pub(super) fn welcomed(&self, welcome: &Welcome, dispute: Option<Dispute>) {
         let mut state = self.state();
         state.sender.welcome(welcome);
         if state.sender.is_up() {
             state.failure = None;
         }
+        state.bar(dispute);
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Whether the next agent gets anything has changed.
+    pub(super) fn bar(&self, dispute: Option<Dispute>) {
+        self.state().bar(dispute);
+        self.changed.notify_one();
+        self.outgoing.notify_one();
+    }
+
+    pub(super) fn is_barred(&self) -> bool {
+        self.state().dispute.is_some()
+    }
+
+    pub(super) fn dispute(&self) -> Option<Dispute> {
+        self.state().dispute.clone()
     }
 
     pub(super) fn busy(&self, retry_after: Duration, keys: &KeySet, now: Instant) {

@@ -12,7 +12,7 @@ use delivery::receiver::{Receiver, Violation};
 use delivery::sender::Window;
 use futures::future::BoxFuture;
 use pipeline::{
-    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, mutant,
+    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -211,6 +211,7 @@ impl Conversation {
         if self.hello_due.take().is_some() {
             debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
         }
+        let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         self.say(FromReceiver {
@@ -223,6 +224,10 @@ impl Conversation {
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
                 body_max: limits.body_max,
+                routing: routing.map(|Routing { digest, text }| wire::v1::Routing {
+                    digest,
+                    text: text.to_string(),
+                }),
             })),
         })
         .await

@@ -23,6 +23,8 @@ enum Op {
     Refuse,
     /// The peer gives the newest put back, or only asks for patience.
     Busy(bool),
+    /// The peer is to get nothing, or something again.
+    Bar(bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -37,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1u64..70).prop_map(Op::Wait),
         1 => Just(Op::Refuse),
         1 => any::<bool>().prop_map(Op::Busy),
+        1 => any::<bool>().prop_map(Op::Bar),
     ]
 }
 
@@ -145,6 +148,14 @@ impl World {
                 self.given_back.extend(key);
                 self.sender.busy(Duration::from_secs(1), &keys, self.now);
             }
+            Op::Bar(barred) => {
+                self.sender.bar(*barred);
+                if *barred && self.sender.is_up() {
+                    let next = self.sender.next_outgoing(self.now);
+                    assert!(!matches!(next, Some(Outgoing::Put(_))));
+                    self.inbox.extend(next);
+                }
+            }
             Op::Send | Op::Connect | Op::Break => {}
         }
         self.judge();
@@ -215,6 +226,7 @@ impl World {
     fn heal(&mut self) {
         // Whatever the peer asked for, its patience is over.
         self.run(&Op::Wait(2));
+        self.run(&Op::Bar(false));
         for _ in 0..40 {
             for op in [Op::Connect, Op::Offer, Op::Send, Op::Answer(9), Op::Send, Op::Answer(9)] {
                 // New batches are not offered any more.

@@ -1,0 +1,146 @@
+//! What an agent says of where the batches of a source go: see [`pipeline::routing`].
+//!
+//! ```text
+//!   by "kind": "order" into store in hdfs://nn:8020/orders, else into store in hdfs://nn:8020/rest
+//!   └────────── the selector ─────────────┘ └ name of the sink, store, prefix ┘
+//! ```
+
+use pipeline::{Reach, Routing};
+
+use crate::topology::{BuiltGroup, BuiltSource};
+
+/// The routing of `source`, whose channels these groups empty; `None` where some batch is handed on
+/// to another agent, which compares it among those that it hands it to.
+///
+/// Only required channels count: whatever becomes of the others, nobody waits for it.
+pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
+    let mut channels = Vec::new();
+    for channel in &source.required {
+        let groups = groups.iter().filter(|group| group.channel == *channel);
+        let sinks = groups.flat_map(|group| &group.sinks);
+        let mut datasets = Vec::new();
+        for named in sinks {
+            match named.sink.reach() {
+                Reach::NextAgent => return None,
+                Reach::Dataset(name) => datasets.push(name),
+                Reach::Nothing => {}
+            }
+        }
+        datasets.sort();
+        datasets.dedup();
+        channels.push(datasets.join(" and "));
+    }
+    channels.resize(source.required.len() + source.optional.len(), String::new());
+    let header = source.selector.looks_at();
+    let changes = source.interceptors.iter().filter_map(|one| one.routes_by(header));
+    let changes: Vec<String> = changes.collect();
+    let rule = source.selector.rule(&channels);
+    let text = match (&*changes, header) {
+        ([], _) => rule,
+        (changes, Some(header)) => format!("{rule}; {header:?} is {}", changes.join(", then ")),
+        (changes, None) => format!("{rule}; {}", changes.join(", then ")),
+    };
+    Some(Routing::of(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use components::COLLECTOR;
+    use config::Plan;
+    use pipeline::{Env, Metrics};
+
+    use super::*;
+    use crate::topology::Topology;
+
+    fn env() -> Env {
+        env::real()
+    }
+
+    fn routing(text: &str) -> Option<Routing> {
+        let plan: Plan = config::load(std::path::Path::new("c.toml"), text, "host").unwrap();
+        let topology = Topology::build(&plan, &COLLECTOR, &env(), &Metrics::default()).unwrap();
+        topology.sources.into_iter().next().unwrap().routing
+    }
+
+    const TWO: &str = r#"
+[agent]
+data_dir = "/d"
+[sources.in]
+type = "grpc"
+listen = "127.0.0.1:0"
+channels = ["one", "two"]
+interceptors = [{ type = "static", headers = { site = "fra" } }]
+selector = { type = "multiplexing", header = "kind", mapping.order = ["one"], default = ["two"] }
+[channels.one]
+type = "durable"
+[channels.two]
+type = "durable"
+[sinks.orders]
+type = "hdfs"
+url = "hdfs://nn:8020/orders/%Y"
+channel = "one"
+[sinks.rest]
+type = "hdfs"
+url = "hdfs://nn:8020/rest"
+channel = "two"
+"#;
+
+    #[test]
+    fn it_names_what_decides_and_where_to() {
+        let text = "by \"kind\": \"order\" into orders in hdfs://nn:8020/orders, \
+                    else into rest in hdfs://nn:8020/rest";
+        assert_eq!(&*routing(TWO).unwrap().text, text);
+    }
+
+    /// Names of channels, their order and what cannot change the way of an event do not count.
+    #[test]
+    fn the_same_function_has_the_same_digest() {
+        let same = routing(TWO).unwrap();
+        for (from, to) in [
+            ("\"one\"", "\"uno\""),
+            ("[\"one\", \"two\"]", "[\"two\", \"one\"]"),
+            ("site = \"fra\"", "site = \"ams\""),
+            ("mapping.order", "mapping.other = [\"two\"], mapping.order"),
+            ("orders/%Y", "orders/%Y-%m"),
+            ("data_dir = \"/d\"", "data_dir = \"/e\""),
+        ] {
+            let text = TWO.replace("channels.one", "channels.uno").replace("\"one\"", "\"uno\"");
+            let text = if from == "\"one\"" { text } else { TWO.replacen(from, to, 1) };
+            assert_eq!(routing(&text), Some(same.clone()), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn whatever_may_send_an_event_elsewhere_counts() {
+        let before = routing(TWO).unwrap();
+        for (from, to) in [
+            ("mapping.order", "mapping.orders"),
+            ("header = \"kind\"", "header = \"type\""),
+            ("default = [\"two\"]", "default = [\"one\", \"two\"]"),
+            ("{ site = \"fra\" }", "{ kind = \"order\" }"),
+            ("nn:8020/orders", "nn:8020/order"),
+            ("hdfs://nn:8020/rest", "hdfs://other:8020/rest"),
+            ("[sinks.orders]", "[sinks.order]"),
+        ] {
+            let text = TWO.replacen(from, to, 1);
+            assert_ne!(text, TWO, "{from}");
+            assert_ne!(routing(&text).unwrap().digest, before.digest, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn who_hands_on_leaves_it_to_the_next() {
+        let relay = TWO.replace(
+            "type = \"hdfs\"\nurl = \"hdfs://nn:8020/rest\"",
+            "type = \"grpc\"\naddress = \"c:4141\"",
+        );
+        assert_eq!(routing(&relay), None);
+        // Nobody waits for what lies behind an optional channel.
+        let optional = relay.replace(
+            "channels = [\"one\", \"two\"]",
+            "channels = [\"one\"]\noptional_channels = [\"two\"]",
+        );
+        let text = "by \"kind\": \"order\" into orders in hdfs://nn:8020/orders, else into nothing";
+        assert_eq!(&*routing(&optional).unwrap().text, text);
+    }
+}

@@ -1,0 +1,101 @@
+//! Goal: of a group whose members send events into different datasets, only those get batches that
+//! the most agree with; which one is refused, and because of whom, is told.
+//! Method: real sources on loopback, each with what it says of its routing, and the sinks of one
+//! group to them.
+
+use std::sync::Arc;
+
+use pipeline::metrics::SinkLabel;
+use pipeline::testkit::{build, context};
+use pipeline::{BuildContext, Routing, Sink, SinkError};
+
+use super::*;
+
+/// A collector that says `routing`, and a sink of the group `cx` to it.
+async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running, Box<dyn Sink>) {
+    let memory = Memory::new();
+    *memory.routing.lock().unwrap() = Some(Routing::of(routing));
+    let address = free_address(&cx.env).await;
+    let source = start_source(&cx.env, memory.clone(), &address, json!({}));
+    let settings = json!({ "address": address, "resend_after": "300ms" });
+    let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, cx).unwrap();
+    (memory, source, sink)
+}
+
+/// Opens until it works, or fails for good.
+async fn opened(sink: &mut dyn Sink) -> Result<(), SinkError> {
+    within(async {
+        loop {
+            match sink.open().await {
+                Err(error) if error.class != Class::Fatal => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                done => break done,
+            }
+        }
+    })
+    .await
+}
+
+fn barred(cx: &BuildContext) -> i64 {
+    let label = SinkLabel { sink: cx.name.to_string() };
+    cx.metrics.sink_barred.get_or_create(&label).get()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
+    let first = context("first", &std::env::temp_dir(), env::real());
+    let others = BuildContext { name: "others".into(), ..first.clone() };
+    let (stores, odd, mut odd_sink) = member(&first, "all into a").await;
+    opened(&mut *odd_sink).await.unwrap();
+    write(&mut *odd_sink, 0..3).await;
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *odd_sink, |v| v.stored == set(0..3)).await;
+
+    // As many say otherwise: what was used first goes on.
+    let (_, second, mut second_sink) = member(&others, "all into b").await;
+    let error = opened(&mut *second_sink).await.unwrap_err().to_string();
+    for part in [&*odd.address, &*second.address, "all into a", "all into b", "aqueduct check"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert_eq!((barred(&first), barred(&others)), (0, 1));
+
+    // Now the most say otherwise.
+    let (third_stores, _third, mut third_sink) = member(&others, "all into b").await;
+    opened(&mut *third_sink).await.unwrap();
+    opened(&mut *second_sink).await.unwrap();
+    let error = within(async {
+        loop {
+            match odd_sink.write(taken(3)).await {
+                Ok(()) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => break error,
+            }
+        }
+    });
+    assert_eq!(error.await.class, Class::Fatal);
+    write(&mut *third_sink, 4..6).await;
+    Verdicts::default().until(&mut *third_sink, |v| v.stored == set(4..6)).await;
+    assert_eq!(third_stores.batches().len(), 2);
+
+    // What it had stored before is settled by it all the same.
+    stores.commit_all();
+    verdicts.until(&mut *odd_sink, |v| v.delivered.contains(2)).await;
+    assert!(barred(&first) == 1 && verdicts.again.intersection(&set(0..3)).is_empty());
+}
+
+/// A collector that is gone for good does not keep the others out for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stays_away_has_no_say_any_more() {
+    let cx = context("out", &std::env::temp_dir(), env::real());
+    let (_, gone, mut gone_sink) = member(&cx, "all into a").await;
+    opened(&mut *gone_sink).await.unwrap();
+    let (_, _other, mut other_sink) = member(&cx, "all into b").await;
+    assert_eq!(opened(&mut *other_sink).await.unwrap_err().class, Class::Fatal);
+    gone.stop().await;
+    within(async {
+        while other_sink.open().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
