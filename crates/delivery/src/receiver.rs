@@ -14,10 +14,14 @@
 //! 4. A sender that puts more than its window, or waits for more than any real one can, is cut off:
 //!    memory is promised to others as well.
 
+mod contents;
+
 use pipeline::{Epoch, Identity, KeySet, Known, Origin};
 use thiserror::Error;
 
 use crate::sender::Window;
+
+pub use contents::Contents;
 
 /// Why a stream is ended: the sender does not keep to the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -18,15 +18,17 @@ mod conversation;
 mod incoming;
 mod news;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use delivery::receiver::Contents;
 use delivery::sender::Window;
 use pipeline::metrics::SourceReason;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Class, Component, Env, Metrics, Source, SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,6 +41,10 @@ use news::Board;
 
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Batches whose content is remembered, some 1.6 MB of them: more than lie between a put and its
+/// repetition.
+const CONTENTS: usize = 16 << 10;
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;
@@ -215,6 +221,7 @@ impl Grpc {
             },
             budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
             incarnation: self.env.entropy.next_u64(),
+            contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
@@ -236,6 +243,8 @@ struct Service {
     /// In units of [`budget_units`].
     budget: Arc<Semaphore>,
     incarnation: u64,
+    /// What came lately, so that another content under the same identity is told.
+    contents: Mutex<Contents>,
     /// Streams that are open: they share what may be in work.
     streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
@@ -263,6 +272,14 @@ impl Service {
         let streams = Arc::strong_count(&self.streams) as u64;
         let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
+    }
+
+    /// Whether this is the content that its identity came with before, if it did.
+    fn admit(&self, identity: Identity, batch: &Batch) -> bool {
+        let fingerprint = batch.fingerprint();
+        // What is known is whole between two calls, whoever panicked in between.
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.admit(identity, fingerprint)
     }
 
     fn count(&self, reason: &'static str) {

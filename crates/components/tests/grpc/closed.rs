@@ -42,6 +42,32 @@ async fn floors_that_are_cut_short_end_the_stream() {
     assert!(memory.floors.declared().is_empty());
 }
 
+/// The second content would otherwise count as stored because the first one is.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
+    let (memory, source) = source(json!({})).await;
+    let env = env::real();
+    let mut sink = open_sink(&env, &source.address, json!({})).await;
+    write(&mut *sink, 0..2).await;
+    Verdicts::default().until(&mut *sink, |v| v.stored == set(0..2)).await;
+    let mut impostor = open_sink(&env, &source.address, json!({})).await;
+    // Its Hello asks for the first batch of a life; what follows is put.
+    write(&mut *impostor, 2..3).await;
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *impostor, |v| v.stored == set(2..3)).await;
+    let mut other = taken(1);
+    other.batch = Batch::of(["something else"]);
+    other.batch.identity = Some(identity(1));
+    within(impostor.write(other)).await.unwrap();
+    // A header that an agent on the way has set makes no other content.
+    let mut marked = taken(0);
+    marked.batch.set_header("relay", "r-2", pipeline::Existing::Replace);
+    within(impostor.write(marked)).await.unwrap();
+    verdicts.until(&mut *impostor, |v| v.refused == set(1..2) && v.stored.contains(0)).await;
+    assert!(verdicts.failures[0].contains("named other events"), "{:?}", verdicts.failures);
+    assert_eq!(memory.batches()[1], taken(1).batch);
+}
+
 /// A relay hands on what the agents before it have declared.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_declares_what_its_channel_has_heard() {

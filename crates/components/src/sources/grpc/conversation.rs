@@ -280,6 +280,13 @@ impl Conversation {
             }
         };
         let identity = batch.identity.expect("an opened put has its identity");
+        if !self.service.admit(identity, &batch) {
+            self.receiver.answered(bytes);
+            self.service.count("put_of_other_content");
+            let detail = "this identity came before, and named other events".to_owned();
+            warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
+            return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
+        }
         let intake = self.service.cx.intake.clone();
         let outcomes = self.outcomes_in.clone();
         let early = mutant!("stored_before_durable");

@@ -148,17 +148,19 @@ impl World {
                 self.given_back.extend(key);
                 self.sender.busy(Duration::from_secs(1), &keys, self.now);
             }
-            Op::Bar(barred) => {
-                self.sender.bar(*barred);
-                if *barred && self.sender.is_up() {
-                    let next = self.sender.next_outgoing(self.now);
-                    assert!(!matches!(next, Some(Outgoing::Put(_))));
-                    self.inbox.extend(next);
-                }
-            }
+            Op::Bar(barred) => self.bar(*barred),
             Op::Send | Op::Connect | Op::Break => {}
         }
         self.judge();
+    }
+
+    fn bar(&mut self, barred: bool) {
+        self.sender.bar(barred);
+        if barred && self.sender.is_up() {
+            let next = self.sender.next_outgoing(self.now);
+            assert!(!matches!(next, Some(Outgoing::Put(_))));
+            self.inbox.extend(next);
+        }
     }
 
     fn cut(&mut self) {
