@@ -1,10 +1,11 @@
 //! Compiles the schema, without an installed protoc.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Of the tree that is built now: the script itself may have been compiled in another one.
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let schema = root.join("aqueduct/v1/delivery.proto");
     println!("cargo::rerun-if-changed={}", schema.display());
     let compiled = protox::compile([&schema], [&root])?;
