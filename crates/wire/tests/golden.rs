@@ -3,8 +3,8 @@
 //! messages of a newer peer (fields and kinds that nobody knows yet) are read.
 
 use aqueduct_wire::v1::{
-    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Put, Reason, Refused, Stored,
-    Welcome, from_receiver, from_sender,
+    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Put, Reason, Refused, Routing,
+    Stored, Welcome, from_receiver, from_sender,
 };
 use aqueduct_wire::{Packing, keys, pack};
 use pipeline::{Batch, Epoch, Floors, Identity, KeySet, Origin, Sequence};
@@ -69,12 +69,14 @@ fn the_receivers_messages_are_these_bytes() {
         window_batches: 64,
         window_bytes: 8 << 20,
         body_max: 16 << 20,
+        routing: Some(Routing { digest: 7, text: "r".into() }),
     };
     let expected = [
         (
             from_receiver::Message::Welcome(welcome),
             format!(
-                "0a520a016112047a737464190100000000000000 2218{set}2a18{set}304038808080044080808008"
+                "0a600a016112047a737464190100000000000000 2218{set}2a18{set}304038808080044080808008 \
+                 520c090700000000000000120172"
             ),
         ),
         (from_receiver::Message::Stored(Stored { keys: keys() }), format!("121a0a18{set}")),
@@ -116,5 +118,6 @@ fn what_a_newer_peer_adds_is_passed_over() {
 fn an_older_peers_silence_is_read_as_no_limit_and_nothing_known() {
     let welcome = Welcome::decode(&[0x0a, 0x01, b'a'][..]).unwrap();
     assert_eq!((welcome.window_batches, welcome.window_bytes, welcome.body_max), (0, 0, 0));
+    assert_eq!(welcome.routing, None);
     assert_eq!(keys::decode(welcome.stored_keys), Ok(KeySet::default()));
 }
