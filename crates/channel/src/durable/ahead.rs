@@ -23,7 +23,9 @@ use std::sync::Arc;
 use pipeline::{Batch, DecodeError, Ticket};
 
 /// How many stretches are read before a consumer gets there.
-const AHEAD_MAX: usize = 2;
+const AHEAD_MAX: usize = 3;
+/// How many of them at a time: while one is verified the disk has the other to do.
+const READS_MAX: usize = 2;
 
 /// A batch as it was read; that its layout is unknown is told to whoever takes it.
 pub(crate) type ReadBatch = Result<Batch, DecodeError>;
@@ -106,7 +108,8 @@ impl Ahead {
     /// Where the next read has to begin: behind what is there, or on its way, for a consumer that
     /// has not enough of it. `is_stored` says whether there is something to read at a ticket.
     pub(crate) fn next_read(&self, is_stored: impl Fn(Ticket) -> bool) -> Option<Ticket> {
-        if self.planning {
+        let reads = self.stretches.iter().filter(|stretch| stretch.batches.is_none()).count();
+        if self.planning || reads >= READS_MAX {
             return None;
         }
         let next = |(_, ticket): &(Arc<str>, Ticket)| self.next_for(*ticket);
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn two_stretches_before_a_consumer_are_enough() {
+    fn three_stretches_before_a_consumer_are_enough_and_two_reads_at_a_time() {
         let (mut ahead, consumer) = (Ahead::default(), Arc::from("a"));
         ahead.want(0);
         read(&mut ahead, 0..5);
@@ -204,10 +207,16 @@ mod tests {
         assert_eq!(ahead.next_read(|_| true), None, "somebody is about to read");
         assert!(matches!(ahead.find(6), Find::Coming));
         ahead.announce(6..9);
+        assert_eq!(ahead.next_read(|_| true), Some(9));
+        assert!(ahead.plan());
+        ahead.announce(9..11);
         assert_eq!(ahead.next_read(|_| true), None, "enough is on its way");
         ahead.arrive(&consumer, 5);
+        assert_eq!(ahead.next_read(|_| true), None, "two reads are under way");
         assert!(!is_here(&ahead, 4) && is_here(&ahead, 5));
         assert!(matches!(ahead.find(8), Find::Coming));
+        ahead.fill(&(9..11), batches(2));
+        assert_eq!(ahead.next_read(|_| true), Some(11));
         ahead.fill(&(6..9), None);
         assert!(matches!(ahead.find(8), Find::Absent), "it could not be read");
     }

@@ -120,25 +120,35 @@ impl Core {
         Ok(first)
     }
 
-    /// Starts the read that some consumer needs next, in the background, unless it is under way. An
-    /// error is met again by the one who takes that batch.
+    /// Starts the read that some consumer needs next, in the background, unless enough is under way.
+    /// An error is met again by the one who takes that batch.
     pub(crate) fn look_ahead(self: &Arc<Self>) {
-        let next = {
-            let mut state = self.state();
-            let State { ahead, book, tail, .. } = &mut *state;
-            let end = book.in_flight.next();
-            let is_stored = |ticket| ticket < end && !tail.holds(ticket);
-            let Some(next) = ahead.next_read(is_stored) else { return };
-            ahead.plan();
-            next
-        };
+        let Some(next) = self.plan_ahead() else { return };
         let core = self.clone();
-        self.background.run(&self.env, move || {
-            if let Ok(reading) = core.begin_read(next) {
-                // Of where the consumers are by now: they may have gone on while this was planned.
-                core.look_ahead();
-                let _ = core.read(&reading);
+        self.background.run(&self.env, move || core.read_ahead(next));
+    }
+
+    /// Where the next read begins; whoever asked has to begin it.
+    fn plan_ahead(&self) -> Option<Ticket> {
+        let mut state = self.state();
+        let State { ahead, book, tail, .. } = &mut *state;
+        let end = book.in_flight.next();
+        let next = ahead.next_read(|ticket| ticket < end && !tail.holds(ticket))?;
+        ahead.plan();
+        Some(next)
+    }
+
+    /// Reads stretch after stretch from `next` on, until enough is there: the disk does not wait for
+    /// a consumer to go on.
+    fn read_ahead(self: &Arc<Self>, next: Ticket) {
+        let mut planned = Some(next);
+        while let Some(next) = planned {
+            let Ok(reading) = self.begin_read(next) else { return };
+            self.look_ahead();
+            if self.read(&reading).is_err() {
+                return;
             }
-        });
+            planned = self.plan_ahead();
+        }
     }
 }

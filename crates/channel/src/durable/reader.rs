@@ -14,8 +14,8 @@ use super::records::{PutRecord, SegmentRecord};
 use super::scan::{Scan, Scanned};
 use super::segment::{BLOCK, Header, Kind, Seed};
 
-/// Bytes read at once, unless one frame is larger.
-pub(crate) const STRETCH_BYTES: u64 = 2 << 20;
+/// Bytes read at once, unless one frame is larger: more of them do not make a disk faster.
+pub(crate) const STRETCH_BYTES: u64 = 1280 << 10;
 
 /// Neighbours from `ticket` on that are worth one read.
 pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entry)> {
