@@ -23,8 +23,8 @@ use crate::world::{World, lock};
 
 /// Where the store's files are, as every configuration says.
 pub(crate) const PREFIX: &str = "/logs";
-/// The books of the one dataset.
-const ROOT: &str = "/logs/_aqueduct/store/";
+/// Where the books of each dataset are, in a directory with its name.
+const ROOT: &str = "/logs/_aqueduct/";
 
 /// What is never allowed in the store.
 pub(crate) struct Books {
@@ -38,17 +38,27 @@ pub(crate) struct Books {
 #[derive(Default)]
 struct State {
     committed: KeySet,
-    /// Files that entries name, by their staged path, and not yet published.
+    /// Files that entries name, by their staged path below [`ROOT`], and not yet published.
     waiting: BTreeMap<String, StagedFile>,
     /// Every path that an entry named.
     published: BTreeSet<String>,
-    newest_generation: u64,
-    sealed: BTreeSet<u64>,
+    /// Of each dataset.
+    newest_generation: BTreeMap<String, u64>,
+    /// Generations of datasets.
+    sealed: BTreeSet<(String, u64)>,
     fenced: BTreeSet<Author>,
     entries: u64,
+    /// Where they stand.
+    datasets: BTreeSet<String>,
     /// How often each event of each source is visible.
     visible: BTreeMap<String, Vec<u8>>,
     visible_events: u64,
+}
+
+/// The dataset whose ledger this path is in, and where: the generation's number, and what is below.
+fn ledger_place(path: &str) -> Option<(&str, &str)> {
+    let (dataset, below) = path.strip_prefix(ROOT)?.split_once('/')?;
+    Some((dataset, below.strip_prefix("ledger/g")?))
 }
 
 impl Books {
@@ -67,9 +77,14 @@ impl Books {
         lock(&self.state).entries
     }
 
-    /// Generations of the ledger, beyond the first.
+    /// Generations of the ledgers, beyond the first of each.
     pub(crate) fn generations(&self) -> u64 {
-        lock(&self.state).newest_generation
+        lock(&self.state).newest_generation.values().sum()
+    }
+
+    /// The datasets whose ledgers were written to.
+    pub(crate) fn datasets(&self) -> BTreeSet<String> {
+        lock(&self.state).datasets.clone()
     }
 
     /// Events that are visible.
@@ -95,7 +110,7 @@ impl Books {
     pub(crate) fn close(&self) {
         let state = lock(&self.state);
         let files = self.memory.files();
-        let visible = files.keys().filter(|path| !path.starts_with("/logs/_aqueduct/"));
+        let visible = files.keys().filter(|path| !path.starts_with(ROOT));
         let visible: BTreeSet<String> = visible.cloned().collect();
         for path in visible.symmetric_difference(&state.published) {
             self.world.violation(format!("ledger and files do not agree about {path}"));
@@ -120,20 +135,15 @@ impl Books {
     }
 
     fn renamed(&self, from: &str, to: &str) {
-        let below = to.strip_prefix(ROOT);
-        if let Some(place) = below.and_then(|path| path.strip_prefix("ledger/g")) {
-            let mut parts = place.splitn(2, '/');
-            let generation = parts.next().and_then(|number| number.parse().ok());
-            let Some(generation) = generation else { return };
-            match parts.next() {
-                None => self.succeeded(generation),
-                Some(index) => {
-                    if let Ok(index) = index.parse() {
-                        self.won(generation, index, to);
-                    }
-                }
+        if let Some((dataset, place)) = ledger_place(to) {
+            let (generation, index) = place.split_once('/').unzip();
+            let Ok(generation) = generation.unwrap_or(place).parse() else { return };
+            match index.map(str::parse) {
+                None => self.succeeded(dataset, generation),
+                Some(Ok(index)) => self.won(dataset, generation, index, to),
+                Some(Err(_)) => {}
             }
-        } else if below.is_none() {
+        } else if !to.starts_with(ROOT) {
             self.became_visible(from, to);
         } else if let Some(temp) = from.strip_prefix(ROOT)
             && lock(&self.state).waiting.contains_key(temp)
@@ -143,7 +153,7 @@ impl Books {
     }
 
     /// An entry of the ledger was won.
-    fn won(&self, generation: u64, index: u64, path: &str) {
+    fn won(&self, dataset: &str, generation: u64, index: u64, path: &str) {
         let entry = match Entry::decode(self.content(path), index) {
             Ok(entry) => entry,
             Err(error) => {
@@ -152,10 +162,11 @@ impl Books {
         };
         let mut state = lock(&self.state);
         state.entries += 1;
+        state.datasets.insert(dataset.to_owned());
         if state.fenced.contains(&entry.author) {
             self.world.violation(format!("{path} was won by one who is fenced"));
         }
-        if state.sealed.contains(&generation) {
+        if state.sealed.contains(&(dataset.to_owned(), generation)) {
             self.world.violation(format!("{path} was appended behind a seal"));
         }
         match entry.kind {
@@ -167,14 +178,15 @@ impl Books {
                 }
                 state.committed.insert_all(&keys);
                 for file in files {
-                    if self.memory.file(&format!("{ROOT}{}", file.temp)).is_none() {
-                        self.world.violation(format!("{path} names {}: not there", file.temp));
+                    let temp = format!("{dataset}/{}", file.temp);
+                    if self.memory.file(&format!("{ROOT}{temp}")).is_none() {
+                        self.world.violation(format!("{path} names {temp}: not there"));
                     }
-                    state.waiting.insert(file.temp.clone(), file);
+                    state.waiting.insert(temp, file);
                 }
             }
             Kind::Seal => {
-                state.sealed.insert(generation);
+                state.sealed.insert((dataset.to_owned(), generation));
             }
             Kind::Fence(author) => {
                 state.fenced.insert(author);
@@ -183,13 +195,15 @@ impl Books {
     }
 
     /// A generation came in.
-    fn succeeded(&self, generation: u64) {
+    fn succeeded(&self, dataset: &str, generation: u64) {
         let mut state = lock(&self.state);
-        if generation <= state.newest_generation {
-            self.world.violation(format!("generation {generation} of the ledger came in again"));
+        let newest = state.newest_generation.entry(dataset.to_owned()).or_default();
+        if generation <= *newest {
+            self.world.violation(format!("generation {generation} of a ledger came in again"));
         }
-        state.newest_generation = state.newest_generation.max(generation);
-        if let Some((temp, _)) = state.waiting.first_key_value() {
+        *newest = generation.max(*newest);
+        let own = |temp: &str| temp.split('/').next() == Some(dataset);
+        if let Some(temp) = state.waiting.keys().find(|temp| own(temp)) {
             let told = format!("generation {generation} came in before {temp} was published");
             self.world.violation(told);
         }
@@ -259,8 +273,7 @@ impl Books {
     }
 
     fn made(&self, path: &str) {
-        let number = path.strip_prefix(ROOT).and_then(|path| path.strip_prefix("ledger/g"));
-        if number.is_some() {
+        if ledger_place(path).is_some() {
             self.world.violation(format!("{path} was made, not renamed in"));
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum FaultKind {
     Reset,
     /// SIGSTOP, and SIGCONT.
     Freeze,
+    /// All that one host asks of the store takes long, longer than others wait for it.
+    StoreSlow,
     /// The store answers nobody.
     StoreAway,
     /// One host does not reach the store.
@@ -58,6 +60,7 @@ pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Hold,
     FaultKind::Reset,
     FaultKind::Freeze,
+    FaultKind::StoreSlow,
     FaultKind::StoreAway,
     FaultKind::StoreCut,
     FaultKind::StoreRefuses,
@@ -84,6 +87,7 @@ impl FaultKind {
             Self::Hold => "delay",
             Self::Reset => "reset",
             Self::Freeze => "freeze",
+            Self::StoreSlow => "store slow for one",
             Self::StoreAway => "store away",
             Self::StoreCut => "store cut off",
             Self::StoreRefuses => "store refuses",

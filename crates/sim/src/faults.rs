@@ -5,6 +5,7 @@
 //! load all at once ([`Faults::heal`]).
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,7 @@ enum Repair {
     Thaw(usize, Vec<(usize, usize)>),
     Store,
     StoreCut(usize),
+    StoreSlow(usize),
     Disk(usize),
 }
 
@@ -35,6 +37,7 @@ pub(crate) struct Faults {
     world: Arc<World>,
     machines: Vec<Arc<Machine>>,
     edges: usize,
+    relays: usize,
     mood: Arc<Mood>,
     dice: Dice,
     /// Each kind, its mean gap in milliseconds, and when it comes next.
@@ -50,7 +53,7 @@ pub(crate) struct Faults {
 type Links = Vec<(usize, usize)>;
 
 impl Faults {
-    /// The faults of `scenario` among `machines`, of which the first are the edges.
+    /// The faults of `scenario` among `machines`: first the edges, then the relays.
     pub(crate) fn new(
         seed: u64,
         scenario: &Scenario,
@@ -61,9 +64,9 @@ impl Faults {
         let dice = Dice::new(seed, "faults");
         let first = |gap: u64| Duration::from_millis(500 + dice.below(gap));
         let clocks = scenario.faults.iter().map(|(kind, gap)| (*kind, *gap, first(*gap))).collect();
-        let edges = scenario.edges.len();
+        let (edges, relays) = (scenario.edges.len(), scenario.relays);
         let (repairs, down, links, doomed) = Default::default();
-        Self { world, machines, edges, mood, dice, clocks, repairs, down, links, doomed }
+        Self { world, machines, edges, relays, mood, dice, clocks, repairs, down, links, doomed }
     }
 
     /// Does what is due.
@@ -151,6 +154,7 @@ impl Faults {
             }
             Repair::Store => self.mood.heal(),
             Repair::StoreCut(at) => self.machines[*at].cut_store(false),
+            Repair::StoreSlow(at) => self.machines[*at].slow_store(0),
             Repair::Disk(at) => {
                 let (machine, disk) = (&self.machines[*at], self.machines[*at].disk());
                 disk.set_capacity(DISK_BYTES);
@@ -186,10 +190,24 @@ impl Faults {
         (!self.down.contains(&at)).then_some(at)
     }
 
+    fn any_of(&self, machines: Range<usize>) -> usize {
+        machines.start + self.dice.below(machines.len() as u64) as usize
+    }
+
+    fn any_collector(&self) -> usize {
+        self.any_of(self.edges + self.relays..self.machines.len())
+    }
+
+    /// A sender and one that it sends to.
     fn any_link(&self) -> (usize, usize) {
-        let collectors = (self.machines.len() - self.edges) as u64;
-        let edge = self.dice.below(self.edges as u64) as usize;
-        (edge, self.edges + self.dice.below(collectors) as usize)
+        let (edges, relays) = (0..self.edges, self.edges..self.edges + self.relays);
+        if relays.is_empty() {
+            (self.any_of(edges), self.any_collector())
+        } else if self.dice.chance(500) {
+            (self.any_of(edges), self.any_of(relays))
+        } else {
+            (self.any_of(relays), self.any_collector())
+        }
     }
 
     fn strike(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) {
@@ -246,14 +264,14 @@ impl Faults {
     }
 
     fn struck_link(&mut self, sim: &Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
-        let (edge, collector) = self.any_link();
-        let (a, b) = (self.name(edge), self.name(collector));
+        let (sender, receiver) = self.any_link();
+        let (a, b) = (self.name(sender), self.name(receiver));
         if kind == FaultKind::Reset {
-            let (here, there) = if self.dice.chance(700) { (edge, b) } else { (collector, a) };
+            let (here, there) = if self.dice.chance(700) { (sender, b) } else { (receiver, a) };
             self.machines[here].reset_connections(&there);
             return Some(());
         }
-        let links = self.claim([(edge, collector)].into_iter());
+        let links = self.claim([(sender, receiver)].into_iter());
         if links.is_empty() {
             return None;
         }
@@ -280,8 +298,18 @@ impl Faults {
             FaultKind::StoreUnheard => mood.unheard.store(self.rate(), Ordering::Relaxed),
             FaultKind::StoreLate => mood.late.store(self.rate(), Ordering::Relaxed),
             FaultKind::StoreCut => {
-                machine.cut_store(true);
-                self.later(now, 100, 8_000, Repair::StoreCut(at));
+                // At times for so long that what it holds is committed, and forgotten, meanwhile.
+                let at = self.any_collector();
+                self.machines[at].cut_store(true);
+                let (least, most) = *self.dice.pick(&[(100, 8_000), (15_000, 30_000)]);
+                self.later(now, least, most, Repair::StoreCut(at));
+                return Some(());
+            }
+            FaultKind::StoreSlow => {
+                let at = self.any_collector();
+                // Often just within what a caller waits for: then all that it does succeeds, late.
+                self.machines[at].slow_store(self.dice.between(300, 2_200));
+                self.later(now, 3_000, 20_000, Repair::StoreSlow(at));
                 return Some(());
             }
             FaultKind::DiskFull => {

@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     thaw: Notify,
     /// The store cannot be reached from here.
     store_cut: AtomicBool,
+    /// Most milliseconds that a call of the store is on its way from here, beyond the usual.
+    store_slow_millis: AtomicU64,
     /// There is no power, or the disk is in trouble: applications do not write.
     off: AtomicBool,
     disk_troubled: AtomicBool,
@@ -74,6 +76,7 @@ impl Machine {
             frozen: AtomicBool::new(false),
             thaw: Notify::new(),
             store_cut: AtomicBool::new(false),
+            store_slow_millis: AtomicU64::new(0),
             off: AtomicBool::new(false),
             disk_troubled: AtomicBool::new(false),
             connections: Mutex::default(),
@@ -142,6 +145,19 @@ impl Machine {
     /// Whether the way to the store is cut.
     pub(crate) fn is_store_cut(&self) -> bool {
         self.store_cut.load(Ordering::Relaxed)
+    }
+
+    /// Each call of the store is up to so long on its way.
+    pub(crate) fn slow_store(&self, millis: u64) {
+        self.store_slow_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// What a call of the store is on its way now, beyond the usual.
+    pub(crate) fn way_to_store(&self) -> Duration {
+        match self.store_slow_millis.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            most => Duration::from_millis(self.dice.between(most * 3 / 4, most)),
+        }
     }
 
     /// The power is on, or off.

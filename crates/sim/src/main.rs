@@ -8,10 +8,10 @@
 //!   aqueduct-sim --seed 7                    one seed
 //!     scenario: how many, how set, which faults          (scenario)
 //!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
-//!     │  edge-0 … edge-3      collector-0 … collector-4       store      observer       │
-//!     │  agent::run_until     agent::run_until                names,     GET /metrics   │
-//!     │  tail_dir or sequence grpc ► durable ► hdfs           files      of everybody   │
-//!     │  ► durable ► grpc                                                               │
+//!     │  edge-0 … edge-3      collector-0 … collector-4   observer, beside it the store │
+//!     │  agent::run_until     agent::run_until            GET /metrics      names,      │
+//!     │  tail_dir or sequence grpc ► durable ► hdfs       of everybody      files       │
+//!     │  ► durable ► grpc     and, in some seeds, relays between the two                │
 //!     └─────────────────────────────────────────────────────────────────────────────────┘
 //!     faults between the ticks  (faults)      what the store sees, checked at once  (books)
 //!     60 s of load and faults, then all is healed and 120 s are left to finish  (cluster)
@@ -33,6 +33,7 @@
 //! | `parts` | what the agents are made of |
 //! | `observer` | asks every agent for its metrics, as an operator would |
 //! | `cluster` | one seed from beginning to end |
+//! | `proof` | the auditor's proof at the end, from accounts and ledgers |
 //! | `campaign` | many seeds, in processes of their own |
 //! | `mutants` | which planted bugs are found, with the feature `mutants` |
 //! | `trace` | what happened, as a hash, and as text for people |
@@ -56,6 +57,7 @@ mod mutants;
 mod net;
 mod observer;
 mod parts;
+mod proof;
 mod scenario;
 mod store;
 mod trace;

@@ -25,9 +25,9 @@ pub(crate) struct Seen {
 pub(crate) struct Said {
     /// When, since the beginning.
     pub(crate) at: Duration,
-    /// Events in its channel.
+    /// Events in its channels.
     pub(crate) events: u64,
-    /// Bytes that its channel occupies.
+    /// Bytes that the fullest of its channels occupies.
     pub(crate) bytes: u64,
 }
 
@@ -38,11 +38,12 @@ impl Seen {
     }
 }
 
-/// Asks all of `hosts`, again and again.
-pub(crate) async fn watch(hosts: Vec<String>, seen: Arc<Seen>) {
+/// Asks all of `hosts` about these channels, again and again.
+pub(crate) async fn watch(hosts: Vec<String>, channels: &[&str], seen: Arc<Seen>) {
     loop {
         for host in &hosts {
-            if let Ok(Some(said)) = timeout(Duration::from_millis(200), ask(host)).await {
+            let said = timeout(Duration::from_millis(200), ask(host, channels)).await;
+            if let Ok(Some(said)) = said {
                 lock(&seen.agents).insert(host.clone(), said);
             }
         }
@@ -50,20 +51,21 @@ pub(crate) async fn watch(hosts: Vec<String>, seen: Arc<Seen>) {
     }
 }
 
-async fn ask(host: &str) -> Option<Said> {
+async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
     let mut stream = TcpStream::connect((host, 9464)).await.ok()?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     // Not the dead letters: what waits there waits for people.
-    let value = |name: &str| {
-        let series = format!("{name}{{channel=\"main\"}} ");
-        answer.lines().find_map(|line| line.strip_prefix(&series))?.parse().ok()
+    let value = |name: &str, channel: &str| {
+        let series = format!("{name}{{channel=\"{channel}\"}} ");
+        answer.lines().find_map(|line| line.strip_prefix(&series))?.parse::<u64>().ok()
     };
-    Some(Said {
-        at: turmoil::sim_elapsed()?,
-        events: value("aqueduct_channel_events")?,
-        bytes: value("aqueduct_channel_bytes")?,
-    })
+    let mut said = Said { at: turmoil::sim_elapsed()?, ..Said::default() };
+    for channel in channels {
+        said.events += value("aqueduct_channel_events", channel)?;
+        said.bytes = said.bytes.max(value("aqueduct_channel_bytes", channel)?);
+    }
+    Some(said)
 }

@@ -11,7 +11,8 @@ use components::sinks::{grpc, hdfs};
 use components::sources::{self, sequence, tail_dir};
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, Entry, Sink, Source, SourceContext, SourceError,
+    BatchBuilder, BuildContext, BuildError, Component, Entry, Sink, Source, SourceContext,
+    SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -89,9 +90,12 @@ impl Source for Sender {
         while !cx.stop.is_cancelled() {
             let offered = self.machine.offer(count);
             if !offered.is_empty() {
-                let bodies: Vec<String> =
-                    offered.clone().map(|number| format!("{number:.<size$}")).collect();
-                if cx.intake.accept(Batch::of(bodies.iter().map(String::as_str))).await.is_ok() {
+                let mut batch = BatchBuilder::default();
+                for number in offered.clone() {
+                    let lane = (number % 3).to_string();
+                    batch.push(format!("{number:.<size$}").as_bytes(), &[("lane", &lane)]);
+                }
+                if cx.intake.accept(batch.finish()).await.is_ok() {
                     self.machine.accepted(offered);
                 }
             }

@@ -16,8 +16,14 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
 pub(crate) struct Scenario {
     /// What each edge reads.
     pub(crate) edges: Vec<Input>,
+    /// Number of agents between the edges and the collectors.
+    pub(crate) relays: usize,
     /// Number of collectors.
     pub(crate) collectors: usize,
+    /// Agents have two channels, and a selector that chooses.
+    pub(crate) forks: bool,
+    /// Milliseconds between two looks of the driver.
+    pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
     pub(crate) body_bytes: usize,
     /// Entries after which the ledger gets a checkpoint.
@@ -82,9 +88,14 @@ impl Scenario {
             faults.retain(|(kind, _)| *kind != FaultKind::DiskLost);
         }
         let roll_age_millis = dice.between(300, 3_000);
+        let relays = if dice.chance(250) { dice.between(2, 3) as usize } else { 0 };
         Self {
             edges,
+            relays,
             collectors: dice.between(2, 5) as usize,
+            forks: dice.chance(250),
+            // A tick costs the same however long it is: most of a simulation, where it is short.
+            tick_millis: *dice.pick(&[5, 10, 20, 20, 20, 20]),
             body_bytes: dice.between(20, 120) as usize,
             compact_after: dice.between(3, 40),
             faults,
@@ -94,7 +105,7 @@ impl Scenario {
             window_batches: dice.between(2, 16),
             roll_age_millis,
             // At the least, collectors that are alive are taken for dead all the time.
-            sweep_millis: roll_age_millis + dice.below(2) * dice.between(0, 15_000),
+            sweep_millis: roll_age_millis + dice.below(3) / 2 * dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
         }
     }
@@ -117,47 +128,110 @@ impl Scenario {
                 "type = \"client\"\ncount = {count}\nsize = {size}\npause_millis = {pause_millis}"
             ),
         };
-        let sinks: Vec<String> = (0..self.collectors).map(|n| format!("\"c{n}\"")).collect();
+        let selector = self.selector("lane", "1");
         write!(
             text,
-            "[sources.in]\n{source}\nchannels = [\"main\"]\ninterceptors = [{{ type = \"host\" }}]\n\
-             {}[groups.collectors]\n{}\nchannel = \"main\"\nsinks = [{}]\n\
-             backoff_min = \"200ms\"\nbackoff_max = \"2s\"\n",
-            self.channel(),
-            self.group,
-            sinks.join(", "),
+            "[sources.in]\n{source}\n{selector}interceptors = [{{ type = \"host\" }}]\n{}",
+            self.ways()
         )
         .expect("a string takes every write");
-        for collector in 0..self.collectors {
-            let Self { window_batches: window, compression, retain, .. } = self;
+        text
+    }
+
+    /// The configuration of a relay's agent.
+    pub(crate) fn relay(&self, relay: usize) -> String {
+        let hops = Self::hops("collector", self.collectors);
+        format!(
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}{}",
+            agent(&format!("relay-{relay}")),
+            self.selector("host", "edge-1"),
+            self.ways_to(&hops),
+        )
+    }
+
+    fn hops(tier: &str, count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("{tier}-{n}")).collect()
+    }
+
+    /// The channels of an edge, and the groups that empty them.
+    fn ways(&self) -> String {
+        let hops = match self.relays {
+            0 => Self::hops("collector", self.collectors),
+            relays => Self::hops("relay", relays),
+        };
+        self.ways_to(&hops)
+    }
+
+    fn ways_to(&self, hops: &[String]) -> String {
+        let mut text = String::new();
+        for channel in self.channels() {
+            let sinks: Vec<String> =
+                hops.iter().map(|hop| format!("\"{channel}-{hop}\"")).collect();
             write!(
                 text,
-                "[sinks.c{collector}]\ntype = \"grpc\"\naddress = \"collector-{collector}:4141\"\n\
-                 window_batches = {window}\ncompression = \"{compression}\"\n\
-                 retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\nresend_after = \"5s\"\n"
+                "{}[groups.{channel}]\n{}\nchannel = \"{channel}\"\nsinks = [{}]\n\
+                 backoff_min = \"200ms\"\nbackoff_max = \"2s\"\n",
+                self.channel(channel),
+                self.group,
+                sinks.join(", "),
+            )
+            .expect("a string takes every write");
+            for hop in hops {
+                let Self { window_batches: window, compression, retain, .. } = self;
+                write!(
+                    text,
+                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\naddress = \"{hop}:4141\"\n\
+                     window_batches = {window}\ncompression = \"{compression}\"\n\
+                     retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\n\
+                     resend_after = \"5s\"\n"
+                )
+                .expect("a string takes every write");
+            }
+        }
+        text
+    }
+
+    /// The channels of each agent.
+    pub(crate) fn channels(&self) -> &'static [&'static str] {
+        if self.forks { &["main", "side"] } else { &["main"] }
+    }
+
+    /// The channels of a source: events whose `header` has this value go to the other one.
+    fn selector(&self, header: &str, value: &str) -> String {
+        if !self.forks {
+            return "channels = [\"main\"]\n".to_owned();
+        }
+        format!(
+            "channels = [\"main\", \"side\"]\nselector = {{ type = \"multiplexing\", \
+             header = \"{header}\", mapping = {{ {value} = [\"side\"] }}, default = [\"main\"] }}\n"
+        )
+    }
+
+    /// The configuration of a collector's agent. Each channel has a sink, so a ledger, of its own.
+    pub(crate) fn collector(&self, collector: usize) -> String {
+        let (age, events, sweep) = (self.roll_age_millis, self.roll_events, self.sweep_millis);
+        let mut text = format!(
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}",
+            agent(&format!("collector-{collector}")),
+            self.selector("host", "edge-0"),
+        );
+        for channel in self.channels() {
+            write!(
+                text,
+                "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n\
+                 url = \"hdfs://store/logs/%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
+                 roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
+                self.channel(channel),
+                age / 2,
             )
             .expect("a string takes every write");
         }
         text
     }
 
-    /// The configuration of a collector's agent.
-    pub(crate) fn collector(&self, collector: usize) -> String {
-        let (age, events, sweep) = (self.roll_age_millis, self.roll_events, self.sweep_millis);
+    fn channel(&self, name: &str) -> String {
         format!(
-            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\nchannels = [\"main\"]\n\
-             {}[sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
-             url = \"hdfs://store/logs/%{{host}}\"\n\
-             sweep_after = \"{sweep}ms\"\nroll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
-            agent(&format!("collector-{collector}")),
-            self.channel(),
-            age / 2,
-        )
-    }
-
-    fn channel(&self) -> String {
-        format!(
-            "[channels.main]\ntype = \"durable\"\ncapacity = \"{CAPACITY_BYTES}B\"\n\
+            "[channels.{name}]\ntype = \"durable\"\ncapacity = \"{CAPACITY_BYTES}B\"\n\
              segment_bytes = \"{SEGMENT_BYTES}B\"\ntail_memory = \"32KiB\"\npool = 1\nindex = \"none\"\n\
              compression = \"{}\"\n",
             self.compression,

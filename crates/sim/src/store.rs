@@ -145,7 +145,8 @@ impl Remote {
         let dice = &world.dice;
         let set = |trouble: &AtomicU64| dice.chance(trouble.load(Ordering::Relaxed));
         let (refused, unheard, late) = (set(&mood.refused), set(&mood.unheard), set(&mood.late));
-        let there = if late { dice.millis(500, 6000) } else { dice.millis(1, 8) };
+        let usual = if late { dice.millis(500, 6000) } else { dice.millis(1, 8) };
+        let there = usual + self.machine.way_to_store();
         let back = dice.millis(1, 8);
         if refused || self.machine.is_store_cut() || mood.away.load(Ordering::Relaxed) > 0 {
             sleep(there).await;
