@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use pipeline::metrics::{SinkLabel, SinkReason};
 use pipeline::{
-    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Selection, Settlement,
-    Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
+    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, Selection,
+    Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -136,6 +136,9 @@ impl Member {
         MemberView {
             has_room: self.open && self.handle.has_room(),
             unacknowledged_bytes: self.handle.unacknowledged_bytes(),
+            is_open: self.open,
+            unproved: self.in_hand.len(),
+            proves: self.handle.proves(),
         }
     }
 
@@ -246,13 +249,13 @@ impl Group {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
-                self.processor.report(index, Ok(()), Instant::now());
+                self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure) => {
                 self.chosen = None;
                 self.members[index].open = false;
                 self.count_failure(index, failure.class);
-                self.processor.report(index, Err(failure), Instant::now());
+                self.processor.report(index, Report::Failed(failure), Instant::now());
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Buried(buried) => {
@@ -297,7 +300,7 @@ impl Group {
                 self.burials.begin(member.handle.name(), *letter);
             }
         }
-        self.processor.report(index, Ok(()), Instant::now());
+        self.processor.report(index, Report::Proved, Instant::now());
     }
 
     fn count_failure(&self, index: usize, class: Class) {

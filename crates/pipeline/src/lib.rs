@@ -59,7 +59,7 @@ pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use metrics::Metrics;
-pub use processor::{Failure, MemberView, Selection, SinkProcessor};
+pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use routing::{Dispute, Routing, RoutingBoard};
 pub use selector::ChannelSelector;
 pub use serializer::{SerializeError, Serializer};

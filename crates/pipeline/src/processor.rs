@@ -17,6 +17,12 @@ pub struct MemberView {
     pub has_room: bool,
     /// Bytes taken over and not stored anywhere yet.
     pub unacknowledged_bytes: u64,
+    /// Whether it has opened, and not failed since.
+    pub is_open: bool,
+    /// Batches in its hand that it has not said of that they are stored.
+    pub unproved: usize,
+    /// Whether it says soon what it has stored, so that one batch shows whether it works.
+    pub proves: bool,
 }
 
 /// Which member gets the next batch.
@@ -26,6 +32,17 @@ pub enum Selection {
     Use(usize),
     /// None before this instant: all are backing off.
     WaitUntil(Instant),
+}
+
+/// What a member has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// It opened: the other side answers.
+    Opened,
+    /// It stored or delivered something, or said of it that it never can be: it works.
+    Proved,
+    /// It failed.
+    Failed(Failure),
 }
 
 /// How a member failed.
@@ -50,6 +67,6 @@ pub trait SinkProcessor: Send {
     fn select(&mut self, origin: Option<Origin>, members: &[MemberView], now: Instant)
     -> Selection;
 
-    /// A member opened, stored or delivered something (`Ok`), or failed.
-    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant);
+    /// A member has done something.
+    fn report(&mut self, member: usize, report: Report, now: Instant);
 }

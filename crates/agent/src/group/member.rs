@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
-use pipeline::{Env, Failure, IntervalSet, Outcome, Settlement, Sink, SinkError, Taken};
+use pipeline::{Env, Failure, IntervalSet, Outcome, Reach, Settlement, Sink, SinkError, Taken};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -45,12 +45,18 @@ pub(super) struct Handle {
     name: Arc<str>,
     queue: mpsc::Sender<Taken>,
     unacknowledged_bytes: Arc<AtomicU64>,
+    proves: bool,
 }
 
 impl Handle {
     /// Name of the sink.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether the sink says soon what it has stored.
+    pub(super) fn proves(&self) -> bool {
+        self.proves
     }
 
     /// Whether a batch would be taken at once.
@@ -112,10 +118,11 @@ pub(super) fn spawn(
     let unacknowledged_bytes = Arc::new(AtomicU64::new(0));
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
+    let proves = sink.reach() == Reach::NextAgent;
     let member =
         MemberTask { sink, shared, batches, gauge, failures: 0, busy_for: None, flushed: false };
     tasks.spawn(member.run(stop, end));
-    Handle { name, queue, unacknowledged_bytes }
+    Handle { name, queue, unacknowledged_bytes, proves }
 }
 
 struct MemberTask {

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, RoutingBoard,
-    Settings, SinkError,
+    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, Reach,
+    RoutingBoard, Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -31,6 +31,10 @@ struct Script {
     pace: Option<Duration>,
     /// Fails each write, for this reason.
     broken: Option<Class>,
+    /// Says soon what it has stored, as a sink to the next agent does.
+    proves: bool,
+    /// Batches that were written to it and not settled, at most.
+    most: Mutex<usize>,
     delivered: Mutex<Vec<String>>,
     closed: Mutex<u32>,
 }
@@ -79,6 +83,9 @@ impl Sink for Scripted {
             return Err(Failure(class).into());
         }
         self.staged.push(taken);
+        let mut most = locked(&self.script.most);
+        *most = self.staged.len().max(*most);
+        drop(most);
         if !self.script.collects {
             self.flush();
         }
@@ -121,6 +128,10 @@ impl Sink for Scripted {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::BestEffort
+    }
+
+    fn reach(&self) -> Reach {
+        if self.script.proves { Reach::NextAgent } else { Reach::Nothing }
     }
 }
 
@@ -271,6 +282,22 @@ async fn what_a_broken_sink_refuses_goes_to_the_others() {
     assert_eq!(sorted(&good), bodies);
     assert!(locked(&broken.delivered).is_empty());
     bench.stop().await;
+}
+
+/// They take batches and say nothing of them until they are told to.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() {
+    let silent = |open_failures, proves| {
+        let open_failures = Mutex::new(open_failures);
+        Arc::new(Script { open_failures, proves, collects: true, ..Script::default() })
+    };
+    for (sink, most) in [(silent(0, true), 20), (silent(1, true), 1), (silent(1, false), 20)] {
+        let bench = start(json!({}), std::slice::from_ref(&sink)).await;
+        bench.put_numbers(20).await;
+        sleep(Duration::from_secs(3_600)).await;
+        assert_eq!(*locked(&sink.most), most);
+        bench.stop().await;
+    }
 }
 
 mod letters;

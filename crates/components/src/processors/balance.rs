@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use pipeline::env::Entropy;
-use pipeline::{Failure, MemberView, Origin, Selection, SinkProcessor};
+use pipeline::{MemberView, Origin, Report, Selection, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -105,17 +105,18 @@ impl SinkProcessor for Tiered {
         now: Instant,
     ) -> Selection {
         for tier in &self.tiers {
-            let live = tier.iter().copied().filter(|member| self.penalties.is_live(*member, now));
-            let live: Vec<usize> = live.collect();
+            let live = tier.iter().copied();
+            let live: Vec<usize> =
+                live.filter(|at| self.penalties.is_live(*at, &members[*at], now)).collect();
             if let Some(member) = self.balance.pick(origin, &live, members) {
                 return Selection::Use(member);
             }
         }
-        Selection::WaitUntil(self.penalties.first_live().unwrap_or(now))
+        Selection::WaitUntil(self.penalties.ask_again(now))
     }
 
-    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
-        self.penalties.report(member, result, now);
+    fn report(&mut self, member: usize, report: Report, now: Instant) {
+        self.penalties.report(member, report, now);
     }
 }
 

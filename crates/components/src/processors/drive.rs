@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use pipeline::testkit::{build, context};
-use pipeline::{Class, Component, MemberView, Origin, Selection, SettingsError, SinkProcessor};
+use pipeline::{
+    Class, Component, MemberView, Origin, Report, Selection, SettingsError, SinkProcessor,
+};
 use tokio::time::Instant;
 
 /// The processor that `settings` make, with real randomness.
@@ -33,7 +35,8 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(processor: Box<dyn SinkProcessor>, room: &[u32]) -> Self {
         let none = vec![0; room.len()];
-        let view = MemberView { has_room: true, unacknowledged_bytes: 0 };
+        let view =
+            MemberView { has_room: true, is_open: true, proves: true, ..MemberView::default() };
         Self {
             processor,
             room: room.to_vec(),
@@ -58,10 +61,10 @@ impl Group {
                 self.room[sink] -= 1;
                 self.taken[sink] += 1;
                 delivered += 1;
-                self.processor.report(sink, Ok(()), self.now);
+                self.processor.report(sink, Report::Proved, self.now);
             } else {
                 self.refused[sink] += 1;
-                self.processor.report(sink, Err(Class::Transient.into()), self.now);
+                self.processor.report(sink, Report::Failed(Class::Transient.into()), self.now);
             }
         }
         delivered

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A sink that failed is opened again before anything is given to it: for a `grpc` sink that is a
-//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. Its tier gets the work
-//! back only then.
+//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. A `grpc` sink then gets
+//! one batch, and its tier gets the work back when that one is stored.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,18 +1,28 @@
 //! Who of a group is passed over for a while, because it failed.
 //!
+//! ```text
+//!   TRUSTED ──failed──► PAUSED ──opened, or the pause is over──► SUSPECT ──one batch──► proves it
+//!      ▲                   ▲                                        │                      │
+//!      │                   └──────────────── failed ◄───────────────┘                      │
+//!      └───────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
 //! A member that says itself when to come again is passed over until then: it works, and is busy, so
-//! its next pauses are no longer for that. All other pauses double from `base` to `limit` and are
-//! jittered. A success ends a pause at once, but
-//! is not trusted fully: a member that fails again within `limit` goes on where its pauses were.
-//! So one that opens and then refuses every batch is not tried ever and ever again. Several batches
-//! in flight fail together; what fails during a pause does not lengthen it.
+//! it is no suspect and its next pauses are no longer for that. All other pauses double from `base`
+//! to `limit` and are jittered. A member that fails again within `limit` goes on where its pauses
+//! were, so one that opens and then refuses every batch is not tried ever and ever again. Several
+//! batches in flight fail together; what fails during a pause does not lengthen it.
+//!
+//! A suspect that says soon what it has stored gets one batch, once it is open, and no other before
+//! it has said so of that one. One that collects for long before it says anything, as a file is, has
+//! shown by opening what it can show.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::{Class, Failure};
+use pipeline::{Class, Failure, MemberView, Report};
 use tokio::time::Instant;
 
 /// How long members are passed over.
@@ -32,6 +42,8 @@ struct Standing {
     /// The same of pauses for failures alone.
     suspect_until: Option<Instant>,
     paused: bool,
+    /// It has failed and has proved nothing since.
+    suspect: bool,
 }
 
 /// The standing of every member of a group.
@@ -46,46 +58,59 @@ impl Penalties {
     }
 
     /// Whether the member may be used now.
-    pub(super) fn is_live(&self, member: usize, now: Instant) -> bool {
+    pub(super) fn is_live(&self, member: usize, view: &MemberView, now: Instant) -> bool {
         let standing = &self.members[member];
-        !standing.paused || standing.pause_ends.is_none_or(|ends| ends <= now)
+        let probing = standing.suspect && view.proves;
+        !standing.is_paused(now) && (!probing || view.is_open && view.unproved == 0)
     }
 
-    /// When the first member may be used again.
-    pub(super) fn first_live(&self) -> Option<Instant> {
-        self.members.iter().filter_map(|standing| standing.pause_ends).min()
+    /// When to ask again, where no member may be used: the first pause is over then. A suspect that
+    /// is waited for says what it has to say before.
+    pub(super) fn ask_again(&self, now: Instant) -> Instant {
+        let paused = self.members.iter().filter(|standing| standing.is_paused(now));
+        let first = paused.filter_map(|standing| standing.pause_ends).min();
+        first.unwrap_or(now + self.pauses.limit)
     }
 
     /// Notes what became of a try.
-    pub(super) fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
-        let live = self.is_live(member, now);
+    pub(super) fn report(&mut self, member: usize, report: Report, now: Instant) {
         let Pauses { base, limit, entropy } = &self.pauses;
         let standing = &mut self.members[member];
-        match result {
-            Ok(()) => standing.paused = false,
+        match report {
+            Report::Opened => standing.paused = false,
+            Report::Proved => (standing.paused, standing.suspect) = (false, false),
             // The batch is at fault, not the member.
-            Err(Failure { class: Class::Poison, .. }) => {}
-            Err(Failure { retry_after: Some(after), .. }) => {
+            Report::Failed(Failure { class: Class::Poison, .. }) => {}
+            Report::Failed(Failure { retry_after: Some(after), .. }) => {
                 standing.paused = true;
                 standing.pause_ends = Some(now + after.min(*limit));
             }
-            Err(Failure {
-                class: Class::Transient | Class::Indeterminate | Class::Fatal, ..
-            }) if live => {
+            Report::Failed(Failure {
+                class: Class::Transient | Class::Indeterminate | Class::Fatal,
+                ..
+            }) if !standing.is_paused(now) => {
                 let trusted = standing.suspect_until.is_none_or(|ended| ended + *limit < now);
                 standing.failures = if trusted { 1 } else { standing.failures.saturating_add(1) };
                 let pause = jittered(*base, *limit, standing.failures, entropy.next_u64());
                 standing.pause_ends = Some(now + pause);
                 standing.suspect_until = standing.pause_ends;
-                standing.paused = true;
+                (standing.paused, standing.suspect) = (true, true);
             }
-            Err(_) => {}
+            Report::Failed(_) => {}
         }
+    }
+}
+
+impl Standing {
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused && self.pause_ends.is_some_and(|ends| ends > now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// No jitter: each pause is as long as it can be.
@@ -100,6 +125,19 @@ mod tests {
     const BASE: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(30);
 
+    /// Open, and with nothing in its hand.
+    const IDLE: MemberView = MemberView {
+        has_room: true,
+        unacknowledged_bytes: 0,
+        is_open: true,
+        unproved: 0,
+        proves: true,
+    };
+
+    fn failed(class: Class) -> Report {
+        Report::Failed(class.into())
+    }
+
     fn penalties() -> Penalties {
         Penalties::new(Pauses { base: BASE, limit: LIMIT, entropy: Arc::new(Longest) }, 1)
     }
@@ -109,31 +147,31 @@ mod tests {
         let (mut penalties, mut now) = (penalties(), Instant::now());
         for failure in 0..100_u32 {
             let expected = BASE.saturating_mul(1 << failure.min(20)).min(LIMIT);
-            penalties.report(0, Err(Class::Transient.into()), now);
-            assert!(!penalties.is_live(0, now + expected - Duration::from_millis(1)));
+            penalties.report(0, failed(Class::Transient), now);
+            assert!(!penalties.is_live(0, &IDLE, now + expected - Duration::from_millis(1)));
             now += expected;
-            assert!(penalties.is_live(0, now), "after failure {failure}");
+            assert!(penalties.is_live(0, &IDLE, now), "after failure {failure}");
         }
     }
 
     #[test]
     fn what_fails_together_is_one_failure() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        (0..64).for_each(|_| penalties.report(0, Err(Class::Indeterminate.into()), now));
-        assert!(penalties.is_live(0, now + BASE));
+        (0..64).for_each(|_| penalties.report(0, failed(Class::Indeterminate), now));
+        assert!(penalties.is_live(0, &IDLE, now + BASE));
     }
 
     #[test]
     fn a_success_ends_the_pause_and_quiet_the_suspicion() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        penalties.report(0, Err(Class::Fatal.into()), now);
-        penalties.report(0, Ok(()), now);
-        assert!(penalties.is_live(0, now));
-        penalties.report(0, Err(Class::Fatal.into()), now);
-        assert!(!penalties.is_live(0, now + BASE), "the second pause is longer");
+        penalties.report(0, failed(Class::Fatal), now);
+        penalties.report(0, Report::Proved, now);
+        assert!(penalties.is_live(0, &IDLE, now));
+        penalties.report(0, failed(Class::Fatal), now);
+        assert!(!penalties.is_live(0, &IDLE, now + BASE), "the second pause is longer");
         let later = now + LIMIT * 3;
-        penalties.report(0, Err(Class::Fatal.into()), later);
-        assert!(penalties.is_live(0, later + BASE), "the first pause of a new trouble");
+        penalties.report(0, failed(Class::Fatal), later);
+        assert!(penalties.is_live(0, &IDLE, later + BASE), "the first pause of a new trouble");
     }
 
     #[test]
@@ -143,21 +181,97 @@ mod tests {
         let busy = Failure { class: Class::Transient, retry_after: Some(after) };
         for round in 0..20 {
             let now = now + after * round;
-            penalties.report(0, Err(busy), now);
-            assert!(!penalties.is_live(0, now + after - Duration::from_millis(1)));
-            assert!(penalties.is_live(0, now + after));
+            penalties.report(0, Report::Failed(busy), now);
+            assert!(!penalties.is_live(0, &IDLE, now + after - Duration::from_millis(1)));
+            assert!(penalties.is_live(0, &IDLE, now + after));
         }
         let later = now + after * 20;
-        penalties.report(0, Err(Class::Transient.into()), later);
-        assert!(penalties.is_live(0, later + BASE), "the first real failure");
-        penalties.report(0, Err(Failure { retry_after: Some(LIMIT * 9), ..busy }), later + BASE);
-        assert!(penalties.is_live(0, later + BASE + LIMIT), "nobody is left alone for longer");
+        penalties.report(0, failed(Class::Transient), later);
+        assert!(penalties.is_live(0, &IDLE, later + BASE), "the first real failure");
+        let forever = Failure { retry_after: Some(LIMIT * 9), ..busy };
+        penalties.report(0, Report::Failed(forever), later + BASE);
+        assert!(
+            penalties.is_live(0, &IDLE, later + BASE + LIMIT),
+            "nobody is left alone for longer"
+        );
     }
 
     #[test]
     fn a_poisonous_batch_is_not_held_against_the_member() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        penalties.report(0, Err(Class::Poison.into()), now);
-        assert!(penalties.is_live(0, now));
+        penalties.report(0, failed(Class::Poison), now);
+        assert!(penalties.is_live(0, &IDLE, now));
+    }
+
+    #[test]
+    fn a_suspect_gets_one_batch_and_is_trusted_when_that_is_stored() {
+        let (mut penalties, now) = (penalties(), Instant::now());
+        let (closed, busy) =
+            (MemberView { is_open: false, ..IDLE }, MemberView { unproved: 1, ..IDLE });
+        assert!(penalties.is_live(0, &closed, now) && penalties.is_live(0, &busy, now));
+        penalties.report(0, failed(Class::Transient), now);
+        penalties.report(0, Report::Opened, now);
+        assert!(!penalties.is_live(0, &closed, now), "it is opened first");
+        assert!(penalties.is_live(0, &IDLE, now));
+        assert!(!penalties.is_live(0, &busy, now), "it has not stored the first");
+        assert!(penalties.is_live(0, &MemberView { proves: false, ..busy }, now));
+        assert!(penalties.ask_again(now) > now, "nobody spins meanwhile");
+        penalties.report(0, failed(Class::Indeterminate), now);
+        assert!(!penalties.is_live(0, &IDLE, now + BASE), "the next pause is longer");
+        penalties.report(0, Report::Opened, now + BASE);
+        penalties.report(0, Report::Proved, now + BASE);
+        assert!(penalties.is_live(0, &busy, now + BASE));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Give,
+        Store,
+        Fail,
+        Open,
+        Wait(u64),
+    }
+
+    proptest! {
+        /// In any order: between a failure and the next batch that is stored, a member has never
+        /// two batches that were given to it after the failure, and none while it is closed.
+        #[test]
+        fn a_suspect_is_never_given_a_second_batch(
+            ops in prop::collection::vec(prop_oneof![
+                4 => Just(Op::Give), 2 => Just(Op::Store), 1 => Just(Op::Fail), 2 => Just(Op::Open),
+                1 => (1..40_u64).prop_map(Op::Wait),
+            ], 0..200)
+        ) {
+            let (mut penalties, mut now) = (penalties(), Instant::now());
+            let (mut in_hand, mut open, mut suspect) = (0_usize, false, false);
+            for op in ops {
+                let view = MemberView { is_open: open, unproved: in_hand, ..IDLE };
+                match op {
+                    Op::Give if penalties.is_live(0, &view, now) => {
+                        prop_assert!(!suspect || open && in_hand == 0);
+                        in_hand += 1;
+                    }
+                    Op::Store if in_hand > 0 => {
+                        in_hand -= 1;
+                        suspect = false;
+                        penalties.report(0, Report::Proved, now);
+                    }
+                    Op::Fail => {
+                        (in_hand, open, suspect) = (0, false, true);
+                        penalties.report(0, failed(Class::Transient), now);
+                    }
+                    Op::Open => {
+                        open = true;
+                        penalties.report(0, Report::Opened, now);
+                    }
+                    Op::Wait(seconds) => now += Duration::from_secs(seconds),
+                    Op::Give | Op::Store => {}
+                }
+                let idle = MemberView { is_open: true, unproved: 0, ..IDLE };
+                let live = penalties.is_live(0, &idle, now + LIMIT);
+                prop_assert!(live, "whoever is open and idle is tried in the end");
+                prop_assert!(penalties.ask_again(now) > now);
+            }
+        }
     }
 }

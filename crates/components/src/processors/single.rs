@@ -1,7 +1,7 @@
 //! `single`: the one sink of a group gets everything. What a sink outside a group does.
 
 use pipeline::{
-    BuildContext, BuildError, Component, Failure, MemberView, Origin, Selection, SinkProcessor,
+    BuildContext, BuildError, Component, MemberView, Origin, Report, Selection, SinkProcessor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,15 +52,16 @@ struct Single {
 }
 
 impl SinkProcessor for Single {
-    fn select(&mut self, _: Option<Origin>, _: &[MemberView], now: Instant) -> Selection {
-        match self.penalties.first_live() {
-            Some(live_at) if !self.penalties.is_live(0, now) => Selection::WaitUntil(live_at),
-            _ => Selection::Use(0),
+    fn select(&mut self, _: Option<Origin>, members: &[MemberView], now: Instant) -> Selection {
+        if self.penalties.is_live(0, &members[0], now) {
+            Selection::Use(0)
+        } else {
+            Selection::WaitUntil(self.penalties.ask_again(now))
         }
     }
 
-    fn report(&mut self, member: usize, result: Result<(), Failure>, now: Instant) {
-        self.penalties.report(member, result, now);
+    fn report(&mut self, member: usize, report: Report, now: Instant) {
+        self.penalties.report(member, report, now);
     }
 }
 
