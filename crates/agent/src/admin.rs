@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
 use pipeline::metrics::{AgentLabel, ChannelLabel};
-use pipeline::{Channel, Env, Metrics};
+use pipeline::{Account, Channel, Env, Metrics};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Duration;
@@ -120,12 +120,16 @@ impl Pages {
         }
         match path {
             "/metrics" => page(StatusCode::OK, self.metrics()),
+            "/account" => page(StatusCode::OK, self.account()),
             "/livez" => page(StatusCode::OK, "alive\n".into()),
             "/readyz" => match self.unready() {
                 None => page(StatusCode::OK, "ready\n".into()),
                 Some(reason) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
             },
-            _ => page(StatusCode::NOT_FOUND, "/metrics, /livez and /readyz are here\n".into()),
+            _ => page(
+                StatusCode::NOT_FOUND,
+                "/metrics, /account, /livez and /readyz are here\n".into(),
+            ),
         }
     }
 
@@ -135,6 +139,18 @@ impl Pages {
         }
         let stopped = self.channels.iter().find(|(_, channel)| channel.status().intake_stopped);
         stopped.map(|(name, _)| format!("channel `{name}` takes nothing in"))
+    }
+
+    /// What the durable channels answer for, one line of JSON for each.
+    fn account(&self) -> String {
+        let accounts = self.channels.iter().filter_map(|(_, channel)| channel.account());
+        let accounts: Vec<Account> = accounts.collect();
+        // After the channels: what becomes a letter meanwhile is in both, and not in neither.
+        let letters = self.dead_letters.identities();
+        let lines = accounts
+            .into_iter()
+            .map(|account| Account { letters: letters.clone(), ..account }.to_json() + "\n");
+        lines.collect()
     }
 
     /// The metrics, with what the channels hold brought up to date.

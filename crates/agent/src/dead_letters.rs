@@ -223,6 +223,11 @@ impl DeadLetters {
         self.known().identities.count()
     }
 
+    /// The same batches by name.
+    pub(crate) fn identities(&self) -> KeySet {
+        self.known().identities.clone()
+    }
+
     /// The lowest epoch of `origin` of which a batch is among the letters.
     pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
         self.known().identities.lowest_epoch(origin)

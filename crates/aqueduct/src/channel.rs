@@ -13,6 +13,8 @@ use components::serializers;
 use pipeline::{BuildContext, ChannelError, Env, Serializer, Settings};
 use serde::Serialize;
 
+use crate::account;
+
 const EXAMPLES: &str = "\
 Examples:
   aqueduct channel stats /var/lib/aqueduct/channels/main
@@ -122,8 +124,8 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
         Action::Account { directory, keys } => {
-            let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
-            inspection.map(|it| cli::print(&format!("{}\n", it.account().to_json())))
+            let account = account::of_directory(directory, keys.encryption().as_ref(), &env);
+            account.map(|account| cli::print(&format!("{}\n", account.to_json())))
         }
         Action::Export { directory, format, keys } => {
             let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());

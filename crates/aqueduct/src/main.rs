@@ -1,5 +1,7 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
+mod account;
+mod admin;
 mod channel;
 mod check;
 mod demo;

@@ -15,7 +15,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::cli::{self, EXIT_RUNTIME};
-use channel::durable::inspect::Inspection;
 use clap::Args;
 use components::sinks::hdfs::place;
 use delivery::ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
@@ -27,18 +26,23 @@ use thiserror::Error;
 
 use report::Report;
 
+use crate::{account, admin};
+
 const EXAMPLES: &str = "\
 Examples:
-  # On an edge, while its agent is stopped or from a copy of its directory:
-  aqueduct channel account /var/lib/aqueduct/channels/main > edge-1.json
+  # From an edge that runs, by its admin address, and from one that is stopped:
+  curl -s http://127.0.0.1:9464/account > edge-1.json
+  aqueduct channel account /var/lib/aqueduct/channels/main > edge-2.json
 
   # Anywhere:
   aqueduct verify --store 'hdfs://namenode:8020/logs/%Y-%m-%d' edge-1.json edge-2.json
   aqueduct verify --store file:///data/logs --deep /var/lib/aqueduct/channels/main
+  aqueduct verify --store file:///data/logs http://127.0.0.1:9464
 
 A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
-account that a channel still holds it: give the accounts of collectors too, where edges have
-`retain = \"stored\"`. A collector whose selector or interceptors leave out every event of a batch
+account that a channel or the dead letters still hold it: give the accounts of collectors too, where
+they have dead letters or edges have `retain = \"stored\"`. Letters that an operator dropped are shown
+as missing. A collector whose selector or interceptors leave out every event of a batch
 writes nothing of it, so such batches are shown as missing.
 
 Exit codes: 0 proved, 1 disproved or not readable, 2 wrong arguments";
@@ -56,14 +60,15 @@ pub(crate) struct VerifyArgs {
     /// Read every visible file too, and hold it against the ledger
     #[arg(long)]
     deep: bool,
-    /// Take it for disproved as long as anything is pending
+    /// Take it for disproved as long as anything is pending, or among dead letters
     #[arg(long)]
     complete: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// What `aqueduct channel account` printed, or the directory of a durable channel that no agent
-    /// uses and that is not sealed: DATA_DIR/channels/NAME
+    /// The admin address of a running agent: http://HOST:PORT; a file with what that said below
+    /// /account, or `aqueduct channel account` printed; or the directory of a durable channel that no
+    /// agent uses and that is not sealed: DATA_DIR/channels/NAME
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }
@@ -100,6 +105,12 @@ enum VerifyError {
         path: String,
         #[source]
         source: AccountError,
+    },
+    #[error("{address} does not say what its channels answer for")]
+    Agent {
+        address: String,
+        #[source]
+        source: std::io::Error,
     },
     #[error("{path} holds no account")]
     Empty { path: String },
@@ -157,7 +168,7 @@ pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, Stri
 async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     let mut accounts = Vec::new();
     for path in &args.accounts {
-        accounts.extend(accounts_of(path, env)?);
+        accounts.extend(accounts_of(path, env).await?);
     }
     let mut audited = Vec::new();
     for url in &args.store {
@@ -168,14 +179,30 @@ async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     Ok(Report::new(accounts.into_iter().zip(proofs).collect(), audited, args.complete))
 }
 
-fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
+async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
     let shown = path.display().to_string();
     if env.disk.list(path).is_ok() {
-        let inspection = Inspection::open(env, path, None);
-        let inspection =
-            inspection.map_err(|source| VerifyError::Channel { path: shown, source })?;
-        return Ok(vec![inspection.account()]);
+        let account = account::of_directory(path, None, env);
+        return match account {
+            Ok(account) => Ok(vec![account]),
+            Err(source) => Err(VerifyError::Channel { path: shown, source }),
+        };
     }
+    let text = match shown.strip_prefix("http://") {
+        Some(address) => {
+            let address = address.trim_end_matches("/account").trim_end_matches('/').to_owned();
+            let said = admin::get(env, &address, "/account").await;
+            said.map_err(|source| VerifyError::Agent { address, source })?.into_bytes()
+        }
+        None => text_of(path, &shown, env)?,
+    };
+    let accounts = Account::from_json(&text);
+    let accounts =
+        accounts.map_err(|source| VerifyError::Account { path: shown.clone(), source })?;
+    if accounts.is_empty() { Err(VerifyError::Empty { path: shown }) } else { Ok(accounts) }
+}
+
+fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> {
     let text = (|| {
         let file = env.disk.open(path, OpenMode::default())?;
         let mut text = vec![0; env.disk.stat(path)?.len as usize];
@@ -183,11 +210,7 @@ fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
         text.truncate(read);
         Ok(text)
     })();
-    let text = text.map_err(|source| VerifyError::File { path: shown.clone(), source })?;
-    let accounts = Account::from_json(&text);
-    let accounts =
-        accounts.map_err(|source| VerifyError::Account { path: shown.clone(), source })?;
-    if accounts.is_empty() { Err(VerifyError::Empty { path: shown }) } else { Ok(accounts) }
+    text.map_err(|source| VerifyError::File { path: shown.to_owned(), source })
 }
 
 async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {

@@ -7,7 +7,7 @@ mod common;
 
 use serde_json::Value;
 
-use common::{Agent, aqueduct, edge, read, stored, text, write};
+use common::{Agent, aqueduct, edge, free_port, read, stored, text, write};
 
 #[test]
 fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_back() {
@@ -15,13 +15,26 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let at = |name: &str| dir.path().join(name).display().to_string();
     let large = format!("large {}", "x".repeat(8000));
     write(&dir.path().join("a.log"), &format!("{large}\n"));
-    write(&dir.path().join("edge.toml"), &edge(&at("edge"), &at("*.log")));
+    let admin = format!("127.0.0.1:{}", free_port());
+    let grace = format!("admin = \"{admin}\"\ngrace");
+    let settings = edge(&at("edge"), &at("*.log")).replace("grace", &grace);
+    write(&dir.path().join("edge.toml"), &settings);
+    let store = format!("file://{}", at("store"));
+    let verified = |account: &str, letters: u32, more: &[&str]| {
+        let output = aqueduct(&[&["verify", "--store", &store, account], more].concat());
+        let line = format!("  in dead letters {letters:>8} batches\n");
+        assert!(text(&output).contains(&line), "{output:?}");
+        output.status.code()
+    };
 
     let (collector, address) = Agent::collector(dir.path(), "4KiB");
     let edge = Agent::edge(dir.path(), &address);
     edge.until(|| !read(&dir.path().join("edge/dead-letters/LOCK")).is_empty());
     write(&dir.path().join("b.log"), "small\n");
     collector.until(|| stored(dir.path()).contains(&"small".to_owned()));
+    let running = format!("http://{admin}");
+    assert_eq!(verified(&running, 1, &[]), Some(0), "while it runs");
+    assert_eq!(verified(&running, 1, &["--complete"]), Some(1));
 
     let held = aqueduct(&["dlq", "list", &at("edge")]);
     assert_eq!(held.status.code(), Some(1), "{held:?}");
@@ -30,6 +43,8 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     edge.stop();
     collector.stop();
     assert_eq!(stored(dir.path()), ["small"]);
+    let stopped = at("edge/channels/main");
+    assert_eq!(verified(&stopped, 1, &[]), Some(0));
 
     let list = aqueduct(&["dlq", "list", &at("edge"), "--json"]);
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
@@ -61,6 +76,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     collector.stop();
     assert_eq!(stored(dir.path()), [large, "small".to_owned()]);
     assert_eq!(aqueduct(&["dlq", "list", &at("edge")]).stdout, b"no dead letters\n");
+    assert_eq!(verified(&stopped, 0, &["--complete"]), Some(0));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! 1. `pending` is a part of `stored`; what is stored and not pending is settled.
 //! 2. An identity leaves `stored` only when its batch was found damaged.
 
-use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin};
+use pipeline::{Account, Epoch, Identity, IntervalSet, KeySet, Origin};
 
 /// The identities of one channel.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,18 @@ impl Window {
     /// As a checkpoint says.
     pub(crate) fn restore(stored: KeySet, pending: KeySet) -> Self {
         Self { stored, pending }
+    }
+
+    /// What the channel `name` answers for, in which batches of `origin` are born.
+    pub(crate) fn account(&self, name: &str, origin: Origin) -> Account {
+        let mut accepted = KeySet::default();
+        for (of, epoch, stored) in self.all().iter().filter(|(of, ..)| *of == origin) {
+            // Sequences have no gaps: one that is not known any more was damaged and given up.
+            let end = stored.last().map_or(0, |last| last + 1);
+            accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
+        }
+        let (pending, letters) = (self.pending().clone(), KeySet::default());
+        Account { channel: name.to_owned(), origin, accepted, pending, letters }
     }
 
     /// Every identity stored at any time.

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | committed | in a ledger, or below one of its floors: in a visible file, once |
 //! | pending | not in a ledger, and some channel whose account is given still holds it |
-//! | missing | neither: accepted, and nowhere |
+//! | in dead letters | neither, and among the dead letters of some account that is given |
+//! | missing | accepted, and nowhere |
 
 use pipeline::{Account, KeySet};
 
@@ -22,14 +23,19 @@ pub struct Proof {
     pub committed: u64,
     /// Those that some channel still has to deliver.
     pub pending: KeySet,
+    /// Those that are kept among dead letters, for an operator to put back or to drop.
+    pub letters: KeySet,
     /// Those that are nowhere.
     pub missing: KeySet,
 }
 
 /// Holds each of `accounts` against what the ledgers say; a batch needs to be in one of these.
 pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled>) -> Vec<Proof> {
-    let mut held = KeySet::default();
-    accounts.iter().for_each(|account| held.insert_all(&account.pending));
+    let (mut held, mut dead) = (KeySet::default(), KeySet::default());
+    for account in accounts {
+        held.insert_all(&account.pending);
+        dead.insert_all(&account.letters);
+    }
     let ledgers: Vec<&Settled> = ledgers.collect();
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
@@ -40,7 +46,9 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
         let pending = rest.intersection(&held);
         let committed = account.accepted.count() - rest.count();
         rest.remove_all(&pending);
-        Proof { accepted: account.accepted.count(), committed, pending, missing: rest }
+        let letters = rest.intersection(&dead);
+        rest.remove_all(&letters);
+        Proof { accepted: account.accepted.count(), committed, pending, letters, missing: rest }
     };
     accounts.iter().map(one).collect()
 }
@@ -60,7 +68,8 @@ mod tests {
     }
 
     fn account(accepted: KeySet, pending: KeySet) -> Account {
-        Account { channel: "main".into(), origin: OWN, accepted, pending }
+        let letters = KeySet::default();
+        Account { channel: "main".into(), origin: OWN, accepted, pending, letters }
     }
 
     fn settled(keys: KeySet) -> Settled {
@@ -86,6 +95,18 @@ mod tests {
         assert_eq!(proofs[0].pending, keys(1, 6..10));
         assert!(proofs[0].missing.is_empty());
         assert_eq!(proofs[1], Proof::default());
+    }
+
+    /// A letter counts for nothing where the batch is in a ledger, or still on its way.
+    #[test]
+    fn what_is_among_dead_letters_is_neither_missing_nor_committed() {
+        let edge = account(keys(1, 0..10), keys(1, 8..9));
+        let mut collector = account(KeySet::default(), KeySet::default());
+        collector.letters = keys(1, 5..9);
+        let ledger = settled(keys(1, 0..6));
+        let proofs = prove(&[edge, collector], [&ledger].into_iter());
+        assert_eq!((proofs[0].committed, &proofs[0].pending), (6, &keys(1, 8..9)));
+        assert_eq!((&proofs[0].letters, &proofs[0].missing), (&keys(1, 6..8), &keys(1, 9..10)));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //!
 //! ```json
 //! { "channel": "main", "origin": "6f0c…", "lives": [
-//!     { "origin": "6f0c…", "epoch": 4, "accepted": [[0, 1200]], "pending": [[1180, 1200]] } ] }
+//!     { "origin": "6f0c…", "epoch": 4, "accepted": [[0, 1200]], "pending": [[1180, 1200]],
+//!       "letters": [[17, 18]] } ] }
 //! ```
 //!
-//! Ranges are half open. What other channels gave birth to stands with `pending` alone.
+//! Ranges are half open. What other channels gave birth to stands without `accepted`.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +28,8 @@ pub struct Account {
     pub accepted: KeySet,
     /// Batches that some consumer has not committed, whoever named them.
     pub pending: KeySet,
+    /// Batches with events among the dead letters of the agent, whoever named them.
+    pub letters: KeySet,
 }
 
 /// A text is not an account.
@@ -68,6 +71,8 @@ struct Life {
     accepted: Vec<(u64, u64)>,
     #[serde(default)]
     pending: Vec<(u64, u64)>,
+    #[serde(default)]
+    letters: Vec<(u64, u64)>,
 }
 
 impl Account {
@@ -77,7 +82,7 @@ impl Account {
     /// Never: numbers and names are always JSON.
     pub fn to_json(&self) -> String {
         let of = |keys: &KeySet| keys.iter().map(|(o, e, _)| (o, e)).collect::<BTreeSet<_>>();
-        let lives = &of(&self.accepted) | &of(&self.pending);
+        let lives = &(&of(&self.accepted) | &of(&self.pending)) | &of(&self.letters);
         let runs = |keys: &KeySet, (origin, epoch)| {
             let set = keys.get(origin, epoch).map_or(&[][..], IntervalSet::runs);
             set.iter().map(|run| (run.start, run.end)).collect()
@@ -87,6 +92,7 @@ impl Account {
             epoch: life.1.0,
             accepted: runs(&self.accepted, life),
             pending: runs(&self.pending, life),
+            letters: runs(&self.letters, life),
         });
         let sheet = Sheet {
             channel: self.channel.clone(),
@@ -106,13 +112,15 @@ impl Account {
     }
 
     fn of(sheet: Sheet) -> Result<Self, AccountError> {
-        let (mut accepted, mut pending) = (KeySet::default(), KeySet::default());
+        let [mut accepted, mut pending, mut letters] = <[KeySet; 3]>::default();
         for life in &sheet.lives {
             let (origin, epoch) = (origin(&life.origin)?, Epoch(life.epoch));
             accepted.insert_set(origin, epoch, &set(&life.accepted)?);
             pending.insert_set(origin, epoch, &set(&life.pending)?);
+            letters.insert_set(origin, epoch, &set(&life.letters)?);
         }
-        Ok(Self { channel: sheet.channel, origin: origin(&sheet.origin)?, accepted, pending })
+        let origin = origin(&sheet.origin)?;
+        Ok(Self { channel: sheet.channel, origin, accepted, pending, letters })
     }
 }
 
@@ -143,10 +151,12 @@ mod tests {
             origin: own,
             accepted: KeySet::default(),
             pending: KeySet::default(),
+            letters: KeySet::default(),
         };
         account.accepted.insert_set(own, Epoch(4), &(0..1_200).into());
         account.pending.insert_set(own, Epoch(4), &(1_180..1_200).into());
         account.pending.insert_set(Origin([9; 16]), Epoch(1), &(7..8).into());
+        account.letters.insert_set(own, Epoch(3), &(2..4).into());
         let text = format!("{0}\n{0}\n", account.to_json());
         let read = Account::from_json(text.as_bytes()).unwrap();
         assert_eq!(read, [account.clone(), account]);

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::broadcast;
 
+use crate::account::Account;
 use crate::batch::{Batch, BatchSize};
 use crate::error::{Class, Classify};
 use crate::identity::{Epoch, KeySet, Origin};
@@ -169,6 +170,11 @@ pub trait Channel: Send + Sync {
     /// The origin and the life that batches get here which come without an identity; `None` where
     /// none of it would survive a start.
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
+        None
+    }
+
+    /// What it answers for, but for the dead letters; `None` where none of it would survive a start.
+    fn account(&self) -> Option<Account> {
         None
     }
 

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::DemoError;
 use super::input;
-use super::metrics::{self, Metrics};
+use super::metrics::Metrics;
+use crate::admin;
 
 /// Files become visible this soon, so that the demo is over soon; far too small for a real store.
 const ROLL_AGE: &str = "1s";
@@ -132,7 +133,7 @@ impl Agent {
     /// Waits until the agent answers that it is ready.
     pub(super) async fn ready(&mut self, env: &Env) -> Result<(), DemoError> {
         let since = Instant::now();
-        while metrics::get(env, &self.admin, "/readyz").await.is_none() {
+        while admin::get(env, &self.admin, "/readyz").await.is_err() {
             self.must_run(env)?;
             if since.elapsed() > PATIENCE {
                 return Err(DemoError::TooLong {
@@ -148,7 +149,7 @@ impl Agent {
     /// What the agent counts now, if it answers.
     pub(super) async fn metrics(&self, env: &Env) -> Option<Metrics> {
         self.child.as_ref()?;
-        metrics::get(env, &self.admin, "/metrics").await.map(Metrics)
+        admin::get(env, &self.admin, "/metrics").await.ok().map(Metrics)
     }
 
     /// An error if it has ended by itself.

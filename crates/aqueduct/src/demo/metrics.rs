@@ -1,14 +1,5 @@
 //! What an agent shows on its admin address.
 
-use std::time::Duration;
-
-use pipeline::Env;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
-
-/// An agent that takes longer is too busy to be asked now.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// Metrics in Prometheus' text form.
 pub(super) struct Metrics(pub(super) String);
 
@@ -22,21 +13,6 @@ impl Metrics {
         });
         values.sum::<f64>() as u64
     }
-}
-
-/// The body of a page, if it is there and its status is 200.
-pub(super) async fn get(env: &Env, address: &str, page: &str) -> Option<String> {
-    let answer = async {
-        let mut stream = env.net.connect(address).await.ok()?;
-        let request =
-            format!("GET {page} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
-    };
-    timeout(PATIENCE, answer).await.ok().flatten()
 }
 
 #[cfg(test)]

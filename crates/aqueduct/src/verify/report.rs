@@ -27,8 +27,10 @@ struct AccountLine {
     accepted: u64,
     committed: u64,
     pending: u64,
+    dead_letters: u64,
     missing: u64,
     repeated: u64,
+    dead_letter_ranges: Vec<String>,
     missing_ranges: Vec<String>,
     repeated_ranges: Vec<String>,
 }
@@ -76,8 +78,10 @@ impl Report {
                 accepted: proof.accepted,
                 committed: proof.committed,
                 pending: proof.pending.count(),
+                dead_letters: proof.letters.count(),
                 missing: proof.missing.count(),
                 repeated: twice.count(),
+                dead_letter_ranges: ranges(&proof.letters),
                 missing_ranges: ranges(&proof.missing),
                 repeated_ranges: ranges(&twice),
             }
@@ -94,7 +98,8 @@ impl Report {
     /// Whether every batch is where it should be, once; with `complete`, already in the store.
     pub(super) fn is_proved(&self, complete: bool) -> bool {
         let accounts = self.accounts.iter().all(|line| {
-            line.missing == 0 && line.repeated == 0 && (!complete || line.pending == 0)
+            let is_done = line.pending == 0 && line.dead_letters == 0;
+            line.missing == 0 && line.repeated == 0 && (!complete || is_done)
         });
         let staged = |line: &LedgerLine| complete && line.staged > 0;
         accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
@@ -114,7 +119,7 @@ impl Report {
             line.show(&mut text);
         }
         text.push_str(if self.proved {
-            "PROVED: what was accepted is committed once, or pending as shown\n"
+            "PROVED: what was accepted is committed once, or pending or in dead letters as shown\n"
         } else {
             "NOT PROVED\n"
         });
@@ -129,14 +134,18 @@ impl AccountLine {
             ("accepted", self.accepted),
             ("committed", self.committed),
             ("pending", self.pending),
+            ("in dead letters", self.dead_letters),
             ("missing", self.missing),
             ("repeated", self.repeated),
         ] {
-            put(text, format_args!("  {name:<10} {count:>12} batches"));
+            let width = 23_usize.saturating_sub(name.len());
+            put(text, format_args!("  {name} {count:>width$} batches"));
         }
-        for (what, ranges) in
-            [("missing", &self.missing_ranges), ("repeated", &self.repeated_ranges)]
-        {
+        for (what, ranges) in [
+            ("in dead letters", &self.dead_letter_ranges),
+            ("missing", &self.missing_ranges),
+            ("repeated", &self.repeated_ranges),
+        ] {
             for range in ranges {
                 put(text, format_args!("  {what}: {range}"));
             }

@@ -4,6 +4,7 @@
 //! below `file://`, all of them or some; then the store is damaged, and asked again.
 
 use channel::durable::Config as ChannelConfig;
+use channel::durable::inspect::Inspection;
 use components::sinks::hdfs::Config as SinkConfig;
 use pipeline::testkit::{build, context};
 use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink};
@@ -78,7 +79,7 @@ async fn everything_that_is_stored_once_is_proved() {
         let report = report(&dir, deep).await.unwrap();
         let text = report.text();
         assert!(report.is_proved(true), "{text}");
-        assert!(text.contains("accepted              4 batches"), "{text}");
+        assert!(text.contains("accepted               4 batches"), "{text}");
         assert!(text.contains("12 events in 4 files"), "{text}");
         assert!(report.json().starts_with("{\"proved\":true"), "{}", report.json());
     }
@@ -90,7 +91,7 @@ async fn what_the_channel_still_holds_is_pending_and_not_missing() {
     accepted(&dir, 5, 3).await;
     let report = report(&dir, false).await.unwrap();
     assert!(report.is_proved(false) && !report.is_proved(true));
-    assert!(report.text().contains("pending               2 batches"), "{}", report.text());
+    assert!(report.text().contains("pending                2 batches"), "{}", report.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,9 +109,30 @@ async fn a_batch_that_is_nowhere_is_named() {
     let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
     assert!(!report.is_proved(false));
     let text = report.text();
-    assert!(text.contains("missing               2 batches"), "{text}");
+    assert!(text.contains("missing                2 batches"), "{text}");
     let named = format!("missing: {}, epoch {}, 4 to 5", account.origin, epoch.0);
     assert!(text.contains(&named), "{text}");
+}
+
+/// Nothing of them is lost, and nothing of them is in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_among_dead_letters_is_told_as_that() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 4, 4).await;
+    let main = dir.path().join("main");
+    let mut account = account::of_directory(&main, None, &env::real()).unwrap();
+    let epoch = account.accepted.iter().next().unwrap().1;
+    account.accepted.insert_set(account.origin, epoch, &(4..6).into());
+    account.letters.insert_set(account.origin, epoch, &(0..5).into());
+    let file = dir.path().join("edge.json");
+    write(&file, account.to_json().as_bytes());
+    let text = verified(&args(&dir, false, file.clone()), &env::real()).await.unwrap().text();
+    assert!(text.contains("in dead letters        1 batches"), "{text}");
+    assert!(text.contains("missing                1 batches"), "{text}");
+    account.letters.insert_set(account.origin, epoch, &(5..6).into());
+    write(&file, account.to_json().as_bytes());
+    let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
+    assert!(report.is_proved(false) && !report.is_proved(true), "{}", report.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

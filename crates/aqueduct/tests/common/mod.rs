@@ -8,7 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn free_port() -> u16 {
+/// A port of loopback that nobody listens on.
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
     listener.expect("loopback has free ports").port()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet, KeySet,
-    Origin, PutTransaction, TakeTransaction,
+    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet,
+    KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 
@@ -175,6 +175,11 @@ impl Channel for Durable {
         let core = self.core();
         let epoch = Epoch(core.state().book.epoch);
         Some((core.owner.origin, epoch))
+    }
+
+    fn account(&self) -> Option<Account> {
+        let core = self.core();
+        Some(core.state().book.window.account(&core.name, core.owner.origin))
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {

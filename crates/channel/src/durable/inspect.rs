@@ -178,15 +178,7 @@ impl Inspection {
 
     /// What it answers for.
     pub fn account(&self) -> Account {
-        let (origin, window) = (self.recovered.owner.origin, &self.recovered.book.window);
-        let mut accepted = KeySet::default();
-        for (of, epoch, stored) in window.all().iter().filter(|(of, ..)| *of == origin) {
-            // Sequences have no gaps: one that is not known any more was damaged and given up.
-            let end = stored.last().map_or(0, |last| last + 1);
-            accepted.insert_set(of, epoch, &IntervalSet::from(0..end));
-        }
-        let pending = window.pending().clone();
-        Account { channel: self.name.clone(), origin, accepted, pending }
+        self.recovered.book.window.account(&self.name, self.recovered.owner.origin)
     }
 
     /// Reads every frame of every segment.
