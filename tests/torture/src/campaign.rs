@@ -5,6 +5,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +63,8 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
     good
 }
 
+/// Clusters side by side, each in a folder of its own: round n is the one of cluster n modulo their
+/// number, so that a seed says who gets what.
 fn loses_nothing(
     arguments: &Arguments,
     seed: u64,
@@ -68,16 +72,31 @@ fn loses_nothing(
     work: &Path,
     record: &Path,
 ) -> bool {
-    let Some(mut campaign) = Campaign::start(work, seed, false) else { return false };
-    for (number, fault) in (1..).zip(plan(arguments, seed)) {
-        let Some(round) = campaign.round(commit, number, fault) else { return false };
-        keep(record, &round);
-        if !round.found.is_none() {
-            println!("{}", campaign.cluster.last_words());
-            return false;
+    let clusters = arguments.parallel.max(1);
+    let rounds: Vec<(u32, Fault)> = (1..).zip(plan(arguments, seed)).collect();
+    let failed = AtomicBool::new(false);
+    let record = Mutex::new(record);
+    thread::scope(|scope| {
+        for cluster in 0..clusters {
+            let folder = work.join(format!("cluster-{}", cluster + 1));
+            let own = rounds.iter().filter(move |(number, _)| number % clusters == cluster);
+            // One after the other: each looks for ports that nobody has.
+            let Some(mut campaign) = Campaign::start(&folder, seed, false) else {
+                failed.store(true, Ordering::SeqCst);
+                return;
+            };
+            let (failed, record) = (&failed, &record);
+            scope.spawn(move || {
+                let good = own.into_iter().all(|&(number, fault)| {
+                    failed.load(Ordering::SeqCst) || campaign.is_good(commit, number, fault, record)
+                });
+                if !good || !campaign.stop() {
+                    failed.store(true, Ordering::SeqCst);
+                }
+            });
         }
-    }
-    campaign.stop()
+    });
+    !failed.into_inner()
 }
 
 fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
@@ -116,8 +135,19 @@ struct Campaign {
 
 impl Campaign {
     fn start(work: &Path, seed: u64, weaken: bool) -> Option<Self> {
+        fs::create_dir_all(work).unwrap_or_else(|e| panic!("make {}: {e}", work.display()));
         let cluster = catch_unwind(|| Cluster::start(work, weaken)).ok()?;
         Some(Self { cluster, count: Count::default(), seed, lines: 0 })
+    }
+
+    /// One round, noted; whether nothing was wrong with it.
+    fn is_good(&mut self, commit: &str, number: u32, fault: Fault, record: &Mutex<&Path>) -> bool {
+        let Some(round) = self.round(commit, number, fault) else { return false };
+        keep(&record.lock().unwrap_or_else(PoisonError::into_inner), &round);
+        if !round.found.is_none() {
+            println!("{}", self.cluster.last_words());
+        }
+        round.found.is_none()
     }
 
     /// One round; `None` if it could not be ended, such as when an agent does not come back.
@@ -148,6 +178,9 @@ impl Campaign {
         let written: Vec<u64> = self.cluster.writers.iter().map(|writer| writer.rest()).collect();
         let settled = self.cluster.wait_until_delivered();
         let found = self.reconcile(&written);
+        if found.is_none() {
+            self.cluster.prove(PUBLISH_LIMIT);
+        }
         for writer in &self.cluster.writers {
             writer.remove_old();
         }
@@ -169,7 +202,7 @@ impl Campaign {
             if found.missing == 0 || started.elapsed() > PUBLISH_LIMIT {
                 return found;
             }
-            thread::sleep(Duration::from_secs(1));
+            thread::sleep(Duration::from_millis(500));
         }
     }
 

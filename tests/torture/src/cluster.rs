@@ -1,6 +1,7 @@
 //! Two edges, three collectors, an HDFS, and a proxy between each edge and each collector.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +10,8 @@ use aqueduct_tests::agent::{Agent, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::http;
 use aqueduct_tests::mounted::Mounted;
+use aqueduct_tests::reconcile::proof;
+use aqueduct_tests::wait;
 use rustix::process::getuid;
 
 use crate::load::Writer;
@@ -214,12 +217,54 @@ idle_max = "500ms"
         started.elapsed()
     }
 
+    /// Has `aqueduct verify` prove, from what the edges' disks hold and the ledger, that all that
+    /// was accepted is visible. The edges run, so copies of their channels are shown to it; until
+    /// the last commits are in them too, it may take a while.
+    ///
+    /// # Panics
+    ///
+    /// When it is not proved within `limit`.
+    pub(crate) fn prove(&self, limit: Duration) {
+        let channels: Vec<PathBuf> = (1..=EDGES)
+            .map(|edge| self.folder.join(format!("edge-{edge}/channels/main")))
+            .collect();
+        let copies = self.folder.join("accounts");
+        let url = format!("{}/torture/%Y-%m-%d", self.hdfs.url());
+        wait::until("the proof that all is stored", limit, || {
+            // What is left of the last look must not be mixed with this one.
+            let _nothing_there = fs::remove_dir_all(&copies);
+            let copied: Vec<PathBuf> =
+                (1..=EDGES).map(|edge| copies.join(format!("edge-{edge}"))).collect();
+            for (from, to) in channels.iter().zip(&copied) {
+                copy_folder(from, to).ok()?;
+            }
+            proof(&url, Some(&self.hdfs.conf_dir()), &copied, false).ok()
+        });
+    }
+
     /// The last words of every agent, for a round that failed.
     pub(crate) fn last_words(&self) -> String {
         let agents = self.edges.iter().chain(&self.collectors);
         let words = agents.map(|agent| aqueduct_tests::process::tail(&agent.output()));
         words.collect::<Vec<_>>().join("\n\n")
     }
+}
+
+/// Copies files that somebody may be writing; what is gone by now is left out.
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&path, &copy)?;
+        } else if let Err(error) = fs::copy(&path, &copy)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn small_disk(folder: &Path) -> Mounted {

@@ -11,8 +11,9 @@
 //!
 //! While the writers write, a fault is done and undone ([`fault`]). Then the writers rest, the
 //! edges deliver what they have, and every line of every serial number is looked for in what the
-//! store shows. A round is good if each is there once. Rounds follow one another on the same
-//! cluster, so what a fault leaves behind meets the next one.
+//! store shows. A round is good if each is there once, and `aqueduct verify` proves the same
+//! without reading a line. Rounds follow one another on the same cluster, so what a fault leaves
+//! behind meets the next one.
 //!
 //! A campaign is resumed with `--resume DIR`: each round is a line of `DIR/rounds.jsonl`, with the
 //! commit of the programs that it tortured, and the totals are those of that commit.
@@ -41,6 +42,7 @@ use fault::Fault;
     after_help = "Examples:\n  \
         aqueduct-torture --rounds 10                      one round of each kind\n  \
         aqueduct-torture --rounds 50 --resume ~/torture   fifty more of a campaign\n  \
+        aqueduct-torture --rounds 500 --parallel 4 --resume ~/torture   all of it, four at a time\n  \
         aqueduct-torture --rounds 5 --only wipe-collector --seed 7\n  \
         aqueduct-torture --rounds 5 --only kill-collector --weaken   (has to find repeated lines)\n\n\
         It needs Java, Maven, curl and flock, and for the small disk root and mkfs.ext4; without\n\
@@ -50,6 +52,10 @@ pub(crate) struct Arguments {
     /// How many rounds.
     #[arg(long, default_value_t = Fault::ALL.len() as u32)]
     rounds: u32,
+    /// Clusters side by side, each with an HDFS of its own: a round is mostly waiting, and needs
+    /// about 1.5 GiB of memory.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "weaken")]
+    parallel: u32,
     /// Decides the order of the faults, their victims and their times [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
