@@ -230,7 +230,7 @@ impl Intake for AgentIntake {
     }
 
     fn is_full(&self) -> bool {
-        self.required.iter().any(|channel| channel.status().intake_stopped)
+        self.required.iter().any(|channel| channel.is_full())
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -184,8 +184,11 @@ pub trait Channel: Send + Sync {
     /// Identities as they become settled. A receiver that lags asks [`Channel::settled`] instead.
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>>;
 
-    /// What the channel holds now.
+    /// What the channel holds now. Costs time with what is unsettled: for pages, not for paths.
     fn status(&self) -> ChannelStatus;
+
+    /// Whether puts wait now: [`ChannelStatus::intake_stopped`], at no cost.
+    fn is_full(&self) -> bool;
 
     /// Waits until all that was acknowledged and committed is on disk, then refuses further work.
     ///

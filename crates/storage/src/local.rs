@@ -69,7 +69,8 @@ impl FileSystem for Local {
     ) -> Result<Box<dyn FileWriter>, FsError> {
         let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
-        Ok(Box::new(LocalWriter { env: self.env.clone(), path: path.into(), file, len: 0 }))
+        let (env, path) = (self.env.clone(), path.into());
+        Ok(Box::new(LocalWriter { env, path, file, len: 0, gathered: Vec::new() }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -131,16 +132,21 @@ impl FileSystem for Local {
     }
 }
 
+/// Less than this is gathered, as a packet of HDFS is: a small batch is not worth the way to a
+/// thread that may block.
+const GATHERED_MAX: usize = 64 << 10;
+
 struct LocalWriter {
     env: Env,
     path: String,
     file: Arc<dyn DiskFile>,
+    /// Bytes that were handed to the disk.
     len: u64,
+    gathered: Vec<u8>,
 }
 
-#[async_trait]
-impl FileWriter for LocalWriter {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+impl LocalWriter {
+    async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
         let (file, offset, len) = (self.file.clone(), self.len, bytes.len() as u64);
         let write = move || file.write_at(&[IoSlice::new(&bytes)], offset, false);
         self.env.offload(write).await.map_err(|error| explain(error, "write", &self.path))?;
@@ -148,7 +154,28 @@ impl FileWriter for LocalWriter {
         Ok(())
     }
 
+    async fn append_gathered(&mut self) -> Result<(), FsError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.append(gathered.into()).await
+    }
+}
+
+#[async_trait]
+impl FileWriter for LocalWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        if bytes.len() >= GATHERED_MAX {
+            self.append_gathered().await?;
+            return self.append(bytes).await;
+        }
+        self.gathered.extend_from_slice(&bytes);
+        if self.gathered.len() >= GATHERED_MAX { self.append_gathered().await } else { Ok(()) }
+    }
+
     async fn sync(&mut self) -> Result<(), FsError> {
+        self.append_gathered().await?;
         let file = self.file.clone();
         let synced = self.env.offload(move || file.sync()).await;
         synced.map_err(|error| explain(error, "sync", &self.path))

@@ -188,6 +188,12 @@ impl Book {
         (keys, events)
     }
 
+    /// Events of tickets, by the same segments, without their identities.
+    pub(crate) fn events_of(&self, tickets: &IntervalSet) -> u64 {
+        let indexes = self.segments.iter().filter_map(|segment| segment.index.as_ref());
+        indexes.map(|index| index.events_of(tickets)).sum()
+    }
+
     /// The segment that holds `ticket`.
     pub(crate) fn segment_of(&self, ticket: Ticket) -> Option<&Segment> {
         let at = self.segments.partition_point(|segment| segment.end() <= ticket);

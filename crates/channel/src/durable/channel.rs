@@ -194,6 +194,11 @@ impl Channel for Durable {
         self.core().status()
     }
 
+    fn is_full(&self) -> bool {
+        let core = self.core();
+        core.state().stops_intake(&core.limits)
+    }
+
     async fn close(&self) -> Result<(), ChannelError> {
         let core = self.core();
         core.state().closed = true;

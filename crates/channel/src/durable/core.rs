@@ -188,7 +188,7 @@ impl State {
         self.disk_full || (self.refused.is_some() && self.capacity_bytes < limits.capacity_bytes)
     }
 
-    fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
+    pub(super) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
         // What is kept for the next segments shrinks with a capacity that the disk cuts down.
         let kept = limits.reserve_bytes.min(self.capacity_bytes / 4);
         let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + kept;
@@ -374,23 +374,20 @@ impl Core {
     pub(crate) fn status(&self) -> ChannelStatus {
         let state = self.state();
         let book = &state.book;
-        let (_, unsettled_events) = book.describe(&book.in_flight.held());
         let since = book.in_flight.oldest_unsettled().and_then(|ticket| {
             let segment = book.segment_of(ticket)?;
             let after = |entry: &Entry| u64::from(entry.after_ms);
             let entry = segment.index.as_ref().and_then(|index| index.get(ticket));
             Some(segment.record.since_ms + entry.map_or(0, after))
         });
-        // Who asks may put nothing before the answer changes: it has to change by itself.
-        let is_full = state.refused.is_some_and(|size| !state.fits(size, &self.limits));
         let age = |ms: u64| Duration::from_millis(self.now_ms().saturating_sub(ms));
         ChannelStatus {
             events: book.events,
             bytes: book.bytes(),
             capacity_bytes: state.capacity_bytes,
-            unsettled_events,
+            unsettled_events: book.events_of(&book.in_flight.held()),
             oldest_uncommitted: since.filter(|_| book.events > 0).map(age),
-            intake_stopped: state.disk_full || state.closed || is_full,
+            intake_stopped: state.stops_intake(&self.limits),
         }
     }
 }

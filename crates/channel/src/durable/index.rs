@@ -110,6 +110,12 @@ impl SegmentIndex {
         (keys, events)
     }
 
+    /// Number of events of these tickets, as far as they lie here.
+    pub(crate) fn events_of(&self, tickets: &IntervalSet) -> u64 {
+        let mine = tickets.intersection(&IntervalSet::from(self.first..self.end()));
+        mine.iter().filter_map(|ticket| self.get(ticket)).map(|entry| u64::from(entry.events)).sum()
+    }
+
     /// The encoding above.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];

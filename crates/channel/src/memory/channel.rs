@@ -117,6 +117,12 @@ impl State {
         bytes <= core.capacity_bytes && events <= core.capacity_events
     }
 
+    /// Whether puts wait now. Who asks may put nothing before this changes: it has to change by
+    /// itself.
+    fn stops_intake(&self, core: &Core) -> bool {
+        self.closed || self.refused.is_some_and(|size| !self.fits(size, core))
+    }
+
     /// Room for `size`, if puts are not to wait.
     fn reserve(&mut self, size: BatchSize, core: &Core) -> bool {
         let fits = self.fits(size, core);
@@ -346,10 +352,12 @@ impl Channel for Memory {
             capacity_bytes: self.core.capacity_bytes,
             unsettled_events: held.iter().map(events).sum(),
             oldest_uncommitted: state.held.first_key_value().map(|(_, held)| held.since.elapsed()),
-            // Who asks may put nothing before this changes: it has to change by itself.
-            intake_stopped: state.closed
-                || state.refused.is_some_and(|size| !state.fits(size, &self.core)),
+            intake_stopped: state.stops_intake(&self.core),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.core.state().stops_intake(&self.core)
     }
 
     async fn close(&self) -> Result<(), ChannelError> {

@@ -137,9 +137,13 @@ impl Channel for Spill {
             capacity_bytes: memory.capacity_bytes + disk.capacity_bytes,
             unsettled_events: memory.unsettled_events + disk.unsettled_events,
             oldest_uncommitted: memory.oldest_uncommitted.max(disk.oldest_uncommitted),
-            // A full memory stops nobody.
-            intake_stopped: disk.intake_stopped && self.spilling.load(Ordering::Relaxed),
+            intake_stopped: self.is_full(),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        // A full memory stops nobody.
+        self.spilling.load(Ordering::Relaxed) && self.disk.is_full()
     }
 
     async fn close(&self) -> Result<(), ChannelError> {
