@@ -3,7 +3,8 @@
 //!
 //! The backlog is made in this process, into the directory of an edge that is started behind it.
 //! Then a log is linked into the edge's folder: the edge has to take it in while it sends what is
-//! older. Measured is what the edge takes in; the rate of what leaves it is noted beside it.
+//! older. Measured is what leaves the edge until all of the log is in; what it took in meanwhile is
+//! noted beside it.
 
 use std::fs;
 use std::path::Path;
@@ -45,22 +46,22 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let mut sizes = vec![0, whole / 4, whole / 2, whole];
     sizes.dedup();
     let mut points: Vec<Point> = sizes.into_iter().map(Point::at).collect();
-    let mut sent = Vec::new();
+    let mut taken = Vec::new();
     for point in &mut points {
         for _ in 0..options.runs {
-            sent.push((point.x, one_run(&ours, &programs, &log, setup, point)?));
+            taken.push((point.x, one_run(&ours, &programs, &log, setup, point)?));
         }
     }
-    let sent = sent.iter().map(|(gb, rate)| format!("{rate:.0} at {gb} GB")).collect::<Vec<_>>();
+    let taken = taken.iter().map(|(gb, rate)| format!("{rate:.0} at {gb} GB")).collect::<Vec<_>>();
     let note = format!(
-        "edge to collector, durable at both, without a store: what the edge takes in of a new log \
-         while it sends its backlog; meanwhile it sent, in MB/s: {}",
-        sent.join(", ")
+        "edge to collector, durable at both, without a store: what the edge sends while it takes in a \
+         new log; of that it took meanwhile, in MB/s: {}",
+        taken.join(", ")
     );
     Ok(Curve { axis: Axis::Backlog, unit: "GB", points, note })
 }
 
-/// Measures one edge; gives back the megabytes a second that it sent meanwhile.
+/// Measures one edge; gives back the megabytes a second that it took in meanwhile.
 fn one_run(
     ours: &Ours,
     programs: &Programs,
@@ -104,15 +105,12 @@ fn one_run(
     log.link_into(&watched)?;
     let seconds = accepted(&mut running, admin_port, 1.0 + log.lines as f64, began)?;
     let sent = (bytes(&running)? - before) / 1e6 / seconds;
-    point.add(log.lines, log.bytes, seconds);
+    let taken = log.bytes as f64 / 1e6 / seconds;
+    point.rate.push(sent);
     let usage = [running.edge.usage()?, running.collector.usage()?];
     point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());
-    crate::progress(&format!(
-        "growth: {} GB: {:.0} MB/s in, {sent:.0} MB/s out",
-        point.x,
-        log.bytes as f64 / 1e6 / seconds
-    ));
-    Ok(sent)
+    crate::progress(&format!("growth: {} GB: {taken:.0} MB/s in, {sent:.0} MB/s out", point.x));
+    Ok(taken)
 }
 
 /// Makes the channel of an edge that has not sent anything yet.
