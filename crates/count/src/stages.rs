@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::ValueEnum;
 use pipeline::{
-    Batch, BatchBuilder, BatchSize, BuildContext, Channel, Entry, Epoch, FloorBoard, Identity,
-    IntervalSet, Metrics, Origin, Outcome, Sequence, Settings, Sink, SourceContext, Taken,
+    Batch, BatchBuilder, BatchSize, BuildContext, Channel, Entry, Epoch, Identity, IntervalSet,
+    Origin, Outcome, Sequence, Settings, Sink, SourceContext, Taken,
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -150,13 +150,7 @@ fn build<R: ?Sized>(
     directory: &Path,
 ) -> Result<Box<R>, String> {
     let entry = table.iter().find(|entry| entry.kind == kind).ok_or("not in the catalogue")?;
-    let cx = BuildContext {
-        name: Arc::from(kind),
-        directory: directory.join(kind),
-        env: env::real(),
-        metrics: Metrics::default(),
-        floors: FloorBoard::default(),
-    };
+    let cx = BuildContext::alone(kind, &directory.join(kind), env::real());
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| error.to_string())
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{Batch, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin};
+use pipeline::{
+    Batch, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, Routing,
+};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -58,5 +60,9 @@ impl Intake for Counter {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        None
     }
 }
