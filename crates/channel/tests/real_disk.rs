@@ -8,7 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -134,15 +134,19 @@ async fn child() {
     let first: u32 = std::env::var("FIRST").unwrap().parse().unwrap();
     for n in first.. {
         put(&*channel, &text(n)).await;
-        use std::io::Write;
-        writeln!(std::io::stderr(), "stored {n}").unwrap();
+        say(&format!("stored {n}\n"));
         if n % 5 == 4 {
             for body in drain_now(&*channel, 3).await {
                 let number = body.split(' ').next().unwrap();
-                writeln!(std::io::stderr(), "taken {number}").unwrap();
+                say(&format!("taken {number}\n"));
             }
         }
     }
+}
+
+/// In one write: whoever is killed has said a line or has not.
+fn say(line: &str) {
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 async fn drain_now(channel: &dyn Channel, count: usize) -> Vec<String> {
