@@ -343,8 +343,8 @@ mod tests {
         files.recycle(3, files.next(3, 0)?.room);
         // Two segments are begun one after the other before the first's preparation gets to run.
         let (first, second) = (files.next(4, 0)?, files.next(5, 0)?);
-        for segment in [&first, &second] {
-            segment.file.write_at(&[IoSlice::new(b"acknowledged")], 0, true)?;
+        for (segment, text) in [(&first, b"released now"), (&second, b"acknowledged")] {
+            segment.file.write_at(&[IoSlice::new(text)], 0, true)?;
         }
         files.recycle(4, first.room);
         files.prepare(5)?;
