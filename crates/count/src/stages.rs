@@ -115,7 +115,7 @@ pub(crate) fn work(stage: Stage, events: u64, directory: &Path) -> Result<()> {
     runtime.block_on(work).map_err(failed)
 }
 
-/// The body of an event: 178 bytes, as the lines of access logs are.
+/// The body of an event: 188 bytes, about as the lines of access logs are.
 fn body(event: u64) -> String {
     let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
     format!(
@@ -261,8 +261,8 @@ mod tests {
 
     #[test]
     fn an_event_is_as_long_as_a_line_of_an_access_log() {
-        assert_eq!(body(0).len(), 177);
-        assert_eq!(body(249).len(), 177);
+        assert_eq!(body(0).len(), 188);
+        assert_eq!(body(249).len(), 188);
         assert!(batch(0, |_| HOSTS[0]).is_uniform());
         assert!(batch(0, |event| HOSTS[event as usize % 4]).has_own("host"));
     }
