@@ -16,10 +16,12 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn()?;
-    let stdout = child.stdout.take().expect("the output is piped");
+    let mut stdout = child.stdout.take().expect("the output is piped");
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
-        stdout.take(OUTPUT_MAX + 1).read_to_end(&mut bytes).map(|_| bytes)
+        stdout.by_ref().take(OUTPUT_MAX + 1).read_to_end(&mut bytes)?;
+        // A pipe that is closed before its end would kill the program: that is not what failed.
+        io::copy(&mut stdout, &mut io::sink()).map(|_| bytes)
     });
     let ended = wait(&mut child, limit);
     if ended.is_err() {
