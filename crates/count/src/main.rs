@@ -1,9 +1,9 @@
 //! Instructions per event of each stage of the path, counted by callgrind.
 //!
 //! They do not depend on how busy a machine is, so that a change which makes a stage dearer is seen
-//! where times would drown it. This program is two: without `--stage` it runs itself under valgrind,
-//! twice for each stage and with a different number of events, and takes the difference: what a
-//! start costs falls out. With `--stage` it does the work of that stage ([`stages`]).
+//! where times would drown it. This program is two: without `--stage` it runs itself under valgrind
+//! with two numbers of events for each stage, and takes the difference: what a start costs falls out.
+//! With `--stage` it does the work of that stage ([`stages`]).
 //!
 //! What is counted are all threads in user space. Valgrind shows every program the same processor,
 //! one with AVX2 where the real one has it, so that `memchr` and libc choose the same code on every

@@ -1,7 +1,7 @@
 //! One simulated edge: the protocol spoken by hand, so that thousands fit into a process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -120,10 +120,7 @@ impl Edge {
                         }
                     }
                     Manner::Oversized | Manner::Polite => {
-                        // Twenty million bytes, over the 16 MiB that are allowed by default.
-                        let large = self.message(sequence, 250_000);
-                        let _ = talk.outbox.send(large).await;
-                        sequence += 1;
+                        let _ = talk.outbox.send(self.oversized()).await;
                         let _ = talk.answers.message().await;
                         tokio::time::sleep(PERIOD).await;
                     }
@@ -174,6 +171,13 @@ impl Edge {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Twenty million bytes, over the 16 MiB that are allowed by default. Made once: who makes them
+    /// uses the processors that the others need.
+    fn oversized(&self) -> FromSender {
+        static LARGE: OnceLock<FromSender> = OnceLock::new();
+        LARGE.get_or_init(|| self.message(0, 250_000)).clone()
     }
 
     fn identity(&self, sequence: u64) -> Identity {
