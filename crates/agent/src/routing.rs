@@ -26,11 +26,9 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
                 Reach::Nothing => {}
             }
         }
-        datasets.sort();
-        datasets.dedup();
-        channels.push(datasets.join(" and "));
+        channels.push(datasets);
     }
-    channels.resize(source.required.len() + source.optional.len(), String::new());
+    channels.resize(source.required.len() + source.optional.len(), Vec::new());
     let header = source.selector.looks_at();
     let changes = source.interceptors.iter().filter_map(|one| one.routes_by(header));
     let changes: Vec<String> = changes.collect();

@@ -64,6 +64,24 @@ pub(crate) fn edge(
     edge
 }
 
+/// What the flags of a collector mean that writes to `store`, as a configuration.
+pub(crate) fn collector_flags(
+    programs: &Programs,
+    listen: &str,
+    admin_port: u16,
+    store: &str,
+    scratch: &Path,
+) -> Result<String> {
+    let mut print = Command::new(&programs.collector);
+    print
+        .args(["--listen", listen, "--admin", &format!("127.0.0.1:{admin_port}")])
+        .args(["--store", store])
+        .arg("--data-dir")
+        .arg(scratch.join("collector"))
+        .arg("--print-config");
+    process::run("aqueduct-collector --print-config", &mut print)
+}
+
 /// A capacity that no benchmark fills.
 pub(crate) const LARGE: &str = "64GiB";
 

@@ -13,30 +13,30 @@ use std::path::Path;
 use aqueduct_channel::testkit::{SimDisk, world};
 use aqueduct_channel::{durable, memory, spill};
 use common::{KEYS, key_line, put_keys};
-use pipeline::Channel;
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Channel};
 use serde_json::json;
 
 fn memory_channel(disk: &SimDisk) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     build::<memory::Config>(&json!({ "capacity": "1MiB" }), &cx).unwrap()
 }
 
 fn durable_channel(disk: &SimDisk) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     build::<durable::Config>(&json!({ "capacity": "1MiB", "index": "none" }), &cx).unwrap()
 }
 
 /// No tail in memory: every take reads the disk.
 fn durable_from_disk(disk: &SimDisk) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     let settings = json!({ "capacity": "1MiB", "index": "none", "tail_memory": "0B" });
     build::<durable::Config>(&settings, &cx).unwrap()
 }
 
 /// Compressed, and read back from the disk.
 fn durable_compressed(disk: &SimDisk) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     let settings = json!({
         "capacity": "1MiB", "index": "none", "tail_memory": "0B", "compression": "zstd"
     });
@@ -46,7 +46,7 @@ fn durable_compressed(disk: &SimDisk) -> Box<dyn Channel> {
 /// Sealed, compressed, and read back from the disk.
 fn durable_sealed(disk: &SimDisk) -> Box<dyn Channel> {
     put_keys(disk, &key_line(1, 1));
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     let settings = json!({
         "capacity": "1MiB", "index": "none", "tail_memory": "0B", "compression": "lz4",
         "encryption": { "key_file": KEYS }
@@ -55,7 +55,7 @@ fn durable_sealed(disk: &SimDisk) -> Box<dyn Channel> {
 }
 
 fn spill_with(disk: &SimDisk, memory: &str) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     let settings = json!({ "memory": memory, "disk": { "capacity": "1MiB", "index": "none" } });
     build::<spill::Config>(&settings, &cx).unwrap()
 }

@@ -18,8 +18,8 @@ use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use common::*;
 use pipeline::env::{Disk, OpenMode};
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, ChannelError, IntervalSet, SourcePosition};
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Channel, ChannelError, IntervalSet, SourcePosition};
 use serde_json::{Value, json};
 
 const SECRET: &str = "the secret of the house";
@@ -228,7 +228,7 @@ async fn keys_come_from_a_file_of_its_owner_or_from_a_program() {
 }
 
 async fn opened(dir: &Path, encryption: &Value) -> Result<Box<dyn Channel>, ChannelError> {
-    let cx = context("main", &dir.join("main"), env::real());
+    let cx = BuildContext::alone("main", &dir.join("main"), env::real());
     let settings = json!({ "capacity": "16MiB", "encryption": encryption });
     let channel =
         build::<aqueduct_channel::durable::Config>(&settings, &cx).expect("right settings");
@@ -246,7 +246,7 @@ fn write_mode(path: &Path, text: &str, mode: u32) {
 
 #[test]
 fn settings_without_keys_are_refused() {
-    let cx = context("main", Path::new("/data/main"), world(&SimDisk::new(SEED), 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(&SimDisk::new(SEED), 1));
     for (encryption, setting) in [
         (json!({}), "encryption.key_file"),
         (json!({ "key_file": "a", "key_command": ["b"] }), "encryption.key_command"),

@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use aqueduct_channel::durable::Config;
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, Epoch, FloorBoard, Identity, IntervalSet, Sequence};
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Channel, Epoch, FloorBoard, Identity, IntervalSet, Sequence};
 use serde_json::json;
 use tempfile::TempDir;
 
 /// The channel `name` in its next life.
 async fn open(dir: &TempDir, name: &str) -> Arc<dyn Channel> {
-    let cx = context(name, &dir.path().join(name), env::real());
+    let cx = BuildContext::alone(name, &dir.path().join(name), env::real());
     let channel: Arc<dyn Channel> = build::<Config>(&json!({}), &cx).unwrap().into();
     channel.open().await.unwrap();
     channel.register(&[Arc::from("all")]).await.unwrap();

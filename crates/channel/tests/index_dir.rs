@@ -17,8 +17,8 @@ use std::time::Duration;
 use aqueduct_channel::durable;
 use bytes::Bytes;
 use common::{FOREIGN, foreign, put};
-use pipeline::testkit::{build, context};
-use pipeline::{Channel, Epoch, IntervalSet, SourcePosition};
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Channel, Epoch, IntervalSet, SourcePosition};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FLIPS: usize = 12;
 
 async fn open(directory: &Path) -> Box<dyn Channel> {
-    let cx = context("main", directory, env::real());
+    let cx = BuildContext::alone("main", directory, env::real());
     let settings = json!({ "capacity": "64MiB", "segment_bytes": "256KiB", "tail_memory": "0B" });
     let channel = build::<durable::Config>(&settings, &cx).unwrap();
     channel.open().await.unwrap();

@@ -14,9 +14,8 @@ use aqueduct_channel::durable::{Config, IndexKind};
 use aqueduct_channel::testkit::{SimDisk, world};
 use common::*;
 use pipeline::env::{Disk, OpenMode};
-use pipeline::testkit::context;
 use pipeline::units::ByteSize;
-use pipeline::{Epoch, IntervalSet};
+use pipeline::{BuildContext, Epoch, IntervalSet};
 
 const MAIN: &str = "/data/main";
 
@@ -96,7 +95,7 @@ async fn damage_is_reported_and_mended() {
     assert_eq!(end - first, 1);
     assert_eq!(exported(&inspection).len(), 6);
     drop(inspection);
-    let cx = context("main", Path::new(MAIN), world(&disk, 7));
+    let cx = BuildContext::alone("main", Path::new(MAIN), world(&disk, 7));
     let capacity = ByteSize::mib(1);
     let config = Config { capacity, index: IndexKind::None, ..Config::default() };
     assert_eq!(repair(config, &cx).unwrap(), 1);
@@ -126,7 +125,7 @@ async fn damage_in_the_newest_segment_is_reported_and_mended_too() {
     disk.flip(&segments.min().unwrap(), 4 * 4096 + 5_000, 1);
     let report = inspect(&disk).check().unwrap();
     assert_eq!((report.damaged.len(), &report.lost[..]), (1, &[(0, 1)][..]), "{report:?}");
-    let cx = context("main", Path::new(MAIN), world(&disk, 7));
+    let cx = BuildContext::alone("main", Path::new(MAIN), world(&disk, 7));
     let capacity = ByteSize::mib(1);
     let config = Config { capacity, index: IndexKind::None, ..Config::default() };
     repair(config, &cx).unwrap();

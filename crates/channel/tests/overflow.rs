@@ -15,7 +15,7 @@ use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use common::*;
 use pipeline::metrics::ChannelReason;
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, IntervalSet, SourcePosition};
 use serde_json::json;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 const PUTS: u32 = 100;
 
 async fn open_with(disk: &SimDisk, overflow: &str) -> (Box<dyn Channel>, BuildContext) {
-    let cx = context("main", Path::new("/data/main"), world(disk, disk.changes()));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, disk.changes()));
     let settings = json!({ "capacity": "1MiB", "index": "none", "overflow": overflow });
     let channel = build::<durable::Config>(&settings, &cx).expect("the settings are right");
     channel.open().await.unwrap();

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use aqueduct_channel::durable;
 use aqueduct_channel::durable::inspect::Inspection;
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, IntervalSet};
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Channel, IntervalSet};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -25,7 +25,7 @@ const CHILD: &str = "AQUEDUCT_CHANNEL_CHILD";
 const PATIENCE: Duration = Duration::from_millis(300);
 
 async fn open(directory: &Path) -> Box<dyn Channel> {
-    let cx = context("main", directory, env::real());
+    let cx = BuildContext::alone("main", directory, env::real());
     let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB", "tail_memory": "1MiB" });
     let channel = build::<durable::Config>(&settings, &cx).unwrap();
     channel.open().await.unwrap();

@@ -14,12 +14,12 @@ use aqueduct_channel::spill;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use common::*;
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, IntervalSet, SourcePosition};
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Channel, IntervalSet, SourcePosition};
 use serde_json::json;
 
 async fn open_spill(disk: &SimDisk) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, disk.changes()));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, disk.changes()));
     let settings = json!({ "memory": "32KiB", "disk": { "capacity": "1MiB", "index": "none" } });
     let channel = build::<spill::Config>(&settings, &cx).unwrap();
     channel.open().await.unwrap();

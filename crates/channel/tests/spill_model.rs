@@ -17,8 +17,10 @@ use aqueduct_channel::spill;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use common::*;
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, IntervalSet, SourcePosition, TakeTransaction, Ticket};
+use pipeline::testkit::build;
+use pipeline::{
+    Batch, BuildContext, Channel, IntervalSet, SourcePosition, TakeTransaction, Ticket,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
@@ -59,7 +61,7 @@ struct Driver {
 }
 
 async fn opened(disk: &SimDisk, life: u64) -> Box<dyn Channel> {
-    let cx = context("main", Path::new("/data/main"), world(disk, life));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, life));
     let settings = json!({
         "memory": "32KiB", "disk": { "capacity": "1MiB", "segment_bytes": "64KiB", "index": "none" }
     });

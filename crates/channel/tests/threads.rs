@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqueduct_channel::{durable, memory};
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, IntervalSet};
 use serde_json::json;
 use tokio::time::timeout;
@@ -97,7 +97,7 @@ async fn consume_all(channel: &dyn Channel, consumer: &str, seen: &Committed) {
 }
 
 fn cx(dir: &tempfile::TempDir) -> BuildContext {
-    context("main", &dir.path().join("main"), env::real())
+    BuildContext::alone("main", &dir.path().join("main"), env::real())
 }
 
 fn directory() -> tempfile::TempDir {

@@ -11,7 +11,7 @@ pub trait ChannelSelector: Send + Sync {
     /// The header that it looks at, if any.
     fn looks_at(&self) -> Option<&str>;
 
-    /// The same function of the events has the same text; `channels` names each channel by what lies
-    /// behind it.
-    fn rule(&self, channels: &[String]) -> String;
+    /// The same function of the events has the same text; `channels` names the datasets behind each
+    /// channel, in any order.
+    fn rule(&self, channels: &[Vec<String>]) -> String;
 }

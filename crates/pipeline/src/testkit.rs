@@ -1,15 +1,7 @@
 //! What the tests of other crates share: building a component from JSON as a configuration would.
 
-use std::path::Path;
-
 use crate::component::{BuildContext, Component, entry};
-use crate::env::Env;
 use crate::settings::{Settings, SettingsError};
-
-/// A context for a component `name` with its files in `directory`.
-pub fn context(name: &str, directory: &Path, env: Env) -> BuildContext {
-    BuildContext::alone(name, directory, env)
-}
 
 /// Builds a component from JSON, the way a configuration does.
 ///

@@ -6,8 +6,8 @@
 use channel::durable::Config as ChannelConfig;
 use channel::durable::inspect::Inspection;
 use components::sinks::hdfs::Config as SinkConfig;
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink};
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Channel, IntervalSet, Outcome, Sink};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -17,7 +17,9 @@ use super::*;
 async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
     let place = dir.path().join("main");
     let channel: Arc<dyn Channel> =
-        build::<ChannelConfig>(&json!({}), &context("main", &place, env::real())).unwrap().into();
+        build::<ChannelConfig>(&json!({}), &BuildContext::alone("main", &place, env::real()))
+            .unwrap()
+            .into();
     channel.open().await.unwrap();
     channel.register(&[Arc::from("all")]).await.unwrap();
     for n in 0..batches {
@@ -27,7 +29,7 @@ async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
         put.commit().await.unwrap();
     }
     let settings = json!({ "url": url(dir) });
-    let cx = context("store", &dir.path().join("sink"), env::real());
+    let cx = BuildContext::alone("store", &dir.path().join("sink"), env::real());
     let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
     sink.open().await.unwrap();
     let mut take = channel.begin_take("all");

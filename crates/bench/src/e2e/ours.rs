@@ -43,14 +43,8 @@ impl Ours {
     }
 
     fn printed(&self, work: &Work<'_>, listen: &str, admin_port: u16) -> Result<String> {
-        let mut print = Command::new(&self.programs.collector);
-        print
-            .args(["--listen", listen, "--admin", &format!("127.0.0.1:{admin_port}")])
-            .args(["--store", &format!("{}{}", work.hdfs.url(), work.folder)])
-            .arg("--data-dir")
-            .arg(work.scratch.join("collector"))
-            .arg("--print-config");
-        process::run("aqueduct-collector --print-config", &mut print)
+        let store = format!("{}{}", work.hdfs.url(), work.folder);
+        programs::collector_flags(&self.programs, listen, admin_port, &store, work.scratch)
     }
 
     /// Two tiers whose channels hold more than an outage brings, and the collector's admin port.

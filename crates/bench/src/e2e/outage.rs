@@ -16,7 +16,7 @@ use super::ours::{Ours, Promise};
 use crate::Setup;
 use crate::arrivals::{self, Arrival};
 use crate::error::{Doing, Error, Result};
-use crate::forward;
+use crate::forward::{self, ours::METRIC};
 use crate::hdfs::Hdfs;
 use crate::http;
 use crate::report::{Better, Figure, Report, Spread, rank};
@@ -70,8 +70,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let work = Work { hdfs: &hdfs, folder: FOLDER, watched: &watched, scratch: scratch.path() };
     let (running, port) = Ours::prepare(Promise::ExactlyOnce)?.start_large(&work)?;
     let super::Running { edge, collector } = running;
-    let metric = "aqueduct_source_events_total";
-    let mut running = forward::Running { edge, collector, metrics_port: port, metric };
+    let mut running = forward::Running { edge, collector, metrics_port: port, metric: METRIC };
     let path = watched.join("app.log");
     let file = File::create(&path).at("create", &path)?;
     let writing = AtomicBool::new(true);

@@ -89,12 +89,9 @@ fn config(
     admin_port: u16,
     scratch: &Path,
 ) -> Result<PathBuf> {
-    let mut print = Command::new(&programs.collector);
-    print.args(["--listen", &format!("127.0.0.1:{port}"), "--print-config"]);
-    print.args(["--admin", &format!("127.0.0.1:{admin_port}")]);
-    print.args(["--store", &format!("file://{}/store/%Y-%m-%d", scratch.display())]);
-    print.arg("--data-dir").arg(scratch.join("collector"));
-    let flags = process::run("aqueduct-collector --print-config", &mut print)?;
+    let listen = format!("127.0.0.1:{port}");
+    let store = format!("file://{}/store/%Y-%m-%d", scratch.display());
+    let flags = programs::collector_flags(programs, &listen, admin_port, &store, scratch)?;
     let places = options.edges + 100;
     let kind = "type = \"grpc\"\n";
     let config = flags.replacen(kind, &format!("{kind}connections_max = {places}\n"), 1);

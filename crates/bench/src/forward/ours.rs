@@ -10,6 +10,8 @@ use crate::error::Result;
 use crate::process::{self, Process};
 use crate::programs::{self, Programs};
 
+/// What a collector has accepted, which is durable there; at an edge, what it has taken in.
+pub(crate) const METRIC: &str = "aqueduct_source_events_total";
 /// For the edge's first look at its folder and its connection to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -64,6 +66,6 @@ impl Contender for Ours {
         let edge = programs::edge(&self.programs, watched, &address, admin_port, scratch);
         let edge = programs::start("edge", edge, admin_port, scratch)?;
         thread::sleep(WARM_UP);
-        Ok(Running { edge, collector, metrics_port, metric: "aqueduct_source_events_total" })
+        Ok(Running { edge, collector, metrics_port, metric: METRIC })
     }
 }

@@ -21,7 +21,7 @@ use crate::Setup;
 use crate::access_log::AccessLog;
 use crate::error::{Doing, Error, Result};
 use crate::forward::Running;
-use crate::forward::ours::Ours;
+use crate::forward::ours::{METRIC, Ours};
 use crate::load::{Load, SIZES};
 use crate::process;
 use crate::programs::{self, Programs};
@@ -32,7 +32,6 @@ const LOAD: Load = SIZES[1];
 const PRODUCERS: u64 = 8;
 /// The edge's group, by the name that its flags give it.
 const CONSUMER: &str = "collectors";
-const METRIC: &str = "aqueduct_source_events_total";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at an edge that starts.
 const LOOK: Duration = Duration::from_millis(1);

@@ -55,14 +55,14 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use pipeline::testkit::context;
+    use pipeline::BuildContext;
     use tokio::time::timeout;
 
     use super::*;
 
     #[tokio::test]
     async fn rest_comes_after_the_last_piece_of_work() {
-        let env = context("main", std::path::Path::new("/"), env::real()).env;
+        let env = BuildContext::alone("main", std::path::Path::new("/"), env::real()).env;
         let background = Arc::new(Background::default());
         background.rest().await;
         let (go, wait) = mpsc::channel::<()>();

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aqueduct_channel::durable;
 use aqueduct_channel::testkit::{SimDisk, world};
 use pipeline::env::{Disk, OpenMode};
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{
-    Batch, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence, TakeTransaction,
-    Taken,
+    Batch, BuildContext, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence,
+    TakeTransaction, Taken,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ pub(crate) async fn try_open(
     disk: &SimDisk,
     settings: &Value,
 ) -> Result<Box<dyn Channel>, ChannelError> {
-    let cx = context("main", Path::new("/data/main"), world(disk, disk.changes()));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, disk.changes()));
     let channel = build::<durable::Config>(settings, &cx).expect("the settings are right");
     channel.open().await?;
     channel.register(&[Arc::from("sink")]).await?;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use aqueduct_channel::durable;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin, Sequence,
-    SourcePosition, TakeTransaction,
+    Batch, BatchSize, BuildContext, Channel, ChannelError, Epoch, Identity, IntervalSet, Origin,
+    Sequence, SourcePosition, TakeTransaction,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -97,7 +97,8 @@ impl Driver {
 
     async fn open(&mut self) {
         self.lives += 1;
-        let cx = context("main", Path::new("/data/main"), world(&self.disk, self.lives));
+        let cx =
+            BuildContext::alone("main", Path::new("/data/main"), world(&self.disk, self.lives));
         let tail = if self.tail { "64KiB" } else { "0B" };
         let mut settings = json!({
             "capacity": "1MiB", "segment_bytes": "64KiB", "index": "none", "tail_memory": tail

@@ -60,7 +60,7 @@ impl Interceptor for Host {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use serde_json::json;
 
     use super::*;
@@ -69,7 +69,7 @@ mod tests {
     fn events_name_their_first_host_unless_told_otherwise() {
         let mut env = env::real();
         env.host = Arc::from("web-7");
-        let cx = context("host", std::path::Path::new("unused"), env);
+        let cx = BuildContext::alone("host", std::path::Path::new("unused"), env);
         for (preserve, had, expected) in
             [(true, None, "web-7"), (true, Some("web-1"), "web-1"), (false, Some("web-1"), "web-7")]
         {

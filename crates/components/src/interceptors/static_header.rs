@@ -81,13 +81,13 @@ impl Interceptor for Static {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use serde_json::{Value, json};
 
     use super::*;
 
     fn built(settings: &Value) -> Result<Box<dyn Interceptor>, pipeline::SettingsError> {
-        let cx = context("static", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("static", std::path::Path::new("unused"), env::real());
         build::<Config>(settings, &cx)
     }
 

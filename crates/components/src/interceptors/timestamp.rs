@@ -66,7 +66,7 @@ impl Interceptor for Timestamp {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use serde_json::json;
 
     use super::*;
@@ -82,7 +82,7 @@ mod tests {
     fn stamped(settings: &serde_json::Value, batch: &mut Batch) {
         let mut env = env::real();
         env.clock = Arc::new(At(1_700_000_000_123));
-        let cx = context("stamp", std::path::Path::new("unused"), env);
+        let cx = BuildContext::alone("stamp", std::path::Path::new("unused"), env);
         build::<Config>(settings, &cx).unwrap().intercept(batch);
     }
 
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_header_without_a_name_is_refused() {
-        let cx = context("stamp", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("stamp", std::path::Path::new("unused"), env::real());
         let error = build::<Config>(&json!({ "header": "" }), &cx).err().unwrap();
         assert_eq!(error.path, "header");
     }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{
-    Class, Component, MemberView, Origin, Report, Selection, SettingsError, SinkProcessor,
+    BuildContext, Class, Component, MemberView, Origin, Report, Selection, SettingsError,
+    SinkProcessor,
 };
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ pub(super) fn built<C>(
 where
     C: Component<Role = dyn SinkProcessor>,
 {
-    build::<C>(settings, &context("group", Path::new("unused"), env::real()))
+    build::<C>(settings, &BuildContext::alone("group", Path::new("unused"), env::real()))
 }
 
 /// Drives a processor: each event is offered until a sink takes it.

@@ -12,11 +12,9 @@ use pipeline::{ChannelSelector, Entry};
 pub static ALL: &[Entry<dyn ChannelSelector>] =
     &[entry::<multiplexing::Config>(), entry::<replicating::Config>()];
 
-/// How a routing names several channels: by what lies behind them, each once. A channel with nothing
-/// behind it that counts has an empty name.
-fn behind<'a>(channels: impl Iterator<Item = &'a String>) -> String {
-    let names: BTreeSet<&str> =
-        channels.map(String::as_str).filter(|name| !name.is_empty()).collect();
+/// How a routing names several channels: by the datasets behind them, each once.
+fn behind<'a>(channels: impl Iterator<Item = &'a Vec<String>>) -> String {
+    let names: BTreeSet<&str> = channels.flatten().map(String::as_str).collect();
     if names.is_empty() {
         return "nothing".to_owned();
     }

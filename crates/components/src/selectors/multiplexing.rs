@@ -139,10 +139,10 @@ impl ChannelSelector for Multiplexing {
         Some(&self.header)
     }
 
-    fn rule(&self, channels: &[String]) -> String {
+    fn rule(&self, channels: &[Vec<String>]) -> String {
         let into = |route: &Route| {
             let chosen = channels.iter().zip(&route.0).filter(|(_, gets)| **gets);
-            super::behind(chosen.map(|(name, _)| name))
+            super::behind(chosen.map(|(datasets, _)| datasets))
         };
         let rest = into(&self.default);
         let mut rule = format!("by {:?}: ", self.header);
@@ -161,14 +161,14 @@ impl ChannelSelector for Multiplexing {
 mod tests {
     //! The cases of Flume's own test of this selector, by name of what they promise.
 
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use pipeline::{BatchBuilder, SettingsError};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn built(settings: &Value) -> Result<Box<dyn ChannelSelector>, SettingsError> {
-        let cx = context("selector", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("selector", std::path::Path::new("unused"), env::real());
         build::<Config>(settings, &cx)
     }
 

@@ -34,21 +34,21 @@ impl ChannelSelector for Replicating {
         None
     }
 
-    fn rule(&self, channels: &[String]) -> String {
+    fn rule(&self, channels: &[Vec<String>]) -> String {
         format!("all into {}", super::behind(channels.iter()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn every_channel_gets_every_event() {
-        let cx = context("selector", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("selector", std::path::Path::new("unused"), env::real());
         let selector = build::<Config>(&json!({ "channels": ["a", "b"] }), &cx).unwrap();
         let batch = Batch::of(["x", "y"]);
         assert_eq!(selector.select(&batch), [Some(batch.clone()), Some(batch)]);

@@ -27,7 +27,7 @@ impl See for Blind {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use pipeline::{IntervalSet, Outcome, Taken};
     use serde_json::json;
 
@@ -35,7 +35,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_batch_is_delivered_at_once() {
-        let cx = context("null", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("null", std::path::Path::new("unused"), env::real());
         let mut sink = build::<Config>(&json!({}), &cx).unwrap();
         for ticket in 4..7 {
             sink.write(Taken { ticket, batch: Batch::of(["x"]) }).await.unwrap();

@@ -221,9 +221,7 @@ impl Grpc {
             Room::Down => Some(GrpcError::Down { address, source: self.shared.failure() }),
         }
     }
-}
 
-impl Grpc {
     /// Why the next agent gets nothing.
     fn barred(&self) -> GrpcError {
         let address = self.address();
@@ -341,14 +339,14 @@ impl Sink for Grpc {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use pipeline::{Batch, Class};
     use serde_json::json;
 
     use super::*;
 
     fn sink(settings: &serde_json::Value) -> Result<Box<dyn Sink>, pipeline::SettingsError> {
-        build::<Config>(settings, &context("out", &std::env::temp_dir(), env::real()))
+        build::<Config>(settings, &BuildContext::alone("out", &std::env::temp_dir(), env::real()))
     }
 
     #[test]

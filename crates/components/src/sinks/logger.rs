@@ -70,7 +70,7 @@ impl See for Logger {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use pipeline::{Existing, IntervalSet, Taken};
     use serde_json::json;
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_batch_is_delivered_at_once() {
-        let cx = context("log", std::path::Path::new("unused"), env::real());
+        let cx = BuildContext::alone("log", std::path::Path::new("unused"), env::real());
         let mut sink = build::<Config>(&json!({}), &cx).unwrap();
         sink.write(Taken { ticket: 9, batch: Batch::of(["x"]) }).await.unwrap();
         assert_eq!(sink.settled().await.tickets, IntervalSet::from(9..10));

@@ -301,7 +301,7 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::testkit::{build, context};
+    use pipeline::testkit::build;
     use serde_json::json;
 
     use super::*;
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn settings_that_can_never_work_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let cx = context("in", folder.path(), env::real());
+        let cx = BuildContext::alone("in", folder.path(), env::real());
         for (settings, named) in [
             (json!({ "listen": "4141" }), "listen"),
             (json!({ "listen": "0.0.0.0:4141", "window_batches": 0 }), "window_batches"),

@@ -1,8 +1,8 @@
 //! Goal: what an origin declares empty is known to the channels behind the next agent, and copies
 //! that come later are refused there, not stored and not silently dropped.
 
-use pipeline::testkit::{build, context};
-use pipeline::{Epoch, Floors, Origin, Sink};
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Epoch, Floors, Origin, Sink};
 use wire::v1::{Hello, Reason, from_receiver, from_sender};
 
 use super::peers::{Played, put, source};
@@ -74,7 +74,7 @@ async fn a_sink_declares_what_its_channel_has_heard() {
     let env = env::real();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
-    let cx = context("out", &std::env::temp_dir(), env.clone());
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     let mut heard = below(3);
     heard.raise(Origin([9; 16]), Epoch(1));
     cx.floors.hear(&heard);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use aqueduct_components::sinks::grpc::Config as SinkConfig;
 use aqueduct_components::sources::grpc::Config as SourceConfig;
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{
-    Batch, Env, Epoch, Identity, Intake, IntervalSet, Origin, Outcome, Sequence, Sink,
-    SourceContext, SourceError, Taken,
+    Batch, BuildContext, Env, Epoch, Identity, Intake, IntervalSet, Origin, Outcome, Sequence,
+    Sink, SourceContext, SourceError, Taken,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -39,7 +39,7 @@ pub(crate) fn start_source(
     let folder = std::env::temp_dir();
     let settings = merged(json!({ "listen": address }), more);
     let mut source =
-        build::<SourceConfig>(&settings, &context("in", &folder, env.clone())).unwrap();
+        build::<SourceConfig>(&settings, &BuildContext::alone("in", &folder, env.clone())).unwrap();
     let stop = CancellationToken::new();
     let cx = SourceContext { intake, stop: stop.clone() };
     let ended = tokio::spawn(async move { source.run(cx).await });
@@ -71,7 +71,7 @@ pub(crate) async fn open_sink(env: &Env, address: &str, more: Value) -> Box<dyn 
 pub(crate) fn sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
     let folder = std::env::temp_dir();
     let settings = merged(json!({ "address": address }), more);
-    build::<SinkConfig>(&settings, &context("out", &folder, env.clone())).unwrap()
+    build::<SinkConfig>(&settings, &BuildContext::alone("out", &folder, env.clone())).unwrap()
 }
 
 fn merged(mut settings: Value, more: Value) -> Value {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pipeline::metrics::SinkLabel;
-use pipeline::testkit::{build, context};
+use pipeline::testkit::build;
 use pipeline::{BuildContext, Routing, Sink, SinkError};
 
 use super::*;
@@ -54,7 +54,7 @@ fn barred(cx: &BuildContext) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
-    let first = context("first", &std::env::temp_dir(), env::real());
+    let first = BuildContext::alone("first", &std::env::temp_dir(), env::real());
     let others = BuildContext { name: "others".into(), ..first.clone() };
     let (stores, odd, mut odd_sink) = member(&first, "all into a").await;
     opened(&mut *odd_sink).await.unwrap();
@@ -96,7 +96,7 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
 /// A collector that is gone for good does not keep the others out for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stays_away_has_no_say_any_more() {
-    let cx = context("out", &std::env::temp_dir(), env::real());
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env::real());
     let (_, gone, mut gone_sink) = member(&cx, "all into a").await;
     opened(&mut *gone_sink).await.unwrap();
     let (_, _other, mut other_sink) = member(&cx, "all into b").await;

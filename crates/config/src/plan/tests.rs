@@ -91,7 +91,7 @@ fn problems(kind: &str, text: &str) -> Vec<String> {
         path: "it".into(),
         settings: crate::read(Path::new("a.toml"), text).unwrap(),
     };
-    let cx = pipeline::testkit::context("it", Path::new("/d"), env::real());
+    let cx = BuildContext::alone("it", Path::new("/d"), env::real());
     let errors = plan.build(TABLE, &cx).err().unwrap_or_default();
     errors.iter().map(|error| format!("{}: {}", error.line, error.problem)).collect()
 }

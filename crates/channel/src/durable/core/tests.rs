@@ -5,9 +5,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pipeline::testkit::context;
 use pipeline::units::ByteSize;
-use pipeline::{Batch, BatchSize, IntervalSet, PutTransaction};
+use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction};
 use tokio::sync::Notify;
 
 use crate::durable::core::{Core, Request};
@@ -22,7 +21,7 @@ const CAPACITY: u64 = 1 << 20;
 const SEGMENT: u64 = 64 << 10;
 
 fn opened(disk: &SimDisk) -> Arc<Core> {
-    let cx = context("main", Path::new("/data/main"), world(disk, 1));
+    let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
     let config = Config {
         capacity: ByteSize(CAPACITY),
         segment_bytes: ByteSize(SEGMENT),

@@ -285,9 +285,7 @@ impl Connection {
         }
         Ok(())
     }
-}
 
-impl Connection {
     /// Some member of the group said how it routes: that may change what this one gets.
     fn compare(&self) {
         let dispute = self.routing.dispute(&self.shared.address);

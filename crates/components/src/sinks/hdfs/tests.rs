@@ -15,8 +15,10 @@ mod sharing;
 use std::sync::Arc;
 
 use harness::{Collector, batch, lines_of, visible};
-use pipeline::testkit::{build, context};
-use pipeline::{Batch, Existing, Guarantee, Outcome, SerializeError, Serializer, Sink};
+use pipeline::testkit::build;
+use pipeline::{
+    Batch, BuildContext, Existing, Guarantee, Outcome, SerializeError, Serializer, Sink,
+};
 use serde_json::json;
 use storage::memory::Memory;
 
@@ -127,7 +129,7 @@ async fn an_event_that_cannot_be_written_holds_up_no_other() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_by_name() {
-    let cx = context("store", std::path::Path::new("unused"), env::real());
+    let cx = BuildContext::alone("store", std::path::Path::new("unused"), env::real());
     for (settings, path) in [
         (json!({ "url": "/logs" }), "url"),
         (json!({ "url": "file:///%Y" }), "url"),

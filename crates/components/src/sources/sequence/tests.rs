@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use pipeline::testkit::{build, context};
+use pipeline::BuildContext;
+use pipeline::testkit::build;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use super::*;
 use crate::sources::channels::Channels;
 
 fn source(settings: &Value) -> Box<dyn Source> {
-    build::<Config>(settings, &context("in", Path::new("unused"), env::real())).unwrap()
+    build::<Config>(settings, &BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()
 }
 
 /// Runs the source until both channels hold so many events, and kills it.
@@ -74,7 +75,7 @@ async fn a_source_that_made_all_waits_to_be_stopped() {
 
 #[test]
 fn a_setting_that_cannot_be_is_refused_by_name() {
-    let cx = context("in", Path::new("unused"), env::real());
+    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
     for (settings, path) in [
         (json!({ "batch_events": 0 }), "batch_events"),
         (json!({ "rate": 0 }), "rate"),

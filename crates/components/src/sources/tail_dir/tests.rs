@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::testkit::{build, context};
-use pipeline::{Metrics, SourceContext, SourceError};
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Metrics, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -61,7 +61,7 @@ impl Rig {
     }
 
     fn start(&self) -> Running {
-        let mut cx = context("in", &self.path("unused"), env::real());
+        let mut cx = BuildContext::alone("in", &self.path("unused"), env::real());
         cx.metrics = self.metrics.clone();
         let mut source = build::<Config>(&self.settings, &cx).unwrap();
         let stop = CancellationToken::new();
@@ -334,7 +334,7 @@ async fn thousands_of_files_are_followed_with_few_of_them_open() {
 
 #[test]
 fn a_setting_that_cannot_be_is_refused_by_name() {
-    let cx = context("in", std::path::Path::new("unused"), env::real());
+    let cx = BuildContext::alone("in", std::path::Path::new("unused"), env::real());
     for (key, value, path) in [
         ("paths", json!([]), "paths"),
         ("paths", json!(["/a/../b"]), "paths.0"),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pipeline::testkit::context;
-use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
+use pipeline::{
+    Batch, BuildContext, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket,
+};
 use serde_json::Value;
 use storage::memory::Memory;
 use storage::{FileSystem, StoreUrl};
@@ -40,7 +41,7 @@ impl Collector {
 
     /// A start of this collector, on any store.
     pub(super) fn sink_on(&self, store: Arc<dyn FileSystem>) -> HdfsSink {
-        let cx = context("store", self.directory.path(), env::real());
+        let cx = BuildContext::alone("store", self.directory.path(), env::real());
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
         let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
