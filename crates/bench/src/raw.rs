@@ -81,6 +81,7 @@ pub(crate) struct DirectFile {
     path: PathBuf,
     file: File,
     buffer: Aligned,
+    size: usize,
     file_bytes: u64,
     offset: u64,
     /// Times that the whole file was written.
@@ -100,7 +101,20 @@ impl DirectFile {
         let flags = (OFlags::DIRECT | OFlags::DSYNC).bits() as i32;
         let file =
             OpenOptions::new().write(true).custom_flags(flags).open(&path).at("open", &path)?;
-        Ok(Self { path, file, buffer: Aligned::new(size), file_bytes, offset: 0, rounds: 0 })
+        let buffer = Aligned::new(size);
+        Ok(Self { path, file, buffer, size, file_bytes, offset: 0, rounds: 0 })
+    }
+
+    /// One write after the other for as long as `goes_on`, which is asked with the time and the
+    /// rounds so far.
+    pub(crate) fn write_while(&mut self, goes_on: impl Fn(Duration, u64) -> bool) -> Result<Moved> {
+        let (started, mut writes) = (Instant::now(), 0_u64);
+        while goes_on(started.elapsed(), self.rounds) {
+            self.write_next()?;
+            writes += 1;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Moved { bytes: writes * self.size as u64, seconds })
     }
 
     /// Writes the next blocks and returns when they are on the disk.
@@ -121,26 +135,6 @@ impl Drop for DirectFile {
         // What stays is in a scratch folder, which goes as a whole.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// Writes of `size` bytes with O_DIRECT and O_DSYNC, one after the other, through a file of
-/// `file_bytes`, for `limit` or (fresh blocks) until the file is full.
-pub(crate) fn direct_writes(
-    folder: &Path,
-    size: usize,
-    file_bytes: u64,
-    blocks: Blocks,
-    limit: Duration,
-) -> Result<Moved> {
-    let mut file = DirectFile::create(folder, size, file_bytes, blocks)?;
-    let mut writes = 0_u64;
-    let started = Instant::now();
-    while started.elapsed() < limit && (blocks == Blocks::Written || file.rounds == 0) {
-        file.write_next()?;
-        writes += 1;
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(Moved { bytes: writes * size as u64, seconds })
 }
 
 fn prepare(path: &Path, file_bytes: u64, blocks: Blocks) -> Result<()> {

@@ -85,6 +85,7 @@
 mod ahead;
 mod aligned;
 mod background;
+mod bell;
 mod book;
 mod channel;
 mod core;

@@ -54,6 +54,8 @@ mutant commits_counted_twice_at_a_roll durable/leader.rs \
   'group.drop_news();' '' model
 mutant failed_put_may_come_back durable/leader.rs \
   'if let Err(error) = self.roll(log, 0) {' 'if let Err(error) = io::Result::Ok(()) {' model crash
+mutant sleeping_consumer_not_woken durable/bell.rs \
+  '(self.asleep > 0 && self.bytes > 0)' 'self.asleep == usize::MAX' lib
 mutant epoch_stays durable/recovery.rs \
   'if !mutant!("epoch_not_raised")' 'if mutant!("epoch_not_raised")' crash model
 mutant name_not_synced durable/log.rs \

@@ -144,13 +144,23 @@ impl Backlog {
 }
 
 /// Reads the first `most` bytes of a channel's segments.
-pub(super) async fn raw_side(directory: &Path, most: u64) -> Result<Moved> {
+async fn raw_side(directory: &Path, most: u64) -> Result<Moved> {
+    raw_reads(segments(directory)?, most).await
+}
+
+/// A channel's segment files, the oldest first.
+pub(super) fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
     let folder = directory.join("log");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder).at("list", &folder)? {
         files.push(entry.at("list", &folder)?.path());
     }
     files.sort_unstable();
+    Ok(files)
+}
+
+/// Reads the first `most` bytes of files.
+pub(super) async fn raw_reads(files: Vec<PathBuf>, most: u64) -> Result<Moved> {
     let read = move || raw::direct_reads(&files, most);
     tokio::task::spawn_blocking(read).await.expect("the raw side does not panic")
 }

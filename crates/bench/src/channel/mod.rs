@@ -17,12 +17,14 @@ use std::time::Duration;
 
 use pipeline::{Batch, BatchSize, Channel, ChannelError, IntervalSet};
 use serde_json::json;
+use tempfile::TempDir;
+use tokio::task;
 
 use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::load::{self, Load};
-use crate::raw::{self, Blocks};
+use crate::raw::{self, Blocks, DirectFile, Moved};
 use crate::report::{Better, Figure, Report, Series};
 use crate::stage;
 use steady::Case;
@@ -147,7 +149,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
     let mut special = special::Special::prepare(options, setup)?;
     for round in 0..options.runs {
         for (load, results) in &mut results {
-            raw_side(*load, limit, cache, results).await?;
+            let mut raw = RawSide::prepare(*load, limit, cache, results)?;
             for (index, producers) in ours_of(setup) {
                 let case = Case::plain(*load, producers);
                 let outcome = steady::measure(case, limit, cache).await?;
@@ -155,7 +157,9 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
                 results.p50_ms[index].push(outcome.p50_ms);
                 results.p99_ms[index].push(outcome.p99_ms);
                 results.amplification[index].push(outcome.amplification);
+                raw.write(limit / 2)?;
             }
+            results.direct.push(raw.mb_per_s());
         }
         special.run(round, limit, cache).await?;
         crate::progress(&format!("channel: run {} of {}", round + 1, options.runs));
@@ -175,18 +179,40 @@ fn ours_of(setup: &Setup) -> impl Iterator<Item = (usize, usize)> {
     steady::PRODUCERS.into_iter().enumerate().filter(|_| !setup.peers_only)
 }
 
-async fn raw_side(load: Load, limit: Duration, cache: &Cache, results: &mut Results) -> Result<()> {
-    let size = usize::try_from(load.batch().size().bytes).expect("a batch fits in memory");
-    let scratch = cache.scratch()?;
-    let measured = tokio::task::spawn_blocking(move || {
+/// The raw sides of one size of batch. Direct writes come before and after each of our runs, half the
+/// time each: a disk whose speed drifts is the same one for both then.
+struct RawSide {
+    file: DirectFile,
+    written: Moved,
+    _scratch: TempDir,
+}
+
+impl RawSide {
+    /// Measures the appends and begins with the direct writes.
+    fn prepare(load: Load, limit: Duration, cache: &Cache, results: &mut Results) -> Result<Self> {
+        let size = usize::try_from(load.batch().size().bytes).expect("a batch fits in memory");
+        let scratch = cache.scratch()?;
         let folder = scratch.path();
-        let direct = raw::direct_writes(folder, size, RAW_FILE_BYTES, Blocks::Written, limit)?;
-        Ok::<_, Error>((direct, raw::synced_appends(folder, size, limit)?))
-    });
-    let (direct, append) = measured.await.expect("the raw side does not panic")?;
-    results.direct.push(direct.mb_per_s());
-    results.append.push(append.mb_per_s());
-    Ok(())
+        let append = task::block_in_place(|| raw::synced_appends(folder, size, limit))?;
+        results.append.push(append.mb_per_s());
+        let file = DirectFile::create(folder, size, RAW_FILE_BYTES, Blocks::Written)?;
+        let written = Moved { bytes: 0, seconds: 0.0 };
+        let mut raw = Self { file, written, _scratch: scratch };
+        raw.write(limit / 2)?;
+        Ok(raw)
+    }
+
+    fn write(&mut self, limit: Duration) -> Result<()> {
+        let write = || self.file.write_while(|elapsed, _| elapsed < limit);
+        let Moved { bytes, seconds } = task::block_in_place(write)?;
+        self.written.bytes += bytes;
+        self.written.seconds += seconds;
+        Ok(())
+    }
+
+    fn mb_per_s(&self) -> f64 {
+        self.written.mb_per_s()
+    }
 }
 
 fn steady_figures(report: &mut Report, load: Load, results: &Results) {

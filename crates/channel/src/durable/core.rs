@@ -21,6 +21,7 @@ use super::Compression;
 use super::ahead::{Ahead, Find};
 use super::aligned::Buffers;
 use super::background::Background;
+use super::bell::Bell;
 use super::book::Book;
 use super::frame::Body;
 use super::hand_off::{self, HandOff, Handing, Locked, Place};
@@ -83,6 +84,7 @@ pub(crate) struct State {
     pub(crate) book: Book,
     pub(crate) tail: Tail,
     pub(crate) ahead: Ahead,
+    pub(crate) bell: Bell,
     /// What waits for the leader, and whether there is one.
     pub(crate) hand_off: HandOff<Request>,
     /// Puts whose write failed, and which may be on the disk all the same until the next segment's
@@ -152,6 +154,7 @@ impl State {
             book,
             tail,
             ahead: Ahead::default(),
+            bell: Bell::default(),
             hand_off: HandOff::default(),
             limbo: Vec::new(),
             flush: false,

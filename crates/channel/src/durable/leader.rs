@@ -319,7 +319,7 @@ impl Core {
     /// Takes over what was written, or gives it back, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
-        let mut answer = Ok(());
+        let (mut answer, mut rings) = (Ok(()), true);
         let replies = std::mem::take(&mut group.replies);
         self.state().hand_off.learn(replies.len());
         match written {
@@ -327,6 +327,8 @@ impl Core {
                 let puts: Vec<Written> = group.written(&offsets).collect();
                 let mut state = self.state();
                 state.unreserve(group.reserved);
+                let bytes = puts.iter().map(|put| put.frame_len).sum();
+                rings = state.bell.rings(bytes) || group.registered.is_some();
                 for put in puts {
                     Self::publish(&mut state, put, &mut settled);
                 }
@@ -345,7 +347,9 @@ impl Core {
             // Who asked may be gone; the write stands all the same.
             let _ = reply.send(answer.clone());
         }
-        self.ready.notify_waiters();
+        if rings {
+            self.ready.notify_waiters();
+        }
         self.room.notify_waiters();
         self.announce(settled);
     }

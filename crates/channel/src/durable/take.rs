@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipeline::{ChannelError, IntervalSet, TakeTransaction, Taken, Ticket};
+use tokio::time::timeout;
 use tracing::error;
 
 use super::ahead::{Find, ReadBatch};
+use super::bell::DOZE;
 use super::core::Core;
 
 /// One taker: holds tickets until they are settled.
@@ -44,6 +46,15 @@ impl Drop for Wanted<'_> {
     }
 }
 
+/// A consumer that a put has to wake.
+struct Asleep<'a>(&'a Core);
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.0.state().bell.rise();
+    }
+}
+
 impl Take {
     /// A take of `consumer` that holds nothing.
     pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
@@ -52,6 +63,7 @@ impl Take {
 
     /// The oldest ready ticket, and where its batch is.
     async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
+        let mut has_dozed = false;
         loop {
             let ready = self.core.ready.notified();
             tokio::pin!(ready);
@@ -68,8 +80,18 @@ impl Take {
                     return Ok((Picked { take: self, ticket, kept: false }, found));
                 }
                 state.ahead.leave(&self.consumer);
+                if has_dozed {
+                    state.bell.sleep();
+                }
             }
-            ready.await;
+            if has_dozed {
+                let _asleep = Asleep(&self.core);
+                ready.await;
+            } else {
+                // What has come is looked for in either case.
+                let _ = timeout(DOZE, ready).await;
+                has_dozed = true;
+            }
         }
     }
 

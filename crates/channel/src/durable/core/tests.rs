@@ -4,14 +4,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipeline::units::ByteSize;
-use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction};
+use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction, TakeTransaction};
 use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use crate::durable::core::{Core, Request};
 use crate::durable::opening::Opening;
 use crate::durable::put::Put;
+use crate::durable::take::Take;
 use crate::durable::{Config, IndexKind};
 use crate::testkit::{SimDisk, world};
 
@@ -134,4 +137,25 @@ async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
     let core = opened(&disk);
     let in_flight = &core.state().book.in_flight;
     assert!(!in_flight.all_acked(0, 1) && in_flight.all_acked(1, held.len() as u64));
+}
+
+#[tokio::test]
+async fn whether_a_consumer_dozes_or_sleeps_it_gets_the_one_batch_that_comes() {
+    let core = filled(&SimDisk::new(1)).await;
+    let mut take = Take::new(core.clone(), Arc::from(CONSUMER));
+    for ticket in 0..6 {
+        assert_eq!(take.take().await.unwrap().ticket, ticket);
+    }
+    // From before it dozes until long after it has fallen asleep.
+    for (ticket, micros) in (6..).zip([0, 300, 900, 1_000, 1_100, 2_000, 2_500, 20_000]) {
+        let putting = async {
+            sleep(Duration::from_micros(micros)).await;
+            assert_eq!(put(&core, 100).await, Some(true));
+        };
+        let taking = timeout(Duration::from_secs(20), take.take());
+        let (taken, ()) = tokio::join!(taking, putting);
+        let taken = taken.expect("nothing else is put that could wake it").unwrap();
+        assert_eq!(taken.ticket, ticket);
+        take.commit(&IntervalSet::from(ticket..ticket + 1));
+    }
 }
