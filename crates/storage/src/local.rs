@@ -1,5 +1,7 @@
 //! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
 
+mod names;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,16 +12,19 @@ use pipeline::Env;
 use pipeline::env::{Disk, DiskFile, FileKind, OpenMode};
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use names::Names;
 
 /// Files of this machine.
 pub struct Local {
     env: Env,
+    names: Arc<Names>,
 }
 
 impl Local {
     /// The files behind `env`.
     pub fn new(env: Env) -> Self {
-        Self { env }
+        let names = Arc::new(Names::new(env.clone()));
+        Self { env, names }
     }
 
     /// Runs `work` on the disk, off the reactor.
@@ -52,12 +57,12 @@ fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
     }
 }
 
-/// Makes `directory` and those above it, and each new name durable in the one above.
-fn make_durable(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+/// Makes `directory` and those above it. Returns where new names are, the topmost first.
+fn make(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> =
         directory.ancestors().take_while(|above| disk.stat(above).is_err()).collect();
     disk.create_dir_all(directory)?;
-    missing.iter().rev().filter_map(|made| made.parent()).try_for_each(|above| disk.sync_dir(above))
+    Ok(missing.iter().rev().filter_map(|made| made.parent()).map(Path::to_owned).collect())
 }
 
 #[async_trait]
@@ -69,22 +74,23 @@ impl FileSystem for Local {
     ) -> Result<Box<dyn FileWriter>, FsError> {
         let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
-        let (env, path) = (self.env.clone(), path.into());
-        Ok(Box::new(LocalWriter { env, path, file, len: 0, gathered: Vec::new() }))
+        let (env, names, path) = (self.env.clone(), self.names.clone(), path.into());
+        Ok(Box::new(LocalWriter { env, names, path, file, len: 0, gathered: Vec::new() }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         let target = PathBuf::from(to);
-        let renamed = self.run("rename", from, move |disk, from| {
-            disk.rename_new(from, &target)?;
-            let directories = [target.parent(), from.parent()];
-            directories.into_iter().flatten().try_for_each(|directory| disk.sync_dir(directory))
-        });
+        let renamed = self.run("rename", from, move |disk, from| disk.rename_new(from, &target));
         renamed.await.map_err(|error| match error {
             // It is the new name that is taken.
             FsError::AlreadyExists { .. } => FsError::AlreadyExists { path: to.into() },
             error => error,
-        })
+        })?;
+        for path in [to, from] {
+            let synced = self.names.sync(Path::new(split(path).0)).await;
+            synced.map_err(|error| explain(error, "rename", path))?;
+        }
+        Ok(())
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
@@ -118,17 +124,27 @@ impl FileSystem for Local {
                 FileKind::Directory => disk.remove_dir_all(path)?,
                 _ => disk.remove_file(path)?,
             }
-            path.parent().map_or(Ok(()), |above| disk.sync_dir(above))
+            Ok(())
         });
         match deleted.await {
+            Ok(()) => {}
+            Err(FsError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        match self.names.sync(Path::new(split(path).0)).await {
             Ok(()) => Ok(true),
-            Err(FsError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
+            // Its directory has gone too, by somebody else's hand.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(explain(error, "delete", path)),
         }
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
-        self.run("mkdirs", directory, make_durable).await
+        for above in self.run("mkdirs", directory, make).await? {
+            let synced = self.names.sync(&above).await;
+            synced.map_err(|error| explain(error, "mkdirs", directory))?;
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +154,7 @@ const GATHERED_MAX: usize = 64 << 10;
 
 struct LocalWriter {
     env: Env,
+    names: Arc<Names>,
     path: String,
     file: Arc<dyn DiskFile>,
     /// Bytes that were handed to the disk.
@@ -183,8 +200,7 @@ impl FileWriter for LocalWriter {
 
     async fn close(mut self: Box<Self>) -> Result<(), FsError> {
         self.sync().await?;
-        let (disk, directory) = (self.env.disk.clone(), PathBuf::from(split(&self.path).0));
-        let synced = self.env.offload(move || disk.sync_dir(&directory)).await;
+        let synced = self.names.sync(Path::new(split(&self.path).0)).await;
         synced.map_err(|error| explain(error, "close", &self.path))
     }
 }

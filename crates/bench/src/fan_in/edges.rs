@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Of a thousand so many misbehave
     #[arg(long)]
     rude: u32,
+    /// The only way in which they do, if not in all
+    #[arg(long)]
+    manner: Option<Manner>,
     /// Seconds that are measured
     #[arg(long)]
     seconds: u32,
@@ -90,7 +93,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let (mut polite, mut rude) = (JoinSet::new(), JoinSet::new());
     let mut rude_count = 0;
     for number in 0..options.edges {
-        let manner = Manner::of(number, options.rude);
+        let manner = Manner::of(number, options.rude, options.manner);
         let edge = one::Edge {
             number,
             to: options.to.clone(),

@@ -14,12 +14,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::ValueEnum;
+
 use crate::Setup;
 use crate::error::{Doing, Error, Result};
 use crate::process;
 use crate::programs::{self, Programs};
 use crate::report::{Better, Figure, Report, Series, Spread};
 use edges::{Seen, make_room_for};
+use one::Manner;
 
 /// What is asked of the collector with 10,000 edges.
 const CORES_MAX: f64 = 1.0;
@@ -30,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct-bench fan-in                          10,000 edges, 1 % of them rude
   aqueduct-bench fan-in --edges 1000 --rude 0
+  aqueduct-bench fan-in --rude 10 --manner deaf  what one kind of rude peers costs the others
 
 Needs a hard limit of open files (ulimit -Hn) of some more than --edges.";
 
@@ -47,6 +51,9 @@ pub(crate) struct Options {
     /// what is too large
     #[arg(long, default_value_t = 10)]
     rude: u32,
+    /// The only way in which they misbehave, instead of all four
+    #[arg(long)]
+    manner: Option<Manner>,
 }
 
 /// Runs the benchmark.
@@ -66,6 +73,9 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     edges.args(["--edges", &options.edges.to_string(), "--rude", &options.rude.to_string()]);
     edges.args(["--seconds", &options.seconds.to_string()]);
     edges.args(["--collector", &collector.id().to_string()]);
+    if let Some(manner) = options.manner.and_then(|manner| manner.to_possible_value()) {
+        edges.args(["--manner", manner.get_name()]);
+    }
     let said = process::run("aqueduct-bench edges", &mut edges)?;
     let seen: Seen = serde_json::from_str(said.trim()).map_err(|error| Error::Answer {
         from: "aqueduct-bench edges".to_owned(),

@@ -24,9 +24,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const LINES: usize = 10;
 
 /// How an edge behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Manner {
     /// As an edge does.
+    #[value(skip)]
     Polite,
     /// Sends without end and reads nothing.
     Deaf,
@@ -39,10 +40,13 @@ pub(super) enum Manner {
 }
 
 impl Manner {
-    /// Of a thousand edges the first `rude` ones misbehave, in turn in each way.
-    pub(super) fn of(number: u32, rude: u32) -> Self {
+    /// Of a thousand edges the first `rude` ones misbehave, in turn in each way or all in `one`.
+    pub(super) fn of(number: u32, rude: u32, one: Option<Self>) -> Self {
         if number % 1_000 >= rude {
             return Self::Polite;
+        }
+        if let Some(manner) = one {
+            return manner;
         }
         [Self::Deaf, Self::Silent, Self::Reset, Self::Oversized][(number % 4) as usize]
     }

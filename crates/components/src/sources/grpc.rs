@@ -15,6 +15,7 @@
 
 mod answers;
 mod conversation;
+mod ending;
 mod incoming;
 mod news;
 

@@ -11,7 +11,7 @@ use super::error::LedgerError;
 use super::store::{Ledger, PATIENCE, PAUSE};
 
 /// Files of one commit that are published at the same time.
-const PUBLISHED_AT_ONCE: usize = 8;
+const PUBLISHED_AT_ONCE: usize = 32;
 
 impl Ledger {
     /// Publishes every committed file that this process knows of.

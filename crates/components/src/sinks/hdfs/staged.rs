@@ -79,11 +79,6 @@ impl OpenRoll {
         })
     }
 
-    /// Whether a file is full.
-    pub(super) fn is_full(&self, limits: &Limits) -> bool {
-        self.files.values().any(|file| limits.is_full(file.fill))
-    }
-
     /// Whether it has a file in `directory`.
     pub(super) fn has_file(&self, directory: &str) -> bool {
         self.files.contains_key(directory)
@@ -101,8 +96,8 @@ impl OpenRoll {
         key.is_none_or(|key| self.keys.insert(key))
     }
 
-    /// Writes one part.
-    pub(super) async fn write(&mut self, part: Part, stage: &Stage) -> Result<(), FsError> {
+    /// Writes one part; says how much its file holds then.
+    pub(super) async fn write(&mut self, part: Part, stage: &Stage) -> Result<Fill, FsError> {
         let file = match self.files.get_mut(&part.directory) {
             Some(file) => file,
             None => {
@@ -117,7 +112,8 @@ impl OpenRoll {
         file.crc = crc32c::crc32c_append(file.crc, &part.bytes);
         file.fill.bytes += part.bytes.len() as u64;
         file.fill.events += part.events;
-        file.writer.write(part.bytes).await
+        file.writer.write(part.bytes).await?;
+        Ok(file.fill)
     }
 
     /// Its tickets, when it comes to nothing.

@@ -100,16 +100,17 @@ impl Writer {
             OpenRoll::new(Token(entropy.bytes16()), life)
         });
         roll.life.touch(now, &self.limits);
+        let mut full = false;
         if roll.add(ticket, key) {
             for mut part in parts {
                 let more = !roll.has_file(&part.directory);
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                roll.write(part, &self.books.stage).await?;
+                let fill = roll.write(part, &self.books.stage).await?;
+                full |= self.limits.is_full(fill);
             }
         }
-        let full = roll.is_full(&self.limits);
         if self.settles_early {
             self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
         }

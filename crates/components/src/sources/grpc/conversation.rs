@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::receiver::{Receiver, Violation};
+use delivery::receiver::Receiver;
 use delivery::sender::Window;
 use futures::future::BoxFuture;
 use pipeline::{
@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
 use wire::{Rejection, keys};
 
+use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::{News, Subscription};
 use super::{DRAIN, Service, answers, budget_units};
@@ -71,20 +72,6 @@ pub(super) struct Conversation {
     busy_at: Instant,
 }
 
-/// Why a stream ends.
-enum End {
-    /// The sender is gone, or has heard everything.
-    Quiet,
-    /// The sender is told why.
-    Told(Status),
-}
-
-impl From<wire::Malformed> for End {
-    fn from(error: wire::Malformed) -> Self {
-        Self::Told(Status::invalid_argument(error.to_string()))
-    }
-}
-
 impl Conversation {
     pub(super) fn new(service: Arc<Service>, peer: Arc<str>, outbox: Outbox) -> Self {
         let (outcomes_in, outcomes) = mpsc::unbounded_channel();
@@ -121,7 +108,7 @@ impl Conversation {
         if let End::Told(status) = end {
             let (source, peer) = (&self.service.name, &self.peer);
             warn!(%source, %peer, problem = status.message(), "stream ended");
-            let _ = self.outbox.send(Box::new(Err(status))).await;
+            ending::tell(status, &self.outbox, &self.service.cx.stop).await;
         }
     }
 
@@ -152,7 +139,7 @@ impl Conversation {
                 Ok(None) => Err(End::Quiet),
                 Err(status) => {
                     debug!(source = %self.service.name, peer = %self.peer, %status, "stream broke");
-                    Err(End::Quiet)
+                    Err(End::unreadable(status))
                 }
             },
             () = until(deadline) => self.time(Instant::now()).await,
@@ -207,7 +194,7 @@ impl Conversation {
         // Before the question, so that nothing falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
-        let answer = self.receiver.hello(&asked, known).map_err(violation)?;
+        let answer = self.receiver.hello(&asked, known)?;
         if self.hello_due.take().is_some() {
             debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
         }
@@ -243,7 +230,7 @@ impl Conversation {
         if !self.is_waited_for() {
             self.busy_at = Instant::now() + BUSY_EVERY;
         }
-        self.receiver.put(identity, put.body.len() as u64).map_err(violation)?;
+        self.receiver.put(identity, put.body.len() as u64)?;
         if self.service.cx.intake.is_closed(identity) {
             self.receiver.answered(put.body.len() as u64);
             self.service.count("put_of_closed_epoch");
@@ -338,7 +325,7 @@ impl Conversation {
     async fn settle(&mut self, outcome: Outcome, known: &Known) -> Result<(), End> {
         let Outcome { identity, bytes, result } = outcome;
         match result {
-            Ok(()) => self.receiver.stored(identity, bytes, known).map_err(violation),
+            Ok(()) => self.receiver.stored(identity, bytes, known).map_err(End::from),
             Err(error) if error.class() == Class::Poison => {
                 self.receiver.answered(bytes);
                 self.service.count("refused_by_channel");
@@ -387,10 +374,6 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-fn violation(violation: Violation) -> End {
-    End::Told(Status::resource_exhausted(violation.to_string()))
 }
 
 /// The share of the budget for the put that waits for it.

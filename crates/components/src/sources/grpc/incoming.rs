@@ -12,7 +12,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pipeline::env::{Listener, Stream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +37,9 @@ const HEADERS_MAX: u32 = 16 << 10;
 /// Bytes of a frame: large enough that frames cost nothing, small enough for a cache.
 const FRAME_BYTES: u32 = 256 << 10;
 
-/// What the transport may hold of one connection that is not read: at least what a fast link
-/// carries in a round trip, at most what a thousand connections can be granted.
-const WINDOW_MIN: u64 = 1 << 20;
+/// What the transport may hold of one connection that is not read: its share of what may be in work
+/// at all, at least what HTTP/2 begins with, at most what a fast link carries in a round trip.
+const WINDOW_MIN: u64 = 64 << 10;
 const WINDOW_MAX: u64 = 2 << 20;
 
 /// How often a silent connection is probed, and how long the answer may take.
@@ -71,12 +71,18 @@ pub(super) async fn serve(
             let place = places.clone().acquire_owned().await.expect("places are never closed");
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let one = connection(stream, peer.into(), service.clone(), stop.clone());
-                    let cut = cut.clone();
-                    connections.spawn(async move {
-                        cut.run_until_cancelled(one).await;
-                        drop(place);
-                    });
+                    let among = (max - places.available_permits()) as u64;
+                    let one = Connection {
+                        peer: peer.into(),
+                        service: service.clone(),
+                        window: window(service.limits.in_flight_max, among),
+                        stop: stop.clone(),
+                        cut: cut.clone(),
+                        _place: place,
+                    };
+                    // As it is, not inside of another future: each layer would have room for it
+                    // twice, before its first step and after, for ten thousand connections.
+                    connections.spawn(one.serve(stream));
                 }
                 Err(error) => {
                     warn!(source = %service.name, %error, "cannot accept a connection");
@@ -95,55 +101,80 @@ pub(super) async fn serve(
     let _ = timeout(DRAIN + service.limits.linger, connections.wait()).await;
 }
 
-/// Serves one connection to its end.
-async fn connection(
-    stream: Box<dyn Stream>,
+/// What the transport may hold of one of so many connections. A thousand peers that send and are
+/// not read must not fill the memory.
+fn window(in_flight_max: u64, connections: u64) -> u32 {
+    (in_flight_max / connections.max(1)).clamp(WINDOW_MIN, WINDOW_MAX) as u32
+}
+
+/// A connection to be served.
+struct Connection {
     peer: Arc<str>,
     service: Arc<Service>,
+    window: u32,
+    /// The agent stops: the connection ends in order.
     stop: CancellationToken,
-) {
-    let limits = service.limits;
-    let body_max = usize::try_from(limits.body_max).unwrap_or(usize::MAX);
-    let window = limits.window.bytes.clamp(WINDOW_MIN, WINDOW_MAX) as u32;
-    let name = service.name.clone();
-    let used = Arc::new(AtomicBool::new(false));
-    let exchange = Exchange { service, peer: peer.clone(), used: used.clone() };
-    let delivery = DeliveryServer::new(exchange)
-        .max_decoding_message_size(body_max.saturating_add(wire::ENVELOPE_BYTES));
-    let served = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        // Nobody reads a date, and it would be of the system's clock.
-        .auto_date_header(false)
-        .initial_stream_window_size(window)
-        .initial_connection_window_size(window)
-        .max_frame_size(FRAME_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADERS_MAX)
-        .keep_alive_interval(PROBE.0)
-        .keep_alive_timeout(PROBE.1)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(delivery));
-    let mut served = pin!(served);
-    let mut idle = pin!(sleep(HELLO_TIMEOUT));
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                served.as_mut().graceful_shutdown();
-                break served.await;
-            }
-            ended = &mut served => break ended,
-            () = &mut idle, if !idle.is_elapsed() => {
-                if !used.load(Ordering::Relaxed) {
-                    debug!(source = %name, %peer, "connection without a stream");
-                    return;
+    /// The time for that is over.
+    cut: CancellationToken,
+    /// Among those that may be open.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    async fn serve(self, stream: Box<dyn Stream>) {
+        let used = Arc::new(AtomicBool::new(false));
+        let mut served = pin!(self.http(stream, used.clone()));
+        let mut idle = pin!(sleep(HELLO_TIMEOUT));
+        let mut stopping = false;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return,
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    served.as_mut().graceful_shutdown();
+                }
+                ended = &mut served => break ended,
+                () = &mut idle, if !stopping && !idle.is_elapsed() => {
+                    if !used.load(Ordering::Relaxed) {
+                        debug!(source = %self.service.name, peer = %self.peer, "no stream");
+                        return;
+                    }
                 }
             }
+        };
+        if let Err(error) = ended {
+            debug!(source = %self.service.name, peer = %self.peer, %error, "connection broke");
         }
-    };
-    if let Err(error) = ended {
-        debug!(source = %name, %peer, %error, "connection broke");
+    }
+
+    /// HTTP/2 with the one service on it.
+    fn http(&self, stream: Box<dyn Stream>, used: Arc<AtomicBool>) -> Served {
+        let body_max = usize::try_from(self.service.limits.body_max).unwrap_or(usize::MAX);
+        let exchange = Exchange { service: self.service.clone(), peer: self.peer.clone(), used };
+        let delivery = DeliveryServer::new(exchange)
+            .max_decoding_message_size(body_max.saturating_add(wire::ENVELOPE_BYTES));
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            // Nobody reads a date, and it would be of the system's clock.
+            .auto_date_header(false)
+            .initial_stream_window_size(self.window)
+            .initial_connection_window_size(self.window)
+            .max_frame_size(FRAME_BYTES)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADERS_MAX)
+            .keep_alive_interval(PROBE.0)
+            .keep_alive_timeout(PROBE.1)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(delivery))
     }
 }
+
+type Served = http2::Connection<
+    TokioIo<Box<dyn Stream>>,
+    TowerToHyperService<DeliveryServer<Exchange>>,
+    TokioExecutor,
+>;
 
 type Answers = Map<ReceiverStream<Box<Answer>>, fn(Box<Answer>) -> Answer>;
 
@@ -169,5 +200,22 @@ impl Delivery for Exchange {
         tokio::spawn(conversation.run(request.into_inner()));
         let unbox: fn(Box<Answer>) -> Answer = |answer| *answer;
         Ok(Response::new(ReceiverStream::new(answers).map(unbox)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_connections_may_hold_unread_is_bounded_by_what_may_be_in_work() {
+        let in_flight_max = 64 << 20;
+        assert_eq!(window(in_flight_max, 1), 2 << 20);
+        for connections in [32, 100, 1_000] {
+            let all = u64::from(window(in_flight_max, connections)) * connections;
+            assert!(all <= in_flight_max, "{connections} connections hold {all}");
+        }
+        assert_eq!(window(in_flight_max, 10_000), 64 << 10);
+        assert_eq!(window(1, 0), 64 << 10);
     }
 }

@@ -19,7 +19,7 @@ impl Tailer {
                 return Ok(None);
             }
             file.handle = Some(opened);
-            self.opened = true;
+            self.open_most += 1;
         }
         Ok(file.handle.clone())
     }
@@ -41,11 +41,15 @@ impl Tailer {
 
     /// Closes files when too many are open: first those that are read to their end, then those not
     /// read for longest. One whose name is gone could not be opened again.
+    ///
+    /// They are counted when there may be too many: with thousands of files, each turn would
+    /// otherwise do little else.
     pub(super) fn close_idle(&mut self) {
-        if !std::mem::take(&mut self.opened) {
+        if self.open_most <= self.options.open_max {
             return;
         }
         let count = self.files.values().filter(|file| file.handle.is_some()).count();
+        self.open_most = count;
         if count <= self.options.open_max {
             return;
         }
@@ -56,6 +60,7 @@ impl Tailer {
             .filter(|file| file.handle.is_some() && file.stage != Stage::Away { gone: true })
             .collect();
         closable.sort_by_key(|file| (file.len > file.position.offset, file.used));
-        closable.into_iter().take(count - keep).for_each(|file| file.handle = None);
+        let closed = closable.into_iter().take(count - keep).map(|file| file.handle = None).count();
+        self.open_most = count - closed;
     }
 }

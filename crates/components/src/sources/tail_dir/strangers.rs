@@ -158,6 +158,7 @@ impl Tailer {
         }
         (file.position.device, file.position.inode) = (stat.device, stat.inode);
         file.handle = Some(opened.clone());
+        self.open_most += 1;
         (file.stage, file.looked) = (Stage::Here, None);
         file.note(stat, now);
         self.by_inode.insert((stat.device, stat.inode), id);

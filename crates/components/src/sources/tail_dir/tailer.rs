@@ -122,8 +122,8 @@ pub(super) struct Tailer {
     pub(super) earliest_survey: Instant,
     pause: Duration,
     turns: u64,
-    /// Whether a file was opened since too many were last looked for.
-    pub(super) opened: bool,
+    /// Files that are open, at most: those counted last and those opened since.
+    pub(super) open_most: usize,
 }
 
 impl Tailer {
@@ -156,7 +156,7 @@ impl Tailer {
             earliest_survey: Instant::now(),
             pause: options.poll_min,
             turns: 0,
-            opened: true,
+            open_most: 0,
             options,
         }
     }

@@ -1,0 +1,57 @@
+//! Why a stream ends, and what its sender is told then.
+
+use std::time::Duration;
+
+use delivery::receiver::Violation;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use super::incoming::Outbox;
+
+/// How long a sender that broke the rules waits until it is told: it would be back at once, and
+/// do it again, at the cost of all others.
+const PENANCE: Duration = Duration::from_secs(2);
+
+/// Why a stream ends.
+pub(super) enum End {
+    /// The sender is gone, or has heard everything.
+    Quiet,
+    /// The sender is told why.
+    Told(Status),
+}
+
+impl From<wire::Malformed> for End {
+    fn from(error: wire::Malformed) -> Self {
+        Self::Told(Status::invalid_argument(error.to_string()))
+    }
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Told(Status::resource_exhausted(violation.to_string()))
+    }
+}
+
+impl End {
+    /// What it means that no further message can be read.
+    pub(super) fn unreadable(status: Status) -> Self {
+        match status.code() {
+            // Seen by its length; nothing more of the message is received.
+            Code::OutOfRange => Self::Told(status),
+            _ => Self::Quiet,
+        }
+    }
+}
+
+/// Tells the sender what it did, after a while in which nothing more of it is read.
+pub(super) async fn tell(status: Status, outbox: &Outbox, stop: &CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = outbox.closed() => return,
+        () = sleep(PENANCE) => {}
+    }
+    // Nobody to tell it to is as well.
+    let _ = outbox.send(Box::new(Err(status))).await;
+}
