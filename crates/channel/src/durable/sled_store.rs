@@ -4,7 +4,7 @@
 //! that is taken for a good one, a panic on a damaged page, errors that stay. So every call is
 //! guarded, any trouble puts the directory aside and starts an empty one, and every value has its
 //! own checksum. Values stay under 64 KiB, where sled keeps them in its log and not in files of
-//! their own.
+//! their own. They are asked for by key: a scan would also read the page behind the last one.
 //!
 //! ```text
 //! tree `seg`   segment u64 big-endian, part u16 big-endian  ->  up to 60 KiB of a segment's index
@@ -20,7 +20,10 @@ use tracing::warn;
 use super::index::{IndexStore, SegmentIndex};
 
 const PART_BYTES: usize = 60 << 10;
-const CACHE_BYTES: u64 = 4 << 20;
+/// An index is asked for once by each consumer that lags. sled counts by 256 shards, so that a page
+/// stays in memory only if it is smaller than 4 KiB: small channels' pages do, those of a backlog
+/// of small batches go.
+const CACHE_BYTES: u64 = 1 << 20;
 
 /// Indexes of sealed segments in a sled directory, which is opened when the first is kept or asked
 /// for: sled's threads wake every second for as long as the process lives, and a channel without a
@@ -107,11 +110,24 @@ impl Opened {
             Ok(Self { tree, db })
         })
     }
+}
 
-    fn keys(&self, segment: u64) -> Vec<sled::IVec> {
-        let keys = || self.tree.scan_prefix(segment.to_be_bytes()).keys().collect();
-        guarded("list", keys).unwrap_or_default()
+/// Where a part of a segment's index is kept.
+fn key(segment: u64, part: u16) -> Vec<u8> {
+    [&segment.to_be_bytes()[..], &part.to_be_bytes()].concat()
+}
+
+/// Does something with part after part, up to the last one: it is not there, or shorter than others.
+fn each_part(
+    segment: u64,
+    mut act: impl FnMut(&[u8]) -> sled::Result<Option<sled::IVec>>,
+) -> sled::Result<()> {
+    for part in 0..=u16::MAX {
+        if act(&key(segment, part))?.is_none_or(|chunk| chunk.len() < PART_BYTES) {
+            break;
+        }
     }
+    Ok(())
 }
 
 impl IndexStore for SledStore {
@@ -119,10 +135,11 @@ impl IndexStore for SledStore {
         let mut bytes = Vec::new();
         let opened = self.opened_if_there()?;
         guarded("load", || {
-            for part in opened.tree.scan_prefix(segment.to_be_bytes()).values() {
-                bytes.extend_from_slice(&part?);
-            }
-            Ok(())
+            each_part(segment, |key| {
+                let chunk = opened.tree.get(key)?;
+                bytes.extend_from_slice(chunk.as_deref().unwrap_or_default());
+                Ok(chunk)
+            })
         })?;
         SegmentIndex::decode(&bytes)
     }
@@ -133,9 +150,7 @@ impl IndexStore for SledStore {
         let bytes = index.encode();
         guarded("save", || {
             for (part, chunk) in (0u16..).zip(bytes.chunks(PART_BYTES)) {
-                let mut key = segment.to_be_bytes().to_vec();
-                key.extend_from_slice(&part.to_be_bytes());
-                opened.tree.insert(key, chunk)?;
+                opened.tree.insert(key(segment, part), chunk)?;
             }
             Ok(())
         });
@@ -143,9 +158,7 @@ impl IndexStore for SledStore {
 
     fn remove(&self, segment: u64) {
         let Some(opened) = self.opened_if_there() else { return };
-        for key in opened.keys(segment) {
-            guarded("remove", || opened.tree.remove(&key));
-        }
+        guarded("remove", || each_part(segment, |key| opened.tree.remove(key)));
     }
 
     fn retain(&self, live: &[u64]) {
@@ -192,10 +205,16 @@ mod tests {
         let store = SledStore::new(disk.clone(), dir.path().join("meta"));
         store.save(1, &index(40_000));
         store.save(2, &index(3));
+        store.save(3, &index(50_000));
+        store.save(3, &index(4));
         store.flush();
         drop(store);
         let store = SledStore::new(disk.clone(), dir.path().join("meta"));
         assert_eq!(store.load(1), Some(index(40_000)));
+        assert_eq!(store.load(3), Some(index(4)), "no part is left of the longer one");
+        store.remove(3);
+        assert_eq!(store.load(3), None);
+        assert_eq!(store.opened().unwrap().tree.scan_prefix(3u64.to_be_bytes()).count(), 0);
         store.retain(&[2]);
         assert_eq!((store.load(1), store.load(2)), (None, Some(index(3))));
     }
