@@ -96,22 +96,30 @@ impl Conversation {
     }
 
     /// Speaks with the sender until either has nothing more to say.
-    pub(super) async fn run(mut self, mut puts: Streaming<FromSender>) {
-        let end = loop {
-            if let Err(end) = self.step(&mut puts).await {
-                break end;
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
+    pub(super) fn run(
+        mut self,
+        mut puts: Streaming<FromSender>,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            let end = loop {
+                if let Err(end) = self.step(&mut puts).await {
+                    break end;
+                }
+                if let Err(end) = self.reply().await {
+                    break end;
+                }
+            };
+            if let End::Told(status) = end {
+                let (source, peer) = (&self.service.name, &self.peer);
+                warn!(%source, %peer, problem = status.message(), "stream ended");
+                ending::tell(status, &self.outbox, &self.service.cx.stop).await;
             }
-            if let Err(end) = self.reply().await {
-                break end;
-            }
-        };
-        if let End::Told(status) = end {
-            let (source, peer) = (&self.service.name, &self.peer);
-            warn!(%source, %peer, problem = status.message(), "stream ended");
-            ending::tell(status, &self.outbox, &self.service.cx.stop).await;
         }
     }
 
+    /// What is done with a message is in a box: it is there while it is done, and not in each of
+    /// thousands of connections that wait for the next one.
     async fn step(&mut self, puts: &mut Streaming<FromSender>) -> Result<(), End> {
         let deadline = self.deadline();
         let listening = self.stopping.is_none() && self.arrived.is_none();
@@ -123,17 +131,19 @@ impl Conversation {
                 self.give_back().await
             }
             () = self.outbox.closed() => Err(End::Quiet),
-            Some(outcome) = self.outcomes.recv() => self.settle_all(outcome).await,
+            Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
             news = self.committed.next() => {
                 self.hear(news);
                 Ok(())
             }
             permit = granted(&mut self.arrived), if self.arrived.is_some() => {
                 let arrived = self.arrived.take().expect("a put waits for this permit");
-                self.begin(arrived.put, permit).await
+                Box::pin(self.begin(arrived.put, permit)).await
             }
             message = puts.message(), if listening => match message {
-                Ok(Some(FromSender { message: Some(message) })) => self.heed(message).await,
+                Ok(Some(FromSender { message: Some(message) })) => {
+                    Box::pin(self.heed(message)).await
+                }
                 Ok(Some(FromSender { message: None })) => Ok(()),
                 // The sender is done or gone; puts in work end by themselves.
                 Ok(None) => Err(End::Quiet),

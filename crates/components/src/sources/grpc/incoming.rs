@@ -218,4 +218,16 @@ mod tests {
         assert_eq!(window(in_flight_max, 10_000), 64 << 10);
         assert_eq!(window(1, 0), 64 << 10);
     }
+
+    /// Bytes of the future that `make` makes.
+    fn size<A, B, F: Future>(_make: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_waits_is_small() {
+        let (connection, stream) = (size(Connection::serve), size(Conversation::run));
+        assert!(connection <= 2_560, "{connection} bytes, ten thousand times");
+        assert!(stream <= 1_536, "{stream} bytes, ten thousand times");
+    }
 }
