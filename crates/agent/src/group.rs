@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use pipeline::metrics::{SinkLabel, SinkReason};
 use pipeline::{
-    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, Selection,
-    Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
+    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, SeatView,
+    Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -82,7 +82,8 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let shared = Shared::new(index, named.name, events_in.clone(), parts.env.clone());
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
-        Member { handle, open: false, in_hand: BTreeMap::new() }
+        let seat = handle.seat();
+        Member { handle, seat, open: false, in_hand: BTreeMap::new() }
     });
     let members = members.collect();
     let mut group = Group {
@@ -126,6 +127,8 @@ struct Group {
 /// A member as the group sees it.
 struct Member {
     handle: Handle,
+    /// Its seat, if it is discovered.
+    seat: Option<SeatView>,
     open: bool,
     /// Tickets in its hand that it has not stored anywhere yet, with their events.
     in_hand: BTreeMap<Ticket, u64>,
@@ -139,6 +142,7 @@ impl Member {
             is_open: self.open,
             unproved: self.in_hand.len(),
             proves: self.handle.proves(),
+            seat: self.seat,
         }
     }
 
@@ -256,6 +260,14 @@ impl Group {
                 self.members[index].open = false;
                 self.count_failure(index, failure.class);
                 self.processor.report(index, Report::Failed(failure), Instant::now());
+            }
+            Event::Seat(index, view) => {
+                self.chosen = None;
+                let before = self.members[index].seat.replace(view);
+                if before.is_some_and(|before| before.turn != view.turn) {
+                    self.members[index].open = false;
+                    self.processor.report(index, Report::Replaced, Instant::now());
+                }
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Buried(buried) => {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use components::Catalogue;
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
+use pipeline::discovery::Discovery;
 use pipeline::{ChannelError, Env, Guarantee, Metrics, Routing};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
@@ -34,7 +35,7 @@ use tracing::{error, info, warn};
 use admin::Admin;
 use data_dir::DataDir;
 use dead_letters::DeadLetters;
-use group::GroupParts;
+use group::{GroupParts, NamedSink};
 use intake::AgentIntake;
 use topology::{BuiltGroup, BuiltSource, Topology};
 
@@ -95,6 +96,8 @@ pub struct Checked {
     /// How each source's batches are sent into datasets, by its name: the same on all collectors of
     /// a group. Without those that hand on to other agents.
     pub routings: Vec<(String, Routing)>,
+    /// What each discovered sink looks up, by its name.
+    pub discoveries: Vec<(String, Discovery)>,
 }
 
 /// Builds everything that `plan` names, without any I/O, and says what it promises.
@@ -107,19 +110,37 @@ pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Checked, C
         let channel = plan.channels.iter().find(|channel| channel.component.name == name);
         channel.map(|channel| channel.component.kind.clone()).unwrap_or_default()
     };
-    let promises = topology.groups.iter().flat_map(|group| {
-        group.sinks.iter().map(|named| Promise {
-            sink: named.name.to_string(),
-            channel: group.channel.clone(),
-            channel_kind: kind(&group.channel),
-            guarantee: named.sink.guarantee(),
-        })
-    });
+    let (mut promises, mut discoveries) = (Vec::new(), Vec::new());
+    for group in &topology.groups {
+        for (name, named) in named_sinks(plan, group) {
+            promises.push(Promise {
+                sink: name.clone(),
+                channel: group.channel.clone(),
+                channel_kind: kind(&group.channel),
+                guarantee: named.sink.guarantee(),
+            });
+            if let Some(seat) = named.sink.seat() {
+                discoveries.push((name, seat.board().discovery().clone()));
+            }
+        }
+    }
     let routings = topology.sources.iter().filter_map(|source| {
         let routing = source.routing.as_ref()?;
         Some((source.name.to_string(), routing.clone()))
     });
-    Ok(Checked { promises: promises.collect(), routings: routings.collect() })
+    Ok(Checked { promises, routings: routings.collect(), discoveries })
+}
+
+/// The sinks of a group by their names in the configuration: of a discovered one, its first seat.
+fn named_sinks<'a>(
+    plan: &Plan,
+    group: &'a BuiltGroup,
+) -> impl Iterator<Item = (String, &'a NamedSink)> {
+    let planned = plan.groups.iter().find(|planned| *planned.name == *group.name);
+    let names = planned.map_or(&[][..], |planned| &planned.sinks).iter();
+    let is_first = |named: &&NamedSink| named.sink.seat().is_none_or(|seat| seat.index() == 0);
+    let names: Vec<String> = names.map(|sink| sink.name.clone()).collect();
+    names.into_iter().zip(group.sinks.iter().filter(is_first))
 }
 
 /// Runs `plan` until a signal stops it, or something does that needs a person.

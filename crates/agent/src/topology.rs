@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use components::Catalogue;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
+use pipeline::settings::Value;
 use pipeline::{
     BuildContext, Channel, ChannelSelector, Entry, Env, FloorBoard, Interceptor, Metrics, Routing,
-    RoutingBoard, SinkProcessor, Source,
+    RoutingBoard, Seat, Settings, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -124,17 +125,36 @@ impl Builder<'_> {
         table: &[Entry<R>],
         plan: &ComponentPlan,
         role: &str,
-        (floors, routing): (&FloorBoard, &RoutingBoard),
+        along: (&FloorBoard, &RoutingBoard),
     ) -> Option<Box<R>> {
-        let cx = BuildContext {
+        let cx = self.context(plan, role, along);
+        self.built(table, plan, &cx)
+    }
+
+    fn context(
+        &self,
+        plan: &ComponentPlan,
+        role: &str,
+        (floors, routing): (&FloorBoard, &RoutingBoard),
+    ) -> BuildContext {
+        BuildContext {
             name: plan.name.as_str().into(),
             directory: self.data_dir.join(role).join(&plan.name),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             floors: floors.clone(),
             routing: routing.clone(),
-        };
-        match plan.build(table, &cx) {
+            seat: None,
+        }
+    }
+
+    fn built<R: ?Sized>(
+        &mut self,
+        table: &[Entry<R>],
+        plan: &ComponentPlan,
+        cx: &BuildContext,
+    ) -> Option<Box<R>> {
+        match plan.build(table, cx) {
             Ok(built) => Some(built),
             Err(errors) => {
                 let at = |error| ConfigError::at(self.file, &plan.path, error);
@@ -174,19 +194,48 @@ impl Builder<'_> {
         // A channel that could not be built is told of already.
         let (floors, routing) = (floors.cloned().unwrap_or_default(), RoutingBoard::default());
         let along = (&floors, &routing);
-        let processor = self.component(catalogue.processors, &plan.processor, "groups", along);
-        let mut sinks = Vec::new();
-        for sink in &plan.sinks {
-            let built = self.component(catalogue.sinks, sink, "sinks", along);
-            sinks.push(
-                built.map(|built| NamedSink { name: sink.name.as_str().into(), sink: built }),
-            );
+        let sinks: Vec<_> =
+            plan.sinks.iter().map(|sink| self.sinks(catalogue, sink, along)).collect();
+        let mut processor = plan.processor.clone();
+        if let Some(names) = processor.settings.take("sinks") {
+            // As often as a sink has members, so that both count the same.
+            let of = |(sink, built): (&ComponentPlan, &Option<Vec<_>>)| {
+                let name = Settings { value: Value::Text(sink.name.clone()), line: names.line };
+                vec![name; built.as_ref().map_or(1, Vec::len)]
+            };
+            let all = plan.sinks.iter().zip(&sinks).flat_map(of).collect();
+            processor.settings.set("sinks", Settings { value: Value::List(all), line: names.line });
         }
+        let processor = self.component(catalogue.processors, &processor, "groups", along);
+        let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
             processor: processor?,
             channel: plan.channel.clone(),
-            sinks: sinks.into_iter().collect::<Option<_>>()?,
+            sinks: sinks?.into_iter().flatten().collect(),
         })
+    }
+
+    /// The members that a sink is: one, or as many as it has seats.
+    fn sinks(
+        &mut self,
+        catalogue: &Catalogue,
+        plan: &ComponentPlan,
+        along: (&FloorBoard, &RoutingBoard),
+    ) -> Option<Vec<NamedSink>> {
+        let first = self.component(catalogue.sinks, plan, "sinks", along)?;
+        let Some(seat) = first.seat() else {
+            return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
+        };
+        let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));
+        let board = seat.board().clone();
+        let mut sinks = vec![NamedSink { name: name(seat), sink: first }];
+        for seat in board.seats().skip(1) {
+            let cx = self.context(plan, "sinks", along);
+            let cx = BuildContext { name: name(&seat), seat: Some(seat), ..cx };
+            let sink = self.built(catalogue.sinks, plan, &cx)?;
+            sinks.push(NamedSink { name: cx.name, sink });
+        }
+        Some(sinks)
     }
 }

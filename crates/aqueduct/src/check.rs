@@ -8,14 +8,16 @@ use agent::Promise;
 use agent::cli::{self, EXIT_CONFIG};
 use clap::Args;
 use config::{ConfigErrors, Plan, SourcePlan};
+use pipeline::discovery::{Discovery, Found, Query};
 use pipeline::settings::Value;
 use pipeline::{Env, Guarantee, Routing, Settings};
 
 const EXAMPLES: &str = "\
 Example:
   aqueduct check /etc/aqueduct/collector.toml
+  aqueduct check --resolve /etc/aqueduct/edge.toml
 
-Nothing is opened, connected or written. Exit codes: 0 right, 2 wrong arguments, 78 wrong
+Nothing is opened, connected or written; only --resolve asks DNS. Exit codes: 0 right, 2 wrong arguments, 78 wrong
 configuration";
 
 /// Report everything that is wrong with a configuration, or what each path of it promises.
@@ -25,6 +27,10 @@ pub(crate) struct CheckArgs {
     /// Configuration file: .toml, .yaml or .yml
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// Look up the collectors that are not named but discovered, and show them
+    #[arg(long)]
+    resolve: bool,
 }
 
 /// Checks the file and prints what is to be said of it.
@@ -59,7 +65,29 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
         let Routing { digest, text: routing } = routing;
         writeln!(text, "{source} routes {routing} [{digest:016x}]").expect("a string takes it");
     }
+    for (sink, discovery) in &checked.discoveries {
+        let found = if args.resolve { found(discovery, env) } else { String::new() };
+        writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
+    }
     Ok(text)
+}
+
+/// Who is found now, or why nobody is.
+fn found(discovery: &Discovery, env: &Env) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = runtime.and_then(|runtime| {
+        runtime.block_on(discovery.query.look_up(&*env.names, discovery.server))
+    });
+    match answer {
+        Ok(found) => {
+            let one = |Found { address, priority, weight }: &Found| match discovery.query {
+                Query::Host { .. } => address.to_string(),
+                Query::Service(_) => format!("{address} (priority {priority}, weight {weight})"),
+            };
+            format!(": {}", found.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
+        Err(error) => format!(": cannot be looked up: {error}"),
+    }
 }
 
 /// One way of events through the agent.
@@ -205,6 +233,18 @@ channel spare is optional: passed over when it is full
     }
 
     #[test]
+    fn a_discovered_sink_is_one_path_and_says_what_it_looks_up() {
+        let address = "address = \"c:4141\"\nchannel = \"safe\"";
+        let discover = "discover = \"dns:127.0.0.1:4141\"\nchannel = \"safe\"";
+        let text = checked(&GOOD.replace(address, discover)).unwrap();
+        assert!(text.contains("-> safe (durable) -> next: exactly once\n"), "{text}");
+        assert!(text.ends_with("next discovers dns:127.0.0.1:4141\n"), "{text}");
+        let query: Query = "dns:127.0.0.1:4141".parse().unwrap();
+        let discovery = Discovery { query, server: None };
+        assert_eq!(found(&discovery, &env::real()), ": 127.0.0.1:4141");
+    }
+
+    #[test]
     fn settings_that_weaken_a_path_are_told() {
         let text = GOOD
             .replace("[channels.fast]\ntype = \"memory\"", "[channels.fast]\ntype = \"durable\"")
@@ -253,7 +293,7 @@ channel spare is optional: passed over when it is full
         let opened = env::real().disk.open(&file, mode).unwrap();
         opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
         let prefix = format!("{}: ", file.display());
-        let report = report(&CheckArgs { file }, &env::real());
+        let report = report(&CheckArgs { file, resolve: false }, &env::real());
         report.map(|text| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pipeline::Env;
-use pipeline::env::{Blocking, Clock, Entropy, Listener, Net, Stream};
+use pipeline::env::{Blocking, Clock, Entropy, Listener, Net, NoNames, Stream};
 
 pub use crate::durable::fuzzed::read_segment;
 pub use conformance::Suite;
@@ -92,6 +92,7 @@ pub fn world(disk: &SimDisk, seed: u64) -> Env {
         clock: Arc::new(SimClock::default()),
         entropy: Arc::new(SimEntropy::new(seed)),
         net: Arc::new(NoNet),
+        names: Arc::new(NoNames),
         disk: Arc::new(disk.clone()),
         blocking: Arc::new(InPlace),
         host: Arc::from("sim"),

@@ -8,6 +8,8 @@
 
 #[path = "grpc/closed.rs"]
 mod closed;
+#[path = "grpc/discovered.rs"]
+mod discovered;
 #[path = "grpc/faults.rs"]
 mod faults;
 #[path = "grpc/intake.rs"]

@@ -22,6 +22,7 @@
 //!    the peer stays away for [`Options::resend_after`].
 //! 5. What was given back is not known here any more: a late answer changes nothing.
 //! 6. A peer that is barred is put nothing, and its word about what it has counts as before.
+//! 7. A peer that is not waited for any more is let go: all is given back.
 
 mod parked;
 mod timing;
@@ -117,6 +118,8 @@ pub enum Verdict {
     Missing,
     /// It was put and not answered: the peer may have it or not.
     Unanswered,
+    /// It was not waited for any longer: the peer may have it or not.
+    LetGo,
     /// The peer did not take it and asked to come again after this.
     NotTaken(Duration),
     /// The peer could not read it: damaged on the way, or compressed in a way it does not know.
@@ -215,6 +218,11 @@ impl<P: Clone> Sender<P> {
     /// Bytes taken over and not stored anywhere yet.
     pub fn unanswered_bytes(&self) -> u64 {
         self.held.bytes
+    }
+
+    /// Whether every batch that was offered is settled, and every settlement asked for.
+    pub fn is_idle(&self) -> bool {
+        self.unanswered.is_empty() && self.parked.is_empty() && self.settled.is_empty()
     }
 
     /// Whether a batch of `bytes`, uncompressed, can be offered.

@@ -7,6 +7,7 @@
 
 mod disk;
 mod limits;
+mod names;
 mod net;
 mod program;
 mod watch;
@@ -23,6 +24,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
 pub use limits::{files_max, raise_file_limit};
+pub use names::RealNames;
 pub use net::RealNet;
 
 /// The real world. Blocking work runs on the threads of the tokio runtime that calls it.
@@ -32,6 +34,7 @@ pub fn real() -> Env {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy(Mutex::new(StdRng::from_rng(&mut rand::rng())))),
         net: Arc::new(RealNet),
+        names: Arc::new(RealNames),
         disk: Arc::new(RealDisk),
         blocking: Arc::new(BlockingThreads),
         host: host.into(),

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::discovery::Seat;
 use crate::env::Env;
 use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
@@ -80,6 +81,9 @@ pub struct BuildContext {
     pub floors: FloorBoard,
     /// What is known in its group of how the members route.
     pub routing: RoutingBoard,
+    /// The seat to be taken. A sink that is discovered is built first without one, and makes the
+    /// board; then once for each further seat.
+    pub seat: Option<Seat>,
 }
 
 impl BuildContext {
@@ -92,6 +96,7 @@ impl BuildContext {
             metrics: Metrics::default(),
             floors: FloorBoard::default(),
             routing: RoutingBoard::default(),
+            seat: None,
         }
     }
 }

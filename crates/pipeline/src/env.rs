@@ -1,10 +1,11 @@
-//! The world, injected: wall clock, randomness, network and disk.
+//! The world, injected: wall clock, randomness, network, names and disk.
 //!
 //! An [`Env`] is made in the crate `env` (the real world) or by the simulator, nowhere else.
 //! Timers are `tokio::time`, which both can pause. Disk calls are synchronous and short; async code
 //! runs them by [`Env::offload`], so that a slow disk does not stop the reactor, and so that the
 //! simulator can run them in place.
 
+mod names;
 pub mod over;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+pub use names::{Names, NoNames, Service};
+
 /// Everything outside the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Env {
@@ -27,6 +30,8 @@ pub struct Env {
     pub entropy: Arc<dyn Entropy>,
     /// Connections.
     pub net: Arc<dyn Net>,
+    /// Who is behind a name.
+    pub names: Arc<dyn Names>,
     /// Files.
     pub disk: Arc<dyn Disk>,
     /// Where blocking work runs.

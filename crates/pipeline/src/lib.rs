@@ -16,6 +16,7 @@
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
+//! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`error`], [`backoff`], [`metrics`], [`units`] | shared by all of them |
@@ -26,6 +27,7 @@ pub mod backoff;
 pub mod batch;
 pub mod channel;
 pub mod component;
+pub mod discovery;
 pub mod env;
 pub mod error;
 pub mod floors;
@@ -52,6 +54,7 @@ pub use channel::{
     Ticket,
 };
 pub use component::{BuildContext, BuildError, Component, Entry, FlumeKey, Unit};
+pub use discovery::{Seat, SeatBoard, SeatView};
 pub use env::Env;
 pub use error::{Class, Classify};
 pub use floors::{FloorBoard, Floors};

@@ -64,6 +64,15 @@ pub struct SinkReason {
     pub reason: String,
 }
 
+/// Label of the state of something at a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkState {
+    /// Its name in the configuration.
+    pub sink: String,
+    /// The state, in snake case.
+    pub state: &'static str,
+}
+
 /// Label of what happened in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ChannelReason {
@@ -129,6 +138,10 @@ metrics! {
     dead_letter_batches: "dead_letter_batches", AgentLabel => Gauge;
     /// Whether it gets no batch because it routes otherwise than the others of its group.
     sink_barred: "sink_barred", SinkLabel => Gauge;
+    /// Lookups of a discovered sink, by what came of them.
+    discovery_lookups: "discovery_lookups", SinkState => Counter;
+    /// Addresses of a discovered sink: present, leaving, or waiting for a seat.
+    discovery_members: "discovery_members", SinkState => Gauge;
     /// Failures by reason.
     sink_failures: "sink_failures", SinkReason => Counter;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::discovery::SeatView;
 use crate::error::Class;
 use crate::identity::Origin;
 
@@ -23,6 +24,15 @@ pub struct MemberView {
     pub unproved: usize,
     /// Whether it says soon what it has stored, so that one batch shows whether it works.
     pub proves: bool,
+    /// Its seat, where it is discovered: one that is not present gets nothing.
+    pub seat: Option<SeatView>,
+}
+
+impl MemberView {
+    /// Whether there is anybody to give a batch to.
+    pub fn is_present(&self) -> bool {
+        self.seat.is_none_or(|seat| seat.is_present)
+    }
 }
 
 /// Which member gets the next batch.
@@ -43,6 +53,8 @@ pub enum Report {
     Proved,
     /// It failed.
     Failed(Failure),
+    /// It is another one from now on: nothing that is known of it counts any more.
+    Replaced,
 }
 
 /// How a member failed.

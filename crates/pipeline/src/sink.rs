@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::channel::{Taken, Ticket};
+use crate::discovery::Seat;
 use crate::error::{Class, Classify};
 use crate::intervals::IntervalSet;
 
@@ -150,6 +151,13 @@ pub trait Sink: Send {
 
     /// What this sink promises.
     fn guarantee(&self) -> Guarantee;
+
+    /// The seat that its address comes from, where that is looked up. Such a sink waits in
+    /// [`Sink::open`] while nobody sits there; when it has let go of whoever left, the seat has a new
+    /// turn, and it wants to be opened again.
+    fn seat(&self) -> Option<&Seat> {
+        None
+    }
 
     /// What knows which batches it has.
     fn reach(&self) -> Reach {

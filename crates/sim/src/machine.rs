@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use channel::testkit::SimDisk;
-use pipeline::env::{Blocking, Clock, Entropy};
+use pipeline::env::{Blocking, Clock, Entropy, NoNames};
 use pipeline::{Env, IntervalSet};
 use tokio::sync::{Notify, mpsc};
 
@@ -94,6 +94,7 @@ impl Machine {
             clock: Arc::new(MachineClock(self.clone())),
             entropy: Arc::new(MachineEntropy(self.clone())),
             net: Arc::new(SimNet { machine: self.clone() }),
+            names: Arc::new(NoNames),
             disk: Arc::new(self.disk()),
             blocking: Arc::new(Threads(self.clone())),
             host: self.name.clone(),

@@ -9,10 +9,12 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct-edge --tail '/var/log/nginx/*.log' --to collector-1:4141,collector-2:4141 \\
                 --data-dir /var/lib/aqueduct
+  aqueduct-edge --tail '/var/log/app.log' --to dns:collectors.logs.svc:4141 --data-dir /data
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
 Several collectors share the load; the batches of one edge stay with one collector while it works,
-and go to another one when it does not. --print-config shows the configuration behind the flags.
+and go to another one when it does not. With dns:HOST:PORT (every address of a host) or srv:NAME (SRV
+records) collectors are looked up again and again, and come and go. --print-config shows the configuration behind the flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -25,7 +27,7 @@ pub struct EdgeArgs {
     #[arg(conflicts_with = "config")]
     pub tail: Vec<String>,
 
-    /// Collectors to send to
+    /// Collectors to send to, or where they are looked up: dns:HOST:PORT, srv:NAME
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub to: Vec<String>,
@@ -55,7 +57,9 @@ impl AgentArgs for EdgeArgs {
         let mut names = Vec::new();
         for (index, address) in self.to.iter().enumerate() {
             let name = format!("collector-{}", index + 1);
-            sinks.set(&name, component("grpc", &[("address", Settings::text(address))]));
+            let is_query = address.starts_with("dns:") || address.starts_with("srv:");
+            let setting = if is_query { "discover" } else { "address" };
+            sinks.set(&name, component("grpc", &[(setting, Settings::text(address))]));
             names.push(name);
         }
         // A group even of one: it is the consumer's name in the channel, so that a collector can be

@@ -82,7 +82,7 @@ fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_hold
 #[test]
 fn what_the_flags_mean_can_be_built() {
     let env = env::real();
-    for to in ["c1:4141", "c1:4141,c2:4141,c3:4141"] {
+    for to in ["c1:4141", "c1:4141,c2:4141,c3:4141", "dns:c:4141", "srv:_a._tcp.c,c2:4141"] {
         let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d");
         let draft = plan(&parse::<EdgeArgs>(&arguments).unwrap(), &env).unwrap();
         checked(draft, &components::EDGE, &env).unwrap();

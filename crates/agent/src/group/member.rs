@@ -5,6 +5,9 @@
 //!      └── pause, doubling from 100 ms to 30 s, jittered ◄─────────────────────────────┘
 //! ```
 //!
+//! A member that is discovered has a seat: the group hears of each change there. With each turn of the
+//! seat it is another one: it is opened again, and waits meanwhile for as long as nobody sits there.
+//!
 //! While it is closed its settlements still count: what the next hop had stored before may be
 //! delivered, or offered again when it stays away too long.
 
@@ -12,7 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
-use pipeline::{Env, Failure, IntervalSet, Outcome, Reach, Settlement, Sink, SinkError, Taken};
+use pipeline::discovery;
+use pipeline::{
+    Env, Failure, IntervalSet, Outcome, Reach, Seat, SeatView, Settlement, Sink, SinkError, Taken,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +40,8 @@ pub(super) enum Event {
     Opened(usize),
     /// It failed and will be opened again.
     Failed(usize, Failure),
+    /// Its seat is otherwise than before.
+    Seat(usize, SeatView),
     /// What became of batches in its hand.
     Settled(usize, Settlement),
     /// A letter of some batch has come to its end.
@@ -46,9 +54,15 @@ pub(super) struct Handle {
     queue: mpsc::Sender<Taken>,
     unacknowledged_bytes: Arc<AtomicU64>,
     proves: bool,
+    seat: Option<SeatView>,
 }
 
 impl Handle {
+    /// Its seat, as it was before the first change.
+    pub(super) fn seat(&self) -> Option<SeatView> {
+        self.seat
+    }
+
     /// Name of the sink.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
@@ -100,6 +114,22 @@ impl Shared {
         Self { index, name, events, env }
     }
 
+    /// The seat is otherwise now; `true`: it has a new turn.
+    fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
+        let Some((_, known)) = seat else { return false };
+        let is_over = known.turn != view.turn;
+        *known = view;
+        self.tell(Event::Seat(self.index, view));
+        is_over
+    }
+
+    /// Nothing failed, and it is not taken.
+    fn give_back(&self, taken: &Taken) {
+        let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
+        let settlement = Settlement { tickets, outcome: Outcome::Again(None) };
+        self.tell(Event::Settled(self.index, settlement));
+    }
+
     fn tell(&self, event: Event) {
         // The group listens until all its members have ended, but for the time its grace is over.
         let _ = self.events.send(event);
@@ -119,14 +149,25 @@ pub(super) fn spawn(
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
     let proves = sink.reach() == Reach::NextAgent;
-    let member =
-        MemberTask { sink, shared, batches, gauge, failures: 0, busy_for: None, flushed: false };
+    let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
+    let view = seat.as_ref().map(|(_, view)| *view);
+    let (failures, busy_for, flushed) = (0, None, false);
+    let member = MemberTask { sink, seat, shared, batches, gauge, failures, busy_for, flushed };
     tasks.spawn(member.run(stop, end));
-    Handle { name, queue, unacknowledged_bytes, proves }
+    Handle { name, queue, unacknowledged_bytes, proves, seat: view }
+}
+
+/// Why a sink is not fed any more.
+enum End {
+    Failed(SinkError),
+    /// Whoever sat there has left.
+    Left,
 }
 
 struct MemberTask {
     sink: Box<dyn Sink>,
+    /// Its seat, as the group knows it.
+    seat: Option<(Seat, SeatView)>,
     shared: Shared,
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
@@ -151,20 +192,45 @@ impl MemberTask {
 
     async fn serve(&mut self, stop: &CancellationToken) {
         loop {
-            match self.sink.open().await {
+            let end = match self.open().await {
                 Ok(()) => {
                     self.shared.tell(Event::Opened(self.shared.index));
-                    let error = self.feed(stop).await;
-                    self.failed(&error);
+                    self.feed(stop).await
                 }
-                Err(error) => self.failed(&error),
+                Err(error) => End::Failed(error),
+            };
+            let is_over = match end {
+                End::Failed(error) => {
+                    self.failed(&error);
+                    self.pause().await
+                }
+                End::Left => true,
+            };
+            if is_over {
+                (self.failures, self.busy_for) = (0, None);
+                self.gauge.store(0, Ordering::Relaxed);
             }
-            self.pause().await;
         }
     }
 
-    /// Feeds the open sink until it fails.
-    async fn feed(&mut self, stop: &CancellationToken) -> SinkError {
+    /// Opens the sink. What is in front of it was sent before the group heard that it is closed.
+    async fn open(&mut self) -> Result<(), SinkError> {
+        let Self { sink, seat, shared, batches, .. } = self;
+        let mut opening = sink.open();
+        loop {
+            tokio::select! {
+                biased;
+                view = discovery::changed(seat.as_ref()) => {
+                    shared.reseat(seat, view);
+                }
+                opened = &mut opening => return opened,
+                Some(taken) = batches.recv() => shared.give_back(&taken),
+            }
+        }
+    }
+
+    /// Feeds the open sink until it fails, or whom it feeds has left.
+    async fn feed(&mut self, stop: &CancellationToken) -> End {
         loop {
             tokio::select! {
                 biased;
@@ -173,9 +239,15 @@ impl MemberTask {
                     self.return_queue();
                     self.sink.flush();
                 }
+                view = discovery::changed(self.seat.as_ref()) => {
+                    if self.shared.reseat(&mut self.seat, view) {
+                        self.return_queue();
+                        return End::Left;
+                    }
+                }
                 settlement = self.sink.settled() => {
                     if let Some(error) = self.pass_on(settlement) {
-                        return error;
+                        return End::Failed(error);
                     }
                 }
                 Some(taken) = self.batches.recv() => {
@@ -184,7 +256,7 @@ impl MemberTask {
                         let outcome = Outcome::Again(Some(told(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
-                        return error;
+                        return End::Failed(error);
                     }
                 }
             }
@@ -225,7 +297,9 @@ impl MemberTask {
 
     fn failed(&mut self, error: &SinkError) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
+        // Whoever is leaving is expected to be gone one moment.
+        let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
+        if self.failures == 1 && !is_leaving {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(%sink, %class, error = %chain(error), "sink failed; its events wait in the channel");
         }
@@ -235,8 +309,9 @@ impl MemberTask {
         self.return_queue();
     }
 
-    /// Waits before the next try to open, and passes on what is settled meanwhile.
-    async fn pause(&mut self) {
+    /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if whoever
+    /// sat there has left.
+    async fn pause(&mut self) -> bool {
         let (base, limit) = OPEN_RETRY;
         let random = self.shared.env.entropy.next_u64();
         let pause = jittered(base, limit, self.failures, random);
@@ -244,18 +319,20 @@ impl MemberTask {
         loop {
             tokio::select! {
                 biased;
-                () = sleep_until(until) => return,
+                () = sleep_until(until) => return false,
+                view = discovery::changed(self.seat.as_ref()) => {
+                    if self.shared.reseat(&mut self.seat, view) {
+                        return true;
+                    }
+                }
                 settlement = self.sink.settled() => {
                     // It works again by itself: a full peer has room, a lost one is back.
                     if self.pass_on(settlement).is_none() && self.failures == 0 {
-                        return;
+                        return false;
                     }
                 }
                 // Sent before the group had heard of the failure.
-                Some(taken) = self.batches.recv() => {
-                    let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
-                    self.settled(Settlement { tickets, outcome: Outcome::Again(None) });
-                }
+                Some(taken) = self.batches.recv() => self.shared.give_back(&taken),
             }
         }
     }

@@ -167,6 +167,7 @@ async fn start_with(
         metrics: metrics.clone(),
         floors: FloorBoard::default(),
         routing: RoutingBoard::default(),
+        seat: None,
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));

@@ -4,8 +4,9 @@
 //! an origin is drawn from the hash of both names, and the best placed one that works is used. That
 //! needs no memory, spreads many origins evenly, comes out the same after a restart, gives a failed
 //! sink's origins to all the others and, when it is back, to it again; and a member more or less moves
-//! only the origins that it gets or had. Where there is no origin, or `sticky` is off, the policy
-//! decides for each batch.
+//! only the origins that it gets or had. A sink that is discovered counts by its address, not by its
+//! seat, and has a share of the origins by its weight. Where there is no origin, or `sticky` is off,
+//! the policy decides for each batch.
 
 use std::sync::Arc;
 
@@ -49,7 +50,10 @@ impl Balance {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         // Agents that start together do not all begin with the same sink.
-        let next = (entropy.next_u64() % sinks.len().max(1) as u64) as usize;
+        let next = match sinks.len() {
+            0 | 1 => 0,
+            several => (entropy.next_u64() % several as u64) as usize,
+        };
         Self { policy, sticky, sinks, next, entropy }
     }
 
@@ -61,9 +65,18 @@ impl Balance {
         members: &[MemberView],
     ) -> Option<usize> {
         let best = origin.filter(|_| self.sticky).and_then(|origin| {
-            live.iter().copied().max_by_key(|sink| place(origin, &self.sinks[*sink]))
+            let places = live.iter().map(|sink| (self.place(origin, *sink, members), *sink));
+            places.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, sink)| sink)
         });
         best.or_else(|| self.by_policy(live, members))
+    }
+
+    /// Place of a sink for an origin: the highest is used.
+    fn place(&self, origin: Origin, sink: usize, members: &[MemberView]) -> f64 {
+        match members.get(sink).and_then(|view| view.seat) {
+            Some(seat) => place(origin, &seat.key.to_le_bytes(), seat.weight),
+            None => place(origin, self.sinks[sink].as_bytes(), 1),
+        }
     }
 
     fn by_policy(&mut self, live: &[usize], members: &[MemberView]) -> Option<usize> {
@@ -89,7 +102,8 @@ impl Balance {
     }
 }
 
-/// Picks among the sinks of the best tier that has a live one.
+/// Picks among the sinks of the best tier that has a live one; among those that are discovered, of
+/// the best priority that has one.
 pub(super) struct Tiered {
     /// Members by index, the best tier first.
     pub(super) tiers: Vec<Vec<usize>>,
@@ -104,10 +118,14 @@ impl SinkProcessor for Tiered {
         members: &[MemberView],
         now: Instant,
     ) -> Selection {
+        let priority = |at: &usize| members[*at].seat.map_or(0, |seat| seat.priority);
         for tier in &self.tiers {
             let live = tier.iter().copied();
-            let live: Vec<usize> =
+            let mut live: Vec<usize> =
                 live.filter(|at| self.penalties.is_live(*at, &members[*at], now)).collect();
+            if let Some(best) = live.iter().map(priority).min() {
+                live.retain(|at| priority(at) == best);
+            }
             if let Some(member) = self.balance.pick(origin, &live, members) {
                 return Selection::Use(member);
             }
@@ -120,14 +138,16 @@ impl SinkProcessor for Tiered {
     }
 }
 
-/// Place of a sink for an origin: the highest is used. FNV-1a over both names, then mixed so that
-/// every bit counts (the finalizer of SplitMix64).
-fn place(origin: Origin, sink: &str) -> u64 {
-    let hashed =
-        origin.0.iter().chain(sink.as_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+/// FNV-1a over both names, then mixed so that every bit counts (the finalizer of SplitMix64), and
+/// turned so that a sink of twice the weight is the highest twice as often as another.
+fn place(origin: Origin, sink: &[u8], weight: u16) -> f64 {
+    let hashed = origin.0.iter().chain(sink).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mixed = (hashed ^ (hashed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    let mixed = mixed ^ (mixed >> 31);
+    // Strictly between 0 and 1, and exact: a double has 53 bits.
+    let share = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(weight.max(1)) / share.ln()
 }

@@ -8,6 +8,9 @@
 //! A sink that failed is opened again before anything is given to it: for a `grpc` sink that is a
 //! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. A `grpc` sink then gets
 //! one batch, and its tier gets the work back when that one is stored.
+//!
+//! All seats of a sink that is discovered are in its tier. Those of the best priority that works, as
+//! the SRV records tell it, share the work of the tier.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -43,7 +46,8 @@ pub struct Config {
     /// Longest pause.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks. Filled in by the agent, not by hand.
+    /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by
+    /// hand.
     sinks: Vec<String>,
 }
 
@@ -69,7 +73,14 @@ fn tiers(
     priorities: &BTreeMap<String, i64>,
 ) -> Result<Vec<Vec<usize>>, BuildError> {
     if priorities.is_empty() {
-        return Ok((0..sinks.len()).map(|member| vec![member]).collect());
+        let mut tiers: Vec<Vec<usize>> = Vec::new();
+        for (member, name) in sinks.iter().enumerate() {
+            match tiers.last_mut() {
+                Some(tier) if sinks[tier[0]] == *name => tier.push(member),
+                _ => tiers.push(vec![member]),
+            }
+        }
+        return Ok(tiers);
     }
     if let Some(name) = priorities.keys().find(|name| !sinks.contains(name)) {
         let problem = format!("`{name}` is not a sink of this group");
@@ -92,7 +103,7 @@ mod tests {
 
     use std::time::Duration;
 
-    use pipeline::{Origin, Selection};
+    use pipeline::{Origin, SeatView, Selection};
     use serde_json::json;
 
     use super::super::drive::{Group, built};
@@ -131,6 +142,23 @@ mod tests {
     fn without_priorities_the_order_of_the_group_counts() {
         let processor = built::<Config>(&json!({ "sinks": ["z", "a"] })).unwrap();
         assert_eq!(Group::new(processor, &[1, 1]).select(None), Selection::Use(0));
+    }
+
+    #[test]
+    fn a_discovered_sink_is_one_tier_and_its_own_priorities_make_tiers_of_it() {
+        let settings = json!({ "sinks": ["found", "found", "found", "reserve"] });
+        let mut group = Group::new(built::<Config>(&settings).unwrap(), &[100, 50, 50, 50]);
+        for (member, priority) in [(0, 20), (1, 10), (2, 10)] {
+            let seat = SeatView { is_present: true, priority, ..SeatView::default() };
+            group.views[member].seat = Some(seat);
+        }
+        assert_eq!(group.offer(60, None), 60);
+        assert_eq!(group.taken, [0, 30, 30, 0]);
+        assert_eq!(group.offer(60, None), 60);
+        assert_eq!(group.taken, [20, 50, 50, 0], "the next priority when the best has failed");
+        group.views[0].seat = Some(SeatView::default());
+        assert_eq!(group.offer(10, None), 10);
+        assert_eq!(group.taken, [20, 50, 50, 10], "the next sink when nobody is there");
     }
 
     #[test]

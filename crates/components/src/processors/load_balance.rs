@@ -28,7 +28,8 @@ pub struct Config {
     /// Longest pause.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks. Filled in by the agent, not by hand.
+    /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by
+    /// hand.
     sinks: Vec<String>,
 }
 
@@ -59,7 +60,7 @@ mod tests {
 
     use std::time::Duration;
 
-    use pipeline::{Origin, Selection};
+    use pipeline::{Origin, SeatView, Selection};
     use serde_json::{Value, json};
 
     use super::super::drive::{Group, built};
@@ -161,6 +162,45 @@ mod tests {
         assert_eq!((group.refused[home], group.taken.iter().max()), (1, Some(&10)));
         (group.room[home], group.now) = (PLENTY, group.now + Duration::from_secs(1));
         assert_eq!(group.select(origin(1)), Selection::Use(home));
+    }
+
+    /// Seats of collectors with these keys and weights.
+    fn seated(group: &mut Group, seats: &[(u64, u16)]) {
+        for (view, (key, weight)) in group.views.iter_mut().zip(seats.iter().copied()) {
+            let seat = SeatView { is_present: true, key, weight, ..SeatView::default() };
+            view.seat = Some(seat);
+        }
+    }
+
+    /// Whoever comes or goes takes along what it gets or had, whatever the seats are.
+    #[test]
+    fn a_discovered_sink_more_or_less_moves_only_its_own_origins() {
+        let home = |group: &mut Group, number| {
+            let Selection::Use(member) = group.select(origin(number)) else { panic!("all work") };
+            group.views[member].seat.unwrap().key
+        };
+        let mut before = group(&json!({}), &[PLENTY; 3]);
+        seated(&mut before, &[(1, 1), (2, 1), (3, 1)]);
+        let mut after = group(&json!({}), &[PLENTY; 3]);
+        seated(&mut after, &[(3, 1), (4, 1), (1, 1)]);
+        let mut moved = 0;
+        for number in 0..3_000 {
+            let (old, new) = (home(&mut before, number), home(&mut after, number));
+            assert!(old == new || old == 2 || new == 4, "from {old} to {new}");
+            moved += u32::from(old != new);
+        }
+        assert!((1_300..1_900).contains(&moved), "{moved}: a third comes and a third goes");
+    }
+
+    #[test]
+    fn origins_are_shared_by_weight() {
+        let mut group = group(&json!({}), &[PLENTY; 3]);
+        seated(&mut group, &[(1, 1), (2, 2), (3, 0)]);
+        (0..4_000).for_each(|number| assert_eq!(group.offer(1, origin(number)), 1));
+        let around = |share: u32| share - 120..share + 120;
+        for (taken, share) in group.taken.iter().zip([1_000, 2_000, 1_000]) {
+            assert!(around(share).contains(taken), "{:?}", group.taken);
+        }
     }
 
     #[test]

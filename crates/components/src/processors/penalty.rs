@@ -61,7 +61,9 @@ impl Penalties {
     pub(super) fn is_live(&self, member: usize, view: &MemberView, now: Instant) -> bool {
         let standing = &self.members[member];
         let probing = standing.suspect && view.proves;
-        !standing.is_paused(now) && (!probing || view.is_open && view.unproved == 0)
+        view.is_present()
+            && !standing.is_paused(now)
+            && (!probing || view.is_open && view.unproved == 0)
     }
 
     /// When to ask again, where no member may be used: the first pause is over then. A suspect that
@@ -78,6 +80,7 @@ impl Penalties {
         let standing = &mut self.members[member];
         match report {
             Report::Opened => standing.paused = false,
+            Report::Replaced => *standing = Standing::default(),
             Report::Proved => (standing.paused, standing.suspect) = (false, false),
             // The batch is at fault, not the member.
             Report::Failed(Failure { class: Class::Poison, .. }) => {}
@@ -109,6 +112,7 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::SeatView;
     use proptest::prelude::*;
 
     use super::*;
@@ -132,6 +136,7 @@ mod tests {
         is_open: true,
         unproved: 0,
         proves: true,
+        seat: None,
     };
 
     fn failed(class: Class) -> Report {
@@ -221,6 +226,21 @@ mod tests {
         penalties.report(0, Report::Opened, now + BASE);
         penalties.report(0, Report::Proved, now + BASE);
         assert!(penalties.is_live(0, &busy, now + BASE));
+    }
+
+    #[test]
+    fn an_empty_seat_is_passed_over_and_whoever_sits_down_next_begins_anew() {
+        let (mut penalties, now) = (penalties(), Instant::now());
+        let seat = |is_present| Some(SeatView { is_present, ..SeatView::default() });
+        let (empty, taken) = (
+            MemberView { seat: seat(false), ..IDLE },
+            MemberView { seat: seat(true), unproved: 1, ..IDLE },
+        );
+        assert!(!penalties.is_live(0, &empty, now) && penalties.is_live(0, &taken, now));
+        penalties.report(0, failed(Class::Transient), now);
+        assert!(!penalties.is_live(0, &taken, now));
+        penalties.report(0, Report::Replaced, now);
+        assert!(penalties.is_live(0, &taken, now), "neither paused nor a suspect");
     }
 
     #[derive(Debug, Clone)]

@@ -1,15 +1,15 @@
 //! `single`: the one sink of a group gets everything. What a sink outside a group does.
+//!
+//! Where that sink is discovered, all that are found share the work, each origin with one of them.
 
-use pipeline::{
-    BuildContext, BuildError, Component, MemberView, Origin, Report, Selection, SinkProcessor,
-};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::Instant;
 
+use super::balance::{Balance, Policy, Tiered};
 use super::pauses;
 use super::penalty::Penalties;
-use pipeline::units::Period;
 
 /// Settings of the `single` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,7 +21,8 @@ pub struct Config {
     /// Longest pause.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sinks: one. Filled in by the agent, not by hand.
+    /// The group's sink, as often as it has seats if it is discovered. Filled in by the agent, not by
+    /// hand.
     sinks: Vec<String>,
 }
 
@@ -38,35 +39,22 @@ impl Component for Config {
     type Role = dyn SinkProcessor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
-        if self.sinks.len() != 1 {
+        if self.sinks.is_empty() || self.sinks.iter().any(|name| *name != self.sinks[0]) {
             let problem = format!("this group takes one, not {}", self.sinks.len());
             return Err(BuildError::invalid("sinks", problem));
         }
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
-        Ok(Box::new(Single { penalties: Penalties::new(pauses, 1) }))
-    }
-}
-
-struct Single {
-    penalties: Penalties,
-}
-
-impl SinkProcessor for Single {
-    fn select(&mut self, _: Option<Origin>, members: &[MemberView], now: Instant) -> Selection {
-        if self.penalties.is_live(0, &members[0], now) {
-            Selection::Use(0)
-        } else {
-            Selection::WaitUntil(self.penalties.ask_again(now))
-        }
-    }
-
-    fn report(&mut self, member: usize, report: Report, now: Instant) {
-        self.penalties.report(member, report, now);
+        let penalties = Penalties::new(pauses, self.sinks.len());
+        let tiers = vec![(0..self.sinks.len()).collect()];
+        let entropy = cx.env.entropy.clone();
+        let balance = Balance::new(Policy::default(), true, self.sinks, entropy);
+        Ok(Box::new(Tiered { tiers, balance, penalties }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Selection;
     use serde_json::json;
 
     use super::super::drive::{Group, built};
@@ -82,6 +70,14 @@ mod tests {
         group.room[0] = 2;
         group.wait(1);
         assert_eq!(group.offer(2, None), 2);
+    }
+
+    #[test]
+    fn all_seats_of_a_discovered_sink_are_one_sink() {
+        let processor = built::<Config>(&json!({ "sinks": ["s1", "s1"] })).unwrap();
+        let mut group = Group::new(processor, &[50, 50]);
+        assert_eq!(group.offer(100, None), 100);
+        assert_eq!(group.taken, [50, 50]);
     }
 
     #[test]

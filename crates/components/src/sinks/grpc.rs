@@ -10,8 +10,10 @@
 //! is written, because the word that something is committed may come at any time. What may be put,
 //! put again or given back is decided in [`delivery::sender`].
 
+mod config;
 mod connection;
 mod connector;
+mod discovered;
 mod error;
 mod shared;
 
@@ -20,19 +22,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
-use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, Letter,
     Metrics, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
 };
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Endpoint;
 use wire::Packing;
 
+pub use config::{Compression, Config, Keep};
 pub use error::GrpcError;
 
 use connection::Connection;
@@ -40,83 +40,6 @@ use shared::{Shared, TOO_LARGE};
 
 /// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
 const COURTESY: Duration = Duration::from_secs(2);
-
-/// Settings of the `grpc` sink.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Address of the next agent: `host:port`. Names are resolved anew for each connection.
-    pub address: String,
-    /// Batches that may be without an answer at a time.
-    #[serde(default = "defaults::window_batches")]
-    pub window_batches: u32,
-    /// Bytes that may be without an answer at a time, and are held in memory until then.
-    #[serde(default = "defaults::window_bytes")]
-    pub window_bytes: ByteSize,
-    /// How batches are compressed. An agent that does not take it gets them uncompressed.
-    #[serde(default)]
-    pub compression: Compression,
-    /// When a batch may be forgotten here.
-    #[serde(default)]
-    pub retain: Keep,
-    /// How long a connection may take until the next agent says welcome.
-    #[serde(default = "defaults::connect_timeout")]
-    pub connect_timeout: Period,
-    /// How long the next agent may leave a batch unanswered before it is given to another one.
-    #[serde(default = "defaults::answer_timeout")]
-    pub answer_timeout: Period,
-    /// How long the next agent may stay away before what it has stored is sent to another one.
-    #[serde(default = "defaults::resend_after")]
-    pub resend_after: Period,
-}
-
-/// How batches are compressed on the wire.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// zstd, at the level that costs least.
-    Zstd,
-}
-
-/// When a batch may be forgotten here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
-    /// When it is in the store for good.
-    #[default]
-    Committed,
-    /// When the next agent has it on disk. The loss of that disk loses it.
-    Stored,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn window_batches() -> u32 {
-        64
-    }
-
-    pub(super) fn window_bytes() -> ByteSize {
-        ByteSize::mib(8)
-    }
-
-    pub(super) fn connect_timeout() -> Period {
-        Period(Duration::from_secs(5))
-    }
-
-    pub(super) fn answer_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn resend_after() -> Period {
-        Period(Duration::from_secs(60))
-    }
-}
 
 impl Component for Config {
     const KIND: &'static str = "grpc";
@@ -127,40 +50,30 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        let example = "write for example \"collector-1:4141\"";
-        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
-        let (Ok(endpoint), Some(_)) = (endpoint, port) else {
-            return Err(BuildError::invalid("address", format!("no host and port; {example}")));
-        };
         if self.window_batches == 0 {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
         if self.retain == Keep::Stored {
             cx.floors.forget_early();
         }
-        let options = Options {
-            window: Window { batches: self.window_batches, bytes: self.window_bytes.0 },
-            retain: match self.retain {
-                Keep::Committed => Retain::Committed,
-                Keep::Stored => Retain::Stored,
-            },
-            welcome_timeout: self.connect_timeout.0,
-            answer_timeout: self.answer_timeout.0,
-            courtesy: COURTESY,
-            resend_after: self.resend_after.0,
-        };
-        Ok(Box::new(Grpc {
-            name: cx.name.clone(),
-            env: cx.env.clone(),
-            shared: Arc::new(Shared::new(self.address.as_str().into(), options)),
-            floors: cx.floors.clone(),
-            routing: cx.routing.clone(),
-            metrics: cx.metrics.clone(),
-            config: self,
-            endpoint,
-            task: None,
-        }))
+        match (&self.address, &self.discover) {
+            (Some(address), None) => {
+                let sink = Grpc::new(&self, address, cx);
+                sink.map(|sink| Box::new(sink) as Box<dyn Sink>).ok_or_else(|| {
+                    let example = "write for example \"collector-1:4141\"";
+                    BuildError::invalid("address", format!("no host and port; {example}"))
+                })
+            }
+            (None, Some(_)) => discovered::build(self, cx),
+            (Some(_), Some(_)) => {
+                let problem = "`address` is there too; give one of them";
+                Err(BuildError::invalid("discover", problem))
+            }
+            (None, None) => {
+                let problem = "give it, or `discover` to have the next agents looked up";
+                Err(BuildError::invalid("address", problem))
+            }
+        }
     }
 }
 
@@ -176,13 +89,54 @@ struct Grpc {
     task: Option<Task>,
 }
 
-/// The task that keeps the connection; ends when this is dropped.
+/// A task of the sink's own; ends when this is dropped.
 struct Task {
-    stop: DropGuard,
+    stop: Option<DropGuard>,
     handle: JoinHandle<()>,
 }
 
+impl Task {
+    fn new(stop: CancellationToken, handle: JoinHandle<()>) -> Self {
+        Self { stop: Some(stop.drop_guard()), handle }
+    }
+
+    /// Ends it and waits for its end. Cancel safe; called no more once it has returned.
+    async fn end(&mut self) {
+        self.stop = None;
+        // A task that panicked has ended, which is all that is asked of it here.
+        let _ = (&mut self.handle).await;
+    }
+}
+
 impl Grpc {
+    /// To this address; `None` if it is none.
+    fn new(config: &Config, address: &str, cx: &BuildContext) -> Option<Self> {
+        address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok())?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+        let options = Options {
+            window: Window { batches: config.window_batches, bytes: config.window_bytes.0 },
+            retain: match config.retain {
+                Keep::Committed => Retain::Committed,
+                Keep::Stored => Retain::Stored,
+            },
+            welcome_timeout: config.connect_timeout.0,
+            answer_timeout: config.answer_timeout.0,
+            courtesy: COURTESY,
+            resend_after: config.resend_after.0,
+        };
+        Some(Self {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            shared: Arc::new(Shared::new(address.into(), options)),
+            floors: cx.floors.clone(),
+            routing: cx.routing.clone(),
+            metrics: cx.metrics.clone(),
+            config: config.clone(),
+            endpoint,
+            task: None,
+        })
+    }
+
     fn start(&self) -> Task {
         if self.config.retain == Keep::Stored {
             tracing::warn!(
@@ -203,11 +157,11 @@ impl Grpc {
             resend_after: self.config.resend_after.0,
         };
         let handle = tokio::spawn(connection.run(stop.clone()));
-        Task { stop: stop.drop_guard(), handle }
+        Task::new(stop, handle)
     }
 
     fn address(&self) -> String {
-        self.config.address.clone()
+        self.shared.address.to_string()
     }
 
     /// The failure of the connection that stands in the way of a batch, if `room` is one.
@@ -275,7 +229,7 @@ impl Sink for Grpc {
             if let Room::TooLarge(limit_bytes) = room {
                 let detail = format!(
                     "batch of {size_bytes} bytes is over the limit of {limit_bytes} bytes at {}",
-                    self.config.address
+                    self.shared.address
                 );
                 self.shared.refuse(Letter {
                     ticket,
@@ -316,11 +270,10 @@ impl Sink for Grpc {
     fn flush(&mut self) {}
 
     async fn close(&mut self) {
-        if let Some(Task { stop, handle }) = self.task.take() {
-            drop(stop);
-            // A task that panicked has ended, which is all that is asked of it here.
-            let _ = handle.await;
+        if let Some(task) = &mut self.task {
+            task.end().await;
         }
+        self.task = None;
         self.shared.forget();
     }
 

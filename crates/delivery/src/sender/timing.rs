@@ -88,6 +88,18 @@ impl<P: Clone> Sender<P> {
         }
     }
 
+    /// Nothing is waited for any more: all that is not settled is given back.
+    /// The connection goes with it.
+    pub fn let_go(&mut self) {
+        let mut tickets = self.parked.take_all();
+        for identity in self.unanswered.keys().copied().collect::<Vec<_>>() {
+            if let Some(entry) = self.remove(identity) {
+                tickets.insert(entry.ticket);
+            }
+        }
+        self.settle_all(Verdict::LetGo, &tickets);
+    }
+
     /// Time has passed. `true`: the connection is to be given up, since nothing comes through it.
     #[must_use]
     pub fn tick(&mut self, now: Instant) -> bool {

@@ -69,6 +69,9 @@ impl Connection {
             () = self.shared.keep_time() => {}
             () = self.keep_connected() => {}
         }
+        // Who is not asked any more has no say.
+        self.routing.withdraw(&self.shared.address);
+        self.tell(None);
     }
 
     async fn keep_connected(&self) {

@@ -138,7 +138,7 @@ impl Shared {
         let outcome = match verdict {
             Verdict::Stored => Outcome::Stored,
             Verdict::Delivered => Outcome::Delivered,
-            Verdict::Missing => Outcome::Again(None),
+            Verdict::Missing | Verdict::LetGo => Outcome::Again(None),
             Verdict::Unanswered if mutant!("silence_is_delivery") => Outcome::Delivered,
             Verdict::Unanswered => {
                 let source = state.failure.clone();
@@ -148,6 +148,17 @@ impl Shared {
             Verdict::Unreadable => again(GrpcError::Unreadable { address }),
         };
         Some(Settlement { tickets, outcome })
+    }
+
+    /// Whether every batch is settled, and every settlement asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.letters.is_empty() && state.sender.is_idle()
+    }
+
+    /// Gives back all that is not settled.
+    pub(super) fn let_go(&self) {
+        self.state().sender.let_go();
     }
 
     /// Forgets every batch: the channel offers them again.

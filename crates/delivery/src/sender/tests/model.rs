@@ -25,6 +25,8 @@ enum Op {
     Busy(bool),
     /// The peer is to get nothing, or something again.
     Bar(bool),
+    /// The peer is not waited for any more.
+    LetGo,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -40,6 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Refuse),
         1 => any::<bool>().prop_map(Op::Busy),
         1 => any::<bool>().prop_map(Op::Bar),
+        1 => Just(Op::LetGo),
     ]
 }
 
@@ -149,6 +152,7 @@ impl World {
                 self.sender.busy(Duration::from_secs(1), &keys, self.now);
             }
             Op::Bar(barred) => self.bar(*barred),
+            Op::LetGo => self.let_go(),
             Op::Send | Op::Connect | Op::Break => {}
         }
         self.judge();
@@ -161,6 +165,13 @@ impl World {
             assert!(!matches!(next, Some(Outgoing::Put(_))));
             self.inbox.extend(next);
         }
+    }
+
+    fn let_go(&mut self) {
+        self.sender.let_go();
+        self.judge();
+        assert!(self.sender.is_idle() && self.held.is_empty());
+        self.cut();
     }
 
     fn cut(&mut self) {
@@ -214,6 +225,7 @@ impl World {
                         assert!(!stored, "what was stored has an answer");
                         self.back.insert(n);
                     }
+                    Verdict::LetGo => assert!(self.back.insert(n)),
                     Verdict::NotTaken(_) => {
                         assert!(!stored && self.given_back.remove(&n));
                         self.back.insert(n);

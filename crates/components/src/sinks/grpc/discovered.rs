@@ -1,0 +1,232 @@
+//! A `grpc` sink whose address is that of whoever sits at its seat.
+//!
+//! ```text
+//!   open: waits for somebody ─► a sink to that address ─► not found any more: it is given nothing,
+//!     ▲                                                   and what it has is waited for
+//!     └────────── the seat has a new turn ◄── all settled, or given back after `drain_max`
+//! ```
+//!
+//! For each occupant there is a [`Grpc`] of its own, so nothing of one gets to another. What is
+//! written while the occupant leaves is given back at once: nothing failed. The sink of the first
+//! seat does the lookups for all of them.
+
+mod lookups;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::discovery::{Discovery, Query};
+use pipeline::{
+    BuildContext, BuildError, Guarantee, IntervalSet, Outcome, Reach, Seat, SeatBoard, Settlement,
+    Sink, SinkError, Taken,
+};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Config, Grpc, Task};
+use lookups::Lookups;
+
+/// Seats that a sink may have: each is a task, also while nobody sits there.
+const SEATS_MAX: usize = 256;
+
+/// The sink of the first seat, or of the one that is told.
+pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+    let query = config.discover.as_deref().unwrap_or_default().parse::<Query>();
+    let query = query.map_err(|problem| BuildError::invalid("discover", problem))?;
+    if config.discover_every.0 < lookups::EVERY_MIN {
+        let problem = format!("at least {:?}", lookups::EVERY_MIN);
+        return Err(BuildError::invalid("discover_every", problem));
+    }
+    if !(1..=SEATS_MAX).contains(&config.discover_max) {
+        return Err(BuildError::invalid("discover_max", format!("from 1 to {SEATS_MAX}")));
+    }
+    let discovery = Discovery { query, server: config.discover_server };
+    let mut cx = cx.clone();
+    let (seat, lookups_as) = match cx.seat.take() {
+        Some(seat) => (seat, None),
+        None => {
+            let first = SeatBoard::new(discovery, config.discover_max).seats().next();
+            let of_first = format!("{}-0", cx.name).into();
+            let name = std::mem::replace(&mut cx.name, of_first);
+            (first.expect("a board has a seat"), Some(name))
+        }
+    };
+    let (held, moved) = (None, IntervalSet::EMPTY);
+    Ok(Box::new(Discovered { config, cx, seat, held, moved, lookups_as, lookups: None }))
+}
+
+struct Discovered {
+    config: Config,
+    cx: BuildContext,
+    seat: Seat,
+    held: Option<Held>,
+    /// Given back: they came while the occupant was leaving.
+    moved: IntervalSet,
+    /// The name of the whole, at the seat that does the lookups.
+    lookups_as: Option<Arc<str>>,
+    lookups: Option<Task>,
+}
+
+/// The sink to an occupant.
+struct Held {
+    sink: Grpc,
+    /// It is being closed: the seat is left when that is done, whoever is found meanwhile.
+    closing: bool,
+}
+
+impl Discovered {
+    fn start_lookups(&mut self) {
+        let Some(sink) = self.lookups_as.clone().filter(|_| self.lookups.is_none()) else { return };
+        let lookups = Lookups {
+            sink,
+            env: self.cx.env.clone(),
+            board: self.seat.board().clone(),
+            every: self.config.discover_every.0,
+            metrics: self.cx.metrics.clone(),
+        };
+        let stop = CancellationToken::new();
+        let ends = stop.clone();
+        let handle = tokio::spawn(async move {
+            ends.run_until_cancelled(lookups.run()).await;
+        });
+        self.lookups = Some(Task::new(stop, handle));
+    }
+
+    /// Lets go of an occupant that is leaving and has nothing unsettled any more. Cancel safe.
+    async fn let_go(&mut self) {
+        let is_leaving = self.seat.leaving_since().is_some();
+        if let Some(held) = &mut self.held {
+            held.closing |= is_leaving && held.sink.shared.is_idle();
+            if !held.closing {
+                return;
+            }
+            held.sink.close().await;
+            self.held = None;
+            self.seat.left();
+        } else if is_leaving {
+            self.seat.left();
+        }
+    }
+
+    /// A sink to whoever sits there, if somebody does.
+    fn meet(&mut self) {
+        let Some(occupant) = self.seat.occupant() else { return };
+        match Grpc::new(&self.config, &occupant.address, &self.cx) {
+            Some(sink) => self.held = Some(Held { sink, closing: false }),
+            None => warn!(
+                sink = %self.cx.name, address = %occupant.address,
+                "what was looked up is no address; nobody can connect to it",
+            ),
+        }
+    }
+
+    /// When what the occupant has not settled is given back, if it is leaving.
+    fn drained_by(&self) -> Option<Instant> {
+        self.seat.leaving_since().map(|since| since + self.config.drain_max.0)
+    }
+}
+
+/// Waits for an instant that may never come.
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[async_trait]
+impl Sink for Discovered {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        self.start_lookups();
+        loop {
+            let view = self.seat.view();
+            self.let_go().await;
+            if self.held.is_none() {
+                self.meet();
+            }
+            match &mut self.held {
+                Some(held) => return held.sink.open().await,
+                None => {
+                    self.seat.changed(&view).await;
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        let (ticket, seat) = (taken.ticket, self.seat.clone());
+        let left = async {
+            loop {
+                let view = seat.view();
+                if !view.is_present {
+                    return;
+                }
+                seat.changed(&view).await;
+            }
+        };
+        if let Some(held) = self.held.as_mut().filter(|held| !held.closing) {
+            tokio::select! {
+                biased;
+                () = left => {}
+                // What is dropped here was not taken over: that is the last thing that it does.
+                written = held.sink.write(taken) => return written,
+            }
+        }
+        self.moved.insert(ticket);
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        loop {
+            if !self.moved.is_empty() {
+                let tickets = std::mem::take(&mut self.moved);
+                return Settlement { tickets, outcome: Outcome::Again(None) };
+            }
+            let view = self.seat.view();
+            self.let_go().await;
+            let drained_by = self.drained_by();
+            let Some(held) = &mut self.held else {
+                // Nobody: it is opened again when the seat has its next turn.
+                self.seat.changed(&view).await;
+                continue;
+            };
+            tokio::select! {
+                biased;
+                settlement = held.sink.settled() => return settlement,
+                _ = self.seat.changed(&view) => {}
+                () = until(drained_by) => held.sink.shared.let_go(),
+            }
+        }
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.sink.close().await;
+        }
+        self.held = None;
+        self.moved = IntervalSet::EMPTY;
+        if let Some(lookups) = &mut self.lookups {
+            lookups.end().await;
+        }
+        self.lookups = None;
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.sink.unacknowledged_bytes())
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
+    fn seat(&self) -> Option<&Seat> {
+        Some(&self.seat)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::NextAgent
+    }
+}

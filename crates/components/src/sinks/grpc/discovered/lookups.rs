@@ -1,0 +1,107 @@
+//! The lookups of a discovered sink: thin, for [`pipeline::discovery::seating`] decides.
+//!
+//! One that fails is repeated sooner, and changes nothing: whoever was found last goes on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::backoff::jittered;
+use pipeline::discovery::{Change, Counts, Found};
+use pipeline::metrics::SinkState;
+use pipeline::{Env, Metrics, SeatBoard};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+/// The shortest time from one lookup to the next.
+pub(super) const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// How long a lookup may take: longer than the system tries two servers twice.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+pub(super) struct Lookups {
+    pub(super) sink: Arc<str>,
+    pub(super) env: Env,
+    pub(super) board: SeatBoard,
+    pub(super) every: Duration,
+    pub(super) metrics: Metrics,
+}
+
+impl Lookups {
+    /// Looks up, for ever.
+    pub(super) async fn run(self) {
+        let (mut failures, mut waiting) = (0, 0);
+        loop {
+            match self.look_up().await {
+                Ok(found) => {
+                    if failures > 0 {
+                        info!(sink = %self.sink, "collectors are found again");
+                    }
+                    failures = 0;
+                    self.tell(&self.board.found(found, Instant::now()));
+                }
+                Err(problem) => {
+                    failures += 1;
+                    if failures == 1 {
+                        let known = self.board.counts().present;
+                        let query = &self.board.discovery().query;
+                        warn!(
+                            sink = %self.sink, %query, %problem, known,
+                            "collectors cannot be looked up; those that are known go on",
+                        );
+                    }
+                }
+            }
+            self.count(failures == 0, &mut waiting);
+            let random = self.env.entropy.next_u64();
+            sleep(match failures {
+                // Not all edges at the same moment.
+                0 => self.every.mul_f64(0.9 + 0.2 * (random >> 11) as f64 / (1_u64 << 53) as f64),
+                _ => jittered(EVERY_MIN, self.every, failures, random),
+            })
+            .await;
+        }
+    }
+
+    async fn look_up(&self) -> Result<Vec<Found>, String> {
+        let discovery = self.board.discovery();
+        let server: Option<SocketAddr> = discovery.server;
+        let asked = discovery.query.look_up(&*self.env.names, server);
+        match timeout(PATIENCE, asked).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        }
+    }
+
+    fn tell(&self, changes: &[Change]) {
+        let sink = &self.sink;
+        for change in changes {
+            match change {
+                Change::Joined(address) => info!(%sink, %address, "collector found"),
+                Change::Returned(address) => info!(%sink, %address, "collector found again"),
+                Change::Leaving(address) => info!(
+                    %sink, %address,
+                    "collector is not found any more: it gets nothing new, and what it has is waited for",
+                ),
+            }
+        }
+    }
+
+    fn count(&self, is_right: bool, waited: &mut usize) {
+        let label = |state| SinkState { sink: self.sink.to_string(), state };
+        let state = if is_right { "answered" } else { "failed" };
+        self.metrics.discovery_lookups.get_or_create(&label(state)).inc();
+        let Counts { present, leaving, waiting } = self.board.counts();
+        for (state, count) in [("present", present), ("leaving", leaving), ("waiting", waiting)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.discovery_members.get_or_create(&label(state)).set(count);
+        }
+        if waiting > *waited {
+            warn!(
+                sink = %self.sink, waiting,
+                "more collectors are found than `discover_max` allows; they wait until one leaves",
+            );
+        }
+        *waited = waiting;
+    }
+}

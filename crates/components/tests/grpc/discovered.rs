@@ -1,0 +1,166 @@
+//! Goal: whoever is found is a member, and whoever is not found any more is one until all that it
+//! has is settled, or given back when its time is over; a lookup that fails changes nothing.
+//! Method: a sink of one seat, and real sources on loopback that a table of names leads to.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use pipeline::env::{Names, Service};
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Env, Sink};
+
+use super::*;
+
+/// Where the service is; `None`: there is no answer.
+#[derive(Default)]
+struct Table(Mutex<Option<Vec<String>>>);
+
+#[async_trait]
+impl Names for Table {
+    async fn addresses(&self, host: &str, _: Option<SocketAddr>) -> io::Result<Vec<IpAddr>> {
+        Err(io::Error::new(io::ErrorKind::NotFound, host.to_owned()))
+    }
+
+    async fn services(&self, name: &str, _: Option<SocketAddr>) -> io::Result<Vec<Service>> {
+        let known = self.0.lock().unwrap().clone();
+        let known = known.ok_or_else(|| io::Error::other(format!("{name}: no answer")))?;
+        let service = |address: &String| {
+            let (host, port) = address.rsplit_once(':').unwrap();
+            let (host, port) = (host.to_owned(), port.parse().unwrap());
+            Service { host, port, priority: 0, weight: 1 }
+        };
+        Ok(known.iter().map(service).collect())
+    }
+}
+
+impl Table {
+    fn set(&self, addresses: Option<&[&str]>) {
+        *self.0.lock().unwrap() =
+            addresses.map(|all| all.iter().map(|one| (*one).to_owned()).collect());
+    }
+}
+
+struct World {
+    table: Arc<Table>,
+    cx: BuildContext,
+    sink: Box<dyn Sink>,
+}
+
+fn world(drain_max: &str) -> World {
+    let table = Arc::new(Table::default());
+    let env = Env { names: table.clone(), ..env::real() };
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env);
+    let settings = json!({
+        "discover": "srv:_aqueduct._tcp.test", "discover_every": "1s", "discover_max": 1,
+        "drain_max": drain_max,
+    });
+    let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    World { table, cx, sink }
+}
+
+async fn collector(env: &Env) -> (Arc<Memory>, pair::Running) {
+    let memory = Memory::new();
+    let source = start_source(env, memory.clone(), &free_address(env).await, json!({}));
+    (memory, source)
+}
+
+impl World {
+    async fn open(&mut self) {
+        within(async {
+            while self.sink.open().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the seat has its next turn, as the group's runner does.
+    async fn until_left(&mut self, verdicts: &mut Verdicts) {
+        let seat = self.sink.seat().unwrap().clone();
+        let turn = seat.view().turn;
+        within(async {
+            while seat.view().turn == turn {
+                tokio::select! {
+                    settlement = self.sink.settled() => verdicts.add(settlement),
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_seat() {
+    let mut world = world("1h");
+    let env = world.cx.env.clone();
+    let ((one, first), (other, second)) = (collector(&env).await, collector(&env).await);
+    world.table.set(Some(&[&first.address]));
+    world.open().await;
+    write(&mut *world.sink, 0..5).await;
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *world.sink, |v| v.stored == set(0..5)).await;
+
+    // Neither a failure nor an empty answer changes anything.
+    let seat = world.sink.seat().unwrap().clone();
+    for lookup in [None, Some(&[][..])] {
+        world.table.set(lookup);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert!(seat.view().is_present);
+    }
+    world.table.set(Some(&[&second.address]));
+    within(async {
+        while seat.view().is_present {
+            seat.changed(&seat.view()).await;
+        }
+    })
+    .await;
+    // What is written now is given back, and is no failure.
+    write(&mut *world.sink, 5..6).await;
+    verdicts.until(&mut *world.sink, |v| v.again == set(5..6)).await;
+    assert_eq!((seat.view().turn, verdicts.failures.len()), (0, 0), "it has not let go");
+    one.commit_all();
+    world.until_left(&mut verdicts).await;
+    assert_eq!(verdicts.delivered, set(0..5));
+
+    world.open().await;
+    write(&mut *world.sink, 5..8).await;
+    verdicts.until(&mut *world.sink, |v| v.stored == set(0..8)).await;
+    assert_eq!((one.batches().len(), other.batches().len()), (5, 3));
+    world.sink.close().await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_whoever_left_does_not_settle_in_time_is_given_back() {
+    let mut world = world("200ms");
+    let env = world.cx.env.clone();
+    let ((_one, first), (_other, second)) = (collector(&env).await, collector(&env).await);
+    world.table.set(Some(&[&first.address]));
+    world.open().await;
+    write(&mut *world.sink, 0..5).await;
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *world.sink, |v| v.stored == set(0..5)).await;
+    world.table.set(Some(&[&second.address]));
+    world.until_left(&mut verdicts).await;
+    assert_eq!((verdicts.again, verdicts.failures), (set(0..5), Vec::<String>::new()));
+    world.sink.close().await;
+}
+
+#[test]
+fn an_address_and_a_lookup_exclude_each_other_and_one_is_needed() {
+    let cx = BuildContext::alone("out", &std::env::temp_dir(), env::real());
+    for (settings, path) in [
+        (json!({}), "address"),
+        (json!({ "address": "c:1", "discover": "dns:c:1" }), "discover"),
+        (json!({ "discover": "c:1" }), "discover"),
+        (json!({ "discover": "dns:c:1", "discover_every": "10ms" }), "discover_every"),
+        (json!({ "discover": "dns:c:1", "discover_max": 0 }), "discover_max"),
+    ] {
+        let built = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx);
+        assert_eq!(built.err().unwrap().path, path, "{settings}");
+    }
+}

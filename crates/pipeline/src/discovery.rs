@@ -1,0 +1,250 @@
+//! Members of a group that nobody names: who they are is looked up again and again.
+//!
+//! ```text
+//!   "srv:_aqueduct._tcp.logs"          lookups             seats
+//!    ────────── Query ──────────► Found, Found, … ──► SeatBoard ──► seat 0: collector-a:4141
+//!                                                                   seat 1: collector-b:4141
+//!                                                                   seat 2: empty
+//! ```
+//!
+//! A group's members are known by their place in it, which never changes; so a sink that is
+//! discovered has a fixed number of *seats*, each a member, and an address takes one. Who sits where
+//! is decided in [`seating`], without clock and I/O. The group and the sink of a seat hear of it
+//! through the [`SeatBoard`].
+
+pub mod seating;
+
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::env::Names;
+pub use seating::{Change, Counts, Found, SeatView, Seating};
+
+/// What is looked up to find the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// `dns:host:port`: every address of a host is one.
+    Host {
+        /// The host.
+        host: String,
+        /// The port of all of them.
+        port: u16,
+    },
+    /// `srv:name`: every target of the name's SRV records is one.
+    Service(String),
+}
+
+impl FromStr for Query {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "write for example \"dns:collectors.example.org:4141\" or \
+                       \"srv:_aqueduct._tcp.example.org\"";
+        let is_name = |name: &str| {
+            !name.is_empty() && !name.contains([':', '/']) && !name.contains(char::is_whitespace)
+        };
+        if let Some(name) = text.strip_prefix("srv:") {
+            return match is_name(name) {
+                true => Ok(Self::Service(name.to_owned())),
+                false => Err(format!("`{name}` is no name; {example}")),
+            };
+        }
+        let Some(address) = text.strip_prefix("dns:") else {
+            return Err(format!("it begins with `dns:` or `srv:`; {example}"));
+        };
+        let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+        match parts {
+            Some((host, Ok(port))) if is_name(host) && port > 0 => {
+                Ok(Self::Host { host: host.to_owned(), port })
+            }
+            _ => Err(format!("`{address}` is no host and port; {example}")),
+        }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port } => write!(f, "dns:{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+        }
+    }
+}
+
+impl Query {
+    /// Asks once; never an empty answer. `server`: whom to ask, instead of whom the system asks.
+    ///
+    /// # Errors
+    /// There is no answer, or nobody in it.
+    pub async fn look_up(
+        &self,
+        names: &dyn Names,
+        server: Option<SocketAddr>,
+    ) -> io::Result<Vec<Found>> {
+        let mut found = match self {
+            Self::Host { host, port } => {
+                let addresses = names.addresses(host, server).await?;
+                // A host with addresses of both families is not there twice.
+                let first = addresses.first().map(|address| address.is_ipv4());
+                let alike = addresses.iter().filter(|one| Some(one.is_ipv4()) == first);
+                let address = |one| SocketAddr::new(one, *port).to_string();
+                alike.map(|one| Found::plain(&address(*one))).collect::<Vec<_>>()
+            }
+            Self::Service(name) => {
+                let services = names.services(name, server).await?;
+                services
+                    .into_iter()
+                    // A target of "." says that the service is not there.
+                    .filter(|service| !service.host.is_empty())
+                    .map(|service| Found {
+                        address: format!("{}:{}", service.host, service.port).into(),
+                        priority: service.priority,
+                        weight: service.weight,
+                    })
+                    .collect()
+            }
+        };
+        found.sort();
+        found.dedup_by(|one, other| one.address == other.address);
+        if found.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{self}: nobody is there"),
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// What a discovered sink looks up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// What is asked.
+    pub query: Query,
+    /// Who is asked; `None`: whom the system asks.
+    pub server: Option<SocketAddr>,
+}
+
+/// The seats of one discovered sink. Clones are the same board.
+#[derive(Debug, Clone)]
+pub struct SeatBoard {
+    inner: Arc<Board>,
+}
+
+#[derive(Debug)]
+struct Board {
+    discovery: Discovery,
+    seating: Mutex<Seating>,
+    changed: Notify,
+}
+
+impl SeatBoard {
+    /// With so many empty seats, at least one.
+    pub fn new(discovery: Discovery, seats: usize) -> Self {
+        let seating = Mutex::new(Seating::new(seats.max(1)));
+        Self { inner: Arc::new(Board { discovery, seating, changed: Notify::new() }) }
+    }
+
+    /// What is looked up.
+    pub fn discovery(&self) -> &Discovery {
+        &self.inner.discovery
+    }
+
+    /// Every seat, in order.
+    pub fn seats(&self) -> impl Iterator<Item = Seat> {
+        let count = self.inner.seating().seats();
+        (0..count).map(|index| Seat { board: self.clone(), index })
+    }
+
+    /// As [`Seating::found`].
+    pub fn found(&self, answer: Vec<Found>, now: Instant) -> Vec<Change> {
+        let changes = self.inner.seating().found(answer, now);
+        self.inner.changed.notify_waiters();
+        changes
+    }
+
+    /// As [`Seating::counts`].
+    pub fn counts(&self) -> Counts {
+        self.inner.seating().counts()
+    }
+}
+
+impl Board {
+    fn seating(&self) -> MutexGuard<'_, Seating> {
+        // It is whole between its calls, whoever panicked in between.
+        self.seating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One seat of a board. Clones are the same seat.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    board: SeatBoard,
+    index: usize,
+}
+
+impl Seat {
+    /// Its place among the seats of its board.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The board that it belongs to.
+    pub fn board(&self) -> &SeatBoard {
+        &self.board
+    }
+
+    /// How it is now.
+    pub fn view(&self) -> SeatView {
+        self.board.inner.seating().view(self.index)
+    }
+
+    /// Who sits there, also one that is leaving.
+    pub fn occupant(&self) -> Option<Found> {
+        self.board.inner.seating().occupant(self.index).cloned()
+    }
+
+    /// Since when whoever sits there is leaving.
+    pub fn leaving_since(&self) -> Option<Instant> {
+        self.board.inner.seating().leaving_since(self.index)
+    }
+
+    /// As [`Seating::left`].
+    pub fn left(&self) {
+        self.board.inner.seating().left(self.index);
+        self.board.inner.changed.notify_waiters();
+    }
+
+    /// Waits until it is otherwise than `seen`. Cancel safe.
+    pub async fn changed(&self, seen: &SeatView) -> SeatView {
+        loop {
+            let mut changed = pin!(self.board.inner.changed.notified());
+            // From here on nothing is missed.
+            changed.as_mut().enable();
+            let view = self.view();
+            if view != *seen {
+                return view;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// [`Seat::changed`] of a member that may have none: then it never does.
+pub async fn changed(seat: Option<&(Seat, SeatView)>) -> SeatView {
+    match seat {
+        Some((seat, seen)) => seat.changed(seen).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;
