@@ -20,6 +20,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aqueduct_tests::agent::program;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::wait;
@@ -95,6 +96,8 @@ fn check(engine: &Engine, compose: &'static [&'static str]) {
     eprintln!("{compose:?}: {found}");
     assert_eq!(found.written, 2_201, "{found}");
     assert!(found.is_none(), "{found}");
+    let proof = output(site.verify());
+    eprint!("{compose:?}: {}", String::from_utf8_lossy(&proof));
 }
 
 /// The tiers of `docker-compose.yml`. Dropping it removes them, after showing what they printed when
@@ -151,6 +154,19 @@ impl Site<'_> {
         let mut cat = self.hdfs(&["-cat"]);
         cat.args(&files);
         output(cat)
+    }
+
+    /// Where the edge's channel and the ledger are both at hand: proves that all is delivered.
+    fn verify(&self) -> Command {
+        let program = program("aqueduct").get_program().to_owned();
+        let program = Path::new(&program).canonicalize().expect("it is there");
+        let mut command = self.engine.command("docker");
+        command.args(["run", "--rm", "--network=site_default", "--user=root"]);
+        command.args(["--entrypoint=/aqueduct", "--volume=site_edge-data:/edge"]);
+        command.arg(format!("--volume={}:/aqueduct:ro", program.display()));
+        command.args(["aqueduct-collector:latest", "verify", "--complete"]);
+        command.args(["--store=hdfs://namenode:8020/logs/%Y-%m-%d", "/edge/channels/main"]);
+        command
     }
 
     fn await_stored(&self, lines: usize) {

@@ -132,7 +132,7 @@ impl Rules {
             look_after_silence: !mutant!("silence_is_success"),
             know_own_entry: !mutant!("own_entry_unknown"),
             missing_decides_nothing: true,
-            heed_own_fence: true,
+            heed_own_fence: !mutant!("fence_not_heeded"),
         }
     }
 }
@@ -221,7 +221,7 @@ impl Committer {
             (State::Reloading, Outcome::Reloaded(newest)) => {
                 if newest.generation() > view.generation() {
                     *view = *newest;
-                    self.state = State::Reading;
+                    self.state = self.reloaded(view);
                 } else if view.is_sealed() {
                     self.state = State::Done(Verdict::Sealed);
                 } else {
@@ -230,6 +230,18 @@ impl Committer {
             }
             (state, outcome) => panic!("{outcome:?} is no outcome of {state:?}"),
         }
+    }
+
+    /// A newer generation was found: what it holds decides, and nothing before that is read.
+    fn reloaded(&self, view: &View) -> State {
+        let Aim::Commit { keys, .. } = &self.attempt.aim else { return State::Reading };
+        if mutant!("checkpoint_not_searched") {
+            return State::Preparing(view.next());
+        }
+        if mutant!("checkpoint_is_own_win") && view.settled_of(keys) == *keys {
+            return State::Done(Verdict::Won(view.next()));
+        }
+        State::Reading
     }
 
     fn won(&mut self, index: u64, view: &mut View) {

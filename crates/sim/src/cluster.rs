@@ -101,7 +101,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         } else {
             if healed.is_none() {
                 healed = Some(now);
-                cluster.faults.heal(&mut cluster.sim);
+                cluster.faults.heal(&mut cluster.sim, now);
             }
             cluster.faults.look_after(&mut cluster.sim, now);
             cluster.faults.mend_due(&mut cluster.sim, now);

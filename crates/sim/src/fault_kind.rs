@@ -23,6 +23,8 @@ pub(crate) enum FaultKind {
     Hold,
     /// Connections are reset on one side, after what was sent has arrived.
     Reset,
+    /// A collector gets batches and nobody hears that it does; nor does it reach the store.
+    Stray,
     /// SIGSTOP, and SIGCONT.
     Freeze,
     /// All that one host asks of the store takes long, longer than others wait for it.
@@ -59,6 +61,7 @@ pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::OneWay,
     FaultKind::Hold,
     FaultKind::Reset,
+    FaultKind::Stray,
     FaultKind::Freeze,
     FaultKind::StoreSlow,
     FaultKind::StoreAway,
@@ -86,6 +89,7 @@ impl FaultKind {
             Self::OneWay => "one-way partition",
             Self::Hold => "delay",
             Self::Reset => "reset",
+            Self::Stray => "stray copies",
             Self::Freeze => "freeze",
             Self::StoreSlow => "store slow for one",
             Self::StoreAway => "store away",

@@ -4,10 +4,11 @@
 //! trouble, does not happen. Everything that breaks is mended after a while, and at the end of the
 //! load all at once ([`Faults::heal`]).
 
+mod strike;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use turmoil::Sim;
@@ -19,9 +20,10 @@ use crate::scenario::Scenario;
 use crate::store::Mood;
 use crate::world::World;
 
-/// How something is mended.
+/// What is done later: most of it mends something.
 #[derive(Debug, Clone)]
 enum Repair {
+    Freeze(usize),
     Start(usize),
     Links(Vec<(usize, usize)>),
     Held(Vec<(usize, usize)>),
@@ -40,6 +42,8 @@ pub(crate) struct Faults {
     relays: usize,
     mood: Arc<Mood>,
     dice: Dice,
+    /// Calls of a thousand that are late, at the least and at most.
+    late: (u64, u64),
     /// Each kind, its mean gap in milliseconds, and when it comes next.
     clocks: Vec<(FaultKind, u64, Duration)>,
     repairs: Vec<(Duration, Repair)>,
@@ -64,9 +68,22 @@ impl Faults {
         let dice = Dice::new(seed, "faults");
         let first = |gap: u64| Duration::from_millis(500 + dice.below(gap));
         let clocks = scenario.faults.iter().map(|(kind, gap)| (*kind, *gap, first(*gap))).collect();
-        let (edges, relays) = (scenario.edges.len(), scenario.relays);
+        let (edges, relays, late) = (scenario.edges.len(), scenario.relays, scenario.late);
         let (repairs, down, links, doomed) = Default::default();
-        Self { world, machines, edges, relays, mood, dice, clocks, repairs, down, links, doomed }
+        Self {
+            world,
+            machines,
+            edges,
+            relays,
+            mood,
+            dice,
+            late,
+            clocks,
+            repairs,
+            down,
+            links,
+            doomed,
+        }
     }
 
     /// Does what is due.
@@ -84,7 +101,7 @@ impl Faults {
     }
 
     /// Mends everything; nothing more goes wrong.
-    pub(crate) fn heal(&mut self, sim: &mut Sim<'_>) {
+    pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, now: Duration) {
         self.world.note("faults", format_args!("all is healed"));
         self.clocks.clear();
         for (at, _) in std::mem::take(&mut self.doomed) {
@@ -92,11 +109,13 @@ impl Faults {
             self.cut_power(sim, at, Duration::ZERO);
         }
         for machine in 0..self.machines.len() {
-            self.mend(sim, &Repair::Disk(machine));
+            self.mend(sim, &Repair::Disk(machine), now);
             self.machines[machine].shift_clock(0);
         }
         for (_, repair) in std::mem::take(&mut self.repairs) {
-            self.mend(sim, &repair);
+            if !matches!(repair, Repair::Freeze(_)) {
+                self.mend(sim, &repair, now);
+            }
         }
     }
 
@@ -124,7 +143,7 @@ impl Faults {
     pub(crate) fn mend_due(&mut self, sim: &mut Sim<'_>, now: Duration) {
         let due = self.repairs.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>();
         for (_, repair) in due {
-            self.mend(sim, &repair);
+            self.mend(sim, &repair, now);
         }
     }
 
@@ -137,7 +156,7 @@ impl Faults {
         self.repairs.push((at, repair));
     }
 
-    fn mend(&mut self, sim: &mut Sim<'_>, repair: &Repair) {
+    fn mend(&mut self, sim: &mut Sim<'_>, repair: &Repair, now: Duration) {
         self.world.note("faults", format_args!("mended: {repair:?}"));
         match repair {
             Repair::Start(at) => {
@@ -146,6 +165,9 @@ impl Faults {
                     sim.bounce(self.name(*at));
                 }
             }
+            // Long enough for the others to forget what it holds.
+            Repair::Freeze(at) if !self.down.contains(at) => self.freeze(sim, *at, now, 7_000),
+            Repair::Freeze(_) => {}
             Repair::Links(links) => self.free(links, |a, b| sim.repair(a, b)),
             Repair::Held(links) => self.free(links, |a, b| sim.release(a, b)),
             Repair::Thaw(at, links) => {
@@ -208,142 +230,6 @@ impl Faults {
         } else {
             (self.any_of(relays), self.any_collector())
         }
-    }
-
-    fn strike(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) {
-        if self.struck(sim, kind, now).is_some() {
-            self.world.count_fault(kind.name());
-            self.world.note("faults", format_args!("{}", kind.name()));
-        }
-    }
-
-    /// Injects a fault, if it can be.
-    fn struck(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
-        match kind {
-            FaultKind::Kill => {
-                let pause = self.dice.millis(20, 4000);
-                let at = self.any_up()?;
-                self.take_down(sim, at, now, pause);
-            }
-            FaultKind::Restart => self.machines[self.any_up()?].signal("SIGTERM"),
-            FaultKind::PowerCut => {
-                let at = self.any_up()?;
-                self.cut_power(sim, at, now);
-            }
-            FaultKind::TornWrite => {
-                let at = self.any_up()?;
-                self.machines[at].trouble_disk(true);
-                self.machines[at].disk().fail_power_at(self.dice.between(1, 40));
-                self.doomed.push((at, now + Duration::from_secs(2)));
-            }
-            FaultKind::Blackout => {
-                for at in 0..self.machines.len() {
-                    if !self.down.contains(&at) {
-                        self.cut_power(sim, at, now);
-                    }
-                }
-            }
-            FaultKind::DiskLost => {
-                let at = self.any_up().filter(|at| *at >= self.edges)?;
-                self.cut_power(sim, at, now);
-                self.machines[at].lose_disk();
-            }
-            FaultKind::Partition | FaultKind::OneWay | FaultKind::Hold | FaultKind::Reset => {
-                return self.struck_link(sim, kind, now);
-            }
-            FaultKind::Freeze => {
-                let at = self.any_up()?;
-                let links = self.claim_all_of(at);
-                links.iter().for_each(|(a, b)| sim.hold(self.name(*a), self.name(*b)));
-                self.machines[at].freeze(true);
-                self.later(now, 200, 12_000, Repair::Thaw(at, links));
-            }
-            _ => return self.struck_store_or_disk(kind, now),
-        }
-        Some(())
-    }
-
-    fn struck_link(&mut self, sim: &Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
-        let (sender, receiver) = self.any_link();
-        let (a, b) = (self.name(sender), self.name(receiver));
-        if kind == FaultKind::Reset {
-            let (here, there) = if self.dice.chance(700) { (sender, b) } else { (receiver, a) };
-            self.machines[here].reset_connections(&there);
-            return Some(());
-        }
-        let links = self.claim([(sender, receiver)].into_iter());
-        if links.is_empty() {
-            return None;
-        }
-        match kind {
-            FaultKind::Partition => sim.partition(a, b),
-            FaultKind::OneWay if self.dice.chance(500) => sim.partition_oneway(a, b),
-            FaultKind::OneWay => sim.partition_oneway(b, a),
-            _ => {
-                sim.hold(a, b);
-                self.later(now, 50, 4_000, Repair::Held(links));
-                return Some(());
-            }
-        }
-        self.later(now, 50, 9_000, Repair::Links(links));
-        Some(())
-    }
-
-    fn struck_store_or_disk(&mut self, kind: FaultKind, now: Duration) -> Option<()> {
-        let at = self.any_up()?;
-        let (machine, mood) = (self.machines[at].clone(), self.mood.clone());
-        match kind {
-            FaultKind::StoreAway => mood.away.store(1, Ordering::Relaxed),
-            FaultKind::StoreRefuses => mood.refused.store(self.rate(), Ordering::Relaxed),
-            FaultKind::StoreUnheard => mood.unheard.store(self.rate(), Ordering::Relaxed),
-            FaultKind::StoreLate => mood.late.store(self.rate(), Ordering::Relaxed),
-            FaultKind::StoreCut => {
-                // At times for so long that what it holds is committed, and forgotten, meanwhile.
-                let at = self.any_collector();
-                self.machines[at].cut_store(true);
-                let (least, most) = *self.dice.pick(&[(100, 8_000), (15_000, 30_000)]);
-                self.later(now, least, most, Repair::StoreCut(at));
-                return Some(());
-            }
-            FaultKind::StoreSlow => {
-                let at = self.any_collector();
-                // Often just within what a caller waits for: then all that it does succeeds, late.
-                self.machines[at].slow_store(self.dice.between(300, 2_200));
-                self.later(now, 3_000, 20_000, Repair::StoreSlow(at));
-                return Some(());
-            }
-            FaultKind::DiskFull => {
-                machine.trouble_disk(true);
-                machine.disk().set_capacity(machine.disk().used() + self.dice.below(100_000));
-            }
-            FaultKind::DiskFails => {
-                machine.trouble_disk(true);
-                machine.disk().fail_writes(self.dice.between(0, 5) as u32);
-                machine.disk().fail_syncs(self.dice.chance(300));
-            }
-            FaultKind::DiskSlow => machine.slow_disk(self.dice.between(5, 800)),
-            _ => {
-                let hours = [-87_600, -24, -1, 1, 24, 87_600];
-                let millis = *self.dice.pick(&hours) * 3_600_000;
-                machine.shift_clock(if self.dice.chance(300) {
-                    millis / 3_600_000
-                } else {
-                    millis
-                });
-                return Some(());
-            }
-        }
-        let repair = match kind {
-            FaultKind::DiskFull | FaultKind::DiskFails | FaultKind::DiskSlow => Repair::Disk(at),
-            _ => Repair::Store,
-        };
-        self.later(now, 100, 8_000, repair);
-        Some(())
-    }
-
-    /// How many calls of a thousand.
-    fn rate(&self) -> u64 {
-        self.dice.between(10, 300)
     }
 
     /// The process is gone; its host closes its connections.

@@ -38,6 +38,20 @@ pub(crate) struct Scenario {
     roll_age_millis: u64,
     roll_events: u64,
     sweep_millis: u64,
+    /// Calls of a thousand that are late while the store is late, at the least and at most.
+    pub(crate) late: (u64, u64),
+    /// Every other collector rolls this many times as slowly, and so is often taken for dead.
+    slower: u64,
+}
+
+/// What most of a seed is about.
+enum Theme {
+    /// Anything.
+    Any,
+    /// Many that write to one ledger, over a store whose calls take from milliseconds to seconds.
+    Ledger,
+    /// Copies that nobody knows of, on collectors that come back when their epoch is forgotten.
+    Strays,
 }
 
 /// Where the events of an edge come from.
@@ -87,9 +101,14 @@ impl Scenario {
         if retain == "stored" {
             faults.retain(|(kind, _)| *kind != FaultKind::DiskLost);
         }
+        let theme = match dice.below(10) {
+            0 | 1 => Theme::Ledger,
+            2 => Theme::Strays,
+            _ => Theme::Any,
+        };
         let roll_age_millis = dice.between(300, 3_000);
         let relays = if dice.chance(250) { dice.between(2, 3) as usize } else { 0 };
-        Self {
+        let drawn = Self {
             edges,
             relays,
             collectors: dice.between(2, 5) as usize,
@@ -107,6 +126,69 @@ impl Scenario {
             // At the least, collectors that are alive are taken for dead all the time.
             sweep_millis: roll_age_millis + dice.below(3) / 2 * dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
+            late: (10, 300),
+            slower: 1,
+        };
+        match theme {
+            Theme::Any => drawn,
+            Theme::Ledger => drawn.about_the_ledger(&dice),
+            Theme::Strays => drawn.about_strays(&dice),
+        }
+    }
+
+    /// Commits, fences and generations every few hundred milliseconds, by all at once.
+    fn about_the_ledger(self, dice: &Dice) -> Self {
+        let roll_age_millis = dice.between(300, 600);
+        let each = |(kind, gap): (FaultKind, u64)| (kind, dice.between(gap / 2, gap * 2));
+        let faults = [
+            (FaultKind::StoreLate, 1_000),
+            (FaultKind::StoreSlow, 6_000),
+            (FaultKind::StoreUnheard, 3_000),
+            (FaultKind::StoreRefuses, 6_000),
+            (FaultKind::OneWay, 2_000),
+            (FaultKind::Reset, 2_000),
+            (FaultKind::Kill, 3_000),
+            (FaultKind::Freeze, 4_000),
+        ];
+        Self {
+            relays: 0,
+            collectors: dice.between(2, 5) as usize,
+            forks: false,
+            group: "type = \"load_balance\"\nsticky = false".to_owned(),
+            compact_after: dice.between(2, 5),
+            faults: faults.map(each).to_vec(),
+            retain: "committed",
+            roll_age_millis,
+            sweep_millis: roll_age_millis,
+            late: (100, 400),
+            slower: dice.between(1, 4),
+            ..self
+        }
+    }
+
+    /// Epochs that end soon, and collectors that are away with what others have delivered.
+    fn about_strays(self, dice: &Dice) -> Self {
+        let roll_age_millis = dice.between(300, 600);
+        let each = |(kind, gap): (FaultKind, u64)| (kind, dice.between(gap / 2, gap * 2));
+        let faults = [
+            (FaultKind::Stray, 5_000),
+            (FaultKind::Kill, 4_000),
+            (FaultKind::Restart, 4_000),
+            (FaultKind::Reset, 4_000),
+        ];
+        Self {
+            relays: 0,
+            collectors: dice.between(2, 3) as usize,
+            forks: false,
+            group: "type = \"load_balance\"\nsticky = false".to_owned(),
+            compact_after: dice.between(2, 5),
+            faults: faults.map(each).to_vec(),
+            retain: "committed",
+            roll_age_millis,
+            roll_events: 50,
+            // Nobody takes for dead who only sleeps, or what it holds would be packed anew.
+            sweep_millis: 60_000,
+            ..self
         }
     }
 
@@ -209,7 +291,9 @@ impl Scenario {
 
     /// The configuration of a collector's agent. Each channel has a sink, so a ledger, of its own.
     pub(crate) fn collector(&self, collector: usize) -> String {
-        let (age, events, sweep) = (self.roll_age_millis, self.roll_events, self.sweep_millis);
+        let slower = if collector % 2 == 1 { self.slower } else { 1 };
+        let (age, sweep) = (self.roll_age_millis * slower, self.sweep_millis * slower);
+        let events = self.roll_events;
         let mut text = format!(
             "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}",
             agent(&format!("collector-{collector}")),

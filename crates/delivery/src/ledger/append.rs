@@ -120,7 +120,13 @@ impl Ledger {
                     if mutant!("no_cas") {
                         drop(self.fs.delete(&to).await);
                     }
-                    match self.fs.rename(from, &to).await {
+                    let mut renamed = self.fs.rename(from, &to).await;
+                    if mutant!("parents_made") && renamed.as_ref().is_err_and(FsError::is_not_found)
+                    {
+                        drop(self.fs.mkdirs(storage::split(&to).0).await);
+                        renamed = self.fs.rename(from, &to).await;
+                    }
+                    match renamed {
                         Ok(()) => Outcome::Won,
                         Err(FsError::AlreadyExists { .. }) => Outcome::Taken,
                         Err(FsError::NotFound { .. }) => Outcome::Missing,

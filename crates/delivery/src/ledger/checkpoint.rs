@@ -3,7 +3,7 @@
 //! It is framed as `frame` draws it, with the magic `AQCHECKP`.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::{Floors, KeySet};
+use pipeline::{Floors, KeySet, mutant};
 use prost::Message;
 
 use super::entry::{EntryError, author_of, bytes_of};
@@ -58,6 +58,9 @@ struct FenceBody {
 pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     assert!(sealed.is_sealed(), "a checkpoint is made of what stands up to the seal");
     let mut kept = sealed.settled().clone();
+    if mutant!("floor_not_carried") {
+        kept.floors = Floors::default();
+    }
     kept.close(floors);
     let (mut settled, mut floors) = (BytesMut::new(), BytesMut::new());
     kept.keys.encode(&mut settled);
@@ -71,7 +74,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         generation: sealed.generation() + 1,
         first: sealed.next(),
         settled: settled.freeze(),
-        fences: sealed.fenced().map(fence).collect(),
+        fences: sealed.fenced().filter(|_| !mutant!("fence_not_carried")).map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
     };

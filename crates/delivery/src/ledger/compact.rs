@@ -54,7 +54,9 @@ impl Ledger {
     /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
         if self.known.view.is_sealed() {
-            self.publish_generation().await?;
+            if !mutant!("checkpoint_before_publish") {
+                self.publish_generation().await?;
+            }
             self.rename_in().await?;
         }
         let newest = self.newest().await?;
@@ -89,7 +91,11 @@ impl Ledger {
         write_file(&*self.fs, &format!("{desk}/checkpoint"), content).await?;
         let side = format!("{}/{name}", self.dataset.generation(generation));
         let successor = self.dataset.generation(generation + 1);
-        for (from, to) in [(&desk, &side), (&side, &successor)] {
+        let way = match mutant!("next_outside") {
+            true => vec![(&desk, &successor)],
+            false => vec![(&desk, &side), (&side, &successor)],
+        };
+        for (from, to) in way {
             match self.fs.rename(from, to).await {
                 Ok(()) | Err(FsError::NotFound { .. } | FsError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -131,8 +137,12 @@ impl Ledger {
     /// Deletes what is older than the newest generation, oldest first. What fails is left to the
     /// next compaction.
     async fn delete_old(&self) {
-        let Ok(generations) = self.generations().await else { return };
-        for old in generations.iter().rev().skip(1).rev() {
+        let Ok(mut generations) = self.generations().await else { return };
+        generations.pop();
+        if mutant!("generations_out_of_order") {
+            generations.reverse();
+        }
+        for old in &generations {
             let from = self.dataset.generation(*old);
             let desk = Dataset::desk(self.author);
             let to = self.dataset.staged(&format!("{desk}/old-g{old}"));
@@ -143,7 +153,9 @@ impl Ledger {
             };
             if let Err(error) = gone {
                 debug!(generation = old, %error, "an old generation of the ledger stays for now");
-                return;
+                if !mutant!("generations_out_of_order") {
+                    return;
+                }
             }
         }
     }

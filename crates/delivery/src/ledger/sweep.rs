@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use pipeline::mutant;
 use storage::{FileSystem, FsError, Listed};
 use tracing::info;
 
@@ -199,6 +200,9 @@ fn tokens(names: Vec<Listed>) -> impl Iterator<Item = Token> {
 /// ledger without a generation is never seen; of several founders one wins.
 async fn found(fs: &dyn FileSystem, dataset: &Dataset, author: Author) -> Result<(), LedgerError> {
     match fs.stat(&dataset.ledger()).await {
+        Ok(_) if mutant!("ledger_made_anew") => {
+            return Ok(fs.mkdirs(&dataset.generation(0)).await?);
+        }
         Ok(_) => return Ok(()),
         Err(FsError::NotFound { .. }) => {}
         Err(error) => return Err(error.into()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Add, Sub};
 
-use pipeline::{Floors, Identity, KeySet};
+use pipeline::{Floors, Identity, KeySet, mutant};
 
 use super::dataset::Author;
 use super::entry::{Entry, Kind, StagedFile};
@@ -42,9 +42,13 @@ impl Settled {
 
     /// Closes epochs: their batches need not be named any more.
     pub(super) fn close(&mut self, floors: &Floors) {
+        let before = mutant!("floor_not_made").then(|| self.floors.clone());
         self.floors.raise_all(floors);
         let closed = self.floors.closed_of(&self.keys);
         self.keys.remove_all(&closed);
+        if let Some(before) = before {
+            self.floors = before;
+        }
     }
 }
 
@@ -177,7 +181,9 @@ impl View {
     /// Those of `keys` that are delivered.
     pub fn settled_of(&self, keys: &KeySet) -> KeySet {
         let mut delivered = keys.intersection(&self.settled.keys);
-        delivered.insert_all(&self.settled.floors.closed_of(keys));
+        if !mutant!("floor_not_looked_at") {
+            delivered.insert_all(&self.settled.floors.closed_of(keys));
+        }
         delivered
     }
 

@@ -1,0 +1,169 @@
+//! What each kind of fault does.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use turmoil::Sim;
+
+use super::{Faults, Repair};
+use crate::fault_kind::FaultKind;
+
+impl Faults {
+    pub(super) fn strike(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) {
+        if self.struck(sim, kind, now).is_some() {
+            self.world.count_fault(kind.name());
+            self.world.note("faults", format_args!("{}", kind.name()));
+        }
+    }
+
+    /// Injects a fault, if it can be.
+    fn struck(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
+        match kind {
+            FaultKind::Kill => {
+                let pause = self.dice.millis(20, 4000);
+                let at = self.any_up()?;
+                self.take_down(sim, at, now, pause);
+            }
+            FaultKind::Restart => self.machines[self.any_up()?].signal("SIGTERM"),
+            FaultKind::PowerCut => {
+                let at = self.any_up()?;
+                self.cut_power(sim, at, now);
+            }
+            FaultKind::TornWrite => {
+                let at = self.any_up()?;
+                self.machines[at].trouble_disk(true);
+                self.machines[at].disk().fail_power_at(self.dice.between(1, 40));
+                self.doomed.push((at, now + Duration::from_secs(2)));
+            }
+            FaultKind::Blackout => {
+                for at in 0..self.machines.len() {
+                    if !self.down.contains(&at) {
+                        self.cut_power(sim, at, now);
+                    }
+                }
+            }
+            FaultKind::DiskLost => {
+                let at = self.any_up().filter(|at| *at >= self.edges)?;
+                self.cut_power(sim, at, now);
+                self.machines[at].lose_disk();
+            }
+            FaultKind::Partition | FaultKind::OneWay | FaultKind::Hold | FaultKind::Reset => {
+                return self.struck_link(sim, kind, now);
+            }
+            FaultKind::Stray => {
+                let (edge, collector) = (self.any_of(0..self.edges), self.any_collector());
+                let links = self.claim([(edge, collector)].into_iter());
+                if links.is_empty() {
+                    return None;
+                }
+                sim.partition_oneway(self.name(collector), self.name(edge));
+                self.later(now, 4_000, 12_000, Repair::Links(links));
+                if self.dice.chance(500) {
+                    self.machines[collector].cut_store(true);
+                    self.later(now, 12_000, 25_000, Repair::StoreCut(collector));
+                } else {
+                    self.later(now, 100, 1_000, Repair::Freeze(collector));
+                }
+            }
+            FaultKind::Freeze => {
+                let at = self.any_up()?;
+                self.freeze(sim, at, now, 200);
+            }
+            _ => return self.struck_store_or_disk(kind, now),
+        }
+        Some(())
+    }
+
+    /// Nothing goes in or out for at least so many milliseconds.
+    pub(super) fn freeze(&mut self, sim: &Sim<'_>, at: usize, now: Duration, least: u64) {
+        let links = self.claim_all_of(at);
+        links.iter().for_each(|(a, b)| sim.hold(self.name(*a), self.name(*b)));
+        self.machines[at].freeze(true);
+        self.later(now, least, 12_000, Repair::Thaw(at, links));
+    }
+
+    fn struck_link(&mut self, sim: &Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
+        let (sender, receiver) = self.any_link();
+        let (a, b) = (self.name(sender), self.name(receiver));
+        if kind == FaultKind::Reset {
+            let (here, there) = if self.dice.chance(700) { (sender, b) } else { (receiver, a) };
+            self.machines[here].reset_connections(&there);
+            return Some(());
+        }
+        let links = self.claim([(sender, receiver)].into_iter());
+        if links.is_empty() {
+            return None;
+        }
+        match kind {
+            FaultKind::Partition => sim.partition(a, b),
+            FaultKind::OneWay if self.dice.chance(500) => sim.partition_oneway(a, b),
+            FaultKind::OneWay => sim.partition_oneway(b, a),
+            _ => {
+                sim.hold(a, b);
+                self.later(now, 50, 4_000, Repair::Held(links));
+                return Some(());
+            }
+        }
+        self.later(now, 50, 9_000, Repair::Links(links));
+        Some(())
+    }
+
+    fn struck_store_or_disk(&mut self, kind: FaultKind, now: Duration) -> Option<()> {
+        let at = self.any_up()?;
+        let (machine, mood) = (self.machines[at].clone(), self.mood.clone());
+        match kind {
+            FaultKind::StoreAway => mood.away.store(1, Ordering::Relaxed),
+            FaultKind::StoreRefuses => mood.refused.store(self.rate(), Ordering::Relaxed),
+            FaultKind::StoreUnheard => mood.unheard.store(self.rate(), Ordering::Relaxed),
+            FaultKind::StoreLate => {
+                mood.late.store(self.dice.between(self.late.0, self.late.1), Ordering::Relaxed)
+            }
+            FaultKind::StoreCut => {
+                // At times for so long that what it holds is committed, and forgotten, meanwhile.
+                let at = self.any_collector();
+                self.machines[at].cut_store(true);
+                let (least, most) = *self.dice.pick(&[(100, 8_000), (15_000, 30_000)]);
+                self.later(now, least, most, Repair::StoreCut(at));
+                return Some(());
+            }
+            FaultKind::StoreSlow => {
+                let at = self.any_collector();
+                // Often just within what a caller waits for: then all that it does succeeds, late.
+                self.machines[at].slow_store(self.dice.between(300, 2_200));
+                self.later(now, 3_000, 20_000, Repair::StoreSlow(at));
+                return Some(());
+            }
+            FaultKind::DiskFull => {
+                machine.trouble_disk(true);
+                machine.disk().set_capacity(machine.disk().used() + self.dice.below(100_000));
+            }
+            FaultKind::DiskFails => {
+                machine.trouble_disk(true);
+                machine.disk().fail_writes(self.dice.between(0, 5) as u32);
+                machine.disk().fail_syncs(self.dice.chance(300));
+            }
+            FaultKind::DiskSlow => machine.slow_disk(self.dice.between(5, 800)),
+            _ => {
+                let hours = [-87_600, -24, -1, 1, 24, 87_600];
+                let millis = *self.dice.pick(&hours) * 3_600_000;
+                machine.shift_clock(if self.dice.chance(300) {
+                    millis / 3_600_000
+                } else {
+                    millis
+                });
+                return Some(());
+            }
+        }
+        let repair = match kind {
+            FaultKind::DiskFull | FaultKind::DiskFails | FaultKind::DiskSlow => Repair::Disk(at),
+            _ => Repair::Store,
+        };
+        self.later(now, 100, 8_000, repair);
+        Some(())
+    }
+
+    /// How many calls of a thousand.
+    fn rate(&self) -> u64 {
+        self.dice.between(10, 300)
+    }
+}
