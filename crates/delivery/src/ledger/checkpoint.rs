@@ -74,7 +74,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         generation: sealed.generation() + 1,
         first: sealed.next(),
         settled: settled.freeze(),
-        fences: sealed.fenced().filter(|_| !mutant!("fence_not_carried")).map(fence).collect(),
+        fences: sealed.fenced().map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
     };

@@ -139,9 +139,6 @@ impl Ledger {
     async fn delete_old(&self) {
         let Ok(mut generations) = self.generations().await else { return };
         generations.pop();
-        if mutant!("generations_out_of_order") {
-            generations.reverse();
-        }
         for old in &generations {
             let from = self.dataset.generation(*old);
             let desk = Dataset::desk(self.author);
@@ -153,9 +150,7 @@ impl Ledger {
             };
             if let Err(error) = gone {
                 debug!(generation = old, %error, "an old generation of the ledger stays for now");
-                if !mutant!("generations_out_of_order") {
-                    return;
-                }
+                return;
             }
         }
     }

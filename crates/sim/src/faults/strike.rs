@@ -116,7 +116,7 @@ impl Faults {
             FaultKind::StoreRefuses => mood.refused.store(self.rate(), Ordering::Relaxed),
             FaultKind::StoreUnheard => mood.unheard.store(self.rate(), Ordering::Relaxed),
             FaultKind::StoreLate => {
-                mood.late.store(self.dice.between(self.late.0, self.late.1), Ordering::Relaxed)
+                mood.late.store(self.dice.between(self.late.0, self.late.1), Ordering::Relaxed);
             }
             FaultKind::StoreCut => {
                 // At times for so long that what it holds is committed, and forgotten, meanwhile.
