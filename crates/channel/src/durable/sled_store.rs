@@ -20,10 +20,7 @@ use tracing::warn;
 use super::index::{IndexStore, SegmentIndex};
 
 const PART_BYTES: usize = 60 << 10;
-/// An index is asked for once by each consumer that lags. sled counts by 256 shards, so that a page
-/// stays in memory only if it is smaller than 4 KiB: small channels' pages do, those of a backlog
-/// of small batches go.
-const CACHE_BYTES: u64 = 1 << 20;
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// Indexes of sealed segments in a sled directory, which is opened when the first is kept or asked
 /// for: sled's threads wake every second for as long as the process lives, and a channel without a
