@@ -86,7 +86,11 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
     let panics = panics_of(&world);
     let scenario = Scenario::of(seed);
     world.note("scenario", format_args!("{scenario:?}"));
-    for (kind, is_so) in [("(relays)", scenario.relays > 0), ("(two channels)", scenario.forks)] {
+    for (kind, is_so) in [
+        ("(relays)", scenario.relays > 0),
+        ("(two channels)", scenario.forks),
+        ("(discovery)", scenario.discovers),
+    ] {
         if is_so {
             world.count_fault(kind);
         }
@@ -166,6 +170,7 @@ impl Cluster {
         };
         let machines: Vec<Arc<Machine>> =
             edges.chain(relays).chain(collectors).map(machine).collect();
+        world.names.list(machines.iter().map(|machine| machine.name.clone()).collect());
         let books = Arc::new(Books::new(world.clone(), scenario.body_bytes));
         let (store, calls) = Store::new(world.clone(), books.clone(), scenario.compact_after);
         let faults =

@@ -47,9 +47,11 @@ pub(crate) enum FaultKind {
     DiskSlow,
     /// A wall clock jumps.
     ClockJump,
+    /// Some agents are not found any more, or nobody is.
+    Names,
 }
 
-/// All of them.
+/// All of them but what is wrong with names, which only matters where somebody looks them up.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -101,6 +103,7 @@ impl FaultKind {
             Self::DiskFails => "disk fails",
             Self::DiskSlow => "disk slow",
             Self::ClockJump => "clock jump",
+            Self::Names => "names",
         }
     }
 }

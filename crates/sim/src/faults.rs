@@ -32,6 +32,7 @@ enum Repair {
     StoreCut(usize),
     StoreSlow(usize),
     Disk(usize),
+    Names,
 }
 
 /// What goes wrong in one simulation.
@@ -177,6 +178,7 @@ impl Faults {
             Repair::Store => self.mood.heal(),
             Repair::StoreCut(at) => self.machines[*at].cut_store(false),
             Repair::StoreSlow(at) => self.machines[*at].slow_store(0),
+            Repair::Names => self.world.names.heal(),
             Repair::Disk(at) => {
                 let (machine, disk) = (&self.machines[*at], self.machines[*at].disk());
                 disk.set_capacity(DISK_BYTES);

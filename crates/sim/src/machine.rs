@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use channel::testkit::SimDisk;
-use pipeline::env::{Blocking, Clock, Entropy, NoNames};
+use pipeline::env::{Blocking, Clock, Entropy};
 use pipeline::{Env, IntervalSet};
 use tokio::sync::{Notify, mpsc};
 
 use crate::dice::Dice;
+use crate::names::SimNames;
 use crate::net::{Cut, SimNet};
 use crate::world::{World, lock};
 
@@ -94,7 +95,7 @@ impl Machine {
             clock: Arc::new(MachineClock(self.clone())),
             entropy: Arc::new(MachineEntropy(self.clone())),
             net: Arc::new(SimNet { machine: self.clone() }),
-            names: Arc::new(NoNames),
+            names: Arc::new(SimNames(self.clone())),
             disk: Arc::new(self.disk()),
             blocking: Arc::new(Threads(self.clone())),
             host: self.name.clone(),
@@ -159,6 +160,12 @@ impl Machine {
             0 => Duration::ZERO,
             most => Duration::from_millis(self.dice.between(most * 3 / 4, most)),
         }
+    }
+
+    /// A lookup is on its way, and the process may be stopped.
+    pub(crate) async fn pause_for_names(&self) {
+        tokio::time::sleep(self.dice.millis(1, 300)).await;
+        self.thawed().await;
     }
 
     /// The power is on, or off.

@@ -27,6 +27,7 @@
 //! | `scenario` | what follows from the seed before anything runs |
 //! | `world`, `machine` | what all share; one host with all that survives its crash |
 //! | `net` | connections of an agent over turmoil's, which can be reset |
+//! | `names` | who is found, and who is not, where agents look each other up |
 //! | `store`, `books` | the store as a host of its own; what is never allowed there |
 //! | `input` | applications that write log files, with rotation |
 //! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
@@ -54,6 +55,7 @@ mod input;
 mod machine;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod names;
 mod net;
 mod observer;
 mod parts;

@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     pub(crate) collectors: usize,
     /// Agents have two channels, and a selector that chooses.
     pub(crate) forks: bool,
+    /// Whoever sends looks up whom it sends to.
+    pub(crate) discovers: bool,
     /// Milliseconds between two looks of the driver.
     pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
@@ -128,8 +130,10 @@ impl Scenario {
             roll_events: dice.between(50, 1_000),
             late: (10, 300),
             slower: 1,
+            discovers: false,
         };
         match theme {
+            Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
             Theme::Any => drawn,
             Theme::Ledger => drawn.about_the_ledger(&dice),
             Theme::Strays => drawn.about_strays(&dice),
@@ -192,6 +196,12 @@ impl Scenario {
         }
     }
 
+    /// Agents are found by their names, and at times are not, beside all that goes wrong anyhow.
+    fn with_lookups(mut self, dice: &Dice) -> Self {
+        self.faults.push((FaultKind::Names, dice.between(1_500, 10_000)));
+        Self { discovers: true, ..self }
+    }
+
     /// The configuration of an edge's agent.
     pub(crate) fn edge(&self, edge: usize) -> String {
         let input = &self.edges[edge];
@@ -247,6 +257,12 @@ impl Scenario {
     fn ways_to(&self, hops: &[String]) -> String {
         let mut text = String::new();
         for channel in self.channels() {
+            // The name of a tier is that of its first agent without the number.
+            let tier = hops[0].trim_end_matches("-0");
+            let hops: Vec<&str> = match self.discovers {
+                true => vec![tier],
+                false => hops.iter().map(String::as_str).collect(),
+            };
             let sinks: Vec<String> =
                 hops.iter().map(|hop| format!("\"{channel}-{hop}\"")).collect();
             write!(
@@ -260,9 +276,16 @@ impl Scenario {
             .expect("a string takes every write");
             for hop in hops {
                 let Self { window_batches: window, compression, retain, .. } = self;
+                let way = match self.discovers {
+                    true => format!(
+                        "discover = \"srv:{hop}\"\ndiscover_every = \"1s\"\ndiscover_max = 4\n\
+                         drain_max = \"8s\""
+                    ),
+                    false => format!("address = \"{hop}:4141\""),
+                };
                 write!(
                     text,
-                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\naddress = \"{hop}:4141\"\n\
+                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\n{way}\n\
                      window_batches = {window}\ncompression = \"{compression}\"\n\
                      retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\n\
                      resend_after = \"5s\"\n"

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::dice::Dice;
+use crate::names::NameBook;
 use crate::trace::Trace;
 
 /// Violations that are told at most: the first ones matter.
@@ -18,6 +19,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Choices of the store and of the disks' threads.
     pub(crate) dice: Dice,
+    /// Who is behind a name.
+    pub(crate) names: NameBook,
     elapsed_nanos: AtomicU64,
     violations: Mutex<Vec<(Duration, String)>>,
     /// Faults that were injected, by kind.
@@ -35,6 +38,7 @@ impl World {
         Self {
             trace: Trace::new(show),
             dice: Dice::new(seed, "world"),
+            names: NameBook::default(),
             elapsed_nanos: AtomicU64::new(0),
             violations: Mutex::default(),
             faults: Mutex::default(),

@@ -69,6 +69,10 @@ impl Faults {
                 let at = self.any_up()?;
                 self.freeze(sim, at, now, 200);
             }
+            FaultKind::Names => {
+                self.world.names.trouble(&self.dice);
+                self.later(now, 500, 12_000, Repair::Names);
+            }
             _ => return self.struck_store_or_disk(kind, now),
         }
         Some(())
