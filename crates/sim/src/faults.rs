@@ -185,7 +185,9 @@ impl Faults {
                 disk.fail_writes(0);
                 disk.fail_syncs(false);
                 machine.slow_disk(0);
-                machine.trouble_disk(false);
+                // No application writes where the power is about to fail in the middle of a write.
+                let doomed = self.doomed.iter().any(|(doomed, _)| doomed == at);
+                machine.trouble_disk(doomed);
             }
         }
     }
