@@ -4,6 +4,7 @@
 //! prints a table and, with `--json`, one object a line on stdout.
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "benchmarks measure the real clock, disk and network"
 )]
 

@@ -20,9 +20,11 @@
 //! 4. Who stayed away so long that nothing is known to be with it has no say any more.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes of its text that are told to others.
@@ -121,29 +123,31 @@ impl Concord {
 }
 
 /// What the sinks of one group know of each other's routing. Clones are the same board.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RoutingBoard {
-    concord: Arc<Mutex<Concord>>,
-    changed: watch::Sender<()>,
+    inner: Arc<Inner>,
 }
 
-impl Default for RoutingBoard {
-    fn default() -> Self {
-        Self { concord: Arc::default(), changed: watch::Sender::new(()) }
-    }
+#[derive(Debug, Default)]
+struct Inner {
+    concord: Mutex<Concord>,
+    /// How often something was said or withdrawn.
+    changes: AtomicU64,
+    /// Wakes in the order of waiting, as a `watch` does not: a simulation can be repeated.
+    changed: Notify,
 }
 
 impl RoutingBoard {
     /// As [`Concord::heard`].
     pub fn heard(&self, member: &Arc<str>, routing: Option<Routing>) {
         self.concord().heard(member, routing);
-        self.changed.send_replace(());
+        self.tell();
     }
 
     /// As [`Concord::withdraw`].
     pub fn withdraw(&self, member: &str) {
         self.concord().withdraw(member);
-        self.changed.send_replace(());
+        self.tell();
     }
 
     /// As [`Concord::dispute`].
@@ -151,14 +155,30 @@ impl RoutingBoard {
         self.concord().dispute(member)
     }
 
-    /// Changes whenever some answer of [`RoutingBoard::dispute`] may have.
-    pub fn watch(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Waits until some answer of [`RoutingBoard::dispute`] may be otherwise than after so many
+    /// changes as were `seen`, which it keeps. Cancel safe.
+    pub async fn changed(&self, seen: &mut u64) {
+        loop {
+            let mut changed = pin!(self.inner.changed.notified());
+            // From here on nothing is missed.
+            changed.as_mut().enable();
+            let changes = self.inner.changes.load(Ordering::SeqCst);
+            if changes != *seen {
+                *seen = changes;
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn tell(&self) {
+        self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        self.inner.changed.notify_waiters();
     }
 
     fn concord(&self) -> MutexGuard<'_, Concord> {
         // The decision is made anew by each answer, whoever panicked before.
-        self.concord.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.concord.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -65,6 +65,17 @@ pub(crate) struct Report {
     pub(crate) healed_ms: u64,
 }
 
+impl Report {
+    /// With a violation, if another run of the same seed was another one.
+    pub(crate) fn compared_with(mut self, again: &Self) -> Self {
+        if self.trace != again.trace {
+            let (one, other) = (&self.trace, &again.trace);
+            self.violations.push(format!("two runs have the traces {one} and {other}"));
+        }
+        self
+    }
+}
+
 /// One life of the agent on `machine`, until it is crashed or ends by itself.
 async fn live(machine: Arc<Machine>) -> turmoil::Result {
     let mut signals = machine.begin_life();

@@ -51,7 +51,7 @@ struct Found {
 
 fn look_for(name: &str, seeds: &Range<u64>, jobs: usize, until_found: bool) -> io::Result<Found> {
     let mut found = Found::default();
-    run_each(seeds.clone().collect(), jobs, &["--mutant", name], |report| {
+    run_each(seeds.clone().collect(), jobs, &["--mutant", name], None, |report| {
         found.seen += 1;
         if let Some(violation) = report.violations.first() {
             found.red += 1;

@@ -13,7 +13,7 @@ use delivery::sender::{Outgoing, Welcome, Window};
 use pipeline::backoff::jittered;
 use pipeline::metrics::SinkLabel;
 use pipeline::{Dispute, Env, FloorBoard, Metrics, Routing, RoutingBoard};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -157,7 +157,7 @@ impl Connection {
             Ok(response) => response.into_inner(),
             Err(status) => return broken(status),
         };
-        let mut routing = self.routing.watch();
+        let mut routing = 0;
         loop {
             match self.step(&outbox, &mut answers, &mut routing).await {
                 Ok(true) => {}
@@ -175,7 +175,7 @@ impl Connection {
         &self,
         outbox: &mpsc::Sender<FromSender>,
         answers: &mut Streaming<FromReceiver>,
-        routing: &mut watch::Receiver<()>,
+        routing: &mut u64,
     ) -> Result<bool, Fault> {
         let sendable = self.shared.has_outgoing();
         tokio::select! {
@@ -185,7 +185,7 @@ impl Connection {
                 Some(FromReceiver { message: None }) => {}
                 None => return Ok(false),
             },
-            Ok(()) = routing.changed() => self.compare(),
+            () = self.routing.changed(routing) => self.compare(),
             // Closed: the transport lets go of it, and the next answer says why.
             Ok(permit) = outbox.reserve(), if sendable => {
                 if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
