@@ -36,8 +36,8 @@ const LOAD: Duration = Duration::from_secs(60);
 const FINISH: Duration = Duration::from_secs(120);
 
 /// Files beside those of a channel that hold nothing: one in its pool, the next one that is ready,
-/// and those that are being removed.
-const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES;
+/// and those that are being removed; and the small one that says what the channel is.
+const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES + 4096;
 
 /// Where an agent has its channels.
 pub(crate) const CHANNELS: &str = "/data/channels";
