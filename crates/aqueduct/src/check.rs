@@ -17,8 +17,9 @@ Example:
   aqueduct check /etc/aqueduct/collector.toml
   aqueduct check --resolve /etc/aqueduct/edge.toml
 
-Nothing is opened, connected or written; only --resolve asks DNS. Exit codes: 0 right, 2 wrong arguments, 78 wrong
-configuration";
+Nothing is opened, connected or written; only --resolve asks DNS.
+
+Exit codes: 0 right, 2 wrong arguments, 78 wrong configuration";
 
 /// Report everything that is wrong with a configuration, or what each path of it promises.
 #[derive(Debug, Args)]

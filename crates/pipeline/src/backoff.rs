@@ -14,6 +14,12 @@ pub fn jittered(base: Duration, limit: Duration, failures: u32, random: u64) -> 
     half + half.mul_f64(random as f64 / u64::MAX as f64)
 }
 
+/// A period that many have, a little longer or shorter for each: within `share` of itself, as
+/// `random` (any 64 bits) says. So they do not all act at the same time.
+pub fn spread(period: Duration, share: f64, random: u64) -> Duration {
+    period.mul_f64(1.0 - share + 2.0 * share * random as f64 / u64::MAX as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +32,13 @@ mod tests {
             assert_eq!(jittered(base, limit, failures, 0), full / 2);
             assert_eq!(jittered(base, limit, failures, u64::MAX), full);
         }
+    }
+
+    #[test]
+    fn a_spread_period_stays_within_its_share() {
+        let period = Duration::from_secs(10);
+        let [least, middle, most] = [0, u64::MAX / 2, u64::MAX].map(|r| spread(period, 0.2, r));
+        assert_eq!([least, most], [Duration::from_secs(8), Duration::from_secs(12)]);
+        assert!(middle.abs_diff(period) < Duration::from_micros(1), "{middle:?}");
     }
 }

@@ -18,7 +18,6 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::env::Names;
+use crate::notice;
 pub use seating::{Change, Counts, Found, SeatView, Seating};
 
 /// What is looked up to find the members.
@@ -42,6 +42,12 @@ pub enum Query {
     Service(String),
 }
 
+/// What the text of a [`Query::Host`] begins with.
+const HOST: &str = "dns:";
+
+/// What the text of a [`Query::Service`] begins with.
+const SERVICE: &str = "srv:";
+
 impl FromStr for Query {
     type Err = String;
 
@@ -51,13 +57,13 @@ impl FromStr for Query {
         let is_name = |name: &str| {
             !name.is_empty() && !name.contains([':', '/']) && !name.contains(char::is_whitespace)
         };
-        if let Some(name) = text.strip_prefix("srv:") {
+        if let Some(name) = text.strip_prefix(SERVICE) {
             return match is_name(name) {
                 true => Ok(Self::Service(name.to_owned())),
                 false => Err(format!("`{name}` is no name; {example}")),
             };
         }
-        let Some(address) = text.strip_prefix("dns:") else {
+        let Some(address) = text.strip_prefix(HOST) else {
             return Err(format!("it begins with `dns:` or `srv:`; {example}"));
         };
         let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
@@ -73,13 +79,18 @@ impl FromStr for Query {
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host { host, port } => write!(f, "dns:{host}:{port}"),
-            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::Host { host, port } => write!(f, "{HOST}{host}:{port}"),
+            Self::Service(name) => write!(f, "{SERVICE}{name}"),
         }
     }
 }
 
 impl Query {
+    /// Whether this text is meant as a query, well formed or not, where an address may stand too.
+    pub fn is_meant_by(text: &str) -> bool {
+        text.starts_with(HOST) || text.starts_with(SERVICE)
+    }
+
     /// Asks once; never an empty answer. `server`: whom to ask, instead of whom the system asks.
     ///
     /// # Errors
@@ -225,16 +236,8 @@ impl Seat {
 
     /// Waits until it is otherwise than `seen`. Cancel safe.
     pub async fn changed(&self, seen: &SeatView) -> SeatView {
-        loop {
-            let mut changed = pin!(self.board.inner.changed.notified());
-            // From here on nothing is missed.
-            changed.as_mut().enable();
-            let view = self.view();
-            if view != *seen {
-                return view;
-            }
-            changed.await;
-        }
+        notice::until(&self.board.inner.changed, || Some(self.view()).filter(|view| view != seen))
+            .await
     }
 }
 

@@ -20,12 +20,13 @@
 //! 4. Who stayed away so long that nothing is known to be with it has no say any more.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::notice;
 
 /// Bytes of its text that are told to others.
 const TEXT_MAX: usize = 2 << 10;
@@ -158,17 +159,11 @@ impl RoutingBoard {
     /// Waits until some answer of [`RoutingBoard::dispute`] may be otherwise than after so many
     /// changes as were `seen`, which it keeps. Cancel safe.
     pub async fn changed(&self, seen: &mut u64) {
-        loop {
-            let mut changed = pin!(self.inner.changed.notified());
-            // From here on nothing is missed.
-            changed.as_mut().enable();
+        *seen = notice::until(&self.inner.changed, || {
             let changes = self.inner.changes.load(Ordering::SeqCst);
-            if changes != *seen {
-                *seen = changes;
-                return;
-            }
-            changed.await;
-        }
+            (changes != *seen).then_some(changes)
+        })
+        .await;
     }
 
     fn tell(&self) {

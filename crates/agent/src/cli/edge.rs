@@ -1,6 +1,7 @@
 //! `aqueduct-edge`: files → durable channel → collectors.
 
 use clap::Args;
+use pipeline::discovery::Query;
 use pipeline::settings::Settings;
 
 use super::{AgentArgs, Common, component, list, table, texts};
@@ -13,8 +14,9 @@ Examples:
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
 Several collectors share the load; the batches of one edge stay with one collector while it works,
-and go to another one when it does not. With dns:HOST:PORT (every address of a host) or srv:NAME (SRV
-records) collectors are looked up again and again, and come and go. --print-config shows the configuration behind the flags.
+and go to another one when it does not. With dns:HOST:PORT (every address of a host) or srv:NAME
+(SRV records) collectors are looked up again and again, and come and go. --print-config shows the
+configuration behind the flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -57,8 +59,7 @@ impl AgentArgs for EdgeArgs {
         let mut names = Vec::new();
         for (index, address) in self.to.iter().enumerate() {
             let name = format!("collector-{}", index + 1);
-            let is_query = address.starts_with("dns:") || address.starts_with("srv:");
-            let setting = if is_query { "discover" } else { "address" };
+            let setting = if Query::is_meant_by(address) { "discover" } else { "address" };
             sinks.set(&name, component("grpc", &[(setting, Settings::text(address))]));
             names.push(name);
         }

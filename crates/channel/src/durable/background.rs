@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipeline::Env;
+use pipeline::{Env, notice};
 use tokio::sync::Notify;
 
 /// Counts the work that is under way.
@@ -38,15 +38,8 @@ impl Background {
 
     /// Waits until nothing is under way. What is started meanwhile counts too.
     pub(crate) async fn rest(&self) {
-        loop {
-            let idle = self.idle.notified();
-            tokio::pin!(idle);
-            idle.as_mut().enable();
-            if self.running.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            idle.await;
-        }
+        notice::until(&self.idle, || (self.running.load(Ordering::SeqCst) == 0).then_some(()))
+            .await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipeline::notice;
 use pipeline::{
     Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Identity,
     IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition, TakeTransaction, Ticket,
@@ -301,21 +302,15 @@ impl Channel for Memory {
             return Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes });
         }
         let _turn = self.turn.lock().await;
-        loop {
-            let room = core.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            {
-                let mut state = core.state();
-                if state.closed {
-                    return Err(core.closed_error());
-                }
-                if state.reserve(size, core) {
-                    return Ok(Box::new(Put::new(core.clone(), size)));
-                }
+        notice::until(&core.room, || {
+            let mut state = core.state();
+            if state.closed {
+                return Some(Err(core.closed_error()));
             }
-            room.await;
-        }
+            let put = || Ok(Box::new(Put::new(core.clone(), size)) as Box<dyn PutTransaction>);
+            state.reserve(size, core).then(put)
+        })
+        .await
     }
 
     fn begin_take(&self, consumer: &str) -> Box<dyn TakeTransaction> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pipeline::notice;
 use pipeline::{
     Batch, BatchSize, ChannelError, IntervalSet, KeySet, PutTransaction, TakeTransaction, Taken,
 };
@@ -72,23 +73,17 @@ impl Take {
 #[async_trait]
 impl TakeTransaction for Take {
     async fn take(&mut self) -> Result<Taken, ChannelError> {
-        loop {
-            let ready = self.core.ready.notified();
-            tokio::pin!(ready);
-            ready.as_mut().enable();
-            {
-                let mut state = self.core.state();
-                if state.closed {
-                    return Err(self.core.closed_error());
-                }
-                if let Some(ticket) = state.in_flight.take(&self.consumer) {
-                    let batch = state.held[&ticket].batch.clone();
-                    self.held.insert(ticket);
-                    return Ok(Taken { ticket, batch });
-                }
+        let Self { core, consumer, held } = self;
+        notice::until(&core.ready, || {
+            let mut state = core.state();
+            if state.closed {
+                return Some(Err(core.closed_error()));
             }
-            ready.await;
-        }
+            let ticket = state.in_flight.take(consumer)?;
+            held.insert(ticket);
+            Some(Ok(Taken { ticket, batch: state.held[&ticket].batch.clone() }))
+        })
+        .await
     }
 
     fn commit(&mut self, tickets: &IntervalSet) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pipeline::backoff::spread;
 use tokio::time::Instant;
 
 /// When a roll is over: whichever of these comes first.
@@ -47,8 +48,7 @@ impl Limits {
     /// A roll that begins `now`. Its age is spread by ±20 %, by `random`, so that many collectors
     /// that start together do not commit together for ever.
     pub(super) fn begin(&self, now: Instant, random: u64) -> Life {
-        let spread = 0.8 + 0.4 * (random % 1_000_000) as f64 / 1e6;
-        Life { over: now + self.age_max.mul_f64(spread), idle: now + self.idle_max }
+        Life { over: now + spread(self.age_max, 0.2, random), idle: now + self.idle_max }
     }
 }
 
@@ -98,12 +98,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ages_are_spread_by_a_fifth() {
         let start = Instant::now();
-        let ages = [0, 999_999, u64::MAX].map(|random| {
+        let ages = [0, u64::MAX / 2, u64::MAX].map(|random| {
             let mut life = LIMITS.begin(start, random);
             life.touch(start + LIMITS.age_max * 2, &LIMITS);
             life.end() - start
         });
         assert!(ages.iter().all(|age| (240..=360).contains(&age.as_secs())), "{ages:?}");
-        assert!(ages[1] - ages[0] > Duration::from_secs(119));
+        assert!(ages[2] - ages[0] > Duration::from_secs(119));
     }
 }

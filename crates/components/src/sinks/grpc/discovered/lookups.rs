@@ -2,11 +2,10 @@
 //!
 //! One that fails is repeated sooner, and changes nothing: whoever was found last goes on.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::backoff::jittered;
+use pipeline::backoff::{jittered, spread};
 use pipeline::discovery::{Change, Counts, Found};
 use pipeline::metrics::SinkState;
 use pipeline::{Env, Metrics, SeatBoard};
@@ -56,7 +55,7 @@ impl Lookups {
             let random = self.env.entropy.next_u64();
             sleep(match failures {
                 // Not all edges at the same moment.
-                0 => self.every.mul_f64(0.9 + 0.2 * (random >> 11) as f64 / (1_u64 << 53) as f64),
+                0 => spread(self.every, 0.1, random),
                 _ => jittered(EVERY_MIN, self.every, failures, random),
             })
             .await;
@@ -65,8 +64,7 @@ impl Lookups {
 
     async fn look_up(&self) -> Result<Vec<Found>, String> {
         let discovery = self.board.discovery();
-        let server: Option<SocketAddr> = discovery.server;
-        let asked = discovery.query.look_up(&*self.env.names, server);
+        let asked = discovery.query.look_up(&*self.env.names, discovery.server);
         match timeout(PATIENCE, asked).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {PATIENCE:?}")),

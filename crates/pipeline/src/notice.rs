@@ -1,0 +1,43 @@
+//! Waiting for something that others bring about, without missing it.
+
+use std::pin::pin;
+
+use tokio::sync::Notify;
+
+/// Waits until `look` finds something; it looks again each time that `news` wakes all who wait.
+///
+/// What is brought about between a look and the waiting after it is not missed, if `news` is told
+/// after it. Cancel safe: nothing is kept between two looks.
+pub async fn until<T>(news: &Notify, mut look: impl FnMut() -> Option<T>) -> T {
+    loop {
+        let mut told = pin!(news.notified());
+        told.as_mut().enable();
+        if let Some(found) = look() {
+            return found;
+        }
+        told.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_brought_about_during_a_look_is_not_missed() {
+        let (news, made, looks) = (Notify::new(), AtomicU32::new(0), AtomicU32::new(0));
+        let found = until(&news, || {
+            let seen = made.load(Ordering::SeqCst);
+            // Somebody is done right after this look, and tells it before anyone waits.
+            if looks.fetch_add(1, Ordering::SeqCst) < 2 {
+                made.fetch_add(1, Ordering::SeqCst);
+                news.notify_waiters();
+            }
+            (seen == 2).then_some(seen)
+        })
+        .await;
+        assert_eq!((found, looks.into_inner()), (2, 3));
+    }
+}
