@@ -19,7 +19,7 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
-//! | [`error`], [`backoff`], [`metrics`], [`notice`], [`units`] | shared by all of them |
+//! | [`error`], [`backoff`], [`compression`], [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod account;
@@ -27,6 +27,7 @@ pub mod backoff;
 pub mod batch;
 pub mod channel;
 pub mod component;
+pub mod compression;
 pub mod discovery;
 pub mod env;
 pub mod error;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use pipeline::batch::encoding::digest_of;
-use pipeline::{Batch, DecodeError, Identity};
+use pipeline::{Batch, DecodeError, Identity, compression};
 use thiserror::Error;
 
 use crate::keys::{self, Malformed};
@@ -83,7 +83,7 @@ pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
     let uncompressed_bytes = encoded.len() as u64;
     let (compression, body) = match packing {
         Packing::Plain => (Compression::None, encoded),
-        Packing::Zstd(level) => match zstd::bulk::compress(&encoded, level) {
+        Packing::Zstd(level) => match compression::zstd(&encoded, level) {
             Ok(smaller) if smaller.len() < encoded.len() => (Compression::Zstd, smaller.into()),
             // What does not shrink, or what zstd has no memory for, goes as it is.
             Ok(_) | Err(_) => (Compression::None, encoded),
@@ -125,7 +125,7 @@ pub fn unpack(put: Put, body_max: u64) -> Result<Batch, Rejection> {
         Ok(Compression::Zstd) => {
             let capacity = usize::try_from(put.uncompressed_bytes)
                 .map_err(|_| broken("its size does not fit this machine".to_owned()))?;
-            let plain = zstd::bulk::decompress(&put.body, capacity)
+            let plain = compression::unzstd(&put.body, capacity)
                 .map_err(|error| broken(error.to_string()))?;
             Bytes::from(plain)
         }

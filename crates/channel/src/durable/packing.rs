@@ -1,6 +1,7 @@
 //! Compression of the bytes of one batch, before they are sealed and written.
 
 use bytes::Bytes;
+use pipeline::compression;
 
 use super::Compression;
 
@@ -27,10 +28,10 @@ pub(crate) struct Packed {
 
 /// The bytes compressed as the setting says; `None` if they are to be written as they are. What does
 /// not shrink is: reading it back is cheaper then.
-pub(crate) fn pack(bytes: &[u8], compression: Compression) -> Option<(Packed, Bytes)> {
-    let (by, packed) = match compression {
+pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)> {
+    let (by, packed) = match setting {
         Compression::None => return None,
-        Compression::Zstd => (Coding::Zstd, zstd::bulk::compress(bytes, ZSTD_LEVEL).ok()?),
+        Compression::Zstd => (Coding::Zstd, compression::zstd(bytes, ZSTD_LEVEL).ok()?),
         Compression::Lz4 => (Coding::Lz4, lz4_flex::block::compress(bytes)),
     };
     let plain_len = u32::try_from(bytes.len()).ok()?;
@@ -43,7 +44,7 @@ impl Packed {
     pub(crate) fn unpack(self, bytes: &[u8]) -> Option<Bytes> {
         let plain_len = self.plain_len as usize;
         let plain = match self.by {
-            Coding::Zstd => zstd::bulk::decompress(bytes, plain_len).ok()?,
+            Coding::Zstd => compression::unzstd(bytes, plain_len).ok()?,
             Coding::Lz4 => lz4_flex::block::decompress(bytes, plain_len).ok()?,
         };
         (plain.len() == plain_len).then(|| plain.into())
