@@ -189,8 +189,9 @@ mod tests {
     fn index(entries: u32) -> SegmentIndex {
         let mut index = SegmentIndex::starting_at(5);
         for n in 0..entries {
-            index
-                .push(Entry { offset: n * 4096, len: 4096, events: n, after_ms: n, item: 0 }, None);
+            // Of numbers that do not follow each other, for it to be of many parts.
+            let events = n.wrapping_mul(n).wrapping_mul(0x9e37_79b1);
+            index.push(Entry { offset: n * 4096, len: 4096, events, after_ms: n, item: 0 }, None);
         }
         index
     }
@@ -200,6 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
         let store = SledStore::new(disk.clone(), dir.path().join("meta"));
+        assert!(index(40_000).encode().len() > 2 * PART_BYTES);
         store.save(1, &index(40_000));
         store.save(2, &index(3));
         store.save(3, &index(50_000));
@@ -214,6 +216,22 @@ mod tests {
         assert_eq!(store.opened().unwrap().tree.scan_prefix(3u64.to_be_bytes()).count(), 0);
         store.retain(&[2]);
         assert_eq!((store.load(1), store.load(2)), (None, Some(index(3))));
+    }
+
+    #[test]
+    fn what_an_older_version_kept_counts_as_not_there_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
+        let store = SledStore::new(disk, dir.path().join("meta"));
+        let tree = &store.opened().unwrap().tree;
+        // Its indexes were larger: a part more than one of ours needs, each of the same size.
+        let old = vec![1; PART_BYTES];
+        tree.insert(key(1, 0), &old[..]).unwrap();
+        tree.insert(key(1, 1), &old[..9]).unwrap();
+        assert_eq!(store.load(1), None);
+        store.save(1, &index(3));
+        assert_eq!(store.load(1), Some(index(3)));
+        assert_eq!(tree.scan_prefix(1u64.to_be_bytes()).count(), 1);
     }
 
     #[test]
