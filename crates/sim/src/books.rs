@@ -24,7 +24,7 @@ use crate::world::{World, lock};
 /// Where the store's files are, as every configuration says.
 pub(crate) const PREFIX: &str = "/logs";
 /// Where the books of each dataset are, in a directory with its name.
-const ROOT: &str = "/logs/_aqueduct/";
+pub(crate) const ROOT: &str = "/logs/_aqueduct/";
 
 /// What is never allowed in the store.
 pub(crate) struct Books {
@@ -56,7 +56,7 @@ struct State {
 }
 
 /// The dataset whose ledger this path is in, and where: the generation's number, and what is below.
-fn ledger_place(path: &str) -> Option<(&str, &str)> {
+pub(crate) fn ledger_place(path: &str) -> Option<(&str, &str)> {
     let (dataset, below) = path.strip_prefix(ROOT)?.split_once('/')?;
     Some((dataset, below.strip_prefix("ledger/g")?))
 }

@@ -27,6 +27,9 @@ pub(crate) enum FaultKind {
     Stray,
     /// SIGSTOP, and SIGCONT.
     Freeze,
+    /// SIGSTOP just before a call that makes the ledger another one, and SIGCONT: of two, one after
+    /// the other, where one overtakes the other.
+    StopAtTurn,
     /// All that one host asks of the store takes long, longer than others wait for it.
     StoreSlow,
     /// The store answers nobody.
@@ -51,7 +54,8 @@ pub(crate) enum FaultKind {
     Names,
 }
 
-/// All of them but what is wrong with names, which only matters where somebody looks them up.
+/// All of them but two: names only matter where somebody looks them up, and turns of the ledger
+/// come often enough only where the seed is about them.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -93,6 +97,7 @@ impl FaultKind {
             Self::Reset => "reset",
             Self::Stray => "stray copies",
             Self::Freeze => "freeze",
+            Self::StopAtTurn => "stop at a turn",
             Self::StoreSlow => "store slow for one",
             Self::StoreAway => "store away",
             Self::StoreCut => "store cut off",

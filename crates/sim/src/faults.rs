@@ -18,7 +18,7 @@ use crate::fault_kind::FaultKind;
 use crate::machine::{DISK_BYTES, Machine};
 use crate::scenario::Scenario;
 use crate::store::Mood;
-use crate::world::World;
+use crate::world::{World, lock};
 
 /// What is done later: most of it mends something.
 #[derive(Debug, Clone)]
@@ -91,6 +91,7 @@ impl Faults {
     pub(crate) fn advance(&mut self, sim: &mut Sim<'_>, now: Duration) {
         self.look_after(sim, now);
         self.mend_due(sim, now);
+        self.hold_stopped(sim, now);
         for at in 0..self.clocks.len() {
             let (kind, gap, due) = self.clocks[at];
             if now >= due {
@@ -105,6 +106,8 @@ impl Faults {
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, now: Duration) {
         self.world.note("faults", format_args!("all is healed"));
         self.clocks.clear();
+        lock(&self.mood.stops).clear();
+        self.hold_stopped(sim, now);
         for (at, _) in std::mem::take(&mut self.doomed) {
             // It loses power now, not when nothing may go wrong any more.
             self.cut_power(sim, at, Duration::ZERO);
@@ -137,6 +140,17 @@ impl Faults {
         self.doomed = doomed;
         for (at, _) in Vec::from_iter::<Vec<(usize, Duration)>>(due) {
             self.cut_power(sim, at, now);
+        }
+    }
+
+    /// Who was stopped at a turn of the ledger stays so for a while, and nothing gets in or out.
+    fn hold_stopped(&mut self, sim: &Sim<'_>, now: Duration) {
+        for at in 0..self.machines.len() {
+            if self.machines[at].has_stopped() {
+                self.tell(FaultKind::StopAtTurn);
+                // Long enough to be taken for dead, and for a generation to come and go.
+                self.freeze(sim, at, now, 3_000);
+            }
         }
     }
 

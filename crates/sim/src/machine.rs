@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     frozen: AtomicBool,
     /// A watch channel would wake its waiters in a random order.
     thaw: Notify,
+    /// It was stopped just before a call of the store, and nobody has looked after it since.
+    has_stopped: AtomicBool,
     /// The store cannot be reached from here.
     store_cut: AtomicBool,
     /// Most milliseconds that a call of the store is on its way from here, beyond the usual.
@@ -76,6 +78,7 @@ impl Machine {
             disk_slow_millis: AtomicU64::new(0),
             frozen: AtomicBool::new(false),
             thaw: Notify::new(),
+            has_stopped: AtomicBool::new(false),
             store_cut: AtomicBool::new(false),
             store_slow_millis: AtomicU64::new(0),
             off: AtomicBool::new(false),
@@ -137,6 +140,17 @@ impl Machine {
         while self.frozen.load(Ordering::Relaxed) {
             self.thaw.notified().await;
         }
+    }
+
+    /// The process is stopped where it is.
+    pub(crate) fn stop_here(&self) {
+        self.freeze(true);
+        self.has_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was stopped where it was since this was last asked.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.swap(false, Ordering::Relaxed)
     }
 
     /// The way to the store is cut, or whole again.

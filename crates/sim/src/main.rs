@@ -29,6 +29,7 @@
 //! | `net` | connections of an agent over turmoil's, which can be reset |
 //! | `names` | who is found, and who is not, where agents look each other up |
 //! | `store`, `books` | the store as a host of its own; what is never allowed there |
+//! | `turn` | the calls of the store at which a stop hurts most |
 //! | `input` | applications that write log files, with rotation |
 //! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
 //! | `parts` | what the agents are made of |
@@ -63,6 +64,7 @@ mod proof;
 mod scenario;
 mod store;
 mod trace;
+mod turn;
 mod world;
 
 use std::io::{self, Write};

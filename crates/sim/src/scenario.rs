@@ -1,6 +1,7 @@
 //! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use crate::dice::Dice;
 use crate::fault_kind::{FaultKind, KINDS};
@@ -42,6 +43,8 @@ pub(crate) struct Scenario {
     sweep_millis: u64,
     /// Calls of a thousand that are late while the store is late, at the least and at most.
     pub(crate) late: (u64, u64),
+    /// Only the first collector takes others for dead early.
+    only_first_sweeps: bool,
     /// Every other collector rolls this many times as slowly, and so is often taken for dead.
     slower: u64,
 }
@@ -54,6 +57,8 @@ enum Theme {
     Ledger,
     /// Copies that nobody knows of, on collectors that come back when their epoch is forgotten.
     Strays,
+    /// Who is stopped just before it changes the ledger, while others go on.
+    Turns,
 }
 
 /// Where the events of an edge come from.
@@ -106,6 +111,7 @@ impl Scenario {
         let theme = match dice.below(10) {
             0 | 1 => Theme::Ledger,
             2 => Theme::Strays,
+            3 => Theme::Turns,
             _ => Theme::Any,
         };
         let roll_age_millis = dice.between(300, 3_000);
@@ -129,6 +135,7 @@ impl Scenario {
             sweep_millis: roll_age_millis + dice.below(3) / 2 * dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
             late: (10, 300),
+            only_first_sweeps: false,
             slower: 1,
             discovers: false,
         };
@@ -137,14 +144,13 @@ impl Scenario {
             Theme::Any => drawn,
             Theme::Ledger => drawn.about_the_ledger(&dice),
             Theme::Strays => drawn.about_strays(&dice),
+            Theme::Turns => drawn.about_turns(&dice),
         }
     }
 
     /// Commits, fences and generations every few hundred milliseconds, by all at once.
     fn about_the_ledger(self, dice: &Dice) -> Self {
-        let roll_age_millis = dice.between(300, 600);
-        let each = |(kind, gap): (FaultKind, u64)| (kind, dice.between(gap / 2, gap * 2));
-        let faults = [
+        let faults = vec![
             (FaultKind::StoreLate, 1_000),
             (FaultKind::StoreSlow, 6_000),
             (FaultKind::StoreUnheard, 3_000),
@@ -154,44 +160,50 @@ impl Scenario {
             (FaultKind::Kill, 3_000),
             (FaultKind::Freeze, 4_000),
         ];
-        Self {
-            relays: 0,
-            collectors: dice.between(2, 5) as usize,
-            forks: false,
-            group: "type = \"load_balance\"\nsticky = false".to_owned(),
-            compact_after: dice.between(2, 5),
-            faults: faults.map(each).to_vec(),
-            retain: "committed",
-            roll_age_millis,
-            sweep_millis: roll_age_millis,
-            late: (100, 400),
-            slower: dice.between(1, 4),
-            ..self
-        }
+        let hurried = self.hurried(dice, 2..=5, faults);
+        Self { late: (100, 400), slower: dice.between(1, 4), ..hurried }
+    }
+
+    /// Two that are stopped where they are overtaken, while at least one more goes on. Only one
+    /// clears away: another one would finish what it was stopped at.
+    fn about_turns(self, dice: &Dice) -> Self {
+        let faults = vec![(FaultKind::StopAtTurn, 4_000), (FaultKind::Kill, 20_000)];
+        let hurried = self.hurried(dice, 3..=5, faults);
+        Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
     }
 
     /// Epochs that end soon, and collectors that are away with what others have delivered.
     fn about_strays(self, dice: &Dice) -> Self {
-        let roll_age_millis = dice.between(300, 600);
-        let each = |(kind, gap): (FaultKind, u64)| (kind, dice.between(gap / 2, gap * 2));
-        let faults = [
+        let faults = vec![
             (FaultKind::Stray, 5_000),
             (FaultKind::Kill, 4_000),
             (FaultKind::Restart, 4_000),
             (FaultKind::Reset, 4_000),
         ];
+        // Nobody takes for dead who only sleeps, or what it holds would be packed anew.
+        Self { roll_events: 50, sweep_millis: 60_000, ..self.hurried(dice, 2..=3, faults) }
+    }
+
+    /// One ledger that all write to every few hundred milliseconds, and these faults, more or less
+    /// often.
+    fn hurried(
+        self,
+        dice: &Dice,
+        collectors: RangeInclusive<u64>,
+        faults: Vec<(FaultKind, u64)>,
+    ) -> Self {
+        let roll_age_millis = dice.between(300, 600);
+        let each = |(kind, gap): (FaultKind, u64)| (kind, dice.between(gap / 2, gap * 2));
         Self {
             relays: 0,
-            collectors: dice.between(2, 3) as usize,
+            collectors: dice.between(*collectors.start(), *collectors.end()) as usize,
             forks: false,
             group: "type = \"load_balance\"\nsticky = false".to_owned(),
             compact_after: dice.between(2, 5),
-            faults: faults.map(each).to_vec(),
+            faults: faults.into_iter().map(each).collect(),
             retain: "committed",
             roll_age_millis,
-            roll_events: 50,
-            // Nobody takes for dead who only sleeps, or what it holds would be packed anew.
-            sweep_millis: 60_000,
+            sweep_millis: roll_age_millis,
             ..self
         }
     }
@@ -315,7 +327,11 @@ impl Scenario {
     /// The configuration of a collector's agent. Each channel has a sink, so a ledger, of its own.
     pub(crate) fn collector(&self, collector: usize) -> String {
         let slower = if collector % 2 == 1 { self.slower } else { 1 };
-        let (age, sweep) = (self.roll_age_millis * slower, self.sweep_millis * slower);
+        let age = self.roll_age_millis * slower;
+        let sweep = match self.only_first_sweeps && collector > 0 {
+            true => 60_000,
+            false => self.sweep_millis * slower,
+        };
         let events = self.roll_events;
         let mut text = format!(
             "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}",

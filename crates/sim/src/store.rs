@@ -8,6 +8,7 @@
 //!
 //! Names and bytes are kept by the store in memory that passes the conformance suite of `storage`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::books::Books;
 use crate::machine::Machine;
-use crate::world::World;
+use crate::turn::Turn;
+use crate::world::{World, lock};
 
 /// How long a caller waits for an answer.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
@@ -40,9 +42,17 @@ pub(crate) struct Mood {
     pub(crate) late: AtomicU64,
     /// Not 0: it does nothing and says so.
     pub(crate) away: AtomicU64,
+    /// Whoever comes to the first of these is stopped there; then the next one counts.
+    pub(crate) stops: std::sync::Mutex<VecDeque<Turn>>,
 }
 
 impl Mood {
+    /// Whether who asks for this is stopped before it is sent.
+    fn stops_at(&self, asked: &Asked) -> bool {
+        let turn = Turn::of(asked);
+        turn.is_some() && lock(&self.stops).pop_front_if(|next| turn == Some(*next)).is_some()
+    }
+
     /// All is well again.
     pub(crate) fn heal(&self) {
         for trouble in [&self.refused, &self.unheard, &self.late, &self.away] {
@@ -141,6 +151,9 @@ impl Remote {
     ) -> Result<T, FsError> {
         let (store, world, mood) = (&self.store, &self.store.world, &self.store.mood);
         let (call, path) = (asked.call(), asked.path().to_owned());
+        if mood.stops_at(&asked) {
+            self.machine.stop_here();
+        }
         self.machine.thawed().await;
         let dice = &world.dice;
         let set = |trouble: &AtomicU64| dice.chance(trouble.load(Ordering::Relaxed));

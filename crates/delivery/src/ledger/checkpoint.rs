@@ -66,6 +66,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     kept.keys.encode(&mut settled);
     kept.floors.encode(&mut floors);
     let Totals { files, bytes, events } = sealed.totals();
+    let carried = |_: &&super::Author| !mutant!("fence_not_carried");
     let fence = |author: &super::Author| FenceBody {
         collector: bytes_of(author.collector),
         incarnation: bytes_of(author.incarnation),
@@ -74,7 +75,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         generation: sealed.generation() + 1,
         first: sealed.next(),
         settled: settled.freeze(),
-        fences: sealed.fenced().map(fence).collect(),
+        fences: sealed.fenced().filter(carried).map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
     };

@@ -139,6 +139,9 @@ impl Ledger {
     async fn delete_old(&self) {
         let Ok(mut generations) = self.generations().await else { return };
         generations.pop();
+        if mutant!("generations_out_of_order") {
+            generations.drain(..generations.len().saturating_sub(1));
+        }
         for old in &generations {
             let from = self.dataset.generation(*old);
             let desk = Dataset::desk(self.author);

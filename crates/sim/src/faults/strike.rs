@@ -7,13 +7,20 @@ use turmoil::Sim;
 
 use super::{Faults, Repair};
 use crate::fault_kind::FaultKind;
+use crate::turn::RACES;
+use crate::world::lock;
 
 impl Faults {
     pub(super) fn strike(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) {
         if self.struck(sim, kind, now).is_some() {
-            self.world.count_fault(kind.name());
-            self.world.note("faults", format_args!("{}", kind.name()));
+            self.tell(kind);
         }
+    }
+
+    /// A fault of this kind has happened.
+    pub(super) fn tell(&self, kind: FaultKind) {
+        self.world.count_fault(kind.name());
+        self.world.note("faults", format_args!("{}", kind.name()));
     }
 
     /// Injects a fault, if it can be.
@@ -68,6 +75,12 @@ impl Faults {
             FaultKind::Freeze => {
                 let at = self.any_up()?;
                 self.freeze(sim, at, now, 200);
+            }
+            FaultKind::StopAtTurn => {
+                let race = *self.dice.pick(RACES);
+                *lock(&self.mood.stops) = race.into();
+                // It happens when somebody comes there.
+                return None;
             }
             FaultKind::Names => {
                 self.world.names.trouble(&self.dice);

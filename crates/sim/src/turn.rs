@@ -1,0 +1,55 @@
+//! Calls of the store behind which the ledger is another one. A process that is stopped just before
+//! one of them goes on with what is no longer true.
+//!
+//! ```text
+//!  wins an entry             ■ stopped ─────────────────────────────────► wins it?
+//!  fences it, clears away              fence ─► ■ stopped ──────────────────────► clears away
+//!  a third one                                    seals, makes g+1, deletes g ─► …
+//!
+//!  renames in g+1            ■ stopped ─────────────────────────────────► renames it in?
+//!  does so first, deletes g            g+1 is in ─► ■ stopped ─────────────────────► deletes g
+//!  a third one                                    seals g+1, makes g+2 ─► deletes g+1?
+//! ```
+
+use crate::books::{self, ROOT};
+use crate::store::Asked;
+
+/// A call of the store behind which the ledger is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// An entry is to be won.
+    Entry,
+    /// The next generation is to come in.
+    GenerationIn,
+    /// An old generation is to go.
+    GenerationOut,
+    /// What somebody has staged is to go.
+    Sweep,
+}
+
+/// Where whoever comes first is stopped, and then whoever comes to what follows from it.
+pub(crate) const RACES: &[[Turn; 2]] =
+    &[[Turn::Entry, Turn::Sweep], [Turn::GenerationIn, Turn::GenerationOut]];
+
+impl Turn {
+    /// What `asked` is, if it is such a call.
+    pub(crate) fn of(asked: &Asked) -> Option<Self> {
+        let is_generation =
+            |path| books::ledger_place(path).is_some_and(|(_, place)| !place.contains('/'));
+        match asked {
+            Asked::Rename(from, _) if is_generation(from) => Some(Self::GenerationOut),
+            Asked::Rename(_, to) if is_generation(to) => Some(Self::GenerationIn),
+            Asked::Rename(_, to) => {
+                let (_, place) = books::ledger_place(to)?;
+                let (_, name) = place.split_once('/')?;
+                name.parse::<u64>().is_ok().then_some(Self::Entry)
+            }
+            Asked::Delete(path) => {
+                let (_, below) = path.strip_prefix(ROOT)?.split_once('/')?;
+                let desk = below.strip_prefix("stage/")?;
+                (desk.matches('/').count() == 1).then_some(Self::Sweep)
+            }
+            _ => None,
+        }
+    }
+}
