@@ -14,7 +14,7 @@ use crate::stages::Stage;
 const FEW: u64 = 20_000;
 const MANY: u64 = 120_000;
 /// Of so many runs the least counts: threads that wait for each other look more or less often.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 /// Characters of what a failed program printed.
 const LAST_WORDS: usize = 2_000;
 
