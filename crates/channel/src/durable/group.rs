@@ -4,10 +4,10 @@ use pipeline::{Batch, BatchSize, Ticket};
 
 use super::core::Reply;
 use super::frame::Frame;
+use super::layout::len_max;
 use super::packing::Packed;
 use super::records::PutRecord;
 use super::register::Change;
-use super::segment::BLOCK;
 
 /// A put within a group.
 pub(crate) struct Placed {
@@ -60,10 +60,9 @@ impl Group {
         self.frames.extend(self.acks.take());
     }
 
-    /// Bytes that it takes at the most: a frame may begin at a block of its own.
+    /// Bytes that it takes at the most.
     pub(crate) fn len_max(&self) -> u64 {
-        let frames = self.frames.iter().chain(&self.forget).chain(&self.acks);
-        frames.map(|frame| frame.len().next_multiple_of(BLOCK) + BLOCK).sum::<usize>() as u64
+        len_max(self.frames.iter().chain(&self.forget).chain(&self.acks))
     }
 
     /// Its puts, after they were written at these offsets.

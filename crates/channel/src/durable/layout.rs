@@ -45,6 +45,16 @@ pub(crate) struct Layout {
     pub(crate) end: u64,
 }
 
+/// Bytes that these frames take at the most, from a block's beginning on: there is a gap before a
+/// large one, and one behind it; small ones lie close together, so many of them take little.
+pub(crate) fn len_max<'a>(frames: impl Iterator<Item = &'a Frame>) -> u64 {
+    let gaps = |frame: &Frame| if frame.is_in_place() { 2 * GAP_MAX } else { 0 };
+    (frames.map(|frame| frame.len() + gaps(frame)).sum::<usize>() + BLOCK) as u64
+}
+
+/// Bytes of a gap: what is left of a block, and if no filler fits there, the next one.
+const GAP_MAX: usize = BLOCK + FILLER_MIN;
+
 impl Layout {
     /// Lays out `frames` from `start` on, which is a multiple of the block.
     pub(crate) fn of(frames: &mut [Frame], pen: &mut Pen<'_>, start: u64) -> Self {
@@ -165,6 +175,7 @@ mod tests {
                 let mut frames: Vec<Frame> =
                     frames.map(|(n, (own, len))| frame(n as u64, *own, *len)).collect();
                 staging.clear(0);
+                let (start, most) = (end, len_max(frames.iter()));
                 let mut pen = Pen { staging: &mut staging, seed, sealer: None };
                 let layout = Layout::of(&mut frames, &mut pen, end);
                 let parts = layout.parts.iter().map(|part| match part {
@@ -173,6 +184,7 @@ mod tests {
                 });
                 file.write_at(&parts.collect::<Vec<_>>(), end, true).unwrap();
                 end = layout.end;
+                prop_assert!(end - start <= most, "{} bytes of {most}", end - start);
                 expected.extend(layout.offsets.into_iter().zip(frames.iter().map(|f| f.ticket)));
             }
             let found = scan(&*file, seed, BLOCK as u64, end).unwrap();
@@ -185,5 +197,12 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|(at, n)| (*at, *n, true)).collect();
             prop_assert_eq!(puts, expected);
         }
+    }
+
+    #[test]
+    fn many_small_frames_ask_for_little_more_than_they_are() {
+        let frames: Vec<Frame> = (0..100).map(|n| frame(n, false, 100)).collect();
+        let bytes: usize = frames.iter().map(Frame::len).sum();
+        assert!(len_max(frames.iter()) <= (bytes + BLOCK) as u64);
     }
 }

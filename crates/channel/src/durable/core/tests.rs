@@ -111,6 +111,47 @@ async fn a_channel_keeps_to_its_capacity_however_often_the_power_fails() {
     assert_eq!(opened(&disk).status().events, stored);
 }
 
+/// One group of so many small puts, as far as there is room for them; how many were stored.
+async fn put_together(core: &Arc<Core>, puts: usize) -> usize {
+    let batch = Batch::of(["c".repeat(100)]);
+    let size = BatchSize { events: 1, bytes: batch.encoded_len() as u64 };
+    assert!(core.state().hand_off.claim(), "nobody leads before all of them wait");
+    let begun = (0..puts).map_while(|_| {
+        core.state().reserve(size, &core.limits).then(|| {
+            let mut put = Box::new(Put::new(core.clone(), size));
+            put.beside_others();
+            put.put(batch.clone());
+            tokio::spawn(put.commit())
+        })
+    });
+    let begun: Vec<_> = begun.collect();
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+    }
+    core.lead_until_idle();
+    let stored = begun.len();
+    for commit in begun {
+        commit.await.unwrap().unwrap();
+    }
+    stored
+}
+
+#[tokio::test]
+async fn a_channel_keeps_to_its_capacity_whatever_is_written_in_one_go() {
+    let disk = SimDisk::new(1);
+    drop(filled(&disk).await);
+    for _ in 0..5 {
+        disk.crash();
+        let core = opened(&disk);
+        while put_together(&core, 60).await == 60 {
+            is_bounded(&core, &disk);
+        }
+        is_bounded(&core, &disk);
+        let rooms: Vec<u64> = core.state().book.segments.iter().map(|s| s.record.room).collect();
+        assert!(rooms.iter().all(|room| *room <= SEGMENT), "{rooms:?}: no group needs more");
+    }
+}
+
 #[tokio::test]
 async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
     let disk = SimDisk::new(1);
