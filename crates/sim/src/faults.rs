@@ -24,6 +24,7 @@ use crate::world::{World, lock};
 #[derive(Debug, Clone)]
 enum Repair {
     Freeze(usize),
+    Stop(usize),
     Start(usize),
     Links(Vec<(usize, usize)>),
     Held(Vec<(usize, usize)>),
@@ -182,7 +183,9 @@ impl Faults {
             }
             // Long enough for the others to forget what it holds.
             Repair::Freeze(at) if !self.down.contains(at) => self.freeze(sim, *at, now, 7_000),
-            Repair::Freeze(_) => {}
+            // It is started again.
+            Repair::Stop(at) if !self.down.contains(at) => self.machines[*at].signal("SIGTERM"),
+            Repair::Freeze(_) | Repair::Stop(_) => {}
             Repair::Links(links) => self.free(links, |a, b| sim.repair(a, b)),
             Repair::Held(links) => self.free(links, |a, b| sim.release(a, b)),
             Repair::Thaw(at, links) => {
