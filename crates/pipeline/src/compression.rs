@@ -1,7 +1,7 @@
 //! zstd frames, by contexts that each thread keeps: a new one for every frame costs more than a
 //! small frame itself, which is what most frames are when edges are calm.
 //!
-//! A thread holds what its largest frame took, at level 1 at most 0.8 MiB for both directions.
+//! A thread holds the working memory of both directions until it ends; the bytes themselves not.
 
 use std::cell::RefCell;
 use std::io;

@@ -19,7 +19,8 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
-//! | [`error`], [`backoff`], [`compression`], [`metrics`], [`notice`], [`units`] | shared by all of them |
+//! | [`error`], [`backoff`], [`compression`] | shared by all of them |
+//! | [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod account;

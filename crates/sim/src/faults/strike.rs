@@ -65,7 +65,7 @@ impl Faults {
                 }
                 sim.partition_oneway(self.name(collector), self.name(edge));
                 self.later(now, 4_000, 12_000, Repair::Links(links));
-                // The epoch of the copy ends with the edge's life, and is forgotten before it is back.
+                // The copy's epoch ends with the edge's life, and is forgotten before it is back.
                 self.later(now, 300, 2_000, Repair::Stop(edge));
                 if self.dice.chance(500) {
                     self.machines[collector].cut_store(true);
