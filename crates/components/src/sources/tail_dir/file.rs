@@ -145,6 +145,11 @@ impl File {
         (self.position.device, self.position.inode)
     }
 
+    /// Whether it has an inode, which nobody else follows then.
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(self.stage, Stage::Here | Stage::Away { .. })
+    }
+
     /// Takes note of what the file is now; says whether it still holds what was read.
     pub(super) fn note(&mut self, stat: &FileStat, now: Instant) -> bool {
         if (stat.len, stat.modified) != (self.len, self.modified) {
@@ -155,7 +160,7 @@ impl File {
 
     /// Whether a read may bring something.
     pub(super) fn wants_read(&self, now: Instant, late_line_after: Duration) -> bool {
-        matches!(self.stage, Stage::Here | Stage::Away { .. })
+        self.is_followed()
             && (self.looked != Some((self.len, self.modified))
                 || self.late_line_is_due(now, late_line_after))
     }

@@ -9,9 +9,11 @@ use super::file::{File, FileId, Stage};
 use super::tailer::Tailer;
 
 impl Tailer {
-    /// The file, open, as it is found at its place or already held.
+    /// The file, open, as it is found at its place or already held. One that is not followed is not
+    /// there any more: what lies at its place may be a new file that was given its inode.
     pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<Arc<dyn DiskFile>>> {
-        let Some(file) = self.files.get_mut(&id) else { return Ok(None) };
+        let file = self.files.get_mut(&id).filter(|file| file.is_followed());
+        let Some(file) = file else { return Ok(None) };
         if file.handle.is_none() {
             let opened = self.env.disk.open(&file.place, OpenMode::default())?;
             let stat = opened.stat()?;

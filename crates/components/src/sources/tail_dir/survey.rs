@@ -72,8 +72,8 @@ impl Tailer {
 
     /// Finds out where the files are that the patterns do not find any more.
     fn look_after_the_absent(&mut self, seen: &HashSet<FileId>, now: Instant) {
-        let followed = |file: &File| matches!(file.stage, Stage::Here | Stage::Away { .. });
-        let absent = self.files.iter().filter(|(id, file)| followed(file) && !seen.contains(id));
+        let absent = self.files.iter();
+        let absent = absent.filter(|(id, file)| file.is_followed() && !seen.contains(id));
         let absent: Vec<FileId> = absent.map(|(id, _)| *id).collect();
         for id in absent {
             let Some(file) = self.files.get(&id) else { continue };

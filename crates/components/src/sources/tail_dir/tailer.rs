@@ -20,6 +20,8 @@
 //!    copy in the making: it is left alone until the original is cut or the two differ.
 //! 4. Files are read in rounds, one read each, so that none starves another.
 //! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
+//! 6. An inode is followed by one file, which is Here or Away. The others have none: what is found
+//!    where they were, with the number of their inode, is not theirs.
 //!
 //! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
 //! surveys by the clock go on, less often.
@@ -226,11 +228,13 @@ impl Tailer {
         self.next_survey = now;
     }
 
-    /// Starts following a file.
+    /// Starts following a file, in an inode that nobody follows.
     pub(super) fn add(&mut self, file: File) -> FileId {
         let id = self.next_id;
         self.next_id += 1;
-        self.by_inode.insert(file.inode(), id);
+        let before = self.by_inode.insert(file.inode(), id);
+        let before = before.and_then(|before| self.files.get(&before));
+        debug_assert!(before.is_none_or(|before| !before.is_followed()), "followed twice");
         self.files.insert(id, file);
         id
     }

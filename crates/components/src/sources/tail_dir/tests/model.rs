@@ -26,6 +26,8 @@ enum Operation {
     Cut { file: usize },
     /// Deletes the file once it is drained.
     Delete { file: usize },
+    /// The same, and after so many turns, with so many puts each, a new file has its inode and name.
+    Replace { file: usize, turns: usize, puts: usize },
     /// A turn with so many reads, and so many puts.
     Work { reads: usize, puts: usize },
     /// Drops everything that is not in a channel, and starts again.
@@ -41,7 +43,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (file.clone(), 0..3_usize)
             .prop_map(|(file, turns)| Operation::CopyAndCut { file, turns }),
         1 => file.clone().prop_map(|file| Operation::Cut { file }),
-        1 => file.prop_map(|file| Operation::Delete { file }),
+        1 => file.clone().prop_map(|file| Operation::Delete { file }),
+        2 => (file, 0..4_usize, 0..2_usize)
+            .prop_map(|(file, turns, puts)| Operation::Replace { file, turns, puts }),
         8 => (0..4_usize, 0..5_usize).prop_map(|(reads, puts)| Operation::Work { reads, puts }),
         2 => Just(Operation::Kill),
     ]
@@ -49,6 +53,8 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 struct World {
     rig: Rig,
+    /// Where nobody looks.
+    away: TempDir,
     tailer: Tailer,
     /// Chunks that are not in every channel, with the channels that they still go to.
     waiting: VecDeque<(Chunk, VecDeque<usize>)>,
@@ -65,6 +71,7 @@ impl World {
         let tailer = Self::tailer(&rig);
         Self {
             rig,
+            away: tempfile::tempdir().unwrap(),
             tailer,
             waiting: VecDeque::new(),
             settled: Vec::new(),
@@ -208,6 +215,20 @@ impl World {
                 }
                 self.drain();
                 fs::remove_file(self.rig.path(Self::name(file))).unwrap();
+            }
+            Operation::Replace { file, turns, puts } if self.exists(file) => {
+                if self.begun[file].is_some() {
+                    self.write(file, 1);
+                }
+                self.drain();
+                let (path, away) = (self.rig.path(Self::name(file)), self.away.path().join("a"));
+                fs::rename(&path, &away).unwrap();
+                let late = std::mem::take(&mut self.tailer.options.late_line_after);
+                (0..turns).for_each(|_| self.work(1, puts));
+                self.tailer.options.late_line_after = late;
+                fs::File::options().write(true).open(&away).unwrap().set_len(0).unwrap();
+                fs::rename(&away, &path).unwrap();
+                self.write(file, 1);
             }
             Operation::Kill => {
                 self.waiting.clear();
