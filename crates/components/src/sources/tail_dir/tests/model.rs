@@ -4,9 +4,10 @@
 //! lines written is the model. What nobody can read any more (content cut or deleted) is drained
 //! before, as the promise is about what can still be read and was once met under its own name.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pipeline::Intake as _;
+use pipeline::env::Sight;
 use proptest::prelude::*;
 
 use super::super::tailer::{Chunk, Room, Settled};
@@ -27,7 +28,8 @@ enum Operation {
     /// Deletes the file once it is drained.
     Delete { file: usize },
     /// The same, and after so many turns, with so many puts each, a new file has its inode and name.
-    Replace { file: usize, turns: usize, puts: usize },
+    /// The agent may be killed when the old one is gone.
+    Replace { file: usize, turns: usize, puts: usize, kill: bool },
     /// A turn with so many reads, and so many puts.
     Work { reads: usize, puts: usize },
     /// Drops everything that is not in a channel, and starts again.
@@ -44,8 +46,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(file, turns)| Operation::CopyAndCut { file, turns }),
         1 => file.clone().prop_map(|file| Operation::Cut { file }),
         1 => file.clone().prop_map(|file| Operation::Delete { file }),
-        2 => (file, 0..4_usize, 0..2_usize)
-            .prop_map(|(file, turns, puts)| Operation::Replace { file, turns, puts }),
+        2 => (file, 0..4_usize, 0..2_usize, any::<bool>())
+            .prop_map(|(file, turns, puts, kill)| Operation::Replace { file, turns, puts, kill }),
         8 => (0..4_usize, 0..5_usize).prop_map(|(reads, puts)| Operation::Work { reads, puts }),
         2 => Just(Operation::Kill),
     ]
@@ -62,6 +64,22 @@ struct World {
     written: Vec<String>,
     begun: [Option<String>; 2],
     rotations: usize,
+    /// What the tailer is told with its next turn.
+    changes: BTreeSet<Change>,
+}
+
+/// Lets the tailer believe that it is told of changes, as the model does it.
+struct Told;
+
+#[async_trait]
+impl Watch for Told {
+    fn look_at(&self, _: &BTreeMap<PathBuf, bool>) -> io::Result<Sight> {
+        Ok(Sight::default())
+    }
+
+    async fn changed(&self) -> BTreeSet<Change> {
+        std::future::pending().await
+    }
 }
 
 impl World {
@@ -78,6 +96,7 @@ impl World {
             written: Vec::new(),
             begun: [None, None],
             rotations: 0,
+            changes: BTreeSet::new(),
         }
     }
 
@@ -86,7 +105,8 @@ impl World {
         let mut options = config.options().unwrap();
         options.late_line_after = Duration::from_secs(3600);
         let files = recover::recover("in", &rig.channels.positions("in"), Instant::now());
-        Tailer::new("in".into(), options, env::real(), Metrics::default(), files, None)
+        let watch: Arc<dyn Watch> = Arc::new(Told);
+        Tailer::new("in".into(), options, env::real(), Metrics::default(), files, Some(watch))
     }
 
     fn name(file: usize) -> &'static str {
@@ -103,6 +123,7 @@ impl World {
     }
 
     fn write(&mut self, file: usize, lines: usize) {
+        self.changes.insert(Change::Content(self.rig.path(Self::name(file))));
         for _ in 0..lines {
             let line = match self.begun[file].take() {
                 Some(begun) => {
@@ -131,7 +152,8 @@ impl World {
     fn work(&mut self, reads: usize, puts: usize) {
         self.tailer.survey_soon(Instant::now());
         let settled = std::mem::take(&mut self.settled);
-        for chunk in self.tailer.turn(&settled, &BTreeSet::new(), Room { reads, bytes: u64::MAX }) {
+        let changes = std::mem::take(&mut self.changes);
+        for chunk in self.tailer.turn(&settled, &changes, Room { reads, bytes: u64::MAX }) {
             let channels = chunk.targets.clone().unwrap_or_else(|| vec![0, 1]);
             self.waiting.push_back((chunk, channels.into()));
         }
@@ -216,13 +238,16 @@ impl World {
                 self.drain();
                 fs::remove_file(self.rig.path(Self::name(file))).unwrap();
             }
-            Operation::Replace { file, turns, puts } if self.exists(file) => {
+            Operation::Replace { file, turns, puts, kill } if self.exists(file) => {
                 if self.begun[file].is_some() {
                     self.write(file, 1);
                 }
                 self.drain();
                 let (path, away) = (self.rig.path(Self::name(file)), self.away.path().join("a"));
                 fs::rename(&path, &away).unwrap();
+                if kill {
+                    self.apply(&Operation::Kill);
+                }
                 let late = std::mem::take(&mut self.tailer.options.late_line_after);
                 (0..turns).for_each(|_| self.work(1, puts));
                 self.tailer.options.late_line_after = late;
