@@ -20,8 +20,8 @@
 //!    copy in the making: it is left alone until the original is cut or the two differ.
 //! 4. Files are read in rounds, one read each, so that none starves another.
 //! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
-//! 6. An inode is followed by one file, which is Here or Away. The others have none: what is found
-//!    where they were, with the number of their inode, is not theirs.
+//! 6. An inode is followed by one file, which is Here or Away. The others only remember the number of
+//!    theirs: what lies where they were, under that number, may be a new file.
 //!
 //! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
 //! surveys by the clock go on, less often.
