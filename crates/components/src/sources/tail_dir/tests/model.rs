@@ -5,6 +5,7 @@
 //! before, as the promise is about what can still be read and was once met under its own name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 
 use pipeline::Intake as _;
 use pipeline::env::Sight;
@@ -80,6 +81,10 @@ impl Watch for Told {
     async fn changed(&self) -> BTreeSet<Change> {
         std::future::pending().await
     }
+}
+
+fn cut_to_nothing(path: &Path) {
+    fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
 }
 
 impl World {
@@ -186,6 +191,14 @@ impl World {
         panic!("the tailer does not come to rest");
     }
 
+    /// Ends a line that was begun, and has all of the file in the channels.
+    fn complete(&mut self, file: usize) {
+        if self.begun[file].is_some() {
+            self.write(file, 1);
+        }
+        self.drain();
+    }
+
     /// Lets some channel hear of the file before it is rotated: a rotated name that nobody has ever
     /// heard of is not looked for.
     fn introduce(&mut self, file: usize) {
@@ -220,29 +233,22 @@ impl World {
                 let (original, copy) = (self.rig.path(Self::name(file)), self.rotated(file));
                 fs::copy(&original, self.rig.path(&copy)).unwrap();
                 (0..turns).for_each(|_| self.work(2, 2));
-                fs::File::options().write(true).open(&original).unwrap().set_len(0).unwrap();
+                cut_to_nothing(&original);
                 self.written.extend(self.begun[file].take());
             }
             Operation::Cut { file } if self.exists(file) => {
                 self.drain();
-                let path = self.rig.path(Self::name(file));
-                fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+                cut_to_nothing(&self.rig.path(Self::name(file)));
                 self.begun[file] = None;
                 // That it was cut is seen before it can be taken for what it was.
                 self.work(1, 0);
             }
             Operation::Delete { file } if self.exists(file) => {
-                if self.begun[file].is_some() {
-                    self.write(file, 1);
-                }
-                self.drain();
+                self.complete(file);
                 fs::remove_file(self.rig.path(Self::name(file))).unwrap();
             }
             Operation::Replace { file, turns, puts, kill } if self.exists(file) => {
-                if self.begun[file].is_some() {
-                    self.write(file, 1);
-                }
-                self.drain();
+                self.complete(file);
                 let (path, away) = (self.rig.path(Self::name(file)), self.away.path().join("a"));
                 fs::rename(&path, &away).unwrap();
                 if kill {
@@ -251,7 +257,7 @@ impl World {
                 let late = std::mem::take(&mut self.tailer.options.late_line_after);
                 (0..turns).for_each(|_| self.work(1, puts));
                 self.tailer.options.late_line_after = late;
-                fs::File::options().write(true).open(&away).unwrap().set_len(0).unwrap();
+                cut_to_nothing(&away);
                 fs::rename(&away, &path).unwrap();
                 self.write(file, 1);
             }
