@@ -1,9 +1,10 @@
-//! A writer that keeps both tiers busy, and how long each of its writes took to arrive.
+//! A writer that keeps both tiers busy, and how long each of its writes took to arrive. Its log is
+//! rotated as on a server, so that a long run does not keep all of it.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,11 @@ pub(crate) const POLL: Duration = Duration::from_millis(1);
 /// When one write is given up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
+/// Bytes after which the log is rotated.
+const ROTATE_BYTES: u64 = 1 << 30;
+/// Rotated files that are kept.
+const KEPT: u32 = 2;
+
 /// A write whose lines have all arrived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
@@ -33,6 +39,40 @@ pub(crate) fn counted(running: &Running) -> Result<f64> {
     http::metric(running.metrics_port, running.metric)
 }
 
+/// A log that is written by one application and rotated by renaming.
+struct Log<'a> {
+    file: File,
+    path: &'a Path,
+    bytes: u64,
+    rotated: u32,
+}
+
+impl Log<'_> {
+    fn append(&mut self, text: &[u8]) -> Result<()> {
+        if self.bytes >= ROTATE_BYTES {
+            self.rotate()?;
+        }
+        self.bytes += text.len() as u64;
+        self.file.write_all(text).at("write", self.path)
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        self.rotated += 1;
+        let to = self.place(self.rotated);
+        fs::rename(self.path, &to).at("rename to", &to)?;
+        self.file = File::create(self.path).at("create", self.path)?;
+        self.bytes = 0;
+        match self.rotated.checked_sub(KEPT) {
+            None | Some(0) => Ok(()),
+            Some(old) => fs::remove_file(self.place(old)).at("remove", &self.place(old)),
+        }
+    }
+
+    fn place(&self, number: u32) -> PathBuf {
+        self.path.with_added_extension(number.to_string())
+    }
+}
+
 /// Lines that are in the file since this moment.
 struct Written {
     lines: f64,
@@ -43,7 +83,7 @@ struct Written {
 /// written, and waits until all have arrived.
 pub(crate) fn run(
     rate: f64,
-    (mut file, path): (File, &Path),
+    (file, path): (File, &Path),
     running: &mut Running,
     before: f64,
     writing: impl Fn() -> bool + Send,
@@ -53,10 +93,11 @@ pub(crate) fn run(
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
         let writer = scope.spawn(move || -> Result<()> {
+            let mut log = Log { file, path, bytes: 0, rotated: 0 };
             let (started, mut lines) = (Instant::now(), 0.0);
             while writing() {
                 let due = (started.elapsed().as_secs_f64() * rate).floor();
-                file.write_all(line.repeat((due - lines) as usize).as_bytes()).at("write", path)?;
+                log.append(line.repeat((due - lines) as usize).as_bytes())?;
                 lines = due;
                 // The one who listens may have given up; then nobody asks for more.
                 if tell.send(Written { lines: before + lines, at: Instant::now() }).is_err() {

@@ -1,5 +1,10 @@
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -12,10 +17,11 @@ import org.apache.flume.conf.Configurables;
 import org.apache.flume.event.EventBuilder;
 
 /**
- * Flume's file channel alone: one producer that commits transactions of the given number of
- * events, each of them synced, and one consumer that keeps up.
+ * Flume's file channel alone: producers that commit transactions of the given number of events, each
+ * of them synced, and one consumer that keeps up.
  *
- * Arguments: directory, events of a transaction, bytes of a body, seconds of warm-up, seconds.
+ * Arguments: directory, producers, events of a transaction, bytes of a body, seconds of warm-up,
+ * seconds.
  * Prints the events that were committed in the measured time, and its seconds.
  */
 public final class FileChannelBench {
@@ -24,8 +30,9 @@ public final class FileChannelBench {
 
     public static void main(String[] args) throws Exception {
         Path dir = Path.of(args[0]);
-        int events = Integer.parseInt(args[1]);
-        byte[] body = new byte[Integer.parseInt(args[2])];
+        int producers = Integer.parseInt(args[1]);
+        int events = Integer.parseInt(args[2]);
+        byte[] body = new byte[Integer.parseInt(args[3])];
         for (int at = 0; at < body.length; at++) {
             body[at] = (byte) ('a' + at * 7 % 26);
         }
@@ -39,9 +46,11 @@ public final class FileChannelBench {
         channel.start();
         Thread consumer = new Thread(() -> consume(channel, events));
         consumer.start();
-        long put = produce(channel, events, body, Double.parseDouble(args[3]));
+        ExecutorService threads = Executors.newFixedThreadPool(producers);
+        long put = produceAll(threads, producers, channel, events, body, Double.parseDouble(args[4]));
         long started = System.nanoTime();
-        long measured = produce(channel, events, body, Double.parseDouble(args[4]));
+        long measured =
+            produceAll(threads, producers, channel, events, body, Double.parseDouble(args[5]));
         double seconds = (System.nanoTime() - started) / 1e9;
         while (TAKEN.get() < put + measured) {
             Thread.sleep(5);
@@ -51,6 +60,19 @@ public final class FileChannelBench {
         channel.stop();
         System.out.println(measured + " " + seconds);
         System.exit(0);
+    }
+
+    private static long produceAll(ExecutorService threads, int producers, Channel channel,
+            int events, byte[] body, double seconds) throws Exception {
+        List<Future<Long>> all = new ArrayList<>();
+        for (int n = 0; n < producers; n++) {
+            all.add(threads.submit(() -> produce(channel, events, body, seconds)));
+        }
+        long put = 0;
+        for (Future<Long> one : all) {
+            put += one.get();
+        }
+        return put;
     }
 
     private static long produce(Channel channel, int events, byte[] body, double seconds) {

@@ -1,5 +1,5 @@
 //! Flume's file channel alone, as its published jars have it: transactions of as many events as a
-//! batch has, each synced, and one consumer.
+//! batch has, each synced, by some producers, and one consumer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,7 +26,13 @@ impl FileChannel {
     }
 
     /// Events a second.
-    pub(super) fn measure(&self, load: Load, limit: Duration, cache: &Cache) -> Result<f64> {
+    pub(super) fn measure(
+        &self,
+        load: Load,
+        producers: usize,
+        limit: Duration,
+        cache: &Cache,
+    ) -> Result<f64> {
         let scratch = cache.scratch()?;
         let source = scratch.path().join("FileChannelBench.java");
         for (path, text) in [
@@ -37,7 +43,7 @@ impl FileChannel {
         }
         let mut java = java(&self.jars, scratch.path());
         java.arg(&source).arg(scratch.path().join("channel"));
-        java.args([load.events.to_string(), BODY_BYTES.to_string()]);
+        java.args([producers, load.events, BODY_BYTES].map(|number| number.to_string()));
         java.args([WARM_UP, limit].map(|time| time.as_secs_f64().to_string()));
         let output = process::run("java (Flume's file channel)", &mut java)?;
         let line = output.lines().last().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::flume::FileChannel;
-use super::steady::{self, Case};
+use super::steady::{self, Case, PRODUCERS};
 use super::{Options, Results, Shape, What};
 use crate::Setup;
 use crate::cache::Cache;
@@ -28,7 +28,8 @@ pub(super) struct Special {
     dedupe: Series,
     no_dedupe: Series,
     buffered: [Series; SIZES.len()],
-    flume: Series,
+    /// One for each of [`steady::PRODUCERS`].
+    flume: [Series; PRODUCERS.len()],
 }
 
 impl Special {
@@ -49,7 +50,7 @@ impl Special {
             dedupe: Series::default(),
             no_dedupe: Series::default(),
             buffered: Default::default(),
-            flume: Series::default(),
+            flume: Default::default(),
         })
     }
 
@@ -79,7 +80,9 @@ impl Special {
             }
         }
         if let Some(file_channel) = self.file_channel.as_ref().filter(|_| round < FLUME_RUNS) {
-            self.flume.push(file_channel.measure(MIDDLE, FLUME_TIME, cache)?);
+            for (producers, series) in PRODUCERS.into_iter().zip(&mut self.flume) {
+                series.push(file_channel.measure(MIDDLE, producers, FLUME_TIME, cache)?);
+            }
         }
         Ok(())
     }
@@ -116,7 +119,10 @@ impl Special {
             return;
         }
         let events_per_mb = load.events as f64 * 1e6 / load.batch().size().bytes as f64;
-        let ours = results.ours[0].map(|rate| rate * events_per_mb);
-        add(format!("put {} x 1", load.name), "events/s", &ours, "flume-1.11", &self.flume);
+        for (index, producers) in PRODUCERS.into_iter().enumerate() {
+            let ours = results.ours[index].map(|rate| rate * events_per_mb);
+            let case = format!("put {} x {producers}", load.name);
+            add(case, "events/s", &ours, "flume-1.11", &self.flume[index]);
+        }
     }
 }

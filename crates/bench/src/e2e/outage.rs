@@ -33,10 +33,10 @@ const FOLDER: &str = "/bench/outage";
 
 const EXAMPLES: &str = "\
 Examples:
-  aqueduct-bench outage --minutes 10      the full form; needs about 40 GB at the default rate
+  aqueduct-bench outage --minutes 10      the full form; needs about 70 GB at the default rate
   aqueduct-bench outage --minutes 0.5 --rate 200000
 
-Of each line there is one copy in the log, at each tier and in HDFS until it is delivered.";
+Of each line that waits there is a copy at each tier, and one in HDFS once it is delivered.";
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// How long HDFS is away
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// Lines a second, of 178 bytes: at most a third of what `e2e` reaches, or there is nothing to
+    /// Lines a second, of 156 bytes: at most a third of what `e2e` reaches, or there is nothing to
     /// catch up with
     #[arg(long, default_value_t = 200_000)]
     rate: u32,

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const EXAMPLES: &str = "\
 Examples:
   aqueduct-bench growth --axis files --runs 3
-  aqueduct-bench growth --axis buckets --megabytes 512
+  aqueduct-bench growth --axis buckets --megabytes 4000
   aqueduct-bench growth --axis backlog --backlog-gb 20    needs 20 GB of disk
   aqueduct-bench growth --axis size --docs docs           puts table and plot into docs/";
 
@@ -39,8 +39,9 @@ pub(crate) struct Options {
     /// Runs of each point
     #[arg(long, default_value_t = 3)]
     runs: u32,
-    /// Megabytes that each run moves
-    #[arg(long, default_value_t = 356)]
+    /// Megabytes that each run moves: enough that beginning and end, which cost something for each
+    /// file, are a small part of it
+    #[arg(long, default_value_t = 2000)]
     megabytes: u64,
     /// The largest backlog, in gigabytes
     #[arg(long, default_value_t = 20)]
