@@ -38,7 +38,9 @@
 //!
 //! What nobody can promise: lines that were cut away before they were read and lie in no copy
 //! beside the file; files that came and were renamed to a name that no pattern matches while
-//! nobody looked (a pattern such as `access.log*` matches those too); names that are not UTF-8.
+//! nobody looked (a pattern such as `access.log*` matches those too); of lines that are all alike,
+//! without a time, those that only a rotated name was ever seen of, for a copy looks like that;
+//! names that are not UTF-8.
 //! Compressed files are read as they are: `exclude = ["*.gz"]`.
 
 mod feed;

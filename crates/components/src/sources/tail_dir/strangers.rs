@@ -1,7 +1,7 @@
 //! Files that were found and that nobody follows yet: a lost file under another name, a copy in the
 //! making, or a new file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,12 @@ const COMPARED_BYTES: u64 = 4096;
 pub(super) struct Stranger {
     pub(super) path: PathBuf,
     pub(super) stat: FileStat,
+}
+
+impl Stranger {
+    fn inode(&self) -> (u64, u64) {
+        (self.stat.device, self.stat.inode)
+    }
 }
 
 /// Whom a stranger could be, without going through all files for each.
@@ -70,7 +76,7 @@ impl Tailer {
     /// Decides about each stranger.
     pub(super) fn take_in(
         &mut self,
-        strangers: Vec<Stranger>,
+        mut strangers: Vec<Stranger>,
         found: &mut Found,
         now: Instant,
         chunks: &mut Vec<Chunk>,
@@ -80,6 +86,8 @@ impl Tailer {
         }
         let mut index = Index::default();
         self.files.iter().for_each(|(id, file)| index.add(*id, file));
+        // Of files with equal content each is itself, and what is left may be taken for another.
+        strangers.sort_by_key(|stranger| !index.lost.contains_key(&stranger.inode()));
         let first = !self.surveyed;
         for stranger in strangers {
             let path = &stranger.path;
@@ -101,8 +109,8 @@ impl Tailer {
 
     /// Whether the stranger is a file that is known, or a copy that is to be left alone.
     fn recognise(&mut self, stranger: &Stranger, index: &Index, now: Instant) -> io::Result<bool> {
-        let Stranger { path, stat } = stranger;
-        let by_inode = index.lost.get(&(stat.device, stat.inode));
+        let path = &stranger.path;
+        let by_inode = index.lost.get(&stranger.inode());
         let mut related = index.related(path);
         related.retain(|id| self.may_be_copy_of(*id, path));
         if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
@@ -110,11 +118,10 @@ impl Tailer {
         }
         let opened = self.env.disk.open(path, OpenMode::default())?;
         let stat = opened.stat()?;
-        if (stat.device, stat.inode) != (stranger.stat.device, stranger.stat.inode) {
+        if (stat.device, stat.inode) != stranger.inode() {
             // It was moved since it was found; the next survey meets it again.
             return Ok(true);
         }
-        // By inode first: of two files with equal content each is itself.
         let mut candidates: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
         if !index.lost_heads.is_empty() {
             let head = Print::of(&read(&*opened, 0, HEAD_BYTES)?);
@@ -126,11 +133,20 @@ impl Tailer {
             }
         }
         for id in related {
-            if !self.is_lost(id) && self.is_copy(id, path, &opened, now)? {
+            if !self.is_lost(id)
+                && !self.was_found_as(id, path)
+                && self.is_copy(id, path, &opened, now)?
+            {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether the file was found by this name. Who has the name now, while the file lies elsewhere,
+    /// is the writer's next one, however alike; a copy has another name.
+    fn was_found_as(&self, id: FileId, path: &Path) -> bool {
+        self.files.get(&id).is_some_and(|file| path == Path::new(&file.position.path))
     }
 
     fn is_lost(&self, id: FileId) -> bool {
@@ -243,40 +259,62 @@ impl Tailer {
         Ok(id)
     }
 
-    /// Looks for lost files beside where they were, whatever the patterns say; gives up those
-    /// whose time is over.
-    pub(super) fn search_the_lost(&mut self, now: Instant) {
-        let lost: Vec<FileId> = self
-            .files
-            .iter()
-            .filter(|(_, file)| matches!(file.stage, Stage::Lost { searched: false, .. }))
-            .map(|(id, _)| *id)
-            .collect();
+    /// Looks for lost files by their inodes, beside where they were, if the patterns do not find
+    /// them: before another file is taken for one of them.
+    pub(super) fn find_the_lost(&mut self, strangers: &[Stranger], now: Instant) {
+        let lost = self.lost_and_not_searched();
+        if lost.is_empty() {
+            return;
+        }
+        let found: HashSet<(u64, u64)> = strangers.iter().map(Stranger::inode).collect();
         for id in lost {
             let Some(file) = self.files.get(&id) else { continue };
             let (place, inode) = (file.place.clone(), file.inode());
+            if found.contains(&inode) || self.by_inode.contains_key(&inode) {
+                continue;
+            }
+            let Ok(neighbours) = self.neighbours(&place) else { continue };
+            let itself =
+                neighbours.into_iter().find(|(_, stat)| (stat.device, stat.inode) == inode);
+            if let Some((path, stat)) = itself {
+                self.try_to_bind(id, &path, &stat, now);
+            }
+        }
+    }
+
+    fn lost_and_not_searched(&self) -> Vec<FileId> {
+        let unsearched = |file: &File| matches!(file.stage, Stage::Lost { searched: false, .. });
+        self.files.iter().filter(|(_, file)| unsearched(file)).map(|(id, _)| *id).collect()
+    }
+
+    /// Looks for copies of lost files beside where they were, whatever the patterns say.
+    pub(super) fn search_the_lost(&mut self, now: Instant) {
+        for id in self.lost_and_not_searched() {
+            let Some(file) = self.files.get(&id) else { continue };
+            let (place, inode) = (file.place.clone(), file.inode());
             // A directory that cannot be listed may be back later.
-            let Ok(mut neighbours) = self.neighbours(&place) else { continue };
+            let Ok(neighbours) = self.neighbours(&place) else { continue };
             if let Some(Stage::Lost { searched, .. }) =
                 self.files.get_mut(&id).map(|file| &mut file.stage)
             {
                 // The copy of a file that was cut just now may still be on its way to its name.
                 *searched = inode != (0, 0);
             }
-            // The file itself before any copy of it.
-            neighbours.sort_by_key(|(_, stat)| (stat.device, stat.inode) != inode);
             for (path, stat) in neighbours {
-                let itself = (stat.device, stat.inode) == inode;
                 let followed = self.by_inode.contains_key(&(stat.device, stat.inode));
-                if followed || !(itself || self.may_be_copy_of(id, &path)) {
-                    continue;
-                }
-                let Ok(opened) = self.env.disk.open(&path, OpenMode::default()) else { continue };
-                if self.bind(id, &path, &opened, &stat, now).is_ok_and(|bound| bound) {
+                if !followed
+                    && self.may_be_copy_of(id, &path)
+                    && self.try_to_bind(id, &path, &stat, now)
+                {
                     break;
                 }
             }
         }
+    }
+
+    fn try_to_bind(&mut self, id: FileId, path: &Path, stat: &FileStat, now: Instant) -> bool {
+        let opened = self.env.disk.open(path, OpenMode::default());
+        opened.is_ok_and(|opened| self.bind(id, path, &opened, stat, now).unwrap_or(false))
     }
 
     /// Whether the name says that this may be the file, or a copy of it: by the name that the file

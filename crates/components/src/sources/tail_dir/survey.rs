@@ -25,6 +25,7 @@ impl Tailer {
         found.files.retain(|path, _| !exclusions.iter().any(|exclusion| exclusion.covers(path)));
         let (strangers, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
+        self.find_the_lost(&strangers, now);
         self.take_in(strangers, &mut found, now, chunks);
         self.search_the_lost(now);
         self.part(now, chunks);

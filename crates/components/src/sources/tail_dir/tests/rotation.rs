@@ -210,3 +210,31 @@ async fn two_files_that_begin_alike_are_both_read_in_full() {
     rig.expect(&["the same banner", "the same banner", "first", "second"]).await;
     running.stop().await;
 }
+
+/// An application that says the same again and again, without a time.
+#[tokio::test]
+async fn lines_that_are_all_alike_are_each_read_whatever_rotation_calls_their_file() {
+    const LINES: usize = 300; // more than what a file is told from others by
+    for (rotated, down) in
+        [("a.log.1", false), ("a_1.log", false), ("a.log.1", true), ("a_1.log", true)]
+    {
+        let rig = Rig::new(&json!({}));
+        rig.append("a.log", "alike\n".repeat(LINES));
+        let mut running = rig.start();
+        rig.expect(&["alike"; LINES]).await;
+        if down {
+            running.kill().await;
+            fs::rename(rig.path("a.log"), rig.path(rotated)).unwrap();
+            rig.append("a.log", "alike\n".repeat(2 * LINES));
+            running = rig.start();
+        } else {
+            fs::rename(rig.path("a.log"), rig.path(rotated)).unwrap();
+            rig.append("a.log", "alike\n");
+            rig.expect(&["alike"; LINES + 1]).await;
+            rig.append("a.log", "alike\n".repeat(2 * LINES - 1));
+        }
+        rig.expect(&["alike"; 3 * LINES]).await;
+        running.stop().await;
+        assert_eq!(rig.oddities("copy_held_back"), 0);
+    }
+}
