@@ -62,10 +62,11 @@ impl Log<'_> {
         fs::rename(self.path, &to).at("rename to", &to)?;
         self.file = File::create(self.path).at("create", self.path)?;
         self.bytes = 0;
-        match self.rotated.checked_sub(KEPT) {
-            None | Some(0) => Ok(()),
-            Some(old) => fs::remove_file(self.place(old)).at("remove", &self.place(old)),
+        if self.rotated > KEPT {
+            let old = self.place(self.rotated - KEPT);
+            fs::remove_file(&old).at("remove", &old)?;
         }
+        Ok(())
     }
 
     fn place(&self, number: u32) -> PathBuf {

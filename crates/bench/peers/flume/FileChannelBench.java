@@ -1,7 +1,7 @@
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.Collections;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -64,12 +64,9 @@ public final class FileChannelBench {
 
     private static long produceAll(ExecutorService threads, int producers, Channel channel,
             int events, byte[] body, double seconds) throws Exception {
-        List<Future<Long>> all = new ArrayList<>();
-        for (int n = 0; n < producers; n++) {
-            all.add(threads.submit(() -> produce(channel, events, body, seconds)));
-        }
+        Callable<Long> task = () -> produce(channel, events, body, seconds);
         long put = 0;
-        for (Future<Long> one : all) {
+        for (Future<Long> one : threads.invokeAll(Collections.nCopies(producers, task))) {
             put += one.get();
         }
         return put;
