@@ -217,6 +217,11 @@ idle_max = "500ms"
         started.elapsed()
     }
 
+    /// Whether its sinks write the commit ledger, by which all can be proved: weakened ones do not.
+    pub(crate) fn keeps_ledger(&self) -> bool {
+        !self.weaken
+    }
+
     /// Has `aqueduct verify` prove, from what the edges' disks hold and the ledger, that all that
     /// was accepted is visible. The edges run, so copies of their channels are shown to it; until
     /// the last commits are in them too, it may take a while.
