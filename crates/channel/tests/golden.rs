@@ -3,7 +3,8 @@
 //! Method: `golden/v<n>/` holds a directory as version n of the format wrote it, each file up to
 //! its last byte that is not 0. One test writes the newest one anew, in a world that is all
 //! decided by its seed, and compares every byte; the other opens each of them and looks at what is
-//! in it. `BLESS=1` writes the newest one to the tree, for a new version of the format only.
+//! in it. `BLESS=1` writes the newest one to the tree, for a new version of the format, or of the
+//! layout of a batch, only.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the golden files are real ones")]

@@ -22,6 +22,7 @@
 
 mod builder;
 pub mod encoding;
+mod lengths;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use bytes::Bytes;
 
 pub use builder::BatchBuilder;
 pub use encoding::DecodeError;
+use lengths::Lengths;
 
 use crate::channel::SourcePosition;
 use crate::identity::Identity;
@@ -44,8 +46,7 @@ pub struct Batch {
     pub positions: Vec<SourcePosition>,
     shared: Vec<Shared>,
     columns: Vec<Column>,
-    /// Little-endian `u32` for each event.
-    lengths: Bytes,
+    lengths: Lengths,
     bodies: Bytes,
     separated: bool,
     encoded: Option<Bytes>,
@@ -119,8 +120,7 @@ impl Batch {
     pub fn of_lines(bodies: Bytes, lengths: &[u32]) -> Self {
         let total: usize = lengths.iter().map(|length| *length as usize + 1).sum();
         assert_eq!(total, bodies.len(), "the lengths of the lines add up to the buffer");
-        let lengths = lengths.iter().flat_map(|length| length.to_le_bytes()).collect::<Vec<u8>>();
-        Self { lengths: lengths.into(), bodies, separated: true, ..Self::default() }
+        Self { lengths: Lengths::of(lengths), bodies, separated: true, ..Self::default() }
     }
 
     /// A batch of these bodies without headers.
@@ -134,7 +134,7 @@ impl Batch {
 
     /// Number of events.
     pub fn len(&self) -> usize {
-        self.lengths.len() / 4
+        self.lengths.len()
     }
 
     /// Whether there is no event. Such a batch still carries its identity and positions.
@@ -151,8 +151,7 @@ impl Batch {
     pub fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
         let separator = usize::from(self.separated);
         let mut start = 0;
-        (0..self.len()).map(move |index| {
-            let length = u32_at(&self.lengths, index) as usize;
+        self.lengths.iter().enumerate().map(move |(index, length)| {
             let body = &self.bodies[start..start + length];
             start += length + separator;
             EventRef { batch: self, index, body }
@@ -219,7 +218,7 @@ impl Batch {
     /// If there are not as many values as events.
     pub fn set_column<'a>(&mut self, name: &str, values: impl Iterator<Item = Option<&'a str>>) {
         let column = builder::column(&name.into(), values);
-        assert_eq!(column.ends.len(), self.lengths.len(), "one value for each event");
+        assert_eq!(column.ends.len(), self.len() * 4, "one value for each event");
         self.remove_header(name);
         self.columns.push(column);
         self.encoded = None;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ABSENT, Batch, Column, u32_at};
+use super::lengths::Lengths;
+use super::{ABSENT, Batch, Column};
 
 /// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
 /// they are ready for a text file.
 #[derive(Default)]
 pub struct BatchBuilder {
     bodies: Vec<u8>,
-    lengths: Vec<u8>,
+    lengths: Vec<u32>,
     columns: Vec<(Arc<str>, ColumnBuilder)>,
-    events: usize,
 }
 
 #[derive(Default)]
@@ -41,11 +41,10 @@ impl BatchBuilder {
         let length = u32::try_from(body.len()).expect("an event is smaller than 4 GiB");
         self.bodies.extend_from_slice(body);
         self.bodies.push(b'\n');
-        self.lengths.extend_from_slice(&length.to_le_bytes());
         for (name, _) in headers {
             if !self.columns.iter().any(|(known, _)| &**known == *name) {
                 let mut column = ColumnBuilder::default();
-                (0..self.events).for_each(|_| column.push(None));
+                self.lengths.iter().for_each(|_| column.push(None));
                 self.columns.push(((*name).into(), column));
             }
         }
@@ -53,17 +52,17 @@ impl BatchBuilder {
             let value = headers.iter().rev().find(|(key, _)| *key == &**name);
             column.push(value.map(|(_, value)| *value));
         }
-        self.events += 1;
+        self.lengths.push(length);
     }
 
     /// Number of events so far.
     pub fn len(&self) -> usize {
-        self.events
+        self.lengths.len()
     }
 
     /// Whether no event was pushed yet.
     pub fn is_empty(&self) -> bool {
-        self.events == 0
+        self.lengths.is_empty()
     }
 
     /// Bytes of the bodies so far, with their separators.
@@ -73,17 +72,18 @@ impl BatchBuilder {
 
     /// The batch. A header that has the same value in every event becomes a shared one.
     pub fn finish(self) -> Batch {
+        let events = self.len();
         let mut batch = Batch {
-            lengths: self.lengths.into(),
+            lengths: Lengths::of(&self.lengths),
             bodies: self.bodies.into(),
             separated: true,
             ..Batch::default()
         };
         for (name, column) in self.columns {
             let column = column.finish(name);
-            let first = (self.events > 0).then(|| column.value(0)).flatten();
+            let first = (events > 0).then(|| column.value(0)).flatten();
             match first {
-                Some(value) if (1..self.events).all(|i| column.value(i) == Some(value)) => {
+                Some(value) if (1..events).all(|i| column.value(i) == Some(value)) => {
                     batch.shared.push((column.name.clone(), value.into()));
                 }
                 _ => batch.columns.push(column),
@@ -104,14 +104,14 @@ pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'
 pub(super) fn subset(batch: &Batch, indices: &[usize]) -> Batch {
     let mut wanted = indices.iter().copied().peekable();
     let mut bodies = Vec::new();
-    let mut lengths = Vec::with_capacity(indices.len() * 4);
+    let mut lengths = Vec::with_capacity(indices.len());
     for event in batch.events() {
         if wanted.next_if_eq(&event.index()).is_some() {
             bodies.extend_from_slice(event.body());
             if batch.separated {
                 bodies.push(b'\n');
             }
-            lengths.extend_from_slice(&u32_at(&batch.lengths, event.index()).to_le_bytes());
+            lengths.push(event.body().len() as u32);
         }
     }
     let part = |from: &Column| column(&from.name, indices.iter().map(|index| from.value(*index)));
@@ -120,7 +120,7 @@ pub(super) fn subset(batch: &Batch, indices: &[usize]) -> Batch {
         positions: batch.positions.clone(),
         shared: batch.shared.clone(),
         columns: batch.columns.iter().map(part).collect(),
-        lengths: lengths.into(),
+        lengths: Lengths::of(&lengths),
         bodies: Bytes::from(bodies),
         separated: batch.separated,
         encoded: None,

@@ -3,11 +3,12 @@
 //! Layout, all numbers little-endian:
 //!
 //! ```text
-//! 0   u8   version = 1
+//! 0   u8   version = 2
 //! 1   u8   flags: bit 0 = each body is followed by LF
 //! 2   u16  number of shared headers
 //! 4   u16  number of columns
-//! 6   u16  0
+//! 6   u8   bytes of a length: 1, 2 or 4
+//! 7   u8   0
 //! 8   u32  number of events (n)
 //! 12  u32  bytes of the shared section
 //! 16  u32  bytes of the columns section
@@ -15,9 +16,11 @@
 //! 24  shared:  for each  u16 name bytes, u32 value bytes, name, value
 //!     columns: for each  u16 name bytes, u32 value bytes, name, n × u32 end, values
 //!              (end: offset behind this event's value; top bit set = this event has none)
-//!     lengths: n × u32   bytes of each body, without LF
+//!     lengths: n × that many bytes: how long each body is, without LF
 //!     bodies
 //! ```
+//!
+//! In version 1 a length has 4 bytes and byte 6 is 0. It is read, and no longer written.
 //!
 //! Identity and positions are not part of it: they stand in the frame or message around it.
 
@@ -25,12 +28,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::lengths::{Lengths, Width};
 use super::{ABSENT, Batch, Column, Shared, u32_at};
 
 /// Bytes in front of the sections.
 pub const HEADER_BYTES: usize = 24;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SEPARATED: u8 = 1;
 
 /// Why bytes are not a batch.
@@ -75,7 +79,7 @@ impl Batch {
         HEADER_BYTES
             + self.shared_bytes()
             + self.column_bytes()
-            + self.lengths.len()
+            + self.lengths.bytes().len()
             + self.bodies.len()
     }
 
@@ -121,7 +125,7 @@ impl Batch {
         let head = HEADER_BYTES + self.shared_bytes() + self.column_bytes();
         let mut out = BytesMut::with_capacity(head);
         self.put_head(&mut out);
-        vec![out.freeze(), self.lengths.clone(), self.bodies.clone()]
+        vec![out.freeze(), self.lengths.bytes().clone(), self.bodies.clone()]
     }
 
     /// This batch with its bytes in `encoded`, which is its encoding and lies elsewhere: what the
@@ -143,7 +147,8 @@ impl Batch {
             let (ends, values) = (next(column.ends.len()), next(column.values.len()));
             columns.push(Column { name: column.name.clone(), ends, values });
         }
-        let (lengths, bodies) = (next(self.lengths.len()), next(self.bodies.len()));
+        let lengths = Lengths::from_parts(self.lengths.width(), next(self.lengths.bytes().len()));
+        let bodies = next(self.bodies.len());
         Self {
             identity: self.identity,
             positions: self.positions.clone(),
@@ -163,7 +168,8 @@ impl Batch {
         out.put_u8(if self.separated { SEPARATED } else { 0 });
         out.put_u16_le(small(self.shared.len()));
         out.put_u16_le(small(self.columns.len()));
-        out.put_u16_le(0);
+        out.put_u8(self.lengths.width() as u8);
+        out.put_u8(0);
         out.put_u32_le(wide(self.len()));
         out.put_u32_le(wide(self.shared_bytes()));
         out.put_u32_le(wide(self.column_bytes()));
@@ -189,7 +195,7 @@ impl Batch {
     pub fn fingerprint(&self) -> u64 {
         const ENDS: usize = 4 << 10;
         let mut hasher = Xxh3::new();
-        hasher.update(&self.lengths);
+        hasher.update(self.lengths.bytes());
         hasher.update(&self.bodies[..ENDS.min(self.bodies.len())]);
         hasher.update(&self.bodies[self.bodies.len().saturating_sub(ENDS)..]);
         hasher.digest()
@@ -210,21 +216,24 @@ impl Batch {
     pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: encoded.clone() };
         let header = reader.take(HEADER_BYTES, "header")?;
-        if header[0] != VERSION {
-            return Err(DecodeError::Version { found: header[0] });
-        }
+        let width = match header[0] {
+            1 => Width::Four,
+            VERSION => Width::from_bytes(header[6])
+                .ok_or(DecodeError::Inconsistent { section: "header" })?,
+            found => return Err(DecodeError::Version { found }),
+        };
         let separated = header[1] & SEPARATED != 0;
         let small = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) as usize;
         let wide = |at: usize| u32_at(&header[at..], 0) as usize;
         let events = wide(8);
-        let sections = [wide(12), wide(16), events * 4, wide(20)];
+        let sections = [wide(12), wide(16), events * width as usize, wide(20)];
         let announced = HEADER_BYTES + sections.iter().sum::<usize>();
         if announced != encoded.len() {
             return Err(DecodeError::Length { actual: encoded.len(), announced });
         }
         let shared = shared_section(reader.section(sections[0])?, small(2))?;
         let columns = columns_section(reader.section(sections[1])?, small(4), events)?;
-        let lengths = reader.take(sections[2], "lengths")?;
+        let lengths = Lengths::from_parts(width, reader.take(sections[2], "lengths")?);
         let bodies = reader.take(sections[3], "bodies")?;
         check_bodies(&lengths, &bodies, separated)?;
         let mut names: Vec<&str> = shared.iter().map(|(name, _)| &**name).collect();
@@ -312,20 +321,16 @@ fn columns_section(
     }
 }
 
-fn check_bodies(lengths: &[u8], bodies: &[u8], separated: bool) -> Result<(), DecodeError> {
-    let wrong = DecodeError::Inconsistent { section: "lengths" };
-    let (chunks, _) = lengths.as_chunks::<4>();
-    if !separated {
-        let total: u64 = chunks.iter().map(|length| u64::from(u32::from_le_bytes(*length))).sum();
-        return if total == bodies.len() as u64 { Ok(()) } else { Err(wrong) };
-    }
+fn check_bodies(lengths: &Lengths, bodies: &[u8], separated: bool) -> Result<(), DecodeError> {
     let mut end = 0;
-    for length in chunks {
-        end += u32::from_le_bytes(*length) as usize;
-        if bodies.get(end) != Some(&b'\n') {
-            return Err(wrong);
+    for length in lengths.iter() {
+        end += length;
+        if separated {
+            if bodies.get(end) != Some(&b'\n') {
+                return Err(DecodeError::Inconsistent { section: "lengths" });
+            }
+            end += 1;
         }
-        end += 1;
     }
-    if end == bodies.len() { Ok(()) } else { Err(wrong) }
+    if end == bodies.len() { Ok(()) } else { Err(DecodeError::Inconsistent { section: "lengths" }) }
 }

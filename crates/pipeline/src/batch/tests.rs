@@ -8,7 +8,13 @@ type PlainEvent = (Vec<u8>, Vec<(String, String)>);
 
 fn events() -> impl Strategy<Value = Vec<PlainEvent>> {
     let header = ("[a-d]", "[a-zäö]{0,4}");
-    let event = (prop::collection::vec(any::<u8>(), 0..20), prop::collection::vec(header, 0..4));
+    // Long ones at the borders where lengths become wider.
+    let long = prop_oneof![250_usize..260, 65_530_usize..65_540];
+    let body = prop_oneof![
+        20 => prop::collection::vec(any::<u8>(), 0..20),
+        1 => (any::<u8>(), long).prop_map(|(byte, len)| vec![byte; len]),
+    ];
+    let event = (body, prop::collection::vec(header, 0..4));
     prop::collection::vec(event, 0..12)
 }
 
@@ -88,18 +94,49 @@ fn lines_are_taken_over_as_they_were_read() {
     assert_eq!(batch.lines().map(|lines| lines.as_ptr()), Some(read.as_ptr()));
 }
 
-#[test]
-fn the_layout_stays_as_it_was_released() {
+/// Two events, a shared header and a column, as each version of the layout has them.
+const VERSIONS: [&str; 2] = [
+    "0101010001000000020000000800000010000000050000000100010000006876\
+     0100010000006b0100000001000080310100000002000000780a797a0a",
+    "0201010001000100020000000800000010000000050000000100010000006876\
+     0100010000006b0100000001000080310102780a797a0a",
+];
+
+fn released() -> Batch {
     let mut batch =
         build(&[(b"x".to_vec(), vec![("k".into(), "1".into())]), (b"yz".to_vec(), vec![])]);
     batch.set_header("h", "v", Existing::Keep);
-    let hex: String = batch.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(
-        hex,
-        "01010100010000000200000008000000100000000500000001000100000068760100010000006b01000000\
-         0100008031010000000200000078 0a797a0a"
-            .replace(' ', "")
-    );
+    batch
+}
+
+#[test]
+fn what_is_written_is_the_newest_layout() {
+    let hex: String = released().encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, VERSIONS[1]);
+}
+
+#[test]
+fn every_released_layout_is_read_and_handed_on_as_it_is() {
+    for hex in VERSIONS {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let bytes: Bytes = (0..hex.len()).step_by(2).map(byte).collect();
+        let mut batch = Batch::decode(bytes.clone()).unwrap();
+        assert_eq!((&batch, batch.encode()), (&released(), bytes));
+        // A header more, and it is encoded anew.
+        batch.set_header("i", "w", Existing::Keep);
+        assert_eq!(Batch::decode(batch.encode()).unwrap(), batch);
+    }
+}
+
+#[test]
+fn a_layout_or_width_that_is_not_known_is_refused() {
+    let bytes = |at: usize, byte: u8| {
+        let mut bytes = released().encode().to_vec();
+        bytes[at] = byte;
+        Batch::decode(bytes.into())
+    };
+    assert_eq!(bytes(0, 3), Err(DecodeError::Version { found: 3 }));
+    assert_eq!(bytes(6, 3), Err(DecodeError::Inconsistent { section: "header" }));
 }
 
 #[test]
