@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{
     CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
     open, renameat_with, statvfs,
@@ -164,6 +165,21 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = Vec::with_capacity(bytes);
+        while buffer.len() < bytes {
+            let at = offset + buffer.len() as u64;
+            match rustix::io::pread(&self.0, spare_capacity(&mut buffer), at) {
+                Ok(0) => break,
+                // More room than was asked for is not to be had: the vector may have been given it.
+                Ok(_) => buffer.truncate(bytes),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(buffer)
     }
 
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {

@@ -341,6 +341,18 @@ pub trait DiskFile: Send + Sync {
     /// As the system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Up to `bytes` at `offset`, in memory of their own; fewer only at the end of the file. A real
+    /// file does not set that memory to zero first.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; bytes];
+        let read = self.read_at(&mut buffer, offset)?;
+        buffer.truncate(read);
+        Ok(buffer)
+    }
+
     /// Writes all of `buffers` at `offset`; durable when it returns if `durable` says so.
     ///
     /// # Errors

@@ -106,6 +106,10 @@ impl<T: FileOver> DiskFile for T {
         self.below().read_at(buffer, offset)
     }
 
+    fn read(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.below().read(offset, bytes)
+    }
+
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
         self.write_over(buffers, offset, durable)
     }

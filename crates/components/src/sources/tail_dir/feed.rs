@@ -22,11 +22,14 @@ use super::identity::Position;
 use super::tailer::{Chunk, Room, Settled};
 
 /// Chunks that are handed to the intake at once, each of another file: a durable channel makes one
-/// write of those that come together.
+/// write of those that come together. They are many or large, not both: what is stored faster than
+/// it is sent has to be read back from the disk.
 const ACCEPTS_MAX: usize = 32;
+/// Bytes that are handed to the intake at once; the chunk that goes over it is the last one.
+const ACCEPTS_BYTES_MAX: u64 = 2 << 20;
 /// Reads on their way into the channels at once, of all files, and their bytes.
 const READS_MAX: usize = 64;
-const BYTES_MAX: u64 = 6 << 20;
+const BYTES_MAX: u64 = 3 << 20;
 /// Pauses between tries to store a chunk.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -51,6 +54,9 @@ pub(super) struct Feed {
     /// Files with a chunk on its way.
     busy: BTreeSet<FileId>,
     running: FuturesUnordered<BoxFuture<'static, Result<Stored, SourceError>>>,
+    /// Bytes of what is running.
+    running_bytes: u64,
+    /// Reads that are waiting or running, and their bytes.
     reads: usize,
     bytes: u64,
 }
@@ -63,6 +69,7 @@ impl Feed {
             waiting: VecDeque::new(),
             busy: BTreeSet::new(),
             running: FuturesUnordered::new(),
+            running_bytes: 0,
             reads: 0,
             bytes: 0,
         }
@@ -106,6 +113,7 @@ impl Feed {
         };
         self.reads -= usize::from(settled.ends_read);
         self.bytes -= settled.bytes;
+        self.running_bytes -= settled.bytes;
         self.busy.remove(&settled.file);
         match self.lanes.get(&settled.file).map(VecDeque::is_empty) {
             Some(false) => self.waiting.push_back(settled.file),
@@ -123,12 +131,13 @@ impl Feed {
     }
 
     fn start(&mut self) {
-        while self.running.len() < ACCEPTS_MAX {
+        while self.running.len() < ACCEPTS_MAX && self.running_bytes < ACCEPTS_BYTES_MAX {
             let Some(file) = self.waiting.pop_front() else { return };
             let Some(chunk) = self.lanes.get_mut(&file).and_then(VecDeque::pop_front) else {
                 continue;
             };
             self.busy.insert(file);
+            self.running_bytes += chunk.bytes;
             self.running.push(Box::pin(store(self.target.clone(), chunk)));
         }
     }

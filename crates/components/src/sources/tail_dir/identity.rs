@@ -134,17 +134,9 @@ impl Position {
         let tail_bytes = usize::from(self.tail.len);
         let Some(tail_at) = self.offset.checked_sub(tail_bytes as u64) else { return Ok(false) };
         Ok(file.stat()?.len >= self.offset
-            && self.head.fits(&read(file, 0, usize::from(self.head.len))?)
-            && self.tail.fits(&read(file, tail_at, tail_bytes)?))
+            && self.head.fits(&file.read(0, usize::from(self.head.len))?)
+            && self.tail.fits(&file.read(tail_at, tail_bytes)?))
     }
-}
-
-/// Up to `bytes` of the file from `offset` on.
-pub(super) fn read(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; bytes];
-    let read = file.read_at(&mut buffer, offset)?;
-    buffer.truncate(read);
-    Ok(buffer)
 }
 
 /// A key for a file's positions that no other file ever has: its device and inode, for people, and

@@ -7,7 +7,7 @@ use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
 use super::file::{File, FileId};
-use super::identity::{HEAD_BYTES, Print, TAIL_BYTES, read};
+use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::lines::{End, Limits, Piece, next_piece};
 use super::tailer::{Chunk, Options, Tailer};
 
@@ -82,7 +82,7 @@ impl Tailer {
         let until = stat.len.min(limit).min(offset + room as u64);
         let known = usize::from(tail.len);
         let wanted = known + (until - offset) as usize;
-        let buffer = read(&*handle, offset - known as u64, wanted)?;
+        let buffer = handle.read(offset - known as u64, wanted)?;
         if !tail.fits(&buffer) {
             self.truncated(id, now);
             return Ok(false);
@@ -93,7 +93,7 @@ impl Tailer {
         let mut cuts = cut(&buffer.into(), known, offset, skipping, end, &self.options, &path);
         // What was read is believed only if the file is still the one it was.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
-        let beginning = read(&*handle, 0, head_bytes.max(usize::from(head.len)))?;
+        let beginning = handle.read(0, head_bytes.max(usize::from(head.len)))?;
         if !head.fits(&beginning) {
             self.truncated(id, now);
             return Ok(false);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::file::{File, FileId, Stage, may_be_copy, stem};
 use super::glob::Found;
-use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key, read};
+use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key};
 use super::survey::{is, name_of};
 use super::tailer::{Chunk, Tailer};
 
@@ -124,7 +124,7 @@ impl Tailer {
         }
         let mut candidates: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
         if !index.lost_heads.is_empty() {
-            let head = Print::of(&read(&*opened, 0, HEAD_BYTES)?);
+            let head = Print::of(&opened.read(0, HEAD_BYTES)?);
             candidates.extend(index.lost_heads.get(&head).into_iter().flatten());
         }
         for id in candidates {
@@ -220,7 +220,7 @@ impl Tailer {
         }
         let from = copy.len.saturating_sub(COMPARED_BYTES);
         let alike = |offset: u64, bytes: usize| -> io::Result<bool> {
-            Ok(read(&**opened, offset, bytes)? == read(&*original, offset, bytes)?)
+            Ok(opened.read(offset, bytes)? == original.read(offset, bytes)?)
         };
         let head_bytes = HEAD_BYTES.min(usize::try_from(copy.len).unwrap_or(HEAD_BYTES));
         if !alike(0, head_bytes)? || !alike(from, (copy.len - from) as usize)? {
@@ -332,11 +332,11 @@ impl Tailer {
 fn position_at_end(file: &dyn DiskFile, mut position: Position) -> io::Result<Position> {
     let len = file.stat()?.len;
     let tail_at = len.saturating_sub(TAIL_BYTES as u64);
-    let tail = read(file, tail_at, (len - tail_at) as usize)?;
+    let tail = file.read(tail_at, (len - tail_at) as usize)?;
     let head_bytes = HEAD_BYTES.min(usize::try_from(len).unwrap_or(HEAD_BYTES));
     position.offset = tail_at + tail.len() as u64;
     position.skipping = tail.last().is_some_and(|last| *last != b'\n');
-    position.head = Print::of(&read(file, 0, head_bytes)?);
+    position.head = Print::of(&file.read(0, head_bytes)?);
     position.tail = Print::of(&tail);
     Ok(position)
 }
