@@ -109,6 +109,20 @@ impl Column {
         let start = if index == 0 { 0 } else { u32_at(&self.ends, index - 1) & !ABSENT };
         std::str::from_utf8(&self.values[start as usize..end as usize]).ok()
     }
+
+    /// The values of all events, in order.
+    fn values(&self) -> impl Iterator<Item = Option<&str>> {
+        // Looked at once, and not again for each event.
+        let all = std::str::from_utf8(&self.values).unwrap_or_default();
+        let (ends, _) = self.ends.as_chunks::<4>();
+        let mut start = 0;
+        ends.iter().map(move |end| {
+            let end = u32::from_le_bytes(*end);
+            let value = all.get(start..(end & !ABSENT) as usize);
+            start = (end & !ABSENT) as usize;
+            value.filter(|_| end & ABSENT == 0)
+        })
+    }
 }
 
 impl Batch {
@@ -189,6 +203,15 @@ impl Batch {
         self.columns.iter().any(|column| &*column.name == name)
     }
 
+    /// Each event's value of `name`, in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+        let column = self.columns.iter().find(|column| &*column.name == name);
+        let shared = self.shared_header(name);
+        let own = column.map(Column::values).into_iter().flatten();
+        let alike = if column.is_some() { 0 } else { self.len() };
+        own.chain(std::iter::repeat_n(shared, alike))
+    }
+
     /// Gives every event the header `name`; `existing` decides where one has it already.
     pub fn set_header(&mut self, name: &str, value: &str, existing: Existing) {
         let shared = self.shared.iter().position(|(key, _)| &**key == name);
@@ -233,39 +256,30 @@ impl Batch {
 
     /// Keeps the events for which `keep` says so. Identity and positions stay.
     pub fn retain(&mut self, mut keep: impl FnMut(EventRef<'_>) -> bool) {
-        let kept: Vec<bool> = self.events().map(&mut keep).collect();
-        if kept.iter().all(|kept| *kept) {
-            return;
+        let part_of: Vec<usize> = self.events().map(|event| usize::from(!keep(event))).collect();
+        if part_of.contains(&1) {
+            *self = builder::parts(self, &part_of, 1).pop().unwrap_or_default();
         }
-        let indices = (0..self.len()).filter(|index| kept[*index]);
-        *self = self.subset(&indices.collect::<Vec<_>>());
     }
 
-    /// Splits into batches of equal `key`, in the order in which keys first appear. The events of
-    /// each part keep their order; identity and positions are in every part. One key for all
-    /// events costs no copy.
-    pub fn split_by<K: PartialEq>(&self, mut key: impl FnMut(EventRef<'_>) -> K) -> Vec<(K, Self)> {
-        let mut parts: Vec<(K, Vec<usize>)> = Vec::new();
-        for event in self.events() {
-            let key = key(event);
-            match parts.iter_mut().rev().find(|(known, _)| *known == key) {
-                Some((_, indices)) => indices.push(event.index),
-                None => parts.push((key, vec![event.index])),
-            }
+    /// Splits into parts: `part_of` has the number of each event's part, from 0 on, none left out.
+    /// The events of each part keep their order; identity and positions are in every part. One
+    /// part costs no copy.
+    ///
+    /// # Panics
+    /// If there are not as many numbers as events.
+    pub fn split(&self, part_of: &[usize]) -> Vec<Self> {
+        assert_eq!(part_of.len(), self.len(), "one part for each event");
+        match part_of.iter().max() {
+            None => Vec::new(),
+            Some(0) => vec![self.clone()],
+            Some(last) => builder::parts(self, part_of, last + 1),
         }
-        let whole = parts.len() == 1;
-        let part = |indices: &[usize]| if whole { self.clone() } else { self.subset(indices) };
-        parts.into_iter().map(|(key, indices)| (key, part(&indices))).collect()
     }
 
     /// This batch without its events: identity and positions only.
     pub fn emptied(&self) -> Self {
         Self { identity: self.identity, positions: self.positions.clone(), ..Self::default() }
-    }
-
-    /// The events at `indices`, which rise.
-    fn subset(&self, indices: &[usize]) -> Self {
-        builder::subset(self, indices)
     }
 }
 

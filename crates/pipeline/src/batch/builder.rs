@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::lengths::Lengths;
 use super::{ABSENT, Batch, Column};
 
@@ -100,29 +98,49 @@ pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'
     column.finish(name.clone())
 }
 
-/// The events of `batch` at `indices`, which rise.
-pub(super) fn subset(batch: &Batch, indices: &[usize]) -> Batch {
-    let mut wanted = indices.iter().copied().peekable();
-    let mut bodies = Vec::new();
-    let mut lengths = Vec::with_capacity(indices.len());
-    for event in batch.events() {
-        if wanted.next_if_eq(&event.index()).is_some() {
-            bodies.extend_from_slice(event.body());
-            if batch.separated {
-                bodies.push(b'\n');
-            }
-            lengths.push(event.body().len() as u32);
+/// `count` parts of `batch`, each event in the one whose number `part_of` has for it. Events with
+/// other numbers are left out.
+pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch> {
+    let separator = usize::from(batch.separated);
+    let mut sizes = vec![(0, 0); count];
+    for (length, part) in batch.lengths.iter().zip(part_of) {
+        if let Some((events, bytes)) = sizes.get_mut(*part) {
+            *events += 1;
+            *bytes += length + separator;
         }
     }
-    let part = |from: &Column| column(&from.name, indices.iter().map(|index| from.value(*index)));
-    Batch {
+    let room = |(events, bytes)| (Vec::with_capacity(events), Vec::with_capacity(bytes));
+    let mut events: Vec<(Vec<u32>, Vec<u8>)> = sizes.into_iter().map(room).collect();
+    let mut start = 0;
+    for (length, part) in batch.lengths.iter().zip(part_of) {
+        let end = start + length + separator;
+        if let Some((lengths, bodies)) = events.get_mut(*part) {
+            lengths.push(length as u32);
+            bodies.extend_from_slice(&batch.bodies[start..end]);
+        }
+        start = end;
+    }
+    let part = |(lengths, bodies): (Vec<u32>, Vec<u8>)| Batch {
         identity: batch.identity,
         positions: batch.positions.clone(),
         shared: batch.shared.clone(),
-        columns: batch.columns.iter().map(part).collect(),
+        columns: Vec::with_capacity(batch.columns.len()),
         lengths: Lengths::of(&lengths),
-        bodies: Bytes::from(bodies),
+        bodies: bodies.into(),
         separated: batch.separated,
         encoded: None,
+    };
+    let mut parts: Vec<Batch> = events.into_iter().map(part).collect();
+    for column in &batch.columns {
+        let mut columns: Vec<ColumnBuilder> = parts.iter().map(|_| <_>::default()).collect();
+        for (value, part) in column.values().zip(part_of) {
+            if let Some(column) = columns.get_mut(*part) {
+                column.push(value);
+            }
+        }
+        for (part, values) in parts.iter_mut().zip(columns) {
+            part.columns.push(values.finish(column.name.clone()));
+        }
     }
+    parts
 }

@@ -61,15 +61,29 @@ proptest! {
     }
 
     #[test]
-    fn splitting_keeps_every_event_and_its_order(plain in events()) {
+    fn splitting_keeps_every_event_and_its_order(plain in events(), count in 1_usize..5) {
         let batch = build(&plain);
-        let parts = batch.split_by(|event| event.header("a").map(String::from));
-        prop_assert_eq!(parts.iter().map(|(_, part)| part.len()).sum::<usize>(), batch.len());
-        for (key, part) in parts {
+        let part_of: Vec<usize> = (0..batch.len()).map(|event| event % count).collect();
+        let parts = batch.split(&part_of);
+        prop_assert_eq!(parts.iter().map(Batch::len).sum::<usize>(), batch.len());
+        for (number, part) in parts.into_iter().enumerate() {
             let mut kept = batch.clone();
-            kept.retain(|event| event.header("a") == key.as_deref());
+            kept.retain(|event| event.index() % count == number);
             prop_assert_eq!(&part, &kept);
+            let bodies = |batch: &Batch| batch.events().map(|e| e.body().to_vec()).collect::<Vec<_>>();
+            let own = plain.iter().skip(number).step_by(count).map(|(body, _)| body.clone());
+            prop_assert_eq!(bodies(&part), own.collect::<Vec<_>>());
             prop_assert_eq!(Batch::decode(part.encode()).unwrap(), part);
+        }
+    }
+
+    #[test]
+    fn the_values_of_a_header_are_those_of_its_events(plain in events()) {
+        let mut batch = build(&plain);
+        batch.set_header("shared", "v", Existing::Keep);
+        for name in ["a", "b", "shared", "of nobody"] {
+            let each: Vec<_> = batch.events().map(|event| event.header(name)).collect();
+            prop_assert_eq!(batch.values(name).collect::<Vec<_>>(), each);
         }
     }
 

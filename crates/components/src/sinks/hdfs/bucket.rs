@@ -12,6 +12,9 @@
 //! Time is the header `timestamp` (milliseconds since 1970) in UTC, and the clock of this host
 //! where an event has none that can be read: an odd header must not cost an event.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use delivery::ledger::BOOKS;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -149,13 +152,15 @@ impl Template {
             return vec![(self.render(first, now), batch.clone())];
         }
         // What can differ between two events of this batch, and nothing else.
-        let key = |event: EventRef<'_>| {
-            let period = if own_time { self.period.unwrap_or(DAY) } else { i64::MAX };
-            let headers = self.headers.iter().zip(&own).filter(|(_, own)| **own);
-            let values = headers.map(|(name, _)| event.header(name).map(str::to_owned));
-            (time_of(event, now).div_euclid(period), values.collect::<Vec<_>>())
-        };
-        let parts = batch.split_by(key).into_iter().filter_map(|(_, part)| {
+        let mut parts = Parts::of_one(batch.len());
+        if let Some(period) = self.period.filter(|_| own_time) {
+            let times = batch.values(TIMESTAMP).map(|stated| time_of(stated, now));
+            parts.part_by(times.map(|time| time.div_euclid(period)));
+        }
+        for (name, _) in self.headers.iter().zip(own).filter(|(_, own)| *own) {
+            parts.part_by(batch.values(name));
+        }
+        let parts = batch.split(&parts.part_of).into_iter().filter_map(|part| {
             let directory = self.render(part.events().next()?, now);
             Some((directory, part))
         });
@@ -163,7 +168,8 @@ impl Template {
     }
 
     fn render(&self, event: EventRef<'_>, now: i64) -> String {
-        let at = Timestamp::from_millisecond(time_of(event, now)).unwrap_or(Timestamp::UNIX_EPOCH);
+        let at = Timestamp::from_millisecond(time_of(event.header(TIMESTAMP), now));
+        let at = at.unwrap_or(Timestamp::UNIX_EPOCH);
         let at = at.to_zoned(TimeZone::UTC);
         let mut path = String::new();
         for pieces in &self.names {
@@ -189,10 +195,41 @@ impl Template {
     }
 }
 
-/// When the event happened, in milliseconds since 1970.
-fn time_of(event: EventRef<'_>, now: i64) -> i64 {
-    let stated = event.header(TIMESTAMP).and_then(|value| value.parse::<i64>().ok());
-    stated.filter(|at| Timestamp::from_millisecond(*at).is_ok()).unwrap_or(now)
+/// Which part of a batch each of its events is in: those with equal values are in one.
+struct Parts {
+    part_of: Vec<usize>,
+}
+
+impl Parts {
+    fn of_one(events: usize) -> Self {
+        Self { part_of: vec![0; events] }
+    }
+
+    /// Parts what is together still and differs in `values`. Parts are numbered as they first appear.
+    fn part_by<V: Copy + Eq + Hash>(&mut self, values: impl Iterator<Item = V>) {
+        let mut known: HashMap<(usize, V), usize> = HashMap::new();
+        // Events that are alike often follow each other.
+        let mut last = None;
+        for (part, value) in self.part_of.iter_mut().zip(values) {
+            let key = (*part, value);
+            let number = match last {
+                Some((before, number)) if before == key => number,
+                _ => {
+                    let next = known.len();
+                    *known.entry(key).or_insert(next)
+                }
+            };
+            last = Some((key, number));
+            *part = number;
+        }
+    }
+}
+
+/// When an event happened that states this time, in milliseconds since 1970.
+fn time_of(stated: Option<&str>, now: i64) -> i64 {
+    let known = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond();
+    let stated = stated.and_then(|value| value.parse::<i64>().ok());
+    stated.filter(|at| known.contains(at)).unwrap_or(now)
 }
 
 /// A value as a name, or a part of one.
