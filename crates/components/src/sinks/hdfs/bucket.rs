@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use delivery::ledger::BOOKS;
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pipeline::{Batch, EventRef};
@@ -207,7 +208,7 @@ impl Parts {
 
     /// Parts what is together still and differs in `values`. Parts are numbered as they first appear.
     fn part_by<V: Copy + Eq + Hash>(&mut self, values: impl Iterator<Item = V>) {
-        let mut known: HashMap<(usize, V), usize> = HashMap::new();
+        let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
         // Events that are alike often follow each other.
         let mut last = None;
         for (part, value) in self.part_of.iter_mut().zip(values) {
