@@ -174,7 +174,7 @@ impl DiskFile for RealFile {
             let at = offset + buffer.len() as u64;
             match rustix::io::pread(&self.0, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
-                // More room than was asked for is not to be had: the vector may have been given it.
+                // A vector may have more room than was asked for, and the system has filled that too.
                 Ok(_) => buffer.truncate(bytes),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
