@@ -78,12 +78,28 @@ impl Ledger {
         loop {
             let next = self.view().next();
             let Ok(entries) = self.read_range(next..next + at_once).await else { return };
-            entries.iter().for_each(|entry| self.known.view.absorb(entry));
+            for entry in &entries {
+                if self.note_own(entry).await.is_err() {
+                    return;
+                }
+                self.known.view.absorb(entry);
+            }
             if (entries.len() as u64) < at_once {
                 return;
             }
             at_once = READ_AT_ONCE as u64;
         }
+    }
+
+    /// Notes the files of an entry that this author won without hearing of it, by an attempt that
+    /// was given up perhaps. Nobody else publishes them, and once the entry is in the view, no
+    /// opening looks at it again.
+    async fn note_own(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        if entry.author == self.author {
+            let staged = self.staged_by(self.author).await?;
+            self.note_files(entry.clone(), &staged);
+        }
+        Ok(())
     }
 
     /// Runs an attempt to its end, over as many generations as it takes.
@@ -143,7 +159,10 @@ impl Ledger {
                 }
                 Step::Reload => Outcome::Reloaded(Box::new(self.newest().await?)),
                 Step::Read(index) => match self.read_patiently(index).await? {
-                    Some(entry) => Outcome::Entry(Box::new(entry)),
+                    Some(entry) => {
+                        self.note_own(&entry).await?;
+                        Outcome::Entry(Box::new(entry))
+                    }
                     None => Outcome::NoEntry,
                 },
             };

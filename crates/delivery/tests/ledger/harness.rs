@@ -40,10 +40,26 @@ async fn with_options(
     number: u8,
     compact_after: u64,
 ) -> Result<Ledger, LedgerError> {
-    let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
-    let options = Options { names, compact_after, sweep_after: QUIET };
     let dataset = Dataset::new(prefix, "store");
+    let options = options(number, compact_after);
     Ledger::open(fs, dataset, author(number), options, Known::default()).await
+}
+
+/// The same process opens the ledger once more, with what it knows, as a new incarnation.
+pub(crate) async fn open_again(
+    fs: Arc<dyn FileSystem>,
+    number: u8,
+    known: Known,
+) -> Result<Ledger, LedgerError> {
+    let incarnation = Token([!number; 16]);
+    let author = Author { incarnation, ..author(number) };
+    let dataset = Dataset::new("/logs", "store");
+    Ledger::open(fs, dataset, author, options(number, 1_000), known).await
+}
+
+fn options(number: u8, compact_after: u64) -> Options {
+    let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
+    Options { names, compact_after, sweep_after: QUIET }
 }
 
 /// Batch `number` of the first epoch.

@@ -10,9 +10,9 @@ use storage::FileSystem;
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::harness::{key, open, put, roll, whole};
+use crate::harness::{key, open, open_again, put, roll, whole};
 
 #[tokio::test(start_paused = true)]
 async fn of_many_founders_all_open_the_same_ledger() {
@@ -132,6 +132,33 @@ async fn an_opening_that_failed_can_be_done_again() {
         assert_eq!(ledger.view().settled().keys, (0..5).map(key).collect());
         if faulty.calls() <= at {
             assert!(!failed && at > 8, "an opening has as many calls as it had");
+            return;
+        }
+    }
+}
+
+/// The answer to one commit is lost and the commit is given up; another goes on with the same
+/// ledger, and then the store is opened anew. Whichever call it was: what the first one had won is
+/// visible.
+#[tokio::test(start_paused = true)]
+async fn what_was_won_by_a_commit_that_was_given_up_is_published() {
+    let mut won_unheard = 0;
+    for at in 0.. {
+        let store = Memory::new();
+        let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
+        let (given_up, next) = (roll(&*fs, 1, 0..1).await, roll(&*fs, 1, 1..2).await);
+        let faulty = Arc::new(Faulty::new(fs.clone(), Fault::AnswerLost, at));
+        let Ok(mut ledger) = open(faulty.clone(), 1).await else { continue };
+        let before_the_next_look = Duration::from_millis(150);
+        let done = timeout(before_the_next_look, ledger.commit(given_up, whole())).await;
+        drop(ledger.commit(next, whole()).await);
+        won_unheard += usize::from(done.is_err() && ledger.view().is_settled(key(0)));
+
+        let ledger = open_again(fs, 1, ledger.into_known()).await.unwrap();
+        let visible = store.files().keys().filter(|path| path.contains("/day/")).count();
+        assert_eq!(visible as u64, ledger.view().totals().files, "with call {at} unanswered");
+        if faulty.calls() <= at {
+            assert!(won_unheard > 0, "no commit was given up after it had won");
             return;
         }
     }
