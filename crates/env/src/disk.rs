@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Read, Seek, Write};
-use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -11,8 +10,8 @@ use std::sync::Arc;
 use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    Advice, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fadvise, fallocate,
-    fdatasync, flock, open, renameat_with, statvfs,
+    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
+    open, renameat_with, statvfs,
 };
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
@@ -200,12 +199,6 @@ impl DiskFile for RealFile {
             IoSlice::advance_slices(&mut left, written);
         }
         Ok(())
-    }
-
-    fn write_back(&self, offset: u64, len: u64) {
-        // Linux takes dirty pages that are not needed to the disk, without waiting for it. They stay
-        // readable from memory, since only clean ones are let go.
-        let _hint = fadvise(&self.0, offset, NonZeroU64::new(len), Advice::DontNeed);
     }
 
     fn sync(&self) -> io::Result<()> {

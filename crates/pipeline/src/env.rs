@@ -359,10 +359,6 @@ pub trait DiskFile: Send + Sync {
     /// As the system says. Some of it may have been written.
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()>;
 
-    /// Asks the system to begin with taking `len` bytes at `offset` to the disk. Nobody waits for
-    /// it, and nothing is promised: a later [`DiskFile::sync`] merely has less to do.
-    fn write_back(&self, _offset: u64, _len: u64) {}
-
     /// Makes the content durable, and what is needed to read it.
     ///
     /// # Errors

@@ -75,15 +75,7 @@ impl FileSystem for Local {
         let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
         let (env, names, path) = (self.env.clone(), self.names.clone(), path.into());
-        Ok(Box::new(LocalWriter {
-            env,
-            names,
-            path,
-            file,
-            len: 0,
-            written_back: 0,
-            gathered: Vec::new(),
-        }))
+        Ok(Box::new(LocalWriter { env, names, path, file, len: 0, gathered: Vec::new() }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -159,38 +151,23 @@ impl FileSystem for Local {
 /// Less than this is gathered, as a packet of HDFS is: a small batch is not worth the way to a
 /// thread that may block.
 const GATHERED_MAX: usize = 64 << 10;
-/// As many bytes of a file begin their way to the disk together while the file is written: what a
-/// roll with many files still has to write at its end is little.
-const WRITTEN_BACK_TOGETHER: u64 = 1 << 20;
 
 struct LocalWriter {
     env: Env,
     names: Arc<Names>,
     path: String,
     file: Arc<dyn DiskFile>,
-    /// Bytes that were handed to the system, and how many of them it was told to write.
+    /// Bytes that were handed to the disk.
     len: u64,
-    written_back: u64,
     gathered: Vec<u8>,
 }
 
 impl LocalWriter {
     async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        let (file, offset) = (self.file.clone(), self.len);
-        let (begun, end) = (self.written_back, offset + bytes.len() as u64);
-        let write_back = end - begun >= WRITTEN_BACK_TOGETHER;
-        let write = move || {
-            file.write_at(&[IoSlice::new(&bytes)], offset, false)?;
-            if write_back {
-                file.write_back(begun, end - begun);
-            }
-            Ok(())
-        };
+        let (file, offset, len) = (self.file.clone(), self.len, bytes.len() as u64);
+        let write = move || file.write_at(&[IoSlice::new(&bytes)], offset, false);
         self.env.offload(write).await.map_err(|error| explain(error, "write", &self.path))?;
-        self.len = end;
-        if write_back {
-            self.written_back = end;
-        }
+        self.len += len;
         Ok(())
     }
 

@@ -114,10 +114,6 @@ impl<T: FileOver> DiskFile for T {
         self.write_over(buffers, offset, durable)
     }
 
-    fn write_back(&self, offset: u64, len: u64) {
-        self.below().write_back(offset, len);
-    }
-
     fn sync(&self) -> io::Result<()> {
         self.sync_over()
     }
