@@ -201,9 +201,7 @@ fn read_text(path: &Path, env: &Env) -> Result<String, String> {
     if length > CONFIG_BYTES_MAX {
         return Err(format!("has {length} bytes; a configuration has at most {CONFIG_BYTES_MAX}"));
     }
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-    let read = file.read_at(&mut bytes, 0).map_err(cannot)?;
-    bytes.truncate(read);
+    let bytes = file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)?;
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();

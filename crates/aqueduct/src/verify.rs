@@ -205,10 +205,7 @@ async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError
 fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> {
     let text = (|| {
         let file = env.disk.open(path, OpenMode::default())?;
-        let mut text = vec![0; env.disk.stat(path)?.len as usize];
-        let read = file.read_at(&mut text, 0)?;
-        text.truncate(read);
-        Ok(text)
+        file.read(0, env.disk.stat(path)?.len as usize)
     })();
     text.map_err(|source| VerifyError::File { path: shown.to_owned(), source })
 }

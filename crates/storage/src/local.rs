@@ -97,10 +97,7 @@ impl FileSystem for Local {
         let read = self.run("read", path, |disk, path| {
             let file = disk.open(path, OpenMode::default())?;
             let len = usize::try_from(file.stat()?.len).map_err(io::Error::other)?;
-            let mut content = vec![0; len];
-            let got = file.read_at(&mut content, 0)?;
-            content.truncate(got);
-            Ok(Bytes::from(content))
+            Ok(Bytes::from(file.read(0, len)?))
         });
         read.await
     }

@@ -44,9 +44,8 @@ pub(super) fn read_end(env: &Env, path: &Path) -> String {
     let read = || {
         let file = env.disk.open(path, OpenMode::default()).ok()?;
         let start = file.stat().ok()?.len.saturating_sub(LOG_END);
-        let mut bytes = vec![0; LOG_END as usize];
-        let length = file.read_at(&mut bytes, start).ok()?;
-        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+        let bytes = file.read(start, LOG_END as usize).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     };
     read().unwrap_or_default()
 }

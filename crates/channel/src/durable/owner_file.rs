@@ -91,9 +91,8 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<OwnerFile> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnerFile::Absent),
         Err(error) => return Err(error),
     };
-    let mut bytes = vec![0; BYTES_MAX];
-    let read = file.read_at(&mut bytes, 0)?;
-    Ok(std::str::from_utf8(&bytes[..read]).map_or(OwnerFile::Damaged, parse))
+    let bytes = file.read(0, BYTES_MAX)?;
+    Ok(std::str::from_utf8(&bytes).map_or(OwnerFile::Damaged, parse))
 }
 
 /// Writes a small file whole, durably, in the place of the old one.

@@ -51,9 +51,8 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut bytes = vec![0; usize::try_from(file.stat()?.len).unwrap_or(usize::MAX)];
-    let read = file.read_at(&mut bytes, 0)?;
-    let file: File = serde_json::from_slice(&bytes[..read])?;
+    let bytes = file.read(0, usize::try_from(file.stat()?.len).unwrap_or(usize::MAX))?;
+    let file: File = serde_json::from_slice(&bytes)?;
     if file.version != VERSION {
         let found = file.version;
         return Err(io::Error::new(

@@ -153,15 +153,15 @@ impl Template {
             return vec![(self.render(first, now), batch.clone())];
         }
         // What can differ between two events of this batch, and nothing else.
-        let mut parts = Parts::of_one(batch.len());
+        let mut part_of = vec![0; batch.len()];
         if let Some(period) = self.period.filter(|_| own_time) {
             let times = batch.values(TIMESTAMP).map(|stated| time_of(stated, now));
-            parts.part_by(times.map(|time| time.div_euclid(period)));
+            part_by(&mut part_of, times.map(|time| time.div_euclid(period)));
         }
         for (name, _) in self.headers.iter().zip(own).filter(|(_, own)| *own) {
-            parts.part_by(batch.values(name));
+            part_by(&mut part_of, batch.values(name));
         }
-        let parts = batch.split(&parts.part_of).into_iter().filter_map(|part| {
+        let parts = batch.split(&part_of).into_iter().filter_map(|part| {
             let directory = self.render(part.events().next()?, now);
             Some((directory, part))
         });
@@ -196,33 +196,23 @@ impl Template {
     }
 }
 
-/// Which part of a batch each of its events is in: those with equal values are in one.
-struct Parts {
-    part_of: Vec<usize>,
-}
-
-impl Parts {
-    fn of_one(events: usize) -> Self {
-        Self { part_of: vec![0; events] }
-    }
-
-    /// Parts what is together still and differs in `values`. Parts are numbered as they first appear.
-    fn part_by<V: Copy + Eq + Hash>(&mut self, values: impl Iterator<Item = V>) {
-        let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
-        // Events that are alike often follow each other.
-        let mut last = None;
-        for (part, value) in self.part_of.iter_mut().zip(values) {
-            let key = (*part, value);
-            let number = match last {
-                Some((before, number)) if before == key => number,
-                _ => {
-                    let next = known.len();
-                    *known.entry(key).or_insert(next)
-                }
-            };
-            last = Some((key, number));
-            *part = number;
-        }
+/// Parts what is together still and differs in `values`: `part_of` has the number of each event's
+/// part. Parts are numbered as they first appear.
+fn part_by<V: Copy + Eq + Hash>(part_of: &mut [usize], values: impl Iterator<Item = V>) {
+    let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
+    // Events that are alike often follow each other.
+    let mut last = None;
+    for (part, value) in part_of.iter_mut().zip(values) {
+        let key = (*part, value);
+        let number = match last {
+            Some((before, number)) if before == key => number,
+            _ => {
+                let next = known.len();
+                *known.entry(key).or_insert(next)
+            }
+        };
+        last = Some((key, number));
+        *part = number;
     }
 }
 
