@@ -44,7 +44,7 @@ use fault::Fault;
         aqueduct-torture --rounds 50 --resume ~/torture   fifty more of a campaign\n  \
         aqueduct-torture --rounds 500 --parallel 4 --resume ~/torture   all of it, four at a time\n  \
         aqueduct-torture --rounds 5 --only wipe-collector --seed 7\n  \
-        aqueduct-torture --rounds 5 --only cut-answers --weaken   (has to find repeated lines)\n\n\
+        aqueduct-torture --rounds 25 --only cut-answers --weaken   (has to find repeated lines)\n\n\
         It needs Java, Maven, curl and flock, and for the small disk root and mkfs.ext4; without\n\
         root that fault is left out. Ends with 1 if a line was lost, repeated or never written."
 )]
