@@ -94,6 +94,7 @@ mod fetch;
 mod frame;
 #[cfg(feature = "testkit")]
 pub(crate) mod fuzzed;
+mod give_back;
 mod group;
 mod hand_off;
 mod index;

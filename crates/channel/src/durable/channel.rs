@@ -17,7 +17,7 @@ use super::opening::Opening;
 use super::overflow::Overflow;
 use super::put::Put;
 use super::take::Take;
-use super::{Config, keys};
+use super::{Config, give_back, keys};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -91,6 +91,7 @@ impl Channel for Durable {
             Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
         let core = self.cx.env.offload(move || opening.run()).await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
+        tokio::spawn(give_back::run(Arc::downgrade(&core), core.files.emptied.clone()));
         if let Some(encryption) = self.config.encryption.clone() {
             tokio::spawn(keys::reload(encryption, Arc::downgrade(&core)));
         }
@@ -232,6 +233,7 @@ impl Channel for Durable {
         let ending = core.clone();
         core.env
             .offload(move || {
+                while ending.files.remove_surplus() {}
                 ending.write_end();
                 ending.store.flush();
             })
@@ -243,7 +245,11 @@ impl Channel for Durable {
 
 impl Drop for Durable {
     fn drop(&mut self) {
-        // The flusher sees that the channel is gone.
+        let Some(core) = self.core.take() else { return };
+        let emptied = core.files.emptied.clone();
+        drop(core);
+        // They see that the channel is gone.
         self.dirty.notify_one();
+        emptied.notify_one();
     }
 }

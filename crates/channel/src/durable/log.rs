@@ -6,6 +6,7 @@
 //! it is needed, so that beginning it costs two writes and no directory operation; the checksum
 //! seed says whether what lies in a file belongs to the segment that its name says.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::mutant;
+use tokio::sync::Notify;
 use tracing::info;
 
 use super::aligned::Aligned;
@@ -58,7 +60,10 @@ pub(crate) struct Files {
     direct: AtomicBool,
     ahead: Mutex<Ahead>,
     prepared: Condvar,
-    free: Mutex<Vec<u64>>,
+    /// Files of released segments, the oldest first: the pool, and what is too much for it.
+    free: Mutex<VecDeque<u64>>,
+    /// There are more of them than the pool keeps.
+    pub(crate) emptied: Arc<Notify>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,6 +89,7 @@ impl Files {
             ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
             prepared: Condvar::new(),
             free: Mutex::default(),
+            emptied: Arc::default(),
         }
     }
 
@@ -136,19 +142,35 @@ impl Files {
         file.sync()
     }
 
-    /// A released segment's file: kept for the pool, or given back to the disk.
+    /// A released segment's file: kept to be used again, or, of another size, given back to the disk.
     pub(crate) fn recycle(&self, id: u64, room: u64) {
-        let mut free = locked(&self.free);
-        if room == self.segment_bytes && free.len() < self.pool {
-            free.push(id);
-        } else {
-            drop(free);
+        if room != self.segment_bytes {
             // If that fails the file is found and removed at the next start.
             let _ = self.disk.remove_file(&self.path(id));
+            return;
+        }
+        let mut free = locked(&self.free);
+        free.push_back(id);
+        if free.len() > self.pool {
+            self.emptied.notify_one();
         }
     }
 
-    /// Bytes of files that hold nothing: the pool and the next segment's.
+    /// Gives one of the files back to the disk that are too much for the pool; answers whether there
+    /// was one.
+    pub(crate) fn remove_surplus(&self) -> bool {
+        let mut free = locked(&self.free);
+        if free.len() <= self.pool {
+            return false;
+        }
+        let oldest = free.pop_front();
+        drop(free);
+        // If that fails the file is found and removed at the next start.
+        let _ = oldest.map(|id| self.disk.remove_file(&self.path(id)));
+        true
+    }
+
+    /// Bytes of files that hold nothing: those of released segments and the next segment's.
     pub(crate) fn idle_bytes(&self) -> u64 {
         let spare = match &locked(&self.ahead).spare {
             Spare::Ready(prepared) => prepared.room,
@@ -160,7 +182,8 @@ impl Files {
     /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
     fn make(&self, id: u64, needed: u64) -> io::Result<Prepared> {
         let room = self.segment_bytes.max(needed.next_multiple_of(BLOCK as u64));
-        let recycled = if room == self.segment_bytes { locked(&self.free).pop() } else { None };
+        let recycled =
+            if room == self.segment_bytes { locked(&self.free).pop_back() } else { None };
         let file = match recycled {
             Some(old) => {
                 if old != id {
@@ -214,7 +237,7 @@ impl Files {
                 return Ok(prepared);
             }
             // It stays in the pool under its name, unless that name is wanted now.
-            Spare::Ready(other) if other.id != id => locked(&self.free).push(other.id),
+            Spare::Ready(other) if other.id != id => locked(&self.free).push_back(other.id),
             Spare::Ready(_) | Spare::None | Spare::Preparing => {}
         }
         drop(ahead);
@@ -353,6 +376,32 @@ mod tests {
         assert_eq!(&found, b"acknowledged");
         files.prepare(6)?;
         assert_eq!(files.next(6, 0)?.id, 6);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_too_much_for_the_pool_is_used_again_until_it_is_removed_the_oldest_first()
+    -> io::Result<()> {
+        let disk = SimDisk::new(1);
+        let directory = PathBuf::from("/log");
+        disk.create_dir_all(&directory)?;
+        let room = 64 << 10;
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), room, 2);
+        for id in 1..=6 {
+            files.next(id, 0)?;
+        }
+        (1..=5).for_each(|id| files.recycle(id, room));
+        assert_eq!(files.idle_bytes(), 5 * room);
+        assert!(files.remove_surplus());
+        let names = || Ok::<_, io::Error>(files.list()?.into_iter().map(|(id, _)| id).collect());
+        let left: Vec<u64> = names()?;
+        assert_eq!(left, [2, 3, 4, 5, 6]);
+        files.next(7, 0)?;
+        let left: Vec<u64> = names()?;
+        assert_eq!(left, [2, 3, 4, 6, 7], "no file is made while there is one");
+        assert!(files.remove_surplus() && !files.remove_surplus());
+        let left: Vec<u64> = names()?;
+        assert_eq!(left, [3, 4, 6, 7]);
         Ok(())
     }
 }
