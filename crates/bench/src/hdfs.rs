@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::access_log::{AccessLog, Tally};
 use crate::error::{Doing, Error, Result};
@@ -25,6 +27,8 @@ pub(crate) struct Hdfs {
     serve: Child,
     /// The script stops the cluster when this closes, also if we die.
     lifeline: Option<ChildStdin>,
+    /// Where its blocks lie, if that is not with its other files.
+    _blocks: Option<TempDir>,
 }
 
 /// A finished file in a folder.
@@ -39,6 +43,21 @@ pub(crate) struct VisibleFile {
 impl Hdfs {
     /// Starts a cluster whose files lie in `dir`; its jars are fetched at the first use.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
+        Self::start_with_blocks_in(None, dir)
+    }
+
+    /// The same with its blocks in a fresh folder of `blocks`, on a disk of their own.
+    pub(crate) fn start_with_blocks_in(blocks: Option<&Path>, dir: &Path) -> Result<Self> {
+        let folder = |place: &Path| {
+            let mut name = tempfile::Builder::new();
+            name.prefix("aqueduct-bench-").tempdir_in(place).at("create a folder in", place)
+        };
+        let blocks = blocks.map(folder).transpose()?;
+        if let Some(blocks) = &blocks {
+            fs::create_dir_all(dir).at("create", dir)?;
+            let link = dir.join("data1");
+            symlink(blocks.path(), &link).at("create", &link)?;
+        }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/hadoop/hdfs");
         let mut serve = Command::new(&script)
             .arg("serve")
@@ -61,7 +80,7 @@ impl Hdfs {
             });
         }
         let http_port = http_port(dir)?;
-        Ok(Self { script, dir: dir.to_owned(), url, http_port, serve, lifeline })
+        Ok(Self { script, dir: dir.to_owned(), url, http_port, serve, lifeline, _blocks: blocks })
     }
 
     /// `hdfs://host:port`, without a path.

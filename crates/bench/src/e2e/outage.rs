@@ -7,6 +7,7 @@
 //! in each phase.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   aqueduct-bench outage --minutes 10      the full form; needs about 70 GB at the default rate
   aqueduct-bench outage --minutes 0.5 --rate 200000
+  aqueduct-bench outage --blocks-in /dev/shm        200 bytes of memory for each line
 
 Of each line that waits there is a copy at each tier, and one in HDFS once it is delivered.";
 
@@ -49,6 +51,10 @@ pub(crate) struct Options {
     /// catch up with
     #[arg(long, default_value_t = 200_000)]
     rate: u32,
+    /// Where HDFS keeps its blocks, if not on the disk of both tiers: a folder on another disk, or in
+    /// memory, as if the DataNodes were other machines
+    #[arg(long, value_name = "FOLDER")]
+    blocks_in: Option<PathBuf>,
 }
 
 /// What was seen of the collector.
@@ -65,7 +71,8 @@ struct Seen {
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
     let scratch = setup.cache.scratch()?;
-    let hdfs = Hdfs::start(&scratch.path().join("hdfs"))?;
+    let hdfs_dir = scratch.path().join("hdfs");
+    let hdfs = Hdfs::start_with_blocks_in(options.blocks_in.as_deref(), &hdfs_dir)?;
     let watched = super::folder(scratch.path(), "watched")?;
     let work = Work { hdfs: &hdfs, folder: FOLDER, watched: &watched, scratch: scratch.path() };
     let (running, port) = Ours::prepare(Promise::ExactlyOnce)?.start_large(&work)?;
