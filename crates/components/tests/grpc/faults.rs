@@ -81,7 +81,7 @@ async fn wherever_the_way_back_breaks_every_batch_is_delivered_once() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_again_and_again_gives_batches_back_and_repeats_none() {
     let mut given_back = 0;
-    for after_bytes in (500..6_000).step_by(503) {
+    for after_bytes in (500..6_000).step_by(101) {
         let verdicts = deliver_over(&Wire::new(12, after_bytes, Side::There)).await;
         given_back += verdicts.failures.len();
     }
