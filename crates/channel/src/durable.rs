@@ -25,8 +25,9 @@
 //!    cannot come back, so its puts may be told that nothing is stored. Until a next segment can be
 //!    begun they are told nothing.
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
-//!    the disk. The oldest ones go at once, those behind one that stays when a segment is begun: so
-//!    segments without batches do not add up, however often it is opened or writes fail.
+//!    the disk. The oldest ones are free at once, those behind one that stays when a segment is begun:
+//!    so segments without batches do not add up, however often it is opened or writes fail. How fast
+//!    free files leave the disk is said in `give_back.rs`.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
