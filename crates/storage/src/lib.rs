@@ -111,10 +111,10 @@ pub trait FileSystem: Send + Sync {
 /// length behind, to be deleted.
 #[async_trait]
 pub trait FileWriter: Send {
-    /// Appends.
+    /// Appends. May return while the bytes are still on their way.
     ///
     /// # Errors
-    /// The file is of no use any more.
+    /// The file is of no use any more, perhaps since an earlier call.
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
 
     /// All that was written before is durable when this returns.

@@ -1,30 +1,34 @@
 //! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
 
+mod behind;
 mod names;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::Env;
-use pipeline::env::{Disk, DiskFile, FileKind, OpenMode};
+use pipeline::env::{Disk, FileKind, OpenMode};
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use behind::{Behind, End};
 use names::Names;
 
 /// Files of this machine.
 pub struct Local {
     env: Env,
     names: Arc<Names>,
+    behind: Arc<Behind>,
 }
 
 impl Local {
     /// The files behind `env`.
     pub fn new(env: Env) -> Self {
         let names = Arc::new(Names::new(env.clone()));
-        Self { env, names }
+        let behind = Behind::new(env.clone());
+        Self { env, names, behind }
     }
 
     /// Runs `work` on the disk, off the reactor.
@@ -74,8 +78,8 @@ impl FileSystem for Local {
     ) -> Result<Box<dyn FileWriter>, FsError> {
         let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
-        let (env, names, path) = (self.env.clone(), self.names.clone(), path.into());
-        Ok(Box::new(LocalWriter { env, names, path, file, len: 0, gathered: Vec::new() }))
+        let (names, behind, path) = (self.names.clone(), self.behind.clone(), path.into());
+        Ok(Box::new(LocalWriter { names, behind, path, end: End::new(file), gathered: Vec::new() }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -145,27 +149,21 @@ impl FileSystem for Local {
     }
 }
 
-/// Less than this is gathered, as a packet of HDFS is: a small batch is not worth the way to a
-/// thread that may block.
-const GATHERED_MAX: usize = 64 << 10;
+/// Less than this is gathered: a small batch is not worth the way to a thread that may block.
+const GATHERED_MAX: usize = 32 << 10;
 
 struct LocalWriter {
-    env: Env,
     names: Arc<Names>,
+    behind: Arc<Behind>,
     path: String,
-    file: Arc<dyn DiskFile>,
-    /// Bytes that were handed to the disk.
-    len: u64,
+    end: Arc<End>,
     gathered: Vec<u8>,
 }
 
 impl LocalWriter {
     async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        let (file, offset, len) = (self.file.clone(), self.len, bytes.len() as u64);
-        let write = move || file.write_at(&[IoSlice::new(&bytes)], offset, false);
-        self.env.offload(write).await.map_err(|error| explain(error, "write", &self.path))?;
-        self.len += len;
-        Ok(())
+        let appended = self.behind.append(&self.end, bytes).await;
+        appended.map_err(|error| explain(error, "write", &self.path))
     }
 
     async fn append_gathered(&mut self) -> Result<(), FsError> {
@@ -190,8 +188,7 @@ impl FileWriter for LocalWriter {
 
     async fn sync(&mut self) -> Result<(), FsError> {
         self.append_gathered().await?;
-        let file = self.file.clone();
-        let synced = self.env.offload(move || file.sync()).await;
+        let synced = self.behind.sync(&self.end).await;
         synced.map_err(|error| explain(error, "sync", &self.path))
     }
 

@@ -1,0 +1,317 @@
+//! Writing behind the caller's back: while the disk has some bytes, those who write make the next
+//! ones ready, and all that came meanwhile is written in one go.
+//!
+//! ```text
+//!   append ─room─► waiting │ a b b c ⚑a │ ──taken whole──► write a, b + b, c; tell who waits for a
+//!                          └ one thread for all files, as long as something waits
+//! ```
+//!
+//! To wake a thread costs a third of what it costs to write a small batch. So that a thousand open
+//! files do not need it for each batch, they share the queue and the thread.
+//!
+//! # Invariants
+//!
+//! 1. The bytes of a file are written in the order of their coming.
+//! 2. What waits or is being written is never more than [`ROOM`], of all files of a store together.
+//! 3. A file of which a write failed is not written any more; its next call is told why.
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use pipeline::Env;
+use pipeline::env::DiskFile;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Bytes under way, of all files together.
+const ROOM: usize = 1 << 20;
+/// What a piece counts for at least.
+const PIECE_MIN: usize = 4 << 10;
+
+/// Writes to the ends of the files of one store.
+pub(super) struct Behind {
+    env: Env,
+    room: Arc<Semaphore>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Job>,
+    /// Somebody does what waits.
+    busy: bool,
+}
+
+enum Job {
+    Write {
+        end: Arc<End>,
+        bytes: Bytes,
+        room: OwnedSemaphorePermit,
+    },
+    /// Tell who waits that all before this is done.
+    Tell(oneshot::Sender<()>),
+}
+
+/// The end of one file.
+pub(super) struct End {
+    file: Arc<dyn DiskFile>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Pieces that wait or are being written.
+    under_way: usize,
+    /// Bytes that are written.
+    len: u64,
+    /// A write failed.
+    broken: bool,
+    /// Why, until it is told.
+    error: Option<io::Error>,
+}
+
+impl Behind {
+    pub(super) fn new(env: Env) -> Arc<Self> {
+        Arc::new(Self { env, room: Arc::new(Semaphore::new(ROOM)), queue: Mutex::default() })
+    }
+
+    /// Appends, once there is room.
+    ///
+    /// # Errors
+    /// An earlier write failed.
+    pub(super) async fn append(self: &Arc<Self>, end: &Arc<End>, bytes: Bytes) -> io::Result<()> {
+        end.check()?;
+        let size = bytes.len().clamp(PIECE_MIN, ROOM) as u32;
+        let room = self.room.clone().acquire_many_owned(size).await.expect("never closed");
+        end.state().under_way += 1;
+        self.give(Job::Write { end: end.clone(), bytes, room });
+        Ok(())
+    }
+
+    /// Waits until all of a file is written and durable.
+    ///
+    /// # Errors
+    /// A write failed, or the sync.
+    pub(super) async fn sync(self: &Arc<Self>, end: &Arc<End>) -> io::Result<()> {
+        let under_way = end.state().under_way;
+        if under_way > 0 {
+            let (done, told) = oneshot::channel();
+            self.give(Job::Tell(done));
+            told.await.expect("what waits is done");
+        }
+        end.check()?;
+        let file = end.file.clone();
+        self.env.offload(move || file.sync()).await
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Whole between two calls, whoever panicked in between.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(self: &Arc<Self>, job: Job) {
+        let mut queue = self.queue();
+        queue.waiting.push(job);
+        if !std::mem::replace(&mut queue.busy, true) {
+            let behind = self.clone();
+            self.env.blocking.run(Box::new(move || behind.work()));
+        }
+    }
+
+    /// Does what waits, until nothing does.
+    fn work(&self) {
+        loop {
+            let jobs = {
+                let mut queue = self.queue();
+                queue.busy = !queue.waiting.is_empty();
+                if !queue.busy {
+                    return;
+                }
+                std::mem::take(&mut queue.waiting)
+            };
+            let mut jobs = jobs.into_iter().peekable();
+            while let Some(job) = jobs.next() {
+                match job {
+                    Job::Write { end, bytes, room } => {
+                        let mut pieces = vec![(bytes, room)];
+                        let same = |job: &Job| matches!(job, Job::Write { end: other, .. } if Arc::ptr_eq(other, &end));
+                        while let Some(Job::Write { bytes, room, .. }) = jobs.next_if(same) {
+                            pieces.push((bytes, room));
+                        }
+                        end.write(&pieces);
+                    }
+                    // Who asked may be gone.
+                    Job::Tell(done) => drop(done.send(())),
+                }
+            }
+        }
+    }
+}
+
+impl End {
+    /// The end of a new file.
+    pub(super) fn new(file: Arc<dyn DiskFile>) -> Arc<Self> {
+        Arc::new(Self { file, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.broken {
+            return Ok(());
+        }
+        let told = || io::Error::other("an earlier write of this file failed");
+        Err(state.error.take().unwrap_or_else(told))
+    }
+
+    fn write(&self, pieces: &[(Bytes, OwnedSemaphorePermit)]) {
+        let offset = {
+            let mut state = self.state();
+            if state.broken {
+                state.under_way -= pieces.len();
+                return;
+            }
+            state.len
+        };
+        let slices: Vec<IoSlice> = pieces.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
+        let written = self.file.write_at(&slices, offset, false);
+        let mut state = self.state();
+        state.under_way -= pieces.len();
+        match written {
+            Ok(()) => state.len += slices.iter().map(|slice| slice.len() as u64).sum::<u64>(),
+            Err(error) => (state.broken, state.error) = (true, Some(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Condvar;
+    use std::time::Duration;
+
+    use pipeline::env::OpenMode;
+    use pipeline::env::over::FileOver;
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A file whose writes wait until they may begin, are noted, and fail from one of them on.
+    struct Gated {
+        below: Arc<dyn DiskFile>,
+        /// Bytes of each write, and how many of them may begin.
+        writes: Mutex<(Vec<usize>, usize)>,
+        changed: Condvar,
+        good: usize,
+    }
+
+    impl FileOver for Gated {
+        fn below(&self) -> &dyn DiskFile {
+            &*self.below
+        }
+
+        fn write_over(&self, buffers: &[IoSlice<'_>], at: u64, durable: bool) -> io::Result<()> {
+            let mut writes = self.writes.lock().unwrap();
+            writes.0.push(buffers.iter().map(|buffer| buffer.len()).sum());
+            let number = writes.0.len();
+            drop(self.changed.wait_while(writes, |writes| writes.1 < number).unwrap());
+            if number > self.good {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.below.write_at(buffers, at, durable)
+        }
+    }
+
+    impl Gated {
+        fn may_begin(&self, writes: usize) {
+            self.writes.lock().unwrap().1 = writes;
+            self.changed.notify_all();
+        }
+
+        async fn begun(&self, writes: usize) -> Vec<usize> {
+            loop {
+                let begun = self.writes.lock().unwrap().0.clone();
+                if begun.len() >= writes {
+                    return begun;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// A new file of that name, the first `good` of whose writes succeed.
+    fn file(folder: &TempDir, name: &str, good: usize) -> (Arc<Gated>, Arc<End>) {
+        let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
+        let below = env::real().disk.open(&folder.path().join(name), mode).unwrap();
+        let (writes, changed) = (Mutex::default(), Condvar::new());
+        let file = Arc::new(Gated { below, writes, changed, good });
+        (file.clone(), End::new(file))
+    }
+
+    fn content(folder: &TempDir, name: &str) -> String {
+        std::fs::read_to_string(Path::new(folder.path()).join(name)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_the_disk_writes_is_written_after_it_in_order_and_together() {
+        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let ((a, end_a), (b, end_b)) = (file(&folder, "a", 9), file(&folder, "b", 9));
+        b.may_begin(9);
+        for (number, (end, text)) in
+            [(&end_a, "1"), (&end_a, "2"), (&end_a, "34"), (&end_b, "x"), (&end_a, "5")]
+                .into_iter()
+                .enumerate()
+        {
+            behind.append(end, text.into()).await.unwrap();
+            if number == 0 {
+                a.begun(1).await;
+            }
+        }
+        a.may_begin(9);
+        behind.sync(&end_a).await.unwrap();
+        behind.sync(&end_b).await.unwrap();
+        assert_eq!(content(&folder, "a"), "12345");
+        assert_eq!(content(&folder, "b"), "x");
+        assert_eq!(a.begun(3).await, [1, 3, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_told_and_nothing_is_written_behind_it() {
+        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let ((a, end_a), (b, end_b)) = (file(&folder, "a", 1), file(&folder, "b", 9));
+        for file in [&a, &b] {
+            file.may_begin(9);
+        }
+        behind.append(&end_a, "1".into()).await.unwrap();
+        behind.sync(&end_a).await.unwrap();
+        behind.append(&end_a, "2".into()).await.unwrap();
+        behind.append(&end_b, "x".into()).await.unwrap();
+        let error = behind.sync(&end_a).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(behind.append(&end_a, "3".into()).await.is_err());
+        assert!(behind.sync(&end_a).await.is_err(), "also when it was told before");
+        behind.sync(&end_b).await.unwrap();
+        assert_eq!((content(&folder, "a"), content(&folder, "b")), ("1".into(), "x".into()));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_under_way_than_there_is_room_for() {
+        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let (a, end) = file(&folder, "a", 9);
+        let quarter = Bytes::from(vec![b'x'; ROOM / 4]);
+        for _ in 0..4 {
+            behind.append(&end, quarter.clone()).await.unwrap();
+        }
+        let fifth = timeout(Duration::from_millis(30), behind.append(&end, quarter.clone()));
+        assert!(fifth.await.is_err(), "it waits");
+        a.may_begin(9);
+        // One that is larger than all the room gets it alone.
+        behind.append(&end, vec![b'y'; 2 * ROOM].into()).await.unwrap();
+        behind.sync(&end).await.unwrap();
+        assert_eq!(content(&folder, "a").len(), 3 * ROOM);
+    }
+}
