@@ -2,6 +2,8 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::ends;
+
 /// What bounds a batch and a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -48,11 +50,29 @@ pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) 
             None => Piece::Rest { bytes: data.len(), ended: false },
         };
     }
+    let (lengths, bytes) = if ends::are_dense(data) {
+        whole_lines(data, ends::of_lines(data), limits)
+    } else {
+        whole_lines(data, memchr_iter(b'\n', data), limits)
+    };
+    if lengths.is_empty() {
+        return first_line(data, end, limits.line_bytes);
+    }
+    Piece::Lines { lengths, bytes, unended: false }
+}
+
+/// The lengths of the lines of one batch, and their bytes, by where lines end.
+#[inline]
+fn whole_lines(
+    data: &[u8],
+    ends: impl Iterator<Item = usize>,
+    limits: Limits,
+) -> (Vec<u32>, usize) {
     let Limits { line_bytes, batch_bytes, batch_events } = limits;
     let mut lengths = Vec::with_capacity((data.len().min(batch_bytes) / 64).min(batch_events) + 1);
     let mut start = 0;
     let fits = |start: usize, next: usize| start == 0 || next <= batch_bytes;
-    for at in memchr_iter(b'\n', data) {
+    for at in ends {
         let length = at - start;
         if length > line_bytes || !fits(start, at + 1) || lengths.len() == batch_events {
             break;
@@ -60,10 +80,7 @@ pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) 
         lengths.push(length as u32);
         start = at + 1;
     }
-    if lengths.is_empty() {
-        return first_line(data, end, line_bytes);
-    }
-    Piece::Lines { lengths, bytes: start, unended: false }
+    (lengths, start)
 }
 
 /// The first line of `data`, which is too long or lacks its LF.
