@@ -40,6 +40,7 @@
 //! <channel>/LOCK                who uses it: pid
 //! <channel>/channel             format, uuid, origin, epoch
 //! <channel>/log/<16 hex>.seg    segments; also files of old ones, to be used again
+//! <channel>/log/<16 hex>.gone   an old one that is being given back to the disk, in parts
 //! <channel>/quarantine/         frames that were found damaged
 //! <channel>/meta/               sled
 //!

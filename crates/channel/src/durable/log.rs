@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,8 @@ use super::layout::{Layout, Part, Pen};
 use super::seal::{KeyMark, Keyring, Sealer};
 use super::segment::{BLOCK, Owner, Seed, header_block};
 
+/// What ends the name of a file that is being given back to the disk.
+const GONE: &str = "gone";
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
 
@@ -44,6 +46,13 @@ struct Ahead {
     begun: Option<u64>,
 }
 
+/// A file that is being given back to the disk.
+struct Going {
+    path: PathBuf,
+    /// What is left of it.
+    len: u64,
+}
+
 enum Spare {
     None,
     Preparing,
@@ -62,7 +71,9 @@ pub(crate) struct Files {
     prepared: Condvar,
     /// Files of released segments, the oldest first: the pool, and what is too much for it.
     free: Mutex<VecDeque<u64>>,
-    /// There are more of them than the pool keeps.
+    /// One that was too much, and is no segment's file any more.
+    going: Mutex<Option<Going>>,
+    /// There are more free files than the pool keeps.
     pub(crate) emptied: Arc<Notify>,
 }
 
@@ -89,6 +100,7 @@ impl Files {
             ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
             prepared: Condvar::new(),
             free: Mutex::default(),
+            going: Mutex::default(),
             emptied: Arc::default(),
         }
     }
@@ -145,9 +157,7 @@ impl Files {
     /// A released segment's file: kept to be used again, or, of another size, given back to the disk.
     pub(crate) fn recycle(&self, id: u64, room: u64) {
         if room != self.segment_bytes {
-            // If that fails the file is found and removed at the next start.
-            let _ = self.disk.remove_file(&self.path(id));
-            return;
+            return self.remove(&self.path(id));
         }
         let mut free = locked(&self.free);
         free.push_back(id);
@@ -156,18 +166,63 @@ impl Files {
         }
     }
 
-    /// Gives one of the files back to the disk that are too much for the pool; answers whether there
-    /// was one.
-    pub(crate) fn remove_surplus(&self) -> bool {
-        let mut free = locked(&self.free);
-        if free.len() <= self.pool {
-            return false;
+    /// Gives up to `bytes` of a file back to the disk that is too much for the pool; answers whether
+    /// there was one.
+    pub(crate) fn give_back(&self, bytes: u64) -> bool {
+        // Not held meanwhile: who begins a segment asks for the idle bytes.
+        let going = locked(&self.going).take();
+        let Some(mut file) = going.or_else(|| self.part_with_surplus()) else { return false };
+        file.len = file.len.saturating_sub(bytes);
+        if file.len > 0 && self.shorten(&file).is_ok() {
+            *locked(&self.going) = Some(file);
+        } else {
+            self.remove(&file.path);
         }
-        let oldest = free.pop_front();
-        drop(free);
-        // If that fails the file is found and removed at the next start.
-        let _ = oldest.map(|id| self.disk.remove_file(&self.path(id)));
         true
+    }
+
+    /// The oldest of the files that are too much for the pool, by a name that no segment has: one
+    /// that lost a part must not be taken for one.
+    fn part_with_surplus(&self) -> Option<Going> {
+        let id = {
+            let mut free = locked(&self.free);
+            if free.len() <= self.pool {
+                return None;
+            }
+            free.pop_front()?
+        };
+        let (path, len) = (self.path(id), self.segment_bytes);
+        let gone = path.with_extension(GONE);
+        let renamed = self.disk.rename(&path, &gone);
+        match renamed.and_then(|()| self.disk.sync_dir(&self.directory)) {
+            Ok(()) => Some(Going { path: gone, len }),
+            // Whole under whichever name it has, and removed as a whole.
+            Err(_) => Some(Going {
+                path: if self.disk.stat(&gone).is_ok() { gone } else { path },
+                len: 0,
+            }),
+        }
+    }
+
+    fn shorten(&self, file: &Going) -> io::Result<()> {
+        let mode = OpenMode { write: true, create: false, create_new: false, direct: false };
+        self.disk.open(&file.path, mode)?.set_len(file.len)
+    }
+
+    /// Removes what an earlier life had begun to give back.
+    pub(crate) fn remove_gone(&self) -> io::Result<()> {
+        for (name, _) in self.disk.list(&self.directory)? {
+            let path = self.directory.join(name);
+            if path.extension().is_some_and(|extension| extension == GONE) {
+                self.remove(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) {
+        // If that fails the file is found and removed at the next start.
+        let _ = self.disk.remove_file(path);
     }
 
     /// Bytes of files that hold nothing: those of released segments and the next segment's.
@@ -176,7 +231,8 @@ impl Files {
             Spare::Ready(prepared) => prepared.room,
             Spare::None | Spare::Preparing => 0,
         };
-        spare + locked(&self.free).len() as u64 * self.segment_bytes
+        let going = locked(&self.going).as_ref().map_or(0, |file| file.len);
+        spare + going + locked(&self.free).len() as u64 * self.segment_bytes
     }
 
     /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
@@ -392,16 +448,40 @@ mod tests {
         }
         (1..=5).for_each(|id| files.recycle(id, room));
         assert_eq!(files.idle_bytes(), 5 * room);
-        assert!(files.remove_surplus());
+        assert!(files.give_back(room));
         let names = || Ok::<_, io::Error>(files.list()?.into_iter().map(|(id, _)| id).collect());
         let left: Vec<u64> = names()?;
         assert_eq!(left, [2, 3, 4, 5, 6]);
         files.next(7, 0)?;
         let left: Vec<u64> = names()?;
         assert_eq!(left, [2, 3, 4, 6, 7], "no file is made while there is one");
-        assert!(files.remove_surplus() && !files.remove_surplus());
+        assert!(files.give_back(u64::MAX) && !files.give_back(u64::MAX));
         let left: Vec<u64> = names()?;
         assert_eq!(left, [3, 4, 6, 7]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_given_back_in_parts_is_no_segment_and_is_gone_after_a_start() -> io::Result<()>
+    {
+        let (disk, directory) = (Arc::new(SimDisk::new(1)), PathBuf::from("/log"));
+        disk.create_dir_all(&directory)?;
+        let room = 64 << 10;
+        let make = || Files::new(disk.clone(), directory.clone(), Keyring::empty(), room, 1);
+        let files = make();
+        for id in 1..=3 {
+            files.next(id, 0)?;
+        }
+        (1..=3).for_each(|id| files.recycle(id, room));
+        assert!(files.give_back(room / 4) && files.give_back(room / 4));
+        assert_eq!(files.idle_bytes(), 2 * room + room / 2);
+        assert_eq!(files.list()?, [(2, room), (3, room)]);
+        assert_eq!(disk.list(&directory)?.len(), 3);
+        // Half of one is left by a life that ends here.
+        let next = make();
+        next.remove_gone()?;
+        assert_eq!(next.list()?, [(2, room), (3, room)]);
+        assert_eq!(disk.list(&directory)?.len(), 2);
         Ok(())
     }
 }

@@ -220,6 +220,7 @@ impl Recovered {
     /// Gives back what the recovered channel does not need.
     pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
         self.cut_last(files)?;
+        files.remove_gone()?;
         for (id, room) in files.list()? {
             if !self.book.segments.iter().any(|segment| segment.record.id == id) {
                 files.recycle(id, room);
