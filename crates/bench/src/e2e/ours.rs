@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Contender, Running, Work};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::process::{self, Process};
 use crate::programs::{self, Programs};
 
@@ -104,34 +104,12 @@ impl Contender for Ours {
     }
 }
 
-/// `config` with the idle roll, and the promise if it is not the default, as the first settings of
-/// its one sink.
+/// `config` with the idle roll, and the promise if it is not the default.
 fn with_settings(config: &str, promise: Promise) -> Result<String> {
-    let header = config.lines().find(|line| line.starts_with("[sinks."));
-    let header = header.ok_or_else(|| Error::Answer {
-        from: "aqueduct-collector --print-config".to_owned(),
-        detail: format!("no sink in:\n{config}"),
-    })?;
-    let promise = match promise {
-        Promise::ExactlyOnce => "",
-        Promise::AtLeastOnce => "\nguarantee = \"at_least_once\"",
+    let roll = format!("roll = {{ idle_max = \"{IDLE_ROLL}\" }}");
+    let settings = match promise {
+        Promise::ExactlyOnce => roll,
+        Promise::AtLeastOnce => format!("{roll}\nguarantee = \"at_least_once\""),
     };
-    let settings = format!("{header}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}{promise}");
-    Ok(config.replacen(header, &settings, 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_idle_roll_becomes_a_setting_of_the_sink() {
-        let config = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\ntype = \"hdfs\"\n";
-        let expected = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\n\
-                        roll = { idle_max = \"200ms\" }\ntype = \"hdfs\"\n";
-        assert_eq!(with_settings(config, Promise::ExactlyOnce).unwrap(), expected);
-        let weaker = with_settings(config, Promise::AtLeastOnce).unwrap();
-        assert!(weaker.contains("\nguarantee = \"at_least_once\"\ntype = \"hdfs\"\n"), "{weaker}");
-        assert!(with_settings("[agent]", Promise::ExactlyOnce).is_err());
-    }
+    programs::with_sink_settings(config, &settings)
 }

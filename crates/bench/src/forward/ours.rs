@@ -1,17 +1,20 @@
-//! Aqueduct with a collector that drops what it has stored.
+//! Aqueduct with a collector that drops what it has stored, or hands it to a store of files.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use super::{Contender, Running, fill};
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::process::{self, Process};
 use crate::programs::{self, Programs};
 
 /// What a collector has accepted, which is durable there; at an edge, what it has taken in.
 pub(crate) const METRIC: &str = "aqueduct_source_events_total";
+/// What a collector's sink has delivered.
+const DELIVERED: &str = "aqueduct_sink_events_total";
 /// For the edge's first look at its folder and its connection to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -48,10 +51,59 @@ impl Ours {
         ];
         let config = scratch.join("collector.toml");
         fill(include_str!("../../peers/aqueduct/collector.toml"), &values, &config)?;
+        self.run_collector(&config, port, metrics_port, scratch)
+    }
+
+    /// Starts a collector that writes to `store` as its flags mean it, but for these settings of
+    /// its sink.
+    fn storing_collector(&self, store: &str, settings: &str, scratch: &Path) -> Result<Collector> {
+        let (port, metrics_port) = (process::free_port()?, process::free_port()?);
+        let listen = format!("127.0.0.1:{port}");
+        let config =
+            programs::collector_flags(&self.programs, &listen, metrics_port, store, scratch)?;
+        let path = scratch.join("collector.toml");
+        fs::write(&path, programs::with_sink_settings(&config, settings)?).at("write", &path)?;
+        self.run_collector(&path, port, metrics_port, scratch)
+    }
+
+    fn run_collector(
+        &self,
+        config: &Path,
+        port: u16,
+        metrics_port: u16,
+        scratch: &Path,
+    ) -> Result<Collector> {
         let mut collector = Command::new(&self.programs.collector);
-        collector.arg("--config").arg(&config);
+        collector.arg("--config").arg(config);
         let process = programs::start("collector", collector, metrics_port, scratch)?;
         Ok(Collector { process, address: format!("127.0.0.1:{port}"), metrics_port })
+    }
+
+    /// Both tiers and a store: what counts is what the sink has delivered.
+    pub(crate) fn start_storing(
+        &self,
+        watched: &Path,
+        store: &str,
+        settings: &str,
+        scratch: &Path,
+    ) -> Result<Running> {
+        let collector = self.storing_collector(store, settings, scratch)?;
+        self.with_edge(collector, watched, DELIVERED, scratch)
+    }
+
+    fn with_edge(
+        &self,
+        collector: Collector,
+        watched: &Path,
+        metric: &'static str,
+        scratch: &Path,
+    ) -> Result<Running> {
+        let Collector { process: collector, address, metrics_port } = collector;
+        let admin_port = process::free_port()?;
+        let edge = programs::edge(&self.programs, watched, &address, admin_port, scratch);
+        let edge = programs::start("edge", edge, admin_port, scratch)?;
+        thread::sleep(WARM_UP);
+        Ok(Running { edge, collector, metrics_port, metric })
     }
 }
 
@@ -61,11 +113,6 @@ impl Contender for Ours {
     }
 
     fn start(&self, watched: &Path, scratch: &Path) -> Result<Running> {
-        let Collector { process: collector, address, metrics_port } = self.collector(scratch)?;
-        let admin_port = process::free_port()?;
-        let edge = programs::edge(&self.programs, watched, &address, admin_port, scratch);
-        let edge = programs::start("edge", edge, admin_port, scratch)?;
-        thread::sleep(WARM_UP);
-        Ok(Running { edge, collector, metrics_port, metric: METRIC })
+        self.with_edge(self.collector(scratch)?, watched, METRIC, scratch)
     }
 }

@@ -23,6 +23,7 @@ impl Axis {
         match self {
             Self::Files => "files",
             Self::Buckets => "buckets",
+            Self::Sink => "sink",
             Self::Backlog => "backlog",
             Self::Size => "size",
         }

@@ -1,4 +1,5 @@
-//! The whole path without a store, with many files or with events of other sizes.
+//! The path of both tiers: with many files or events of other sizes, without a store, and with many
+//! paths of a store.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -18,6 +19,10 @@ const COUNTS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
 /// Bytes of an event, its line end not counted; the last one is just below the longest line that is
 /// kept whole by default.
 const SIZES: [u64; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
+/// Files that each have a path of the store.
+const PATHS: [u64; 4] = [1, 10, 100, 1_000];
+/// Rolls end soon after the last line, for the clock runs until all is delivered.
+const IDLE_ROLL: &str = "200ms";
 /// Bytes of an event where it is the files that grow in number.
 const LINE_BYTES: u64 = 177;
 /// For the disk to come to rest after the input was written.
@@ -56,9 +61,18 @@ impl Input {
     }
 }
 
+/// Where the lines end.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// At the collector, which drops them when they are durable.
+    Collector,
+    /// In files of this machine, a path for each file that is followed.
+    Store,
+}
+
 pub(super) fn by_count(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = COUNTS.map(|count| (count, (count, LINE_BYTES)));
-    let points = measure(&inputs, options, setup)?;
+    let points = measure(&inputs, Ending::Collector, options, setup)?;
     let note = "edge to collector, durable at both, without a store; the same lines in all files \
                 together, which appear at once"
         .to_owned();
@@ -67,14 +81,28 @@ pub(super) fn by_count(options: &Options, setup: &Setup) -> Result<Curve> {
 
 pub(super) fn by_size(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = SIZES.map(|size| (size, (1, size)));
-    let points = measure(&inputs, options, setup)?;
+    let points = measure(&inputs, Ending::Collector, options, setup)?;
     let note = "edge to collector, durable at both, without a store; the same bytes in one file"
         .to_owned();
     Ok(Curve { axis: Axis::Size, unit: "bytes", points, note })
 }
 
+pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
+    let inputs = PATHS.map(|count| (count, (count, LINE_BYTES)));
+    let points = measure(&inputs, Ending::Store, options, setup)?;
+    let note = "edge to collector to file://, until all is delivered; the same lines in as many \
+                followed files as there are paths, each with a path of its own; all on one disk"
+        .to_owned();
+    Ok(Curve { axis: Axis::Buckets, unit: "paths", points, note })
+}
+
 /// Points by their value, with number of files and size of lines.
-fn measure(cases: &[(u64, (u64, u64))], options: &Options, setup: &Setup) -> Result<Vec<Point>> {
+fn measure(
+    cases: &[(u64, (u64, u64))],
+    ending: Ending,
+    options: &Options,
+    setup: &Setup,
+) -> Result<Vec<Point>> {
     let ours = Ours::prepare()?;
     let scratch = setup.cache.scratch()?;
     let mut points = Vec::new();
@@ -85,18 +113,33 @@ fn measure(cases: &[(u64, (u64, u64))], options: &Options, setup: &Setup) -> Res
     }
     for round in 0..options.runs {
         for (point, input) in &mut points {
-            one_run(&ours, input, &setup.cache, point)?;
+            one_run(&ours, input, ending, &setup.cache, point)?;
         }
         crate::progress(&format!("growth: run {} of {}", round + 1, options.runs));
     }
     Ok(points.into_iter().map(|(point, _)| point).collect())
 }
 
-fn one_run(ours: &Ours, input: &Input, cache: &Cache, point: &mut Point) -> Result<()> {
+fn one_run(
+    ours: &Ours,
+    input: &Input,
+    ending: Ending,
+    cache: &Cache,
+    point: &mut Point,
+) -> Result<()> {
     let scratch = cache.scratch()?;
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
-    let mut running = ours.start(&watched.join("*"), scratch.path())?;
+    let sets = watched.join("*");
+    let mut running = match ending {
+        Ending::Collector => ours.start(&sets, scratch.path())?,
+        Ending::Store => {
+            let store = format!("file://{}/store/%{{file}}", scratch.path().display());
+            let settings =
+                format!("buckets_max = {}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}", point.x);
+            ours.start_storing(&sets, &store, &settings, scratch.path())?
+        }
+    };
     let inside = watched.join("set");
     let started = Instant::now();
     shift(&input.folder, &inside)?;

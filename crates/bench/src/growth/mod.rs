@@ -1,13 +1,13 @@
-//! Whether speed stays as it is while something grows: followed files, open paths of the store, the
+//! Whether speed stays as it is while something grows: followed files, paths of the store, the
 //! backlog, the size of events. One call measures one axis, and may draw its table and plot into
 //! the documentation ([`draw`]).
 //!
 //! Each point moves the same amount, and the points take turns, so that a noisy minute hits all.
 
 mod backlog;
-mod buckets;
 mod draw;
 mod files;
+mod sink;
 
 use std::path::PathBuf;
 use std::thread;
@@ -56,8 +56,10 @@ pub(crate) struct Options {
 enum Axis {
     /// Files that the edge follows, with the same lines in all together
     Files,
-    /// Paths that the store's sink has open
+    /// Paths of the store that lines go to
     Buckets,
+    /// Paths that the store's sink has open, without the tiers before it
+    Sink,
     /// What the edge's channel holds already
     Backlog,
     /// Bytes of an event
@@ -106,7 +108,8 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let curve = match options.axis {
         Axis::Files => files::by_count(options, setup)?,
         Axis::Size => files::by_size(options, setup)?,
-        Axis::Buckets => crate::wait_for(buckets::measure(options, setup))?,
+        Axis::Buckets => files::by_paths(options, setup)?,
+        Axis::Sink => crate::wait_for(sink::measure(options, setup))?,
         Axis::Backlog => backlog::measure(options, setup)?,
     };
     figures(&curve, report);

@@ -38,7 +38,7 @@ pub(super) async fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
          write until all are delivered; memory is that of the bench itself, after the run",
         batches, LOAD.name
     );
-    Ok(Curve { axis: Axis::Buckets, unit: "paths", points: points.into(), note })
+    Ok(Curve { axis: Axis::Sink, unit: "paths", points: points.into(), note })
 }
 
 /// Seconds that all batches take to be delivered.
