@@ -10,7 +10,7 @@
 //!
 //! A sink that commits a large file of its store empties many segments at once. Where the file
 //! system tells the disk what has become free (`discard`), every read and write of that disk may wait
-//! meanwhile, the longer the more there is: 26 to 33 ms for a segment of 128 MiB, 1 to 2 ms for 4 MiB
+//! meanwhile, the longer the more there is: 26 to 33 ms for a file of 135 MiB, 1 to 2 ms for 4 MiB
 //! of it. So a file is given back in parts, and three quarters of the time are left to others, as
 //! long as there are any. No part is synced: where the disk is told at once that would not help, and
 //! elsewhere, each a commit of the journal, cost more than it spares.
