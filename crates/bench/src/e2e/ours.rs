@@ -10,9 +10,8 @@ use std::time::Duration;
 use super::{Contender, Running, Work};
 use crate::error::{Doing, Result};
 use crate::process::{self, Process};
-use crate::programs::{self, Programs};
+use crate::programs::{self, IDLE_ROLL, Programs};
 
-const IDLE_ROLL: &str = "200ms";
 /// For the edge's first look at its folder and its connection to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -106,10 +105,25 @@ impl Contender for Ours {
 
 /// `config` with the idle roll, and the promise if it is not the default.
 fn with_settings(config: &str, promise: Promise) -> Result<String> {
-    let roll = format!("roll = {{ idle_max = \"{IDLE_ROLL}\" }}");
-    let settings = match promise {
-        Promise::ExactlyOnce => roll,
-        Promise::AtLeastOnce => format!("{roll}\nguarantee = \"at_least_once\""),
+    let promise = match promise {
+        Promise::ExactlyOnce => "",
+        Promise::AtLeastOnce => "\nguarantee = \"at_least_once\"",
     };
-    programs::with_sink_settings(config, &settings)
+    programs::with_sink_settings(config, promise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_idle_roll_becomes_a_setting_of_the_sink() {
+        let config = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\ntype = \"hdfs\"\n";
+        let expected = "[channels.main]\ntype = \"durable\"\n\n[sinks.store]\n\
+                        roll = { idle_max = \"200ms\" }\ntype = \"hdfs\"\n";
+        assert_eq!(with_settings(config, Promise::ExactlyOnce).unwrap(), expected);
+        let weaker = with_settings(config, Promise::AtLeastOnce).unwrap();
+        assert!(weaker.contains("\nguarantee = \"at_least_once\"\ntype = \"hdfs\"\n"), "{weaker}");
+        assert!(with_settings("[agent]", Promise::ExactlyOnce).is_err());
+    }
 }

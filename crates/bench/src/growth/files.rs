@@ -21,8 +21,6 @@ const COUNTS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
 const SIZES: [u64; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
 /// Files that each have a path of the store.
 const PATHS: [u64; 4] = [1, 10, 100, 1_000];
-/// Rolls end soon after the last line, for the clock runs until all is delivered.
-const IDLE_ROLL: &str = "200ms";
 /// Bytes of an event where it is the files that grow in number.
 const LINE_BYTES: u64 = 177;
 /// For the disk to come to rest after the input was written.
@@ -135,8 +133,7 @@ fn one_run(
         Ending::Collector => ours.start(&sets, scratch.path())?,
         Ending::Store => {
             let store = format!("file://{}/store/%{{file}}", scratch.path().display());
-            let settings =
-                format!("buckets_max = {}\nroll = {{ idle_max = \"{IDLE_ROLL}\" }}", point.x);
+            let settings = format!("\nbuckets_max = {}", point.x);
             ours.start_storing(&sets, &store, &settings, scratch.path())?
         }
     };

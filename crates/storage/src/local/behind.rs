@@ -12,7 +12,8 @@
 //! # Invariants
 //!
 //! 1. The bytes of a file are written in the order of their coming.
-//! 2. What waits or is being written is never more than [`ROOM`], of all files of a store together.
+//! 2. What waits or is being written is never more than [`ROOM`], of all files of a store together,
+//!    unless it is one piece that is larger: that has it alone.
 //! 3. A file of which a write failed is not written any more; its next call is told why.
 
 use std::io::{self, IoSlice};
