@@ -51,6 +51,11 @@ pub(crate) enum Error {
         /// The hard limit.
         allowed: u64,
     },
+    /// What is to run apart has nowhere to go.
+    #[error(
+        "to keep two parts on cores of their own takes two cores, and this program may use one"
+    )]
+    OneCore,
     /// A page or message that could not be understood.
     #[error("unexpected answer from {from}: {detail}")]
     Answer {

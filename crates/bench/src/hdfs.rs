@@ -29,6 +29,27 @@ pub(crate) struct Hdfs {
     lifeline: Option<ChildStdin>,
     /// Where its blocks lie, if that is not with its other files.
     _blocks: Option<TempDir>,
+    /// Whether it leaves its core to others.
+    steps_back: bool,
+}
+
+/// How a cluster is run.
+#[derive(Debug, Default)]
+pub(crate) struct Manner<'a> {
+    /// Its blocks lie in a fresh folder of this one, on a disk of their own.
+    pub(crate) blocks: Option<&'a Path>,
+    /// It leaves its core to others that want it.
+    pub(crate) steps_back: bool,
+}
+
+/// The script that a cluster is run by.
+fn command(script: &Path, steps_back: bool) -> Command {
+    if !steps_back {
+        return Command::new(script);
+    }
+    let mut command = Command::new("nice");
+    command.arg(script);
+    command
 }
 
 /// A finished file in a folder.
@@ -43,23 +64,24 @@ pub(crate) struct VisibleFile {
 impl Hdfs {
     /// Starts a cluster whose files lie in `dir`; its jars are fetched at the first use.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
-        Self::start_with_blocks_in(None, dir)
+        Self::start_as(&Manner::default(), dir)
     }
 
-    /// The same with its blocks in a fresh folder of `blocks`, on a disk of their own.
-    pub(crate) fn start_with_blocks_in(blocks: Option<&Path>, dir: &Path) -> Result<Self> {
+    /// The same in a manner of its own.
+    pub(crate) fn start_as(manner: &Manner<'_>, dir: &Path) -> Result<Self> {
         let folder = |place: &Path| {
             let mut name = tempfile::Builder::new();
             name.prefix("aqueduct-bench-").tempdir_in(place).at("create a folder in", place)
         };
-        let blocks = blocks.map(folder).transpose()?;
+        let blocks = manner.blocks.map(folder).transpose()?;
         if let Some(blocks) = &blocks {
             fs::create_dir_all(dir).at("create", dir)?;
             let link = dir.join("data1");
             symlink(blocks.path(), &link).at("create", &link)?;
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/hadoop/hdfs");
-        let mut serve = Command::new(&script)
+        let steps_back = manner.steps_back;
+        let mut serve = command(&script, steps_back)
             .arg("serve")
             .arg(dir)
             .stdin(Stdio::piped())
@@ -80,7 +102,8 @@ impl Hdfs {
             });
         }
         let http_port = http_port(dir)?;
-        Ok(Self { script, dir: dir.to_owned(), url, http_port, serve, lifeline, _blocks: blocks })
+        let (dir, _blocks) = (dir.to_owned(), blocks);
+        Ok(Self { script, dir, url, http_port, serve, lifeline, _blocks, steps_back })
     }
 
     /// `hdfs://host:port`, without a path.
@@ -153,7 +176,7 @@ impl Hdfs {
     }
 
     fn control(&self, what: &str) -> Result<()> {
-        let mut script = Command::new(&self.script);
+        let mut script = command(&self.script, self.steps_back);
         script.arg(what).arg(&self.dir).arg("namenode");
         process::run(&format!("deploy/hadoop/hdfs {what}"), &mut script)?;
         Ok(())

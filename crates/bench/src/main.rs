@@ -13,6 +13,7 @@ mod arrivals;
 mod cache;
 mod channel;
 mod codings;
+mod cores;
 mod e2e;
 mod error;
 mod fan_in;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
+mod behind;
 mod disk;
 mod limits;
 mod names;
@@ -16,6 +17,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use behind::Behind;
 use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy};
 use rand::rngs::StdRng;
@@ -27,7 +29,8 @@ pub use limits::{files_max, raise_file_limit};
 pub use names::RealNames;
 pub use net::RealNet;
 
-/// The real world. Blocking work runs on the threads of the tokio runtime that calls it.
+/// The real world. Blocking work runs on the threads of the tokio runtime that calls it, and what
+/// new events do not wait for on a second one, whose threads have a lower priority.
 pub fn real() -> Env {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Env {
@@ -36,7 +39,7 @@ pub fn real() -> Env {
         net: Arc::new(RealNet),
         names: Arc::new(RealNames),
         disk: Arc::new(RealDisk),
-        blocking: Arc::new(BlockingThreads),
+        blocking: Arc::new(BlockingThreads::default()),
         host: host.into(),
     }
 }
@@ -57,7 +60,10 @@ impl Entropy for SystemEntropy {
     }
 }
 
-struct BlockingThreads;
+#[derive(Default)]
+struct BlockingThreads {
+    behind: Behind,
+}
 
 impl Blocking for BlockingThreads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
@@ -65,15 +71,28 @@ impl Blocking for BlockingThreads {
     }
 
     fn here(&self, work: &mut dyn FnMut()) -> bool {
-        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-        let has_threads = matches!(flavor, Ok(RuntimeFlavor::MultiThread));
+        let has_threads = Handle::try_current().is_ok_and(|runtime| has_threads(&runtime));
         if has_threads {
             tokio::task::block_in_place(work);
         }
         has_threads
     }
 
+    fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
+        self.behind().spawn_blocking(work);
+    }
+
+    fn behind(&self) -> Handle {
+        let current = Handle::current();
+        // One thread is how tests stop the time, which a second runtime would not know of.
+        if has_threads(&current) { self.behind.handle(current) } else { current }
+    }
+
     fn output(&self, program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
         program::output(program, arguments, limit)
     }
+}
+
+fn has_threads(runtime: &Handle) -> bool {
+    runtime.runtime_flavor() == RuntimeFlavor::MultiThread
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use names::{Names, NoNames, Service};
@@ -90,6 +91,19 @@ pub trait Blocking: Send + Sync {
     /// another one to go on. A world that has no threads to spare does nothing and says so.
     fn here(&self, _work: &mut dyn FnMut()) -> bool {
         false
+    }
+
+    /// Starts `work` soon, without waiting for it, as [`Blocking::run`] does; it is work that may
+    /// wait when there is not a core for all, because new events do not wait for it, such as
+    /// reading a backlog.
+    fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
+        self.run(work);
+    }
+
+    /// Where tasks of that kind go, such as the writing of a store's files: the runtime of the
+    /// caller, an async task, unless there is one for them.
+    fn behind(&self) -> Handle {
+        Handle::current()
     }
 
     /// Runs a program to its end, at most for `limit`, and answers what it printed. Blocks. A world

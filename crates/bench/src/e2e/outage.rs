@@ -16,9 +16,10 @@ use super::Work;
 use super::ours::{Ours, Promise};
 use crate::Setup;
 use crate::arrivals::{self, Arrival};
+use crate::cores;
 use crate::error::{Doing, Error, Result};
 use crate::forward::{self, ours::METRIC};
-use crate::hdfs::Hdfs;
+use crate::hdfs::{Hdfs, Manner};
 use crate::http;
 use crate::report::{Better, Figure, Report, Spread, rank};
 
@@ -37,6 +38,7 @@ Examples:
   aqueduct-bench outage --minutes 10      the full form; needs about 70 GB at the default rate
   aqueduct-bench outage --minutes 0.5 --rate 200000
   aqueduct-bench outage --blocks-in /dev/shm        200 bytes of memory for each line
+  aqueduct-bench outage --blocks-in /dev/shm --apart
 
 Of each line that waits there is a copy at each tier, and one in HDFS once it is delivered.";
 
@@ -55,6 +57,10 @@ pub(crate) struct Options {
     /// memory, as if the DataNodes were other machines
     #[arg(long, value_name = "FOLDER")]
     blocks_in: Option<PathBuf>,
+    /// Gives HDFS and the writer of the log one core, which HDFS leaves to the writer, and both tiers
+    /// the others, as if HDFS were other machines; otherwise all share all
+    #[arg(long)]
+    apart: bool,
 }
 
 /// What was seen of the collector.
@@ -72,10 +78,13 @@ struct Seen {
 pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
     let scratch = setup.cache.scratch()?;
     let hdfs_dir = scratch.path().join("hdfs");
-    let hdfs = Hdfs::start_with_blocks_in(options.blocks_in.as_deref(), &hdfs_dir)?;
+    let cores = if options.apart { Some(cores::Apart::begin()?) } else { None };
+    let manner = Manner { blocks: options.blocks_in.as_deref(), steps_back: options.apart };
+    let hdfs = Hdfs::start_as(&manner, &hdfs_dir)?;
     let watched = super::folder(scratch.path(), "watched")?;
     let work = Work { hdfs: &hdfs, folder: FOLDER, watched: &watched, scratch: scratch.path() };
-    let (running, port) = Ours::prepare(Promise::ExactlyOnce)?.start_large(&work)?;
+    let start = || Ours::prepare(Promise::ExactlyOnce)?.start_large(&work);
+    let (running, port) = cores.map_or_else(start, |cores| cores.on_the_others(start))?;
     let super::Running { edge, collector } = running;
     let mut running = forward::Running { edge, collector, metrics_port: port, metric: METRIC };
     let path = watched.join("app.log");
@@ -164,5 +173,9 @@ fn figures(options: &Options, seen: &Seen, arrived: &[Arrival], report: &mut Rep
             );
         }
     }
-    report.note(format!("{} lines/s; the NameNode was killed and started again", options.rate));
+    let cores = if options.apart { "the last core for HDFS" } else { "all cores shared with HDFS" };
+    report.note(format!(
+        "{} lines/s; the NameNode was killed and started again; {cores}",
+        options.rate
+    ));
 }

@@ -28,12 +28,24 @@ impl Drop for Piece {
 impl Background {
     /// Starts `work` where blocking work runs.
     pub(crate) fn run(self: &Arc<Self>, env: &Env, work: impl FnOnce() + Send + 'static) {
+        env.blocking.run(self.piece(work));
+    }
+
+    /// Starts `work` where it takes no core from new events.
+    pub(crate) fn run_behind(self: &Arc<Self>, env: &Env, work: impl FnOnce() + Send + 'static) {
+        env.blocking.run_behind(self.piece(work));
+    }
+
+    fn piece(
+        self: &Arc<Self>,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Box<dyn FnOnce() + Send + 'static> {
         self.running.fetch_add(1, Ordering::SeqCst);
         let piece = Piece(self.clone());
-        env.blocking.run(Box::new(move || {
+        Box::new(move || {
             let _piece = piece;
             work();
-        }));
+        })
     }
 
     /// Waits until nothing is under way. What is started meanwhile counts too.

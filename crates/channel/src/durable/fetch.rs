@@ -125,7 +125,7 @@ impl Core {
     pub(crate) fn look_ahead(self: &Arc<Self>) {
         let Some(next) = self.plan_ahead() else { return };
         let core = self.clone();
-        self.background.run(&self.env, move || core.read_ahead(next));
+        self.background.run_behind(&self.env, move || core.read_ahead(next));
     }
 
     /// Where the next read begins; whoever asked has to begin it.

@@ -245,7 +245,7 @@ impl HdfsSink {
             finishing: JoinSet::new(),
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
-        let writer = tokio::spawn(writer.run(queue));
+        let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
         self.session = Some(Session { commands, room, writer, ledger });
         Ok(())
     }

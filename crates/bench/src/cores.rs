@@ -1,0 +1,63 @@
+//! Which cores the parts of a benchmark run on.
+//!
+//! A thread hands its own set of cores on to the threads and processes that it starts.
+
+use std::io;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Doing, Error, Result};
+
+/// One core for the benchmark and what it is not about, the others for what it measures.
+pub(crate) struct Apart {
+    aside: CpuSet,
+    others: CpuSet,
+}
+
+impl Apart {
+    /// Puts this thread, and all that it starts from now on, on the last of its cores.
+    pub(crate) fn begin() -> Result<Self> {
+        let all = sched_getaffinity(None).map_err(io::Error::from);
+        let all = all.doing(|| "ask which cores there are".into())?;
+        let (aside, others) = split(&all).ok_or(Error::OneCore)?;
+        use_only(&aside)?;
+        Ok(Self { aside, others })
+    }
+
+    /// Does `start` on the other cores, where what it starts stays.
+    pub(crate) fn on_the_others<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        use_only(&self.others)?;
+        let started = start();
+        use_only(&self.aside)?;
+        started
+    }
+}
+
+fn use_only(cores: &CpuSet) -> Result<()> {
+    sched_setaffinity(None, cores).map_err(io::Error::from).doing(|| "choose cores".into())
+}
+
+/// The last core, and those before it.
+fn split(all: &CpuSet) -> Option<(CpuSet, CpuSet)> {
+    let last = (0..CpuSet::MAX_CPU).rev().find(|core| all.is_set(*core))?;
+    let (mut aside, mut others) = (CpuSet::new(), *all);
+    aside.set(last);
+    others.unset(last);
+    (others.count() > 0).then_some((aside, others))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_core_is_set_aside_and_one_core_cannot_be_divided() {
+        let mut all = CpuSet::new();
+        all.set(1);
+        assert!(split(&all).is_none());
+        all.set(4);
+        let (aside, others) = split(&all).expect("there are two");
+        assert!(aside.is_set(4) && aside.count() == 1);
+        assert!(others.is_set(1) && others.count() == 1);
+    }
+}

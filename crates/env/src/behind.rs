@@ -1,0 +1,85 @@
+//! Threads for what new events do not wait for, at a lower priority than those that take events in.
+//!
+//! ```text
+//!   the agent's runtime            source → put → acknowledged         sinks between tiers
+//!   this one, nice 10              reading a backlog, writing the files of a store
+//! ```
+//!
+//! A collector that drains a backlog uses a core or more for that. Where all cores are in use, a
+//! scheduler that gives each thread as much lets an event that just came wait its turn behind the
+//! old ones, 20 to 50 ms at a time. It cannot tell them apart unless they run in different threads,
+//! and these say that they may wait. On a machine that has a core left it makes no difference.
+
+use std::io;
+use std::sync::OnceLock;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much a thread steps back, `nice(2)`: of two threads that both want one core, it gets a tenth.
+const NICENESS: i32 = 10;
+
+/// A runtime that is made when it is first asked for.
+#[derive(Default)]
+pub(crate) struct Behind(OnceLock<Option<Runtime>>);
+
+impl Behind {
+    /// The runtime; `instead` if its threads cannot be started.
+    pub(crate) fn handle(&self, instead: Handle) -> Handle {
+        let made = self.0.get_or_init(|| start().ok());
+        made.as_ref().map_or(instead, |runtime| runtime.handle().clone())
+    }
+}
+
+fn start() -> io::Result<Runtime> {
+    let step_back = || {
+        // To have as much of a core as the others is no reason to fail.
+        let _ = rustix::process::nice(NICENESS);
+    };
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().thread_name("aqueduct-behind").on_thread_start(step_back).build()
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take().flatten() {
+            // Its owner may be dropped by a task, which must not wait. All that matters here is
+            // waited for by whoever started it.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+
+    /// The niceness of the calling thread, as the kernel says it.
+    fn niceness() -> i32 {
+        let stat = fs::read_to_string("/proc/thread-self/stat").expect("a thread has a stat");
+        let behind_name = stat.rsplit(')').next().expect("something comes behind the name");
+        let field = behind_name.split_whitespace().nth(16).expect("the niceness is the 19th field");
+        field.parse().expect("a niceness is a number")
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_may_wait_runs_in_threads_that_step_back_and_nothing_else_does() {
+        let (env, own) = (crate::real(), niceness());
+        let task = env.blocking.behind().spawn(async { niceness() }).await.expect("it ends");
+        let (said, heard) = mpsc::channel();
+        env.blocking.run_behind(Box::new(move || said.send(niceness()).expect("it is waited for")));
+        let work = env.offload(move || heard.recv().expect("the work is done")).await;
+        let stepped_back = (own + super::NICENESS).min(19);
+        assert_eq!((task, work), (stepped_back, stepped_back));
+        assert_eq!(env.offload(niceness).await, own);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_time_stands_still_it_stands_still_behind_as_well() {
+        let env = crate::real();
+        let start = tokio::time::Instant::now();
+        let hour = std::time::Duration::from_secs(3600);
+        env.blocking.behind().spawn(tokio::time::sleep(hour)).await.expect("it ends");
+        assert_eq!(start.elapsed(), hour);
+    }
+}
