@@ -12,12 +12,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aqueduct_channel::durable;
 use aqueduct_channel::durable::inspect::Inspection;
+use pipeline::env::Blocking;
 use pipeline::testkit::build;
-use pipeline::{Batch, BuildContext, Channel, IntervalSet};
+use pipeline::{Batch, BuildContext, Channel, Env, IntervalSet};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -25,7 +27,11 @@ const CHILD: &str = "AQUEDUCT_CHANNEL_CHILD";
 const PATIENCE: Duration = Duration::from_millis(300);
 
 async fn open(directory: &Path) -> Box<dyn Channel> {
-    let cx = BuildContext::alone("main", directory, env::real());
+    open_in(env::real(), directory).await
+}
+
+async fn open_in(env: Env, directory: &Path) -> Box<dyn Channel> {
+    let cx = BuildContext::alone("main", directory, env);
     let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB", "tail_memory": "1MiB" });
     let channel = build::<durable::Config>(&settings, &cx).unwrap();
     channel.open().await.unwrap();
@@ -86,6 +92,41 @@ async fn a_backlog_survives_reopening_with_its_index_kept_damaged_or_deleted() {
         assert!(rest == (20..200).map(text).collect::<Vec<_>>(), "with its index {treatment}");
         channel.close().await.unwrap();
     }
+}
+
+/// Blocking work as elsewhere, with a count of what stepped back.
+struct Counting {
+    as_elsewhere: Arc<dyn Blocking>,
+    behind: Arc<AtomicUsize>,
+}
+
+impl Blocking for Counting {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.as_elsewhere.run(work);
+    }
+
+    fn run_behind(&self, work: Box<dyn FnOnce() + Send>) {
+        self.behind.fetch_add(1, Ordering::Relaxed);
+        self.as_elsewhere.run_behind(work);
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_is_read_behind_new_events_and_nothing_else_is_done_there() {
+    let (dir, behind) = (directory(), Arc::new(AtomicUsize::new(0)));
+    let mut env = env::real();
+    env.blocking = Arc::new(Counting { as_elsewhere: env.blocking, behind: behind.clone() });
+    let channel = open_in(env, &dir.path().join("main")).await;
+    for n in 0..200 {
+        put(&*channel, &text(n)).await;
+    }
+    // Segments were sealed and prepared, for which puts may have to wait.
+    assert_eq!(behind.load(Ordering::Relaxed), 0);
+    assert_eq!(drain(&*channel, usize::MAX).await.len(), 200);
+    let reads = behind.load(Ordering::Relaxed);
+    assert!(reads > 0, "a backlog of four times the tail is read ahead");
+    channel.close().await.unwrap();
+    assert_eq!(behind.load(Ordering::Relaxed), reads);
 }
 
 #[expect(clippy::disallowed_methods, reason = "this test damages real files")]

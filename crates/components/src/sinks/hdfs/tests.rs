@@ -12,7 +12,7 @@ mod real;
 mod rolls;
 mod sharing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use harness::{Collector, batch, lines_of, visible};
 use pipeline::testkit::build;
@@ -101,6 +101,32 @@ impl Serializer for Picky {
     fn extension(&self) -> &'static str {
         "log"
     }
+}
+
+/// Tells which threads it is called by.
+struct Telltale(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Serializer for Telltale {
+    fn serialize(&self, batch: &Batch) -> Result<bytes::Bytes, SerializeError> {
+        self.0.lock().unwrap().push(std::thread::current().name().map(String::from));
+        Ok(batch.lines().expect("these tests use lines").clone())
+    }
+
+    fn extension(&self) -> &'static str {
+        "log"
+    }
+}
+
+/// Time is not paused here: a second runtime would not know of it, and there would be none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn files_are_written_by_threads_that_step_back_behind_new_events() {
+    let (store, threads) = (Memory::new(), Arc::default());
+    let mut sink = Collector::new(json!({ "url": "file:///logs" })).sink(&store);
+    let telltale = Box::new(Telltale(Arc::clone(&threads)));
+    Arc::get_mut(&mut sink.settings).unwrap().serializer = telltale;
+    harness::deliver(&mut sink, &[(0, batch(0, &["line"]))]).await;
+    assert_eq!(lines_of(&store), ["line"]);
+    assert_eq!(*threads.lock().unwrap(), [Some("aqueduct-behind".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
