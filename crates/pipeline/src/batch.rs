@@ -15,13 +15,15 @@
 //! # Invariants
 //!
 //! 1. A name stands in `shared` or in `columns`, never in both, and never twice.
-//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies.
+//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies. Where
+//!    they are not stored, each LF of the bodies is a separator.
 //! 3. `encoded`, where present, is the encoding of exactly what the other fields say.
 //!
 //! The layout in bytes is drawn in [`encoding`].
 
 mod builder;
 pub mod encoding;
+mod ends;
 mod lengths;
 
 use std::sync::Arc;
@@ -137,6 +139,17 @@ impl Batch {
         Self { lengths: Lengths::of(lengths), bodies, separated: true, ..Self::default() }
     }
 
+    /// A batch of `events` lines as [`Batch::of_lines`] has them, which are short, a few dozen bytes:
+    /// where each one ends is not stored, but looked for by who asks. Copies and reads no body.
+    ///
+    /// # Panics
+    /// In a build with debug assertions, if `bodies` are not that many lines.
+    pub fn of_short_lines(bodies: Bytes, events: usize) -> Self {
+        let lengths = Lengths::InBodies { events };
+        debug_assert!(lengths.fit(&bodies, true), "that many lines, each with its LF");
+        Self { lengths, bodies, separated: true, ..Self::default() }
+    }
+
     /// A batch of these bodies without headers.
     pub fn of<B: AsRef<[u8]>>(bodies: impl IntoIterator<Item = B>) -> Self {
         let mut builder = BatchBuilder::default();
@@ -153,7 +166,7 @@ impl Batch {
 
     /// Whether there is no event. Such a batch still carries its identity and positions.
     pub fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.lengths.len() == 0
     }
 
     /// Events, and bytes of the encoding.
@@ -165,7 +178,7 @@ impl Batch {
     pub fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
         let separator = usize::from(self.separated);
         let mut start = 0;
-        self.lengths.iter().enumerate().map(move |(index, length)| {
+        self.lengths.iter(&self.bodies).enumerate().map(move |(index, length)| {
             let body = &self.bodies[start..start + length];
             start += length + separator;
             EventRef { batch: self, index, body }

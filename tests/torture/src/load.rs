@@ -11,6 +11,18 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(20);
 /// Lines in a file before it is renamed.
 const LINES_PER_FILE: u64 = 20_000;
+/// Lines after which they are long or short in turn: short ones take another way through an edge.
+const LINES_ALIKE: u64 = 1_000;
+
+/// Line `serial` of the writer `name`.
+pub(crate) fn line(name: &str, serial: u64) -> String {
+    format!("{name} {serial:012} {}\n", rest_of_line(serial))
+}
+
+/// What a line has behind its number.
+pub(crate) fn rest_of_line(serial: u64) -> &'static str {
+    if serial / LINES_ALIKE % 2 == 0 { "GET /shop/cart HTTP/1.1 200 5120" } else { "GET /" }
+}
 
 /// A thread that writes while it is told to.
 pub(crate) struct Writer {
@@ -94,8 +106,7 @@ fn write(name: &str, folder: &Path, per_tick: u64, shared: &Shared) {
         if !shared.writing.load(Ordering::SeqCst) {
             continue;
         }
-        let line = |serial| format!("{name} {serial:012} GET /shop/cart HTTP/1.1 200 5120\n");
-        let text: String = (next..next + per_tick).map(line).collect();
+        let text: String = (next..next + per_tick).map(|serial| line(name, serial)).collect();
         file.write_all(text.as_bytes()).expect("a log is written");
         next += per_tick;
         shared.written.store(next, Ordering::SeqCst);

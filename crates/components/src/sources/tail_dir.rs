@@ -43,7 +43,6 @@
 //! names that are not UTF-8.
 //! Compressed files are read as they are: `exclude = ["*.gz"]`.
 
-mod ends;
 mod feed;
 mod file;
 mod glob;

@@ -103,7 +103,7 @@ pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'
 pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch> {
     let separator = usize::from(batch.separated);
     let mut sizes = vec![(0, 0); count];
-    for (length, part) in batch.lengths.iter().zip(part_of) {
+    for (length, part) in batch.lengths.iter(&batch.bodies).zip(part_of) {
         if let Some((events, bytes)) = sizes.get_mut(*part) {
             *events += 1;
             *bytes += length + separator;
@@ -112,7 +112,7 @@ pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch
     let room = |(events, bytes)| (Vec::with_capacity(events), Vec::with_capacity(bytes));
     let mut events: Vec<(Vec<u32>, Vec<u8>)> = sizes.into_iter().map(room).collect();
     let mut start = 0;
-    for (length, part) in batch.lengths.iter().zip(part_of) {
+    for (length, part) in batch.lengths.iter(&batch.bodies).zip(part_of) {
         let end = start + length + separator;
         if let Some((lengths, bodies)) = events.get_mut(*part) {
             lengths.push(length as u32);
@@ -125,7 +125,7 @@ pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch
         positions: batch.positions.clone(),
         shared: batch.shared.clone(),
         columns: Vec::with_capacity(batch.columns.len()),
-        lengths: Lengths::of(&lengths),
+        lengths: batch.lengths.of_part(&lengths),
         bodies: bodies.into(),
         separated: batch.separated,
         encoded: None,

@@ -3,11 +3,11 @@
 //! Layout, all numbers little-endian:
 //!
 //! ```text
-//! 0   u8   version = 2
+//! 0   u8   version: 3 where no length is stored, otherwise 2
 //! 1   u8   flags: bit 0 = each body is followed by LF
 //! 2   u16  number of shared headers
 //! 4   u16  number of columns
-//! 6   u8   bytes of a length: 1, 2 or 4
+//! 6   u8   bytes of a length: 1, 2 or 4; in version 3 none, 0
 //! 7   u8   0
 //! 8   u32  number of events (n)
 //! 12  u32  bytes of the shared section
@@ -20,7 +20,9 @@
 //!     bodies
 //! ```
 //!
-//! In version 1 a length has 4 bytes and byte 6 is 0. It is read, and no longer written.
+//! In version 3 each body ends before the next LF, and bit 0 of the flags is set. What version 2 can say
+//! is written in it, for programs that know no other. In version 1 a length has 4 bytes and byte 6 is 0;
+//! it is read, and no longer written.
 //!
 //! Identity and positions are not part of it: they stand in the frame or message around it.
 
@@ -34,14 +36,19 @@ use super::{ABSENT, Batch, Column, Shared, u32_at};
 /// Bytes in front of the sections.
 pub const HEADER_BYTES: usize = 24;
 
-const VERSION: u8 = 2;
+/// Lengths of 4 bytes.
+const WIDE: u8 = 1;
+/// Lengths as narrow as they may be.
+const NARROW: u8 = 2;
+/// No lengths: the bodies tell them.
+const IN_BODIES: u8 = 3;
 const SEPARATED: u8 = 1;
 
 /// Why bytes are not a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
-    #[error("batch layout {found} is not known; this program reads up to {VERSION}")]
+    #[error("batch layout {found} is not known; this program reads up to {IN_BODIES}")]
     Version {
         /// What the first byte says.
         found: u8,
@@ -125,7 +132,11 @@ impl Batch {
         let head = HEADER_BYTES + self.shared_bytes() + self.column_bytes();
         let mut out = BytesMut::with_capacity(head);
         self.put_head(&mut out);
-        vec![out.freeze(), self.lengths.bytes().clone(), self.bodies.clone()]
+        let lengths = match &self.lengths {
+            Lengths::Stored { bytes, .. } => bytes.clone(),
+            Lengths::InBodies { .. } => Bytes::new(),
+        };
+        vec![out.freeze(), lengths, self.bodies.clone()]
     }
 
     /// This batch with its bytes in `encoded`, which is its encoding and lies elsewhere: what the
@@ -147,7 +158,7 @@ impl Batch {
             let (ends, values) = (next(column.ends.len()), next(column.values.len()));
             columns.push(Column { name: column.name.clone(), ends, values });
         }
-        let lengths = Lengths::from_parts(self.lengths.width(), next(self.lengths.bytes().len()));
+        let lengths = self.lengths.moved_to(next(self.lengths.bytes().len()));
         let bodies = next(self.bodies.len());
         Self {
             identity: self.identity,
@@ -164,11 +175,15 @@ impl Batch {
     fn put_head(&self, out: &mut impl BufMut) {
         let small = |n: usize| u16::try_from(n).expect("counts and names of headers fit 16 bits");
         let wide = |n: usize| u32::try_from(n).expect("a section is smaller than 4 GiB");
-        out.put_u8(VERSION);
+        let (version, width) = match self.lengths {
+            Lengths::Stored { width, .. } => (NARROW, width as u8),
+            Lengths::InBodies { .. } => (IN_BODIES, 0),
+        };
+        out.put_u8(version);
         out.put_u8(if self.separated { SEPARATED } else { 0 });
         out.put_u16_le(small(self.shared.len()));
         out.put_u16_le(small(self.columns.len()));
-        out.put_u8(self.lengths.width() as u8);
+        out.put_u8(width);
         out.put_u8(0);
         out.put_u32_le(wide(self.len()));
         out.put_u32_le(wide(self.shared_bytes()));
@@ -190,12 +205,20 @@ impl Batch {
     }
 
     /// Tells two batches apart by their events, whatever headers were set on the way: XXH3-64 of the
-    /// lengths of all bodies, and of the first and last 4 KiB of them. Batches of different events
-    /// differ in that; to hash every byte once more would cost a few percent of all that is received.
+    /// lengths of all bodies, and of the first and last 4 KiB of them; where lengths are not stored, of
+    /// an eighth of all bytes instead. Batches of different events differ in that; to hash every byte
+    /// once more would cost a few percent of all that is received.
     pub fn fingerprint(&self) -> u64 {
         const ENDS: usize = 4 << 10;
+        const SAMPLE: usize = ENDS / 8;
         let mut hasher = Xxh3::new();
         hasher.update(self.lengths.bytes());
+        if let Lengths::InBodies { events } = self.lengths {
+            hasher.update(&events.to_le_bytes());
+            hasher.update(&self.bodies.len().to_le_bytes());
+            let samples = self.bodies.chunks(ENDS).map(|part| &part[..SAMPLE.min(part.len())]);
+            samples.for_each(|sample| hasher.update(sample));
+        }
         hasher.update(&self.bodies[..ENDS.min(self.bodies.len())]);
         hasher.update(&self.bodies[self.bodies.len().saturating_sub(ENDS)..]);
         hasher.digest()
@@ -216,26 +239,36 @@ impl Batch {
     pub fn decode(encoded: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader { rest: encoded.clone() };
         let header = reader.take(HEADER_BYTES, "header")?;
-        let width = match header[0] {
-            1 => Width::Four,
-            VERSION => Width::from_bytes(header[6])
-                .ok_or(DecodeError::Inconsistent { section: "header" })?,
-            found => return Err(DecodeError::Version { found }),
+        let width = match (header[0], header[6]) {
+            (WIDE, _) => Some(Width::Four),
+            (NARROW, bytes) => Some(
+                Width::from_bytes(bytes).ok_or(DecodeError::Inconsistent { section: "header" })?,
+            ),
+            (IN_BODIES, 0) => None,
+            (IN_BODIES, _) => return Err(DecodeError::Inconsistent { section: "header" }),
+            (found, _) => return Err(DecodeError::Version { found }),
         };
         let separated = header[1] & SEPARATED != 0;
         let small = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) as usize;
         let wide = |at: usize| u32_at(&header[at..], 0) as usize;
         let events = wide(8);
-        let sections = [wide(12), wide(16), events * width as usize, wide(20)];
+        let sections =
+            [wide(12), wide(16), width.map_or(0, |width| events * width as usize), wide(20)];
         let announced = HEADER_BYTES + sections.iter().sum::<usize>();
         if announced != encoded.len() {
             return Err(DecodeError::Length { actual: encoded.len(), announced });
         }
         let shared = shared_section(reader.section(sections[0])?, small(2))?;
         let columns = columns_section(reader.section(sections[1])?, small(4), events)?;
-        let lengths = Lengths::from_parts(width, reader.take(sections[2], "lengths")?);
+        let numbers = reader.take(sections[2], "lengths")?;
+        let lengths = match width {
+            Some(width) => Lengths::Stored { width, bytes: numbers },
+            None => Lengths::InBodies { events },
+        };
         let bodies = reader.take(sections[3], "bodies")?;
-        check_bodies(&lengths, &bodies, separated)?;
+        if !lengths.fit(&bodies, separated) {
+            return Err(DecodeError::Inconsistent { section: "lengths" });
+        }
         let mut names: Vec<&str> = shared.iter().map(|(name, _)| &**name).collect();
         names.extend(columns.iter().map(|column| &*column.name));
         names.sort_unstable();
@@ -319,18 +352,4 @@ fn columns_section(
     } else {
         Err(DecodeError::Inconsistent { section: SECTION })
     }
-}
-
-fn check_bodies(lengths: &Lengths, bodies: &[u8], separated: bool) -> Result<(), DecodeError> {
-    let mut end = 0;
-    for length in lengths.iter() {
-        end += length;
-        if separated {
-            if bodies.get(end) != Some(&b'\n') {
-                return Err(DecodeError::Inconsistent { section: "lengths" });
-            }
-            end += 1;
-        }
-    }
-    if end == bodies.len() { Ok(()) } else { Err(DecodeError::Inconsistent { section: "lengths" }) }
 }

@@ -1,23 +1,36 @@
-//! How long each body of a batch is: one number each, as wide as the longest one asks.
+//! How long each body of a batch is: one number each, as wide as the longest one asks, or none at
+//! all, where the bodies say it themselves.
 //!
 //! Most lines are shorter than 256 bytes or 64 KiB, and of short ones the numbers are a good part of
-//! what is stored and sent.
+//! what is stored and sent. Of the shortest even a byte each is: of lines of ten bytes, an eleventh
+//! of all. Where every LF is the end of a body they can be found again, 64 bytes at a time.
 
 use bytes::Bytes;
+use memchr::memchr_iter;
+
+use super::ends;
 
 /// Bytes of each body, without its separator.
-#[derive(Clone, Default)]
-pub(super) struct Lengths {
-    width: Width,
-    /// Little-endian, end to end.
-    bytes: Bytes,
+#[derive(Clone)]
+pub(super) enum Lengths {
+    /// One number for each.
+    Stored {
+        /// Bytes of a number.
+        width: Width,
+        /// Little-endian, end to end.
+        bytes: Bytes,
+    },
+    /// Each body ends before the next LF.
+    InBodies {
+        /// How many there are.
+        events: usize,
+    },
 }
 
 /// Bytes of one number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Width {
     /// For bodies of up to 255 bytes.
-    #[default]
     One = 1,
     /// For bodies of up to 65,535 bytes.
     Two = 2,
@@ -29,6 +42,12 @@ impl Width {
     /// The width that is stored as `bytes`; `None` if there is no such width.
     pub(super) fn from_bytes(bytes: u8) -> Option<Self> {
         [Self::One, Self::Two, Self::Four].into_iter().find(|width| *width as u8 == bytes)
+    }
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self::of(&[])
     }
 }
 
@@ -44,41 +63,81 @@ impl Lengths {
             _ => (Width::Four, lengths.iter().flat_map(|length| length.to_le_bytes()).collect()),
         };
         let bytes: Vec<u8> = bytes;
-        Self { width, bytes: bytes.into() }
+        Self::Stored { width, bytes: bytes.into() }
     }
 
-    /// What [`Lengths::bytes`] gave; `bytes` is a whole number of `width`.
-    pub(super) fn from_parts(width: Width, bytes: Bytes) -> Self {
-        debug_assert_eq!(bytes.len() % width as usize, 0);
-        Self { width, bytes }
+    /// These lengths of some of the bodies that `self` tells of, kept in the same way.
+    pub(super) fn of_part(&self, lengths: &[u32]) -> Self {
+        match self {
+            Self::Stored { .. } => Self::of(lengths),
+            Self::InBodies { .. } => Self::InBodies { events: lengths.len() },
+        }
     }
 
-    pub(super) fn width(&self) -> Width {
-        self.width
+    /// The same with the numbers at `bytes`, where there are any.
+    pub(super) fn moved_to(&self, bytes: Bytes) -> Self {
+        match *self {
+            Self::Stored { width, .. } => Self::Stored { width, bytes },
+            Self::InBodies { events } => Self::InBodies { events },
+        }
     }
 
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// The numbers; nothing where there are none.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Stored { bytes, .. } => bytes,
+            Self::InBodies { .. } => &[],
+        }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() / self.width as usize
+        match self {
+            Self::Stored { width, bytes } => bytes.len() / *width as usize,
+            Self::InBodies { events } => *events,
+        }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// In order; `bodies` are those of the batch.
+    pub(super) fn iter(&self, bodies: &[u8]) -> impl Iterator<Item = usize> {
+        let (width, numbers, searched) = match self {
+            Self::Stored { width, bytes } => (*width, &bytes[..], &[][..]),
+            Self::InBodies { .. } => (Width::One, &[][..], bodies),
+        };
+        let stored =
+            numbers.chunks_exact(width as usize).map(move |number| match (width, number) {
+                (Width::One, &[a]) => usize::from(a),
+                (Width::Two, &[a, b]) => usize::from(u16::from_le_bytes([a, b])),
+                (Width::Four, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
+                _ => 0,
+            });
+        let mut start = 0;
+        let found = ends::of_lines(searched).map(move |end| {
+            let length = end - start;
+            start = end + 1;
+            length
+        });
+        stored.chain(found)
     }
 
-    /// In order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
-        let width = self.width;
-        self.bytes.chunks_exact(width as usize).map(move |number| match (width, number) {
-            (Width::One, &[a]) => usize::from(a),
-            (Width::Two, &[a, b]) => usize::from(u16::from_le_bytes([a, b])),
-            (Width::Four, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
-            _ => 0,
-        })
+    /// Whether the lengths add up to `bodies`, with the separators in their places.
+    pub(super) fn fit(&self, bodies: &[u8], separated: bool) -> bool {
+        if let Self::InBodies { events } = *self {
+            return separated
+                && bodies.last().is_none_or(|last| *last == b'\n')
+                && memchr_iter(b'\n', bodies).count() == events;
+        }
+        let mut end = 0;
+        for length in self.iter(bodies) {
+            end += length;
+            if separated {
+                if bodies.get(end) != Some(&b'\n') {
+                    return false;
+                }
+                end += 1;
+            }
+        }
+        end == bodies.len()
     }
 }
 
@@ -90,11 +149,26 @@ mod tests {
     fn lengths_are_as_wide_as_the_longest_asks_and_come_back() {
         let longest = [0, 0xff, 0x100, 0xffff, 0x1_0000, u32::MAX];
         let widths = [Width::One, Width::One, Width::Two, Width::Two, Width::Four, Width::Four];
-        for (longest, width) in longest.into_iter().zip(widths) {
+        for (longest, expected) in longest.into_iter().zip(widths) {
             let lengths = Lengths::of(&[3, longest, 7]);
-            assert_eq!(lengths.width(), width, "for {longest}");
+            assert!(
+                matches!(lengths, Lengths::Stored { width, .. } if width == expected),
+                "{longest}"
+            );
             assert_eq!(lengths.len(), 3);
-            assert_eq!(lengths.iter().collect::<Vec<_>>(), [3, longest as usize, 7]);
+            assert_eq!(lengths.iter(b"").collect::<Vec<_>>(), [3, longest as usize, 7]);
         }
+    }
+
+    #[test]
+    fn lengths_that_no_number_tells_are_those_between_the_line_feeds() {
+        let lengths = Lengths::InBodies { events: 3 };
+        assert_eq!(lengths.iter(b"ab\n\ncde\n").collect::<Vec<_>>(), [2, 0, 3]);
+        assert!(lengths.fit(b"ab\n\ncde\n", true));
+        for other in [b"ab\n\ncde".as_slice(), b"ab\n\ncde\nf", b"ab\n\ncde\n\n", b"ab\n\n", b""] {
+            assert!(!lengths.fit(other, true), "{other:?}");
+        }
+        assert!(!lengths.fit(b"ab\n\ncde\n", false), "what follows a body is no LF then");
+        assert!(Lengths::InBodies { events: 0 }.fit(b"", true));
     }
 }

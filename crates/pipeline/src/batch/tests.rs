@@ -49,8 +49,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_or_safe_to_read(plain in events(), at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
-        let mut bytes = build(&plain).encode().to_vec();
+    fn damaged_bytes_are_refused_or_safe_to_read(plain in events(), short in any::<bool>(), at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+        let batch = if short { released_short_lines() } else { build(&plain) };
+        let mut bytes = batch.encode().to_vec();
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
         if let Ok(batch) = Batch::decode(bytes.into()) {
@@ -108,12 +109,52 @@ fn lines_are_taken_over_as_they_were_read() {
     assert_eq!(batch.lines().map(|lines| lines.as_ptr()), Some(read.as_ptr()));
 }
 
+fn short_lines(bodies: &[Vec<u8>]) -> Batch {
+    let lines =
+        bodies.iter().flat_map(|body| [body.as_slice(), b"\n"].concat()).collect::<Vec<_>>();
+    Batch::of_short_lines(lines.into(), bodies.len())
+}
+
+proptest! {
+    #[test]
+    fn short_lines_are_what_they_are_with_their_lengths_beside_them(bodies in prop::collection::vec("[^\n]{0,40}", 0..40), count in 1_usize..4) {
+        let bodies: Vec<Vec<u8>> = bodies.into_iter().map(String::into_bytes).collect();
+        let (short, stored) = (short_lines(&bodies), Batch::of(&bodies));
+        prop_assert_eq!(&short, &stored);
+        prop_assert_eq!(short.encoded_len() + short.len(), stored.encoded_len());
+        prop_assert_eq!(&Batch::decode(short.encode()).unwrap(), &stored);
+        prop_assert_eq!(&short.moved_to(short.encode()), &stored);
+        let part_of: Vec<usize> = (0..bodies.len()).map(|event| event % count).collect();
+        for (part, expected) in short.split(&part_of).iter().zip(stored.split(&part_of)) {
+            prop_assert_eq!(&Batch::decode(part.encode()).unwrap(), &expected);
+        }
+    }
+}
+
+#[test]
+fn other_short_lines_have_another_fingerprint() {
+    let lines: Vec<Vec<u8>> = (0..10_000).map(|line| format!("{line}").into_bytes()).collect();
+    let fingerprint = short_lines(&lines).fingerprint();
+    let mut others =
+        vec![lines[1..].to_vec(), lines[..9_999].to_vec(), lines.clone(), lines.clone()];
+    others[2][5_000] = b"longer".to_vec();
+    others[3].swap(0, 9_999);
+    for other in others {
+        assert_ne!(short_lines(&other).fingerprint(), fingerprint);
+    }
+    let mut with_header = short_lines(&lines);
+    with_header.set_header("host", "relay", Existing::Keep);
+    assert_eq!(with_header.fingerprint(), fingerprint, "a relay sets headers");
+}
+
 /// Two events, a shared header and a column, as each version of the layout has them.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     "0101010001000000020000000800000010000000050000000100010000006876\
      0100010000006b0100000001000080310100000002000000780a797a0a",
     "0201010001000100020000000800000010000000050000000100010000006876\
      0100010000006b0100000001000080310102780a797a0a",
+    "0301010001000000020000000800000010000000050000000100010000006876\
+     0100010000006b010000000100008031780a797a0a",
 ];
 
 fn released() -> Batch {
@@ -123,10 +164,19 @@ fn released() -> Batch {
     batch
 }
 
+fn released_short_lines() -> Batch {
+    let mut batch = short_lines(&[b"x".to_vec(), b"yz".to_vec()]);
+    batch.set_header("h", "v", Existing::Keep);
+    batch.set_column("k", [Some("1"), None].into_iter());
+    batch
+}
+
 #[test]
-fn what_is_written_is_the_newest_layout() {
-    let hex: String = released().encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, VERSIONS[1]);
+fn what_is_written_is_version_2_and_of_short_lines_version_3() {
+    for (batch, version) in [(released(), VERSIONS[1]), (released_short_lines(), VERSIONS[2])] {
+        let hex: String = batch.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, version);
+    }
 }
 
 #[test]
@@ -144,13 +194,18 @@ fn every_released_layout_is_read_and_handed_on_as_it_is() {
 
 #[test]
 fn a_layout_or_width_that_is_not_known_is_refused() {
-    let bytes = |at: usize, byte: u8| {
-        let mut bytes = released().encode().to_vec();
+    let bytes = |batch: &Batch, at: usize, byte: u8| {
+        let mut bytes = batch.encode().to_vec();
         bytes[at] = byte;
         Batch::decode(bytes.into())
     };
-    assert_eq!(bytes(0, 3), Err(DecodeError::Version { found: 3 }));
-    assert_eq!(bytes(6, 3), Err(DecodeError::Inconsistent { section: "header" }));
+    let contradicts = |section| Err(DecodeError::Inconsistent { section });
+    assert_eq!(bytes(&released(), 0, 4), Err(DecodeError::Version { found: 4 }));
+    assert_eq!(bytes(&released(), 6, 3), contradicts("header"));
+    assert_eq!(bytes(&released(), 6, 0), contradicts("header"));
+    assert_eq!(bytes(&released_short_lines(), 6, 1), contradicts("header"));
+    assert_eq!(bytes(&released_short_lines(), 1, 0), contradicts("lengths"));
+    assert_eq!(bytes(&released_short_lines(), 8, 3), contradicts("columns"));
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Where lines end: cuts what was read into batches, without touching a byte.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memrchr};
 
-use super::ends;
+/// Bytes by which is judged how long lines are.
+const SAMPLE: usize = 1 << 10;
+/// Bytes of a line, on average, up to which lines are short.
+const SHORT_MAX: usize = 32;
+/// Bytes whose lines are counted at a time.
+const BLOCK: usize = 4 << 10;
 
 /// What bounds a batch and a line.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +36,8 @@ pub(super) enum End {
 pub(super) enum Piece {
     /// Whole lines, by length without LF. The last one lacks its LF if `unended`.
     Lines { lengths: Vec<u32>, bytes: usize, unended: bool },
+    /// As many whole lines, so short that their lengths are not worth their room.
+    ShortLines { events: usize, bytes: usize },
     /// The part that is kept of a line that is too long; the rest of it is passed over.
     Long { kept: usize },
     /// The rest of a line that was too long; `ended` if its LF was among it.
@@ -50,29 +57,60 @@ pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) 
             None => Piece::Rest { bytes: data.len(), ended: false },
         };
     }
-    let (lengths, bytes) = if ends::are_dense(data) {
-        whole_lines(data, ends::of_lines(data), limits)
-    } else {
-        whole_lines(data, memchr_iter(b'\n', data), limits)
-    };
+    if are_short(data) {
+        let (events, bytes) = short_lines(data, limits);
+        // Otherwise the first one does not fit a batch or is too long, which is seen below.
+        if events > 0 {
+            return Piece::ShortLines { events, bytes };
+        }
+    }
+    let (lengths, bytes) = whole_lines(data, limits);
     if lengths.is_empty() {
         return first_line(data, end, limits.line_bytes);
     }
     Piece::Lines { lengths, bytes, unended: false }
 }
 
-/// The lengths of the lines of one batch, and their bytes, by where lines end.
-#[inline]
-fn whole_lines(
-    data: &[u8],
-    ends: impl Iterator<Item = usize>,
-    limits: Limits,
-) -> (Vec<u32>, usize) {
+/// Whether lines are short, to judge by the first ones, of which there is at least one.
+fn are_short(data: &[u8]) -> bool {
+    let sample = &data[..data.len().min(SAMPLE)];
+    memchr_iter(b'\n', sample).count() * SHORT_MAX > sample.len()
+}
+
+/// The lines of one batch.
+fn short_lines(data: &[u8], limits: Limits) -> (usize, usize) {
+    let whole = whole_bytes(data, limits);
+    let mut events = 0;
+    for (number, block) in data[..whole].chunks(BLOCK).enumerate() {
+        let more = memchr_iter(b'\n', block).count();
+        if events + more >= limits.batch_events {
+            let last = limits.batch_events - events;
+            let end = memchr_iter(b'\n', block).take(last).last().map_or(0, |at| at + 1);
+            return (limits.batch_events, number * BLOCK + end);
+        }
+        events += more;
+    }
+    (events, whole)
+}
+
+/// Bytes of the lines that fit a batch, by its bytes and those of a line.
+fn whole_bytes(data: &[u8], limits: Limits) -> usize {
+    let Limits { line_bytes, batch_bytes, .. } = limits;
+    let data = &data[..data.len().min(batch_bytes)];
+    let mut end = 0;
+    while let Some(at) = memrchr(b'\n', &data[end..data.len().min(end + line_bytes + 1)]) {
+        end += at + 1;
+    }
+    end
+}
+
+/// The lengths of the lines of one batch, and their bytes.
+fn whole_lines(data: &[u8], limits: Limits) -> (Vec<u32>, usize) {
     let Limits { line_bytes, batch_bytes, batch_events } = limits;
     let mut lengths = Vec::with_capacity((data.len().min(batch_bytes) / 64).min(batch_events) + 1);
     let mut start = 0;
     let fits = |start: usize, next: usize| start == 0 || next <= batch_bytes;
-    for at in ends {
+    for at in memchr_iter(b'\n', data) {
         let length = at - start;
         if length > line_bytes || !fits(start, at + 1) || lengths.len() == batch_events {
             break;
@@ -118,6 +156,13 @@ mod tests {
                     batches.push(vec![text(&rest[..kept]) + "+"]);
                     (at, skipping) = (at + kept, true);
                 }
+                Piece::ShortLines { events, bytes } => {
+                    let lines: Vec<String> =
+                        rest[..bytes].split_inclusive(|byte| *byte == b'\n').map(text).collect();
+                    assert_eq!(lines.len(), events);
+                    batches.push(lines.iter().map(|line| line.replace('\n', "")).collect());
+                    at += bytes;
+                }
                 Piece::Lines { lengths, bytes, unended } => {
                     let (mut start, mut lines) = (0, Vec::new());
                     for length in lengths {
@@ -157,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_short_lines_ends_at_its_lines_wherever_these_end() {
+        let data: Vec<u8> =
+            (0..5 * BLOCK).map(|at| if at % 7 == 6 { b'\n' } else { b'a' }).collect();
+        let lines = data.len() / 7;
+        for batch_events in [1, BLOCK / 7, BLOCK / 7 + 1, lines - 1, lines] {
+            let limits = Limits { line_bytes: 100, batch_bytes: data.len(), batch_events };
+            assert_eq!(short_lines(&data, limits), (batch_events, batch_events * 7));
+        }
+    }
+
+    #[test]
     fn a_batch_ends_at_its_bytes_and_at_its_lines() {
         let expected: [&[&str]; 2] = [&["1", "2", "3"], &["4"]];
         assert_eq!(cut(b"1\n2\n3\n4\n", End::Open, LIMITS), expected);
@@ -165,6 +221,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_lines_are_cut_as_long_ones_are(data in "[ab\n]{0,60}", line in 1_usize..6, bytes in 1_usize..20, events in 1_usize..9) {
+            let limits = Limits { line_bytes: line, batch_bytes: bytes, batch_events: events };
+            let (lengths, expected) = whole_lines(data.as_bytes(), limits);
+            // A first line over the bytes of a batch is left to the other way.
+            if lengths.first().is_some_and(|first| *first as usize + 1 > bytes) {
+                prop_assert_eq!(short_lines(data.as_bytes(), limits), (0, 0));
+            } else {
+                prop_assert_eq!(short_lines(data.as_bytes(), limits), (lengths.len(), expected));
+            }
+        }
+
         #[test]
         fn no_byte_of_a_line_that_fits_is_lost(data in "[ab\n]{0,40}") {
             let limits = Limits { line_bytes: 100, batch_bytes: 9, batch_events: 4 };

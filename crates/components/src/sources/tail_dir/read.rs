@@ -192,6 +192,11 @@ fn cut(
                 at += bytes;
                 Batch::of_lines(lines, &lengths)
             }
+            Piece::ShortLines { events, bytes } => {
+                let lines = buffer.slice(at..at + bytes);
+                at += bytes;
+                Batch::of_short_lines(lines, events)
+            }
         };
         if let Some(name) = &options.file_header {
             batch.set_header(name, path, Existing::Replace);

@@ -6,20 +6,8 @@
 
 use std::iter::once_with;
 
-use memchr::memchr_iter;
-
-/// Bytes by which is judged how long lines are.
-const SAMPLE: usize = 1 << 10;
-/// Bytes of a line, on average, up to which it is short.
-const SHORT_MAX: usize = 32;
 /// Bytes that one mask speaks of.
 const CHUNK: usize = 64;
-
-/// Whether lines are short, to judge by the first ones.
-pub(super) fn are_dense(data: &[u8]) -> bool {
-    let sample = &data[..data.len().min(SAMPLE)];
-    memchr_iter(b'\n', sample).count() * SHORT_MAX > sample.len()
-}
 
 /// The place of each LF of `data`.
 pub(super) fn of_lines(data: &[u8]) -> impl Iterator<Item = usize> {
