@@ -20,10 +20,11 @@ pub(crate) const POLL: Duration = Duration::from_millis(1);
 /// When one write is given up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes after which the log is rotated.
-const ROTATE_BYTES: u64 = 128 << 20;
+/// Bytes after which the log is rotated. The last file goes at once, and where the disk is told of what
+/// is free, everybody waits for it: 70 ms with 128 MiB.
+const ROTATE_BYTES: u64 = 16 << 20;
 /// Rotated files that are kept.
-const KEPT: u32 = 16;
+const KEPT: u32 = 128;
 /// After so many bytes the log is written to the disk. The system alone would do it once in half a
 /// minute, with all of that at once, and whoever shares the disk would wait for it.
 const WRITE_BACK_BYTES: u64 = 4 << 20;

@@ -362,11 +362,16 @@ impl Pace {
         let mut tailer = Box::new(tailer);
         let env = self.env.clone();
         let turn = async move {
-            env.offload(move || {
+            let turn = env.offload(move || {
                 let chunks = tailer.turn(&settled, &changes, room);
-                (tailer, chunks)
-            })
-            .await
+                let deleted = std::mem::take(&mut tailer.deleted);
+                (tailer, chunks, deleted)
+            });
+            let (tailer, chunks, deleted) = turn.await;
+            if !deleted.is_empty() {
+                env.blocking.run(Box::new(move || drop(deleted)));
+            }
+            (tailer, chunks)
         };
         self.turn = Some(turn.boxed());
     }

@@ -144,7 +144,9 @@ impl Tailer {
                     // Once more round: perhaps there is a copy.
                     file.stage = Stage::Lost { until: now, searched: false };
                     self.by_inode.remove(&file.inode());
-                    if file.handle.take().is_none() && file.len > file.position.offset {
+                    if let Some(handle) = file.handle.take() {
+                        self.deleted.push(handle);
+                    } else if file.len > file.position.offset {
                         tracing::warn!(source = %self.source, file = %file.place.display(),
                             bytes = file.len - file.position.offset,
                             "file was deleted before it was read to its end");

@@ -61,7 +61,11 @@ impl Rig {
     }
 
     fn start(&self) -> Running {
-        let mut cx = BuildContext::alone("in", &self.path("unused"), env::real());
+        self.start_in(env::real())
+    }
+
+    fn start_in(&self, env: Env) -> Running {
+        let mut cx = BuildContext::alone("in", &self.path("unused"), env);
         cx.metrics = self.metrics.clone();
         let mut source = build::<Config>(&self.settings, &cx).unwrap();
         let stop = CancellationToken::new();

@@ -1,6 +1,80 @@
 //! What rotation does to files, one way after the other.
 
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use pipeline::env::over::{DiskOver, FileOver};
+use pipeline::env::{Disk, DiskFile, OpenMode};
+
 use super::*;
+
+/// A disk that is told when the system frees a deleted file, and takes its time for it.
+struct SlowToFree {
+    below: Arc<dyn Disk>,
+    freeing: Sender<()>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+struct SlowFile {
+    below: Arc<dyn DiskFile>,
+    freeing: Sender<()>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl DiskOver for SlowToFree {
+    fn below(&self) -> &dyn Disk {
+        &*self.below
+    }
+
+    fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let below = self.below.open(path, mode)?;
+        let (freeing, go_on) = (self.freeing.clone(), self.go_on.clone());
+        Ok(Arc::new(SlowFile { below, freeing, go_on }))
+    }
+}
+
+impl FileOver for SlowFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.below
+    }
+
+    fn write_over(&self, buffers: &[IoSlice<'_>], at: u64, durable: bool) -> io::Result<()> {
+        self.below.write_at(buffers, at, durable)
+    }
+}
+
+impl Drop for SlowFile {
+    fn drop(&mut self) {
+        if self.below.stat().is_ok_and(|stat| stat.links == 0) {
+            // The test may be over.
+            let _ = self.freeing.send(());
+            let _ = self.go_on.lock().unwrap().recv();
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_the_system_frees_a_deleted_file_other_files_are_read() {
+    let (freeing, freed) = channel();
+    let (go_on, told) = channel();
+    let mut env = env::real();
+    let go_on_told = Arc::new(Mutex::new(told));
+    env.disk = Arc::new(SlowToFree { below: env.disk, freeing, go_on: go_on_told });
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n");
+    let running = rig.start_in(env);
+    rig.expect(&["1"]).await;
+    fs::remove_file(rig.path("a.log")).unwrap();
+    while freed.try_recv().is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    rig.append("b.log", "2\n");
+    rig.expect(&["1", "2"]).await;
+    drop(go_on);
+    running.stop().await;
+}
 
 #[tokio::test]
 async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
