@@ -43,6 +43,7 @@
 //! names that are not UTF-8.
 //! Compressed files are read as they are: `exclude = ["*.gz"]`.
 
+mod buffers;
 mod feed;
 mod file;
 mod glob;

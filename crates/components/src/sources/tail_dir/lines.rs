@@ -20,6 +20,13 @@ pub(super) struct Limits {
     pub(super) batch_events: usize,
 }
 
+impl Limits {
+    /// Bytes that are read at a time: a batch, or the longest line with what shows that it ends.
+    pub(super) fn read_bytes(self) -> usize {
+        self.batch_bytes.max(self.line_bytes + 1)
+    }
+}
+
 /// What follows behind the bytes that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {

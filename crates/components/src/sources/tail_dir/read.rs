@@ -77,12 +77,12 @@ impl Tailer {
         let leg = file.leg();
         let (offset, skipping) = (file.position.offset, file.position.skipping);
         let (head, tail) = (file.position.head, file.position.tail);
-        let room = self.options.limits.batch_bytes.max(self.options.limits.line_bytes + 1);
+        let room = self.options.limits.read_bytes();
         let limit = leg.limit.map_or(u64::MAX, |mark| mark.offset);
         let until = stat.len.min(limit).min(offset + room as u64);
         let known = usize::from(tail.len);
         let wanted = known + (until - offset) as usize;
-        let buffer = handle.read(offset - known as u64, wanted)?;
+        let buffer = self.buffers.read(&*handle, offset - known as u64, wanted)?;
         if !tail.fits(&buffer) {
             self.truncated(id, now);
             return Ok(false);
@@ -90,7 +90,7 @@ impl Tailer {
         let read_end = offset + (buffer.len() - known) as u64;
         let end = file.end(read_end, leg.limit, late);
         let path = file.position.path.clone();
-        let mut cuts = cut(&buffer.into(), known, offset, skipping, end, &self.options, &path);
+        let mut cuts = cut(&buffer, known, offset, skipping, end, &self.options, &path);
         // What was read is believed only if the file is still the one it was.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
         let beginning = handle.read(0, head_bytes.max(usize::from(head.len)))?;

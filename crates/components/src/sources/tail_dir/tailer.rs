@@ -37,9 +37,10 @@ use pipeline::metrics::{FileLabel, SourceReason};
 use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
 
+use super::buffers::Buffers;
 use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::glob::{Exclusion, Pattern};
-use super::identity::new_key;
+use super::identity::{TAIL_BYTES, new_key};
 use super::lines::Limits;
 
 /// Settings as the tailer uses them.
@@ -126,6 +127,7 @@ pub(super) struct Tailer {
     turns: u64,
     /// Files that are open, at most: those counted last and those opened since.
     pub(super) open_most: usize,
+    pub(super) buffers: Buffers,
     /// Files that are done with and have no name any more. Whoever closes the last of them waits while
     /// the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
     pub(super) deleted: Vec<Arc<dyn DiskFile>>,
@@ -162,6 +164,7 @@ impl Tailer {
             pause: options.poll_min,
             turns: 0,
             open_most: 0,
+            buffers: Buffers::new(options.limits.read_bytes() + TAIL_BYTES),
             deleted: Vec::new(),
             options,
         }
@@ -186,6 +189,9 @@ impl Tailer {
             self.enqueue(now);
             self.show_lags();
             self.hold_open();
+            if self.ready.is_empty() {
+                self.buffers.release();
+            }
             let sight = self.look_on();
             let pause = if self.ready.is_empty() { self.pause * 2 } else { sight.busy };
             self.pause = pause.clamp(self.options.poll_min, sight.longest);
