@@ -100,35 +100,31 @@ impl Lengths {
 
     /// In order; `bodies` are those of the batch.
     pub(super) fn iter(&self, bodies: &[u8]) -> impl Iterator<Item = usize> {
-        let (width, numbers, searched) = match self {
-            Self::Stored { width, bytes } => (*width, &bytes[..], &[][..]),
-            Self::InBodies { .. } => (Width::One, &[][..], bodies),
-        };
-        let stored =
-            numbers.chunks_exact(width as usize).map(move |number| match (width, number) {
-                (Width::One, &[a]) => usize::from(a),
-                (Width::Two, &[a, b]) => usize::from(u16::from_le_bytes([a, b])),
-                (Width::Four, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
-                _ => 0,
-            });
-        let mut start = 0;
-        let found = ends::of_lines(searched).map(move |end| {
-            let length = end - start;
-            start = end + 1;
-            length
-        });
-        stored.chain(found)
+        match self {
+            Self::Stored { width, bytes } => Each::Stored(numbers(*width, bytes)),
+            Self::InBodies { .. } => {
+                let mut start = 0;
+                Each::Found(ends::of_lines(bodies).map(move |end| {
+                    let length = end - start;
+                    start = end + 1;
+                    length
+                }))
+            }
+        }
     }
 
     /// Whether the lengths add up to `bodies`, with the separators in their places.
     pub(super) fn fit(&self, bodies: &[u8], separated: bool) -> bool {
-        if let Self::InBodies { events } = *self {
-            return separated
-                && bodies.last().is_none_or(|last| *last == b'\n')
-                && memchr_iter(b'\n', bodies).count() == events;
-        }
+        let (width, bytes) = match self {
+            Self::Stored { width, bytes } => (*width, bytes),
+            Self::InBodies { events } => {
+                return separated
+                    && bodies.last().is_none_or(|last| *last == b'\n')
+                    && memchr_iter(b'\n', bodies).count() == *events;
+            }
+        };
         let mut end = 0;
-        for length in self.iter(bodies) {
+        for length in numbers(width, bytes) {
             end += length;
             if separated {
                 if bodies.get(end) != Some(&b'\n') {
@@ -138,6 +134,34 @@ impl Lengths {
             }
         }
         end == bodies.len()
+    }
+}
+
+/// Numbers of this width, in order.
+fn numbers(width: Width, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    bytes.chunks_exact(width as usize).map(move |number| match (width, number) {
+        (Width::One, &[a]) => usize::from(a),
+        (Width::Two, &[a, b]) => usize::from(u16::from_le_bytes([a, b])),
+        (Width::Four, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
+        _ => 0,
+    })
+}
+
+/// Lengths from where they are.
+enum Each<S, F> {
+    Stored(S),
+    Found(F),
+}
+
+impl<S: Iterator<Item = usize>, F: Iterator<Item = usize>> Iterator for Each<S, F> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Self::Stored(lengths) => lengths.next(),
+            Self::Found(lengths) => lengths.next(),
+        }
     }
 }
 
