@@ -25,6 +25,9 @@ const PATHS: [u64; 4] = [1, 10, 100, 1_000];
 const LINE_BYTES: u64 = 177;
 /// For the disk to come to rest after the input was written.
 const REST: Duration = Duration::from_millis(300);
+/// Time for the disk to take back what a run leaves: where the file system discards, that goes on for
+/// seconds after the files are gone, and the next run would share the disk with it.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
 
 /// Files with lines in them, beside the watched folder; moved into it and out again as one.
 struct Input {
@@ -112,6 +115,8 @@ fn measure(
     for round in 0..options.runs {
         for (point, input) in &mut points {
             one_run(&ours, input, ending, &setup.cache, point)?;
+            rustix::fs::sync();
+            std::thread::sleep(GIVEN_BACK);
         }
         crate::progress(&format!("growth: run {} of {}", round + 1, options.runs));
     }
