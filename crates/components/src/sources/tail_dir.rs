@@ -16,6 +16,7 @@
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
 //! | `heed` | what a change that the system tells means |
 //! | `handles` | which files are held open |
+//! | `buffers` | memory of large reads, used again |
 //! | `recover` | what the channels remember of an earlier run |
 //! | `feed` | chunks into the channels, each file in order |
 //!

@@ -80,6 +80,7 @@ impl Drop for Lent {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests read real files")]
 mod tests {
     use std::path::Path;
 
