@@ -21,7 +21,11 @@ pub(crate) fn line(name: &str, serial: u64) -> String {
 
 /// What a line has behind its number.
 pub(crate) fn rest_of_line(serial: u64) -> &'static str {
-    if serial / LINES_ALIKE % 2 == 0 { "GET /shop/cart HTTP/1.1 200 5120" } else { "GET /" }
+    if (serial / LINES_ALIKE).is_multiple_of(2) {
+        "GET /shop/cart HTTP/1.1 200 5120"
+    } else {
+        "GET /"
+    }
 }
 
 /// A thread that writes while it is told to.
