@@ -103,23 +103,24 @@ pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'
 pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch> {
     let separator = usize::from(batch.separated);
     let mut sizes = vec![(0, 0); count];
-    for (length, part) in batch.lengths.iter(&batch.bodies).zip(part_of) {
-        if let Some((events, bytes)) = sizes.get_mut(*part) {
+    let mut of = part_of.iter();
+    batch.lengths.iter(&batch.bodies).for_each(|length| {
+        if let Some((events, bytes)) = of.next().and_then(|part| sizes.get_mut(*part)) {
             *events += 1;
             *bytes += length + separator;
         }
-    }
+    });
     let room = |(events, bytes)| (Vec::with_capacity(events), Vec::with_capacity(bytes));
     let mut events: Vec<(Vec<u32>, Vec<u8>)> = sizes.into_iter().map(room).collect();
-    let mut start = 0;
-    for (length, part) in batch.lengths.iter(&batch.bodies).zip(part_of) {
+    let (mut start, mut of) = (0, part_of.iter());
+    batch.lengths.iter(&batch.bodies).for_each(|length| {
         let end = start + length + separator;
-        if let Some((lengths, bodies)) = events.get_mut(*part) {
+        if let Some((lengths, bodies)) = of.next().and_then(|part| events.get_mut(*part)) {
             lengths.push(length as u32);
             bodies.extend_from_slice(&batch.bodies[start..end]);
         }
         start = end;
-    }
+    });
     let part = |(lengths, bodies): (Vec<u32>, Vec<u8>)| Batch {
         identity: batch.identity,
         positions: batch.positions.clone(),

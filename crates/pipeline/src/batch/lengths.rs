@@ -5,6 +5,8 @@
 //! what is stored and sent. Of the shortest even a byte each is: of lines of ten bytes, an eleventh
 //! of all. Where every LF is the end of a body they can be found again, 64 bytes at a time.
 
+use std::slice;
+
 use bytes::Bytes;
 use memchr::memchr_iter;
 
@@ -101,7 +103,9 @@ impl Lengths {
     /// In order; `bodies` are those of the batch.
     pub(super) fn iter(&self, bodies: &[u8]) -> impl Iterator<Item = usize> {
         match self {
-            Self::Stored { width, bytes } => Each::Stored(numbers(*width, bytes)),
+            Self::Stored { width: Width::One, bytes } => Each::One(bytes.iter()),
+            Self::Stored { width: Width::Two, bytes } => Each::Two(bytes.as_chunks().0.iter()),
+            Self::Stored { width: Width::Four, bytes } => Each::Four(bytes.as_chunks().0.iter()),
             Self::InBodies { .. } => {
                 let mut start = 0;
                 Each::Found(ends::of_lines(bodies).map(move |end| {
@@ -115,52 +119,60 @@ impl Lengths {
 
     /// Whether the lengths add up to `bodies`, with the separators in their places.
     pub(super) fn fit(&self, bodies: &[u8], separated: bool) -> bool {
-        let (width, bytes) = match self {
-            Self::Stored { width, bytes } => (*width, bytes),
-            Self::InBodies { events } => {
-                return separated
-                    && bodies.last().is_none_or(|last| *last == b'\n')
-                    && memchr_iter(b'\n', bodies).count() == *events;
-            }
-        };
-        let mut end = 0;
-        for length in numbers(width, bytes) {
+        if let Self::InBodies { events } = self {
+            return separated
+                && bodies.last().is_none_or(|last| *last == b'\n')
+                && memchr_iter(b'\n', bodies).count() == *events;
+        }
+        let (mut end, mut fits) = (0, true);
+        self.iter(bodies).for_each(|length| {
             end += length;
             if separated {
-                if bodies.get(end) != Some(&b'\n') {
-                    return false;
-                }
+                fits &= bodies.get(end) == Some(&b'\n');
                 end += 1;
             }
-        }
-        end == bodies.len()
+        });
+        fits && end == bodies.len()
     }
 }
 
-/// Numbers of this width, in order.
-fn numbers(width: Width, bytes: &[u8]) -> impl Iterator<Item = usize> {
-    bytes.chunks_exact(width as usize).map(move |number| match (width, number) {
-        (Width::One, &[a]) => usize::from(a),
-        (Width::Two, &[a, b]) => usize::from(u16::from_le_bytes([a, b])),
-        (Width::Four, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
-        _ => 0,
-    })
-}
-
 /// Lengths from where they are.
-enum Each<S, F> {
-    Stored(S),
+enum Each<'a, F> {
+    One(slice::Iter<'a, u8>),
+    Two(slice::Iter<'a, [u8; 2]>),
+    Four(slice::Iter<'a, [u8; 4]>),
     Found(F),
 }
 
-impl<S: Iterator<Item = usize>, F: Iterator<Item = usize>> Iterator for Each<S, F> {
+fn of_two(number: &[u8; 2]) -> usize {
+    u16::from_le_bytes(*number).into()
+}
+
+fn of_four(number: &[u8; 4]) -> usize {
+    u32::from_le_bytes(*number) as usize
+}
+
+impl<F: Iterator<Item = usize>> Iterator for Each<'_, F> {
     type Item = usize;
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
         match self {
-            Self::Stored(lengths) => lengths.next(),
+            Self::One(numbers) => numbers.next().map(|number| usize::from(*number)),
+            Self::Two(numbers) => numbers.next().map(of_two),
+            Self::Four(numbers) => numbers.next().map(of_four),
             Self::Found(lengths) => lengths.next(),
+        }
+    }
+
+    /// Looks once, not for each, where they are: what `for_each` and its like come down to.
+    #[inline]
+    fn fold<B, G: FnMut(B, usize) -> B>(self, init: B, each: G) -> B {
+        match self {
+            Self::One(numbers) => numbers.map(|number| usize::from(*number)).fold(init, each),
+            Self::Two(numbers) => numbers.map(of_two).fold(init, each),
+            Self::Four(numbers) => numbers.map(of_four).fold(init, each),
+            Self::Found(lengths) => lengths.fold(init, each),
         }
     }
 }
