@@ -79,8 +79,10 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let (events_in, events) = mpsc::unbounded_channel();
     let tasks = TaskTracker::new();
     let end = CancellationToken::new();
+    let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
-        let shared = Shared::new(index, named.name, events_in.clone(), parts.env.clone());
+        let (events, env) = (events_in.clone(), parts.env.clone());
+        let shared = Shared::new(index, named.name, events, env, longest_pause);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         let seat = handle.seat();
         Member { handle, seat, open: false, in_hand: BTreeMap::new() }

@@ -81,4 +81,7 @@ pub trait SinkProcessor: Send {
 
     /// A member has done something.
     fn report(&mut self, member: usize, report: Report, now: Instant);
+
+    /// The longest that a member which failed is left alone, however often it does: `backoff_max`.
+    fn longest_pause(&self) -> Duration;
 }

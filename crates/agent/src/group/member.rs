@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   CLOSED ──open──► OPEN ──write failed, or it said `Again` because of a failure──► CLOSED
-//!      └── pause, doubling from 100 ms to 30 s, jittered ◄─────────────────────────────┘
+//!      └── pause, doubling from 100 ms, jittered ◄─────────────────────────────────────┘
 //! ```
 //!
 //! A member that is discovered has a seat: the group hears of each change there. With each turn of the
@@ -31,8 +31,8 @@ use crate::chain;
 /// Batches that wait in front of a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
 
-/// First and longest pause between two tries to open a sink.
-const OPEN_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// First pause between two tries to open a sink. The longest is the group's.
+const OPEN_RETRY: Duration = Duration::from_millis(100);
 
 /// What a member tells its group.
 pub(super) enum Event {
@@ -101,6 +101,8 @@ pub(super) struct Shared {
     name: Arc<str>,
     events: mpsc::UnboundedSender<Event>,
     env: Env,
+    /// The longest pause between two tries to open the sink.
+    longest_pause: Duration,
 }
 
 impl Shared {
@@ -110,8 +112,9 @@ impl Shared {
         name: Arc<str>,
         events: mpsc::UnboundedSender<Event>,
         env: Env,
+        longest_pause: Duration,
     ) -> Self {
-        Self { index, name, events, env }
+        Self { index, name, events, env, longest_pause }
     }
 
     /// The seat is otherwise now; `true`: it has a new turn.
@@ -312,9 +315,9 @@ impl MemberTask {
     /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if whoever
     /// sat there has left.
     async fn pause(&mut self) -> bool {
-        let (base, limit) = OPEN_RETRY;
+        let limit = self.shared.longest_pause;
         let random = self.shared.env.entropy.next_u64();
-        let pause = jittered(base, limit, self.failures, random);
+        let pause = jittered(OPEN_RETRY.min(limit), limit, self.failures, random);
         let until = Instant::now() + self.busy_for.map_or(pause, |busy| busy.min(limit));
         loop {
             tokio::select! {

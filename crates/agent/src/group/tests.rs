@@ -273,6 +273,17 @@ async fn a_sink_that_cannot_open_keeps_nothing_and_is_tried_again() {
     bench.stop().await;
 }
 
+/// Five hundred tries take no longer than the bench is patient.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_cannot_open_is_tried_again_after_backoff_max_at_most() {
+    let script = Arc::new(Script { open_failures: Mutex::new(500), ..Script::default() });
+    let bench = start(json!({ "backoff_max": "1s" }), std::slice::from_ref(&script)).await;
+    let bodies = bench.put_numbers(1).await;
+    bench.empty().await;
+    assert_eq!(sorted(&script), bodies);
+    bench.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_broken_sink_refuses_goes_to_the_others() {
     let good = Arc::new(Script::default());

@@ -9,6 +9,7 @@
 //! the policy decides for each batch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipeline::env::Entropy;
 use pipeline::{MemberView, Origin, Report, Selection, SinkProcessor};
@@ -135,6 +136,10 @@ impl SinkProcessor for Tiered {
 
     fn report(&mut self, member: usize, report: Report, now: Instant) {
         self.penalties.report(member, report, now);
+    }
+
+    fn longest_pause(&self) -> Duration {
+        self.penalties.longest_pause()
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Config {
     /// Pause after a sink's first failure; each further one doubles it.
     #[serde(default = "default_backoff_min")]
     backoff_min: Period,
-    /// Longest pause.
+    /// Longest pause, also between two tries to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
     /// The group's sinks, a discovered one as often as it has seats. Filled in by the agent, not by

@@ -57,6 +57,11 @@ impl Penalties {
         Self { pauses, members: vec![Standing::default(); members] }
     }
 
+    /// The longest that a member is passed over.
+    pub(super) fn longest_pause(&self) -> Duration {
+        self.pauses.limit
+    }
+
     /// Whether the member may be used now.
     pub(super) fn is_live(&self, member: usize, view: &MemberView, now: Instant) -> bool {
         let standing = &self.members[member];
