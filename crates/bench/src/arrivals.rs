@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, Result};
 use crate::forward::Running;
-use crate::http;
+use crate::http::Watched;
 
 /// Time between two writes.
 const TICK: Duration = Duration::from_millis(5);
@@ -38,11 +38,6 @@ pub(crate) struct Arrival {
     pub(crate) millis: f64,
 }
 
-/// What the collector has counted as accepted, which is durable there.
-pub(crate) fn counted(running: &Running) -> Result<f64> {
-    http::metric(running.metrics_port, running.metric)
-}
-
 /// A log that is written by one application and rotated by renaming.
 struct Log<'a> {
     file: File,
@@ -51,8 +46,27 @@ struct Log<'a> {
     rotated: u32,
     /// Bytes since it was last given to be written to the disk.
     fresh: u64,
-    /// Takes a file to be written to the disk beside what goes on.
-    write_back: mpsc::Sender<File>,
+    /// Takes what is done beside the writing.
+    beside: mpsc::Sender<Beside>,
+}
+
+/// What the disk is asked for beside the writing of the log.
+enum Beside {
+    /// What this file has is to be on the disk.
+    WriteBack(File),
+    /// This file is to go.
+    Remove(PathBuf),
+}
+
+impl Beside {
+    fn run(self) -> Result<()> {
+        match self {
+            // What cannot be written back now is a matter of the system's, as it would be without this.
+            Self::WriteBack(file) => drop(file.sync_data()),
+            Self::Remove(path) => fs::remove_file(&path).at("remove", &path)?,
+        }
+        Ok(())
+    }
 }
 
 impl Log<'_> {
@@ -66,7 +80,7 @@ impl Log<'_> {
         if self.fresh >= WRITE_BACK_BYTES {
             self.fresh = 0;
             let file = self.file.try_clone().at("open again", self.path)?;
-            self.write_back.send(file).expect("who writes back outlives the log");
+            self.ask(Beside::WriteBack(file));
         }
         Ok(())
     }
@@ -79,9 +93,14 @@ impl Log<'_> {
         self.bytes = 0;
         if self.rotated > KEPT {
             let old = self.place(self.rotated - KEPT);
-            fs::remove_file(&old).at("remove", &old)?;
+            self.ask(Beside::Remove(old));
         }
         Ok(())
+    }
+
+    fn ask(&self, beside: Beside) {
+        // Who is not there any more has failed, and that is told when the writing ends.
+        let _ = self.beside.send(beside);
     }
 
     fn place(&self, number: u32) -> PathBuf {
@@ -107,12 +126,11 @@ pub(crate) fn run(
     let line = "2026-11-20T12:00:00Z 192.0.2.7 GET /articles/index.html 200 5120 \"Mozilla/5.0 \
                 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\" 0.0123 upstream-3\n";
     let (tell, told) = mpsc::channel();
-    let (write_back, files) = mpsc::channel();
+    let (beside, asked) = mpsc::channel();
     thread::scope(|scope| {
-        // What cannot be written back now is a matter of the system's, as it would be without this.
-        scope.spawn(move || files.iter().for_each(|file: File| drop(file.sync_data())));
+        let beside_it = scope.spawn(move || asked.iter().try_for_each(Beside::run));
         let writer = scope.spawn(move || -> Result<()> {
-            let mut log = Log { file, path, bytes: 0, rotated: 0, fresh: 0, write_back };
+            let mut log = Log { file, path, bytes: 0, rotated: 0, fresh: 0, beside };
             let (started, mut lines) = (Instant::now(), 0.0);
             while writing() {
                 let due = (started.elapsed().as_secs_f64() * rate).floor();
@@ -129,6 +147,7 @@ pub(crate) fn run(
         let arrived = arrivals(&told, running);
         drop(told);
         writer.join().expect("the writer does not panic")?;
+        beside_it.join().expect("what is done beside it does not panic")?;
         arrived
     })
 }
@@ -137,6 +156,7 @@ pub(crate) fn run(
 fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec<Arrival>> {
     let (mut waiting, mut all) = (VecDeque::new(), Vec::new());
     let mut writing = true;
+    let mut counter = Watched::open(running.metrics_port, running.metric)?;
     while writing || !waiting.is_empty() {
         loop {
             match told.try_recv() {
@@ -148,7 +168,7 @@ fn arrivals(told: &mpsc::Receiver<Written>, running: &mut Running) -> Result<Vec
                 }
             }
         }
-        let arrived = counted(running)?;
+        let arrived = counter.look()?;
         while let Some(written) = waiting.pop_front_if(|next: &mut Written| next.lines <= arrived) {
             let millis = written.at.elapsed().as_secs_f64() * 1e3;
             all.push(Arrival { written: written.at, millis });

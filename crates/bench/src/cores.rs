@@ -1,12 +1,15 @@
-//! Which cores the parts of a benchmark run on.
+//! Which cores the parts of a benchmark run on, and who of them is first.
 //!
-//! A thread hands its own set of cores on to the threads and processes that it starts.
+//! A thread hands its own set of cores, and its own priority, on to the threads and processes that it
+//! starts.
 
 use std::io;
+use std::process::Command;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Doing, Error, Result};
+use crate::process;
 
 /// One core for the benchmark and what it is not about, the others for what it measures.
 pub(crate) struct Apart {
@@ -31,6 +34,14 @@ impl Apart {
         use_only(&self.aside)?;
         started
     }
+}
+
+/// Puts this thread, and all that it starts from now on, before all others that want its core. It takes
+/// a privilege.
+pub(crate) fn go_first() -> Result<()> {
+    let this = gettid().as_raw_nonzero().to_string();
+    process::run("chrt", Command::new("chrt").args(["--rr", "--pid", "1", &this]))?;
+    Ok(())
 }
 
 fn use_only(cores: &CpuSet) -> Result<()> {

@@ -1,16 +1,21 @@
 //! One request at a time to a page on loopback: WebHDFS, metrics, readiness.
+//!
+//! Who looks at a page a thousand times a second keeps the connection: what is measured would pay for
+//! the others.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
 
+/// The page of an agent's metrics.
+const METRICS: &str = "/metrics";
+
 /// Status and body of `path`. It asks as HTTP/1.0, so that the answer ends with the connection.
 pub(crate) fn get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
-    let describe = || format!("get {path} from port {port}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).doing(describe)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).doing(describe)?;
+    let describe = || describe(port, path);
+    let mut stream = connect(port, path)?;
     let request =
         format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).doing(describe)?;
@@ -20,14 +25,71 @@ pub(crate) fn get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
         .ok_or_else(|| Error::Answer { from: path.to_owned(), detail: "no HTTP head".to_owned() })
 }
 
+fn describe(port: u16, path: &str) -> String {
+    format!("get {path} from port {port}")
+}
+
+fn connect(port: u16, path: &str) -> Result<TcpStream> {
+    let describe = || describe(port, path);
+    let stream = TcpStream::connect(("127.0.0.1", port)).doing(describe)?;
+    stream.set_nodelay(true).doing(describe)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).doing(describe)?;
+    Ok(stream)
+}
+
 /// Sum over all series of a metric on a page in Prometheus' text format; 0 if there is none yet.
 pub(crate) fn metric(port: u16, name: &str) -> Result<f64> {
-    let (status, body) = get(port, "/metrics")?;
+    let (status, body) = get(port, METRICS)?;
     let text = String::from_utf8_lossy(&body);
     if status != 200 {
-        return Err(Error::Answer { from: "/metrics".to_owned(), detail: text.into_owned() });
+        return Err(Error::Answer { from: METRICS.to_owned(), detail: text.into_owned() });
     }
     Ok(sum(&text, name))
+}
+
+/// A metric that is looked at again and again, over one connection.
+pub(crate) struct Watched<'a> {
+    port: u16,
+    name: &'a str,
+    connection: BufReader<TcpStream>,
+}
+
+impl<'a> Watched<'a> {
+    /// The metric `name` on the page of `port`.
+    pub(crate) fn open(port: u16, name: &'a str) -> Result<Self> {
+        let stream = connect(port, METRICS)?;
+        Ok(Self { port, name, connection: BufReader::new(stream) })
+    }
+
+    /// As [`metric`].
+    pub(crate) fn look(&mut self) -> Result<f64> {
+        let Self { port, name, connection } = self;
+        let describe = || describe(*port, METRICS);
+        let request = format!("GET {METRICS} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+        connection.get_mut().write_all(request.as_bytes()).doing(describe)?;
+        let body = sized_body(connection).doing(describe)?;
+        Ok(sum(&String::from_utf8_lossy(&body), name))
+    }
+}
+
+/// The body of a good answer that says how long it is.
+fn sized_body(answer: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let (mut line, mut bytes) = (String::new(), None);
+    answer.read_line(&mut line)?;
+    let is_good = line.split(' ').nth(1) == Some("200");
+    while !matches!(line.as_str(), "\r\n" | "") {
+        line.clear();
+        answer.read_line(&mut line)?;
+        if let Some((key, value)) = line.split_once(':')
+            && key.eq_ignore_ascii_case("content-length")
+        {
+            bytes = value.trim().parse().ok();
+        }
+    }
+    let bytes = bytes.filter(|_| is_good).ok_or(io::ErrorKind::InvalidData)?;
+    let mut body = vec![0; bytes];
+    answer.read_exact(&mut body)?;
+    Ok(body)
 }
 
 fn sum(text: &str, name: &str) -> f64 {
@@ -54,6 +116,21 @@ mod tests {
         let answer = b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}";
         assert_eq!(split_answer(answer), Some((404, b"{}".to_vec())));
         assert_eq!(split_answer(b"HTTP/1.1 200 OK"), None);
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_its_head_says_and_what_follows_is_the_next_answer() {
+        let two = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: y\r\n\r\nabHTTP/1.1 500 No\r\n\r\n";
+        let mut answers = two.as_slice();
+        assert_eq!(sized_body(&mut answers).expect("it is whole"), b"ab");
+        for bad in [
+            answers,
+            b"",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+        ] {
+            assert!(sized_body(&mut &*bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub(crate) struct Options {
     /// memory, as if the DataNodes were other machines
     #[arg(long, value_name = "FOLDER")]
     blocks_in: Option<PathBuf>,
-    /// Gives HDFS and the writer of the log one core, which HDFS leaves to the writer, and both tiers
-    /// the others, as if HDFS were other machines; otherwise all share all
+    /// Gives both tiers all cores but one, which HDFS leaves to the writer of the log and to who
+    /// measures, as if HDFS were other machines; otherwise all share all. For root
     #[arg(long)]
     apart: bool,
 }
@@ -93,6 +93,13 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let (seen, arrived) = thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let go_on = || writing.load(Ordering::Relaxed);
+            if options.apart
+                && let Err(error) = cores::go_first()
+            {
+                crate::progress(&format!(
+                    "HDFS may hold up who measures, on the same core: {error}"
+                ));
+            }
             arrivals::run(options.rate.into(), (file, &path), &mut running, 0.0, go_on)
         });
         let seen = outage(options, &hdfs, port);

@@ -15,10 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Setup;
-use crate::arrivals::{self, LIMIT, POLL, counted};
+use crate::arrivals::{self, LIMIT, POLL};
 use crate::error::{Doing, Error, Result};
+use crate::forward::Contender;
 use crate::forward::ours::Ours;
-use crate::forward::{Contender, Running};
+use crate::http::Watched;
 use crate::report::{Better, Figure, Report, Spread, rank};
 
 /// Time between two lines at the calm edge, spread so that they meet no timer in step.
@@ -47,12 +48,18 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     let mut running = Ours::prepare()?.start(&watched, scratch.path())?;
     let mut file = File::options().create(true).append(true).open(&path).at("open", &path)?;
 
-    calm_line(&mut file, &path, &mut running, 1.0)?;
+    let mut counter = Watched::open(running.metrics_port, running.metric)?;
+    let mut calm_line = |expected| {
+        let millis = calm_line(&mut file, &path, &mut counter, expected)?;
+        running.edge.check()?;
+        Ok::<_, Error>(millis)
+    };
+    calm_line(1.0)?;
     let (calm, blocks) = disk::beside(scratch.path(), || {
         let mut calm = Vec::new();
         for line in 0..options.lines {
             thread::sleep(PAUSE + Duration::from_micros(u64::from(line) * 977 % 10_000));
-            calm.push(calm_line(&mut file, &path, &mut running, f64::from(line) + 2.0)?);
+            calm.push(calm_line(f64::from(line) + 2.0)?);
         }
         Ok(calm)
     })?;
@@ -73,18 +80,22 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
 }
 
 /// Writes one line and waits until the collector has counted `expected`; the milliseconds it took.
-fn calm_line(file: &mut File, path: &Path, running: &mut Running, expected: f64) -> Result<f64> {
+fn calm_line(
+    file: &mut File,
+    path: &Path,
+    counter: &mut Watched<'_>,
+    expected: f64,
+) -> Result<f64> {
     let started = Instant::now();
     file.write_all(b"2026-11-20T12:00:00Z INFO one line of a service that has little to say\n")
         .at("write", path)?;
-    while counted(running)? < expected {
+    while counter.look()? < expected {
         if started.elapsed() > LIMIT {
             let what = "one line on the collector".to_owned();
             return Err(Error::Timeout { what, seconds: LIMIT.as_secs() });
         }
         thread::sleep(POLL);
     }
-    running.edge.check()?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
