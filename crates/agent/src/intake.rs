@@ -135,10 +135,12 @@ impl AgentIntake {
     /// Puts the optional parts where there is room right now.
     fn begin_optional(&self, parts: Vec<Batch>) -> Vec<Box<dyn PutTransaction>> {
         let mut puts = Vec::new();
-        for (channel, part) in self.optional.iter().zip(parts) {
+        for (channel, mut part) in self.optional.iter().zip(parts) {
             if part.is_empty() {
                 continue;
             }
+            // What came before may have been left out here.
+            part.positions.iter_mut().for_each(|position| position.after = None);
             match channel.begin_put(part.size()).now_or_never() {
                 Some(Ok(mut put)) => {
                     put.put(part);
@@ -200,6 +202,10 @@ impl Intake for AgentIntake {
 
     fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         self.required.iter().map(|channel| channel.positions(source)).collect()
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        self.required.iter().all(|channel| channel.stores_in_turn())
     }
 
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {

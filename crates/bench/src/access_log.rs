@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cache::Cache;
 use crate::error::{Doing, Error, Result};
+use crate::raw;
 
 const SEED: u64 = 20_260_901;
 const SERIAL_DIGITS: usize = 12;
@@ -41,8 +42,7 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// Writes a log of `lines` lines, or takes it from the cache; either way it is then read once,
-    /// which brings it into the page cache for every contender alike.
+    /// Writes a log of `lines` lines, or takes it from the cache; either way it is then read once.
     pub(crate) fn cached(cache: &Cache, lines: u64) -> Result<Self> {
         let path = cache.path(&format!("access-{SEED}-{lines}.log"));
         if !path.exists() {
@@ -56,6 +56,11 @@ impl AccessLog {
         let log = Self { path, lines, bytes: tally.bytes, digest: tally.digest };
         tally.verdict(&log, "the cached input")?;
         Ok(log)
+    }
+
+    /// Brings it into the page cache, for every contender alike.
+    pub(crate) fn warm(&self) -> Result<()> {
+        raw::warm(&self.path)
     }
 
     /// Puts the log into a watched folder in one instant.

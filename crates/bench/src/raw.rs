@@ -2,7 +2,7 @@
 //! top. Each is measured in the same run as what it is compared with.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -191,6 +191,20 @@ pub(crate) fn direct_reads(files: &[PathBuf], most: u64) -> Result<Moved> {
     Ok(Moved { bytes, seconds: started.elapsed().as_secs_f64() })
 }
 
+/// Reads a file, or every file below a folder, so that whoever is measured finds it in the page cache
+/// as he would what was written just now: a system may give back early what lay unused for seconds.
+pub(crate) fn warm(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).at("list", path)? {
+            warm(&entry.at("list", path)?.path())?;
+        }
+        return Ok(());
+    }
+    let mut file = BufReader::with_capacity(1 << 20, File::open(path).at("open", path)?);
+    io::copy(&mut file, &mut io::sink()).at("read", path)?;
+    Ok(())
+}
+
 /// Drops every file below `folder` from the page cache, so that the next reader starts cold.
 pub(crate) fn evict(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).at("list", folder)? {
@@ -250,7 +264,7 @@ pub(crate) fn loopback(size: usize, count: u64) -> Result<Moved> {
     Ok(Moved { bytes: size as u64 * count, seconds })
 }
 
-fn receive(listener: &TcpListener, size: usize, count: u64) -> std::io::Result<()> {
+fn receive(listener: &TcpListener, size: usize, count: u64) -> io::Result<()> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
     let mut message = vec![0; size];

@@ -82,6 +82,7 @@ async fn tail_once(log: &AccessLog, cache: &Cache) -> Result<Moved> {
     let cx = SourceContext { intake: counter, stop: stop.clone() };
     let running = tokio::spawn(async move { source.run(cx).await });
     tokio::time::sleep(WARM_UP).await;
+    log.warm()?;
     let started = Instant::now();
     log.link_into(&watched)?;
     let whole = Arrived { events: log.lines, body_bytes: log.bytes - log.lines };

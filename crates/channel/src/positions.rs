@@ -26,6 +26,11 @@ impl Positions {
         }
     }
 
+    /// Where the key of `position` stands.
+    pub(crate) fn at(&self, position: &SourcePosition) -> Option<&Bytes> {
+        self.by_key.get(&(position.source.clone(), position.key.clone()))
+    }
+
     /// Every key of `source` with its position.
     pub(crate) fn of(&self, source: &str) -> Vec<(Bytes, Bytes)> {
         let from = (Arc::from(source), Bytes::new());
@@ -40,6 +45,7 @@ impl Positions {
             source: source.clone(),
             key: key.clone(),
             value: Some(value.clone()),
+            after: None,
         };
         self.by_key.iter().map(position).collect()
     }
@@ -85,7 +91,7 @@ pub(crate) fn get_positions(input: &mut Bytes) -> Option<Vec<SourcePosition>> {
         let key = Bytes::copy_from_slice(&get_bytes(input)?);
         let has_value = input.has_remaining() && input.get_u8() == 1;
         let value = if has_value { Some(get_bytes(input)?) } else { None };
-        positions.push(SourcePosition { source, key, value });
+        positions.push(SourcePosition { source, key, value, after: None });
     }
     Some(positions)
 }
@@ -96,7 +102,12 @@ mod tests {
 
     fn position(source: &str, key: &str, value: Option<&str>) -> SourcePosition {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        SourcePosition { source: source.into(), key: bytes(key), value: value.map(bytes) }
+        SourcePosition {
+            source: source.into(),
+            key: bytes(key),
+            value: value.map(bytes),
+            after: None,
+        }
     }
 
     #[test]

@@ -11,11 +11,13 @@ mod common;
 
 use std::io::IoSlice;
 use std::path::Path;
+use std::time::Duration;
 
 use aqueduct_channel::testkit::SimDisk;
+use bytes::Bytes;
 use common::*;
 use pipeline::env::{Disk, OpenMode};
-use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence};
+use pipeline::{Batch, BatchSize, ChannelError, Epoch, IntervalSet, Sequence, SourcePosition};
 use tokio::time::timeout;
 
 #[tokio::test(start_paused = true)]
@@ -153,6 +155,49 @@ async fn a_failed_write_fails_its_put_and_the_next_one_works() {
     disk.crash();
     let channel = open(&disk).await;
     assert!(!drain(&*channel).await.contains(&"failed".to_owned()), "a failed put came back");
+}
+
+/// Ten puts on their way at once, each to come after the one before it; some write fails. What is
+/// stored are the first of them, without a gap, whatever was written together.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stored_behind_a_put_that_failed() {
+    let value = |n: u64| Bytes::from(n.to_string());
+    let mut cut_short = 0;
+    for seed in 0..200 {
+        let disk = SimDisk::new(SEED + seed);
+        let channel = open(&disk).await;
+        for n in 0..seed % 5 {
+            put_body(&*channel, &format!("other {n}")).await.unwrap();
+        }
+        let puts = (0..10).map(|n| {
+            let (disk, channel) = (&disk, &*channel);
+            let mut batch = Batch::of([n.to_string()]);
+            let (source, key) = ("in".into(), Bytes::from_static(b"k"));
+            let after = (n > 0).then(|| value(n - 1));
+            batch.positions.push(SourcePosition { source, key, value: Some(value(n)), after });
+            async move {
+                let mut put = channel.begin_put(batch.size()).await.unwrap();
+                put.put(batch);
+                put.beside_others();
+                // So that they do not all come into one group.
+                tokio::time::sleep(Duration::from_micros(n * (seed % 7))).await;
+                if n == seed % 10 {
+                    disk.fail_writes(1);
+                }
+                put.commit().await.is_ok()
+            }
+        });
+        let stored = futures::future::join_all(puts).await;
+        let count = stored.iter().take_while(|is_stored| **is_stored).count() as u64;
+        cut_short += u64::from(count < 10);
+        assert!(stored[count as usize..].iter().all(|is_stored| !is_stored), "{seed}: {stored:?}");
+        let expected = count.checked_sub(1).map(|last| (Bytes::from_static(b"k"), value(last)));
+        assert_eq!(channel.positions("in"), Vec::from_iter(expected.clone()), "seed {seed}");
+        disk.crash();
+        let channel = open(&disk).await;
+        assert_eq!(channel.positions("in"), Vec::from_iter(expected), "seed {seed}, after a crash");
+    }
+    assert!(cut_short > 100, "of 200 rounds a write failed in {cut_short}");
 }
 
 /// The write of the put fails, and so does the start of a next segment: what the first may have left

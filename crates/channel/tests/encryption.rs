@@ -59,7 +59,7 @@ fn secret() -> Batch {
     let mut batch = Batch::of([SECRET]);
     let key = Bytes::from_static(b"/home/somebody/private.log");
     let value = Some(Bytes::from_static(b"offset of somebody"));
-    batch.positions.push(SourcePosition { source: "home".into(), key, value });
+    batch.positions.push(SourcePosition { source: "home".into(), key, value, after: None });
     batch
 }
 

@@ -36,7 +36,7 @@ fn golden(version: &str) -> PathBuf {
 
 fn position(key: &'static str, value: &'static str) -> SourcePosition {
     let (key, value) = (Bytes::from(key), Some(Bytes::from(value)));
-    SourcePosition { source: "access".into(), key, value }
+    SourcePosition { source: "access".into(), key, value, after: None }
 }
 
 /// A life with one of everything: headers, positions, several batches in one put, an empty one, a

@@ -39,7 +39,7 @@ async fn put_numbers(channel: &dyn Channel, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let mut batch = foreign(n, &format!("{n} {}", "i".repeat(20_000)));
         let (key, value) = (Bytes::from_static(b"file"), Some(Bytes::from(n.to_string())));
-        batch.positions.push(SourcePosition { source: "in".into(), key, value });
+        batch.positions.push(SourcePosition { source: "in".into(), key, value, after: None });
         put(channel, batch).await.unwrap();
     }
 }

@@ -43,6 +43,7 @@ async fn put_all(channel: &dyn Channel) {
             source: "in".into(),
             key: Bytes::from_static(b"file"),
             value: Some(Bytes::from(n.to_string())),
+            after: None,
         });
         put(channel, batch).await.unwrap();
     }

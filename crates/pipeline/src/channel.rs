@@ -24,6 +24,10 @@
 //!    at once: a crash may offer the batch again.
 //! 5. A full channel makes `begin_put` wait; it takes nothing back and drops nothing.
 //! 6. A batch without events is never taken: its identity counts as settled once it is stored.
+//! 7. In a channel that [stores in turn](Channel::stores_in_turn), a put with a position that is to
+//!    come [after](SourcePosition::after) another one is refused unless its key stands at that one.
+//!    So a source may put its next batch before it has the answer for the last one: when that is not
+//!    stored, the next one is not either, and no position gets ahead of what lies before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +55,9 @@ pub struct SourcePosition {
     pub key: Bytes,
     /// The position in the source's own encoding, at most 4 KiB; `None` forgets the key.
     pub value: Option<Bytes>,
+    /// What the key has to stand at when the batch is stored; `None` asks for nothing. Not stored. Only
+    /// for a channel that [stores in turn](Channel::stores_in_turn).
+    pub after: Option<Bytes>,
 }
 
 /// A batch handed out, under the ticket that settles it.
@@ -109,6 +116,13 @@ pub enum ChannelError {
         #[source]
         source: std::io::Error,
     },
+    /// A position of the put is to come after one that its key does not stand at; nothing of the put
+    /// was stored.
+    #[error("what has to be stored before it is not in channel `{channel}`")]
+    OutOfTurn {
+        /// Name of the channel.
+        channel: String,
+    },
     /// The directory is not one that this program may use.
     #[error("channel `{channel}` cannot open {path}: {problem}")]
     Unusable {
@@ -124,7 +138,7 @@ pub enum ChannelError {
 impl Classify for ChannelError {
     fn class(&self) -> Class {
         match self {
-            Self::Closed { .. } | Self::Disk { .. } => Class::Transient,
+            Self::Closed { .. } | Self::Disk { .. } | Self::OutOfTurn { .. } => Class::Transient,
             Self::TooLarge { .. } => Class::Poison,
             Self::Unusable { .. } => Class::Fatal,
         }
@@ -160,6 +174,11 @@ pub trait Channel: Send + Sync {
 
     /// Every key of `source` with its position, as of the last put.
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)>;
+
+    /// Whether it looks at what positions are to come after: rule 7.
+    fn stores_in_turn(&self) -> bool {
+        false
+    }
 
     /// Sequences of one life of an origin that this channel has stored at any time.
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet;

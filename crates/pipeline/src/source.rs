@@ -62,6 +62,11 @@ pub trait Intake: Send + Sync {
     /// What each required channel knows of `source`'s positions: key and value, channel by channel.
     fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>>;
 
+    /// Whether every required channel [stores in turn](crate::Channel::stores_in_turn).
+    fn stores_in_turn(&self) -> bool {
+        false
+    }
+
     /// What all required channels know of one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
 

@@ -192,6 +192,7 @@ impl Bench<'_> {
     fn timed(&self, contender: &dyn Contender, work: &Work<'_>, out: &mut Results) -> Result<()> {
         let mut running = contender.start(work)?;
         let before = (running.edge.usage()?, running.collector.usage()?);
+        self.log.warm()?;
         let started = Instant::now();
         self.log.link_into(work.watched)?;
         self.await_bytes(contender, work.folder, &mut running, started)?;

@@ -11,6 +11,7 @@ pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let target = format!("/bench/put-{}", bench.round);
     process::run("hdfs fs -mkdir", &mut bench.hdfs.shell(&["-mkdir", "-p", &target]))?;
     let source = bench.log.path.display().to_string();
+    bench.log.warm()?;
     let cpu_before = process::children_cpu_s()?;
     let started = Instant::now();
     process::run("hdfs fs -put", &mut bench.hdfs.shell(&["-put", &source, &target]))?;

@@ -123,6 +123,7 @@ fn measure(
     fs::create_dir(&watched).at("create", &watched)?;
     let mut running = contender.start(&watched, scratch.path())?;
     let before = [running.edge.usage()?, running.collector.usage()?];
+    log.warm()?;
     let started = Instant::now();
     log.link_into(&watched)?;
     loop {

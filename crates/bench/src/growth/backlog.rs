@@ -99,6 +99,7 @@ fn one_run(
         |running: &Running| http::metric(running.metrics_port, "aqueduct_source_bytes_total");
     // Both are at work by then, with the backlog alone.
     thread::sleep(REST);
+    log.warm()?;
     let before = bytes(&running)?;
     let began = Instant::now();
     log.link_into(&watched)?;

@@ -13,6 +13,7 @@ use crate::error::{Doing, Result};
 use crate::forward::Contender;
 use crate::forward::ours::Ours;
 use crate::process::Usage;
+use crate::raw;
 
 /// Files that share the lines.
 const COUNTS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
@@ -143,6 +144,7 @@ fn one_run(
         }
     };
     let inside = watched.join("set");
+    raw::warm(&input.folder)?;
     let started = Instant::now();
     shift(&input.folder, &inside)?;
     let port = running.metrics_port;

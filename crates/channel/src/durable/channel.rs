@@ -105,7 +105,7 @@ impl Channel for Durable {
         core.submit(Request::Register { names: consumers.to_vec(), reply }, false);
         match answer.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(core.disk_error(io::Error::new(error.kind(), error))),
+            Ok(Err(why)) => Err(core.unserved(&why)),
             Err(_) => Err(core.closed_error()),
         }
     }
@@ -156,6 +156,10 @@ impl Channel for Durable {
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
         self.core().state().book.positions.of(source)
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
     }
 
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {

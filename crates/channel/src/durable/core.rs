@@ -57,8 +57,17 @@ pub(crate) struct NewPut {
     pub(crate) body: Body,
 }
 
-/// How a request ended: an error is shared by all who were in the group.
-pub(crate) type Reply = oneshot::Sender<Result<(), Arc<io::Error>>>;
+/// Why a request was not served.
+#[derive(Debug, Clone)]
+pub(crate) enum Unserved {
+    /// Shared by all who were in the group.
+    Disk(Arc<io::Error>),
+    /// A position of it is to come after one that is not there.
+    OutOfTurn,
+}
+
+/// How a request ended.
+pub(crate) type Reply = oneshot::Sender<Result<(), Unserved>>;
 
 /// What waits for the leader.
 pub(crate) enum Request {
@@ -279,6 +288,16 @@ impl Core {
     /// The error of a closed channel.
     pub(crate) fn closed_error(&self) -> ChannelError {
         ChannelError::Closed { channel: self.name.to_string() }
+    }
+
+    /// The error of a request that was not served.
+    pub(crate) fn unserved(&self, why: &Unserved) -> ChannelError {
+        match why {
+            Unserved::Disk(error) => {
+                self.disk_error(io::Error::new(error.kind(), error.to_string()))
+            }
+            Unserved::OutOfTurn => ChannelError::OutOfTurn { channel: self.name.to_string() },
+        }
     }
 
     /// Hands a request to the leader, and makes one if there is none. `is_lone` says whether the

@@ -1,8 +1,10 @@
 //! What a leader writes in one go, on its way from the queue to the disk and into the book.
 
-use pipeline::{Batch, BatchSize, Ticket};
+use bytes::Bytes;
+use pipeline::{Batch, BatchSize, SourcePosition, Ticket, mutant};
 
-use super::core::Reply;
+use super::book::Book;
+use super::core::{NewPut, Reply};
 use super::frame::Frame;
 use super::layout::len_max;
 use super::packing::Packed;
@@ -46,6 +48,27 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Whether all that a put is to come after is in the book, or before it in this group. What failed is
+    /// in neither.
+    pub(crate) fn is_turn_of(&self, put: &NewPut, book: &Book) -> bool {
+        let mut positions = put.batches.iter().flat_map(|batch| &batch.positions);
+        let is_there = |position: &SourcePosition| {
+            position.after.as_ref().is_none_or(|after| {
+                let stands = self.at(position).unwrap_or_else(|| book.positions.at(position));
+                stands == Some(after)
+            })
+        };
+        positions.all(is_there) || mutant!("turn_not_looked_at")
+    }
+
+    /// Where this group brings the key of `position`; `None` if it says nothing of it.
+    fn at(&self, position: &SourcePosition) -> Option<Option<&Bytes>> {
+        let mut items = self.puts.iter().rev().flat_map(|put| put.record.items.iter().rev());
+        let same = |p: &&SourcePosition| (&p.source, &p.key) == (&position.source, &position.key);
+        let found = items.find_map(|item| item.positions.iter().rev().find(same));
+        found.map(|found| found.value.as_ref())
+    }
+
     /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
     pub(crate) fn drop_news(&mut self) {
         (self.forget, self.acks) = (None, None);

@@ -10,7 +10,7 @@ use pipeline::{Epoch, Identity, KeySet, Sequence, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
-use super::core::{Core, NewBatch, NewPut, Request, State};
+use super::core::{Core, NewBatch, NewPut, Request, State, Unserved};
 use super::frame::Frame;
 use super::group::{Group, Placed, Written};
 use super::hand_off;
@@ -86,9 +86,14 @@ impl Core {
                 Some(Request::Put { put, reserved, reply }) => {
                     group.reserved.bytes += reserved.bytes;
                     group.reserved.events += reserved.events;
-                    group.replies.push(reply);
-                    bytes += put.body.len;
-                    self.add_put(state, &mut group, put, &mut fresh);
+                    if group.is_turn_of(&put, &state.book) {
+                        group.replies.push(reply);
+                        bytes += put.body.len;
+                        self.add_put(state, &mut group, put, &mut fresh);
+                    } else {
+                        // Who asked may be gone.
+                        let _ = reply.send(Err(Unserved::OutOfTurn));
+                    }
                 }
             }
             requests += 1;
@@ -250,7 +255,7 @@ impl Core {
         };
         for (reply, error) in limbo {
             // Who asked may be gone.
-            let _ = reply.send(Err(error));
+            let _ = reply.send(Err(Unserved::Disk(error)));
         }
         let (files, store) = (self.files.clone(), self.store.clone());
         let core = Arc::downgrade(self);
@@ -339,7 +344,7 @@ impl Core {
                 state.unreserve(group.reserved);
                 state.take_news_back();
                 keep_what_failed(&mut state.book, &group);
-                answer = Err(Arc::new(error));
+                answer = Err(Unserved::Disk(Arc::new(error)));
             }
         }
         // First those who wait for the disk: they have the next batch.

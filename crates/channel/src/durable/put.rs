@@ -127,9 +127,7 @@ impl PutTransaction for Put {
                 }
                 Ok(())
             }
-            Ok(Err(error)) => {
-                Err(self.core.disk_error(std::io::Error::new(error.kind(), error.to_string())))
-            }
+            Ok(Err(why)) => Err(self.core.unserved(&why)),
             Err(_) => Err(self.core.closed_error()),
         }
     }

@@ -62,7 +62,12 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
     }
     let position = |row: &Row| {
         let (key, value) = (unhex(&row.key)?, unhex(&row.value)?);
-        Some(SourcePosition { source: row.source.as_str().into(), key, value: Some(value) })
+        Some(SourcePosition {
+            source: row.source.as_str().into(),
+            key,
+            value: Some(value),
+            after: None,
+        })
     };
     file.positions.iter().map(position).collect::<Option<Vec<_>>>().ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "a position is not in hexadecimal digits")

@@ -243,8 +243,12 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
     let channel = open(suite, &SimDisk::new(SEED)).await;
     let mut settled = channel.watch_settled();
     let bytes = Bytes::from_static;
-    let position =
-        SourcePosition { source: "in".into(), key: bytes(b"k"), value: Some(bytes(b"7")) };
+    let position = SourcePosition {
+        source: "in".into(),
+        key: bytes(b"k"),
+        value: Some(bytes(b"7")),
+        after: None,
+    };
     let mut batch = Batch::default();
     batch.identity = Some(foreign(4));
     batch.positions.push(position.clone());
@@ -258,6 +262,46 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
     forget.positions.push(SourcePosition { value: None, ..position });
     put(&*channel, forget).await.unwrap();
     assert_eq!(channel.positions("in"), []);
+}
+
+/// Where a channel stores in turn, a position that is to come after another one is refused, with its
+/// batch, as long as its key does not stand there; in one put, and over a start, as well.
+pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
+    let disk = SimDisk::new(SEED);
+    let channel = open(suite, &disk).await;
+    if !channel.stores_in_turn() {
+        return;
+    }
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let batch = |value: &str, after: Option<&str>| {
+        let mut batch = Batch::of([value]);
+        let (value, after) = (Some(bytes(value)), after.map(bytes));
+        batch.positions.push(SourcePosition { source: "in".into(), key: bytes("k"), value, after });
+        batch
+    };
+    let refused = |stored: Result<(), ChannelError>| {
+        assert!(matches!(stored, Err(ChannelError::OutOfTurn { .. })), "{stored:?}");
+    };
+    refused(put(&*channel, batch("2", Some("1"))).await);
+    put(&*channel, batch("1", None)).await.unwrap();
+    refused(put(&*channel, batch("3", Some("2"))).await);
+    // Both at once: the second one waits for no answer.
+    let (second, third) =
+        tokio::join!(put(&*channel, batch("2", Some("1"))), put(&*channel, batch("3", Some("2"))),);
+    assert!(second.is_ok() && third.is_ok(), "{second:?} {third:?}");
+    refused(put(&*channel, batch("3", Some("2"))).await);
+    assert_eq!(channel.positions("in"), [(bytes("k"), bytes("3"))]);
+    let mut take = channel.begin_take("sink");
+    for body in ["1", "2", "3"] {
+        assert_eq!(next_body(&mut *take).await, body);
+    }
+    nothing_ready(&mut *take).await;
+    drop(take);
+    channel.close().await.unwrap();
+    drop(channel);
+    let channel = open(suite, &disk).await;
+    refused(put(&*channel, batch("5", Some("4"))).await);
+    put(&*channel, batch("4", Some("3"))).await.unwrap();
 }
 
 /// A full channel makes puts wait; what is committed makes room; nothing is dropped.
@@ -351,6 +395,7 @@ macro_rules! channel_conformance {
                 a_ticket_of_another_take_is_passed_over
                 a_known_identity_is_stored_once
                 an_empty_batch_leaves_identity_and_position
+                what_comes_after_another_is_stored_only_behind_it
                 a_full_channel_makes_puts_wait
                 a_put_that_never_fits_is_refused
                 a_closed_channel_refuses

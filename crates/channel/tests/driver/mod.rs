@@ -209,6 +209,7 @@ impl Driver {
                 source: "in".into(),
                 key: Bytes::from_static(b"file"),
                 value: Some(Bytes::from(number.to_string())),
+                after: None,
             });
             put.put(batch);
             described.push(PutBatch { name, events: *events, foreign: *identity });

@@ -38,6 +38,13 @@ impl One {
             let source = std::io::Error::other("refused");
             return Err(ChannelError::Disk { channel: "c".into(), source }.into());
         }
+        let is_there = |position: &SourcePosition| {
+            let stands = self.positions.get(&position.key);
+            position.after.as_ref().is_none_or(|after| stands == Some(after))
+        };
+        if !batch.positions.iter().all(is_there) {
+            return Err(ChannelError::OutOfTurn { channel: "c".into() }.into());
+        }
         for SourcePosition { key, value, .. } in &batch.positions {
             match value {
                 Some(value) => self.positions.insert(key.clone(), value.clone()),
@@ -150,6 +157,10 @@ impl Intake for Channels {
             one.positions.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
         };
         (0..self.all.len()).map(known).collect()
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
     }
 
     fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {

@@ -110,7 +110,12 @@ impl Numbers {
         }
         let mut batch = Batch::of_lines(bodies.into(), &lengths);
         let value = Some(Bytes::copy_from_slice(&end.to_le_bytes()));
-        batch.positions.push(SourcePosition { source: self.name.clone(), key: KEY, value });
+        batch.positions.push(SourcePosition {
+            source: self.name.clone(),
+            key: KEY,
+            value,
+            after: None,
+        });
         batch
     }
 

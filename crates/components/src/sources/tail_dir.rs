@@ -24,7 +24,7 @@
 //!   run ──turn──► Tailer (on a thread that may block): survey? read, read, …
 //!    ▲              │ chunks = lines + position
 //!    │ settled      ▼
-//!   Feed ◄───────────  one chunk of a file at a time into all channels that lack it
+//!   Feed ◄───────────  chunks of a file in turn into all channels that lack them
 //! ```
 //!
 //! What is treated in its own way, and counted in `source_oddities`:

@@ -212,7 +212,8 @@ impl File {
     /// The position to be stored with what was read.
     pub(super) fn stored_position(&self, source: &Arc<str>) -> SourcePosition {
         let (source, key) = (source.clone(), self.key.clone());
-        SourcePosition { source, key, value: Some(self.position.encode(&self.place)) }
+        let value = Some(self.position.encode(&self.place));
+        SourcePosition { source, key, value, after: None }
     }
 
     /// Bytes that are not in every channel yet.
