@@ -265,7 +265,7 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
 }
 
 /// Where a channel stores in turn, a position that is to come after another one is refused, with its
-/// batch, as long as its key does not stand there; in one put, and over a start, as well.
+/// batch, as long as its key does not stand there; over a start as well.
 pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
     let disk = SimDisk::new(SEED);
     let channel = open(suite, &disk).await;
@@ -286,8 +286,9 @@ pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
     put(&*channel, batch("1", None)).await.unwrap();
     refused(put(&*channel, batch("3", Some("2"))).await);
     // Both at once: the second one waits for no answer.
-    let (second, third) =
-        tokio::join!(put(&*channel, batch("2", Some("1"))), put(&*channel, batch("3", Some("2"))),);
+    let second = put(&*channel, batch("2", Some("1")));
+    let third = put(&*channel, batch("3", Some("2")));
+    let (second, third) = tokio::join!(second, third);
     assert!(second.is_ok() && third.is_ok(), "{second:?} {third:?}");
     refused(put(&*channel, batch("3", Some("2"))).await);
     assert_eq!(channel.positions("in"), [(bytes("k"), bytes("3"))]);

@@ -30,8 +30,8 @@ use super::identity::Position;
 use super::tailer::{Chunk, Room, Settled};
 
 /// Chunks that are handed to the intake at once: a durable channel makes one write of those that come
-/// together. They are many or large, not both: what is stored faster than
-/// it is sent has to be read back from the disk.
+/// together. They are many or large, not both: what is stored faster than it is sent has to be read
+/// back from the disk.
 const ACCEPTS_MAX: usize = 32;
 /// Bytes that are handed to the intake at once; the chunk that goes over it is the last one.
 const ACCEPTS_BYTES_MAX: u64 = 2 << 20;
