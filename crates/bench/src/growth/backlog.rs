@@ -2,9 +2,10 @@
 //! first batch.
 //!
 //! The backlog is made in this process, into the directory of an edge that is started behind it.
-//! Then a log is linked into the edge's folder: the edge has to take it in while it sends what is
-//! older. Measured is what leaves the edge until all of the log is in; what it took in meanwhile is
-//! noted beside it.
+//! First it has nothing else to do, which is noted: a line costs the disk as much then, written once
+//! and read or written once more, as a line of a new log costs an edge without a backlog. Then a log is
+//! linked into its folder: it has to take that in while it sends what is older. Measured is what leaves
+//! the edge until all of the log is in; what it took in meanwhile is noted too.
 
 use std::fs;
 use std::path::Path;
@@ -37,6 +38,18 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(1);
 /// For the disk to come to rest after the backlog was written.
 const REST: Duration = Duration::from_millis(500);
+/// How long an edge that has a backlog is left alone with it.
+const ALONE: Duration = Duration::from_millis(1500);
+
+/// What an edge did, in megabytes a second.
+struct Rates {
+    gb: u64,
+    /// Sent while it had nothing but its backlog; `None` if it had none.
+    alone: Option<f64>,
+    /// Sent and taken in while there was a new log.
+    sent: f64,
+    taken: f64,
+}
 
 pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let log = AccessLog::cached(&setup.cache, options.megabytes * 1_000_000 / 178)?;
@@ -45,29 +58,33 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let mut sizes = vec![0, whole / 4, whole / 2, whole];
     sizes.dedup();
     let mut points: Vec<Point> = sizes.into_iter().map(Point::at).collect();
-    let mut taken = Vec::new();
-    for point in &mut points {
-        for _ in 0..options.runs {
-            taken.push((point.x, one_run(&ours, &programs, &log, setup, point)?));
+    let mut rates = Vec::new();
+    for _ in 0..options.runs {
+        for point in &mut points {
+            rates.push(one_run(&ours, &programs, &log, setup, point)?);
         }
     }
-    let taken = taken.iter().map(|(gb, rate)| format!("{rate:.0} at {gb} GB")).collect::<Vec<_>>();
+    rates.sort_by_key(|rates| rates.gb);
+    let taken: Vec<_> = rates.iter().map(|r| format!("{:.0} at {} GB", r.taken, r.gb)).collect();
+    let alone = rates.iter().filter_map(|r| Some(format!("{:.0} at {} GB", r.alone?, r.gb)));
     let note = format!(
         "edge to collector, durable at both, without a store: what the edge sends while it takes in a \
-         new log; of that it took meanwhile, in MB/s: {}",
-        taken.join(", ")
+         new log; of that it took meanwhile, in MB/s: {}; before that, with nothing but its backlog, it \
+         sent {}",
+        taken.join(", "),
+        alone.collect::<Vec<_>>().join(", ")
     );
     Ok(Curve { axis: Axis::Backlog, unit: "GB", points, note })
 }
 
-/// Measures one edge; gives back the megabytes a second that it took in meanwhile.
+/// Measures one edge.
 fn one_run(
     ours: &Ours,
     programs: &Programs,
     log: &AccessLog,
     setup: &Setup,
     point: &mut Point,
-) -> Result<f64> {
+) -> Result<Rates> {
     let scratch = setup.cache.scratch()?;
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
@@ -99,18 +116,32 @@ fn one_run(
         |running: &Running| http::metric(running.metrics_port, "aqueduct_source_bytes_total");
     // Both are at work by then, with the backlog alone.
     thread::sleep(REST);
+    let alone = if point.x == 0 {
+        None
+    } else {
+        let (before, began) = (bytes(&running)?, Instant::now());
+        thread::sleep(ALONE);
+        Some((bytes(&running)? - before) / 1e6 / began.elapsed().as_secs_f64())
+    };
     log.warm()?;
     let before = bytes(&running)?;
     let began = Instant::now();
     log.link_into(&watched)?;
     let seconds = accepted(&mut running, admin_port, 1.0 + log.lines as f64, began)?;
-    let sent = (bytes(&running)? - before) / 1e6 / seconds;
-    let taken = log.bytes as f64 / 1e6 / seconds;
-    point.rate.push(sent);
+    let rates = Rates {
+        gb: point.x,
+        alone,
+        sent: (bytes(&running)? - before) / 1e6 / seconds,
+        taken: log.bytes as f64 / 1e6 / seconds,
+    };
+    point.rate.push(rates.sent);
     let usage = [running.edge.usage()?, running.collector.usage()?];
     point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());
-    crate::progress(&format!("growth: {} GB: {taken:.0} MB/s in, {sent:.0} MB/s out", point.x));
-    Ok(taken)
+    let Rates { gb, sent, taken, .. } = rates;
+    let before =
+        rates.alone.map(|alone| format!(", {alone:.0} MB/s out alone")).unwrap_or_default();
+    crate::progress(&format!("growth: {gb} GB: {taken:.0} MB/s in, {sent:.0} MB/s out{before}"));
+    Ok(rates)
 }
 
 /// Makes the channel of an edge that has not sent anything yet.
