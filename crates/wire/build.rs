@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", schema.display());
     let compiled = protox::compile([&schema], [&root])?;
     tonic_prost_build::configure()
+        // The sender's end is in `exchange.rs`.
+        .build_client(false)
         // Bodies stay slices of the buffer that they were received in.
         .bytes(".")
         .use_arc_self(true)

@@ -2,7 +2,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`v1`] | messages, client and server as the schema says; generated |
+//! | [`v1`] | messages and server as the schema says; generated |
+//! | [`exchange`](mod@exchange) | the sender's end of the stream |
 //! | [`codec`] | how messages become bytes |
 //! | [`keys`] | identities and sets of them, as the messages carry them |
 //! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
@@ -10,9 +11,11 @@
 //! Who sends what when is decided in the crate `delivery`. Nothing here does I/O.
 
 pub mod codec;
+pub mod exchange;
 pub mod keys;
 pub mod parcel;
 
+pub use exchange::exchange;
 pub use keys::Malformed;
 pub use parcel::{Packing, Rejection, pack, unpack};
 

@@ -10,7 +10,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
-use wire::v1::delivery_client::DeliveryClient;
 use wire::v1::from_receiver::Message as Answer;
 use wire::v1::from_sender::Message as Said;
 use wire::v1::{FromReceiver, FromSender, Hello};
@@ -22,6 +21,8 @@ use super::edges::Phase;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Lines of a batch.
 const LINES: usize = 10;
+/// Bytes of one answer.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// How an edge behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -147,8 +148,8 @@ impl Edge {
             ..Hello::default()
         };
         outbox.send(FromSender { message: Some(Said::Hello(hello)) }).await.ok()?;
-        let mut client = DeliveryClient::new(channel);
-        let mut answers = client.exchange(ReceiverStream::new(messages)).await.ok()?.into_inner();
+        let said = ReceiverStream::new(messages);
+        let mut answers = wire::exchange(channel, said, ANSWER_BYTES_MAX).await.ok()?;
         loop {
             match answers.message().await.ok()??.message? {
                 Answer::Welcome(_) => return Some(Talk { outbox, answers }),

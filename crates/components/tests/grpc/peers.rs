@@ -8,8 +8,8 @@ use hyper_util::service::TowerToHyperService;
 use pipeline::{Env, IntervalSet};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Response, Status, Streaming};
-use wire::v1::delivery_client::DeliveryClient;
 use wire::v1::delivery_server::{Delivery, DeliveryServer};
 use wire::v1::{
     FromReceiver, FromSender, Hello, Put, Reason, Refused, Stored, Welcome, from_receiver,
@@ -27,18 +27,19 @@ pub(crate) struct Played {
 
 impl Played {
     pub(crate) async fn connect(address: &str) -> Self {
-        let endpoint = format!("http://{address}");
-        let mut client = within(async {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let channel = within(async {
             loop {
-                match DeliveryClient::connect(endpoint.clone()).await {
-                    Ok(client) => break client,
+                match endpoint.connect().await {
+                    Ok(channel) => break channel,
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
         })
         .await;
         let (say, said) = mpsc::channel(64);
-        let hear = within(client.exchange(ReceiverStream::new(said))).await.unwrap().into_inner();
+        let hear =
+            within(wire::exchange(channel, ReceiverStream::new(said), 4 << 20)).await.unwrap();
         Self { say, hear }
     }
 

@@ -21,7 +21,6 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info};
 use wire::keys;
-use wire::v1::delivery_client::DeliveryClient;
 use wire::v1::{self, FromReceiver, FromSender, Reason, from_receiver, from_sender};
 
 use super::GrpcError;
@@ -152,9 +151,9 @@ impl Connection {
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
             let _ = outbox.try_send(self.message(hello));
         }
-        let mut client = DeliveryClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let mut answers = match client.exchange(ReceiverStream::new(messages)).await {
-            Ok(response) => response.into_inner(),
+        let said = ReceiverStream::new(messages);
+        let mut answers = match wire::exchange(channel, said, ANSWER_BYTES_MAX).await {
+            Ok(answers) => answers,
             Err(status) => return broken(status),
         };
         let mut routing = 0;

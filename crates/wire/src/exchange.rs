@@ -1,0 +1,183 @@
+//! The sender's end of `Delivery.Exchange`: its messages as the frames of gRPC, and what is answered.
+//!
+//! ```text
+//!   Put ─► │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body │
+//!          └──────────── some 60 bytes, made here ──────────────────────┘ └─ the batch as it is
+//! ```
+//!
+//! A client that tonic generates copies each message into a buffer of its own. A batch was encoded
+//! where it was born and is one slice since then; here it goes to the transport as that slice, which
+//! hands it to the system. That the body is the last field of a `Put` is a rule of the schema.
+//!
+//! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::mem::take;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Body, Frame};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use tonic::codec::{Codec, Streaming};
+use tonic::codegen::tokio_stream::Stream;
+use tonic::codegen::{Service, http};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::codec::SmallProstCodec;
+use crate::v1::{FromReceiver, FromSender, Put, from_sender};
+
+/// The one method of the schema.
+const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
+
+/// The number of the field `put` in `FromSender`, and that of `body` in `Put`.
+const PUT: u32 = 2;
+const BODY: u32 = 15;
+
+/// Bytes in front of each message: whether it is compressed, and how long it is.
+const FRAME_HEAD_BYTES: usize = 5;
+
+/// Bodies up to here are copied behind their head: a frame of HTTP/2 for each costs more.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// Opens the stream of a connection: says `messages` as they come, and answers what is heard, of
+/// which no message may have more than `answer_bytes_max` bytes.
+///
+/// # Errors
+/// The connection broke, or the receiver does not take the stream.
+pub async fn exchange<S>(
+    mut channel: Channel,
+    messages: S,
+    answer_bytes_max: usize,
+) -> Result<Streaming<FromReceiver>, Status>
+where
+    S: Stream<Item = FromSender> + Send + Unpin + 'static,
+{
+    let request = http::Request::post(PATH)
+        .version(http::Version::HTTP_2)
+        .header(http::header::TE, "trailers")
+        .header(http::header::CONTENT_TYPE, "application/grpc")
+        .body(tonic::body::Body::new(Said { messages, body: Bytes::new() }))
+        .map_err(|error| Status::internal(error.to_string()))?;
+    let broken = |error: tonic::transport::Error| Status::from_error(error.into());
+    poll_fn(|cx| channel.poll_ready(cx)).await.map_err(broken)?;
+    let response = channel.call(request).await.map_err(broken)?;
+    let decoder = SmallProstCodec::<FromSender, FromReceiver>::default().decoder();
+    let code = response.status();
+    match Status::from_header_map(response.headers()) {
+        None => {
+            let (body, max) = (response.into_body(), Some(answer_bytes_max));
+            Ok(Streaming::new_response(decoder, body, code, None, max))
+        }
+        // All is said in the headers: the stream has ended before it began.
+        Some(status) if status.code() == Code::Ok => {
+            Ok(Streaming::new_empty(decoder, response.into_body()))
+        }
+        Some(status) => Err(status),
+    }
+}
+
+/// Messages as the body of a request.
+struct Said<S> {
+    messages: S,
+    /// What goes behind the head that went last.
+    body: Bytes,
+}
+
+impl<S: Stream<Item = FromSender> + Unpin> Body for Said<S> {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.body.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(take(&mut self.body)))));
+        }
+        let Some(message) = ready!(Pin::new(&mut self.messages).poll_next(cx)) else {
+            return Poll::Ready(None);
+        };
+        let framed = frame(message).map(|(head, body)| {
+            self.body = body;
+            Frame::data(head)
+        });
+        Poll::Ready(Some(framed.map_err(Into::into)))
+    }
+}
+
+/// A message as gRPC frames it: what was made for it, and the body that goes behind it as it is.
+fn frame(message: FromSender) -> Result<(Bytes, Bytes), std::num::TryFromIntError> {
+    match message.message {
+        Some(from_sender::Message::Put(put)) if put.body.len() > COPIED_BYTES_MAX => frame_put(put),
+        _ => {
+            let bytes = message.encoded_len();
+            let mut framed = head(bytes, bytes)?;
+            message.encode(&mut framed).expect("there is room for it");
+            Ok((framed.freeze(), Bytes::new()))
+        }
+    }
+}
+
+fn frame_put(mut put: Put) -> Result<(Bytes, Bytes), std::num::TryFromIntError> {
+    let body = take(&mut put.body);
+    let body_bytes = body.len() as u64;
+    let fields = put.encoded_len() + key_len(BODY) + encoded_len_varint(body_bytes);
+    let put_bytes = (fields + body.len()) as u64;
+    let wrapped = key_len(PUT) + encoded_len_varint(put_bytes) + fields;
+    let mut framed = head(wrapped + body.len(), wrapped)?;
+    encode_key(PUT, WireType::LengthDelimited, &mut framed);
+    encode_varint(put_bytes, &mut framed);
+    put.encode(&mut framed).expect("there is room for it");
+    encode_key(BODY, WireType::LengthDelimited, &mut framed);
+    encode_varint(body_bytes, &mut framed);
+    Ok((framed.freeze(), body))
+}
+
+/// The head of a message of `bytes` bytes, with room for `more`.
+fn head(bytes: usize, more: usize) -> Result<BytesMut, std::num::TryFromIntError> {
+    let bytes = u32::try_from(bytes)?;
+    let mut framed = BytesMut::with_capacity(FRAME_HEAD_BYTES + more);
+    framed.put_u8(0);
+    framed.put_u32(bytes);
+    Ok(framed)
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
+
+    use super::*;
+    use crate::v1::Hello;
+    use crate::{Packing, pack};
+
+    /// A put of about that many bytes.
+    fn put(bytes: usize) -> FromSender {
+        let identity =
+            Identity { origin: Origin([7; 16]), epoch: Epoch(300), sequence: Sequence(1) };
+        let put = pack(identity, &Batch::of([vec![b'x'; bytes]]), Packing::Plain);
+        FromSender { message: Some(from_sender::Message::Put(put)) }
+    }
+
+    #[test]
+    fn what_is_framed_is_what_the_schema_says_and_a_large_body_is_not_copied() {
+        let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
+        let sizes = [0, 1, COPIED_BYTES_MAX - 100, COPIED_BYTES_MAX, 1 << 20, 3 << 20].map(put);
+        let others = [FromSender { message: Some(hello) }, FromSender { message: None }];
+        for message in sizes.into_iter().chain(others) {
+            let (head, body) = frame(message.clone()).unwrap();
+            let mut framed = vec![0];
+            framed.put_u32(message.encoded_len() as u32);
+            message.encode(&mut framed).unwrap();
+            assert!([&head[..], &body[..]].concat() == framed, "{} bytes", framed.len());
+            if let Some(from_sender::Message::Put(put)) = &message.message
+                && put.body.len() > COPIED_BYTES_MAX
+            {
+                assert_eq!(body.as_ptr(), put.body.as_ptr());
+            }
+        }
+    }
+}
