@@ -65,6 +65,10 @@ impl Disk for RealDisk {
         file_stat(&fs::metadata(path)?)
     }
 
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(path)?.is_symlink())
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {

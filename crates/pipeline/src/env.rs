@@ -224,6 +224,12 @@ pub trait Disk: Send + Sync {
     /// As the system says.
     fn stat(&self, path: &Path) -> io::Result<FileStat>;
 
+    /// Whether the name itself is a symbolic link.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn is_link(&self, path: &Path) -> io::Result<bool>;
+
     /// Names in a directory with their kinds, sorted by name; links are shown as links.
     ///
     /// # Errors

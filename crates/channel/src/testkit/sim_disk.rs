@@ -285,6 +285,10 @@ impl Disk for SimDisk {
         Ok(names)
     }
 
+    fn is_link(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())
     }

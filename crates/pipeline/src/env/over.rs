@@ -56,6 +56,10 @@ impl<T: DiskOver> Disk for T {
         self.below().stat(path)
     }
 
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        self.below().is_link(path)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
         self.below().list(directory)
     }

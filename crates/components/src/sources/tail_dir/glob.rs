@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -44,6 +45,9 @@ pub(super) struct Found {
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
     /// Directories that were looked into; `true` = for files.
     pub(super) directories: BTreeMap<PathBuf, bool>,
+    /// Files of the walk that goes on, nearly in order: to add thousands one by one, each would be
+    /// compared with a dozen paths.
+    walked: Vec<(PathBuf, FileStat)>,
 }
 
 fn matcher(text: &str, literal_separator: bool) -> Result<GlobMatcher, String> {
@@ -90,6 +94,7 @@ impl Pattern {
     /// Adds every file that matches now.
     pub(super) fn walk(&self, disk: &dyn Disk, found: &mut Found) {
         walk(disk, &self.root, &self.parts, found);
+        found.files.append(&mut take(&mut found.walked).into_iter().collect());
     }
 }
 
@@ -145,7 +150,7 @@ fn step(disk: &dyn Disk, path: &Path, rest: &[Part], found: &mut Found) {
     }
     match disk.stat(path) {
         Ok(stat) if stat.kind == FileKind::File => {
-            found.files.insert(path.to_owned(), stat);
+            found.walked.push((path.to_owned(), stat));
         }
         Ok(_) => {}
         Err(error) => found.note(path, &error),

@@ -187,16 +187,11 @@ impl Tailer {
         Ok(true)
     }
 
-    /// Where the file lies that was found as `path`: where that leads, if it is a link.
+    /// Where the file lies that was found as `path`: where that leads, if it is a link. A link above
+    /// the file does not make it one.
     fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-            return Ok(path.to_owned());
-        };
         let disk = &*self.env.disk;
-        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        let (real, beside) = (disk.canonical(path)?, disk.canonical(directory)?.join(name));
-        // A link above the file does not make it one.
-        Ok(if real == beside { path.to_owned() } else { real })
+        if disk.is_link(path)? { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
     /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one

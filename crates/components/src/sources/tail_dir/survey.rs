@@ -61,9 +61,9 @@ impl Tailer {
             }
             // Of several names it keeps the one it has, which a pattern need not match.
             let same = |stat: FileStat| (stat.device, stat.inode) == inode;
-            let place = found.files.get(&file.place).copied();
-            let keeps = place.or_else(|| self.env.disk.stat(&file.place).ok()).is_some_and(same);
-            if !keeps {
+            let place = || found.files.get(&file.place).copied();
+            let at_place = || place().or_else(|| self.env.disk.stat(&file.place).ok());
+            if file.place.as_os_str() != path.as_os_str() && !at_place().is_some_and(same) {
                 self.moved(id, path.clone());
             }
         }
