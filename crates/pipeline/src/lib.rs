@@ -19,7 +19,7 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
-//! | [`error`], [`backoff`], [`compression`] | shared by all of them |
+//! | [`error`], [`backoff`], [`compression`], [`pool`] | shared by all of them |
 //! | [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
@@ -39,6 +39,7 @@ pub mod intervals;
 pub mod metrics;
 pub mod mutants;
 pub mod notice;
+pub mod pool;
 pub mod processor;
 pub mod routing;
 pub mod selector;

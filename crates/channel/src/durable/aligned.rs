@@ -1,16 +1,16 @@
 //! Buffers that begin at a multiple of 4,096 bytes, as reading and writing past the page cache ask
-//! for, and a pool of them: memory that the kernel has just given is slow, because each of its
-//! pages has to be made at the first touch.
+//! for.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use pipeline::pool::{Buffer, Pool};
 
 use super::segment::BLOCK;
 
 /// How much is copied before it is checksummed: it is still in the processor's cache then.
 const CHUNK: usize = 64 << 10;
-/// Idle bytes that a pool keeps.
-const IDLE_MAX: usize = 8 << 20;
+/// Bytes of buffers that a channel keeps while it does not use them.
+const IDLE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes at an aligned address.
 #[derive(Default)]
@@ -120,77 +120,21 @@ impl AsRef<[u8]> for Aligned {
     }
 }
 
-/// Buffers that go round: who drops one gives it back.
-#[derive(Default)]
-pub(crate) struct Buffers {
-    idle: Mutex<Vec<Aligned>>,
+/// Buffers that go round.
+pub(crate) type Buffers = Pool<Aligned>;
+
+/// The buffers of one channel.
+pub(crate) fn buffers() -> Arc<Buffers> {
+    Arc::new(Buffers::new(IDLE_BYTES_MAX))
 }
 
-/// A buffer of a pool, for one user at a time.
-pub(crate) struct Pooled {
-    buffer: Aligned,
-    home: Arc<Buffers>,
-}
-
-impl Buffers {
-    /// An empty buffer with room for `capacity` bytes: one that was used before, if one fits.
-    pub(crate) fn get(self: &Arc<Self>, capacity: usize) -> Pooled {
-        let room = size_class(capacity);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = idle.iter().rposition(|buffer| buffer.capacity() == room);
-        let found = found.map(|at| idle.remove(at));
-        drop(idle);
-        let mut buffer = found.unwrap_or_else(|| Aligned::with_capacity(room));
-        buffer.len = 0;
-        Pooled { buffer, home: self.clone() }
+impl Buffer for Aligned {
+    fn with_room(bytes: usize) -> Self {
+        Self::with_capacity(bytes)
     }
 
-    fn put_back(&self, buffer: Aligned) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(buffer);
-        let mut bytes: usize = idle.iter().map(Aligned::capacity).sum();
-        // The size that was not asked for the longest has drifted to the front.
-        let many = idle.iter().take_while(|oldest| {
-            let over = bytes > IDLE_MAX;
-            bytes -= if over { oldest.capacity() } else { 0 };
-            over
-        });
-        let many = many.count();
-        let gone: Vec<Aligned> = idle.drain(..many).collect();
-        drop(idle);
-        drop(gone);
-    }
-}
-
-/// Few sizes, so that buffers fit again: steps of an eighth of a power of two.
-fn size_class(capacity: usize) -> usize {
-    let step = (capacity.next_power_of_two() / 16).max(BLOCK);
-    capacity.max(BLOCK).next_multiple_of(step)
-}
-
-impl Deref for Pooled {
-    type Target = Aligned;
-
-    fn deref(&self) -> &Aligned {
-        &self.buffer
-    }
-}
-
-impl DerefMut for Pooled {
-    fn deref_mut(&mut self) -> &mut Aligned {
-        &mut self.buffer
-    }
-}
-
-impl AsRef<[u8]> for Pooled {
-    fn as_ref(&self) -> &[u8] {
-        self.buffer.as_slice()
-    }
-}
-
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        self.home.put_back(std::mem::take(&mut self.buffer));
+    fn room(&self) -> usize {
+        self.capacity()
     }
 }
 
@@ -213,24 +157,5 @@ mod tests {
         assert!(buffer.as_slice()[25_600..].iter().all(|byte| *byte == 0));
         buffer.clear(BLOCK);
         assert_eq!((buffer.len(), buffer.capacity()), (0, BLOCK));
-    }
-
-    #[test]
-    fn a_dropped_buffer_serves_again_and_a_pool_stays_small() {
-        let pool = Arc::new(Buffers::default());
-        let mut first = pool.get(600_000);
-        first.push(&[1; 600_000]);
-        let address = first.as_slice().as_ptr().addr();
-        let bytes = bytes::Bytes::from_owner(first);
-        let part = bytes.slice(10..20);
-        drop(bytes);
-        assert_ne!(pool.get(600_000).as_mut_slice().as_ptr().addr(), address, "a part is in use");
-        drop(part);
-        let again = pool.get(590_000);
-        assert_eq!((again.len(), again.as_slice().as_ptr().addr()), (0, address));
-        let many: Vec<Pooled> = (0..40).map(|_| pool.get(1 << 20)).collect();
-        drop((many, again));
-        let idle = pool.idle.lock().unwrap();
-        assert!(idle.iter().map(Aligned::capacity).sum::<usize>() <= IDLE_MAX);
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use pipeline::Ticket;
+use pipeline::pool::Pooled;
 
-use super::aligned::{Aligned, Buffers, Pooled};
+use super::aligned::{Aligned, Buffers};
 use super::seal::{PREFIX_BYTES, Part, Sealer, TAG_BYTES};
 use super::segment::{BLOCK, HEADER_BYTES, Kind, OPENS_GROUP, SEALED, Seed};
 
@@ -47,7 +48,7 @@ enum Content {
     Pieces(Vec<Bytes>),
     /// In a buffer that will be written as it is: in front of it there is room for the frame's
     /// header and envelope.
-    InPlace { buffer: Pooled, start: usize },
+    InPlace { buffer: Pooled<Aligned>, start: usize },
 }
 
 impl Default for Content {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pipeline::env::{DiskFile, FileStat};
 
+use super::aligned;
 use super::index::SegmentIndex;
 use super::reader;
 use super::records::{
@@ -103,7 +104,7 @@ pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let index = reader::index_of(&found, &record);
     assert_eq!(SegmentIndex::decode(&index.encode()).as_ref(), Some(&index), "it is kept as it is");
     let (mut ticket, mut events) = (first, 0);
-    let buffers = Arc::default();
+    let buffers = aligned::buffers();
     while ticket < index.end() {
         let entries = reader::stretch(&index, ticket);
         ticket += entries.len().max(1) as u64;

@@ -135,7 +135,6 @@ mod tests {
 
     use std::io::IoSlice;
     use std::path::Path;
-    use std::sync::Arc;
 
     use bytes::Bytes;
     use pipeline::env::{Disk, OpenMode};
@@ -152,7 +151,7 @@ mod tests {
     fn frame(ticket: u64, own: bool, len: usize) -> Frame {
         let (pieces, envelope) = (vec![Bytes::from(vec![ticket as u8; len])], vec![7; 9]);
         let body = match own {
-            true => Body::in_place(&pieces, 20, &Arc::default()),
+            true => Body::in_place(&pieces, 20, &crate::durable::aligned::buffers()),
             false => Body::of_pieces(pieces),
         };
         Frame::put(ticket, 1, envelope, body)

@@ -8,6 +8,7 @@ use pipeline::{BuildContext, ChannelError};
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
 
+use super::aligned;
 use super::core::{Core, Limits, State};
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
@@ -139,7 +140,7 @@ impl Opening {
             owner,
             directory,
             log: Mutex::new(Log::new(files.clone(), owner)),
-            buffers: Arc::default(),
+            buffers: aligned::buffers(),
             files,
             store,
             state: Mutex::new(State::new(

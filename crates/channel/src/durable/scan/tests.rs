@@ -52,7 +52,7 @@ fn segment(bodies: &[usize], seed: Seed<'_>) -> io::Result<(Counting, u64)> {
     let (mut staging, mut end) = (Aligned::default(), BLOCK as u64);
     for (ticket, len) in (0..).zip(bodies) {
         let pieces = [Bytes::from(vec![ticket as u8; *len])];
-        let body = Body::in_place(&pieces, 300, &Arc::default());
+        let body = Body::in_place(&pieces, 300, &crate::durable::aligned::buffers());
         let mut frames = [Frame::put(ticket, 1, vec![7; 200], body)];
         let mut pen = Pen { staging: &mut staging, seed, sealer: None };
         let layout = Layout::of(&mut frames, &mut pen, end);

@@ -24,7 +24,7 @@ fn written(seed: Seed<'_>) -> Vec<u8> {
     copied.write(&mut out, seed, sealer.as_ref(), 4096, true);
     assert_eq!(out.len(), copied.len());
     if sealer.is_none() {
-        let mut own = frame(Body::in_place(&pieces, 5, &Arc::default()));
+        let mut own = frame(Body::in_place(&pieces, 5, &crate::durable::aligned::buffers()));
         own.complete(seed, 4096, true);
         assert_eq!(own.bytes(), out.as_slice(), "it is the same from its own buffer");
         assert_eq!(own.body.into_pieces(&[6, 6]), ["first ", "second"]);

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use super::buffers::Buffers;
 use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::glob::{Exclusion, Pattern};
-use super::identity::{TAIL_BYTES, new_key};
+use super::identity::new_key;
 use super::lines::Limits;
 
 /// Settings as the tailer uses them.
@@ -164,7 +164,7 @@ impl Tailer {
             pause: options.poll_min,
             turns: 0,
             open_most: 0,
-            buffers: Buffers::new(options.limits.read_bytes() + TAIL_BYTES),
+            buffers: Buffers::new(),
             deleted: Vec::new(),
             options,
         }
