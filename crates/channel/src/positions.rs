@@ -49,6 +49,34 @@ impl Positions {
         };
         self.by_key.iter().map(position).collect()
     }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Appends all of them, as [`put_positions`] does. Of ten thousand files that is a mebibyte, for
+    /// each segment: nothing is made for each of them on the way.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        /// The most that lengths and flag of one have.
+        const AROUND_BYTES: usize = 16;
+        let bytes = self
+            .by_key
+            .iter()
+            .map(|((source, key), value)| source.len() + key.len() + value.len() + AROUND_BYTES);
+        out.reserve(bytes.sum());
+        put_varint(out, self.by_key.len() as u64);
+        for ((source, key), value) in &self.by_key {
+            put_position(out, source, key, Some(value));
+        }
+    }
+
+    /// Reads what [`Positions::encode`] wrote.
+    pub(crate) fn decode(input: &mut Bytes) -> Option<Self> {
+        let mut positions = Self::default();
+        positions.apply(&get_positions(input)?);
+        Some(positions)
+    }
 }
 
 /// Appends bytes with their length in front.
@@ -73,12 +101,16 @@ pub(crate) fn get_text(input: &mut Bytes) -> Option<Arc<str>> {
 pub(crate) fn put_positions(out: &mut Vec<u8>, positions: &[SourcePosition]) {
     put_varint(out, positions.len() as u64);
     for position in positions {
-        put_bytes(out, position.source.as_bytes());
-        put_bytes(out, &position.key);
-        out.put_u8(u8::from(position.value.is_some()));
-        if let Some(value) = &position.value {
-            put_bytes(out, value);
-        }
+        put_position(out, &position.source, &position.key, position.value.as_ref());
+    }
+}
+
+fn put_position(out: &mut Vec<u8>, source: &str, key: &[u8], value: Option<&Bytes>) {
+    put_bytes(out, source.as_bytes());
+    put_bytes(out, key);
+    out.put_u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put_bytes(out, value);
     }
 }
 
@@ -125,5 +157,17 @@ mod tests {
         let mut out = Vec::new();
         put_positions(&mut out, &positions);
         assert_eq!(get_positions(&mut Bytes::from(out)).as_deref(), Some(&positions[..]));
+    }
+
+    #[test]
+    fn all_of_them_are_written_as_a_list_of_them_and_read_back() {
+        let listed = [position("a", "x", Some("1")), position("b", "", Some(""))];
+        let mut positions = Positions::default();
+        positions.apply(&listed);
+        let (mut all, mut list) = (Vec::new(), Vec::new());
+        positions.encode(&mut all);
+        put_positions(&mut list, &listed);
+        assert_eq!(all, list);
+        assert_eq!(Positions::decode(&mut Bytes::from(all)), Some(positions));
     }
 }

@@ -1,6 +1,7 @@
 //! What the log says, in memory: the same rules whether a frame was just written or is read again
 //! after a crash.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -45,14 +46,12 @@ pub(crate) struct Book {
 
 impl Book {
     /// As a STATE says, before the frames behind it are replayed.
-    pub(crate) fn restore(state: StateRecord, next: Ticket) -> Self {
-        let mut positions = Positions::default();
-        positions.apply(&state.positions);
+    pub(crate) fn restore(state: StateRecord<'_>, next: Ticket) -> Self {
         let segment = |record| Segment { record, index: None, file: None };
         Self {
             in_flight: InFlight::restore(next, state.consumers),
             window: Window::restore(state.stored, state.pending),
-            positions,
+            positions: state.positions.into_owned(),
             events: state.events,
             epoch: state.epoch,
             segments: state.segments.into_iter().map(segment).collect(),
@@ -60,7 +59,7 @@ impl Book {
     }
 
     /// What a STATE shall say.
-    pub(crate) fn record(&self, since_ms: u64) -> StateRecord {
+    pub(crate) fn record(&self, since_ms: u64) -> StateRecord<'_> {
         StateRecord {
             since_ms,
             epoch: self.epoch,
@@ -68,7 +67,7 @@ impl Book {
             consumers: self.consumers(),
             stored: self.window.all().clone(),
             pending: self.window.pending().clone(),
-            positions: self.positions.all(),
+            positions: Cow::Borrowed(&self.positions),
             segments: self.segments.iter().map(|segment| segment.record).collect(),
         }
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::Config;
+use super::aligned;
 use super::keys::Encryption;
 use super::log::Files;
 use super::opening::Opening;
@@ -158,7 +159,7 @@ impl Inspection {
         let all = book.segments.front().map_or(0, |segment| segment.record.first);
         let all = IntervalSet::from(all..book.in_flight.next());
         let left = |acked: &IntervalSet| all.difference(acked).count();
-        let positions = book.positions.all().len() as u64;
+        let positions = book.positions.len() as u64;
         let sealed: BTreeSet<u32> = book.keys().map(|key| key.id).collect();
         Stats {
             format: FORMAT,
@@ -226,7 +227,7 @@ impl Inspection {
     /// The disk could not be read.
     pub fn export(&self, mut each: impl FnMut(Ticket, Batch) -> bool) -> Result<(), ChannelError> {
         let settled = self.recovered.book.in_flight.acked_by_all(None);
-        let buffers = Arc::default();
+        let buffers = aligned::buffers();
         for record in self.segments() {
             let index = reader::index_of(&self.scan(&record)?, &record);
             let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;

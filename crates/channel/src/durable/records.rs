@@ -13,6 +13,7 @@
 //!              | sealed segments (format 2) | for each: number, key, u32 check of the key
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -21,7 +22,7 @@ use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin, Sequence, SourcePos
 
 use super::packing::{Coding, Packed};
 use super::seal::KeyMark;
-use crate::positions::{get_positions, get_text, put_bytes, put_positions};
+use crate::positions::{Positions, get_positions, get_text, put_bytes, put_positions};
 
 const HAS_IDENTITY: u8 = 1;
 const HAS_EVENTS: u8 = 2;
@@ -98,7 +99,7 @@ pub(crate) struct SegmentRecord {
 
 /// All that earlier segments said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct StateRecord {
+pub(crate) struct StateRecord<'a> {
     /// When the segment was begun, milliseconds since 1970.
     pub(crate) since_ms: u64,
     /// This life of the channel's origin.
@@ -112,7 +113,7 @@ pub(crate) struct StateRecord {
     /// Those that some consumer has not committed.
     pub(crate) pending: KeySet,
     /// Where the sources stand.
-    pub(crate) positions: Vec<SourcePosition>,
+    pub(crate) positions: Cow<'a, Positions>,
     /// The segments before this one that are still needed.
     pub(crate) segments: Vec<SegmentRecord>,
 }
@@ -313,7 +314,7 @@ impl ForgetRecord {
     }
 }
 
-impl StateRecord {
+impl StateRecord<'_> {
     /// Which segments are sealed. A STATE of format 1 says nothing of it.
     fn decode_keys(&mut self, input: &mut Bytes) -> Option<()> {
         for _ in 0..get_varint(input)? {
@@ -334,7 +335,7 @@ impl StateRecord {
         put_acks(&mut out, &self.consumers);
         self.stored.encode(&mut out);
         self.pending.encode(&mut out);
-        put_positions(&mut out, &self.positions);
+        self.positions.encode(&mut out);
         put_varint(&mut out, self.segments.len() as u64);
         for s in &self.segments {
             for number in [s.id, s.first, s.tickets, s.end, s.room, s.since_ms] {
@@ -361,7 +362,7 @@ impl StateRecord {
             consumers: get_acks(input)?,
             stored: KeySet::decode(input).ok()?,
             pending: KeySet::decode(input).ok()?,
-            positions: get_positions(input)?,
+            positions: Cow::Owned(Positions::decode(input)?),
             segments: Vec::new(),
         };
         for _ in 0..get_varint(input)? {

@@ -139,7 +139,7 @@ struct Unsound {
 }
 
 /// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
-type ReadBack = (Option<(StateRecord, Ticket)>, Vec<Read>);
+type ReadBack = (Option<(StateRecord<'static>, Ticket)>, Vec<Read>);
 
 /// Reads the newest segments back to the one whose STATE verifies.
 fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<ReadBack> {
