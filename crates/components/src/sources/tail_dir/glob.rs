@@ -4,7 +4,7 @@
 //! literal beginning, name by name. `**` stands for any number of directories; links to directories
 //! are followed except there, where they could lead in circles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::mem::take;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, FileStat>,
     /// Directories and files that could not be looked at, with the reason.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
+    /// Names among the files that may be links: others are listed as what they are.
+    pub(super) may_be_links: HashSet<PathBuf>,
     /// Directories that were looked into; `true` = for files.
     pub(super) directories: BTreeMap<PathBuf, bool>,
     /// Files of the walk that goes on, nearly in order: to add thousands one by one, each would be
@@ -118,7 +120,7 @@ fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
     let Some((part, rest)) = parts.split_first() else { return };
     *found.directories.entry(directory.to_owned()).or_default() |= rest.is_empty();
     match part {
-        Part::Name(name) => step(disk, &directory.join(name), rest, found),
+        Part::Name(name) => step(disk, &directory.join(name), true, rest, found),
         Part::Wild(matcher) => {
             for (name, kind) in list(disk, directory, found) {
                 let possible = match kind {
@@ -128,7 +130,7 @@ fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
                     FileKind::Other => false,
                 };
                 if possible && matcher.is_match(&name) {
-                    step(disk, &directory.join(name), rest, found);
+                    step(disk, &directory.join(name), kind == FileKind::Link, rest, found);
                 }
             }
         }
@@ -144,13 +146,16 @@ fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
 }
 
 /// A name that matches so far: the file itself, or a directory on the way.
-fn step(disk: &dyn Disk, path: &Path, rest: &[Part], found: &mut Found) {
+fn step(disk: &dyn Disk, path: &Path, may_be_link: bool, rest: &[Part], found: &mut Found) {
     if !rest.is_empty() {
         return walk(disk, path, rest, found);
     }
     match disk.stat(path) {
         Ok(stat) if stat.kind == FileKind::File => {
             found.walked.push((path.to_owned(), stat));
+            if may_be_link {
+                found.may_be_links.insert(path.to_owned());
+            }
         }
         Ok(_) => {}
         Err(error) => found.note(path, &error),

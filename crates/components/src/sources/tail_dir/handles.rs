@@ -21,7 +21,7 @@ impl Tailer {
                 return Ok(None);
             }
             file.handle = Some(opened);
-            self.open_most += 1;
+            self.opened.push(id);
         }
         Ok(file.handle.clone())
     }
@@ -29,11 +29,11 @@ impl Tailer {
     /// Opens files that wait to be read, as many as may be: if they are deleted while the channels
     /// are full, they are still there.
     pub(super) fn hold_open(&mut self) {
-        let open = self.files.values().filter(|file| file.handle.is_some()).count();
+        self.forget_closed();
         let waiting = self.files.iter().filter(|(_, file)| {
             file.stage == Stage::Here && file.handle.is_none() && file.len > file.position.offset
         });
-        let room = self.options.open_max.saturating_sub(open);
+        let room = self.options.open_max.saturating_sub(self.opened.len());
         let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).take(room).collect();
         for id in waiting {
             // Why it cannot be opened is said when it is read.
@@ -43,26 +43,33 @@ impl Tailer {
 
     /// Closes files when too many are open: first those that are read to their end, then those not
     /// read for longest. One whose name is gone could not be opened again.
-    ///
-    /// They are counted when there may be too many: with thousands of files, each turn would
-    /// otherwise do little else.
     pub(super) fn close_idle(&mut self) {
-        if self.open_most <= self.options.open_max {
+        if self.opened.len() <= self.options.open_max {
             return;
         }
-        let count = self.files.values().filter(|file| file.handle.is_some()).count();
-        self.open_most = count;
-        if count <= self.options.open_max {
+        self.forget_closed();
+        if self.opened.len() <= self.options.open_max {
             return;
         }
+        let Self { files, opened, .. } = self;
+        let is_gone = |file: &File| file.stage == Stage::Away { gone: true };
+        opened.sort_by_cached_key(|id| {
+            let file = &files[id];
+            (is_gone(file), file.len > file.position.offset, file.used)
+        });
         // Down to less than the limit, so that not every further file has them sorted.
         let keep = self.options.open_max * 3 / 4;
-        let closable = self.files.values_mut();
-        let mut closable: Vec<&mut File> = closable
-            .filter(|file| file.handle.is_some() && file.stage != Stage::Away { gone: true })
-            .collect();
-        closable.sort_by_key(|file| (file.len > file.position.offset, file.used));
-        let closed = closable.into_iter().take(count - keep).map(|file| file.handle = None).count();
-        self.open_most = count - closed;
+        let closable = opened.partition_point(|id| !is_gone(&files[id])).min(opened.len() - keep);
+        for id in opened.drain(..closable) {
+            files.entry(id).and_modify(|file| file.handle = None);
+        }
+    }
+
+    /// Leaves only files that are open, each once, in `opened`.
+    fn forget_closed(&mut self) {
+        let Self { files, opened, .. } = self;
+        opened.sort_unstable();
+        opened.dedup();
+        opened.retain(|id| files.get(id).is_some_and(|file| file.handle.is_some()));
     }
 }

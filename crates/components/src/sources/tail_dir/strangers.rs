@@ -2,6 +2,7 @@
 //! making, or a new file.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ impl Stranger {
 #[derive(Default)]
 struct Index {
     /// Files by the directory they lie in and the stem of their name, now and when they were found.
-    by_stem: HashMap<(PathBuf, String), Vec<FileId>>,
+    by_stem: HashMap<OsString, HashMap<String, Vec<FileId>>>,
     /// Lost files by device and inode.
     lost: HashMap<(u64, u64), FileId>,
     /// Lost files that can be told by their beginning alone.
@@ -43,13 +44,10 @@ struct Index {
 
 impl Index {
     fn add(&mut self, id: FileId, file: &File) {
-        for path in [&*file.place, Path::new(&file.position.path)] {
-            let (Some(directory), Some(name)) = (path.parent(), name_of(path)) else { continue };
-            let key = (directory.to_owned(), stem(name).to_owned());
-            let ids = self.by_stem.entry(key).or_default();
-            if ids.last() != Some(&id) {
-                ids.push(id);
-            }
+        let (now, found) = (&*file.place, Path::new(&file.position.path));
+        self.add_name(id, now);
+        if found.as_os_str() != now.as_os_str() {
+            self.add_name(id, found);
         }
         if matches!(file.stage, Stage::Lost { .. }) {
             self.lost.insert(file.inode(), id);
@@ -59,15 +57,28 @@ impl Index {
         }
     }
 
+    fn add_name(&mut self, id: FileId, path: &Path) {
+        let (Some(directory), Some(name)) = (path.parent(), name_of(path)) else { return };
+        let directory = directory.as_os_str();
+        if !self.by_stem.contains_key(directory) {
+            self.by_stem.insert(directory.to_owned(), HashMap::new());
+        }
+        let Some(stems) = self.by_stem.get_mut(directory) else { return };
+        let ids = stems.entry(stem(name).to_owned()).or_default();
+        if ids.last() != Some(&id) {
+            ids.push(id);
+        }
+    }
+
     /// Files that `path` may be a copy of by its name, or that had this name.
     fn related(&self, path: &Path) -> Vec<FileId> {
         let (Some(directory), Some(name)) = (path.parent(), name_of(path)) else {
             return Vec::new();
         };
+        let Some(stems) = self.by_stem.get(directory.as_os_str()) else { return Vec::new() };
         let whole = stem(name);
         let separators = whole.match_indices(['-', '_']).map(|(at, _)| at);
-        let stems = separators.chain([whole.len()]).map(|end| &whole[..end]);
-        let ids = stems.filter_map(|stem| self.by_stem.get(&(directory.to_owned(), stem.into())));
+        let ids = separators.chain([whole.len()]).filter_map(|end| stems.get(&whole[..end]));
         ids.flatten().copied().collect()
     }
 }
@@ -174,7 +185,7 @@ impl Tailer {
         }
         (file.position.device, file.position.inode) = (stat.device, stat.inode);
         file.handle = Some(opened.clone());
-        self.open_most += 1;
+        self.opened.push(id);
         (file.stage, file.looked) = (Stage::Here, None);
         file.note(stat, now);
         self.by_inode.insert((stat.device, stat.inode), id);
@@ -191,7 +202,8 @@ impl Tailer {
     /// the file does not make it one.
     fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
         let disk = &*self.env.disk;
-        if disk.is_link(path)? { disk.canonical(path) } else { Ok(path.to_owned()) }
+        let is_link = self.may_be_links.contains(path) && disk.is_link(path)?;
+        if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
     /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one

@@ -21,6 +21,7 @@ impl Tailer {
         for pattern in &self.options.patterns {
             pattern.walk(&*self.env.disk, &mut found);
         }
+        self.may_be_links = std::mem::take(&mut found.may_be_links);
         let exclusions = &self.options.exclusions;
         found.files.retain(|path, _| !exclusions.iter().any(|exclusion| exclusion.covers(path)));
         let (strangers, seen) = self.greet(&found, now);

@@ -26,7 +26,7 @@
 //! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
 //! surveys by the clock go on, less often.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,6 +111,8 @@ pub(super) struct Tailer {
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
     /// Directories as the last survey found them, where it needed to.
     pub(super) listings: HashMap<PathBuf, Vec<(String, FileKind)>>,
+    /// Names that the last survey found and that may be links.
+    pub(super) may_be_links: HashSet<PathBuf>,
     /// Files held back as copies, by device and inode.
     pub(super) held: BTreeMap<(u64, u64), PathBuf>,
     pub(super) surveyed: bool,
@@ -125,8 +127,8 @@ pub(super) struct Tailer {
     pub(super) earliest_survey: Instant,
     pause: Duration,
     turns: u64,
-    /// Files that are open, at most: those counted last and those opened since.
-    pub(super) open_most: usize,
+    /// Files that are open, and some that were.
+    pub(super) opened: Vec<FileId>,
     pub(super) buffers: Buffers,
     /// Files that are done with and have no name any more. Whoever closes the last of them waits while
     /// the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
@@ -155,6 +157,7 @@ impl Tailer {
             ready: VecDeque::new(),
             problems: BTreeMap::new(),
             listings: HashMap::new(),
+            may_be_links: HashSet::new(),
             held: BTreeMap::new(),
             watch,
             directories: BTreeMap::new(),
@@ -163,7 +166,7 @@ impl Tailer {
             earliest_survey: Instant::now(),
             pause: options.poll_min,
             turns: 0,
-            open_most: 0,
+            opened: Vec::new(),
             buffers: Buffers::new(),
             deleted: Vec::new(),
             options,
@@ -275,6 +278,7 @@ impl Tailer {
             offset = file.position.offset, "file was truncated or replaced; reading it anew");
         self.odd("truncated", 1);
         let fresh = self.add(fresh);
+        self.opened.push(fresh);
         self.queue(fresh);
         self.survey_soon(now);
     }
