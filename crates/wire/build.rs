@@ -9,13 +9,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let schema = root.join("aqueduct/v1/delivery.proto");
     println!("cargo::rerun-if-changed={}", schema.display());
     let compiled = protox::compile([&schema], [&root])?;
-    tonic_prost_build::configure()
-        // The sender's end is in `exchange.rs`.
-        .build_client(false)
+    // The method itself is in `exchange.rs`.
+    prost_build::Config::new()
         // Bodies stay slices of the buffer that they were received in.
-        .bytes(".")
-        .use_arc_self(true)
-        .codec_path("crate::codec::SmallProstCodec")
+        .bytes(["."])
         .compile_fds(compiled)?;
     Ok(())
 }

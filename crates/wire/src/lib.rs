@@ -2,20 +2,18 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`v1`] | messages and server as the schema says; generated |
-//! | [`exchange`](mod@exchange) | the sender's end of the stream |
-//! | [`codec`] | how messages become bytes |
+//! | [`v1`] | messages as the schema says; generated |
+//! | [`exchange`](mod@exchange) | the stream of a connection: messages as bytes, and back |
 //! | [`keys`] | identities and sets of them, as the messages carry them |
 //! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
 //!
 //! Who sends what when is decided in the crate `delivery`. Nothing here does I/O.
 
-pub mod codec;
 pub mod exchange;
 pub mod keys;
 pub mod parcel;
 
-pub use exchange::exchange;
+pub use exchange::{answer, exchange};
 pub use keys::Malformed;
 pub use parcel::{Packing, Rejection, pack, unpack};
 

@@ -39,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use news::Board;
+use wire::exchange::Buffers;
 
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -46,6 +47,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Batches whose content is remembered, some 1.6 MB of them: more than lie between a put and its
 /// repetition.
 const CONTENTS: usize = 16 << 10;
+
+/// Bytes of large puts' memory that is kept while nothing lies in it.
+const IDLE_BYTES_MAX: usize = 4 << 20;
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;
@@ -221,6 +225,7 @@ impl Grpc {
                 zstd: self.config.compression.contains(&Compression::Zstd),
             },
             budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
+            buffers: Arc::new(Buffers::new(IDLE_BYTES_MAX)),
             incarnation: self.env.entropy.next_u64(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
@@ -243,6 +248,8 @@ struct Service {
     limits: Limits,
     /// In units of [`budget_units`].
     budget: Arc<Semaphore>,
+    /// Where large puts lie until the channels have copied them.
+    buffers: Arc<Buffers>,
     incarnation: u64,
     /// What came lately, so that another content under the same identity is told.
     contents: Mutex<Contents>,

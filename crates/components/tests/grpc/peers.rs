@@ -2,15 +2,20 @@
 //! other connections anything.
 //! Method: one end is the real one, the other is played here, message by message.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use pipeline::{Env, IntervalSet};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
-use tonic::{Code, Request, Response, Status, Streaming};
-use wire::v1::delivery_server::{Delivery, DeliveryServer};
+use tonic::{Code, Status, Streaming};
+use wire::exchange::{Buffers, Heard};
 use wire::v1::{
     FromReceiver, FromSender, Hello, Put, Reason, Refused, Stored, Welcome, from_receiver,
     from_sender,
@@ -75,7 +80,7 @@ pub(crate) fn put(sequence: u64) -> Put {
     pack(identity(sequence), &taken(sequence).batch, Packing::Plain)
 }
 
-pub(crate) async fn source(more: serde_json::Value) -> (std::sync::Arc<Memory>, pair::Running) {
+pub(crate) async fn source(more: serde_json::Value) -> (Arc<Memory>, pair::Running) {
     let env = env::real();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), &free_address(&env).await, more);
@@ -207,45 +212,38 @@ async fn what_is_no_batch_is_refused_and_what_names_nobody_ends_the_stream() {
 
 // === Receivers that are played ===
 
-/// Answers each message of the sender as `script` says.
-struct Script {
-    answer: fn(from_sender::Message) -> Vec<FromReceiver>,
-}
-
-#[tonic::async_trait]
-impl Delivery for Script {
-    type ExchangeStream = ReceiverStream<Result<FromReceiver, Status>>;
-
-    async fn exchange(
-        self: std::sync::Arc<Self>,
-        request: Request<Streaming<FromSender>>,
-    ) -> Result<Response<Self::ExchangeStream>, Status> {
-        let (say, said) = mpsc::channel(64);
-        let mut heard = request.into_inner();
-        tokio::spawn(async move {
-            while let Ok(Some(FromSender { message: Some(message) })) = heard.message().await {
-                for answer in (self.answer)(message) {
-                    let _ = say.send(Ok(answer)).await;
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(said)))
-    }
-}
-
-/// A receiver that answers by script; its address.
-async fn scripted(env: &Env, answer: fn(from_sender::Message) -> Vec<FromReceiver>) -> String {
+/// A receiver that answers each message as `script` says; its address.
+async fn scripted(env: &Env, script: fn(from_sender::Message) -> Vec<FromReceiver>) -> String {
     let listener = env.net.listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_address();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = TowerToHyperService::new(DeliveryServer::new(Script { answer }));
+            let service = service_fn(move |request: Request<Incoming>| async move {
+                let buffers = Arc::new(Buffers::new(0));
+                let said = |heard| converse(heard, script);
+                Ok::<_, Infallible>(wire::answer(request, 4 << 20, &buffers, said))
+            });
             let served = http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service);
             tokio::spawn(served);
         }
     });
     address
+}
+
+fn converse(
+    mut heard: Heard<Incoming>,
+    script: fn(from_sender::Message) -> Vec<FromReceiver>,
+) -> ReceiverStream<Result<FromReceiver, Status>> {
+    let (say, said) = mpsc::channel(64);
+    tokio::spawn(async move {
+        while let Ok(Some(FromSender { message: Some(message) })) = heard.message().await {
+            for answer in script(message) {
+                let _ = say.send(Ok(answer)).await;
+            }
+        }
+    });
+    ReceiverStream::new(said)
 }
 
 fn answer(message: from_receiver::Message) -> FromReceiver {

@@ -1,15 +1,4 @@
-//! The sender's end of `Delivery.Exchange`: its messages as the frames of gRPC, and what is answered.
-//!
-//! ```text
-//!   Put ─► │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body │
-//!          └──────────── some 60 bytes, made here ──────────────────────┘ └─ the batch as it is
-//! ```
-//!
-//! A client that tonic generates copies each message into a buffer of its own. A batch was encoded
-//! where it was born and is one slice since then; here it goes to the transport as that slice, which
-//! hands it to the system. That the body is the last field of a `Put` is a rule of the schema.
-//!
-//! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+//! The sender's end of the stream: its messages as they come, and what is answered.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -21,24 +10,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use tonic::codec::{Codec, Streaming};
+use tonic::codec::Streaming;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::codegen::{Service, http};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::codec::SmallProstCodec;
+use super::{HEAD_BYTES, PATH, decoder};
 use crate::v1::{FromReceiver, FromSender, Put, from_sender};
-
-/// The one method of the schema.
-const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
 
 /// The number of the field `put` in `FromSender`, and that of `body` in `Put`.
 const PUT: u32 = 2;
 const BODY: u32 = 15;
-
-/// Bytes in front of each message: whether it is compressed, and how long it is.
-const FRAME_HEAD_BYTES: usize = 5;
 
 /// Bodies up to here are copied behind their head: a frame of HTTP/2 for each costs more.
 const COPIED_BYTES_MAX: usize = 16 << 10;
@@ -65,16 +48,15 @@ where
     let broken = |error: tonic::transport::Error| Status::from_error(error.into());
     poll_fn(|cx| channel.poll_ready(cx)).await.map_err(broken)?;
     let response = channel.call(request).await.map_err(broken)?;
-    let decoder = SmallProstCodec::<FromSender, FromReceiver>::default().decoder();
     let code = response.status();
     match Status::from_header_map(response.headers()) {
         None => {
             let (body, max) = (response.into_body(), Some(answer_bytes_max));
-            Ok(Streaming::new_response(decoder, body, code, None, max))
+            Ok(Streaming::new_response(decoder(), body, code, None, max))
         }
         // All is said in the headers: the stream has ended before it began.
         Some(status) if status.code() == Code::Ok => {
-            Ok(Streaming::new_empty(decoder, response.into_body()))
+            Ok(Streaming::new_empty(decoder(), response.into_body()))
         }
         Some(status) => Err(status),
     }
@@ -140,7 +122,7 @@ fn frame_put(mut put: Put) -> Result<(Bytes, Bytes), std::num::TryFromIntError> 
 /// The head of a message of `bytes` bytes, with room for `more`.
 fn head(bytes: usize, more: usize) -> Result<BytesMut, std::num::TryFromIntError> {
     let bytes = u32::try_from(bytes)?;
-    let mut framed = BytesMut::with_capacity(FRAME_HEAD_BYTES + more);
+    let mut framed = BytesMut::with_capacity(HEAD_BYTES + more);
     framed.put_u8(0);
     framed.put_u32(bytes);
     Ok(framed)

@@ -11,13 +11,15 @@ use std::time::Duration;
 use delivery::receiver::Receiver;
 use delivery::sender::Window;
 use futures::future::BoxFuture;
+use hyper::body::Incoming;
 use pipeline::{
     Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tracing::{debug, warn};
+use wire::exchange::Heard;
 use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
 use wire::{Rejection, keys};
 
@@ -97,10 +99,7 @@ impl Conversation {
 
     /// Speaks with the sender until either has nothing more to say.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
-    pub(super) fn run(
-        mut self,
-        mut puts: Streaming<FromSender>,
-    ) -> impl Future<Output = ()> + Send {
+    pub(super) fn run(mut self, mut puts: Heard<Incoming>) -> impl Future<Output = ()> + Send {
         async move {
             let end = loop {
                 if let Err(end) = self.step(&mut puts).await {
@@ -120,7 +119,7 @@ impl Conversation {
 
     /// What is done with a message is in a box: it is there while it is done, and not in each of
     /// thousands of connections that wait for the next one.
-    async fn step(&mut self, puts: &mut Streaming<FromSender>) -> Result<(), End> {
+    async fn step(&mut self, puts: &mut Heard<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let listening = self.stopping.is_none() && self.arrived.is_none();
         tokio::select! {

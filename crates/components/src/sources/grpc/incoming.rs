@@ -1,26 +1,28 @@
 //! The accept loop, and HTTP/2 on each connection.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::StreamExt;
-use futures::stream::Map;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use pipeline::env::{Listener, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
 use tracing::{debug, warn};
-use wire::v1::delivery_server::{Delivery, DeliveryServer};
-use wire::v1::{FromReceiver, FromSender};
+use wire::v1::FromReceiver;
 
 use super::conversation::{Conversation, HELLO_TIMEOUT};
 use super::{DRAIN, Service};
@@ -151,10 +153,7 @@ impl Connection {
 
     /// HTTP/2 with the one service on it.
     fn http(&self, stream: Box<dyn Stream>, used: Arc<AtomicBool>) -> Served {
-        let body_max = usize::try_from(self.service.limits.body_max).unwrap_or(usize::MAX);
         let exchange = Exchange { service: self.service.clone(), peer: self.peer.clone(), used };
-        let delivery = DeliveryServer::new(exchange)
-            .max_decoding_message_size(body_max.saturating_add(wire::ENVELOPE_BYTES));
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             // Nobody reads a date, and it would be of the system's clock.
@@ -166,17 +165,11 @@ impl Connection {
             .max_header_list_size(HEADERS_MAX)
             .keep_alive_interval(PROBE.0)
             .keep_alive_timeout(PROBE.1)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(delivery))
+            .serve_connection(TokioIo::new(stream), exchange)
     }
 }
 
-type Served = http2::Connection<
-    TokioIo<Box<dyn Stream>>,
-    TowerToHyperService<DeliveryServer<Exchange>>,
-    TokioExecutor,
->;
-
-type Answers = Map<ReceiverStream<Box<Answer>>, fn(Box<Answer>) -> Answer>;
+type Served = http2::Connection<TokioIo<Box<dyn Stream>>, Exchange, TokioExecutor>;
 
 /// The service of the schema, for one connection.
 struct Exchange {
@@ -186,20 +179,22 @@ struct Exchange {
     used: Arc<AtomicBool>,
 }
 
-#[async_trait]
-impl Delivery for Exchange {
-    type ExchangeStream = Answers;
+impl service::Service<Request<Incoming>> for Exchange {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
 
-    async fn exchange(
-        self: Arc<Self>,
-        request: Request<Streaming<FromSender>>,
-    ) -> Result<Response<Self::ExchangeStream>, Status> {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.used.store(true, Ordering::Relaxed);
-        let (outbox, answers) = mpsc::channel(OUTBOX);
-        let conversation = Conversation::new(self.service.clone(), self.peer.clone(), outbox);
-        tokio::spawn(conversation.run(request.into_inner()));
-        let unbox: fn(Box<Answer>) -> Answer = |answer| *answer;
-        Ok(Response::new(ReceiverStream::new(answers).map(unbox)))
+        let Self { service, peer, .. } = self;
+        let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
+        let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
+        ready(Ok(wire::answer(request, message_max, &service.buffers, |puts| {
+            let (outbox, answers) = mpsc::channel(OUTBOX);
+            let conversation = Conversation::new(service.clone(), peer.clone(), outbox);
+            tokio::spawn(conversation.run(puts));
+            ReceiverStream::new(answers).map(|answer: Box<Answer>| *answer)
+        })))
     }
 }
 

@@ -1,0 +1,52 @@
+//! `Delivery.Exchange`, the one method of the schema: messages as frames of gRPC, and back.
+//!
+//! ```text
+//!   │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body                    │
+//!   └─────────── some 60 bytes, made by the sender ──────────────┘ └─ the batch as it was born │
+//!                    └──────────── one buffer of the receiver's pool ───────────────────────┘
+//! ```
+//!
+//! What tonic generates copies each message of a sender into a buffer of its own, and gathers it at
+//! the receiver in another: a mebibyte of fresh memory each time, which the system has to make page by
+//! page. A batch was encoded where it was born and is one slice since then. It goes to the transport as
+//! that slice, which hands it to the system; and it is gathered in memory that went round before. That
+//! the body is the last field of a `Put` is a rule of the schema.
+//!
+//! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+
+mod receiver;
+mod sender;
+
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+pub use receiver::{Buffers, Heard, answer};
+pub use sender::exchange;
+
+use crate::v1::FromReceiver;
+
+/// Where the method is found.
+const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
+
+/// Bytes in front of each message: whether it is compressed, and how long it is.
+const HEAD_BYTES: usize = 5;
+
+/// Answers as bytes, and back. A buffer of them grows with the messages that go through it; what it is
+/// before the first of them, every connection pays: with ten thousand of them the usual 8 KiB are 80
+/// MiB.
+type Answers = ProstCodec<FromReceiver, FromReceiver>;
+
+fn buffers() -> tonic::codec::BufferSettings {
+    /// Bytes that a buffer has at first, and by which it grows at least.
+    const BUFFER_BYTES: usize = 1 << 10;
+    /// Bytes of messages in a row that are handed on together.
+    const YIELD_BYTES: usize = 32 << 10;
+    tonic::codec::BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+}
+
+fn encoder() -> ProstEncoder<FromReceiver> {
+    Answers::raw_encoder(buffers())
+}
+
+fn decoder() -> ProstDecoder<FromReceiver> {
+    Answers::raw_decoder(buffers())
+}

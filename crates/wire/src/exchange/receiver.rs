@@ -1,0 +1,320 @@
+//! The receiver's end of the stream: what its sender says, message by message.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::mem::take;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::Body;
+use pipeline::pool::{Pool, Pooled};
+use prost::Message;
+use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
+use tonic::codegen::http;
+use tonic::codegen::tokio_stream::Stream;
+use tonic::{Code, Status};
+
+use super::{HEAD_BYTES, PATH, encoder};
+use crate::v1::{FromReceiver, FromSender};
+
+/// Messages of fewer bytes have memory of their own: the allocator has that at hand.
+const POOLED_BYTES_MIN: usize = 64 << 10;
+
+/// Memory of large messages, which goes round among the connections of a receiver.
+pub type Buffers = Pool<Vec<u8>>;
+
+/// Answers a request: `converse` is given what the sender says, and answers what it is told.
+///
+/// No message may have more than `message_bytes_max` bytes. Large ones lie in `buffers`, until nobody
+/// looks at their bodies any more.
+pub fn answer<B, S>(
+    request: http::Request<B>,
+    message_bytes_max: usize,
+    buffers: &Arc<Buffers>,
+    converse: impl FnOnce(Heard<B>) -> S,
+) -> http::Response<tonic::body::Body>
+where
+    S: Stream<Item = Result<FromReceiver, Status>> + Send + 'static,
+{
+    if request.uri().path() != PATH {
+        return Status::unimplemented(format!("there is {PATH} and nothing else")).into_http();
+    }
+    let answers = converse(Heard {
+        body: request.into_body(),
+        data: Bytes::new(),
+        head: Head::default(),
+        message: None,
+        message_bytes_max,
+        buffers: buffers.clone(),
+    });
+    let plain = SingleMessageCompressionOverride::Disable;
+    let said = EncodeBody::new_server(encoder(), answers, None, plain, None);
+    let mut response = http::Response::new(tonic::body::Body::new(said));
+    let kind = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// What a sender says, over the body of its request.
+pub struct Heard<B> {
+    body: B,
+    /// What came and is not looked at yet.
+    data: Bytes,
+    /// What came of the head of the next message.
+    head: Head,
+    /// A message of which some is missing.
+    message: Option<Gathered>,
+    message_bytes_max: usize,
+    buffers: Arc<Buffers>,
+}
+
+/// A head, or the beginning of one.
+#[derive(Default)]
+struct Head {
+    bytes: [u8; HEAD_BYTES],
+    filled: usize,
+}
+
+/// A message, or the beginning of one.
+struct Gathered {
+    room: Room,
+    bytes: usize,
+    filled: usize,
+}
+
+/// Where a message lies: the pool has its buffer back when nobody looks at it any more.
+enum Room {
+    Own(Vec<u8>),
+    Pooled(Pooled<Vec<u8>>),
+}
+
+impl<B> Heard<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// The next message; `None` when the sender is done or gone. Cancel safe.
+    ///
+    /// # Errors
+    /// `OutOfRange`: it is too long; nothing more of it is received. Others: what came is no message
+    /// of the schema, or the connection broke.
+    pub async fn message(&mut self) -> Result<Option<FromSender>, Status> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FromSender>, Status>> {
+        loop {
+            if let Some(message) = self.gather()? {
+                let decoded = FromSender::decode(message);
+                let wrong = |error: prost::DecodeError| Status::internal(error.to_string());
+                return Poll::Ready(decoded.map(Some).map_err(wrong));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.data = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    let status = Status::from_error(error.into());
+                    let is_gone = status.code() == Code::Cancelled;
+                    return Poll::Ready(if is_gone { Ok(None) } else { Err(status) });
+                }
+                None if self.message.is_none() && self.head.filled == 0 => {
+                    return Poll::Ready(Ok(None));
+                }
+                None => return Poll::Ready(Err(Status::internal("it ends within a message"))),
+            }
+        }
+    }
+
+    /// Takes from what came; the message, once it is whole.
+    fn gather(&mut self) -> Result<Option<Bytes>, Status> {
+        let message = match &mut self.message {
+            Some(message) => message,
+            None => {
+                let Head { bytes, filled } = &mut self.head;
+                *filled += fill(&mut bytes[*filled..], &mut self.data);
+                if *filled < HEAD_BYTES {
+                    return Ok(None);
+                }
+                let Head { bytes, .. } = take(&mut self.head);
+                let message = begin(bytes, self.message_bytes_max, &self.buffers)?;
+                self.message.insert(message)
+            }
+        };
+        message.filled += fill(message.rest(), &mut self.data);
+        let is_whole = message.filled == message.bytes;
+        Ok(if is_whole { self.message.take().map(Bytes::from_owner) } else { None })
+    }
+}
+
+/// Moves bytes from `data` as far as there is `room`; says how many.
+fn fill(room: &mut [u8], data: &mut Bytes) -> usize {
+    let bytes = room.len().min(data.len());
+    data.copy_to_slice(&mut room[..bytes]);
+    bytes
+}
+
+/// A message with this head, of which nothing came yet.
+fn begin(
+    head: [u8; HEAD_BYTES],
+    bytes_max: usize,
+    buffers: &Arc<Buffers>,
+) -> Result<Gathered, Status> {
+    let [compressed, length @ ..] = head;
+    if compressed != 0 {
+        return Err(Status::unimplemented("a message is compressed by the transport"));
+    }
+    let bytes = u32::from_be_bytes(length) as usize;
+    if bytes > bytes_max {
+        let detail = format!("a message of {bytes} bytes is over the limit of {bytes_max} bytes");
+        return Err(Status::out_of_range(detail));
+    }
+    let room = match bytes {
+        POOLED_BYTES_MIN.. => Room::Pooled(buffers.get(bytes)),
+        _ => Room::Own(vec![0; bytes]),
+    };
+    Ok(Gathered { room, bytes, filled: 0 })
+}
+
+impl Gathered {
+    /// Room for what is missing.
+    fn rest(&mut self) -> &mut [u8] {
+        let room = match &mut self.room {
+            Room::Own(room) => room,
+            Room::Pooled(room) => &mut **room,
+        };
+        &mut room[self.filled..self.bytes]
+    }
+}
+
+impl AsRef<[u8]> for Gathered {
+    fn as_ref(&self) -> &[u8] {
+        let room = match &self.room {
+            Room::Own(room) => room,
+            Room::Pooled(room) => &**room,
+        };
+        &room[..self.bytes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
+
+    use super::*;
+    use crate::v1::{Hello, Put, from_sender};
+    use crate::{Packing, pack};
+
+    /// What came, in the pieces in which it came.
+    struct Came(VecDeque<Bytes>);
+
+    impl Body for Came {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    const BYTES_MAX: usize = 1 << 20;
+
+    /// What is heard where `sent` comes in pieces of `piece_bytes` bytes.
+    fn heard(sent: &[u8], piece_bytes: usize, buffers: &Arc<Buffers>) -> Heard<Came> {
+        let pieces = sent.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
+        Heard {
+            body: Came(pieces),
+            data: Bytes::new(),
+            head: Head::default(),
+            message: None,
+            message_bytes_max: BYTES_MAX,
+            buffers: buffers.clone(),
+        }
+    }
+
+    fn next(heard: &mut Heard<Came>) -> Result<Option<FromSender>, Status> {
+        match heard.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(message) => message,
+            Poll::Pending => panic!("all of it came"),
+        }
+    }
+
+    fn framed(messages: &[FromSender]) -> Vec<u8> {
+        let mut sent = Vec::new();
+        for message in messages {
+            sent.push(0);
+            sent.extend((message.encoded_len() as u32).to_be_bytes());
+            message.encode(&mut sent).unwrap();
+        }
+        sent
+    }
+
+    fn take_body(put: Put) -> Bytes {
+        put.body
+    }
+
+    fn put(bytes: usize) -> FromSender {
+        let identity = Identity { origin: Origin([7; 16]), epoch: Epoch(3), sequence: Sequence(1) };
+        let put = pack(identity, &Batch::of([vec![b'x'; bytes]]), Packing::Plain);
+        FromSender { message: Some(from_sender::Message::Put(put)) }
+    }
+
+    #[test]
+    fn messages_are_heard_as_they_were_said_in_whatever_pieces_they_come() {
+        let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
+        let hello = FromSender { message: Some(hello) };
+        let nothing = FromSender { message: None };
+        let said = [hello.clone(), put(10), nothing, put(100_000), put(POOLED_BYTES_MIN), hello];
+        let (sent, buffers) = (framed(&said), Arc::new(Buffers::new(1 << 20)));
+        for piece_bytes in [1, 4, 5, 6, 1_000, 16_384, sent.len()] {
+            let mut heard = heard(&sent, piece_bytes, &buffers);
+            for message in &said {
+                assert_eq!(next(&mut heard).unwrap().as_ref(), Some(message), "{piece_bytes}");
+            }
+            assert!(next(&mut heard).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_large_put_lies_where_it_was_gathered_and_its_memory_goes_round() {
+        let (sent, buffers) = (framed(&[put(100_000), put(100_001)]), Arc::new(Pool::new(1 << 20)));
+        let mut heard = heard(&sent, 16_384, &buffers);
+        let mut addresses = Vec::new();
+        for _ in 0..2 {
+            let message = next(&mut heard).unwrap().unwrap().message;
+            let Some(from_sender::Message::Put(put)) = message else { panic!("a put was said") };
+            let body = take_body(put);
+            assert_eq!(buffers.idle_bytes(), 0, "the body is a part of the buffer");
+            addresses.push(body.as_ptr());
+            drop(body);
+            assert!(buffers.idle_bytes() > 100_000);
+        }
+        assert_eq!(addresses[0], addresses[1]);
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_and_what_is_too_long_by_its_length() {
+        let buffers = Arc::new(Buffers::new(0));
+        let whole = framed(&[put(100_000)]);
+        let too_long = [&[0][..], &(BYTES_MAX as u32 + 1).to_be_bytes()].concat();
+        let compressed = [&[1][..], &whole[1..]].concat();
+        let garbage = [0, 0, 0, 0, 2, 0xff, 0xff];
+        for (sent, code) in [
+            (&too_long[..], Code::OutOfRange),
+            (&compressed, Code::Unimplemented),
+            (&garbage, Code::Internal),
+            (&whole[..3], Code::Internal),
+            (&whole[..50_000], Code::Internal),
+        ] {
+            let error = next(&mut heard(sent, 16_384, &buffers)).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+        }
+    }
+}
