@@ -1,6 +1,7 @@
 //! Changes that are told: which file to read, and when to look around, without waiting for the
 //! clock. What is not told is found by the surveys that go on all the same.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct Pauses {
     pub(super) busy: Duration,
     /// The longest.
     pub(super) longest: Duration,
+    /// Whether every change is told.
+    pub(super) told: bool,
 }
 
 impl Tailer {
@@ -49,22 +52,29 @@ impl Tailer {
     /// soon the next survey has to come.
     pub(super) fn look_on(&mut self) -> Pauses {
         let (poll_min, poll_max) = (self.options.poll_min, self.options.poll_max);
-        let polling = Pauses { busy: poll_min, longest: poll_max };
+        let polling = Pauses { busy: poll_min, longest: poll_max, told: false };
         let Some(watch) = &self.watch else { return polling };
-        self.by_place = self.files.iter().map(|(id, file)| (file.place.clone(), *id)).collect();
+        if std::mem::take(&mut self.places_changed) {
+            self.by_place = self.files.iter().map(|(id, file)| (file.place.clone(), *id)).collect();
+        }
+        let mut seen = OsStr::new("");
         for file in self.files.values() {
+            let Some(directory) = file.place.parent() else { continue };
+            // Of the files of one directory, most stand one behind the other.
+            if directory.as_os_str() == seen {
+                continue;
+            }
+            seen = directory.as_os_str();
             // A link leads elsewhere.
-            if let Some(directory) = file.place.parent()
-                && self.directories.get(directory) != Some(&true)
-            {
+            if self.directories.get(directory) != Some(&true) {
                 self.directories.insert(directory.to_owned(), true);
             }
         }
         match watch.look_at(&self.directories) {
             // Between the survey and this moment something may have changed there.
-            Ok(sight) if sight.new => Pauses { busy: poll_min, longest: poll_min },
+            Ok(sight) if sight.new => Pauses { longest: poll_min, ..polling },
             Ok(sight) if sight.blind || !self.is_calm() => polling,
-            Ok(_) => Pauses { busy: poll_max, longest: poll_max.max(WATCHED_PAUSE) },
+            Ok(_) => Pauses { busy: poll_max, longest: poll_max.max(WATCHED_PAUSE), told: true },
             Err(error) => {
                 tracing::warn!(source = %self.source, %error,
                     "changes are not told here; looking for them all the time");

@@ -120,8 +120,10 @@ pub(super) struct Tailer {
     pub(super) watch: Option<Arc<dyn Watch>>,
     /// Directories that the last survey looked into; `true` = for files.
     pub(super) directories: BTreeMap<PathBuf, bool>,
-    /// Files by where they lie, for changes that are told.
+    /// Files by where they lie, for changes that are told: as the last survey left them.
     pub(super) by_place: HashMap<PathBuf, FileId>,
+    /// Whether some file has come, gone or moved since.
+    pub(super) places_changed: bool,
     pub(super) next_survey: Instant,
     /// No change that is told brings the next survey before this.
     pub(super) earliest_survey: Instant,
@@ -162,6 +164,7 @@ impl Tailer {
             watch,
             directories: BTreeMap::new(),
             by_place: HashMap::new(),
+            places_changed: true,
             next_survey: Instant::now(),
             earliest_survey: Instant::now(),
             pause: options.poll_min,
@@ -189,18 +192,21 @@ impl Tailer {
         if now >= self.next_survey {
             self.survey(now, &mut chunks);
             let cost = now.elapsed();
-            self.enqueue(now);
+            let found = self.enqueue(now);
             self.show_lags();
             self.hold_open();
             if self.ready.is_empty() {
                 self.buffers.release();
             }
-            let sight = self.look_on();
-            let pause = if self.ready.is_empty() { self.pause * 2 } else { sight.busy };
-            self.pause = pause.clamp(self.options.poll_min, sight.longest);
+            let pauses = self.look_on();
+            // Where changes are told, that there is still something to read is no reason.
+            let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
+            let pause = if is_busy { pauses.busy } else { self.pause * 2 };
             // Looking around takes at most a twentieth of the time, however many files there are.
-            self.next_survey = now + self.pause.max(cost * 20);
-            self.earliest_survey = now + self.options.poll_min.max(cost * 20);
+            let least = self.options.poll_min.max(cost * 20);
+            self.pause = pause.min(pauses.longest).max(least);
+            self.next_survey = now + self.pause;
+            self.earliest_survey = now + least;
         }
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
@@ -249,6 +255,7 @@ impl Tailer {
         let before = before.and_then(|before| self.files.get(&before));
         debug_assert!(before.is_none_or(|before| !before.is_followed()), "followed twice");
         self.files.insert(id, file);
+        self.places_changed = true;
         id
     }
 
@@ -301,6 +308,7 @@ impl Tailer {
             self.metrics.tail_lag.remove(&lag_label(&self.source, file));
         }
         file.place = to;
+        self.places_changed = true;
     }
 
     /// Shows how far each file is behind, where that is not what is shown.
@@ -338,6 +346,7 @@ impl Tailer {
     /// Lets the file go.
     pub(super) fn remove(&mut self, id: FileId) {
         let Some(file) = self.files.remove(&id) else { return };
+        self.places_changed = true;
         if self.by_inode.get(&file.inode()) == Some(&id) {
             self.by_inode.remove(&file.inode());
         }
@@ -358,11 +367,14 @@ impl Tailer {
         }
     }
 
-    fn enqueue(&mut self, now: Instant) {
+    /// Queues every file that wants to be read; says whether any was not queued before.
+    fn enqueue(&mut self, now: Instant) -> bool {
         let late = self.options.late_line_after;
         let wanting = self.files.iter().filter(|(_, f)| !f.queued && f.wants_read(now, late));
         let wanting: Vec<FileId> = wanting.map(|(id, _)| *id).collect();
+        let found = !wanting.is_empty();
         wanting.into_iter().for_each(|id| self.queue(id));
+        found
     }
 
     pub(super) fn queue(&mut self, id: FileId) {
