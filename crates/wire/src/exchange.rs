@@ -1,9 +1,9 @@
 //! `Delivery.Exchange`, the one method of the schema: messages as frames of gRPC, and back.
 //!
 //! ```text
-//!   │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body                    │
-//!   └─────────── some 60 bytes, made by the sender ──────────────┘ └─ the batch as it was born │
-//!                    └──────────── one buffer of the receiver's pool ───────────────────────┘
+//!   │ 0 │ u32 length │ FromSender { put { identity … │ 15, length │ body                      │
+//!   └─────────── some 60 bytes, made by the sender ───────────────┘└─ the batch as it was born ─┘
+//!                    └────────────── one buffer of the receiver's pool ────────────────────────┘
 //! ```
 //!
 //! What tonic generates copies each message of a sender into a buffer of its own, and gathers it at

@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200)]
     lines: u32,
     /// Lines a second of the writer that keeps both busy: half of what `forward` reaches here
-    #[arg(long, default_value_t = 1_200_000)]
+    #[arg(long, default_value_t = 1_800_000)]
     load: u32,
     /// Seconds that it writes
     #[arg(long, default_value_t = 10)]
