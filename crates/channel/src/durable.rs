@@ -126,6 +126,8 @@ pub use keys::Encryption;
 pub use overflow::Overflow;
 pub use put_back::PutBack;
 
+use std::ops::RangeInclusive;
+
 use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Channel, Component};
@@ -142,7 +144,8 @@ pub struct Config {
     pub capacity_events: Option<u64>,
     /// What happens to puts when it is full.
     pub overflow: Overflow,
-    /// Size of one segment file. Taken smaller if the capacity is below eight of them.
+    /// Size of one segment file. Taken smaller if the capacity is below eight of them, and up to
+    /// eight times as large where thousands of files are followed.
     pub segment_bytes: ByteSize,
     /// How much of the newest events stays in memory for sinks that keep up.
     pub tail_memory: ByteSize,
@@ -202,10 +205,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Size of a segment file: as configured, but at most an eighth of the capacity.
-    fn effective_segment_bytes(&self) -> u64 {
+    /// Room of a segment file: as configured, and up to eight times as much where it begins with much,
+    /// but at most an eighth of the capacity.
+    fn segment_rooms(&self) -> RangeInclusive<u64> {
+        const LARGER: u64 = 8;
         let eighth = (self.capacity.0 / 8).next_multiple_of(segment::BLOCK as u64);
-        self.segment_bytes.0.next_multiple_of(segment::BLOCK as u64).min(eighth)
+        let least = self.segment_bytes.0.next_multiple_of(segment::BLOCK as u64).min(eighth);
+        least..=(least * LARGER).min(eighth)
     }
 }
 

@@ -112,7 +112,7 @@ impl Channel for Durable {
 
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
         let core = self.core();
-        let most = core.limits.capacity_bytes - core.limits.reserve_bytes;
+        let most = core.limits.capacity_bytes - core.state().reserve_bytes;
         let size = BatchSize { bytes: size.bytes + PUT_OVERHEAD, ..size };
         // Something must be left for what is already in the current segment.
         if size.bytes > PUT_MAX.min(most / 2) || size.events > core.limits.capacity_events {

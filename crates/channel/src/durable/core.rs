@@ -82,7 +82,6 @@ pub(crate) enum Request {
 pub(crate) struct Limits {
     pub(crate) capacity_bytes: u64,
     pub(crate) capacity_events: u64,
-    pub(crate) reserve_bytes: u64,
     pub(crate) dedupe: bool,
     pub(crate) overflow: Overflow,
     pub(crate) compression: Compression,
@@ -112,6 +111,8 @@ pub(crate) struct State {
     pub(crate) reserved: BatchSize,
     /// Capacity in force: as configured, or what the disk allows.
     pub(crate) capacity_bytes: u64,
+    /// What of it is kept for the next segments.
+    pub(crate) reserve_bytes: u64,
     /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
     /// What there was no room for last; nothing once there was room again.
@@ -158,7 +159,13 @@ fn touches(set: &IntervalSet, first: Ticket, end: Ticket) -> bool {
 
 impl State {
     /// The state of a channel that was just recovered.
-    pub(crate) fn new(book: Book, tail: Tail, next_segment: u64, capacity_bytes: u64) -> Self {
+    pub(crate) fn new(
+        book: Book,
+        tail: Tail,
+        next_segment: u64,
+        capacity_bytes: u64,
+        reserve_bytes: u64,
+    ) -> Self {
         Self {
             book,
             tail,
@@ -175,6 +182,7 @@ impl State {
             next_segment,
             reserved: BatchSize::default(),
             capacity_bytes,
+            reserve_bytes,
             disk_full: false,
             refused: None,
             closed: false,
@@ -201,9 +209,7 @@ impl State {
     }
 
     pub(super) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
-        // What is kept for the next segments shrinks with a capacity that the disk cuts down.
-        let kept = limits.reserve_bytes.min(self.capacity_bytes / 4);
-        let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + kept;
+        let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + self.reserve_bytes;
         let events = self.book.events + self.reserved.events + size.events;
         bytes <= self.capacity_bytes && events <= limits.capacity_events
     }
@@ -388,6 +394,8 @@ impl Core {
             let mine: u64 = state.book.segments.iter().map(|segment| segment.record.room).sum();
             let bearable = space.available.saturating_add(mine + idle) / 100 * DISK_PERCENT;
             state.capacity_bytes = self.limits.capacity_bytes.min(bearable);
+            // It shrinks with a capacity that the disk cuts down.
+            state.reserve_bytes = self.files.reserve_bytes().min(state.capacity_bytes / 4);
         }
         self.room.notify_waiters();
     }

@@ -142,7 +142,7 @@ impl Inspection {
             Some(keys) => keys.keyring(env).map_err(|error| unusable(error.to_string()))?,
         };
         // The sizes only matter to who writes.
-        let files = Files::new(disk.clone(), log, keys, 0, 0);
+        let files = Files::new(disk.clone(), log, keys, 0..=0, 0);
         let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;

@@ -5,11 +5,15 @@
 //! metadata, which makes it about twice as fast. The next segment has its name and its room before
 //! it is needed, so that beginning it costs two writes and no directory operation; the checksum
 //! seed says whether what lies in a file belongs to the segment that its name says.
+//!
+//! A segment begins with all that the earlier ones said, twice. Where that is much, as the positions
+//! of ten thousand files are, the next segments have more room: it stays a small part of them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pipeline::env::{Disk, DiskFile, OpenMode};
@@ -25,6 +29,10 @@ use super::segment::{BLOCK, Owner, Seed, header_block};
 
 /// What ends the name of a file that is being given back to the disk.
 const GONE: &str = "gone";
+/// Up to so many bytes, what a segment begins with is little, however small segments are.
+const OPENING_LITTLE: u64 = 256 << 10;
+/// A segment has room for at least so many times what it begins with, where it may.
+const OPENINGS: u64 = 32;
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
 
@@ -64,13 +72,17 @@ pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     keys: Keyring,
-    segment_bytes: u64,
+    /// The least room of a segment, and the most that it has for what it begins with.
+    rooms: RangeInclusive<u64>,
+    /// The room of the next ones.
+    usual_room: AtomicU64,
     pool: usize,
     direct: AtomicBool,
     ahead: Mutex<Ahead>,
     prepared: Condvar,
-    /// Files of released segments, the oldest first: the pool, and what is too much for it.
-    free: Mutex<VecDeque<u64>>,
+    /// Files of released segments, with their room, the oldest first: the pool, and what is too much
+    /// for it or of another size than the next ones.
+    free: Mutex<VecDeque<(u64, u64)>>,
     /// One that was too much, and is no segment's file any more.
     going: Mutex<Option<Going>>,
     /// There are more free files than the pool keeps.
@@ -87,14 +99,15 @@ impl Files {
         disk: Arc<dyn Disk>,
         directory: PathBuf,
         keys: Keyring,
-        segment_bytes: u64,
+        rooms: RangeInclusive<u64>,
         pool: usize,
     ) -> Self {
         Self {
             disk,
             directory,
             keys,
-            segment_bytes,
+            usual_room: AtomicU64::new(*rooms.start()),
+            rooms,
             pool,
             direct: AtomicBool::new(true),
             ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
@@ -154,16 +167,44 @@ impl Files {
         file.sync()
     }
 
-    /// A released segment's file: kept to be used again, or, of another size, given back to the disk.
-    pub(crate) fn recycle(&self, id: u64, room: u64) {
-        if room != self.segment_bytes {
-            return self.remove(&self.path(id));
+    fn usual_room(&self) -> u64 {
+        self.usual_room.load(Ordering::Relaxed)
+    }
+
+    /// Room that is kept for the next segments.
+    pub(crate) fn reserve_bytes(&self) -> u64 {
+        (self.pool as u64 + 2) * self.usual_room()
+    }
+
+    /// The next segments suit what this one begins with. They grow at once, and shrink when they are
+    /// four times too large: files of another size are of no use to them.
+    fn suit(&self, opening: u64) {
+        let (least, most) = (*self.rooms.start(), *self.rooms.end());
+        let mut suitable = least;
+        while opening > OPENING_LITTLE && suitable < opening * OPENINGS && suitable * 2 <= most {
+            suitable *= 2;
         }
-        let mut free = locked(&self.free);
-        free.push_back(id);
-        if free.len() > self.pool {
+        let usual = self.usual_room();
+        if suitable > usual || suitable * 4 <= usual {
+            self.usual_room.store(suitable, Ordering::Relaxed);
             self.emptied.notify_one();
         }
+    }
+
+    /// A released segment's file: kept to be used again, or given back to the disk.
+    pub(crate) fn recycle(&self, id: u64, room: u64) {
+        let mut free = locked(&self.free);
+        free.push_back((id, room));
+        if self.surplus(&free).is_some() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Which of the free files is to go next: one that is of no use, or the oldest of too many.
+    fn surplus(&self, free: &VecDeque<(u64, u64)>) -> Option<usize> {
+        let usual = self.usual_room();
+        let useless = free.iter().position(|(_, room)| *room != usual);
+        useless.or((free.len() > self.pool).then_some(0))
     }
 
     /// Gives up to `bytes` of a file back to the disk that is too much for the pool; answers whether
@@ -181,17 +222,15 @@ impl Files {
         true
     }
 
-    /// The oldest of the files that are too much for the pool, by a name that no segment has: one
-    /// that lost a part must not be taken for one.
+    /// One of the files that are too much for the pool, by a name that no segment has: one that lost
+    /// a part must not be taken for one.
     fn part_with_surplus(&self) -> Option<Going> {
-        let id = {
+        let (id, len) = {
             let mut free = locked(&self.free);
-            if free.len() <= self.pool {
-                return None;
-            }
-            free.pop_front()?
+            let at = self.surplus(&free)?;
+            free.remove(at)?
         };
-        let (path, len) = (self.path(id), self.segment_bytes);
+        let path = self.path(id);
         let gone = path.with_extension(GONE);
         let renamed = self.disk.rename(&path, &gone);
         match renamed.and_then(|()| self.disk.sync_dir(&self.directory)) {
@@ -232,16 +271,20 @@ impl Files {
             Spare::None | Spare::Preparing => 0,
         };
         let going = locked(&self.going).as_ref().map_or(0, |file| file.len);
-        spare + going + locked(&self.free).len() as u64 * self.segment_bytes
+        let free: u64 = locked(&self.free).iter().map(|(_, room)| room).sum();
+        spare + going + free
     }
 
     /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
     fn make(&self, id: u64, needed: u64) -> io::Result<Prepared> {
-        let room = self.segment_bytes.max(needed.next_multiple_of(BLOCK as u64));
-        let recycled =
-            if room == self.segment_bytes { locked(&self.free).pop_back() } else { None };
+        let room = self.usual_room().max(needed.next_multiple_of(BLOCK as u64));
+        let recycled = {
+            let mut free = locked(&self.free);
+            let fitting = free.iter().rposition(|(_, its)| *its == room);
+            fitting.and_then(|at| free.remove(at))
+        };
         let file = match recycled {
-            Some(old) => {
+            Some((old, _)) => {
                 if old != id {
                     self.disk.rename(&self.path(old), &self.path(id))?;
                 }
@@ -293,7 +336,7 @@ impl Files {
                 return Ok(prepared);
             }
             // It stays in the pool under its name, unless that name is wanted now.
-            Spare::Ready(other) if other.id != id => locked(&self.free).push_back(other.id),
+            Spare::Ready(other) if other.id != id => self.recycle(other.id, other.room),
             Spare::Ready(_) | Spare::None | Spare::Preparing => {}
         }
         drop(ahead);
@@ -346,6 +389,7 @@ impl Log {
         needed: u64,
     ) -> io::Result<(Prepared, u64)> {
         let opening = opening_len(state);
+        self.files.suit(opening);
         let needed = opening + needed.next_multiple_of(BLOCK as u64);
         let prepared = self.files.next(id, needed)?;
         let (seed, sealer) = (self.files.seed(&self.owner.uuid, id), self.files.keys.newest());
@@ -412,13 +456,41 @@ mod tests {
     use super::*;
     use crate::testkit::SimDisk;
 
+    const ROOMS: RangeInclusive<u64> = 64 << 10..=16 << 20;
+
+    #[test]
+    fn segments_grow_with_what_they_begin_with_and_files_of_the_former_size_are_given_back()
+    -> io::Result<()> {
+        let directory = PathBuf::from("/log");
+        let disk = SimDisk::new(1);
+        disk.create_dir_all(&directory)?;
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
+        let room = |id| files.next(id, 0).map(|prepared| prepared.room);
+        let small = room(1)?;
+        files.recycle(1, small);
+        for (opening, expected) in [
+            (200 << 10, 64 << 10), // little
+            (300 << 10, 16 << 20),
+            (9 << 20, 16 << 20), // no more than may be
+            (270 << 10, 16 << 20),
+            (100 << 10, 64 << 10),
+        ] {
+            files.suit(opening);
+            assert_eq!(room(2)?, expected, "beginning with {opening} bytes");
+            assert_eq!(files.reserve_bytes(), 4 * expected);
+        }
+        files.recycle(2, 16 << 20);
+        assert!(files.give_back(u64::MAX), "it is of no use to small ones");
+        Ok(())
+    }
+
     #[test]
     fn a_file_that_is_prepared_late_does_not_replace_its_segment() -> io::Result<()> {
         let disk = SimDisk::new(1);
         disk.set_direct(false); // so that any bytes can be written anywhere
         let directory = PathBuf::from("/log");
         disk.create_dir_all(&directory)?;
-        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), 64 << 10, 2);
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
         files.recycle(3, files.next(3, 0)?.room);
         // Two segments are begun one after the other before the first's preparation gets to run.
         let (first, second) = (files.next(4, 0)?, files.next(5, 0)?);
@@ -442,7 +514,7 @@ mod tests {
         let directory = PathBuf::from("/log");
         disk.create_dir_all(&directory)?;
         let room = 64 << 10;
-        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), room, 2);
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
         for id in 1..=6 {
             files.next(id, 0)?;
         }
@@ -467,7 +539,7 @@ mod tests {
         let (disk, directory) = (Arc::new(SimDisk::new(1)), PathBuf::from("/log"));
         disk.create_dir_all(&directory)?;
         let room = 64 << 10;
-        let make = || Files::new(disk.clone(), directory.clone(), Keyring::empty(), room, 1);
+        let make = || Files::new(disk.clone(), directory.clone(), Keyring::empty(), ROOMS, 1);
         let files = make();
         for id in 1..=3 {
             files.next(id, 0)?;

@@ -71,8 +71,8 @@ impl Opening {
                 .keyring(&self.cx.env)
                 .map_err(|error| self.unusable(&directory, error.to_string()))?,
         };
-        let segment_bytes = self.config.effective_segment_bytes();
-        let files = Files::new(disk.clone(), log_directory, keys, segment_bytes, pool);
+        let rooms = self.config.segment_rooms();
+        let files = Files::new(disk.clone(), log_directory, keys, rooms, pool);
         let files = Arc::new(files);
         let path = directory.join("channel");
         let owner = recovery::owner(&*disk, &*self.cx.env.entropy, &path, &files);
@@ -123,11 +123,10 @@ impl Opening {
         lock: Box<dyn pipeline::env::Lock>,
     ) -> Arc<Core> {
         let owner = recovered.owner;
-        let reserve = (u64::from(self.config.pool) + 2) * self.config.effective_segment_bytes();
+        let reserve_bytes = files.reserve_bytes().min(self.config.capacity.0 / 4);
         let limits = Limits {
             capacity_bytes: self.config.capacity.0,
             capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),
-            reserve_bytes: reserve.min(self.config.capacity.0 / 4),
             dedupe: self.config.dedupe,
             overflow: self.config.overflow,
             compression: self.config.compression,
@@ -148,6 +147,7 @@ impl Opening {
                 Tail::new(self.config.tail_memory.0),
                 recovered.next_segment,
                 self.config.capacity.0,
+                reserve_bytes,
             )),
             lock: Mutex::new(Some(lock)),
             room: Notify::new(),
