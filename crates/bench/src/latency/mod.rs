@@ -31,8 +31,9 @@ pub(crate) struct Options {
     /// Lines at the calm edge
     #[arg(long, default_value_t = 200)]
     lines: u32,
-    /// Lines a second of the writer that keeps both busy: half of what `forward` reaches here
-    #[arg(long, default_value_t = 1_800_000)]
+    /// Lines a second of the writer that keeps both busy: over half of what both bear here while the
+    /// log is written to the same disk
+    #[arg(long, default_value_t = 1_200_000)]
     load: u32,
     /// Seconds that it writes
     #[arg(long, default_value_t = 10)]
