@@ -112,11 +112,12 @@ impl Channel for Durable {
 
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
         let core = self.core();
-        let most = core.limits.capacity_bytes - core.state().reserve_bytes;
+        let capacity_bytes = core.limits.capacity_bytes;
+        let most = capacity_bytes - core.files.reserve_bytes(capacity_bytes);
         let size = BatchSize { bytes: size.bytes + PUT_OVERHEAD, ..size };
         // Something must be left for what is already in the current segment.
         if size.bytes > PUT_MAX.min(most / 2) || size.events > core.limits.capacity_events {
-            let (channel, capacity_bytes) = (core.name.to_string(), core.limits.capacity_bytes);
+            let channel = core.name.to_string();
             return Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes });
         }
         let _turn = self.turn.lock().await;

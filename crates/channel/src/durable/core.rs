@@ -394,8 +394,7 @@ impl Core {
             let mine: u64 = state.book.segments.iter().map(|segment| segment.record.room).sum();
             let bearable = space.available.saturating_add(mine + idle) / 100 * DISK_PERCENT;
             state.capacity_bytes = self.limits.capacity_bytes.min(bearable);
-            // It shrinks with a capacity that the disk cuts down.
-            state.reserve_bytes = self.files.reserve_bytes().min(state.capacity_bytes / 4);
+            state.reserve_bytes = self.files.reserve_bytes(state.capacity_bytes);
         }
         self.room.notify_waiters();
     }

@@ -171,9 +171,10 @@ impl Files {
         self.usual_room.load(Ordering::Relaxed)
     }
 
-    /// Room that is kept for the next segments.
-    pub(crate) fn reserve_bytes(&self) -> u64 {
-        (self.pool as u64 + 2) * self.usual_room()
+    /// What is kept of such a capacity for the next segments: it shrinks with one that the disk cuts
+    /// down.
+    pub(crate) fn reserve_bytes(&self, capacity_bytes: u64) -> u64 {
+        ((self.pool as u64 + 2) * self.usual_room()).min(capacity_bytes / 4)
     }
 
     /// The next segments suit what this one begins with. They grow at once, and shrink when they are
@@ -477,7 +478,7 @@ mod tests {
         ] {
             files.suit(opening);
             assert_eq!(room(2)?, expected, "beginning with {opening} bytes");
-            assert_eq!(files.reserve_bytes(), 4 * expected);
+            assert_eq!(files.reserve_bytes(u64::MAX), 4 * expected);
         }
         files.recycle(2, 16 << 20);
         assert!(files.give_back(u64::MAX), "it is of no use to small ones");

@@ -123,7 +123,7 @@ impl Opening {
         lock: Box<dyn pipeline::env::Lock>,
     ) -> Arc<Core> {
         let owner = recovered.owner;
-        let reserve_bytes = files.reserve_bytes().min(self.config.capacity.0 / 4);
+        let reserve_bytes = files.reserve_bytes(self.config.capacity.0);
         let limits = Limits {
             capacity_bytes: self.config.capacity.0,
             capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),

@@ -81,7 +81,7 @@ fn is_bounded(core: &Core, disk: &SimDisk) {
     assert!(said <= CAPACITY, "{said} bytes are in the channel");
     let segments = disk.files().into_iter().filter(|(path, _)| path.ends_with("seg"));
     let there: u64 = segments.map(|(_, len)| len).sum();
-    let idle = 2 * SEGMENT + core.files.reserve_bytes();
+    let idle = 2 * SEGMENT + core.files.reserve_bytes(CAPACITY);
     assert!(there <= CAPACITY + idle, "{there} bytes are on the disk, of which {said} are said");
 }
 
