@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The smallest room, and the smallest step between two: a page.
 const PAGE_BYTES: usize = 4096;
 
+/// Fewer bytes have memory of their own: the allocator has that at hand.
+const POOLED_BYTES_MIN: usize = 64 << 10;
+
 /// What can go round.
 pub trait Buffer: Default + Send + 'static {
     /// One with room for `bytes` bytes.
@@ -42,6 +45,19 @@ pub struct Pool<B> {
 pub struct Pooled<B: Buffer> {
     buffer: B,
     home: Arc<Pool<B>>,
+}
+
+/// Just so many bytes, with any content: in a buffer of a pool, where they are many.
+#[derive(Debug)]
+pub struct Room {
+    memory: Memory,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Own(Vec<u8>),
+    Pooled(Pooled<Vec<u8>>),
 }
 
 impl<B: Buffer> Pool<B> {
@@ -86,6 +102,52 @@ impl<B: Buffer> Pool<B> {
         let gone: Vec<B> = idle.drain(..many).collect();
         drop(idle);
         drop(gone);
+    }
+}
+
+impl Pool<Vec<u8>> {
+    /// Room for `bytes` bytes: in a buffer that goes round, if they are worth one.
+    pub fn room(self: &Arc<Self>, bytes: usize) -> Room {
+        let memory = match bytes {
+            POOLED_BYTES_MIN.. => Memory::Pooled(self.get(bytes)),
+            _ => Memory::Own(vec![0; bytes]),
+        };
+        Room { memory, bytes }
+    }
+}
+
+impl Room {
+    /// Leaves the first `bytes` of them.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.bytes = self.bytes.min(bytes);
+    }
+}
+
+impl Deref for Room {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let all = match &self.memory {
+            Memory::Own(memory) => memory,
+            Memory::Pooled(memory) => &**memory,
+        };
+        &all[..self.bytes]
+    }
+}
+
+impl DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let all = match &mut self.memory {
+            Memory::Own(memory) => memory,
+            Memory::Pooled(memory) => &mut **memory,
+        };
+        &mut all[..self.bytes]
+    }
+}
+
+impl AsRef<[u8]> for Room {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 

@@ -50,3 +50,33 @@ fn encoder() -> ProstEncoder<FromReceiver> {
 fn decoder() -> ProstDecoder<FromReceiver> {
     Answers::raw_decoder(buffers())
 }
+
+#[cfg(test)]
+mod testkit {
+    //! Messages, and how they are framed by what is generated from the schema.
+
+    use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
+    use prost::Message;
+
+    use crate::v1::{FromSender, from_sender};
+    use crate::{Packing, pack};
+
+    /// A put of about that many bytes.
+    pub(super) fn put(bytes: usize) -> FromSender {
+        let identity =
+            Identity { origin: Origin([7; 16]), epoch: Epoch(300), sequence: Sequence(1) };
+        let put = pack(identity, &Batch::of([vec![b'x'; bytes]]), Packing::Plain);
+        FromSender { message: Some(from_sender::Message::Put(put)) }
+    }
+
+    /// One behind the other.
+    pub(super) fn framed(messages: &[FromSender]) -> Vec<u8> {
+        let mut sent = Vec::new();
+        for message in messages {
+            sent.push(0);
+            sent.extend((message.encoded_len() as u32).to_be_bytes());
+            message.encode(&mut sent).unwrap();
+        }
+        sent
+    }
+}

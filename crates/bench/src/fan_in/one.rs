@@ -21,8 +21,6 @@ use super::edges::Phase;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Lines of a batch.
 const LINES: usize = 10;
-/// Bytes of one answer.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// How an edge behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -149,7 +147,7 @@ impl Edge {
         };
         outbox.send(FromSender { message: Some(Said::Hello(hello)) }).await.ok()?;
         let said = ReceiverStream::new(messages);
-        let mut answers = wire::exchange(channel, said, ANSWER_BYTES_MAX).await.ok()?;
+        let mut answers = wire::exchange(channel, said).await.ok()?;
         loop {
             match answers.message().await.ok()??.message? {
                 Answer::Welcome(_) => return Some(Talk { outbox, answers }),

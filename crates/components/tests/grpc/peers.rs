@@ -43,8 +43,7 @@ impl Played {
         })
         .await;
         let (say, said) = mpsc::channel(64);
-        let hear =
-            within(wire::exchange(channel, ReceiverStream::new(said), 4 << 20)).await.unwrap();
+        let hear = within(wire::exchange(channel, ReceiverStream::new(said))).await.unwrap();
         Self { say, hear }
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::Body;
-use pipeline::pool::{Pool, Pooled};
+use pipeline::pool::{Pool, Room};
 use prost::Message;
 use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
 use tonic::codegen::http;
@@ -18,9 +18,6 @@ use tonic::{Code, Status};
 
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
-
-/// Messages of fewer bytes have memory of their own: the allocator has that at hand.
-const POOLED_BYTES_MIN: usize = 64 << 10;
 
 /// Memory of large messages, which goes round among the connections of a receiver.
 pub type Buffers = Pool<Vec<u8>>;
@@ -77,17 +74,16 @@ struct Head {
     filled: usize,
 }
 
-/// A message, or the beginning of one.
+/// A message, or the beginning of one. The pool has its buffer back when nobody looks at it any more.
 struct Gathered {
     room: Room,
-    bytes: usize,
     filled: usize,
 }
 
-/// Where a message lies: the pool has its buffer back when nobody looks at it any more.
-enum Room {
-    Own(Vec<u8>),
-    Pooled(Pooled<Vec<u8>>),
+impl AsRef<[u8]> for Gathered {
+    fn as_ref(&self) -> &[u8] {
+        &self.room
+    }
 }
 
 impl<B> Heard<B>
@@ -141,8 +137,9 @@ where
                 self.message.insert(message)
             }
         };
-        message.filled += fill(message.rest(), &mut self.data);
-        let is_whole = message.filled == message.bytes;
+        let Gathered { room, filled } = message;
+        *filled += fill(&mut room[*filled..], &mut self.data);
+        let is_whole = *filled == room.len();
         Ok(if is_whole { self.message.take().map(Bytes::from_owner) } else { None })
     }
 }
@@ -169,32 +166,7 @@ fn begin(
         let detail = format!("a message of {bytes} bytes is over the limit of {bytes_max} bytes");
         return Err(Status::out_of_range(detail));
     }
-    let room = match bytes {
-        POOLED_BYTES_MIN.. => Room::Pooled(buffers.get(bytes)),
-        _ => Room::Own(vec![0; bytes]),
-    };
-    Ok(Gathered { room, bytes, filled: 0 })
-}
-
-impl Gathered {
-    /// Room for what is missing.
-    fn rest(&mut self) -> &mut [u8] {
-        let room = match &mut self.room {
-            Room::Own(room) => room,
-            Room::Pooled(room) => &mut **room,
-        };
-        &mut room[self.filled..self.bytes]
-    }
-}
-
-impl AsRef<[u8]> for Gathered {
-    fn as_ref(&self) -> &[u8] {
-        let room = match &self.room {
-            Room::Own(room) => room,
-            Room::Pooled(room) => &**room,
-        };
-        &room[..self.bytes]
-    }
+    Ok(Gathered { room: buffers.room(bytes), filled: 0 })
 }
 
 #[cfg(test)]
@@ -203,11 +175,10 @@ mod tests {
     use std::convert::Infallible;
 
     use http_body::Frame;
-    use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
 
     use super::*;
+    use crate::exchange::testkit::{framed, put};
     use crate::v1::{Hello, Put, from_sender};
-    use crate::{Packing, pack};
 
     /// What came, in the pieces in which it came.
     struct Came(VecDeque<Bytes>);
@@ -246,24 +217,8 @@ mod tests {
         }
     }
 
-    fn framed(messages: &[FromSender]) -> Vec<u8> {
-        let mut sent = Vec::new();
-        for message in messages {
-            sent.push(0);
-            sent.extend((message.encoded_len() as u32).to_be_bytes());
-            message.encode(&mut sent).unwrap();
-        }
-        sent
-    }
-
     fn take_body(put: Put) -> Bytes {
         put.body
-    }
-
-    fn put(bytes: usize) -> FromSender {
-        let identity = Identity { origin: Origin([7; 16]), epoch: Epoch(3), sequence: Sequence(1) };
-        let put = pack(identity, &Batch::of([vec![b'x'; bytes]]), Packing::Plain);
-        FromSender { message: Some(from_sender::Message::Put(put)) }
     }
 
     #[test]
@@ -271,7 +226,7 @@ mod tests {
         let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
         let hello = FromSender { message: Some(hello) };
         let nothing = FromSender { message: None };
-        let said = [hello.clone(), put(10), nothing, put(100_000), put(POOLED_BYTES_MIN), hello];
+        let said = [hello.clone(), put(10), nothing, put(100_000), put(64 << 10), hello];
         let (sent, buffers) = (framed(&said), Arc::new(Buffers::new(1 << 20)));
         for piece_bytes in [1, 4, 5, 6, 1_000, 16_384, sent.len()] {
             let mut heard = heard(&sent, piece_bytes, &buffers);

@@ -26,15 +26,16 @@ const BODY: u32 = 15;
 /// Bodies up to here are copied behind their head: a frame of HTTP/2 for each costs more.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// Opens the stream of a connection: says `messages` as they come, and answers what is heard, of
-/// which no message may have more than `answer_bytes_max` bytes.
+/// Bytes that one message of the next agent may have: sets of identities.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Opens the stream of a connection: says `messages` as they come, and answers what is heard.
 ///
 /// # Errors
 /// The connection broke, or the receiver does not take the stream.
 pub async fn exchange<S>(
     mut channel: Channel,
     messages: S,
-    answer_bytes_max: usize,
 ) -> Result<Streaming<FromReceiver>, Status>
 where
     S: Stream<Item = FromSender> + Send + Unpin + 'static,
@@ -51,7 +52,7 @@ where
     let code = response.status();
     match Status::from_header_map(response.headers()) {
         None => {
-            let (body, max) = (response.into_body(), Some(answer_bytes_max));
+            let (body, max) = (response.into_body(), Some(ANSWER_BYTES_MAX));
             Ok(Streaming::new_response(decoder(), body, code, None, max))
         }
         // All is said in the headers: the stream has ended before it began.
@@ -130,19 +131,9 @@ fn head(bytes: usize, more: usize) -> Result<BytesMut, std::num::TryFromIntError
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
-
     use super::*;
+    use crate::exchange::testkit::{framed, put};
     use crate::v1::Hello;
-    use crate::{Packing, pack};
-
-    /// A put of about that many bytes.
-    fn put(bytes: usize) -> FromSender {
-        let identity =
-            Identity { origin: Origin([7; 16]), epoch: Epoch(300), sequence: Sequence(1) };
-        let put = pack(identity, &Batch::of([vec![b'x'; bytes]]), Packing::Plain);
-        FromSender { message: Some(from_sender::Message::Put(put)) }
-    }
 
     #[test]
     fn what_is_framed_is_what_the_schema_says_and_a_large_body_is_not_copied() {
@@ -151,9 +142,7 @@ mod tests {
         let others = [FromSender { message: Some(hello) }, FromSender { message: None }];
         for message in sizes.into_iter().chain(others) {
             let (head, body) = frame(message.clone()).unwrap();
-            let mut framed = vec![0];
-            framed.put_u32(message.encoded_len() as u32);
-            message.encode(&mut framed).unwrap();
+            let framed = framed(std::slice::from_ref(&message));
             assert!([&head[..], &body[..]].concat() == framed, "{} bytes", framed.len());
             if let Some(from_sender::Message::Put(put)) = &message.message
                 && put.body.len() > COPIED_BYTES_MAX

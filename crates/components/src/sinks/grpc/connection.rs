@@ -40,9 +40,6 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 /// bounds it.
 const OUTBOX: usize = 2;
 
-/// Bytes that one message of the next agent may have: sets of identities.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
-
 /// Who speaks, for people at the other end.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
@@ -152,7 +149,7 @@ impl Connection {
             let _ = outbox.try_send(self.message(hello));
         }
         let said = ReceiverStream::new(messages);
-        let mut answers = match wire::exchange(channel, said, ANSWER_BYTES_MAX).await {
+        let mut answers = match wire::exchange(channel, said).await {
             Ok(answers) => answers,
             Err(status) => return broken(status),
         };

@@ -9,23 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipeline::env::DiskFile;
-use pipeline::pool::{Pool, Pooled};
+use pipeline::pool::Pool;
 
 /// Bytes of all buffers that wait for a read. More come back at once only from a channel that keeps
 /// batches in memory.
 const IDLE_BYTES_MAX: usize = 4 << 20;
 
-/// Reads of fewer bytes have memory of their own: the allocator has that at hand.
-const POOLED_BYTES_MIN: usize = 64 << 10;
-
 /// The buffers of one tailer.
 pub(super) struct Buffers(Arc<Pool<Vec<u8>>>);
-
-/// What was read, in a buffer that comes back when nobody looks at it any more.
-struct Read {
-    buffer: Pooled<Vec<u8>>,
-    bytes: usize,
-}
 
 impl Buffers {
     pub(super) fn new() -> Self {
@@ -37,23 +28,15 @@ impl Buffers {
     /// # Errors
     /// As the system says.
     pub(super) fn read(&self, file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Bytes> {
-        if bytes < POOLED_BYTES_MIN {
-            return Ok(file.read(offset, bytes)?.into());
-        }
-        let mut read = Read { buffer: self.0.get(bytes), bytes: 0 };
-        read.bytes = file.read_at(&mut read.buffer[..bytes], offset)?;
-        Ok(Bytes::from_owner(read))
+        let mut room = self.0.room(bytes);
+        let read = file.read_at(&mut room, offset)?;
+        room.truncate(read);
+        Ok(Bytes::from_owner(room))
     }
 
     /// Gives what waits back to the system.
     pub(super) fn release(&self) {
         self.0.clear();
-    }
-}
-
-impl AsRef<[u8]> for Read {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer[..self.bytes]
     }
 }
 
