@@ -8,6 +8,7 @@
 //! ```text
 //! shared   host=web-1  file=/var/log/nginx/access.log          one value for all events
 //! columns  offset      [ 0 | 178 | 355 | … ]                   one value for each event, or none
+//!          file        [ a.log × 700 | b.log × 31 ]            or for each run of events alike
 //! lengths              [ 177 | 176 | 181 | … ]                 bytes of each body
 //! bodies               GET /a …⏎GET /b …⏎GET /c …⏎             end to end; ⏎ when `separated`
 //! ```
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use builder::BatchBuilder;
+use builder::ColumnBuilder;
 pub use encoding::DecodeError;
 use lengths::Lengths;
 
@@ -57,18 +59,21 @@ pub struct Batch {
 /// Name and value of a header that all events have alike.
 type Shared = (Arc<str>, Arc<str>);
 
-/// One header of which each event has its own value, or none.
+/// One header of which events have different values, or none.
 #[derive(Clone)]
 struct Column {
     name: Arc<str>,
-    /// Little-endian `u32` for each event: where its value ends in `values`; the top bit says that
-    /// the event has none.
+    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how many
+    /// events there are up to its end. Otherwise each event is a run.
+    runs: Option<Bytes>,
+    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it has
+    /// none.
     ends: Bytes,
-    /// All values end to end, UTF-8.
+    /// The values of all runs end to end, UTF-8.
     values: Bytes,
 }
 
-/// Marks in [`Column::ends`] an event that lacks the header.
+/// Marks in [`Column::ends`] events that lack the header.
 const ABSENT: u32 = 1 << 31;
 
 /// How much a batch is.
@@ -104,25 +109,40 @@ fn u32_at(numbers: &[u8], index: usize) -> u32 {
 
 impl Column {
     fn value(&self, index: usize) -> Option<&str> {
-        let end = u32_at(&self.ends, index);
+        let is_before = |until: &[u8; 4]| u32::from_le_bytes(*until) as usize <= index;
+        let run = self.runs.as_ref().map(|runs| runs.as_chunks().0.partition_point(is_before));
+        let run = run.unwrap_or(index);
+        let end = u32_at(&self.ends, run);
         if end & ABSENT != 0 {
             return None;
         }
-        let start = if index == 0 { 0 } else { u32_at(&self.ends, index - 1) & !ABSENT };
+        let start = if run == 0 { 0 } else { u32_at(&self.ends, run - 1) & !ABSENT };
         std::str::from_utf8(&self.values[start as usize..end as usize]).ok()
     }
 
-    /// The values of all events, in order.
+    /// The values of all runs, in order.
     fn values(&self) -> impl Iterator<Item = Option<&str>> {
         // Looked at once, and not again for each event.
         let all = std::str::from_utf8(&self.values).unwrap_or_default();
-        let (ends, _) = self.ends.as_chunks::<4>();
         let mut start = 0;
-        ends.iter().map(move |end| {
+        self.ends.as_chunks::<4>().0.iter().map(move |end| {
             let end = u32::from_le_bytes(*end);
             let value = all.get(start..(end & !ABSENT) as usize);
             start = (end & !ABSENT) as usize;
             value.filter(|_| end & ABSENT == 0)
+        })
+    }
+
+    /// The values of all runs, in order, each with its number of events.
+    fn runs(&self) -> impl Iterator<Item = (Option<&str>, usize)> {
+        let mut untils = self.runs.as_ref().map(|runs| runs.as_chunks::<4>().0.iter());
+        let mut before = 0;
+        self.values().map(move |value| {
+            let until = untils.as_mut().and_then(Iterator::next);
+            let until = until.map_or(before + 1, |until| u32::from_le_bytes(*until) as usize);
+            let events = until - before;
+            before = until;
+            (value, events)
         })
     }
 }
@@ -216,13 +236,20 @@ impl Batch {
         self.columns.iter().any(|column| &*column.name == name)
     }
 
+    /// The events' values of `name`, in order, each with the number of neighbours that have it.
+    pub fn runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
+        let column = self.columns.iter().find(|column| &*column.name == name);
+        let alike = column.is_none().then(|| (self.shared_header(name), self.len()));
+        column.map(Column::runs).into_iter().flatten().chain(alike)
+    }
+
     /// Each event's value of `name`, in order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
         let column = self.columns.iter().find(|column| &*column.name == name);
-        let shared = self.shared_header(name);
-        let own = column.map(Column::values).into_iter().flatten();
-        let alike = if column.is_some() { 0 } else { self.len() };
-        own.chain(std::iter::repeat_n(shared, alike))
+        let own = column.filter(|column| column.runs.is_none());
+        let runs = own.is_none().then(|| self.runs(name)).into_iter().flatten();
+        let alike = runs.flat_map(|(value, events)| std::iter::repeat_n(value, events));
+        own.map(Column::values).into_iter().flatten().chain(alike)
     }
 
     /// Gives every event the header `name`; `existing` decides where one has it already.
@@ -233,11 +260,10 @@ impl Batch {
             (Some(_), _, Existing::Keep) => return,
             (Some(at), _, Existing::Replace) => self.shared[at].1 = value.into(),
             (None, Some(at), Existing::Keep) => {
-                let filled = builder::column(
-                    &self.columns[at].name,
-                    (0..self.len()).map(|i| Some(self.columns[at].value(i).unwrap_or(value))),
-                );
-                self.columns[at] = filled;
+                let filled = self.columns[at].runs().map(|(own, n)| (own.or(Some(value)), n));
+                let filled = ColumnBuilder::of(filled);
+                let Column { name, .. } = self.columns.remove(at);
+                self.add(name, filled);
             }
             (None, Some(at), Existing::Replace) => {
                 self.columns.remove(at);
@@ -253,11 +279,22 @@ impl Batch {
     /// # Panics
     /// If there are not as many values as events.
     pub fn set_column<'a>(&mut self, name: &str, values: impl Iterator<Item = Option<&'a str>>) {
-        let column = builder::column(&name.into(), values);
-        assert_eq!(column.ends.len(), self.len() * 4, "one value for each event");
+        self.set_runs(name, values.map(|value| (value, 1)));
+    }
+
+    /// As [`Batch::set_column`], with each value for as many events as follow each other.
+    ///
+    /// # Panics
+    /// If they are not as many as the events are.
+    pub fn set_runs<'a>(
+        &mut self,
+        name: &str,
+        runs: impl Iterator<Item = (Option<&'a str>, usize)>,
+    ) {
+        let column = ColumnBuilder::of(runs);
+        assert_eq!(column.len(), self.len(), "one value for each event");
         self.remove_header(name);
-        self.columns.push(column);
-        self.encoded = None;
+        self.add(name.into(), column);
     }
 
     /// Takes the header `name` from every event.

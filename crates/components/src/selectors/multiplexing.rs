@@ -126,7 +126,7 @@ impl ChannelSelector for Multiplexing {
             return route.0.iter().map(|gets| gets.then(|| batch.clone())).collect();
         }
         let routes: Vec<&Route> =
-            batch.events().map(|event| self.route(event.header(&self.header))).collect();
+            batch.values(&self.header).map(|value| self.route(value)).collect();
         let part = |channel: usize| {
             let mut part = batch.clone();
             part.retain(|event| routes[event.index()].0[channel]);

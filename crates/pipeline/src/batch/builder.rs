@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::lengths::Lengths;
 use super::{ABSENT, Batch, Column};
 
@@ -14,23 +16,90 @@ pub struct BatchBuilder {
     columns: Vec<(Arc<str>, ColumnBuilder)>,
 }
 
+/// Values of events one after the other: a run for each that differs from the one before it.
 #[derive(Default)]
-struct ColumnBuilder {
-    ends: Vec<u8>,
+pub(super) struct ColumnBuilder {
+    events: usize,
+    /// As [`Column`] has them; none while each event has its own.
+    runs: Vec<u32>,
+    ends: Vec<u32>,
     values: Vec<u8>,
+    /// Where the value of the last run begins.
+    last: usize,
+    /// Bytes of the values, if each event had its own.
+    each_bytes: usize,
 }
 
 impl ColumnBuilder {
-    fn push(&mut self, value: Option<&str>) {
-        self.values.extend_from_slice(value.unwrap_or_default().as_bytes());
-        let end = u32::try_from(self.values.len()).expect("header values of a batch are < 2 GiB");
-        let end = if value.is_some() { end } else { end | ABSENT };
-        self.ends.extend_from_slice(&end.to_le_bytes());
+    /// These values, each of as many events.
+    pub(super) fn of<'a>(runs: impl Iterator<Item = (Option<&'a str>, usize)>) -> Self {
+        let mut column = Self::default();
+        runs.for_each(|(value, events)| column.push(value, events));
+        column
     }
 
-    fn finish(self, name: Arc<str>) -> Column {
-        Column { name, ends: self.ends.into(), values: self.values.into() }
+    /// Number of events.
+    pub(super) fn len(&self) -> usize {
+        self.events
     }
+
+    /// The next `events` events have this value.
+    fn push(&mut self, value: Option<&str>, events: usize) {
+        if events == 0 {
+            return;
+        }
+        self.events += events;
+        let until = u32::try_from(self.events).expect("a batch has < 4 G events");
+        let text = value.unwrap_or_default().as_bytes();
+        self.each_bytes += text.len() * events;
+        let absent = if value.is_some() { 0 } else { ABSENT };
+        if let (Some(run), Some(end)) = (self.runs.last_mut(), self.ends.last())
+            && end & ABSENT == absent
+            && self.values[self.last..] == *text
+        {
+            *run = until;
+            return;
+        }
+        self.last = self.values.len();
+        self.values.extend_from_slice(text);
+        let end = u32::try_from(self.values.len()).ok().filter(|end| end & ABSENT == 0);
+        self.ends.push(end.expect("header values of a batch are < 2 GiB") | absent);
+        self.runs.push(until);
+    }
+
+    /// The next event has this value, whatever the one before it has. Not for a column with runs.
+    fn push_own(&mut self, value: Option<&str>) {
+        self.values.extend_from_slice(value.unwrap_or_default().as_bytes());
+        let end = u32::try_from(self.values.len()).expect("not longer than what it is a part of");
+        self.ends.push(end | if value.is_some() { 0 } else { ABSENT });
+        self.events += 1;
+    }
+
+    /// The column, in runs where that is smaller.
+    fn finish(self, name: Arc<str>) -> Column {
+        let in_runs = 4 + 8 * self.runs.len() + self.values.len();
+        let is_smaller = in_runs < 4 * self.events + self.each_bytes;
+        let each_is_run = self.ends.len() == self.events;
+        let runs = (!each_is_run).then(|| le_bytes(&self.runs));
+        let column = Column { name, runs, ends: le_bytes(&self.ends), values: self.values.into() };
+        if is_smaller || each_is_run {
+            return column;
+        }
+        let (mut ends, mut values) = (Vec::with_capacity(self.events), Vec::new());
+        for (value, events) in column.runs() {
+            let absent = if value.is_some() { 0 } else { ABSENT };
+            for _ in 0..events {
+                values.extend_from_slice(value.unwrap_or_default().as_bytes());
+                ends.push(values.len() as u32 | absent);
+            }
+        }
+        Column { name: column.name, runs: None, ends: le_bytes(&ends), values: values.into() }
+    }
+}
+
+/// As a column stores them.
+fn le_bytes(numbers: &[u32]) -> Bytes {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 impl BatchBuilder {
@@ -42,13 +111,13 @@ impl BatchBuilder {
         for (name, _) in headers {
             if !self.columns.iter().any(|(known, _)| &**known == *name) {
                 let mut column = ColumnBuilder::default();
-                self.lengths.iter().for_each(|_| column.push(None));
+                column.push(None, self.lengths.len());
                 self.columns.push(((*name).into(), column));
             }
         }
         for (name, column) in &mut self.columns {
             let value = headers.iter().rev().find(|(key, _)| *key == &**name);
-            column.push(value.map(|(_, value)| *value));
+            column.push(value.map(|(_, value)| *value), 1);
         }
         self.lengths.push(length);
     }
@@ -70,32 +139,28 @@ impl BatchBuilder {
 
     /// The batch. A header that has the same value in every event becomes a shared one.
     pub fn finish(self) -> Batch {
-        let events = self.len();
         let mut batch = Batch {
             lengths: Lengths::of(&self.lengths),
             bodies: self.bodies.into(),
             separated: true,
             ..Batch::default()
         };
-        for (name, column) in self.columns {
-            let column = column.finish(name);
-            let first = (events > 0).then(|| column.value(0)).flatten();
-            match first {
-                Some(value) if (1..events).all(|i| column.value(i) == Some(value)) => {
-                    batch.shared.push((column.name.clone(), value.into()));
-                }
-                _ => batch.columns.push(column),
-            }
-        }
+        self.columns.into_iter().for_each(|(name, column)| batch.add(name, column));
         batch
     }
 }
 
-/// A column of these values.
-pub(super) fn column<'a>(name: &Arc<str>, values: impl Iterator<Item = Option<&'a str>>) -> Column {
-    let mut column = ColumnBuilder::default();
-    values.for_each(|value| column.push(value));
-    column.finish(name.clone())
+impl Batch {
+    /// Adds a header: a shared one, if all events have the same value.
+    pub(super) fn add(&mut self, name: Arc<str>, column: ColumnBuilder) {
+        let is_one_run = column.runs.len() == 1;
+        let column = column.finish(name);
+        let value = is_one_run.then(|| column.value(0)).flatten();
+        match value.map(Arc::from) {
+            Some(value) => self.shared.push((column.name, value)),
+            None => self.columns.push(column),
+        }
+    }
 }
 
 /// `count` parts of `batch`, each event in the one whose number `part_of` has for it. Events with
@@ -134,13 +199,25 @@ pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch
     let mut parts: Vec<Batch> = events.into_iter().map(part).collect();
     for column in &batch.columns {
         let mut columns: Vec<ColumnBuilder> = parts.iter().map(|_| <_>::default()).collect();
-        for (value, part) in column.values().zip(part_of) {
-            if let Some(column) = columns.get_mut(*part) {
-                column.push(value);
+        if column.runs.is_none() {
+            for (value, part) in column.values().zip(part_of) {
+                if let Some(column) = columns.get_mut(*part) {
+                    column.push_own(value);
+                }
             }
         }
+        let mut rest = part_of;
+        for (value, events) in column.runs.iter().flat_map(|_| column.runs()) {
+            let (of_run, behind) = rest.split_at(events);
+            for part in of_run {
+                if let Some(column) = columns.get_mut(*part) {
+                    column.push(value, 1);
+                }
+            }
+            rest = behind;
+        }
         for (part, values) in parts.iter_mut().zip(columns) {
-            part.columns.push(values.finish(column.name.clone()));
+            part.add(column.name.clone(), values);
         }
     }
     parts

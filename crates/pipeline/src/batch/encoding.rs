@@ -3,11 +3,12 @@
 //! Layout, all numbers little-endian:
 //!
 //! ```text
-//! 0   u8   version: 3 where no length is stored, otherwise 2
+//! 0   u8   version: 4 where the values of a header are stored for runs of events, otherwise 3 where
+//!          no length is stored, otherwise 2
 //! 1   u8   flags: bit 0 = each body is followed by LF
 //! 2   u16  number of shared headers
 //! 4   u16  number of columns
-//! 6   u8   bytes of a length: 1, 2 or 4; in version 3 none, 0
+//! 6   u8   bytes of a length: 1, 2 or 4; in version 3 none, 0; in version 4 any of these
 //! 7   u8   0
 //! 8   u32  number of events (n)
 //! 12  u32  bytes of the shared section
@@ -20,9 +21,9 @@
 //!     bodies
 //! ```
 //!
-//! In version 3 each body ends before the next LF, and bit 0 of the flags is set. What version 2 can say
-//! is written in it, for programs that know no other. In version 1 a length has 4 bytes and byte 6 is 0;
-//! it is read, and no longer written.
+//! Where no length is stored each body ends before the next LF, and bit 0 of the flags is set. What an
+//! older version can say is written in it, for programs that know no other. In version 1 a length has 4
+//! bytes and byte 6 is 0; it is read, and no longer written.
 //!
 //! Identity and positions are not part of it: they stand in the frame or message around it.
 
@@ -42,13 +43,15 @@ const WIDE: u8 = 1;
 const NARROW: u8 = 2;
 /// No lengths: the bodies tell them.
 const IN_BODIES: u8 = 3;
+/// Columns in runs; lengths or none.
+const RUNS: u8 = 4;
 const SEPARATED: u8 = 1;
 
 /// Why bytes are not a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
-    #[error("batch layout {found} is not known; this program reads up to {IN_BODIES}")]
+    #[error("batch layout {found} is not known; this program reads up to {RUNS}")]
     Version {
         /// What the first byte says.
         found: u8,
@@ -95,8 +98,20 @@ impl Batch {
     }
 
     fn column_bytes(&self) -> usize {
-        let bytes = |c: &Column| 6 + c.name.len() + c.ends.len() + c.values.len();
+        let sizes = self.column_sizes_bytes();
+        let bytes =
+            |c: &Column| sizes + c.name.len() + c.run_bytes().len() + c.ends.len() + c.values.len();
         self.columns.iter().map(bytes).sum()
+    }
+
+    /// Whether some header is stored in runs.
+    fn has_runs(&self) -> bool {
+        self.columns.iter().any(|column| column.runs.is_some())
+    }
+
+    /// Bytes of the numbers in front of each column.
+    fn column_sizes_bytes(&self) -> usize {
+        if self.has_runs() { 10 } else { 6 }
     }
 
     /// The batch as bytes. Free if it was decoded and not changed since.
@@ -154,9 +169,10 @@ impl Batch {
         };
         let mut columns = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            next(6 + column.name.len());
+            next(self.column_sizes_bytes() + column.name.len());
+            let runs = column.runs.as_ref().map(|runs| next(runs.len()));
             let (ends, values) = (next(column.ends.len()), next(column.values.len()));
-            columns.push(Column { name: column.name.clone(), ends, values });
+            columns.push(Column { name: column.name.clone(), runs, ends, values });
         }
         let lengths = self.lengths.moved_to(next(self.lengths.bytes().len()));
         let bodies = next(self.bodies.len());
@@ -179,7 +195,8 @@ impl Batch {
             Lengths::Stored { width, .. } => (NARROW, width as u8),
             Lengths::InBodies { .. } => (IN_BODIES, 0),
         };
-        out.put_u8(version);
+        let has_runs = self.has_runs();
+        out.put_u8(if has_runs { RUNS } else { version });
         out.put_u8(if self.separated { SEPARATED } else { 0 });
         out.put_u16_le(small(self.shared.len()));
         out.put_u16_le(small(self.columns.len()));
@@ -198,7 +215,11 @@ impl Batch {
         for column in &self.columns {
             out.put_u16_le(small(column.name.len()));
             out.put_u32_le(wide(column.values.len()));
+            if has_runs {
+                out.put_u32_le(wide(column.run_bytes().len() / 4));
+            }
             out.put_slice(column.name.as_bytes());
+            out.put_slice(column.run_bytes());
             out.put_slice(&column.ends);
             out.put_slice(&column.values);
         }
@@ -241,10 +262,10 @@ impl Batch {
         let header = reader.take(HEADER_BYTES, "header")?;
         let width = match (header[0], header[6]) {
             (WIDE, _) => Some(Width::Four),
-            (NARROW, bytes) => Some(
+            (IN_BODIES | RUNS, 0) => None,
+            (NARROW | RUNS, bytes) => Some(
                 Width::from_bytes(bytes).ok_or(DecodeError::Inconsistent { section: "header" })?,
             ),
-            (IN_BODIES, 0) => None,
             (IN_BODIES, _) => return Err(DecodeError::Inconsistent { section: "header" }),
             (found, _) => return Err(DecodeError::Version { found }),
         };
@@ -259,7 +280,8 @@ impl Batch {
             return Err(DecodeError::Length { actual: encoded.len(), announced });
         }
         let shared = shared_section(reader.section(sections[0])?, small(2))?;
-        let columns = columns_section(reader.section(sections[1])?, small(4), events)?;
+        let columns =
+            columns_section(reader.section(sections[1])?, small(4), events, header[0] == RUNS)?;
         let numbers = reader.take(sections[2], "lengths")?;
         let lengths = match width {
             Some(width) => Lengths::Stored { width, bytes: numbers },
@@ -304,6 +326,13 @@ impl Reader {
     }
 }
 
+impl Column {
+    /// What is stored of its runs.
+    fn run_bytes(&self) -> &[u8] {
+        self.runs.as_deref().unwrap_or_default()
+    }
+}
+
 fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
 }
@@ -328,24 +357,33 @@ fn columns_section(
     mut reader: Reader,
     count: usize,
     events: usize,
+    in_runs: bool,
 ) -> Result<Vec<Column>, DecodeError> {
     const SECTION: &str = "columns";
     let mut columns = Vec::new();
     for _ in 0..count {
         let (name_bytes, value_bytes) = reader.sizes(SECTION)?;
+        let runs = if in_runs { u32_at(&reader.take(4, SECTION)?, 0) as usize } else { 0 };
         let name = reader.take(name_bytes, SECTION)?;
-        let ends = reader.take(events * 4, SECTION)?;
+        let untils = reader.take(runs * 4, SECTION)?;
+        let cells = if runs > 0 { runs } else { events };
+        let ends = reader.take(cells * 4, SECTION)?;
         let values = reader.take(value_bytes, SECTION)?;
         let all = text(&values)?;
-        let mut before = 0;
-        for index in 0..events {
-            let end = (u32_at(&ends, index) & !ABSENT) as usize;
-            if end < before || !all.is_char_boundary(end) {
+        let (mut before, mut until_before) = (0, 0);
+        for cell in 0..cells {
+            let end = (u32_at(&ends, cell) & !ABSENT) as usize;
+            let until = if runs > 0 { u32_at(&untils, cell) as usize } else { cell + 1 };
+            if end < before || !all.is_char_boundary(end) || until <= until_before {
                 return Err(DecodeError::Inconsistent { section: SECTION });
             }
-            before = end;
+            (before, until_before) = (end, until);
         }
-        columns.push(Column { name: text(&name)?.into(), ends, values });
+        if until_before != events {
+            return Err(DecodeError::Inconsistent { section: SECTION });
+        }
+        let runs = (runs > 0).then_some(untils);
+        columns.push(Column { name: text(&name)?.into(), runs, ends, values });
     }
     if reader.rest.is_empty() {
         Ok(columns)

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::encoding::HEADER_BYTES;
 use super::*;
 
 type PlainEvent = (Vec<u8>, Vec<(String, String)>);
@@ -27,6 +28,21 @@ fn build(events: &[PlainEvent]) -> Batch {
     builder.finish()
 }
 
+fn runs() -> impl Strategy<Value = Vec<(Option<String>, usize)>> {
+    prop::collection::vec((prop::option::of("[ab]{0,9}"), 0_usize..9), 0..6)
+}
+
+fn each_of(runs: &[(Option<String>, usize)]) -> impl Iterator<Item = Option<&str>> {
+    runs.iter().flat_map(|(value, events)| std::iter::repeat_n(value.as_deref(), *events))
+}
+
+/// As many events as the runs have, with the header `k`.
+fn in_runs(runs: &[(Option<String>, usize)]) -> Batch {
+    let mut batch = Batch::of(each_of(runs).map(|_| "body"));
+    batch.set_runs("k", runs.iter().map(|(value, events)| (value.as_deref(), *events)));
+    batch
+}
+
 fn last_value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
@@ -49,8 +65,29 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_or_safe_to_read(plain in events(), short in any::<bool>(), at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
-        let batch = if short { released_short_lines() } else { build(&plain) };
+    fn values_in_runs_are_those_of_their_events(runs in runs(), count in 1_usize..4) {
+        let mut batch = in_runs(&runs);
+        let each: Vec<Option<&str>> = each_of(&runs).collect();
+        let back = Batch::decode(batch.encode()).unwrap();
+        for batch in [&batch, &back, &batch.moved_to(batch.encode())] {
+            prop_assert_eq!(batch.values("k").collect::<Vec<_>>(), each.clone());
+            prop_assert!(batch.events().map(|event| event.header("k")).eq(each.iter().copied()));
+        }
+        prop_assert_eq!(batch.encode().len(), batch.encoded_len());
+        prop_assert_eq!(batch.pieces().concat(), batch.encode());
+        let part_of: Vec<usize> = (0..batch.len()).map(|event| event % count).collect();
+        for (number, part) in batch.split(&part_of).iter().enumerate() {
+            let expected: Vec<_> = each.iter().skip(number).step_by(count).copied().collect();
+            prop_assert!(part.events().map(|event| event.header("k")).eq(expected.iter().copied()));
+            prop_assert_eq!(&Batch::decode(part.encode()).unwrap(), part);
+        }
+        batch.set_header("k", "new", Existing::Keep);
+        prop_assert!(batch.values("k").eq(each.iter().map(|value| value.or(Some("new")))));
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_safe_to_read(plain in events(), of in 0..3, at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
+        let batch = match of { 0 => build(&plain), 1 => released_short_lines(), _ => released_runs() };
         let mut bytes = batch.encode().to_vec();
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
@@ -58,6 +95,7 @@ proptest! {
             for event in batch.events() {
                 let _ = (event.body().len(), event.headers().count());
             }
+            prop_assert_eq!(batch.values("k").count(), batch.len());
         }
     }
 
@@ -147,6 +185,20 @@ fn other_short_lines_have_another_fingerprint() {
     assert_eq!(with_header.fingerprint(), fingerprint, "a relay sets headers");
 }
 
+#[test]
+fn a_value_that_many_neighbours_have_is_stored_once() {
+    let path = "/var/log/nginx/access.log".to_owned();
+    let run = |number: usize| (Some(format!("{path}.{number}")), 1_000);
+    let (alike, runs) = (in_runs(&[run(1), run(1)]), in_runs(&[run(1), run(2), run(3), run(1)]));
+    assert!(alike.is_uniform() && alike.encoded_len() < 2_000 * 6 + 100);
+    assert!(runs.encoded_len() < 4_000 * 6 + 300, "{}", runs.encoded_len());
+    let mut builder = BatchBuilder::default();
+    for event in runs.events() {
+        builder.push(event.body(), &event.headers().collect::<Vec<_>>());
+    }
+    assert_eq!(builder.finish().encode(), runs.encode());
+}
+
 /// Two events, a shared header and a column, as each version of the layout has them.
 const VERSIONS: [&str; 3] = [
     "0101010001000000020000000800000010000000050000000100010000006876\
@@ -169,6 +221,23 @@ fn released_short_lines() -> Batch {
     batch.set_header("h", "v", Existing::Keep);
     batch.set_column("k", [Some("1"), None].into_iter());
     batch
+}
+
+/// Three lines of one file and one of another.
+fn released_runs() -> Batch {
+    let mut batch = Batch::of(["1", "2", "3", "4"]);
+    batch.set_header("h", "v", Existing::Keep);
+    batch.set_runs("k", [(Some("a.log"), 3), (None, 1)].into_iter());
+    batch
+}
+
+#[test]
+fn values_in_runs_are_written_as_version_4() {
+    let hex: String = released_runs().encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = "0401010001000100040000000800000020000000080000000100010000006876\
+                    010005000000020000006b03000000040000000500000005000080612e6c6f67\
+                    01010101310a320a330a340a";
+    assert_eq!(hex, expected);
 }
 
 #[test]
@@ -200,12 +269,16 @@ fn a_layout_or_width_that_is_not_known_is_refused() {
         Batch::decode(bytes.into())
     };
     let contradicts = |section| Err(DecodeError::Inconsistent { section });
-    assert_eq!(bytes(&released(), 0, 4), Err(DecodeError::Version { found: 4 }));
+    assert_eq!(bytes(&released(), 0, 5), Err(DecodeError::Version { found: 5 }));
     assert_eq!(bytes(&released(), 6, 3), contradicts("header"));
     assert_eq!(bytes(&released(), 6, 0), contradicts("header"));
     assert_eq!(bytes(&released_short_lines(), 6, 1), contradicts("header"));
     assert_eq!(bytes(&released_short_lines(), 1, 0), contradicts("lengths"));
     assert_eq!(bytes(&released_short_lines(), 8, 3), contradicts("columns"));
+    let (runs, first, last) = (HEADER_BYTES + 8 + 6, HEADER_BYTES + 8 + 11, HEADER_BYTES + 8 + 15);
+    for (at, byte) in [(runs, 3), (first, 0), (first, 4), (last, 3), (last, 5)] {
+        assert_eq!(bytes(&released_runs(), at, byte), contradicts("columns"), "{byte} at {at}");
+    }
 }
 
 #[test]
