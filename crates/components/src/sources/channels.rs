@@ -27,6 +27,8 @@ struct One {
     /// Puts that it refuses before it takes one again.
     refusals: u32,
     refused: u32,
+    /// Puts that it took.
+    puts: usize,
 }
 
 impl One {
@@ -45,6 +47,7 @@ impl One {
         if !batch.positions.iter().all(is_there) {
             return Err(ChannelError::OutOfTurn { channel: "c".into() }.into());
         }
+        self.puts += 1;
         for SourcePosition { key, value, .. } in &batch.positions {
             match value {
                 Some(value) => self.positions.insert(key.clone(), value.clone()),
@@ -95,6 +98,11 @@ impl Channels {
 
     pub(super) fn events(&self, channel: usize) -> Vec<Event> {
         self.one(channel).events.clone()
+    }
+
+    /// Puts that a channel took.
+    pub(super) fn puts(&self, channel: usize) -> usize {
+        self.one(channel).puts
     }
 
     /// Keys that a channel keeps positions of.

@@ -17,6 +17,7 @@
 //! | `heed` | what a change that the system tells means |
 //! | `handles` | which files are held open |
 //! | `buffers` | memory of large reads, used again |
+//! | `bundle` | little of many files in one batch |
 //! | `recover` | what the channels remember of an earlier run |
 //! | `feed` | chunks into the channels, each file in order |
 //!
@@ -45,6 +46,7 @@
 //! Compressed files are read as they are: `exclude = ["*.gz"]`.
 
 mod buffers;
+mod bundle;
 mod feed;
 mod file;
 mod glob;
@@ -81,7 +83,7 @@ use tokio::time::Instant;
 use feed::{Feed, Target};
 use glob::{Exclusion, Pattern};
 use lines::Limits;
-use tailer::{Chunk, Options, Room, Settled, Tailer};
+use tailer::{Chunk, Options, Part, Room, Tailer};
 
 /// How long the source waits at its end for what is on its way.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -291,7 +293,7 @@ impl Source for TailDir {
             tokio::select! {
                 biased;
                 () = cx.stop.cancelled() => break,
-                stored = feed.next() => settled.push(stored?),
+                stored = feed.next() => settled.extend(stored?),
                 heard = ears.changed() => changes.extend(heard),
                 chunks = pace.next() => feed.push(chunks),
             }
@@ -348,12 +350,7 @@ struct Pace {
 
 impl Pace {
     /// Starts a turn if there is reason for one. Takes what is settled and what changed with it.
-    fn start_turn(
-        &mut self,
-        settled: &mut Vec<Settled>,
-        changes: &mut BTreeSet<Change>,
-        room: Room,
-    ) {
+    fn start_turn(&mut self, settled: &mut Vec<Part>, changes: &mut BTreeSet<Change>, room: Room) {
         let due = |tailer: &mut Tailer| {
             let free = room.reads > 0 && room.bytes > 0;
             let can_read = free && (!settled.is_empty() || tailer.can_read());

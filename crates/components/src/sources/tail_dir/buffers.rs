@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipeline::env::DiskFile;
-use pipeline::pool::Pool;
+use pipeline::pool::{Pool, Room};
 
 /// Bytes of all buffers that wait for a read. More come back at once only from a channel that keeps
 /// batches in memory.
@@ -28,10 +28,15 @@ impl Buffers {
     /// # Errors
     /// As the system says.
     pub(super) fn read(&self, file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Bytes> {
-        let mut room = self.0.room(bytes);
+        let mut room = self.room(bytes);
         let read = file.read_at(&mut room, offset)?;
         room.truncate(read);
         Ok(Bytes::from_owner(room))
+    }
+
+    /// Room for that many bytes.
+    pub(super) fn room(&self, bytes: usize) -> Room {
+        self.0.room(bytes)
     }
 
     /// Gives what waits back to the system.

@@ -11,6 +11,8 @@
 //!   lane of a file    on their way                                waiting
 //!                     chunk, after 0 ─► chunk, after 1 ─► ···     chunk   chunk   ···
 //! ```
+//!
+//! A chunk of several files waits for none of them, and counts as on its way in each of their lanes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use tokio::sync::oneshot;
 
 use super::file::FileId;
 use super::identity::Position;
-use super::tailer::{Chunk, Room, Settled};
+use super::tailer::{Chunk, Part, Room};
 
 /// Chunks that are handed to the intake at once: a durable channel makes one write of those that come
 /// together. They are many or large, not both: what is stored faster than it is sent has to be read
@@ -36,8 +38,10 @@ const ACCEPTS_MAX: usize = 32;
 /// Bytes that are handed to the intake at once; the chunk that goes over it is the last one.
 const ACCEPTS_BYTES_MAX: u64 = 2 << 20;
 /// Reads on their way into the channels at once, of all files, and their bytes.
-const READS_MAX: usize = 64;
-const BYTES_MAX: u64 = 3 << 20;
+const READS_MAX: usize = 256;
+const BYTES_MAX: u64 = 4 << 20;
+/// The least of them that is read for: a batch.
+const BYTES_MIN: u64 = 1 << 20;
 /// Pauses between tries to store a chunk.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -50,8 +54,8 @@ pub(super) struct Target {
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
-/// A chunk that is stored; `None` if the agent stopped before.
-type Stored = Option<Settled>;
+/// What is stored; nothing if the agent stopped before.
+type Stored = Vec<Part>;
 
 /// The last chunk of a file that went on its way.
 struct Sent {
@@ -67,8 +71,16 @@ struct Going {
     chunk: Chunk,
     /// Ends when the one that it is to come after is stored.
     before: Option<oneshot::Receiver<()>>,
-    /// Dropped when it is stored.
-    stored: oneshot::Sender<()>,
+    /// For each of its files; dropped when it is stored.
+    stored: Vec<oneshot::Sender<()>>,
+}
+
+/// What goes on its way when its turn comes.
+enum Next {
+    /// The next chunk of a lane.
+    Of(FileId),
+    /// A chunk of several files.
+    Bundle(Box<Going>),
 }
 
 /// The chunks of one file.
@@ -94,18 +106,29 @@ impl Lane {
     /// Its next chunk, to come after the one that is on its way.
     fn send(&mut self) -> Option<Going> {
         let mut chunk = self.waiting.pop_front()?;
-        let (stored, is_stored) = oneshot::channel();
         let targets = chunk.targets.clone();
         let position = chunk.batch.positions.first_mut();
         let value = position.as_ref().and_then(|position| position.value.clone());
-        let sent = Sent { position: value, targets, stored: is_stored };
-        let before = self.sent.replace(sent).filter(|_| self.under_way > 0);
-        self.under_way += 1;
+        let (before, stored) = self.sends(value, targets);
         let before = before.map(|sent| {
             position.into_iter().for_each(|position| position.after.clone_from(&sent.position));
             sent.stored
         });
-        Some(Going { chunk, before, stored })
+        Some(Going { chunk, before, stored: vec![stored] })
+    }
+
+    /// Notes that a chunk goes on its way, behind which the file stands at `position`. Says what is on
+    /// its way before it.
+    fn sends(
+        &mut self,
+        position: Option<Bytes>,
+        targets: Option<Vec<usize>>,
+    ) -> (Option<Sent>, oneshot::Sender<()>) {
+        let (stored, is_stored) = oneshot::channel();
+        let sent = Sent { position, targets, stored: is_stored };
+        let before = self.sent.replace(sent).filter(|_| self.under_way > 0);
+        self.under_way += 1;
+        (before, stored)
     }
 }
 
@@ -116,8 +139,8 @@ pub(super) struct Feed {
     in_turn: bool,
     /// Files with chunks.
     lanes: BTreeMap<FileId, Lane>,
-    /// Files whose next chunk may go, first come first.
-    queue: VecDeque<FileId>,
+    /// What may go, first come first.
+    queue: VecDeque<Next>,
     running: FuturesUnordered<BoxFuture<'static, Result<Stored, SourceError>>>,
     /// Bytes of what is running.
     running_bytes: u64,
@@ -143,46 +166,62 @@ impl Feed {
     /// What may be read now.
     pub(super) fn room(&self) -> Room {
         let reads = READS_MAX.saturating_sub(self.reads);
-        Room { reads, bytes: BYTES_MAX.saturating_sub(self.bytes) }
+        let bytes = BYTES_MAX.saturating_sub(self.bytes);
+        Room { reads, bytes: if bytes < BYTES_MIN { 0 } else { bytes } }
     }
 
     /// Adds chunks; those of one file in the order in which they were read.
     pub(super) fn push(&mut self, chunks: Vec<Chunk>) {
         for chunk in chunks {
-            let file = chunk.file;
-            self.reads += usize::from(chunk.ends_read);
-            self.bytes += chunk.bytes;
-            self.lanes.entry(file).or_default().waiting.push_back(chunk);
-            self.queue(file);
+            self.reads += chunk.parts.iter().filter(|part| part.ends_read).count();
+            self.bytes += chunk.bytes();
+            match *chunk.parts {
+                [Part { file, .. }] => {
+                    self.lanes.entry(file).or_default().waiting.push_back(chunk);
+                    self.queue(file);
+                }
+                _ => {
+                    let stored = chunk.parts.iter().zip(&chunk.batch.positions);
+                    let stored = stored.map(|(part, position)| {
+                        let lane = self.lanes.entry(part.file).or_default();
+                        lane.sends(position.value.clone(), None).1
+                    });
+                    let stored = stored.collect();
+                    let going = Going { chunk, before: None, stored };
+                    self.queue.push_back(Next::Bundle(Box::new(going)));
+                }
+            }
         }
         self.start();
     }
 
-    /// The next chunk that is stored; waits for ever when there is none. Cancel safe.
+    /// What is stored next; waits for ever when there is nothing. Cancel safe.
     ///
     /// # Errors
     /// A chunk can never be stored.
-    pub(super) async fn next(&mut self) -> Result<Settled, SourceError> {
+    pub(super) async fn next(&mut self) -> Result<Vec<Part>, SourceError> {
         let settled = loop {
             match self.running.next().await {
                 Some(stored) => match stored? {
-                    Some(settled) => break settled,
                     // The source is told to stop as well.
-                    None => continue,
+                    nothing if nothing.is_empty() => {}
+                    settled => break settled,
                 },
                 None => std::future::pending().await,
             }
         };
-        self.reads -= usize::from(settled.ends_read);
-        self.bytes -= settled.bytes;
-        self.running_bytes -= settled.bytes;
-        if let Some(lane) = self.lanes.get_mut(&settled.file) {
-            lane.under_way -= 1;
-            if lane.under_way == 0 && lane.waiting.is_empty() {
-                self.lanes.remove(&settled.file);
+        for part in &settled {
+            self.reads -= usize::from(part.ends_read);
+            self.bytes -= part.bytes;
+            self.running_bytes -= part.bytes;
+            if let Some(lane) = self.lanes.get_mut(&part.file) {
+                lane.under_way -= 1;
+                if lane.under_way == 0 && lane.waiting.is_empty() {
+                    self.lanes.remove(&part.file);
+                }
             }
+            self.queue(part.file);
         }
-        self.queue(settled.file);
         self.start();
         Ok(settled)
     }
@@ -201,19 +240,25 @@ impl Feed {
             && lane.may_go(self.in_turn)
         {
             lane.is_queued = true;
-            self.queue.push_back(file);
+            self.queue.push_back(Next::Of(file));
         }
     }
 
     fn start(&mut self) {
         while self.running.len() < ACCEPTS_MAX && self.running_bytes < ACCEPTS_BYTES_MAX {
-            let Some(file) = self.queue.pop_front() else { return };
-            let Some(lane) = self.lanes.get_mut(&file) else { continue };
-            lane.is_queued = false;
-            let Some(going) = lane.send() else { continue };
-            self.running_bytes += going.chunk.bytes;
+            let going = match self.queue.pop_front() {
+                Some(Next::Of(file)) => {
+                    let Some(lane) = self.lanes.get_mut(&file) else { continue };
+                    lane.is_queued = false;
+                    let Some(going) = lane.send() else { continue };
+                    self.queue(file);
+                    going
+                }
+                Some(Next::Bundle(going)) => *going,
+                None => return,
+            };
+            self.running_bytes += going.chunk.bytes();
             self.running.push(Box::pin(store(self.target.clone(), going)));
-            self.queue(file);
         }
     }
 }
@@ -222,8 +267,6 @@ impl Feed {
 async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
     let Target { source, intake, entropy } = target;
     let Going { chunk, mut before, stored: _until_stored } = going;
-    let Chunk { file, end, bytes, ends_read, .. } = chunk;
-    let settled = Settled { file, end, bytes, ends_read };
     let mut channels = chunk.targets.clone();
     let mut failures = 0;
     loop {
@@ -234,7 +277,7 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
         };
         let error = match stored {
             Ok(()) => break,
-            Err(IntakeError::Stopping) => return Ok(None),
+            Err(IntakeError::Stopping) => return Ok(Vec::new()),
             Err(error) => error,
         };
         match error.class() {
@@ -270,19 +313,22 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
     if failures > 0 {
         tracing::info!(%source, failures, "batch is stored");
     }
-    Ok(Some(settled))
+    Ok(chunk.parts)
 }
 
 /// The channels that do not stand behind the chunk, by what they say themselves.
 fn lacking(chunk: &Chunk, known: &[Vec<(Bytes, Bytes)>]) -> Vec<usize> {
-    let key = chunk.batch.positions.first().map(|position| &position.key);
-    let lacks = |positions: &Vec<(Bytes, Bytes)>| {
-        let value = positions.iter().find(|(known, _)| Some(known) == key);
+    let lacks_part = |positions: &[(Bytes, Bytes)], part: &Part, key: &Bytes| {
+        let value = positions.iter().find(|(known, _)| known == key);
         let offset = value.and_then(|(_, value)| Position::decode(value)).map(|(at, _)| at.offset);
-        match chunk.end {
+        match part.end {
             Some(end) => offset.is_none_or(|offset| offset < end),
             None => offset.is_some(),
         }
+    };
+    let lacks = |positions: &[(Bytes, Bytes)]| {
+        let mut parts = chunk.parts.iter().zip(&chunk.batch.positions);
+        parts.any(|(part, position)| lacks_part(positions, part, &position.key))
     };
     (0..).zip(known).filter(|(_, positions)| lacks(positions)).map(|(channel, _)| channel).collect()
 }

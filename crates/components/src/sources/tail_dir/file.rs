@@ -85,6 +85,11 @@ pub(super) struct Leg {
     pub(super) limit: Option<Mark>,
 }
 
+impl Leg {
+    /// On and on, for all channels.
+    pub(super) const ALL: Self = Self { targets: None, limit: None };
+}
+
 impl File {
     /// A file of which nothing was read: found as `path`, and lying at `place` unless that is a link.
     pub(super) fn new(
@@ -191,7 +196,7 @@ impl File {
         let offset = self.position.offset;
         if self.marks.iter().all(|mark| mark.offset <= offset) {
             self.marks.clear();
-            return Leg { targets: None, limit: None };
+            return Leg::ALL;
         }
         let lacking = self.marks.iter().enumerate().filter(|(_, mark)| mark.offset <= offset);
         let targets = Some(lacking.map(|(channel, _)| channel).collect());
@@ -271,7 +276,7 @@ mod tests {
         let leg = file.leg();
         assert_eq!((leg.targets, leg.limit.map(|mark| mark.offset)), (Some(vec![0, 1]), Some(70)));
         file.position.offset = 70;
-        assert_eq!(file.leg(), Leg { targets: None, limit: None });
+        assert_eq!(file.leg(), Leg::ALL);
     }
 
     #[test]

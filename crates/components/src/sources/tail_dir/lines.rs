@@ -1,6 +1,8 @@
 //! Where lines end: cuts what was read into batches, without touching a byte.
 
+use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
+use pipeline::Batch;
 
 /// Bytes by which is judged how long lines are.
 const SAMPLE: usize = 1 << 10;
@@ -51,6 +53,61 @@ pub(super) enum Piece {
     Rest { bytes: usize, ended: bool },
     /// Not enough to say.
     Nothing,
+}
+
+/// Lines of a batch, each with its LF.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// How long each one is, without LF.
+    Measured(Vec<u32>),
+    /// How many there are, so short that their lengths are not worth their room.
+    Short(usize),
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::Short(0)
+    }
+}
+
+impl Lines {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Measured(lengths) => lengths.len(),
+            Self::Short(events) => *events,
+        }
+    }
+
+    /// Adds those of `other`; `data` is what these are, and `others` what those are.
+    pub(super) fn append(&mut self, data: &[u8], other: Self, others: &[u8]) {
+        match (&mut *self, other) {
+            (Self::Measured(lengths), Self::Measured(more)) => lengths.extend(more),
+            (Self::Measured(lengths), Self::Short(_)) => lengths.extend(lengths_of(others)),
+            (Self::Short(events), Self::Short(more)) => *events += more,
+            (Self::Short(_), Self::Measured(more)) => {
+                *self = Self::Measured(lengths_of(data).chain(more).collect());
+            }
+        }
+    }
+
+    /// As a batch of `data`.
+    pub(super) fn into_batch(self, data: Bytes) -> Batch {
+        match self {
+            Self::Measured(lengths) => Batch::of_lines(data, &lengths),
+            Self::Short(events) => Batch::of_short_lines(data, events),
+        }
+    }
+}
+
+/// The lengths of lines, each of which has its LF.
+fn lengths_of(lines: &[u8]) -> impl Iterator<Item = u32> {
+    let mut start = 0;
+    memchr_iter(b'\n', lines).map(move |at| {
+        let length = at - start;
+        start = at + 1;
+        length as u32
+    })
 }
 
 /// What `data` begins with. `skipping` says that it begins in the rest of a line that was too long.

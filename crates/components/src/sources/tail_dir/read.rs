@@ -1,25 +1,35 @@
 //! One read of one file: bytes in, chunks with their positions out.
 
+use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
-use super::file::{File, FileId};
+use super::file::{File, FileId, Leg};
 use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
-use super::lines::{End, Limits, Piece, next_piece};
-use super::tailer::{Chunk, Options, Tailer};
+use super::lines::{End, Limits, Lines, Piece, next_piece};
+use super::tailer::{Chunk, Part, Tailer};
 
 /// Header of an event that is only the beginning of its line.
 const TRUNCATED: &str = "truncated";
 
-/// Lines that were cut from a read, with where the file stands behind them.
+/// Lines that were cut from a read, with where the file stands in front of them and behind them.
 struct Cut {
-    batch: Batch,
+    lines: What,
+    start: u64,
     offset: u64,
     skipping: bool,
     tail: Print,
+}
+
+enum What {
+    /// Whole lines, and where they lie in what was read.
+    Lines(Range<usize>, Lines),
+    /// A line as it is not in the file.
+    Made(Batch),
 }
 
 /// What a read comes to.
@@ -82,18 +92,33 @@ impl Tailer {
         let until = stat.len.min(limit).min(offset + room as u64);
         let known = usize::from(tail.len);
         let wanted = known + (until - offset) as usize;
-        let buffer = self.buffers.read(&*handle, offset - known as u64, wanted)?;
-        if !tail.fits(&buffer) {
+        let is_alone = file.outstanding > 0
+            || leg != Leg::ALL
+            || self.options.offset_header.is_some()
+            || !self.bundle.is_little(wanted);
+        let from = offset - known as u64;
+        let alone = match is_alone {
+            true => Some(self.buffers.read(&*handle, from, wanted)?),
+            false => None,
+        };
+        let buffer = match &alone {
+            Some(buffer) => buffer,
+            None => self.bundle.read(&*handle, from, wanted, &self.buffers)?,
+        };
+        if !tail.fits(buffer) {
             self.truncated(id, now);
             return Ok(false);
         }
         let read_end = offset + (buffer.len() - known) as u64;
         let end = file.end(read_end, leg.limit, late);
-        let path = file.position.path.clone();
-        let mut cuts = cut(&buffer, known, offset, skipping, end, &self.options, &path);
+        let mut cuts = cut(buffer, known, offset, skipping, end, self.options.limits);
         // What was read is believed only if the file is still the one it was.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
-        let beginning = handle.read(0, head_bytes.max(usize::from(head.len)))?;
+        let head_bytes = head_bytes.max(usize::from(head.len));
+        let beginning = match buffer.get(..head_bytes).filter(|_| from == 0) {
+            Some(beginning) => Cow::Borrowed(beginning),
+            None => Cow::Owned(handle.read(0, head_bytes)?),
+        };
         if !head.fits(&beginning) {
             self.truncated(id, now);
             return Ok(false);
@@ -113,28 +138,58 @@ impl Tailer {
                 self.odd(reason.0, reason.1);
             }
         }
-        self.hand_on(id, cuts, leg.targets.as_deref(), chunks);
+        self.hand_on(id, alone, cuts, leg.targets.as_deref(), chunks);
         Ok(more)
     }
 
-    /// Makes chunks of what was cut and moves the file on.
+    /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is what was
+    /// read, unless it lies in the bundle.
     fn hand_on(
         &mut self,
         id: FileId,
+        alone: Option<Bytes>,
         cuts: Cuts,
         targets: Option<&[usize]>,
         chunks: &mut Vec<Chunk>,
     ) {
-        let Some(file) = self.files.get_mut(&id) else { return };
+        let Self { files, bundle, source, options, .. } = self;
+        let Some(file) = files.get_mut(&id) else { return };
+        let is_plain = match cuts.cuts.as_slice() {
+            [Cut { lines: What::Lines(_, lines), .. }] => bundle.may_have(lines),
+            all => all.is_empty(),
+        };
+        let buffer = match alone {
+            Some(buffer) => Some(buffer),
+            None if is_plain => None,
+            None => Some(Bytes::copy_from_slice(bundle.last_read())),
+        };
         let last = cuts.cuts.len();
         for (number, cut) in (1..).zip(cuts.cuts) {
             step(file, cut.offset, cut.skipping, cut.tail);
-            let mut batch = cut.batch;
-            batch.positions.push(file.stored_position(&self.source));
-            let ends_read = number == last;
-            let (targets, end) = (targets.map(<[usize]>::to_vec), Some(cut.offset));
-            let bytes = batch.body_bytes();
-            chunks.push(Chunk { file: id, batch, targets, end, bytes, ends_read });
+            let position = file.stored_position(source);
+            let bytes = cut.lines.body_bytes();
+            let part = Part { file: id, end: Some(cut.offset), bytes, ends_read: number == last };
+            let path = &file.position.path;
+            let mut batch = match (cut.lines, &buffer) {
+                (What::Lines(at, lines), Some(buffer)) => lines.into_batch(buffer.slice(at)),
+                (What::Lines(at, lines), None) => {
+                    bundle.push(at, lines, path, position, part);
+                    continue;
+                }
+                (What::Made(batch), _) => batch,
+            };
+            if let Some(name) = &options.file_header {
+                batch.set_header(name, path, Existing::Replace);
+            }
+            if let Some(name) = &options.offset_header {
+                set_offsets(&mut batch, name, cut.start);
+            }
+            batch.positions.push(position);
+            chunks.push(Chunk {
+                batch,
+                targets: targets.map(<[usize]>::to_vec),
+                parts: vec![part],
+            });
         }
         if last > 0 {
             file.outstanding += 1;
@@ -144,22 +199,23 @@ impl Tailer {
     }
 }
 
+impl What {
+    /// Bytes of the lines, without their LFs.
+    fn body_bytes(&self) -> u64 {
+        match self {
+            Self::Lines(at, lines) => (at.len() - lines.len()) as u64,
+            Self::Made(batch) => batch.body_bytes(),
+        }
+    }
+}
+
 fn step(file: &mut File, offset: u64, skipping: bool, tail: Print) {
     (file.position.offset, file.position.skipping) = (offset, skipping);
     file.position.tail = tail;
 }
 
 /// Cuts all of `buffer`, whose first `known` bytes were read before, into batches.
-fn cut(
-    buffer: &Bytes,
-    known: usize,
-    offset: u64,
-    skipping: bool,
-    end: End,
-    options: &Options,
-    path: &str,
-) -> Cuts {
-    let limits: Limits = options.limits;
+fn cut(buffer: &[u8], known: usize, offset: u64, skipping: bool, end: End, limits: Limits) -> Cuts {
     let (mut at, mut skipping) = (known, skipping);
     let mut cuts = Vec::new();
     let (mut long_lines, mut late_lines) = (0, 0);
@@ -168,7 +224,7 @@ fn cut(
     loop {
         let rest = &buffer[at..];
         let start = offset_at(at);
-        let mut batch = match next_piece(rest, skipping, end, limits) {
+        let lines = match next_piece(rest, skipping, end, limits) {
             Piece::Nothing => break,
             Piece::Rest { bytes, ended } => {
                 (at, skipping) = (at + bytes, !ended);
@@ -179,32 +235,24 @@ fn cut(
                 let mut batch = ended_line(&rest[..kept]);
                 batch.set_header(TRUNCATED, "true", Existing::Replace);
                 (at, skipping) = (at + kept, true);
-                batch
+                What::Made(batch)
             }
             Piece::Lines { bytes, unended: true, .. } => {
                 late_lines += 1;
                 let line = &rest[..bytes];
                 at += bytes;
-                ended_line(line)
+                What::Made(ended_line(line))
             }
             Piece::Lines { lengths, bytes, unended: false } => {
-                let lines = buffer.slice(at..at + bytes);
                 at += bytes;
-                Batch::of_lines(lines, &lengths)
+                What::Lines(at - bytes..at, Lines::Measured(lengths))
             }
             Piece::ShortLines { events, bytes } => {
-                let lines = buffer.slice(at..at + bytes);
                 at += bytes;
-                Batch::of_short_lines(lines, events)
+                What::Lines(at - bytes..at, Lines::Short(events))
             }
         };
-        if let Some(name) = &options.file_header {
-            batch.set_header(name, path, Existing::Replace);
-        }
-        if let Some(name) = &options.offset_header {
-            set_offsets(&mut batch, name, start);
-        }
-        cuts.push(Cut { batch, offset: offset_at(at), skipping, tail: tail(at) });
+        cuts.push(Cut { lines, start, offset: offset_at(at), skipping, tail: tail(at) });
     }
     Cuts { cuts, offset: offset_at(at), skipping, tail: tail(at), long_lines, late_lines }
 }

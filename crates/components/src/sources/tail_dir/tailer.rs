@@ -38,6 +38,7 @@ use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
 
 use super::buffers::Buffers;
+use super::bundle::Bundle;
 use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::glob::{Exclusion, Pattern};
 use super::identity::new_key;
@@ -63,37 +64,43 @@ pub(super) struct Options {
     pub(super) open_max: usize,
 }
 
-/// Lines of one file on their way into the channels, or a mere note about it.
+/// Lines on their way into the channels, or a mere note about a file.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
-    pub(super) file: FileId,
-    /// Lines with the position behind them; no lines for a note.
+    /// Lines, with the positions behind them; no lines for a note.
     pub(super) batch: Batch,
     /// The channels that lack it; `None` = all.
     pub(super) targets: Option<Vec<usize>>,
+    /// What it holds of each file, in the order of the positions. Where that is more than one, nothing
+    /// else of them is on its way.
+    pub(super) parts: Vec<Part>,
+}
+
+/// What a chunk holds of one file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) file: FileId,
     /// The offset behind it; `None` if it tells the channels to forget the file.
     pub(super) end: Option<u64>,
     /// Bytes of its lines.
     pub(super) bytes: u64,
-    /// Whether it is the last chunk of a read.
+    /// Whether nothing more comes of the read.
     pub(super) ends_read: bool,
+}
+
+impl Chunk {
+    /// Bytes of its lines.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
 }
 
 /// What may be read before something is stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) reads: usize,
-    /// The read that goes over it is the last one.
+    /// The read that goes over it is the last one, unless a batch of several files is full before.
     pub(super) bytes: u64,
-}
-
-/// A chunk that is in every channel it is for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Settled {
-    pub(super) file: FileId,
-    pub(super) end: Option<u64>,
-    pub(super) bytes: u64,
-    pub(super) ends_read: bool,
 }
 
 pub(super) struct Tailer {
@@ -132,6 +139,8 @@ pub(super) struct Tailer {
     /// Files that are open, and some that were.
     pub(super) opened: Vec<FileId>,
     pub(super) buffers: Buffers,
+    /// What this turn has read in little.
+    pub(super) bundle: Bundle,
     /// Files that are done with and have no name any more. Whoever closes the last of them waits while
     /// the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
     pub(super) deleted: Vec<Arc<dyn DiskFile>>,
@@ -171,16 +180,18 @@ impl Tailer {
             turns: 0,
             opened: Vec::new(),
             buffers: Buffers::new(),
+            bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             deleted: Vec::new(),
             options,
         }
     }
 
     /// One turn: takes note of what is settled and what changed, looks around if it is time to, and
-    /// reads as much as there is room for. The chunks of a file come in order.
+    /// reads as much as there is room for. The chunks of a file come in order. `settled` is in every
+    /// channel that it was for.
     pub(super) fn turn(
         &mut self,
-        settled: &[Settled],
+        settled: &[Part],
         changes: &BTreeSet<Change>,
         room: Room,
     ) -> Vec<Chunk> {
@@ -197,6 +208,7 @@ impl Tailer {
             self.hold_open();
             if self.ready.is_empty() {
                 self.buffers.release();
+                self.bundle.release();
             }
             let pauses = self.look_on();
             // Where changes are told, that there is still something to read is no reason.
@@ -210,8 +222,9 @@ impl Tailer {
         }
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
-            let bytes: u64 = chunks[noted..].iter().map(|chunk: &Chunk| chunk.bytes).sum();
-            if reads == room.reads || bytes >= room.bytes {
+            let bytes: u64 = chunks[noted..].iter().map(Chunk::bytes).sum();
+            let is_enough = bytes + self.bundle.bytes() >= room.bytes || self.bundle.is_full();
+            if reads == room.reads || is_enough {
                 break;
             }
             let Some(id) = self.ready.pop_front() else { break };
@@ -227,6 +240,7 @@ impl Tailer {
                 self.queue(id);
             }
         }
+        chunks.extend(self.bundle.finish());
         self.close_idle();
         chunks
     }
@@ -340,7 +354,8 @@ impl Tailer {
         let mut batch = Batch::default();
         batch.positions.push(position);
         let end = (!forget).then_some(file.position.offset);
-        Some(Chunk { file: id, batch, targets: None, end, bytes: 0, ends_read: true })
+        let part = Part { file: id, end, bytes: 0, ends_read: true };
+        Some(Chunk { batch, targets: None, parts: vec![part] })
     }
 
     /// Lets the file go.
@@ -355,7 +370,7 @@ impl Tailer {
         }
     }
 
-    fn settle(&mut self, settled: Settled) {
+    fn settle(&mut self, settled: Part) {
         let Some(file) = self.files.get_mut(&settled.file) else { return };
         file.outstanding -= usize::from(settled.ends_read);
         match settled.end {

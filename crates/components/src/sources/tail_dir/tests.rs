@@ -301,6 +301,39 @@ async fn a_busy_file_does_not_starve_a_quiet_one() {
 }
 
 #[tokio::test]
+async fn little_of_many_files_is_put_together_and_each_line_is_of_its_file() {
+    const FILES: usize = 60;
+    for failing in 0..2 {
+        let rig = Rig::new(&json!({}));
+        let mut lines: Vec<String> = Vec::new();
+        let mut before = 0;
+        for round in 0..2 {
+            for file in 0..FILES {
+                let long = "x".repeat(file);
+                // The first of the second round begins in the first one, and is no line there.
+                let new = (0..=file % 3).map(|line| format!("{file}.log {round} {line} {long}"));
+                let new: Vec<String> = new.collect();
+                let text = new.join("\n") + "\n";
+                rig.append(&format!("{file}.log"), if round == 0 { &text } else { &text[1..] });
+                rig.append(&format!("{file}.log"), if round == 0 { &new[0][..1] } else { "" });
+                lines.extend(new);
+            }
+            rig.channels.refuse(failing, 2);
+            let running = rig.start();
+            rig.expect(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            running.kill().await;
+            let puts = rig.channels.puts(failing) - before;
+            assert!(puts <= FILES / 4, "{puts} puts for {FILES} files");
+            before += puts;
+        }
+        for event in rig.channels.events(failing) {
+            let file = event.headers["file"].rsplit_once('/').unwrap().1;
+            assert!(event.body.starts_with(&format!("{file} ")), "{event:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_directory_that_comes_later_is_found() {
     let rig = Rig::new(&json!({}));
     let mut rig = rig;

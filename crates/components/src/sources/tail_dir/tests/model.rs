@@ -11,7 +11,7 @@ use pipeline::Intake as _;
 use pipeline::env::Sight;
 use proptest::prelude::*;
 
-use super::super::tailer::{Chunk, Room, Settled};
+use super::super::tailer::{Chunk, Part, Room};
 use super::*;
 
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ struct World {
     tailer: Tailer,
     /// Chunks that are not in every channel, with the channels that they still go to.
     waiting: VecDeque<(Chunk, VecDeque<usize>)>,
-    settled: Vec<Settled>,
+    settled: Vec<Part>,
     written: Vec<String>,
     begun: [Option<String>; 2],
     rotations: usize,
@@ -88,8 +88,10 @@ fn cut_to_nothing(path: &Path) {
 }
 
 impl World {
-    fn new(pattern: &str) -> Self {
-        let mut rig = Rig::new(&json!({ "batch_events": 3, "batch_bytes": "64B" }));
+    fn new(pattern: &str, limits: (u32, &str)) -> Self {
+        let (batch_events, batch_bytes) = limits;
+        let limits = json!({ "batch_events": batch_events, "batch_bytes": batch_bytes });
+        let mut rig = Rig::new(&limits);
         rig.settings["paths"] = json!([format!("{}/{pattern}", rig.directory.path().display())]);
         let tailer = Self::tailer(&rig);
         Self {
@@ -168,8 +170,7 @@ impl World {
                 self.rig.channels.put(channel, &chunk.batch).unwrap();
             }
             if channels.is_empty() {
-                let Chunk { file, end, bytes, ends_read, .. } = *chunk;
-                self.settled.push(Settled { file, end, bytes, ends_read });
+                self.settled.extend(&chunk.parts);
                 self.waiting.pop_front();
             }
         }
@@ -287,13 +288,17 @@ impl World {
 }
 
 fn holds(pattern: &str, operations: &[Operation]) -> Result<(), TestCaseError> {
-    let mut world = World::new(pattern);
-    operations.iter().for_each(|operation| world.apply(operation));
-    world.finish()
+    // Several batches of each read, and several files in a batch.
+    for limits in [(3, "64B"), (8, "1KiB")] {
+        let mut world = World::new(pattern, limits);
+        operations.iter().for_each(|operation| world.apply(operation));
+        world.finish()?;
+    }
+    Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn each_line_is_in_each_channel_once_if_rotated_names_match(
