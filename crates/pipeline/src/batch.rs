@@ -237,7 +237,7 @@ impl Batch {
     }
 
     /// The events' values of `name`, in order, each with the number of neighbours that have it.
-    pub fn runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
+    fn runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
         let column = self.columns.iter().find(|column| &*column.name == name);
         let alike = column.is_none().then(|| (self.shared_header(name), self.len()));
         column.map(Column::runs).into_iter().flatten().chain(alike)

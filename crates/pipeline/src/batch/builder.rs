@@ -205,16 +205,17 @@ pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch
                     column.push_own(value);
                 }
             }
-        }
-        let mut rest = part_of;
-        for (value, events) in column.runs.iter().flat_map(|_| column.runs()) {
-            let (of_run, behind) = rest.split_at(events);
-            for part in of_run {
-                if let Some(column) = columns.get_mut(*part) {
-                    column.push(value, 1);
+        } else {
+            let mut rest = part_of;
+            for (value, events) in column.runs() {
+                let (of_run, behind) = rest.split_at(events);
+                for part in of_run {
+                    if let Some(column) = columns.get_mut(*part) {
+                        column.push(value, 1);
+                    }
                 }
+                rest = behind;
             }
-            rest = behind;
         }
         for (part, values) in parts.iter_mut().zip(columns) {
             part.add(column.name.clone(), values);

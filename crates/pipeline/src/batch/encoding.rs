@@ -167,9 +167,10 @@ impl Batch {
             at += len;
             encoded.slice(at - len..at)
         };
+        let sizes = self.column_sizes_bytes();
         let mut columns = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            next(self.column_sizes_bytes() + column.name.len());
+            next(sizes + column.name.len());
             let runs = column.runs.as_ref().map(|runs| next(runs.len()));
             let (ends, values) = (next(column.ends.len()), next(column.values.len()));
             columns.push(Column { name: column.name.clone(), runs, ends, values });

@@ -45,6 +45,7 @@ pub(super) struct Bundle {
     /// Bytes of the last read, behind the lines.
     read: usize,
     lines: Lines,
+    /// For the header: the path of each part's file, and how many lines are of it.
     paths: Vec<(String, usize)>,
     positions: Vec<SourcePosition>,
     parts: Vec<Part>,
@@ -119,7 +120,9 @@ impl Bundle {
             room.copy_within(start + at.start..start + at.end, start);
         }
         self.filled += bytes;
-        self.paths.push((path.to_owned(), lines.len()));
+        if self.header.is_some() {
+            self.paths.push((path.to_owned(), lines.len()));
+        }
         self.lines.append(&room[..start], lines, &room[start..start + bytes]);
         self.positions.push(position);
         self.parts.push(part);

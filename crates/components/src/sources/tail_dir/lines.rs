@@ -43,10 +43,8 @@ pub(super) enum End {
 /// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Whole lines, by length without LF. The last one lacks its LF if `unended`.
-    Lines { lengths: Vec<u32>, bytes: usize, unended: bool },
-    /// As many whole lines, so short that their lengths are not worth their room.
-    ShortLines { events: usize, bytes: usize },
+    /// Whole lines. The last one lacks its LF if `unended`.
+    Lines { lines: Lines, bytes: usize, unended: bool },
     /// The part that is kept of a line that is too long; the rest of it is passed over.
     Long { kept: usize },
     /// The rest of a line that was too long; `ended` if its LF was among it.
@@ -55,7 +53,7 @@ pub(super) enum Piece {
     Nothing,
 }
 
-/// Lines of a batch, each with its LF.
+/// Lines of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lines {
     /// How long each one is, without LF.
@@ -82,6 +80,7 @@ impl Lines {
     /// Adds those of `other`; `data` is what these are, and `others` what those are.
     pub(super) fn append(&mut self, data: &[u8], other: Self, others: &[u8]) {
         match (&mut *self, other) {
+            (Self::Short(0), other) => *self = other,
             (Self::Measured(lengths), Self::Measured(more)) => lengths.extend(more),
             (Self::Measured(lengths), Self::Short(_)) => lengths.extend(lengths_of(others)),
             (Self::Short(events), Self::Short(more)) => *events += more,
@@ -125,14 +124,14 @@ pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) 
         let (events, bytes) = short_lines(data, limits);
         // Otherwise the first one does not fit a batch or is too long, which is seen below.
         if events > 0 {
-            return Piece::ShortLines { events, bytes };
+            return Piece::Lines { lines: Lines::Short(events), bytes, unended: false };
         }
     }
     let (lengths, bytes) = whole_lines(data, limits);
     if lengths.is_empty() {
         return first_line(data, end, limits.line_bytes);
     }
-    Piece::Lines { lengths, bytes, unended: false }
+    Piece::Lines { lines: Lines::Measured(lengths), bytes, unended: false }
 }
 
 /// Whether lines are short, to judge by the first ones, of which there is at least one.
@@ -194,7 +193,8 @@ fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
         End::Open => Piece::Nothing,
         End::Cut => Piece::Long { kept: data.len() },
         End::Line => {
-            Piece::Lines { lengths: vec![data.len() as u32], bytes: data.len(), unended: true }
+            let lines = Lines::Measured(vec![data.len() as u32]);
+            Piece::Lines { lines, bytes: data.len(), unended: true }
         }
     }
 }
@@ -220,14 +220,14 @@ mod tests {
                     batches.push(vec![text(&rest[..kept]) + "+"]);
                     (at, skipping) = (at + kept, true);
                 }
-                Piece::ShortLines { events, bytes } => {
+                Piece::Lines { lines: Lines::Short(events), bytes, .. } => {
                     let lines: Vec<String> =
                         rest[..bytes].split_inclusive(|byte| *byte == b'\n').map(text).collect();
                     assert_eq!(lines.len(), events);
                     batches.push(lines.iter().map(|line| line.replace('\n', "")).collect());
                     at += bytes;
                 }
-                Piece::Lines { lengths, bytes, unended } => {
+                Piece::Lines { lines: Lines::Measured(lengths), bytes, unended } => {
                     let (mut start, mut lines) = (0, Vec::new());
                     for length in lengths {
                         lines.push(text(&rest[start..start + length as usize]));

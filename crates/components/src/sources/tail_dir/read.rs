@@ -97,10 +97,7 @@ impl Tailer {
             || self.options.offset_header.is_some()
             || !self.bundle.is_little(wanted);
         let from = offset - known as u64;
-        let alone = match is_alone {
-            true => Some(self.buffers.read(&*handle, from, wanted)?),
-            false => None,
-        };
+        let alone = is_alone.then(|| self.buffers.read(&*handle, from, wanted)).transpose()?;
         let buffer = match &alone {
             Some(buffer) => buffer,
             None => self.bundle.read(&*handle, from, wanted, &self.buffers)?,
@@ -158,11 +155,8 @@ impl Tailer {
             [Cut { lines: What::Lines(_, lines), .. }] => bundle.may_have(lines),
             all => all.is_empty(),
         };
-        let buffer = match alone {
-            Some(buffer) => Some(buffer),
-            None if is_plain => None,
-            None => Some(Bytes::copy_from_slice(bundle.last_read())),
-        };
+        let taken_out = || (!is_plain).then(|| Bytes::copy_from_slice(bundle.last_read()));
+        let buffer = alone.or_else(taken_out);
         let last = cuts.cuts.len();
         for (number, cut) in (1..).zip(cuts.cuts) {
             step(file, cut.offset, cut.skipping, cut.tail);
@@ -243,13 +237,9 @@ fn cut(buffer: &[u8], known: usize, offset: u64, skipping: bool, end: End, limit
                 at += bytes;
                 What::Made(ended_line(line))
             }
-            Piece::Lines { lengths, bytes, unended: false } => {
+            Piece::Lines { lines, bytes, unended: false } => {
                 at += bytes;
-                What::Lines(at - bytes..at, Lines::Measured(lengths))
-            }
-            Piece::ShortLines { events, bytes } => {
-                at += bytes;
-                What::Lines(at - bytes..at, Lines::Short(events))
+                What::Lines(at - bytes..at, lines)
             }
         };
         cuts.push(Cut { lines, start, offset: offset_at(at), skipping, tail: tail(at) });
