@@ -30,10 +30,7 @@ impl Cache {
 
     /// A fresh folder that is deleted when dropped.
     pub(crate) fn scratch(&self) -> Result<TempDir> {
-        tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(&self.root)
-            .at("create a scratch folder in", &self.root)
+        scratch_in(&self.root)
     }
 
     /// Makes `name` once: `build` fills a temporary folder, which takes its final name when it is
@@ -53,6 +50,12 @@ impl Cache {
         fs::rename(&unfinished, &ready).at("rename to", &ready)?;
         Ok(ready)
     }
+}
+
+/// A fresh folder in `folder` that is deleted when dropped.
+pub(crate) fn scratch_in(folder: &Path) -> Result<TempDir> {
+    let fresh = tempfile::Builder::new().prefix("run-").tempdir_in(folder);
+    fresh.at("create a scratch folder in", folder)
 }
 
 fn user_cache() -> PathBuf {

@@ -24,6 +24,13 @@ pub(crate) struct Ours {
     programs: Programs,
 }
 
+/// Where each tier keeps its data, in a folder named after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Folders<'a> {
+    pub(crate) edge: &'a Path,
+    pub(crate) collector: &'a Path,
+}
+
 impl Ours {
     /// Builds the programs.
     pub(crate) fn prepare() -> Result<Self> {
@@ -79,16 +86,22 @@ impl Ours {
         Ok(Collector { process, address: format!("127.0.0.1:{port}"), metrics_port })
     }
 
+    /// Both tiers, with the data of each below a folder of its own.
+    pub(crate) fn start_in(&self, watched: &Path, folders: &Folders<'_>) -> Result<Running> {
+        let collector = self.collector(folders.collector)?;
+        self.with_edge(collector, watched, METRIC, folders.edge)
+    }
+
     /// Both tiers and a store: what counts is what the sink has delivered.
     pub(crate) fn start_storing(
         &self,
         watched: &Path,
         store: &str,
         settings: &str,
-        scratch: &Path,
+        folders: &Folders<'_>,
     ) -> Result<Running> {
-        let collector = self.storing_collector(store, settings, scratch)?;
-        self.with_edge(collector, watched, DELIVERED, scratch)
+        let collector = self.storing_collector(store, settings, folders.collector)?;
+        self.with_edge(collector, watched, DELIVERED, folders.edge)
     }
 
     fn with_edge(
@@ -113,6 +126,6 @@ impl Contender for Ours {
     }
 
     fn start(&self, watched: &Path, scratch: &Path) -> Result<Running> {
-        self.with_edge(self.collector(scratch)?, watched, METRIC, scratch)
+        self.start_in(watched, &Folders { edge: scratch, collector: scratch })
     }
 }

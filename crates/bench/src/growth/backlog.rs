@@ -61,7 +61,7 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let mut rates = Vec::new();
     for _ in 0..options.runs {
         for point in &mut points {
-            rates.push(one_run(&ours, &programs, &log, setup, point)?);
+            rates.push(one_run(&ours, &programs, &log, (options, setup), point)?);
         }
     }
     rates.sort_by_key(|rates| rates.gb);
@@ -82,10 +82,11 @@ fn one_run(
     ours: &Ours,
     programs: &Programs,
     log: &AccessLog,
-    setup: &Setup,
+    (options, setup): (&Options, &Setup),
     point: &mut Point,
 ) -> Result<Rates> {
     let scratch = setup.cache.scratch()?;
+    let collector_folder = options.collector_folder(&setup.cache)?;
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
     let channel = scratch.path().join("edge/channels/main");
@@ -95,7 +96,7 @@ fn one_run(
     // A line that is there from the start: the first batch.
     let first = watched.join("first.log");
     fs::write(&first, "the first line\n").at("write", &first)?;
-    let collector = ours.collector(scratch.path())?;
+    let collector = ours.collector(collector_folder.path())?;
     let admin_port = process::free_port()?;
     let to = &collector.address;
     let command = programs::large_edge(programs, &watched, to, admin_port, scratch.path())?;

@@ -10,8 +10,7 @@ use super::{Axis, Curve, Options, Point, accepted};
 use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
-use crate::forward::Contender;
-use crate::forward::ours::Ours;
+use crate::forward::ours::{Folders, Ours};
 use crate::process::Usage;
 use crate::raw;
 
@@ -115,7 +114,7 @@ fn measure(
     }
     for round in 0..options.runs {
         for (point, input) in &mut points {
-            one_run(&ours, input, ending, &setup.cache, point)?;
+            one_run(&ours, input, ending, options, &setup.cache, point)?;
             rustix::fs::sync();
             std::thread::sleep(GIVEN_BACK);
         }
@@ -128,19 +127,21 @@ fn one_run(
     ours: &Ours,
     input: &Input,
     ending: Ending,
+    options: &Options,
     cache: &Cache,
     point: &mut Point,
 ) -> Result<()> {
-    let scratch = cache.scratch()?;
+    let (scratch, collector) = (cache.scratch()?, options.collector_folder(cache)?);
+    let folders = Folders { edge: scratch.path(), collector: collector.path() };
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
     let sets = watched.join("*");
     let mut running = match ending {
-        Ending::Collector => ours.start(&sets, scratch.path())?,
+        Ending::Collector => ours.start_in(&sets, &folders)?,
         Ending::Store => {
             let store = format!("file://{}/store/%{{file}}", scratch.path().display());
             let settings = format!("\nbuckets_max = {}", point.x);
-            ours.start_storing(&sets, &store, &settings, scratch.path())?
+            ours.start_storing(&sets, &store, &settings, &folders)?
         }
     };
     let inside = watched.join("set");

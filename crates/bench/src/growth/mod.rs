@@ -13,7 +13,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::Setup;
+use crate::cache::{self, Cache};
 use crate::error::{Error, Result};
 use crate::forward::Running;
 use crate::http;
@@ -27,6 +30,7 @@ Examples:
   aqueduct-bench growth --axis files --runs 3
   aqueduct-bench growth --axis buckets --megabytes 4000
   aqueduct-bench growth --axis backlog --backlog-gb 20    needs 20 GB of disk
+  aqueduct-bench growth --axis backlog --collector-in /dev/shm
   aqueduct-bench growth --axis size --docs docs           puts table and plot into docs/";
 
 /// What to measure.
@@ -46,9 +50,20 @@ pub(crate) struct Options {
     /// The largest backlog, in gigabytes
     #[arg(long, default_value_t = 20)]
     backlog_gb: u64,
+    /// Where the collector keeps its data, if not on the disk of the edge: a folder on another disk,
+    /// or in memory, as if it were another machine. Not for `sink`, which has no collector
+    #[arg(long, value_name = "FOLDER")]
+    collector_in: Option<PathBuf>,
     /// Write the plot and the table into this folder, which holds performance.md
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
+}
+
+impl Options {
+    /// A folder for the collector of one run, deleted when dropped.
+    fn collector_folder(&self, cache: &Cache) -> Result<TempDir> {
+        self.collector_in.as_deref().map_or_else(|| cache.scratch(), cache::scratch_in)
+    }
 }
 
 /// What grows.
@@ -105,13 +120,16 @@ struct Curve {
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
-    let curve = match options.axis {
+    let mut curve = match options.axis {
         Axis::Files => files::by_count(options, setup)?,
         Axis::Size => files::by_size(options, setup)?,
         Axis::Buckets => files::by_paths(options, setup)?,
         Axis::Sink => crate::wait_for(sink::measure(options, setup))?,
         Axis::Backlog => backlog::measure(options, setup)?,
     };
+    if options.collector_in.is_some() {
+        curve.note.push_str("; the collector's data is not on the disk of the edge");
+    }
     figures(&curve, report);
     match &options.docs {
         Some(docs) => draw::into_docs(&curve, docs),
