@@ -105,13 +105,15 @@ fn measure(
     setup: &Setup,
 ) -> Result<Vec<Point>> {
     let ours = Ours::prepare()?;
-    let scratch = setup.cache.scratch()?;
+    let logs = options.logs_folder(&setup.cache)?;
     let mut points = Vec::new();
     for (x, (files, line_bytes)) in cases {
-        let folder = scratch.path().join(x.to_string());
+        let folder = logs.path().join(x.to_string());
         let input = Input::write(folder, *files, *line_bytes, options.megabytes * 1_000_000)?;
         points.push((Point::at(*x), input));
     }
+    let watched = logs.path().join("watched");
+    fs::create_dir(&watched).at("create", &watched)?;
     for round in 0..options.runs {
         for (point, input) in &mut points {
             one_run(&ours, input, ending, options, &setup.cache, point)?;
@@ -133,8 +135,7 @@ fn one_run(
 ) -> Result<()> {
     let (scratch, collector) = (cache.scratch()?, options.collector_folder(cache)?);
     let folders = Folders { edge: scratch.path(), collector: collector.path() };
-    let watched = scratch.path().join("watched");
-    fs::create_dir(&watched).at("create", &watched)?;
+    let watched = input.folder.with_file_name("watched");
     let sets = watched.join("*");
     let mut running = match ending {
         Ending::Collector => ours.start_in(&sets, &folders)?,

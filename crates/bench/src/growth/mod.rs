@@ -9,7 +9,7 @@ mod draw;
 mod files;
 mod sink;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,16 +54,30 @@ pub(crate) struct Options {
     /// or in memory, as if it were another machine. Not for `sink`, which has no collector
     #[arg(long, value_name = "FOLDER")]
     collector_in: Option<PathBuf>,
+    /// Where the logs of `files`, `size` and `buckets` lie, if not on the disk of the edge: in memory
+    /// the system cannot take a part of them back before they are read
+    #[arg(long, value_name = "FOLDER")]
+    logs_in: Option<PathBuf>,
     /// Write the plot and the table into this folder, which holds performance.md
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
 }
 
 impl Options {
-    /// A folder for the collector of one run, deleted when dropped.
+    /// A folder for the collector of one run.
     fn collector_folder(&self, cache: &Cache) -> Result<TempDir> {
-        self.collector_in.as_deref().map_or_else(|| cache.scratch(), cache::scratch_in)
+        folder(self.collector_in.as_deref(), cache)
     }
+
+    /// A folder for logs, and for the one that the edge watches.
+    fn logs_folder(&self, cache: &Cache) -> Result<TempDir> {
+        folder(self.logs_in.as_deref(), cache)
+    }
+}
+
+/// A fresh folder in `chosen`, else in the cache; deleted when dropped.
+fn folder(chosen: Option<&Path>, cache: &Cache) -> Result<TempDir> {
+    chosen.map_or_else(|| cache.scratch(), cache::scratch_in)
 }
 
 /// What grows.
@@ -127,6 +141,9 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         Axis::Sink => crate::wait_for(sink::measure(options, setup))?,
         Axis::Backlog => backlog::measure(options, setup)?,
     };
+    if options.logs_in.is_some() {
+        curve.note.push_str("; the logs are not on the disk of the edge");
+    }
     if options.collector_in.is_some() {
         curve.note.push_str("; the collector's data is not on the disk of the edge");
     }
