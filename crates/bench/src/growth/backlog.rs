@@ -27,6 +27,7 @@ use crate::load::{Load, SIZES};
 use crate::process;
 use crate::programs::{self, Programs};
 use crate::raw;
+use crate::report::Series;
 use crate::{http, stage};
 
 const LOAD: Load = SIZES[1];
@@ -41,14 +42,13 @@ const REST: Duration = Duration::from_millis(500);
 /// How long an edge that has a backlog is left alone with it.
 const ALONE: Duration = Duration::from_millis(1500);
 
-/// What an edge did, in megabytes a second.
-struct Rates {
-    gb: u64,
-    /// Sent while it had nothing but its backlog; `None` if it had none.
-    alone: Option<f64>,
-    /// Sent and taken in while there was a new log.
-    sent: f64,
-    taken: f64,
+/// What the edges of a point did besides, in megabytes a second.
+#[derive(Default)]
+struct Besides {
+    /// Sent while there was nothing but the backlog, where there was one.
+    alone: Series,
+    /// Taken in while there was a new log.
+    taken: Series,
 }
 
 pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
@@ -57,23 +57,27 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let whole = options.backlog_gb;
     let mut sizes = vec![0, whole / 4, whole / 2, whole];
     sizes.dedup();
-    let mut points: Vec<Point> = sizes.into_iter().map(Point::at).collect();
-    let mut rates = Vec::new();
+    let at = |gb| (Point::at(gb), Besides::default());
+    let mut points: Vec<(Point, Besides)> = sizes.into_iter().map(at).collect();
     for _ in 0..options.runs {
-        for point in &mut points {
-            rates.push(one_run(&ours, &programs, &log, (options, setup), point)?);
+        for (point, besides) in &mut points {
+            one_run(&ours, &programs, &log, (options, setup), (point, besides))?;
         }
     }
-    rates.sort_by_key(|rates| rates.gb);
-    let taken: Vec<_> = rates.iter().map(|r| format!("{:.0} at {} GB", r.taken, r.gb)).collect();
-    let alone = rates.iter().filter_map(|r| Some(format!("{:.0} at {} GB", r.alone?, r.gb)));
+    let medians = |series: fn(&Besides) -> &Series| {
+        let at = |(point, besides): &(Point, Besides)| {
+            Some(format!("{:.0} at {} GB", series(besides).spread()?.median, point.x))
+        };
+        points.iter().filter_map(at).collect::<Vec<_>>().join(", ")
+    };
     let note = format!(
         "edge to collector, durable at both, without a store: what the edge sends while it takes in a \
-         new log; of that it took meanwhile, in MB/s: {}; before that, with nothing but its backlog, it \
-         sent {}",
-        taken.join(", "),
-        alone.collect::<Vec<_>>().join(", ")
+         new log; of that it took meanwhile, in MB/s, medians: {}; before that, with nothing but its \
+         backlog, it sent {}",
+        medians(|besides| &besides.taken),
+        medians(|besides| &besides.alone)
     );
+    let points = points.into_iter().map(|(point, _)| point).collect();
     Ok(Curve { axis: Axis::Backlog, unit: "GB", points, note })
 }
 
@@ -83,8 +87,8 @@ fn one_run(
     programs: &Programs,
     log: &AccessLog,
     (options, setup): (&Options, &Setup),
-    point: &mut Point,
-) -> Result<Rates> {
+    (point, besides): (&mut Point, &mut Besides),
+) -> Result<()> {
     let scratch = setup.cache.scratch()?;
     let collector_folder = options.collector_folder(&setup.cache)?;
     let watched = scratch.path().join("watched");
@@ -117,32 +121,27 @@ fn one_run(
         |running: &Running| http::metric(running.metrics_port, "aqueduct_source_bytes_total");
     // Both are at work by then, with the backlog alone.
     thread::sleep(REST);
-    let alone = if point.x == 0 {
-        None
-    } else {
+    let gb = point.x;
+    if gb > 0 {
         let (before, began) = (bytes(&running)?, Instant::now());
         thread::sleep(ALONE);
-        Some((bytes(&running)? - before) / 1e6 / began.elapsed().as_secs_f64())
-    };
+        let alone = (bytes(&running)? - before) / 1e6 / began.elapsed().as_secs_f64();
+        crate::progress(&format!("growth: {gb} GB: {alone:.0} MB/s out alone"));
+        besides.alone.push(alone);
+    }
     log.warm()?;
     let before = bytes(&running)?;
     let began = Instant::now();
     log.link_into(&watched)?;
     let seconds = accepted(&mut running, admin_port, 1.0 + log.lines as f64, began)?;
-    let rates = Rates {
-        gb: point.x,
-        alone,
-        sent: (bytes(&running)? - before) / 1e6 / seconds,
-        taken: log.bytes as f64 / 1e6 / seconds,
-    };
-    point.rate.push(rates.sent);
+    let sent = (bytes(&running)? - before) / 1e6 / seconds;
+    let taken = log.bytes as f64 / 1e6 / seconds;
+    crate::progress(&format!("growth: {gb} GB: {taken:.0} MB/s in, {sent:.0} MB/s out"));
+    point.rate.push(sent);
+    besides.taken.push(taken);
     let usage = [running.edge.usage()?, running.collector.usage()?];
     point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());
-    let Rates { gb, sent, taken, .. } = rates;
-    let before =
-        rates.alone.map(|alone| format!(", {alone:.0} MB/s out alone")).unwrap_or_default();
-    crate::progress(&format!("growth: {gb} GB: {taken:.0} MB/s in, {sent:.0} MB/s out{before}"));
-    Ok(rates)
+    Ok(())
 }
 
 /// Makes the channel of an edge that has not sent anything yet.

@@ -11,7 +11,6 @@ use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
 use crate::forward::ours::{Folders, Ours};
-use crate::process::Usage;
 use crate::raw;
 
 /// Files that share the lines.
@@ -114,13 +113,12 @@ fn measure(
     }
     let watched = logs.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
-    for round in 0..options.runs {
+    for _ in 0..options.runs {
         for (point, input) in &mut points {
             one_run(&ours, input, ending, options, &setup.cache, point)?;
             rustix::fs::sync();
             std::thread::sleep(GIVEN_BACK);
         }
-        crate::progress(&format!("growth: run {} of {}", round + 1, options.runs));
     }
     Ok(points.into_iter().map(|(point, _)| point).collect())
 }
@@ -154,8 +152,14 @@ fn one_run(
     let usage = [running.edge.usage()?, running.collector.usage()?];
     drop(running);
     shift(&inside, &input.folder)?;
-    point.add(input.lines, input.bytes, seconds?);
-    point.memory.push(usage.iter().map(|tier: &Usage| tier.peak_rss_mib).sum());
+    let seconds = seconds?;
+    let [edge, collector] = usage.each_ref().map(|tier| tier.cpu_s);
+    let (x, rate) = (point.x, input.bytes as f64 / 1e6 / seconds);
+    crate::progress(&format!(
+        "growth: {x}: {rate:.0} MB/s, CPU {edge:.2} s at the edge, {collector:.2} s at the collector"
+    ));
+    point.add(input.lines, input.bytes, seconds);
+    point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());
     Ok(())
 }
 

@@ -72,13 +72,14 @@ impl Bundle {
         bytes <= self.bytes_max / LITTLE
     }
 
-    /// Whether there may be no room for little behind the lines.
-    pub(super) fn is_full(&self) -> bool {
-        self.filled > self.bytes_max - self.bytes_max / LITTLE
+    /// Whether a read of that many bytes has room behind the lines. What is little has room in an empty
+    /// one.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        self.filled + bytes <= self.bytes_max
     }
 
-    /// Reads up to `bytes` of `file` at `offset`, which are little, to where the lines end; fewer only
-    /// at its end. It is not full. What was read there before and is not [taken in](Self::push) is lost.
+    /// Reads up to `bytes` of `file` at `offset`, which [fit](Self::fits), to where the lines end; fewer
+    /// only at its end. What was read there before and is not [taken in](Self::push) is lost.
     ///
     /// # Errors
     /// As the system says.

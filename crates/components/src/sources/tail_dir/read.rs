@@ -43,24 +43,35 @@ struct Cuts {
     late_lines: u64,
 }
 
+/// What came of reading a file once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was read to its end, or cannot be read now.
+    End,
+    /// There may be more.
+    More,
+    /// It was not read: the bundle has no room for what is in it, and is to be finished first.
+    BundleFull,
+}
+
 impl Tailer {
-    /// Reads a file once; says whether there may be more.
-    pub(super) fn read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> bool {
+    /// Reads a file once.
+    pub(super) fn read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> Outcome {
         let outcome = match self.try_read(id, now, chunks) {
             // It was moved or deleted since the last survey; the next one says where it is.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::End),
             outcome => outcome,
         };
-        let Some(file) = self.files.get_mut(&id) else { return false };
+        let Some(file) = self.files.get_mut(&id) else { return Outcome::End };
         let problem = outcome.as_ref().err().map(io::Error::kind);
         let before = std::mem::replace(&mut file.problem, problem);
         let place = file.place.display();
         match outcome {
-            Ok(more) => {
+            Ok(outcome) => {
                 if before.is_some() {
                     tracing::info!(source = %self.source, file = %place, "file is readable again");
                 }
-                return more;
+                return outcome;
             }
             Err(error) if before != problem => {
                 tracing::warn!(source = %self.source, file = %place, %error,
@@ -69,19 +80,24 @@ impl Tailer {
             }
             Err(_) => {}
         }
-        false
+        Outcome::End
     }
 
-    fn try_read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> io::Result<bool> {
+    fn try_read(
+        &mut self,
+        id: FileId,
+        now: Instant,
+        chunks: &mut Vec<Chunk>,
+    ) -> io::Result<Outcome> {
         let Some(handle) = self.open(id)? else {
             // Another file lies at its place: the next survey says where it went.
-            return Ok(false);
+            return Ok(Outcome::End);
         };
         let stat = handle.stat()?;
-        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        let Some(file) = self.files.get_mut(&id) else { return Ok(Outcome::End) };
         if !file.note(&stat, now) {
             self.truncated(id, now);
-            return Ok(false);
+            return Ok(Outcome::End);
         }
         let late = file.late_line_is_due(now, self.options.late_line_after);
         let leg = file.leg();
@@ -96,6 +112,9 @@ impl Tailer {
             || leg != Leg::ALL
             || self.options.offset_header.is_some()
             || !self.bundle.is_little(wanted);
+        if !is_alone && !self.bundle.fits(wanted) {
+            return Ok(Outcome::BundleFull);
+        }
         let from = offset - known as u64;
         let alone = is_alone.then(|| self.buffers.read(&*handle, from, wanted)).transpose()?;
         let buffer = match &alone {
@@ -104,7 +123,7 @@ impl Tailer {
         };
         if !tail.fits(buffer) {
             self.truncated(id, now);
-            return Ok(false);
+            return Ok(Outcome::End);
         }
         let read_end = offset + (buffer.len() - known) as u64;
         let end = file.end(read_end, leg.limit, late);
@@ -118,12 +137,12 @@ impl Tailer {
         };
         if !head.fits(&beginning) {
             self.truncated(id, now);
-            return Ok(false);
+            return Ok(Outcome::End);
         }
         if let Some(mark) = leg.limit.filter(|mark| mark.offset == cuts.offset) {
             cuts.skipping = mark.skipping;
         }
-        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        let Some(file) = self.files.get_mut(&id) else { return Ok(Outcome::End) };
         file.position.head = Print::of(&beginning);
         let all = cuts.offset + (read_end - cuts.offset) >= stat.len;
         if all && cuts.offset < limit {
@@ -136,7 +155,7 @@ impl Tailer {
             }
         }
         self.hand_on(id, alone, cuts, leg.targets.as_deref(), chunks);
-        Ok(more)
+        Ok(if more { Outcome::More } else { Outcome::End })
     }
 
     /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is what was

@@ -43,6 +43,7 @@ use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::glob::{Exclusion, Pattern};
 use super::identity::new_key;
 use super::lines::Limits;
+use super::read::Outcome;
 
 /// Settings as the tailer uses them.
 #[derive(Debug, Clone)]
@@ -223,8 +224,7 @@ impl Tailer {
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
             let bytes: u64 = chunks[noted..].iter().map(Chunk::bytes).sum();
-            let is_enough = bytes + self.bundle.bytes() >= room.bytes || self.bundle.is_full();
-            if reads == room.reads || is_enough {
+            if reads == room.reads || bytes + self.bundle.bytes() >= room.bytes {
                 break;
             }
             let Some(id) = self.ready.pop_front() else { break };
@@ -236,8 +236,13 @@ impl Tailer {
             file.queued = false;
             file.used = self.turns;
             reads += 1;
-            if self.read(id, now, &mut chunks) {
-                self.queue(id);
+            match self.read(id, now, &mut chunks) {
+                Outcome::End => {}
+                Outcome::More => self.queue(id),
+                Outcome::BundleFull => {
+                    self.queue_first(id);
+                    break;
+                }
             }
         }
         chunks.extend(self.bundle.finish());
@@ -393,12 +398,21 @@ impl Tailer {
     }
 
     pub(super) fn queue(&mut self, id: FileId) {
-        if let Some(file) = self.files.get_mut(&id)
-            && !file.queued
-        {
-            file.queued = true;
+        if self.mark_queued(id) {
             self.ready.push_back(id);
         }
+    }
+
+    /// Queues a file whose turn it is still.
+    fn queue_first(&mut self, id: FileId) {
+        if self.mark_queued(id) {
+            self.ready.push_front(id);
+        }
+    }
+
+    /// Whether the file is to be put into the queue, where it is not yet.
+    fn mark_queued(&mut self, id: FileId) -> bool {
+        self.files.get_mut(&id).is_some_and(|file| !std::mem::replace(&mut file.queued, true))
     }
 }
 

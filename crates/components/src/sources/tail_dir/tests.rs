@@ -334,6 +334,22 @@ async fn little_of_many_files_is_put_together_and_each_line_is_of_its_file() {
 }
 
 #[tokio::test]
+async fn files_are_put_together_as_long_as_the_next_one_fits() {
+    let rig = Rig::new(&json!({}));
+    for file in 0..10 {
+        let lines = ("x".repeat(99) + "\n").repeat(1_999);
+        rig.append(&format!("{file}.log"), format!("{lines}the end of {file}\n"));
+    }
+    let running = rig.start();
+    for file in 0..10 {
+        rig.channels.wait_for_line(&format!("the end of {file}")).await;
+    }
+    running.stop().await;
+    // Five of 200 KB fit into a mebibyte.
+    assert_eq!(rig.channels.puts(0), 2);
+}
+
+#[tokio::test]
 async fn a_directory_that_comes_later_is_found() {
     let rig = Rig::new(&json!({}));
     let mut rig = rig;
