@@ -3,27 +3,29 @@
 use std::io;
 use std::sync::Arc;
 
-use pipeline::env::{DiskFile, OpenMode};
+use pipeline::env::{DiskFile, FileStat, OpenMode};
 
 use super::file::{File, FileId, Stage};
 use super::tailer::Tailer;
 
 impl Tailer {
-    /// The file, open, as it is found at its place or already held. One that is not followed is not
-    /// there any more: what lies at its place may be a new file that was given its inode.
-    pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<Arc<dyn DiskFile>>> {
+    /// The file, open, as it is found at its place or already held, and what it is now. One that is not
+    /// followed is not there any more: what lies at its place may be a new file that was given its
+    /// inode.
+    pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<(Arc<dyn DiskFile>, FileStat)>> {
         let file = self.files.get_mut(&id).filter(|file| file.is_followed());
         let Some(file) = file else { return Ok(None) };
-        if file.handle.is_none() {
-            let opened = self.env.disk.open(&file.place, OpenMode::default())?;
-            let stat = opened.stat()?;
-            if (stat.device, stat.inode) != file.inode() {
-                return Ok(None);
-            }
-            file.handle = Some(opened);
-            self.opened.push(id);
+        if let Some(held) = &file.handle {
+            return Ok(Some((held.clone(), held.stat()?)));
         }
-        Ok(file.handle.clone())
+        let opened = self.env.disk.open(&file.place, OpenMode::default())?;
+        let stat = opened.stat()?;
+        if (stat.device, stat.inode) != file.inode() {
+            return Ok(None);
+        }
+        file.handle = Some(opened.clone());
+        self.opened.push(id);
+        Ok(Some((opened, stat)))
     }
 
     /// Opens files that wait to be read, as many as may be: if they are deleted while the channels

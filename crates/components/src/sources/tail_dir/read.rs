@@ -89,11 +89,10 @@ impl Tailer {
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) -> io::Result<Outcome> {
-        let Some(handle) = self.open(id)? else {
+        let Some((handle, stat)) = self.open(id)? else {
             // Another file lies at its place: the next survey says where it went.
             return Ok(Outcome::End);
         };
-        let stat = handle.stat()?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(Outcome::End) };
         if !file.note(&stat, now) {
             self.truncated(id, now);

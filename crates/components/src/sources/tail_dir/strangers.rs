@@ -216,7 +216,7 @@ impl Tailer {
         now: Instant,
     ) -> io::Result<bool> {
         let copy = opened.stat()?;
-        let Ok(Some(original)) = self.open(id) else { return Ok(false) };
+        let Ok(Some((original, _))) = self.open(id) else { return Ok(false) };
         let Some(file) = self.files.get(&id) else { return Ok(false) };
         if !file.position.is_in(&*original)? {
             self.truncated(id, now);

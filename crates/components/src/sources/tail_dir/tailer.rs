@@ -410,7 +410,7 @@ impl Tailer {
         }
     }
 
-    /// Whether the file is to be put into the queue, where it is not yet.
+    /// Marks the file as queued; whether it was not, and is to be put into the queue.
     fn mark_queued(&mut self, id: FileId) -> bool {
         self.files.get_mut(&id).is_some_and(|file| !std::mem::replace(&mut file.queued, true))
     }
