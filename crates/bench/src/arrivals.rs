@@ -103,8 +103,10 @@ impl Log<'_> {
         let _ = self.beside.send(beside);
     }
 
+    /// The name of a rotated log, which the edge's pattern matches: at the highest rates one is rotated
+    /// ten times a second, and may come and go between two looks of the edge.
     fn place(&self, number: u32) -> PathBuf {
-        self.path.with_added_extension(number.to_string())
+        self.path.with_extension(format!("{number}.log"))
     }
 }
 
