@@ -240,7 +240,9 @@ impl Tailer {
                 Outcome::End => {}
                 Outcome::More => self.queue(id),
                 Outcome::BundleFull => {
-                    self.queue_first(id);
+                    // It is the next one all the same.
+                    self.queue(id);
+                    self.ready.rotate_right(1);
                     break;
                 }
             }
@@ -398,21 +400,12 @@ impl Tailer {
     }
 
     pub(super) fn queue(&mut self, id: FileId) {
-        if self.mark_queued(id) {
+        if let Some(file) = self.files.get_mut(&id)
+            && !file.queued
+        {
+            file.queued = true;
             self.ready.push_back(id);
         }
-    }
-
-    /// Queues a file whose turn it is still.
-    fn queue_first(&mut self, id: FileId) {
-        if self.mark_queued(id) {
-            self.ready.push_front(id);
-        }
-    }
-
-    /// Marks the file as queued; whether it was not, and is to be put into the queue.
-    fn mark_queued(&mut self, id: FileId) -> bool {
-        self.files.get_mut(&id).is_some_and(|file| !std::mem::replace(&mut file.queued, true))
     }
 }
 
