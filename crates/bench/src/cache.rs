@@ -33,6 +33,11 @@ impl Cache {
         scratch_in(&self.root)
     }
 
+    /// The same in `place`, where one is given.
+    pub(crate) fn scratch_at(&self, place: Option<&Path>) -> Result<TempDir> {
+        scratch_in(place.unwrap_or(&self.root))
+    }
+
     /// Makes `name` once: `build` fills a temporary folder, which takes its final name when it is
     /// complete, so that an interrupted set-up is never mistaken for a finished one.
     pub(crate) fn build_once(
@@ -52,10 +57,10 @@ impl Cache {
     }
 }
 
-/// A fresh folder in `folder` that is deleted when dropped.
-pub(crate) fn scratch_in(folder: &Path) -> Result<TempDir> {
-    let fresh = tempfile::Builder::new().prefix("run-").tempdir_in(folder);
-    fresh.at("create a scratch folder in", folder)
+/// A fresh folder in `place` that is deleted when dropped.
+pub(crate) fn scratch_in(place: &Path) -> Result<TempDir> {
+    let fresh = tempfile::Builder::new().prefix("aqueduct-bench-").tempdir_in(place);
+    fresh.at("create a scratch folder in", place)
 }
 
 fn user_cache() -> PathBuf {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::access_log::{AccessLog, Tally};
+use crate::cache::scratch_in;
 use crate::error::{Doing, Error, Result};
 use crate::{http, process};
 
@@ -69,11 +70,7 @@ impl Hdfs {
 
     /// The same in a manner of its own.
     pub(crate) fn start_as(manner: &Manner<'_>, dir: &Path) -> Result<Self> {
-        let folder = |place: &Path| {
-            let mut name = tempfile::Builder::new();
-            name.prefix("aqueduct-bench-").tempdir_in(place).at("create a folder in", place)
-        };
-        let blocks = manner.blocks.map(folder).transpose()?;
+        let blocks = manner.blocks.map(scratch_in).transpose()?;
         if let Some(blocks) = &blocks {
             fs::create_dir_all(dir).at("create", dir)?;
             let link = dir.join("data1");

@@ -61,7 +61,7 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     let mut points: Vec<(Point, Besides)> = sizes.into_iter().map(at).collect();
     for _ in 0..options.runs {
         for (point, besides) in &mut points {
-            one_run(&ours, &programs, &log, (options, setup), (point, besides))?;
+            one_run(&ours, &programs, &log, options, setup, point, besides)?;
         }
     }
     let medians = |series: fn(&Besides) -> &Series| {
@@ -86,11 +86,13 @@ fn one_run(
     ours: &Ours,
     programs: &Programs,
     log: &AccessLog,
-    (options, setup): (&Options, &Setup),
-    (point, besides): (&mut Point, &mut Besides),
+    options: &Options,
+    setup: &Setup,
+    point: &mut Point,
+    besides: &mut Besides,
 ) -> Result<()> {
     let scratch = setup.cache.scratch()?;
-    let collector_folder = options.collector_folder(&setup.cache)?;
+    let collector_folder = setup.cache.scratch_at(options.collector_in.as_deref())?;
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
     let channel = scratch.path().join("edge/channels/main");

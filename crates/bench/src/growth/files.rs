@@ -104,7 +104,7 @@ fn measure(
     setup: &Setup,
 ) -> Result<Vec<Point>> {
     let ours = Ours::prepare()?;
-    let logs = options.logs_folder(&setup.cache)?;
+    let logs = setup.cache.scratch_at(options.logs_in.as_deref())?;
     let mut points = Vec::new();
     for (x, (files, line_bytes)) in cases {
         let folder = logs.path().join(x.to_string());
@@ -115,7 +115,7 @@ fn measure(
     fs::create_dir(&watched).at("create", &watched)?;
     for _ in 0..options.runs {
         for (point, input) in &mut points {
-            one_run(&ours, input, ending, options, &setup.cache, point)?;
+            one_run(&ours, input, &watched, ending, options, &setup.cache, point)?;
             rustix::fs::sync();
             std::thread::sleep(GIVEN_BACK);
         }
@@ -126,14 +126,15 @@ fn measure(
 fn one_run(
     ours: &Ours,
     input: &Input,
+    watched: &Path,
     ending: Ending,
     options: &Options,
     cache: &Cache,
     point: &mut Point,
 ) -> Result<()> {
-    let (scratch, collector) = (cache.scratch()?, options.collector_folder(cache)?);
+    let scratch = cache.scratch()?;
+    let collector = cache.scratch_at(options.collector_in.as_deref())?;
     let folders = Folders { edge: scratch.path(), collector: collector.path() };
-    let watched = input.folder.with_file_name("watched");
     let sets = watched.join("*");
     let mut running = match ending {
         Ending::Collector => ours.start_in(&sets, &folders)?,

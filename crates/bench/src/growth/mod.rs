@@ -9,14 +9,11 @@ mod draw;
 mod files;
 mod sink;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::Setup;
-use crate::cache::{self, Cache};
 use crate::error::{Error, Result};
 use crate::forward::Running;
 use crate::http;
@@ -61,23 +58,6 @@ pub(crate) struct Options {
     /// Write the plot and the table into this folder, which holds performance.md
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
-}
-
-impl Options {
-    /// A folder for the collector of one run.
-    fn collector_folder(&self, cache: &Cache) -> Result<TempDir> {
-        folder(self.collector_in.as_deref(), cache)
-    }
-
-    /// A folder for logs, and for the one that the edge watches.
-    fn logs_folder(&self, cache: &Cache) -> Result<TempDir> {
-        folder(self.logs_in.as_deref(), cache)
-    }
-}
-
-/// A fresh folder in `chosen`, else in the cache; deleted when dropped.
-fn folder(chosen: Option<&Path>, cache: &Cache) -> Result<TempDir> {
-    chosen.map_or_else(|| cache.scratch(), cache::scratch_in)
 }
 
 /// What grows.
