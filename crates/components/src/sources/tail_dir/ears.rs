@@ -1,0 +1,86 @@
+//! Listening: of a file that grows all the time not each line is heard, but what came meanwhile.
+//!
+//! A line waits half a pause at the median and a whole one at worst, and each pause costs a batch:
+//! a read, a put at each tier, a request, half a millisecond of the edge's processor. Where more
+//! than a full batch comes in a pause, a shorter one makes few more of them: it is as long as one
+//! takes to come, within bounds.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::env::{Change, Watch};
+use tokio::time::Instant;
+
+use super::tailer::Options;
+
+/// Least pause, unless the setting says less.
+const LEAST: Duration = Duration::from_millis(5);
+
+/// How much comes is told by at least so much time.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// Hears of changes.
+pub(super) struct Ears {
+    watch: Option<Arc<dyn Watch>>,
+    /// Most time between two times of listening: what changes meanwhile is read together.
+    longest: Duration,
+    batch_bytes: usize,
+    pause: Duration,
+    not_before: Instant,
+    /// What was read since this moment.
+    since: Instant,
+    read_bytes: u64,
+}
+
+impl Ears {
+    pub(super) fn new(watch: Option<Arc<dyn Watch>>, options: &Options) -> Self {
+        let (now, longest) = (Instant::now(), options.poll_min);
+        let batch_bytes = options.limits.batch_bytes;
+        let (not_before, since) = (now, now);
+        Self { watch, longest, batch_bytes, pause: longest, not_before, since, read_bytes: 0 }
+    }
+
+    /// What changed since the last call; waits until something has. Cancel safe.
+    pub(super) async fn changed(&mut self) -> BTreeSet<Change> {
+        let Some(watch) = &self.watch else { return pending().await };
+        tokio::time::sleep_until(self.not_before).await;
+        let changes = watch.changed().await;
+        let now = Instant::now();
+        let over = now.duration_since(self.since);
+        if over >= WINDOW {
+            self.pause = pause(self.batch_bytes, self.read_bytes, over).min(self.longest);
+            (self.since, self.read_bytes) = (now, 0);
+        }
+        self.not_before = now + self.pause;
+        changes
+    }
+
+    /// Takes note that so much was read.
+    pub(super) fn note(&mut self, read_bytes: u64) {
+        self.read_bytes += read_bytes;
+    }
+}
+
+/// The time in which a batch is full, if as much comes as did in the last `over`.
+fn pause(batch_bytes: usize, read_bytes: u64, over: Duration) -> Duration {
+    let seconds = over.as_secs_f64() * batch_bytes as f64 / read_bytes.max(1) as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).max(LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_comes_the_sooner_it_is_heard_as_often_as_a_batch_is_full() {
+        let (millis, batch) = (Duration::from_millis, 1 << 20);
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(batch, 0, Duration::MAX), Duration::MAX, "nothing came for long");
+        assert_eq!(pause(batch, 1 << 20, second), second);
+        assert_eq!(pause(batch, 100 << 20, second), millis(10));
+        assert_eq!(pause(batch, 10 << 20, millis(100)), millis(10));
+        assert_eq!(pause(batch, 2 << 30, second), LEAST);
+    }
+}
