@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pipeline::env::{Change, Sight, Watch};
 use rustix::fs::inotify::{
-    CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
+    CreateFlags, Event, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
 };
 use rustix::fs::statfs;
 use rustix::io::Errno;
@@ -48,7 +48,21 @@ const REMOTE: [i64; 13] = [
 /// One inotify object of the kernel.
 pub(crate) struct Inotify {
     queue: AsyncFd<OwnedFd>,
-    watched: Mutex<HashMap<i32, Watched>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watched: HashMap<i32, Watched>,
+    moves: Moves,
+}
+
+/// Puts together the two events that a move is told in.
+#[derive(Default)]
+struct Moves {
+    /// The names that the last one moved from, with the number that its other event has as well.
+    from: Option<(u32, Vec<PathBuf>)>,
+    counted: u64,
 }
 
 /// A directory by the names under which it was asked for.
@@ -66,25 +80,24 @@ impl Inotify {
         // SAFETY: an `OwnedFd` is open, and stays the same descriptor until the `AsyncFd` drops it:
         // it is never taken out nor lent mutably.
         let queue = unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) }?;
-        Ok(Self { queue, watched: Mutex::default() })
+        Ok(Self { queue, state: Mutex::default() })
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<i32, Watched>> {
-        // The map is replaced as a whole, so a panic elsewhere does no harm here.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each part is replaced as a whole, so a panic elsewhere does no harm here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything that the kernel has queued.
     fn read(&self, queue: &OwnedFd) -> io::Result<BTreeSet<Change>> {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut events = Reader::new(queue, &mut buffer);
-        let watched = self.watched();
+        let State { watched, moves } = &mut *self.state();
         let mut changes = BTreeSet::new();
         loop {
             match events.next() {
                 Ok(event) => {
-                    let watched = watched.get(&event.wd());
-                    note(watched, event.events(), event.file_name(), &mut changes);
+                    note(watched.get(&event.wd()), &event, moves, &mut changes);
                 }
                 Err(Errno::AGAIN) if changes.is_empty() => return Err(Errno::AGAIN.into()),
                 Err(Errno::AGAIN) => return Ok(changes),
@@ -98,27 +111,52 @@ impl Inotify {
 /// Adds what one event means.
 fn note(
     watched: Option<&Watched>,
-    events: ReadFlags,
-    name: Option<&CStr>,
+    event: &Event<'_>,
+    moves: &mut Moves,
     changes: &mut BTreeSet<Change>,
 ) {
+    let (events, name) = (event.events(), event.file_name());
     if events.contains(ReadFlags::QUEUE_OVERFLOW) {
         changes.insert(Change::Uncounted);
     }
     // An event of a directory that is not asked for any more.
     let Some(watched) = watched else { return };
-    // On the way to the files only directories count.
-    if !watched.content && name.is_some() && !events.contains(ReadFlags::ISDIR) {
-        return;
-    }
     let path = |directory: &PathBuf| match name.map(CStr::to_str) {
         Some(Ok(name)) => Some(directory.join(name)),
         // Names that are not UTF-8 are listed nowhere either.
         Some(Err(_)) => None,
         None => Some(directory.clone()),
     };
+    let paths: Vec<PathBuf> = watched.paths.iter().filter_map(path).collect();
+    let is_directory = events.contains(ReadFlags::ISDIR);
+    if !is_directory {
+        changes.extend(moves.note(watched, event, &paths));
+    }
+    // On the way to the files only directories count.
+    if !watched.content && name.is_some() && !is_directory {
+        return;
+    }
     let change = if events.contains(ReadFlags::MODIFY) { Change::Content } else { Change::Name };
-    changes.extend(watched.paths.iter().filter_map(path).map(change));
+    changes.extend(paths.into_iter().map(change));
+}
+
+impl Moves {
+    /// The move that this event completes, told once for each way to name it. `paths` are those of the
+    /// event.
+    fn note(&mut self, watched: &Watched, event: &Event<'_>, paths: &[PathBuf]) -> Vec<Change> {
+        let (events, cookie) = (event.events(), event.cookie());
+        if events.contains(ReadFlags::MOVED_FROM) && watched.content {
+            self.from = Some((cookie, paths.to_vec()));
+        }
+        if !events.contains(ReadFlags::MOVED_TO) {
+            return Vec::new();
+        }
+        let Some((_, from)) = self.from.take_if(|(of, _)| *of == cookie) else { return Vec::new() };
+        let nth = self.counted;
+        self.counted += 1;
+        let ways = from.iter().flat_map(|from| paths.iter().map(move |to| (from, to)));
+        ways.map(|(from, to)| Change::Moved { nth, from: from.clone(), to: to.clone() }).collect()
+    }
 }
 
 /// Whether others may change what lies there unseen.
@@ -129,7 +167,8 @@ fn is_remote(directory: &Path) -> bool {
 #[async_trait]
 impl Watch for Inotify {
     fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight> {
-        let mut watched = self.watched();
+        let mut state = self.state();
+        let watched = &mut state.watched;
         let mut sight = Sight::default();
         let mut now: HashMap<i32, Watched> = HashMap::new();
         for (directory, content) in directories {
@@ -190,8 +229,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_names_and_directories_on_the_way_are_told_apart() {
-        let root = tempfile::tempdir().unwrap();
+    async fn content_names_moves_and_directories_on_the_way_are_told_apart() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (root, logs) = (root.path().to_owned(), root.path().join("logs"));
         let log = logs.join("a.log");
         fs::create_dir(&logs).unwrap();
@@ -204,9 +243,23 @@ mod tests {
         fs::write(root.join("stranger"), "not asked for").unwrap();
         fs::write(&log, "two\n").unwrap();
         assert_eq!(changes(&watch).await, [Change::Content(log.clone())]);
-        fs::rename(&log, logs.join("a.log.1")).unwrap();
-        let renamed = changes(&watch).await;
-        assert_eq!(renamed, [log.clone(), logs.join("a.log.1")].map(Change::Name));
+        let (rotated, further) = (logs.join("a.log.1"), root.join("a.log.2"));
+        let moved = |nth, from: &PathBuf, to: &PathBuf| Change::Moved {
+            nth,
+            from: from.clone(),
+            to: to.clone(),
+        };
+        fs::rename(&log, &rotated).unwrap();
+        let names = [&log, &rotated].map(|name| Change::Name(name.clone()));
+        assert_eq!(changes(&watch).await, [&names[..], &[moved(0, &log, &rotated)]].concat());
+        // Where only directories count it is told that it went there, and no more of it.
+        fs::rename(&rotated, &further).unwrap();
+        let gone = [Change::Name(rotated.clone()), moved(1, &rotated, &further)];
+        assert_eq!(changes(&watch).await, gone);
+        fs::rename(&further, &log).unwrap();
+        assert_eq!(changes(&watch).await, [Change::Name(log.clone())]);
+        fs::rename(&log, elsewhere.path().join("a.log")).unwrap();
+        assert_eq!(changes(&watch).await, [Change::Name(log.clone())], "nobody looks there");
         fs::create_dir(root.join("more")).unwrap();
         assert_eq!(changes(&watch).await, [Change::Name(root.join("more"))]);
     }

@@ -332,6 +332,16 @@ pub enum Change {
     Content(PathBuf),
     /// This name came, went, or means something else now.
     Name(PathBuf),
+    /// What had one name has another; told beside what it changes about its names. Known only of
+    /// files, from a directory whose files are looked at to one that is looked at.
+    Moved {
+        /// Rises from one move to the next, so that those told together stand in order.
+        nth: u64,
+        /// The name that it had.
+        from: PathBuf,
+        /// The name that it has now.
+        to: PathBuf,
+    },
     /// More than was kept count of.
     Uncounted,
 }

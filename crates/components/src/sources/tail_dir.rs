@@ -15,6 +15,7 @@
 //! | `tailer` | all files, and whose turn it is |
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
 //! | `ears` | how often changes are listened to |
+//! | `unmet` | who was renamed before anybody looked |
 //! | `heed` | what a change that the system tells means |
 //! | `handles` | which files are held open |
 //! | `buffers` | memory of large reads, used again |
@@ -40,8 +41,9 @@
 //! | `unreadable` | a file or directory: said once, tried until it works |
 //!
 //! What nobody can promise: lines that were cut away before they were read and lie in no copy
-//! beside the file; files that came and were renamed to a name that no pattern matches while
-//! nobody looked (a pattern such as `access.log*` matches those too); of lines that are all alike,
+//! beside the file; files that came and were renamed to a name that no pattern matches while the
+//! agent was down, or where the system does not tell of moves, as on a network file system (a
+//! pattern such as `access.log*` matches those too); of lines that are all alike,
 //! without a time, those that only a rotated name was ever seen of, for a copy looks like that;
 //! names that are not UTF-8.
 //! Compressed files are read as they are: `exclude = ["*.gz"]`.
@@ -63,6 +65,7 @@ mod survey;
 mod tailer;
 #[cfg(test)]
 mod tests;
+mod unmet;
 
 use std::collections::BTreeSet;
 use std::io;

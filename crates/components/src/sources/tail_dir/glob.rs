@@ -5,6 +5,7 @@
 //! are followed except there, where they could lead in circles.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::mem::take;
 use std::path::{Path, PathBuf};
@@ -84,13 +85,11 @@ impl Pattern {
         Ok(Self { root: PathBuf::from(root), parts })
     }
 
-    /// Whether it may match files of this name.
-    pub(super) fn may_match(&self, name: &str) -> bool {
-        match self.parts.last() {
-            Some(Part::Name(last)) => last == name,
-            Some(Part::Wild(matcher)) => matcher.is_match(name),
-            Some(Part::Deep) | None => false,
-        }
+    /// Whether a walk would find a file that lies there, in directories that it looked into.
+    pub(super) fn matches(&self, path: &Path) -> bool {
+        let Ok(path) = path.strip_prefix(&self.root) else { return false };
+        let names: Option<Vec<&str>> = path.iter().map(OsStr::to_str).collect();
+        names.is_some_and(|names| matches(&self.parts, &names))
     }
 
     /// Adds every file that matches now.
@@ -113,6 +112,18 @@ impl Exclusion {
             return self.matcher.is_match(path);
         }
         path.file_name().is_some_and(|name| self.matcher.is_match(name))
+    }
+}
+
+fn matches(parts: &[Part], names: &[&str]) -> bool {
+    let (Some((part, rest)), Some((name, deeper))) = (parts.split_first(), names.split_first())
+    else {
+        return parts.is_empty() && names.is_empty();
+    };
+    match part {
+        Part::Name(expected) => expected == name && matches(rest, deeper),
+        Part::Wild(matcher) => matcher.is_match(name) && matches(rest, deeper),
+        Part::Deep => matches(rest, names) || matches(parts, deeper),
     }
 }
 
@@ -206,6 +217,7 @@ mod tests {
         symlink(root.join("x"), root.join("link")).unwrap();
         symlink(root.join("a.log"), root.join("s.log")).unwrap();
         symlink("nowhere", root.join("broken.log")).unwrap();
+        let all = ["a.log", "b.txt", "s.log", "x/a.log", "x/y/c.log", "x/y/z/d.log", "w/a.log"];
         for (pattern, expected) in [
             ("a.log", vec!["a.log"]),
             ("*.log", vec!["a.log", "s.log"]),
@@ -217,6 +229,11 @@ mod tests {
             ("missing/*.log", vec![]),
         ] {
             assert_eq!(found(root, pattern), expected, "{pattern}");
+            let absolute = Pattern::new(&format!("{}/{pattern}", root.display())).unwrap();
+            for path in all.iter().chain(&expected) {
+                let is_found = expected.contains(path);
+                assert_eq!(absolute.matches(&root.join(path)), is_found, "{pattern}, {path}");
+            }
         }
     }
 

@@ -9,7 +9,6 @@ use pipeline::env::Change;
 use tokio::time::Instant;
 
 use super::file::{File, Stage};
-use super::survey::name_of;
 use super::tailer::Tailer;
 
 /// Longest pause between two surveys while every change is told.
@@ -31,9 +30,10 @@ impl Tailer {
         match change {
             Change::Content(path) => match self.by_place.get(path) {
                 Some(id) => self.queue(*id),
-                None if self.may_follow(path) => self.survey_when_allowed(now),
+                None if self.would_find(path) => self.survey_when_allowed(now),
                 None => {}
             },
+            Change::Moved { from, to, .. } => self.note_move(from, to),
             Change::Name(_) | Change::Uncounted => self.survey_when_allowed(now),
         }
     }
@@ -42,9 +42,9 @@ impl Tailer {
         self.next_survey = self.next_survey.min(self.earliest_survey.max(now));
     }
 
-    /// Whether a file of this name may be one to follow.
-    fn may_follow(&self, path: &Path) -> bool {
-        name_of(path).is_some_and(|name| self.options.patterns.iter().any(|p| p.may_match(name)))
+    /// Whether a survey would find a file that lies there.
+    pub(super) fn would_find(&self, path: &Path) -> bool {
+        self.options.patterns.iter().any(|pattern| pattern.matches(path))
             && !self.options.exclusions.iter().any(|exclusion| exclusion.covers(path))
     }
 

@@ -19,14 +19,16 @@ use super::tailer::{Chunk, Tailer};
 /// How much of the end of a copy is compared with its original.
 const COMPARED_BYTES: u64 = 4096;
 
-/// A file that the patterns found and that nobody follows yet.
+/// A file that the patterns found, or would have, and that nobody follows yet.
 pub(super) struct Stranger {
     pub(super) path: PathBuf,
+    /// The name that a pattern matches: its path, unless it was renamed before anybody looked.
+    pub(super) found_as: PathBuf,
     pub(super) stat: FileStat,
 }
 
 impl Stranger {
-    fn inode(&self) -> (u64, u64) {
+    pub(super) fn inode(&self) -> (u64, u64) {
         (self.stat.device, self.stat.inode)
     }
 }
@@ -120,10 +122,10 @@ impl Tailer {
 
     /// Whether the stranger is a file that is known, or a copy that is to be left alone.
     fn recognise(&mut self, stranger: &Stranger, index: &Index, now: Instant) -> io::Result<bool> {
-        let path = &stranger.path;
+        let Stranger { path, found_as, .. } = stranger;
         let by_inode = index.lost.get(&stranger.inode());
-        let mut related = index.related(path);
-        related.retain(|id| self.may_be_copy_of(*id, path));
+        let mut related = index.related(found_as);
+        related.retain(|id| self.may_be_copy_of(*id, found_as));
         if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
             return Ok(false);
         }
@@ -145,7 +147,7 @@ impl Tailer {
         }
         for id in related {
             if !self.is_lost(id)
-                && !self.was_found_as(id, path)
+                && !self.was_found_as(id, found_as)
                 && self.is_copy(id, path, &opened, now)?
             {
                 return Ok(true);
@@ -249,10 +251,13 @@ impl Tailer {
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) -> io::Result<FileId> {
-        let Stranger { path, stat } = stranger;
+        let Stranger { path, found_as, stat } = stranger;
         self.held.remove(&(stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
-        let mut file = File::new(key, path, self.real_place(path)?, stat, now);
+        let mut file = File::new(key, found_as, self.real_place(path)?, stat, now);
+        if path != found_as {
+            (file.home, file.stage) = (found_as.clone(), Stage::Away { gone: false });
+        }
         if first && self.options.from_end {
             let opened = self.env.disk.open(path, OpenMode::default())?;
             file.position = position_at_end(&*opened, file.position)?;

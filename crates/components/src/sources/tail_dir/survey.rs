@@ -24,8 +24,9 @@ impl Tailer {
         self.may_be_links = std::mem::take(&mut found.may_be_links);
         let exclusions = &self.options.exclusions;
         found.files.retain(|path, _| !exclusions.iter().any(|exclusion| exclusion.covers(path)));
-        let (strangers, seen) = self.greet(&found, now);
+        let (mut strangers, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
+        self.meet_the_unmet(&mut strangers);
         self.find_the_lost(&strangers, now);
         self.take_in(strangers, &mut found, now, chunks);
         self.search_the_lost(now);
@@ -46,7 +47,11 @@ impl Tailer {
             let Some(id) = self.by_inode.get(&inode).copied() else {
                 // One that is still empty may be a copy about to be made.
                 if stat.len > 0 && met.insert(inode) {
-                    strangers.push(Stranger { path: path.clone(), stat: *stat });
+                    strangers.push(Stranger {
+                        path: path.clone(),
+                        found_as: path.clone(),
+                        stat: *stat,
+                    });
                 }
                 continue;
             };

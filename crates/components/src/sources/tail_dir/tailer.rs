@@ -44,6 +44,7 @@ use super::glob::{Exclusion, Pattern};
 use super::identity::new_key;
 use super::lines::Limits;
 use super::read::Outcome;
+use super::unmet::Unmet;
 
 /// Settings as the tailer uses them.
 #[derive(Debug, Clone)]
@@ -123,6 +124,8 @@ pub(super) struct Tailer {
     pub(super) may_be_links: HashSet<PathBuf>,
     /// Files held back as copies, by device and inode.
     pub(super) held: BTreeMap<(u64, u64), PathBuf>,
+    /// Files that were renamed since the last survey.
+    pub(super) unmet: Unmet,
     pub(super) surveyed: bool,
     /// Tells of changes, where there is such a thing.
     pub(super) watch: Option<Arc<dyn Watch>>,
@@ -171,6 +174,7 @@ impl Tailer {
             listings: HashMap::new(),
             may_be_links: HashSet::new(),
             held: BTreeMap::new(),
+            unmet: Unmet::new(),
             watch,
             directories: BTreeMap::new(),
             by_place: HashMap::new(),

@@ -22,6 +22,8 @@ enum Operation {
     Begin { file: usize },
     /// Renames the file; the next write makes a new one.
     Rename { file: usize },
+    /// The same, so many times on end, whether anybody has met the file or not: the moves are told.
+    RenameTold { file: usize, times: usize },
     /// Copies the file, lets some turns pass, and cuts the original.
     CopyAndCut { file: usize, turns: usize },
     /// Cuts the file once it is drained.
@@ -43,6 +45,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (file.clone(), 1..6_usize).prop_map(|(file, lines)| Operation::Write { file, lines }),
         1 => file.clone().prop_map(|file| Operation::Begin { file }),
         2 => file.clone().prop_map(|file| Operation::Rename { file }),
+        2 => (file.clone(), 1..4_usize)
+            .prop_map(|(file, times)| Operation::RenameTold { file, times }),
         2 => (file.clone(), 0..3_usize)
             .prop_map(|(file, turns)| Operation::CopyAndCut { file, turns }),
         1 => file.clone().prop_map(|file| Operation::Cut { file }),
@@ -67,6 +71,9 @@ struct World {
     rotations: usize,
     /// What the tailer is told with its next turn.
     changes: BTreeSet<Change>,
+    moves: u64,
+    /// Whether some file was renamed that no channel may have heard of.
+    unheard: bool,
 }
 
 /// Lets the tailer believe that it is told of changes, as the model does it.
@@ -104,6 +111,8 @@ impl World {
             begun: [None, None],
             rotations: 0,
             changes: BTreeSet::new(),
+            moves: 0,
+            unheard: false,
         }
     }
 
@@ -229,6 +238,22 @@ impl World {
                 fs::rename(self.rig.path(Self::name(file)), self.rig.path(&rotated)).unwrap();
                 self.written.extend(self.begun[file].take());
             }
+            Operation::RenameTold { file, times } if self.exists(file) => {
+                // A mere beginning is nothing that a channel could hear of.
+                if self.begun[file].is_some() {
+                    self.write(file, 1);
+                }
+                self.unheard = true;
+                let mut from = self.rig.path(Self::name(file));
+                for _ in 0..times {
+                    let rotated = self.rotated(file);
+                    let to = self.rig.path(&rotated);
+                    fs::rename(&from, &to).unwrap();
+                    self.moves += 1;
+                    self.changes.insert(Change::Moved { nth: self.moves, from, to: to.clone() });
+                    from = to;
+                }
+            }
             Operation::CopyAndCut { file, turns } if self.exists(file) => {
                 self.introduce(file);
                 let (original, copy) = (self.rig.path(Self::name(file)), self.rotated(file));
@@ -263,6 +288,10 @@ impl World {
                 self.write(file, 1);
             }
             Operation::Kill => {
+                // Who was never heard of under its own name is not looked for.
+                if std::mem::take(&mut self.unheard) {
+                    self.drain();
+                }
                 self.waiting.clear();
                 self.settled.clear();
                 self.tailer = Self::tailer(&self.rig);

@@ -93,6 +93,30 @@ async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
     }
 }
 
+/// The source shares the test's thread, so that nobody looks between what happens to the files.
+#[tokio::test]
+async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
+    let rig = Rig::new(&json!({ "poll_max": "60s" }));
+    rig.append("a.log", "1\n");
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    // By now every change is told.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (line, further) in [("2\n", "a.log.2"), ("3\n", "a.log.3"), ("4\n", "a.log.4")] {
+        fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        rig.append("a.log", line);
+        fs::rename(rig.path("a.log.1"), rig.path(further)).unwrap();
+    }
+    fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    // What no pattern would have found under any of its names stays alone.
+    rig.append("stranger", "not asked for\n");
+    fs::rename(rig.path("stranger"), rig.path("stranger.1")).unwrap();
+    rig.append("a.log", "5\n");
+    rig.append("a.log.1", "4, by who still had it open\n");
+    rig.expect(&["1", "2", "3", "4", "4, by who still had it open", "5"]).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_file_renamed_while_the_agent_is_down_is_read_to_its_end() {
     let rig = Rig::new(&json!({}));
