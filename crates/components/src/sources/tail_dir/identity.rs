@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) const HEAD_BYTES: usize = 1024;
 /// Bytes in front of the position that tell whether the file only grew.
 pub(super) const TAIL_BYTES: usize = 64;
-/// Longest path that is read; what is stored of a file has to stay below 4 KiB.
+/// Longest path that a file is found by; what is stored of it has to stay below 4 KiB.
 pub(super) const PATH_BYTES_MAX: usize = STORED_BYTES_MAX - FIXED_BYTES;
 
 const VERSION: u8 = 1;

@@ -103,9 +103,9 @@ impl Tailer {
         strangers.sort_by_key(|stranger| !index.lost.contains_key(&stranger.inode()));
         let first = !self.surveyed;
         for stranger in strangers {
-            let path = &stranger.path;
-            if path.as_os_str().len() > PATH_BYTES_MAX {
-                found.problems.insert(path.clone(), io::ErrorKind::InvalidFilename);
+            let Stranger { path, found_as, .. } = &stranger;
+            if found_as.as_os_str().len() > PATH_BYTES_MAX {
+                found.problems.insert(found_as.clone(), io::ErrorKind::InvalidFilename);
                 continue;
             }
             let decided = match self.recognise(&stranger, &index, now) {

@@ -118,6 +118,30 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
 }
 
 #[tokio::test]
+async fn what_was_renamed_from_too_long_a_path_is_not_followed_under_it() {
+    let mut rig = Rig::new(&json!({ "poll_max": "60s" }));
+    let mut deep = rig.path("d");
+    while deep.as_os_str().len() < 3_800 {
+        deep.push("d".repeat(200));
+    }
+    // The system still takes a path as long as this.
+    deep.push("d".repeat(4_060 - deep.as_os_str().len()));
+    fs::create_dir_all(&deep).unwrap();
+    rig.settings["paths"] = json!([rig.path("*.log"), deep.join("*.log")]);
+    rig.append("a.log", "1\n");
+    let running = rig.start();
+    rig.expect(&["1"]).await;
+    // By now every change is told.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fs::write(deep.join("b.log"), "nobody can note where this stands\n").unwrap();
+    fs::rename(deep.join("b.log"), rig.path("b")).unwrap();
+    rig.append("c.log", "2\n");
+    rig.expect(&["1", "2"]).await;
+    running.stop().await;
+    assert_eq!(rig.oddities("unreadable"), 1);
+}
+
+#[tokio::test]
 async fn a_file_renamed_while_the_agent_is_down_is_read_to_its_end() {
     let rig = Rig::new(&json!({}));
     rig.append("a.log", "1\n");
