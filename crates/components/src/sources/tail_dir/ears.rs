@@ -36,10 +36,16 @@ pub(super) struct Ears {
 
 impl Ears {
     pub(super) fn new(watch: Option<Arc<dyn Watch>>, options: &Options) -> Self {
-        let (now, longest) = (Instant::now(), options.poll_min);
-        let batch_bytes = options.limits.batch_bytes;
-        let (not_before, since) = (now, now);
-        Self { watch, longest, batch_bytes, pause: longest, not_before, since, read_bytes: 0 }
+        let now = Instant::now();
+        Self {
+            watch,
+            longest: options.poll_min,
+            batch_bytes: options.limits.batch_bytes,
+            pause: options.poll_min,
+            not_before: now,
+            since: now,
+            read_bytes: 0,
+        }
     }
 
     /// What changed since the last call; waits until something has. Cancel safe.

@@ -68,10 +68,9 @@ struct World {
     settled: Vec<Part>,
     written: Vec<String>,
     begun: [Option<String>; 2],
-    rotations: usize,
+    rotations: u64,
     /// What the tailer is told with its next turn.
     changes: BTreeSet<Change>,
-    moves: u64,
     /// Whether some file was renamed that no channel may have heard of.
     unheard: bool,
 }
@@ -111,7 +110,6 @@ impl World {
             begun: [None, None],
             rotations: 0,
             changes: BTreeSet::new(),
-            moves: 0,
             unheard: false,
         }
     }
@@ -249,8 +247,11 @@ impl World {
                     let rotated = self.rotated(file);
                     let to = self.rig.path(&rotated);
                     fs::rename(&from, &to).unwrap();
-                    self.moves += 1;
-                    self.changes.insert(Change::Moved { nth: self.moves, from, to: to.clone() });
+                    self.changes.insert(Change::Moved {
+                        nth: self.rotations,
+                        from,
+                        to: to.clone(),
+                    });
                     from = to;
                 }
             }
