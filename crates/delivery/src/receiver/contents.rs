@@ -6,14 +6,14 @@
 //! Then the second content would count as stored because the first one is, and be lost without a
 //! word. So what came lately is remembered, and another content is refused.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use pipeline::Identity;
 
 /// The fingerprints of the contents that came last.
 #[derive(Debug)]
 pub struct Contents {
-    known: BTreeMap<Identity, u64>,
+    known: HashMap<Identity, u64>,
     /// In the order in which they came first.
     order: VecDeque<Identity>,
     limit: usize,
@@ -22,7 +22,7 @@ pub struct Contents {
 impl Contents {
     /// Remembers `limit` identities, at about 100 bytes each.
     pub fn new(limit: usize) -> Self {
-        Self { known: BTreeMap::new(), order: VecDeque::new(), limit }
+        Self { known: HashMap::new(), order: VecDeque::new(), limit }
     }
 
     /// A batch came with this [fingerprint](pipeline::Batch::fingerprint). `false`: it came with
