@@ -27,7 +27,7 @@
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
 //!    the disk. The oldest ones are free at once, those behind one that stays when a segment is begun:
 //!    so segments without batches do not add up, however often it is opened or writes fail. How fast
-//!    free files leave the disk is said in `give_back.rs`.
+//!    a backlog may leave is said in `sparing.rs`, how fast free files do in `give_back.rs`.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
@@ -119,6 +119,7 @@ mod scan;
 mod seal;
 mod segment;
 mod sled_store;
+mod sparing;
 mod tail;
 mod take;
 

@@ -22,10 +22,10 @@ use std::sync::Arc;
 
 use pipeline::{Batch, DecodeError, Ticket};
 
+use super::sparing::Gait;
+
 /// How many stretches are read before a consumer gets there.
 const AHEAD_MAX: usize = 3;
-/// How many of them at a time: while one is verified the disk has the other to do.
-const READS_MAX: usize = 2;
 
 /// A batch as it was read; that its layout is unknown is told to whoever takes it.
 pub(crate) type ReadBatch = Result<Batch, DecodeError>;
@@ -93,6 +93,16 @@ impl Ahead {
         }
     }
 
+    /// Whether a consumer reads from the disk.
+    pub(crate) fn is_drained_by(&self, consumer: &str) -> bool {
+        self.places.iter().any(|(name, _)| &**name == consumer)
+    }
+
+    /// How many consumers read from the disk.
+    pub(crate) fn consumers(&self) -> usize {
+        self.places.len()
+    }
+
     /// Somebody waits for this ticket, until [`Ahead::release`].
     pub(crate) fn want(&mut self, ticket: Ticket) {
         self.wanted.push(ticket);
@@ -107,9 +117,13 @@ impl Ahead {
 
     /// Where the next read has to begin: behind what is there, or on its way, for a consumer that
     /// has not enough of it. `is_stored` says whether there is something to read at a ticket.
-    pub(crate) fn next_read(&self, is_stored: impl Fn(Ticket) -> bool) -> Option<Ticket> {
+    pub(crate) fn next_read(
+        &self,
+        gait: Gait,
+        is_stored: impl Fn(Ticket) -> bool,
+    ) -> Option<Ticket> {
         let reads = self.stretches.iter().filter(|stretch| stretch.batches.is_none()).count();
-        if self.planning || reads >= READS_MAX {
+        if self.planning || reads >= gait.reads_max() {
             return None;
         }
         let next = |(_, ticket): &(Arc<str>, Ticket)| self.next_for(*ticket);
@@ -199,24 +213,25 @@ mod tests {
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 0);
         ahead.release(0);
-        assert_eq!(ahead.next_read(|_| true), Some(5));
-        assert_eq!(ahead.next_read(|_| false), None);
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(5));
+        assert_eq!(ahead.next_read(Gait::Full, |_| false), None);
         read(&mut ahead, 5..6);
-        assert_eq!(ahead.next_read(|_| true), Some(6));
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(6));
         assert!(ahead.plan() && !ahead.plan());
-        assert_eq!(ahead.next_read(|_| true), None, "somebody is about to read");
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "somebody is about to read");
         assert!(matches!(ahead.find(6), Find::Coming));
         ahead.announce(6..9);
-        assert_eq!(ahead.next_read(|_| true), Some(9));
+        assert_eq!(ahead.next_read(Gait::Gentle, |_| true), None, "one read is under way");
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(9));
         assert!(ahead.plan());
         ahead.announce(9..11);
-        assert_eq!(ahead.next_read(|_| true), None, "enough is on its way");
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "enough is on its way");
         ahead.arrive(&consumer, 5);
-        assert_eq!(ahead.next_read(|_| true), None, "two reads are under way");
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "two reads are under way");
         assert!(!is_here(&ahead, 4) && is_here(&ahead, 5));
         assert!(matches!(ahead.find(8), Find::Coming));
         ahead.fill(&(9..11), batches(2));
-        assert_eq!(ahead.next_read(|_| true), Some(11));
+        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(11));
         ahead.fill(&(6..9), None);
         assert!(matches!(ahead.find(8), Find::Absent), "it could not be read");
     }

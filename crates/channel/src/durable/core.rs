@@ -15,6 +15,7 @@ use pipeline::{
     SourcePosition, Ticket,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::Compression;
@@ -31,6 +32,7 @@ use super::overflow::Overflow;
 use super::packing::Packed;
 use super::records::{AckRecord, ForgetRecord};
 use super::segment::Owner;
+use super::sparing::{Gait, Sparing};
 use super::tail::Tail;
 
 /// How much of the disk a channel takes at most, in hundredths.
@@ -93,6 +95,7 @@ pub(crate) struct State {
     pub(crate) tail: Tail,
     pub(crate) ahead: Ahead,
     pub(crate) bell: Bell,
+    pub(crate) sparing: Sparing,
     /// What waits for the leader, and whether there is one.
     pub(crate) hand_off: HandOff<Request>,
     /// Puts whose write failed, and which may be on the disk all the same until the next segment's
@@ -171,6 +174,7 @@ impl State {
             tail,
             ahead: Ahead::default(),
             bell: Bell::default(),
+            sparing: Sparing::default(),
             hand_off: HandOff::default(),
             limbo: Vec::new(),
             flush: false,
@@ -229,6 +233,20 @@ impl State {
     pub(crate) fn unreserve(&mut self, size: BatchSize) {
         self.reserved.bytes -= size.bytes;
         self.reserved.events -= size.events;
+    }
+
+    /// How the next read of a backlog goes. Who waits for room is helped by draining.
+    pub(crate) fn gait(&self, limits: &Limits) -> Gait {
+        match self.stops_intake(limits) {
+            true => Gait::Full,
+            false => self.sparing.gait(Instant::now()),
+        }
+    }
+
+    /// How long `consumer` waits before it takes more; nothing if it may.
+    pub(crate) fn pause(&mut self, consumer: &str, limits: &Limits) -> Option<Duration> {
+        let is_paced = self.ahead.is_drained_by(consumer) && !self.stops_intake(limits);
+        is_paced.then(|| self.sparing.pause(Instant::now())).flatten()
     }
 
     /// Looks for the batch of a ticket that `consumer` holds.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pipeline::env::DiskFile;
 use pipeline::{IntervalSet, KeySet, Ticket};
+use tokio::time::Instant;
 
 use super::ahead::ReadBatch;
 use super::core::{Core, State};
@@ -74,11 +75,12 @@ impl Core {
     fn begin_read(&self, ticket: Ticket) -> io::Result<Reading> {
         let planned = self.load_index(ticket).and_then(|id| {
             let mut state = self.state();
+            let gait = state.gait(&self.limits);
             let segment = state.book.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
             let index = segment.index.as_ref().ok_or(io::ErrorKind::NotFound)?;
             let file = segment.file.clone().ok_or(io::ErrorKind::NotFound)?;
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
-            let entries = reader::stretch(index, ticket);
+            let entries = reader::stretch(index, ticket, gait);
             let tickets = ticket..ticket + entries.len() as u64;
             Ok(Reading { id, file, entries, known, tickets })
         });
@@ -120,20 +122,37 @@ impl Core {
         Ok(first)
     }
 
+    /// A consumer took a batch of so many bytes: what it needs next is read, in the background.
+    pub(crate) fn taken(self: &Arc<Self>, consumer: &Arc<str>, bytes: usize) {
+        let next = {
+            let mut state = self.state();
+            if state.ahead.is_drained_by(consumer) {
+                state.sparing.taken(Instant::now(), bytes);
+            }
+            self.plan_ahead(&mut state)
+        };
+        self.start_reading(next);
+    }
+
     /// Starts the read that some consumer needs next, in the background, unless enough is under way.
+    fn look_ahead(self: &Arc<Self>) {
+        let next = self.plan_ahead(&mut self.state());
+        self.start_reading(next);
+    }
+
     /// An error is met again by the one who takes that batch.
-    pub(crate) fn look_ahead(self: &Arc<Self>) {
-        let Some(next) = self.plan_ahead() else { return };
+    fn start_reading(self: &Arc<Self>, next: Option<Ticket>) {
+        let Some(next) = next else { return };
         let core = self.clone();
         self.background.run_behind(&self.env, move || core.read_ahead(next));
     }
 
     /// Where the next read begins; whoever asked has to begin it.
-    fn plan_ahead(&self) -> Option<Ticket> {
-        let mut state = self.state();
-        let State { ahead, book, tail, .. } = &mut *state;
+    fn plan_ahead(&self, state: &mut State) -> Option<Ticket> {
+        let gait = state.gait(&self.limits);
+        let State { ahead, book, tail, .. } = state;
         let end = book.in_flight.next();
-        let next = ahead.next_read(|ticket| ticket < end && !tail.holds(ticket))?;
+        let next = ahead.next_read(gait, |ticket| ticket < end && !tail.holds(ticket))?;
         ahead.plan();
         Some(next)
     }
@@ -148,7 +167,7 @@ impl Core {
             if self.read(&reading).is_err() {
                 return;
             }
-            planned = self.plan_ahead();
+            planned = self.plan_ahead(&mut self.state());
         }
     }
 }

@@ -18,6 +18,7 @@ use super::records::{
 use super::scan::{Scan, scan};
 use super::seal::Keyring;
 use super::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
+use super::sparing::Gait;
 
 /// A file in memory that is only read.
 struct Input(Vec<u8>);
@@ -106,7 +107,7 @@ pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let (mut ticket, mut events) = (first, 0);
     let buffers = aligned::buffers();
     while ticket < index.end() {
-        let entries = reader::stretch(&index, ticket);
+        let entries = reader::stretch(&index, ticket, Gait::Full);
         ticket += entries.len().max(1) as u64;
         let Ok(read) = reader::read(&file, seed, &entries, &buffers) else { continue };
         for batch in read.into_iter().filter_map(|batch| batch?.ok()) {

@@ -24,6 +24,7 @@ use super::recovery::{self, Recovered, Refusal};
 use super::scan::{Scan, Scanned, scan};
 use super::seal::Keyring;
 use super::segment::{BLOCK, FORMAT, Kind, Owner};
+use super::sparing::Gait;
 
 /// What is in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -235,7 +236,7 @@ impl Inspection {
             let end = record.first + record.tickets;
             let mut ticket = record.first;
             while ticket < end {
-                let entries = reader::stretch(&index, ticket);
+                let entries = reader::stretch(&index, ticket, Gait::Full);
                 let read = reader::read(&file, seed, &entries, &buffers);
                 let read = read.map_err(|e| self.disk_error(e))?;
                 let first = ticket;

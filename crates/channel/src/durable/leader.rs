@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use pipeline::{Epoch, Identity, KeySet, Sequence, mutant};
+use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::book::Book;
@@ -330,10 +331,16 @@ impl Core {
         match written {
             Ok(offsets) => {
                 let puts: Vec<Written> = group.written(&offsets).collect();
+                let bytes = puts.iter().map(|put| put.frame_len).sum();
+                let (events, now) = (puts.iter().flat_map(|put| &put.batches), Instant::now());
+                let event_bytes = events.map(Batch::encoded_len).sum();
                 let mut state = self.state();
                 state.unreserve(group.reserved);
-                let bytes = puts.iter().map(|put| put.frame_len).sum();
                 rings = state.bell.rings(bytes) || group.registered.is_some();
+                if event_bytes > 0 {
+                    let draining = state.ahead.consumers();
+                    state.sparing.put(now, event_bytes, draining);
+                }
                 for put in puts {
                     Self::publish(&mut state, put, &mut settled);
                 }

@@ -13,17 +13,16 @@ use super::index::{Entry, SegmentIndex};
 use super::records::{PutRecord, SegmentRecord};
 use super::scan::{Scan, Scanned};
 use super::segment::{BLOCK, Header, Kind, Seed};
-
-/// Bytes read at once, unless one frame is larger: more of them do not make a disk faster.
-pub(crate) const STRETCH_BYTES: u64 = 1280 << 10;
+use super::sparing::Gait;
 
 /// Neighbours from `ticket` on that are worth one read.
-pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket) -> Vec<(Ticket, Entry)> {
+pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket, gait: Gait) -> Vec<(Ticket, Entry)> {
     let mut entries: Vec<(Ticket, Entry)> = Vec::new();
     for (ticket, entry) in (ticket..).map_while(|t| Some((t, *index.get(t)?))) {
         let start = entries.first().map_or(entry.offset, |(_, first)| first.offset);
         let end = u64::from(entry.offset) + u64::from(entry.len);
-        let fits = entries.is_empty() || end.saturating_sub(u64::from(start)) <= STRETCH_BYTES;
+        let fits =
+            entries.is_empty() || end.saturating_sub(u64::from(start)) <= gait.stretch_bytes();
         if !fits || (entry.len == 0 && !entries.is_empty()) {
             break;
         }

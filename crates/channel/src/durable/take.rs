@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipeline::{ChannelError, IntervalSet, TakeTransaction, Taken, Ticket};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::error;
 
 use super::ahead::{Find, ReadBatch};
@@ -59,6 +59,15 @@ impl Take {
     /// A take of `consumer` that holds nothing.
     pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
         Self { core, consumer, held: IntervalSet::EMPTY }
+    }
+
+    /// Waits until a consumer that drains may take more. Before it takes: who gives up meanwhile has
+    /// taken nothing.
+    async fn keep_pace(&self) {
+        let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
+        while let Some(pause) = pause() {
+            sleep(pause).await;
+        }
     }
 
     /// The oldest ready ticket, and where its batch is.
@@ -126,17 +135,18 @@ impl Take {
 impl TakeTransaction for Take {
     async fn take(&mut self) -> Result<Taken, ChannelError> {
         let taken = loop {
+            self.keep_pace().await;
             let (mut picked, found) = self.pick().await?;
             let ticket = picked.ticket;
             let stored = match found {
                 Find::Here(batch) => Some(batch),
                 Find::Coming | Find::Absent => self.fetch(ticket).await?,
             };
-            self.core.look_ahead();
             // A damaged one is struck off by now; giving it back changes nothing.
             let Some(stored) = stored else { continue };
             match stored {
                 Ok(mut batch) => {
+                    self.core.taken(&self.consumer, batch.encoded_len());
                     picked.kept = true;
                     if !self.core.limits.dedupe {
                         batch.identity = None; // so that no sink knows it again

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pipeline::units::ByteSize;
 use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction, TakeTransaction};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::durable::core::{Core, Request};
 use crate::durable::opening::Opening;
@@ -24,22 +24,25 @@ const CAPACITY: u64 = 1 << 20;
 const SEGMENT: u64 = 64 << 10;
 
 fn opened(disk: &SimDisk) -> Arc<Core> {
+    let (capacity, segment_bytes) = (ByteSize(CAPACITY), ByteSize(SEGMENT));
+    opened_as(disk, Config { capacity, segment_bytes, ..Config::default() })
+}
+
+fn opened_as(disk: &SimDisk, config: Config) -> Arc<Core> {
     let cx = BuildContext::alone("main", Path::new("/data/main"), world(disk, 1));
-    let config = Config {
-        capacity: ByteSize(CAPACITY),
-        segment_bytes: ByteSize(SEGMENT),
-        index: IndexKind::None,
-        pool: 1,
-        ..Config::default()
-    };
+    let config = Config { index: IndexKind::None, pool: 1, ..config };
     Opening { config, cx, dirty: Arc::new(Notify::new()) }.run().unwrap()
+}
+
+async fn register(core: &Arc<Core>) {
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    core.submit(Request::Register { names: vec![Arc::from(CONSUMER)], reply }, false);
+    answer.await.unwrap().unwrap();
 }
 
 async fn filled(disk: &SimDisk) -> Arc<Core> {
     let core = opened(disk);
-    let (reply, answer) = tokio::sync::oneshot::channel();
-    core.submit(Request::Register { names: vec![Arc::from(CONSUMER)], reply }, false);
-    answer.await.unwrap().unwrap();
+    register(&core).await;
     for _ in 0..6 {
         let mut put = Box::new(Put::new(core.clone(), Default::default()));
         put.put(Batch::of(["c".repeat(20_000)]));
@@ -198,5 +201,57 @@ async fn whether_a_consumer_dozes_or_sleeps_it_gets_the_one_batch_that_comes() {
         let taken = taken.expect("nothing else is put that could wake it").unwrap();
         assert_eq!(taken.ticket, ticket);
         take.commit(&IntervalSet::from(ticket..ticket + 1));
+    }
+}
+
+/// How long a consumer takes for a backlog of 40 MiB.
+async fn drained_in(core: &Arc<Core>) -> Duration {
+    let mut take = Take::new(core.clone(), Arc::from(CONSUMER));
+    let began = Instant::now();
+    for ticket in 0..160 {
+        assert_eq!(take.take().await.unwrap().ticket, ticket);
+        take.commit(&IntervalSet::from(ticket..ticket + 1));
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_drained_at_a_pace_while_somebody_puts_unless_somebody_waits_for_room() {
+    const ROOM: u64 = 64 << 20;
+    for (puts, is_full, millis) in
+        [(true, false, 120..160), (false, false, 0..1), (true, true, 0..1)]
+    {
+        let (capacity, tail_memory) = (ByteSize(ROOM), ByteSize(64 << 10));
+        let config = Config { capacity, tail_memory, ..Config::default() };
+        let core = opened_as(&SimDisk::new(1), config);
+        register(&core).await;
+        for _ in 0..160 {
+            assert_eq!(put(&core, 256 << 10).await, Some(true));
+        }
+        // Of all that may be taken at once 32 MiB are left.
+        sleep(Duration::from_secs(20)).await;
+        core.state().sparing.taken(Instant::now(), 480 << 20);
+        if is_full {
+            let all = BatchSize { events: 1, bytes: ROOM };
+            assert!(!core.state().reserve(all, &core.limits));
+        }
+        let putting = async {
+            if !puts {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                let mut put = Box::new(Put::new(core.clone(), Default::default()));
+                put.put(Batch::of(["c"]));
+                put.commit().await.unwrap();
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let took = tokio::select! {
+            biased;
+            () = putting => unreachable!("it does not end"),
+            took = drained_in(&core) => took,
+        };
+        let took_millis = took.as_millis();
+        assert!(millis.contains(&took_millis), "{took:?}; puts: {puts}, full: {is_full}");
     }
 }
