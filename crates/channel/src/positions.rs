@@ -10,49 +10,62 @@ use pipeline::intervals::{get_varint, put_varint};
 /// The last position of each key of each source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Positions {
-    by_key: BTreeMap<(Arc<str>, Bytes), Bytes>,
+    /// By source and key; no source is without keys.
+    by_source: BTreeMap<Arc<str>, BTreeMap<Bytes, Bytes>>,
 }
 
 impl Positions {
     /// Takes positions over; one without a value forgets its key.
     pub(crate) fn apply(&mut self, positions: &[SourcePosition]) {
-        for position in positions {
-            let key = (position.source.clone(), position.key.clone());
-            match &position.value {
+        for SourcePosition { source, key, value, .. } in positions {
+            if let Some(value) = value {
+                if !self.by_source.contains_key(source) {
+                    self.by_source.insert(source.clone(), BTreeMap::new());
+                }
+                let Some(by_key) = self.by_source.get_mut(source) else { continue };
                 // Its own copy: the batch that it came with may be large.
-                Some(value) => self.by_key.insert(key, Bytes::copy_from_slice(value)),
-                None => self.by_key.remove(&key),
-            };
+                by_key.insert(key.clone(), Bytes::copy_from_slice(value));
+            } else if let Some(by_key) = self.by_source.get_mut(source) {
+                by_key.remove(key);
+                if by_key.is_empty() {
+                    self.by_source.remove(source);
+                }
+            }
         }
     }
 
     /// Where the key of `position` stands.
     pub(crate) fn at(&self, position: &SourcePosition) -> Option<&Bytes> {
-        self.by_key.get(&(position.source.clone(), position.key.clone()))
+        self.by_source.get(&position.source)?.get(&position.key)
     }
 
     /// Every key of `source` with its position.
     pub(crate) fn of(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        let from = (Arc::from(source), Bytes::new());
-        let keys = self.by_key.range(from..);
-        let mine = keys.take_while(|((name, _), _)| &**name == source);
-        mine.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+        let keys = self.by_source.get(source).into_iter().flatten();
+        keys.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<SourcePosition> {
-        let position = |((source, key), value): (&(Arc<str>, Bytes), &Bytes)| SourcePosition {
+        let position = |(source, key, value): (&Arc<str>, &Bytes, &Bytes)| SourcePosition {
             source: source.clone(),
             key: key.clone(),
             value: Some(value.clone()),
             after: None,
         };
-        self.by_key.iter().map(position).collect()
+        self.iter().map(position).collect()
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_source.values().map(BTreeMap::len).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Bytes, &Bytes)> {
+        let sources = self.by_source.iter();
+        sources.flat_map(|(source, by_key)| {
+            by_key.iter().map(move |(key, value)| (source, key, value))
+        })
     }
 
     /// Appends all of them, as [`put_positions`] does. Of ten thousand files that is a mebibyte, for
@@ -61,12 +74,11 @@ impl Positions {
         /// The most that lengths and flag of one have.
         const AROUND_BYTES: usize = 16;
         let bytes = self
-            .by_key
             .iter()
-            .map(|((source, key), value)| source.len() + key.len() + value.len() + AROUND_BYTES);
+            .map(|(source, key, value)| source.len() + key.len() + value.len() + AROUND_BYTES);
         out.reserve(bytes.sum());
-        put_varint(out, self.by_key.len() as u64);
-        for ((source, key), value) in &self.by_key {
+        put_varint(out, self.len() as u64);
+        for (source, key, value) in self.iter() {
             put_position(out, source, key, Some(value));
         }
     }

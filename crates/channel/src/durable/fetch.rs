@@ -149,6 +149,9 @@ impl Core {
 
     /// Where the next read begins; whoever asked has to begin it.
     fn plan_ahead(&self, state: &mut State) -> Option<Ticket> {
+        if state.ahead.consumers() == 0 {
+            return None;
+        }
         let gait = state.gait(&self.limits);
         let State { ahead, book, tail, .. } = state;
         let end = book.in_flight.next();

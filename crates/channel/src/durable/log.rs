@@ -32,7 +32,7 @@ const GONE: &str = "gone";
 /// Up to so many bytes, what a segment begins with is little, however small segments are.
 const OPENING_LITTLE: u64 = 256 << 10;
 /// A segment has room for at least so many times what it begins with, where it may.
-const OPENINGS: u64 = 32;
+const OPENINGS: u64 = 16;
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
 
@@ -471,7 +471,7 @@ mod tests {
         files.recycle(1, small);
         for (opening, expected) in [
             (200 << 10, 64 << 10), // little
-            (300 << 10, 16 << 20),
+            (300 << 10, 8 << 20),
             (9 << 20, 16 << 20), // no more than may be
             (270 << 10, 16 << 20),
             (100 << 10, 64 << 10),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use pipeline::SourcePosition;
 use pipeline::env::{DiskFile, FileStat};
+use pipeline::metrics::Gauge;
 use tokio::time::Instant;
 
 use super::identity::{Position, Print};
@@ -45,8 +46,8 @@ pub(super) struct File {
     pub(super) outstanding: usize,
     /// Bytes that are in every channel.
     pub(super) accepted: u64,
-    /// What is shown of [`File::lag`].
-    pub(super) shown_lag: Option<u64>,
+    /// Where [`File::lag`] is shown, once it is.
+    pub(super) lag_shown: Option<Gauge>,
     /// Whether some channel knows the key, or will.
     pub(super) stored: bool,
     /// Whether it waits to be read.
@@ -138,7 +139,7 @@ impl File {
             outstanding: 0,
             accepted: position.offset,
             position,
-            shown_lag: None,
+            lag_shown: None,
             stored: true,
             queued: false,
             problem: None,

@@ -60,7 +60,7 @@ impl Tailer {
             (is_gone(file), file.len > file.position.offset, file.used)
         });
         // Down to less than the limit, so that not every further file has them sorted.
-        let keep = self.options.open_max * 3 / 4;
+        let keep = self.options.open_max / 2;
         let closable = opened.partition_point(|id| !is_gone(&files[id])).min(opened.len() - keep);
         for id in opened.drain(..closable) {
             files.entry(id).and_modify(|file| file.handle = None);

@@ -111,6 +111,9 @@ pub(super) struct Tailer {
     pub(super) env: Env,
     metrics: Metrics,
     pub(super) files: BTreeMap<FileId, File>,
+    /// Whether the lag of some file is not shown any more since all were shown: another file that lies
+    /// at the same place may have been shown there as well.
+    lags_removed: bool,
     /// Files that are here or away, by device and inode.
     pub(super) by_inode: HashMap<(u64, u64), FileId>,
     next_id: FileId,
@@ -167,6 +170,7 @@ impl Tailer {
             metrics,
             surveyed: !files.is_empty() || !options.from_end,
             files: (0..).zip(files).collect(),
+            lags_removed: false,
             by_inode: HashMap::new(),
             next_id,
             ready: VecDeque::new(),
@@ -329,28 +333,19 @@ impl Tailer {
         }
         tracing::debug!(source = %self.source, from = %file.place.display(), to = %to.display(),
             "file has another name");
-        if file.shown_lag.take().is_some() {
+        if file.lag_shown.take().is_some() {
             self.metrics.tail_lag.remove(&lag_label(&self.source, file));
+            self.lags_removed = true;
         }
         file.place = to;
         self.places_changed = true;
     }
 
-    /// Shows how far each file is behind, where that is not what is shown.
+    /// Shows how far each file is behind.
     fn show_lags(&mut self) {
-        let changed = self.files.iter().filter(|(_, file)| file.shown_lag != Some(file.lag()));
-        let changed: Vec<FileId> = changed.map(|(id, _)| *id).collect();
-        changed.into_iter().for_each(|id| self.show_lag(id));
-    }
-
-    fn show_lag(&mut self, id: FileId) {
-        let Some(file) = self.files.get(&id) else { return };
-        let lag = file.lag();
-        let shown = i64::try_from(lag).unwrap_or(i64::MAX);
-        self.metrics.tail_lag.get_or_create(&lag_label(&self.source, file)).set(shown);
-        if let Some(file) = self.files.get_mut(&id) {
-            file.shown_lag = Some(lag);
-        }
+        let anew = std::mem::take(&mut self.lags_removed);
+        let Self { files, metrics, source, .. } = self;
+        files.values_mut().for_each(|file| show_lag(metrics, source, file, anew));
     }
 
     /// An empty batch that tells the channels where the file stands, or to forget it.
@@ -376,8 +371,9 @@ impl Tailer {
         if self.by_inode.get(&file.inode()) == Some(&id) {
             self.by_inode.remove(&file.inode());
         }
-        if file.shown_lag.is_some() {
+        if file.lag_shown.is_some() {
             self.metrics.tail_lag.remove(&lag_label(&self.source, &file));
+            self.lags_removed = true;
         }
     }
 
@@ -387,7 +383,7 @@ impl Tailer {
         match settled.end {
             Some(end) => {
                 file.accepted = file.accepted.max(end);
-                self.show_lag(settled.file);
+                show_lag(&self.metrics, &self.source, file, self.lags_removed);
             }
             None => self.remove(settled.file),
         }
@@ -411,6 +407,21 @@ impl Tailer {
             self.ready.push_back(id);
         }
     }
+}
+
+/// Shows how far the file is behind. `anew` = where that was shown may be gone.
+fn show_lag(metrics: &Metrics, source: &str, file: &mut File, anew: bool) {
+    if anew {
+        file.lag_shown = None;
+    }
+    let lag = i64::try_from(file.lag()).unwrap_or(i64::MAX);
+    if let Some(gauge) = &file.lag_shown {
+        gauge.set(lag);
+        return;
+    }
+    let gauge = metrics.tail_lag.get_or_create(&lag_label(source, file)).clone();
+    gauge.set(lag);
+    file.lag_shown = Some(gauge);
 }
 
 fn lag_label(source: &str, file: &File) -> FileLabel {

@@ -199,6 +199,28 @@ async fn a_truncated_file_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn how_far_a_truncated_file_is_behind_is_shown_when_what_it_was_is_forgotten() {
+    let rig = Rig::new(&json!({}));
+    rig.append("a.log", "1\n2\n");
+    let running = rig.start();
+    rig.expect(&["1", "2"]).await;
+    fs::write(rig.path("a.log"), "3\n").unwrap();
+    rig.expect(&["1", "2", "3"]).await;
+    assert_eq!(rig.channels.keys(0), 2, "what it was is still looked for");
+    for _ in 0..2_000 {
+        if rig.channels.keys(0) == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(rig.channels.keys(0), 1);
+    rig.append("a.log", "4\n");
+    rig.expect(&["1", "2", "3", "4"]).await;
+    running.stop().await;
+    assert!(rig.metrics.text().contains("/a.log\"} 0\n"), "{}", rig.metrics.text());
+}
+
+#[tokio::test]
 async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_the_position() {
     let alike = "the same line again\n".repeat(80);
     for (before, after) in [("first\n", "other\n"), ("", "")] {
