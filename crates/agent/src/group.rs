@@ -23,6 +23,7 @@
 
 mod burial;
 mod member;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::burial::Buried;
+use super::trouble::Trouble;
 use crate::chain;
 
 /// Batches that wait in front of a sink, so that it finds the next one ready.
@@ -154,8 +155,8 @@ pub(super) fn spawn(
     let proves = sink.reach() == Reach::NextAgent;
     let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
-    let (failures, busy_for, flushed) = (0, None, false);
-    let member = MemberTask { sink, seat, shared, batches, gauge, failures, busy_for, flushed };
+    let (trouble, busy_for, flushed) = (Trouble::default(), None, false);
+    let member = MemberTask { sink, seat, shared, batches, gauge, trouble, busy_for, flushed };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view }
 }
@@ -175,7 +176,7 @@ struct MemberTask {
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
-    failures: u32,
+    trouble: Trouble,
     /// How long it asked to be left alone when it failed last.
     busy_for: Option<Duration>,
     flushed: bool,
@@ -210,7 +211,7 @@ impl MemberTask {
                 End::Left => true,
             };
             if is_over {
-                (self.failures, self.busy_for) = (0, None);
+                (self.trouble, self.busy_for) = (Trouble::default(), None);
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -273,8 +274,10 @@ impl MemberTask {
             Outcome::Again(Some(error)) => Some(told(error)),
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::Refused(_) => {
-                if std::mem::take(&mut self.failures) > 0 {
-                    info!(sink = %self.shared.name, "sink works again");
+                if self.trouble.failures() > 0 {
+                    let trouble = std::mem::take(&mut self.trouble);
+                    let (failures, lasted) = (trouble.failures(), trouble.lasts(Instant::now()));
+                    info!(sink = %self.shared.name, failures, ?lasted, "sink works again");
                 }
                 None
             }
@@ -299,12 +302,15 @@ impl MemberTask {
     }
 
     fn failed(&mut self, error: &SinkError) {
-        self.failures = self.failures.saturating_add(1);
+        let (now, text) = (Instant::now(), chain(error));
+        self.trouble.count(now);
         // Whoever is leaving is expected to be gone one moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if self.failures == 1 && !is_leaving {
+        if !is_leaving && self.trouble.is_to_be_said(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
-            warn!(%sink, %class, error = %chain(error), "sink failed; its events wait in the channel");
+            let (failures, lasts) = (self.trouble.failures(), self.trouble.lasts(now));
+            warn!(%sink, %class, error = %text, failures, ?lasts,
+                "sink failed; its events wait in the channel");
         }
         let SinkError { class, retry_after, .. } = *error;
         self.busy_for = retry_after;
@@ -317,7 +323,7 @@ impl MemberTask {
     async fn pause(&mut self) -> bool {
         let limit = self.shared.longest_pause;
         let random = self.shared.env.entropy.next_u64();
-        let pause = jittered(OPEN_RETRY.min(limit), limit, self.failures, random);
+        let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
         let until = Instant::now() + self.busy_for.map_or(pause, |busy| busy.min(limit));
         loop {
             tokio::select! {
@@ -330,7 +336,7 @@ impl MemberTask {
                 }
                 settlement = self.sink.settled() => {
                     // It works again by itself: a full peer has room, a lost one is back.
-                    if self.pass_on(settlement).is_none() && self.failures == 0 {
+                    if self.pass_on(settlement).is_none() && self.trouble.failures() == 0 {
                         return false;
                     }
                 }
