@@ -25,7 +25,9 @@ const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR);
+    .union(WatchFlags::ONLYDIR)
+    // A directory may be asked for by two names, by one of them for its files as well.
+    .union(WatchFlags::MASK_ADD);
 
 /// File systems that others write to without this kernel being told, by their magic numbers: NFS,
 /// SMB (three), FUSE, 9P, Ceph, Lustre, AFS (two), GPFS, OCFS2, Coda.
@@ -262,6 +264,19 @@ mod tests {
         assert_eq!(changes(&watch).await, [Change::Name(log.clone())], "nobody looks there");
         fs::create_dir(root.join("more")).unwrap();
         assert_eq!(changes(&watch).await, [Change::Name(root.join("more"))]);
+    }
+
+    #[tokio::test]
+    async fn content_is_told_of_a_directory_that_is_only_on_the_way_by_another_name() {
+        let root = tempfile::tempdir().unwrap();
+        let (logs, also) = (root.path().join("a"), root.path().join("b"));
+        fs::create_dir(&logs).unwrap();
+        std::os::unix::fs::symlink(&logs, &also).unwrap();
+        fs::write(logs.join("a.log"), "one\n").unwrap();
+        let watch = Inotify::new().unwrap();
+        watch.look_at(&BTreeMap::from([(logs.clone(), true), (also, false)])).unwrap();
+        fs::write(logs.join("a.log"), "two\n").unwrap();
+        assert!(changes(&watch).await.contains(&Change::Content(logs.join("a.log"))));
     }
 
     #[tokio::test]
