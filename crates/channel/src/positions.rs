@@ -19,12 +19,9 @@ impl Positions {
     pub(crate) fn apply(&mut self, positions: &[SourcePosition]) {
         for SourcePosition { source, key, value, .. } in positions {
             if let Some(value) = value {
-                if !self.by_source.contains_key(source) {
-                    self.by_source.insert(source.clone(), BTreeMap::new());
-                }
-                let Some(by_key) = self.by_source.get_mut(source) else { continue };
                 // Its own copy: the batch that it came with may be large.
-                by_key.insert(key.clone(), Bytes::copy_from_slice(value));
+                let value = Bytes::copy_from_slice(value);
+                self.by_source.entry(source.clone()).or_default().insert(key.clone(), value);
             } else if let Some(by_key) = self.by_source.get_mut(source) {
                 by_key.remove(key);
                 if by_key.is_empty() {
