@@ -100,6 +100,18 @@ impl Rig {
         }
     }
 
+    /// Waits until both channels know the positions of so many files.
+    async fn expect_keys(&self, keys: usize) {
+        let known = || (self.channels.keys(0), self.channels.keys(1));
+        for _ in 0..2_000 {
+            if known() == (keys, keys) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(known(), (keys, keys));
+    }
+
     fn oddities(&self, reason: &'static str) -> u64 {
         let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
         self.metrics.source_oddities.get_or_create(&label).get()
