@@ -23,12 +23,12 @@
 
 mod burial;
 mod member;
-mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::metrics::{SinkLabel, SinkReason};
+use pipeline::trouble::Trouble;
 use pipeline::{
     Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, SeatView,
     Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::chain;
 use crate::dead_letters::DeadLetters;
@@ -105,6 +105,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         pending: None,
         chosen: None,
         refuse_reads_until: None,
+        trouble: Trouble::default(),
     };
     group.serve(events, &stop, grace).await;
     end.cancel();
@@ -125,6 +126,8 @@ struct Group {
     chosen: Option<usize>,
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
+    /// Reads of the channel that failed since the last one that did not.
+    trouble: Trouble,
 }
 
 /// A member as the group sees it.
@@ -234,11 +237,13 @@ impl Group {
 
     fn advance(&mut self, next: Next) {
         match next {
-            Next::Taken(Ok(taken)) => self.pending = Some(taken),
-            Next::Taken(Err(error)) => {
-                warn!(group = %self.name, error = %chain(&error), "cannot take from the channel");
-                self.refuse_reads_until = Some(Instant::now() + READ_RETRY);
+            Next::Taken(Ok(taken)) => {
+                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                    info!(group = %self.name, failures, ?lasted, "takes from the channel again");
+                }
+                self.pending = Some(taken);
             }
+            Next::Taken(Err(error)) => self.cannot_take(&error),
             Next::Sent(index) => {
                 let taken = self.pending.take().expect("a member is chosen for a pending batch");
                 self.chosen = None;
@@ -248,6 +253,15 @@ impl Group {
                 member.handle.send(taken);
             }
             Next::Reconsider => self.refuse_reads_until = None,
+        }
+    }
+
+    fn cannot_take(&mut self, error: &ChannelError) {
+        let (now, error) = (Instant::now(), chain(error));
+        self.refuse_reads_until = Some(now + READ_RETRY);
+        self.trouble.count(now);
+        if let Some((failures, lasts)) = self.trouble.to_say(now, &error) {
+            warn!(group = %self.name, %error, failures, ?lasts, "cannot take from the channel");
         }
     }
 

@@ -19,7 +19,7 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
-//! | [`error`], [`backoff`], [`compression`], [`pool`] | shared by all of them |
+//! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
 //! | [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
@@ -49,6 +49,7 @@ pub mod sink;
 pub mod source;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod trouble;
 pub mod units;
 
 pub use account::{Account, AccountError};

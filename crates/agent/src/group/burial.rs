@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::backoff::jittered;
+use pipeline::trouble::Trouble;
 use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -141,7 +142,7 @@ impl Burials {
 
 /// Stores a letter, however often the disk refuses; `false`: it can never be stored.
 async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
-    let mut failures = 0;
+    let mut trouble = Trouble::default();
     loop {
         let problem = match dead_letters.store(letter, from).await {
             Ok(()) => return true,
@@ -158,12 +159,15 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
                 return false;
             }
             Class::Transient | Class::Indeterminate | Class::Fatal => {
-                failures += 1;
-                if failures == 1 {
-                    warn!(channel = from.channel, %error, "a dead letter cannot be stored yet");
+                let now = Instant::now();
+                trouble.count(now);
+                if let Some((failures, lasts)) = trouble.to_say(now, &error) {
+                    warn!(channel = from.channel, %error, failures, ?lasts,
+                        "a dead letter cannot be stored yet");
                 }
             }
         }
-        sleep(jittered(RETRY.0, RETRY.1, failures, env.entropy.next_u64())).await;
+        let random = env.entropy.next_u64();
+        sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), random)).await;
     }
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
 use pipeline::discovery;
+use pipeline::trouble::Trouble;
 use pipeline::{
     Env, Failure, IntervalSet, Outcome, Reach, Seat, SeatView, Settlement, Sink, SinkError, Taken,
 };
@@ -26,7 +27,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::burial::Buried;
-use super::trouble::Trouble;
 use crate::chain;
 
 /// Batches that wait in front of a sink, so that it finds the next one ready.
@@ -274,9 +274,7 @@ impl MemberTask {
             Outcome::Again(Some(error)) => Some(told(error)),
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::Refused(_) => {
-                if self.trouble.failures() > 0 {
-                    let trouble = std::mem::take(&mut self.trouble);
-                    let (failures, lasted) = (trouble.failures(), trouble.lasts(Instant::now()));
+                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
                     info!(sink = %self.shared.name, failures, ?lasted, "sink works again");
                 }
                 None
@@ -306,9 +304,8 @@ impl MemberTask {
         self.trouble.count(now);
         // Whoever is leaving is expected to be gone one moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if !is_leaving && self.trouble.is_to_be_said(now, &text) {
+        if !is_leaving && let Some((failures, lasts)) = self.trouble.to_say(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
-            let (failures, lasts) = (self.trouble.failures(), self.trouble.lasts(now));
             warn!(%sink, %class, error = %text, failures, ?lasts,
                 "sink failed; its events wait in the channel");
         }

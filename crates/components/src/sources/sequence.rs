@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
+use pipeline::trouble::Trouble;
 use pipeline::units::ByteSize;
 use pipeline::{
     Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, IntakeError, Source,
@@ -148,7 +149,7 @@ impl Numbers {
 
     async fn make(&self, cx: &SourceContext) -> Result<(), SourceError> {
         let started = Instant::now();
-        let (mut made, mut failures) = (0_u64, 0);
+        let (mut made, mut trouble) = (0_u64, Trouble::default());
         let mut standing = self.standing(cx);
         if standing.is_empty() {
             let message = "the source has no required channel".to_owned();
@@ -157,7 +158,10 @@ impl Numbers {
         while standing.iter().any(|next| *next < self.end) {
             let error = match self.step(&mut standing, cx).await {
                 Ok(events) => {
-                    (made, failures) = (made + events, 0);
+                    made += events;
+                    if let Some((failures, lasted)) = trouble.over(Instant::now()) {
+                        tracing::info!(source = %self.name, failures, ?lasted, "batches are stored again");
+                    }
                     if let Some(rate) = self.rate {
                         let due = Duration::from_secs_f64(made as f64 / f64::from(rate));
                         tokio::time::sleep_until(started + due).await;
@@ -174,9 +178,13 @@ impl Numbers {
                     return Err(SourceError { class, message, source: Some(Box::new(error)) });
                 }
             }
-            failures += 1;
-            let pause = jittered(RETRY_MIN, RETRY_MAX, failures, self.entropy.next_u64());
-            tracing::warn!(source = %self.name, %error, ?pause, "batch is not stored; trying on");
+            let (now, text) = (Instant::now(), error.to_string());
+            trouble.count(now);
+            if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+                tracing::warn!(source = %self.name, error = %text, failures, ?lasts,
+                    "a batch is not stored; trying on");
+            }
+            let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());
             tokio::time::sleep(pause).await;
             // Some channels may have it: they say so themselves.
             standing = self.standing(cx);

@@ -292,6 +292,7 @@ impl Source for TailDir {
             source: self.name.clone(),
             intake: cx.intake.clone(),
             entropy: self.env.entropy.clone(),
+            trouble: Arc::default(),
         });
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());

@@ -15,7 +15,7 @@
 //! A chunk of several files waits for none of them, and counts as on its way in each of their lanes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,8 +24,10 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
+use pipeline::trouble::Trouble;
 use pipeline::{ChannelError, Class, Classify, Intake, IntakeError, SourceError};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::file::FileId;
 use super::identity::Position;
@@ -54,6 +56,29 @@ pub(super) struct Target {
     pub(super) source: Arc<str>,
     pub(super) intake: Arc<dyn Intake>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Of all batches on their way: what keeps one back mostly keeps back each.
+    pub(super) trouble: Arc<Mutex<Trouble>>,
+}
+
+impl Target {
+    /// A batch was not stored once more.
+    fn not_stored(&self, error: &IntakeError) {
+        let (now, text) = (Instant::now(), error.to_string());
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.count(now);
+        if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+            tracing::warn!(source = %self.source, error = %text, failures, ?lasts,
+                "a batch is not stored; trying on");
+        }
+    }
+
+    /// A batch is stored that was not at first.
+    fn stored_at_last(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((failures, lasted)) = trouble.over(Instant::now()) {
+            tracing::info!(source = %self.source, failures, ?lasted, "batches are stored again");
+        }
+    }
 }
 
 /// What is stored; nothing if the agent stopped before.
@@ -267,15 +292,14 @@ impl Feed {
 
 /// Puts a chunk into every channel that lacks it, however long that takes.
 async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
-    let Target { source, intake, entropy } = target;
     let Going { chunk, mut before, stored: _until_stored } = going;
     let mut channels = chunk.targets.clone();
     let mut failures = 0;
     loop {
         let batch = chunk.batch.clone();
         let stored = match &channels {
-            None => intake.accept(batch).await,
-            Some(channels) => intake.accept_into(batch, channels).await,
+            None => target.intake.accept(batch).await,
+            Some(channels) => target.intake.accept_into(batch, channels).await,
         };
         let error = match stored {
             Ok(()) => break,
@@ -300,20 +324,18 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
         }
         if !(is_early && has_waited) {
             failures += 1;
-            if failures == 1 {
-                tracing::warn!(%source, %error, "batch is not stored; trying on");
-            }
-            let pause = jittered(RETRY_MIN, RETRY_MAX, failures, entropy.next_u64());
+            target.not_stored(&error);
+            let pause = jittered(RETRY_MIN, RETRY_MAX, failures, target.entropy.next_u64());
             tokio::time::sleep(pause).await;
         }
-        let lacking = lacking(&chunk, &intake.positions(&source));
+        let lacking = lacking(&chunk, &target.intake.positions(&target.source));
         if lacking.is_empty() {
             break;
         }
         channels = Some(lacking);
     }
     if failures > 0 {
-        tracing::info!(%source, failures, "batch is stored");
+        target.stored_at_last();
     }
     Ok(chunk.parts)
 }

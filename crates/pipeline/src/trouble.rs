@@ -1,6 +1,9 @@
-//! How long a sink has been failing, and when that is said: at first, when it fails otherwise than
-//! before, and now and then while it goes on. Not with each try, of which there is one every few
-//! seconds; but whoever looks at the log of the last hour finds why nothing is delivered.
+//! How long something has been failing that is tried again and again, and when that is said: at first,
+//! when it fails otherwise than before, and now and then while it goes on. Not with each try, of which
+//! there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
+//! moves.
+//!
+//! Pure: it is told the time.
 
 use std::time::Duration;
 
@@ -11,9 +14,9 @@ const SAME_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Least time between two words about different ones, which may take turns.
 const OTHER_AFTER: Duration = Duration::from_secs(60);
 
-/// The failures of a sink since it last worked.
+/// The failures since it last worked.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub struct Trouble {
     failures: u32,
     began: Option<Instant>,
     /// When it was said last, and what.
@@ -22,31 +25,37 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// How often it failed.
-    pub(super) fn failures(&self) -> u32 {
+    pub fn failures(&self) -> u32 {
         self.failures
     }
 
     /// It failed once more.
-    pub(super) fn count(&mut self, now: Instant) {
+    pub fn count(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.began.get_or_insert(now);
     }
 
-    /// How long it has been failing.
-    pub(super) fn lasts(&self, now: Instant) -> Duration {
-        self.began.map_or(Duration::ZERO, |began| now.duration_since(began))
-    }
-
-    /// Whether this failure is to be said now; if so, it counts as said.
-    pub(super) fn is_to_be_said(&mut self, now: Instant, error: &str) -> bool {
+    /// How often it failed and how long it has been failing, if that is to be said now of `error`; then
+    /// it counts as said.
+    pub fn to_say(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
         let is_due = self.said.as_ref().is_none_or(|(at, said)| {
             let pause = if said == error { SAME_AFTER } else { OTHER_AFTER };
             now.duration_since(*at) >= pause
         });
-        if is_due {
+        is_due.then(|| {
             self.said = Some((now, error.to_owned()));
-        }
-        is_due
+            (self.failures, self.lasts(now))
+        })
+    }
+
+    /// It works: how often it had failed, and for how long; nothing if it had not.
+    pub fn over(&mut self, now: Instant) -> Option<(u32, Duration)> {
+        let before = std::mem::take(self);
+        (before.failures > 0).then(|| (before.failures, before.lasts(now)))
+    }
+
+    fn lasts(&self, now: Instant) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.duration_since(began))
     }
 }
 
@@ -63,7 +72,8 @@ mod tests {
             let now = began + Duration::from_secs(second);
             let error = if second < 1_000 { "refused" } else { "no space" };
             trouble.count(now);
-            if trouble.is_to_be_said(now, error) {
+            if let Some((failures, lasts)) = trouble.to_say(now, error) {
+                assert_eq!((u64::from(failures), lasts.as_secs()), (second / 5 + 1, second));
                 said.push((second, error));
             }
         }
@@ -76,8 +86,10 @@ mod tests {
             (2_800, "no space"),
         ];
         assert_eq!(said, expected);
-        assert_eq!(trouble.failures(), 600);
-        assert_eq!(trouble.lasts(began + Duration::from_secs(3_000)).as_secs(), 3_000);
+        let (end, lasted) = (began + Duration::from_secs(3_000), Duration::from_secs(3_000));
+        assert_eq!(trouble.over(end), Some((600, lasted)));
+        assert_eq!(trouble.over(end), None, "it worked before");
+        assert!(trouble.to_say(end, "no space").is_some(), "a new trouble");
     }
 
     #[test]
@@ -86,7 +98,7 @@ mod tests {
         let mut trouble = Trouble::default();
         let said = (0..600).filter(|second| {
             let error = if second % 2 == 0 { "refused" } else { "no space" };
-            trouble.is_to_be_said(began + Duration::from_secs(*second), error)
+            trouble.to_say(began + Duration::from_secs(*second), error).is_some()
         });
         assert_eq!(said.count(), 10);
     }
