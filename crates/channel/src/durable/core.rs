@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
+use pipeline::trouble::Trouble;
 use pipeline::{
     Batch, BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet,
     SourcePosition, Ticket,
@@ -118,6 +119,8 @@ pub(crate) struct State {
     pub(crate) reserve_bytes: u64,
     /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
+    /// Looks at the disk since then that found no room.
+    pub(crate) no_room: Trouble,
     /// What there was no room for last; nothing once there was room again.
     pub(crate) refused: Option<BatchSize>,
     pub(crate) closed: bool,
@@ -188,6 +191,7 @@ impl State {
             capacity_bytes,
             reserve_bytes,
             disk_full: false,
+            no_room: Trouble::default(),
             refused: None,
             closed: false,
             warned: false,

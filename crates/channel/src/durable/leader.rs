@@ -300,13 +300,21 @@ impl Core {
             return;
         }
         let mut state = self.state();
-        if !state.disk_full {
-            state.disk_full = true;
-            warn!(channel = %self.name, "the disk is full; intake waits until there is room");
+        if !std::mem::replace(&mut state.disk_full, true) {
             self.incident("disk_full", 1);
         }
+        self.waits_for_room(&mut state, error);
         drop(state);
         self.dirty.notify_one();
+    }
+
+    fn waits_for_room(&self, state: &mut State, error: &io::Error) {
+        let now = Instant::now();
+        state.no_room.count(now);
+        if let Some((_, lasts)) = state.no_room.to_say(now, &error.to_string()) {
+            warn!(channel = %self.name, %error, ?lasts,
+                "the disk is full; intake waits until there is room");
+        }
     }
 
     /// Looks whether the disk has room again.
@@ -315,9 +323,17 @@ impl Core {
             let state = self.state();
             (state.disk_full, state.next_segment)
         };
-        if disk_full && self.files.prepare(next).is_ok() {
-            self.state().disk_full = false;
-            info!(channel = %self.name, "the disk has room again; intake goes on");
+        if disk_full {
+            let prepared = self.files.prepare(next);
+            let mut state = self.state();
+            match prepared {
+                Ok(()) => {
+                    state.disk_full = false;
+                    let (_, lasted) = state.no_room.over(Instant::now()).unwrap_or_default();
+                    info!(channel = %self.name, ?lasted, "the disk has room again; intake goes on");
+                }
+                Err(error) => self.waits_for_room(&mut state, &error),
+            }
         }
         self.refresh_capacity();
     }
