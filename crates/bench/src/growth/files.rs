@@ -22,13 +22,15 @@ const SIZES: [u64; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
 const PATHS: [u64; 4] = [1, 10, 100, 1_000];
 /// Bytes of an event where it is the files that grow in number.
 const LINE_BYTES: u64 = 177;
+/// What a line begins with: its number, so that no two are alike.
+const DIGITS: usize = 9;
 /// For the disk to come to rest after the input was written.
 const REST: Duration = Duration::from_millis(300);
 /// Time for the disk to take back what a run leaves: where the file system discards, that goes on for
 /// seconds after the files are gone, and the next run would share the disk with it.
 const GIVEN_BACK: Duration = Duration::from_secs(3);
 
-/// Files with lines in them, beside the watched folder; moved into it and out again as one.
+/// Files with lines in them, beside the watched folder; moved into it as one.
 struct Input {
     folder: PathBuf,
     lines: u64,
@@ -41,23 +43,32 @@ impl Input {
         let lines_each = (total / files / (line_bytes + 1)).max(1);
         let mut line = vec![b'x'; line_bytes as usize];
         line.push(b'\n');
-        let mut number = 0_u64;
+        line[..DIGITS].fill(b'0');
         for file in 0..files {
             let path = folder.join(format!("{file}.log"));
             let mut out =
                 BufWriter::with_capacity(1 << 20, File::create(&path).at("create", &path)?);
             for _ in 0..lines_each {
-                // So that no two lines are alike.
-                let digits = format!("{number:09}");
-                line[..9].copy_from_slice(digits.as_bytes());
                 out.write_all(&line).at("write", &path)?;
-                number += 1;
+                count_up(&mut line[..DIGITS]);
             }
             out.flush().at("write", &path)?;
         }
         rustix::fs::sync();
         std::thread::sleep(REST);
-        Ok(Self { folder, lines: number, bytes: number * (line_bytes + 1) })
+        let lines = lines_each * files;
+        Ok(Self { folder, lines, bytes: lines * (line_bytes + 1) })
+    }
+}
+
+/// The next decimal number, in as many digits.
+fn count_up(digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
     }
 }
 
@@ -97,6 +108,9 @@ pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
 }
 
 /// Points by their value, with number of files and size of lines.
+///
+/// Each run has logs of its own: those of all points together are more than the memory of a small
+/// machine, and what the system had taken back of them would be read from the disk that is measured.
 fn measure(
     cases: &[(u64, (u64, u64))],
     ending: Ending,
@@ -104,23 +118,21 @@ fn measure(
     setup: &Setup,
 ) -> Result<Vec<Point>> {
     let ours = Ours::prepare()?;
-    let logs = setup.cache.scratch_at(options.logs_in.as_deref())?;
-    let mut points = Vec::new();
-    for (x, (files, line_bytes)) in cases {
-        let folder = logs.path().join(x.to_string());
-        let input = Input::write(folder, *files, *line_bytes, options.megabytes * 1_000_000)?;
-        points.push((Point::at(*x), input));
-    }
-    let watched = logs.path().join("watched");
-    fs::create_dir(&watched).at("create", &watched)?;
+    let mut points: Vec<Point> = cases.iter().map(|(x, _)| Point::at(*x)).collect();
     for _ in 0..options.runs {
-        for (point, input) in &mut points {
-            one_run(&ours, input, &watched, ending, options, &setup.cache, point)?;
+        for ((_, (files, line_bytes)), point) in cases.iter().zip(&mut points) {
+            let logs = setup.cache.scratch_at(options.logs_in.as_deref())?;
+            let folder = logs.path().join("logs");
+            let input = Input::write(folder, *files, *line_bytes, options.megabytes * 1_000_000)?;
+            let watched = logs.path().join("watched");
+            fs::create_dir(&watched).at("create", &watched)?;
+            one_run(&ours, &input, &watched, ending, options, &setup.cache, point)?;
+            drop(logs);
             rustix::fs::sync();
             std::thread::sleep(GIVEN_BACK);
         }
     }
-    Ok(points.into_iter().map(|(point, _)| point).collect())
+    Ok(points)
 }
 
 fn one_run(
@@ -147,12 +159,11 @@ fn one_run(
     let inside = watched.join("set");
     raw::warm(&input.folder)?;
     let started = Instant::now();
-    shift(&input.folder, &inside)?;
+    fs::rename(&input.folder, &inside).at("move", &input.folder)?;
     let port = running.metrics_port;
     let seconds = accepted(&mut running, port, input.lines as f64, started);
     let usage = [running.edge.usage()?, running.collector.usage()?];
     drop(running);
-    shift(&inside, &input.folder)?;
     let seconds = seconds?;
     let [edge, collector] = usage.each_ref().map(|tier| tier.cpu_s);
     let (x, rate) = (point.x, input.bytes as f64 / 1e6 / seconds);
@@ -162,8 +173,4 @@ fn one_run(
     point.add(input.lines, input.bytes, seconds);
     point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());
     Ok(())
-}
-
-fn shift(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).at("move", from)
 }
