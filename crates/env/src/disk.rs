@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
 use rustix::buffer::spare_capacity;
@@ -58,7 +59,7 @@ impl Disk for RealDisk {
             Errno::INVAL if mode.direct => io::Error::from(io::ErrorKind::Unsupported),
             other => other.into(),
         })?;
-        Ok(Arc::new(RealFile(fd.into())))
+        Ok(Arc::new(RealFile { file: fd.into(), uncached: AtomicBool::new(mode.uncached) }))
     }
 
     fn stat(&self, path: &Path) -> io::Result<FileStat> {
@@ -155,13 +156,23 @@ struct RealLock {
 
 impl Lock for RealLock {}
 
-struct RealFile(File);
+/// `RWF_DONTCACHE`, of Linux 6.14 and later; not every file system has it.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// A smaller write is left to the page cache: of many of them, to many files, it makes few large
+/// ones, and a disk with a head to move would otherwise do little else.
+const UNCACHED_MIN: usize = 128 << 10;
+
+struct RealFile {
+    file: File,
+    /// Large writes leave the page cache, as far as it is known that they can.
+    uncached: AtomicBool,
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.0.read_at(&mut buffer[done..], offset + done as u64) {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -175,7 +186,7 @@ impl DiskFile for RealFile {
         let mut buffer = Vec::with_capacity(bytes);
         while buffer.len() < bytes {
             let at = offset + buffer.len() as u64;
-            match rustix::io::pread(&self.0, spare_capacity(&mut buffer), at) {
+            match rustix::io::pread(&self.file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
                 // A vector may have more room than was asked for, and the system has filled that too.
                 Ok(_) => buffer.truncate(bytes),
@@ -187,16 +198,25 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
-        let flags = if durable { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        let mut flags = if durable { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        if self.uncached.load(Ordering::Relaxed) {
+            let bytes: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+            flags.set(DONTCACHE, bytes >= UNCACHED_MIN);
+        }
         let mut owned = buffers.to_vec();
         let mut left = owned.as_mut_slice();
         let mut offset = offset;
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            let written = match pwritev2(self.0.as_fd(), left, offset, flags) {
+            let written = match pwritev2(self.file.as_fd(), left, offset, flags) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => written,
                 Err(Errno::INTR) => continue,
+                Err(Errno::OPNOTSUPP | Errno::INVAL) if flags.contains(DONTCACHE) => {
+                    self.uncached.store(false, Ordering::Relaxed);
+                    flags.remove(DONTCACHE);
+                    continue;
+                }
                 Err(other) => return Err(other.into()),
             };
             offset += written as u64;
@@ -206,23 +226,23 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fdatasync(&self.0)?)
+        Ok(fdatasync(&self.file)?)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             // The room is only promised where the file system can; the length is what counts.
-            Err(Errno::OPNOTSUPP) => self.0.set_len(len),
+            Err(Errno::OPNOTSUPP) => self.file.set_len(len),
             result => Ok(result?),
         }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn stat(&self) -> io::Result<FileStat> {
-        file_stat(&self.0.metadata()?)
+        file_stat(&self.file.metadata()?)
     }
 }
 
@@ -231,7 +251,7 @@ mod tests {
     use super::*;
 
     const WRITE: OpenMode =
-        OpenMode { write: true, create: true, create_new: false, direct: false };
+        OpenMode { write: true, create: true, create_new: false, direct: false, uncached: false };
 
     #[test]
     fn a_rename_to_a_taken_name_is_refused_and_changes_nothing() {
@@ -284,6 +304,25 @@ mod tests {
         match RealDisk.open(&dir.path().join("f"), direct) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_cache_is_read_back_wherever_the_file_lies() {
+        // In memory, where the system may refuse it, and on a disk.
+        let below = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for dir in [below, memory] {
+            let mode = OpenMode { uncached: true, ..WRITE };
+            let file = RealDisk.open(&dir.path().join("f"), mode).unwrap();
+            let mut text = Vec::new();
+            for (fill, len) in [(b'a', UNCACHED_MIN), (b'b', 5_000), (b'c', UNCACHED_MIN + 1)] {
+                let piece = vec![fill; len];
+                file.write_at(&[IoSlice::new(&piece)], text.len() as u64, false).unwrap();
+                text.extend_from_slice(&piece);
+            }
+            file.sync().unwrap();
+            assert!(file.read(0, text.len() + 1).unwrap() == text);
         }
     }
 }

@@ -167,6 +167,12 @@ pub struct OpenMode {
     /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
     /// [`io::ErrorKind::Unsupported`] where the file system cannot.
     pub direct: bool,
+    /// For content that nobody reads soon: a large write is on its way to the disk at once, and
+    /// leaves the page cache when it is there. Otherwise the system collects what is written until
+    /// it is a part of the memory, and then the disk has to take it all while the writer waits. A
+    /// write should end at a multiple of 4,096 bytes, or its last page is read again for the next
+    /// one. No effect where the system or the file system cannot.
+    pub uncached: bool,
 }
 
 /// What a file is. Two names with the same device and inode are the same file.

@@ -1,6 +1,7 @@
 //! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
 
 mod behind;
+mod gather;
 mod names;
 
 use std::io;
@@ -13,7 +14,8 @@ use pipeline::Env;
 use pipeline::env::{Disk, FileKind, OpenMode};
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
-use behind::{Behind, End};
+use behind::{Behind, End, Piece};
+use gather::{Gather, Open};
 use names::Names;
 
 /// Files of this machine.
@@ -21,6 +23,7 @@ pub struct Local {
     env: Env,
     names: Arc<Names>,
     behind: Arc<Behind>,
+    open: Arc<Open>,
 }
 
 impl Local {
@@ -28,7 +31,7 @@ impl Local {
     pub fn new(env: Env) -> Self {
         let names = Arc::new(Names::new(env.clone()));
         let behind = Behind::new(env.clone());
-        Self { env, names, behind }
+        Self { env, names, behind, open: Arc::default() }
     }
 
     /// Runs `work` on the disk, off the reactor.
@@ -76,10 +79,13 @@ impl FileSystem for Local {
         path: &str,
         _options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
-        let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
+        // Whoever reads a store does so later, and mostly elsewhere.
+        let mode =
+            OpenMode { write: true, create_new: true, uncached: true, ..OpenMode::default() };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
         let (names, behind, path) = (self.names.clone(), self.behind.clone(), path.into());
-        Ok(Box::new(LocalWriter { names, behind, path, end: End::new(file), gathered: Vec::new() }))
+        let gather = Gather::new(self.open.clone());
+        Ok(Box::new(LocalWriter { names, behind, path, end: End::new(file), gather }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
@@ -149,45 +155,32 @@ impl FileSystem for Local {
     }
 }
 
-/// Less than this is gathered: a small batch is not worth the way to a thread that may block.
-const GATHERED_MAX: usize = 32 << 10;
-
 struct LocalWriter {
     names: Arc<Names>,
     behind: Arc<Behind>,
     path: String,
     end: Arc<End>,
-    gathered: Vec<u8>,
+    gather: Gather,
 }
 
 impl LocalWriter {
-    async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        let appended = self.behind.append(&self.end, bytes).await;
+    async fn append(&mut self, piece: Option<Piece>) -> Result<(), FsError> {
+        let Some(piece) = piece else { return Ok(()) };
+        let appended = self.behind.append(&self.end, piece).await;
         appended.map_err(|error| explain(error, "write", &self.path))
-    }
-
-    async fn append_gathered(&mut self) -> Result<(), FsError> {
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        let gathered = std::mem::take(&mut self.gathered);
-        self.append(gathered.into()).await
     }
 }
 
 #[async_trait]
 impl FileWriter for LocalWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
-        if bytes.len() >= GATHERED_MAX {
-            self.append_gathered().await?;
-            return self.append(bytes).await;
-        }
-        self.gathered.extend_from_slice(&bytes);
-        if self.gathered.len() >= GATHERED_MAX { self.append_gathered().await } else { Ok(()) }
+        let piece = self.gather.add(&bytes);
+        self.append(piece).await
     }
 
     async fn sync(&mut self) -> Result<(), FsError> {
-        self.append_gathered().await?;
+        let rest = self.gather.rest();
+        self.append(rest).await?;
         let synced = self.behind.sync(&self.end).await;
         synced.map_err(|error| explain(error, "sync", &self.path))
     }

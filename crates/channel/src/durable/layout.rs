@@ -164,7 +164,7 @@ mod tests {
                 prop::collection::vec((any::<bool>(), 1usize..9_000), 1..7), 1..4),
         ) {
             let (disk, path) = (SimDisk::new(1), Path::new("/segment"));
-            let mode = OpenMode { write: true, create: true, create_new: false, direct: true };
+            let mode = OpenMode { write: true, create: true, direct: true, ..OpenMode::default() };
             let (file, keys) = (disk.open(path, mode).unwrap(), Keyring::empty());
             let seed = Seed::of(&[1; 16], 3, &keys);
             let (mut end, mut expected) = (BLOCK as u64, Vec::new());

@@ -148,7 +148,7 @@ impl Files {
     /// Opens a segment file, past the page cache where that can be.
     pub(crate) fn open(&self, id: u64, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let direct = self.direct.load(Ordering::Relaxed);
-        let mode = OpenMode { write: true, create, create_new: false, direct };
+        let mode = OpenMode { write: true, create, direct, ..OpenMode::default() };
         match self.disk.open(&self.path(id), mode) {
             Err(error) if direct && error.kind() == io::ErrorKind::Unsupported => {
                 info!(directory = %self.directory.display(),
@@ -245,7 +245,7 @@ impl Files {
     }
 
     fn shorten(&self, file: &Going) -> io::Result<()> {
-        let mode = OpenMode { write: true, create: false, create_new: false, direct: false };
+        let mode = OpenMode { write: true, ..OpenMode::default() };
         self.disk.open(&file.path, mode)?.set_len(file.len)
     }
 

@@ -101,7 +101,7 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<OwnerFile> {
 /// The disk refused; the old content stands.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mode = OpenMode { write: true, create: true, create_new: false, direct: false };
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
     let file = disk.open(&temporary, mode)?;
     file.set_len(0)?;
     file.write_at(&[IoSlice::new(content)], 0, false)?;

@@ -25,7 +25,7 @@ use pipeline::env::DiskFile;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Bytes under way, of all files together.
-const ROOM: usize = 1 << 20;
+const ROOM: usize = 4 << 20;
 /// What a piece counts for at least.
 const PIECE_MIN: usize = 4 << 10;
 
@@ -43,10 +43,13 @@ struct Queue {
     busy: bool,
 }
 
+/// What is written together: the second half comes after the first, and either may be empty.
+pub(super) type Piece = [Bytes; 2];
+
 enum Job {
     Write {
         end: Arc<End>,
-        bytes: Bytes,
+        piece: Piece,
         room: OwnedSemaphorePermit,
     },
     /// Tell who waits that all before this is done.
@@ -80,12 +83,13 @@ impl Behind {
     ///
     /// # Errors
     /// An earlier write failed.
-    pub(super) async fn append(self: &Arc<Self>, end: &Arc<End>, bytes: Bytes) -> io::Result<()> {
+    pub(super) async fn append(self: &Arc<Self>, end: &Arc<End>, piece: Piece) -> io::Result<()> {
         end.check()?;
-        let size = bytes.len().clamp(PIECE_MIN, ROOM) as u32;
+        let bytes: usize = piece.iter().map(Bytes::len).sum();
+        let size = bytes.clamp(PIECE_MIN, ROOM) as u32;
         let room = self.room.clone().acquire_many_owned(size).await.expect("never closed");
         end.state().under_way += 1;
-        self.give(Job::Write { end: end.clone(), bytes, room });
+        self.give(Job::Write { end: end.clone(), piece, room });
         Ok(())
     }
 
@@ -133,11 +137,11 @@ impl Behind {
             let mut jobs = jobs.into_iter().peekable();
             while let Some(job) = jobs.next() {
                 match job {
-                    Job::Write { end, bytes, room } => {
-                        let mut pieces = vec![(bytes, room)];
+                    Job::Write { end, piece, room } => {
+                        let mut pieces = vec![(piece, room)];
                         let same = |job: &Job| matches!(job, Job::Write { end: other, .. } if Arc::ptr_eq(other, &end));
-                        while let Some(Job::Write { bytes, room, .. }) = jobs.next_if(same) {
-                            pieces.push((bytes, room));
+                        while let Some(Job::Write { piece, room, .. }) = jobs.next_if(same) {
+                            pieces.push((piece, room));
                         }
                         end.write(&pieces);
                     }
@@ -168,7 +172,7 @@ impl End {
         Err(state.error.take().unwrap_or_else(told))
     }
 
-    fn write(&self, pieces: &[(Bytes, OwnedSemaphorePermit)]) {
+    fn write(&self, pieces: &[(Piece, OwnedSemaphorePermit)]) {
         let offset = {
             let mut state = self.state();
             if state.broken {
@@ -177,7 +181,8 @@ impl End {
             }
             state.len
         };
-        let slices: Vec<IoSlice> = pieces.iter().map(|(bytes, _)| IoSlice::new(bytes)).collect();
+        let halves = pieces.iter().flat_map(|(piece, _)| piece);
+        let slices: Vec<IoSlice> = halves.map(|half| IoSlice::new(half)).collect();
         let written = self.file.write_at(&slices, offset, false);
         let mut state = self.state();
         state.under_way -= pieces.len();
@@ -246,11 +251,16 @@ mod tests {
 
     /// A new file of that name, the first `good` of whose writes succeed.
     fn file(folder: &TempDir, name: &str, good: usize) -> (Arc<Gated>, Arc<End>) {
-        let mode = OpenMode { write: true, create: true, create_new: true, direct: false };
+        let mode = OpenMode { write: true, create_new: true, ..OpenMode::default() };
         let below = env::real().disk.open(&folder.path().join(name), mode).unwrap();
         let (writes, changed) = (Mutex::default(), Condvar::new());
         let file = Arc::new(Gated { below, writes, changed, good });
         (file.clone(), End::new(file))
+    }
+
+    fn piece(text: &'static str) -> Piece {
+        let (first, second) = text.split_at(text.len() / 2);
+        [first.into(), second.into()]
     }
 
     fn content(folder: &TempDir, name: &str) -> String {
@@ -267,7 +277,7 @@ mod tests {
                 .into_iter()
                 .enumerate()
         {
-            behind.append(end, text.into()).await.unwrap();
+            behind.append(end, piece(text)).await.unwrap();
             if number == 0 {
                 a.begun(1).await;
             }
@@ -287,13 +297,13 @@ mod tests {
         for file in [&a, &b] {
             file.may_begin(9);
         }
-        behind.append(&end_a, "1".into()).await.unwrap();
+        behind.append(&end_a, piece("1")).await.unwrap();
         behind.sync(&end_a).await.unwrap();
-        behind.append(&end_a, "2".into()).await.unwrap();
-        behind.append(&end_b, "x".into()).await.unwrap();
+        behind.append(&end_a, piece("2")).await.unwrap();
+        behind.append(&end_b, piece("x")).await.unwrap();
         let error = behind.sync(&end_a).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(behind.append(&end_a, "3".into()).await.is_err());
+        assert!(behind.append(&end_a, piece("3")).await.is_err());
         assert!(behind.sync(&end_a).await.is_err(), "also when it was told before");
         behind.sync(&end_b).await.unwrap();
         assert_eq!((content(&folder, "a"), content(&folder, "b")), ("1".into(), "x".into()));
@@ -303,7 +313,7 @@ mod tests {
     async fn no_more_is_under_way_than_there_is_room_for() {
         let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
         let (a, end) = file(&folder, "a", 9);
-        let quarter = Bytes::from(vec![b'x'; ROOM / 4]);
+        let quarter = [vec![b'x'; ROOM / 4].into(), Bytes::new()];
         for _ in 0..4 {
             behind.append(&end, quarter.clone()).await.unwrap();
         }
@@ -311,7 +321,7 @@ mod tests {
         assert!(fifth.await.is_err(), "it waits");
         a.may_begin(9);
         // One that is larger than all the room gets it alone.
-        behind.append(&end, vec![b'y'; 2 * ROOM].into()).await.unwrap();
+        behind.append(&end, [vec![b'y'; ROOM].into(), vec![b'z'; ROOM].into()]).await.unwrap();
         behind.sync(&end).await.unwrap();
         assert_eq!(content(&folder, "a").len(), 3 * ROOM);
     }

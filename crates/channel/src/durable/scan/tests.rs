@@ -47,7 +47,7 @@ impl DiskFile for Counting {
 
 /// A segment of one group for each body, and where it ends.
 fn segment(bodies: &[usize], seed: Seed<'_>) -> io::Result<(Counting, u64)> {
-    let mode = OpenMode { write: true, create: true, create_new: false, direct: true };
+    let mode = OpenMode { write: true, create: true, direct: true, ..OpenMode::default() };
     let file = SimDisk::new(1).open(Path::new("/segment"), mode)?;
     let (mut staging, mut end) = (Aligned::default(), BLOCK as u64);
     for (ticket, len) in (0..).zip(bodies) {

@@ -1,0 +1,149 @@
+//! Gathering what is written to a file: to write is worth the way to a thread that may block, and
+//! the start of the disk, only for more than a small batch.
+//!
+//! ```text
+//!   batches    │ a ─┤ b ──────┤ c ─────┤ d ...
+//!   pages      │         │         │         │
+//!   written    │ a b b b b b c c c c │            when a, b and c reach the limit
+//!   gathered                         │ c │ d ...  what of c lies beyond the last whole page
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. The bytes come out in the order of their coming, none twice.
+//! 2. Until [`Gather::rest`], each piece ends at the end of a page, so that no page is written in
+//!    parts.
+//! 3. A file gathers less than its part of [`ALL`], which all open files of a store share, and a
+//!    page. The part is never below [`EACH_MIN`] nor above [`EACH_MAX`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::behind::Piece;
+
+/// Bytes of all files together.
+const ALL: usize = 32 << 20;
+/// Bytes of a file, at least and at most.
+const EACH_MIN: usize = 32 << 10;
+const EACH_MAX: usize = 256 << 10;
+/// No system has smaller pages, and what is a multiple of this has whole ones on nearly all.
+const PAGE: usize = 4 << 10;
+
+/// Files of a store that are open: they share the room.
+#[derive(Default)]
+pub(super) struct Open(AtomicUsize);
+
+/// What is not yet on its way to one file.
+pub(super) struct Gather {
+    open: Arc<Open>,
+    gathered: Vec<u8>,
+    /// Bytes that came out.
+    given: usize,
+}
+
+impl Gather {
+    pub(super) fn new(open: Arc<Open>) -> Self {
+        open.0.fetch_add(1, Ordering::Relaxed);
+        Self { open, gathered: Vec::new(), given: 0 }
+    }
+
+    /// Adds `bytes`. Returns what should now be written, if that is enough.
+    pub(super) fn add(&mut self, bytes: &Bytes) -> Option<Piece> {
+        let limit = (ALL / self.open.0.load(Ordering::Relaxed)).clamp(EACH_MIN, EACH_MAX);
+        let all = self.gathered.len() + bytes.len();
+        let beyond = (self.given + all) % PAGE;
+        if all < limit || beyond > bytes.len() {
+            // At once: to grow bit by bit is to copy what is there again and again.
+            self.gathered.reserve(limit.saturating_sub(self.gathered.len()).max(bytes.len()));
+            self.gathered.extend_from_slice(bytes);
+            return None;
+        }
+        let (now, later) = bytes.split_at(bytes.len() - beyond);
+        let before = std::mem::replace(&mut self.gathered, later.to_vec());
+        let piece = [before.into(), bytes.slice(..now.len())];
+        self.given += all - beyond;
+        Some(piece)
+    }
+
+    /// All that is left.
+    pub(super) fn rest(&mut self) -> Option<Piece> {
+        self.given += self.gathered.len();
+        let rest = std::mem::take(&mut self.gathered);
+        (!rest.is_empty()).then(|| [rest.into(), Bytes::new()])
+    }
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        self.open.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn len(piece: &Piece) -> usize {
+        piece[0].len() + piece[1].len()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn all_bytes_come_out_in_their_order_and_by_whole_pages(
+            batches in prop::collection::vec(
+                prop_oneof![1..100_usize, 4_000..4_200_usize, 1..2 * EACH_MAX],
+                1..40,
+            ),
+            others in 0..2_000_usize,
+        ) {
+            let open = Arc::new(Open(AtomicUsize::new(others)));
+            let mut gather = Gather::new(open.clone());
+            let (mut came, mut out) = (Vec::new(), Vec::new());
+            for (number, batch) in batches.iter().enumerate() {
+                let batch = vec![number as u8; *batch];
+                came.extend_from_slice(&batch);
+                if let Some(piece) = gather.add(&batch.into()) {
+                    out.extend_from_slice(&piece.concat());
+                    prop_assert_eq!(out.len() % PAGE, 0);
+                }
+                let kept = came.len() - out.len();
+                prop_assert!(kept < EACH_MAX + PAGE, "{} bytes are kept", kept);
+            }
+            if let Some(piece) = gather.rest() {
+                out.extend_from_slice(&piece.concat());
+            }
+            prop_assert!(out == came, "what came out is not what came");
+            prop_assert!(gather.rest().is_none());
+            drop(gather);
+            prop_assert_eq!(open.0.load(Ordering::Relaxed), others);
+        }
+    }
+
+    #[test]
+    fn the_more_files_are_open_the_less_each_gathers() {
+        let pieces = |others: usize| {
+            let mut gather = Gather::new(Arc::new(Open(AtomicUsize::new(others))));
+            let mut added = (0..1_000).filter_map(|_| gather.add(&vec![0; PAGE].into()));
+            added.next().map(|piece| len(&piece))
+        };
+        assert_eq!(pieces(0), Some(EACH_MAX));
+        assert_eq!(pieces(255), Some(ALL / 256));
+        assert_eq!(pieces(100_000), Some(EACH_MIN));
+    }
+
+    #[test]
+    fn after_the_rest_the_next_piece_ends_with_a_page_again() {
+        let mut gather = Gather::new(Arc::new(Open::default()));
+        assert!(gather.add(&vec![0; 10].into()).is_none());
+        assert_eq!(gather.rest().map(|piece| len(&piece)), Some(10));
+        let next = gather.add(&vec![0; EACH_MAX + 1].into());
+        assert_eq!(next.map(|piece| 10 + len(&piece)), Some(EACH_MAX));
+        assert_eq!(gather.rest().map(|piece| len(&piece)), Some(11));
+    }
+}
