@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use channel::durable::{Encryption, IndexKind, Overflow};
 use pipeline::env::unix_millis;
 use pipeline::metrics::SinkReason;
-use pipeline::units::ByteSize;
+use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Metrics,
     Origin, Settings, SettingsError,
@@ -110,6 +110,7 @@ pub fn settings() -> channel::durable::Config {
         segment_bytes: SEGMENT,
         tail_memory: ByteSize(0),
         pool: 0,
+        pool_idle_max: Period(Duration::ZERO),
         index: IndexKind::None,
         ..channel::durable::Config::default()
     }

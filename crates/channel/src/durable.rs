@@ -27,7 +27,8 @@
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
 //!    the disk. The oldest ones are free at once, those behind one that stays when a segment is begun:
 //!    so segments without batches do not add up, however often it is opened or writes fail. How fast
-//!    a backlog may leave is said in `sparing.rs`, how fast free files do in `give_back.rs`.
+//!    a backlog may leave is said in `sparing.rs`, how fast free files do in `give_back.rs`, and how
+//!    many stay in `kept.rs`.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
@@ -101,6 +102,7 @@ mod group;
 mod hand_off;
 mod index;
 pub mod inspect;
+mod kept;
 mod keys;
 mod layout;
 mod leader;
@@ -128,9 +130,10 @@ pub use overflow::Overflow;
 pub use put_back::PutBack;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use pipeline::component::{FlumeKey, Unit};
-use pipeline::units::ByteSize;
+use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -150,8 +153,12 @@ pub struct Config {
     pub segment_bytes: ByteSize,
     /// How much of the newest events stays in memory for sinks that keep up.
     pub tail_memory: ByteSize,
-    /// How many emptied segment files are kept to be used again.
+    /// How many emptied segment files are always kept to be used again.
     pub pool: u32,
+    /// How long more of them stay that nobody needs: they take writes faster than new ones. All but
+    /// the pool go at once where less than a tenth of the disk is free; "0s" lets them go at once
+    /// everywhere.
+    pub pool_idle_max: Period,
     /// Where the index of sealed segments is kept.
     pub index: IndexKind,
     /// How batches are compressed on disk. It costs processor time where the disk is fast.
@@ -197,6 +204,7 @@ impl Default for Config {
             segment_bytes: ByteSize::mib(32),
             tail_memory: ByteSize::mib(8),
             pool: 2,
+            pool_idle_max: Period(Duration::from_secs(300)),
             index: IndexKind::Sled,
             compression: Compression::None,
             encryption: None,

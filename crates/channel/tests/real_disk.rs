@@ -32,7 +32,8 @@ async fn open(directory: &Path) -> Box<dyn Channel> {
 
 async fn open_in(env: Env, directory: &Path) -> Box<dyn Channel> {
     let cx = BuildContext::alone("main", directory, env);
-    let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB", "tail_memory": "1MiB" });
+    let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB", "tail_memory": "1MiB",
+        "pool_idle_max": "1s" });
     let channel = build::<durable::Config>(&settings, &cx).unwrap();
     channel.open().await.unwrap();
     channel.register(&[Arc::from("sink")]).await.unwrap();

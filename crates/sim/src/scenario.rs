@@ -355,7 +355,8 @@ impl Scenario {
     fn channel(&self, name: &str) -> String {
         format!(
             "[channels.{name}]\ntype = \"durable\"\ncapacity = \"{CAPACITY_BYTES}B\"\n\
-             segment_bytes = \"{SEGMENT_BYTES}B\"\ntail_memory = \"32KiB\"\npool = 1\nindex = \"none\"\n\
+             segment_bytes = \"{SEGMENT_BYTES}B\"\ntail_memory = \"32KiB\"\npool = 1\n\
+             pool_idle_max = \"2s\"\nindex = \"none\"\n\
              compression = \"{}\"\n",
             self.compression,
         )

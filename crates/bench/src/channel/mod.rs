@@ -258,7 +258,9 @@ fn consumer(number: usize) -> String {
 /// The durable channel in `directory`, open and with its consumers.
 async fn open(directory: &Path, shape: Shape) -> Result<Arc<dyn Channel>> {
     let Shape { dedupe, compression, .. } = shape;
-    let settings = json!({ "capacity": "64GiB", "dedupe": dedupe, "compression": compression });
+    // What is measured of the disk shall not depend on what was held before.
+    let settings = json!({ "capacity": "64GiB", "dedupe": dedupe, "compression": compression,
+        "pool_idle_max": "0s" });
     let world = if shape.direct { env::real() } else { buffered::world() };
     let channel = stage::build_in(world, components::CHANNELS, "durable", &settings, directory)?;
     let channel: Arc<dyn Channel> = channel.into();

@@ -238,7 +238,7 @@ impl Channel for Durable {
         let ending = core.clone();
         core.env
             .offload(move || {
-                while ending.files.give_back(u64::MAX) {}
+                while ending.files.give_back(u64::MAX, true) {}
                 ending.write_end();
                 ending.store.flush();
             })

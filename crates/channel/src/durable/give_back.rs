@@ -1,8 +1,8 @@
-//! Gives the disk back: removes the files of released segments that the pool has no place for.
+//! Gives the disk back: removes the files of released segments that are too much.
 //!
 //! ```text
 //!   release ─► free files ─┬─► the next segment, as long as there are any
-//!                          └─► more than the pool keeps: shortened step by step, then removed
+//!                          └─► more than will be needed: shortened step by step, then removed
 //!
 //!   somebody puts    2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
 //!   nobody puts      a file ▓▓▓▓▓▓▓▓ a file ▓▓▓▓▓▓▓▓ …
@@ -15,14 +15,16 @@
 //! long as there are any. No part is synced: where the disk is told at once that would not help, and
 //! elsewhere, each a commit of the journal, cost more than it spares.
 //!
-//! What is not removed when the channel closes goes then, without pauses; what a crash leaves is
-//! found when it is opened.
+//! How much will be needed is said in `kept.rs`. Where less than a tenth of the disk is free, or the
+//! channel closes, all but the pool is too much. When it closes that goes without pauses; what a crash
+//! leaves is found when it is opened.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use pipeline::env::Space;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::core::Core;
 
@@ -34,6 +36,11 @@ const PAUSE_FACTOR: u32 = 3;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// A step that is shorter holds up nobody.
 const BURDEN_MIN: Duration = Duration::from_millis(1);
+
+/// How often is looked, while more is kept than the pool, whether that is needed.
+const LOOK: Duration = Duration::from_secs(10);
+/// A disk is short of room where less than one in so many bytes of it is free.
+const SHORT: u64 = 10;
 
 /// The pause after a step that took `took`.
 fn pause(took: Duration) -> Duration {
@@ -51,8 +58,13 @@ pub(super) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
             state.sparing.somebody_puts(Instant::now()) && !state.disk_full
         };
         let took = strong.give_back(if gently { STEP_BYTES } else { u64::MAX }).await;
+        let keeps_more = strong.files.keeps_more();
         drop(strong);
         match took {
+            None if keeps_more => {
+                // Whether it was told or it is time: it looks.
+                let _ = timeout(LOOK, emptied.notified()).await;
+            }
             None => emptied.notified().await,
             Some(took) if gently => sleep(pause(took)).await,
             Some(_) => {}
@@ -69,11 +81,18 @@ impl Core {
         self.background.run(&self.env, move || {
             let began = Instant::now();
             let is_open = !core.state().closed;
-            let took = (is_open && core.files.give_back(bytes)).then(|| began.elapsed());
+            let gave = is_open && core.files.give_back(bytes, core.is_short_of_disk());
+            let took = gave.then(|| began.elapsed());
             // Who asked may be gone with its runtime.
             let _ = done.send(took);
         });
         given.await.ok().flatten()
+    }
+
+    /// Whether others may need what this channel keeps to be fast.
+    fn is_short_of_disk(&self) -> bool {
+        let is_nearly_full = |space: Space| space.available < space.total / SHORT;
+        self.state().disk_full || self.env.disk.space(&self.directory).is_ok_and(is_nearly_full)
     }
 }
 

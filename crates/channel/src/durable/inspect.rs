@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use pipeline::env::{Entropy, Lock, LockError};
 use pipeline::{
@@ -143,7 +144,7 @@ impl Inspection {
             Some(keys) => keys.keyring(env).map_err(|error| unusable(error.to_string()))?,
         };
         // The sizes only matter to who writes.
-        let files = Files::new(disk.clone(), log, keys, 0..=0, 0);
+        let files = Files::new(disk.clone(), log, keys, 0..=0, 0, Duration::ZERO);
         let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;

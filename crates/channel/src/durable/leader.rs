@@ -306,6 +306,7 @@ impl Core {
         self.waits_for_room(&mut state, error);
         drop(state);
         self.dirty.notify_one();
+        self.files.emptied.notify_one();
     }
 
     fn waits_for_room(&self, state: &mut State, error: &io::Error) {

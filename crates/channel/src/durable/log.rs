@@ -1,5 +1,5 @@
-//! The segment files: the one that is written, the one that is ready to be next, and a pool of
-//! old ones.
+//! The segment files: the one that is written, the one that is ready to be next, and old ones, as many
+//! as will be needed again (`kept.rs`).
 //!
 //! Files whose blocks were written once are used again: a synchronous write into them changes no
 //! metadata, which makes it about twice as fast. The next segment has its name and its room before
@@ -15,14 +15,17 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::mutant;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::aligned::Aligned;
 use super::frame::Frame;
+use super::kept::Kept;
 use super::layout::{Layout, Part, Pen};
 use super::seal::{KeyMark, Keyring, Sealer};
 use super::segment::{BLOCK, Owner, Seed, header_block};
@@ -61,6 +64,15 @@ struct Going {
     len: u64,
 }
 
+/// Files of released segments.
+struct Free {
+    /// Number and room of each, the oldest first: what is kept to be used again, and what is too much
+    /// or of another size than the next ones.
+    files: VecDeque<(u64, u64)>,
+    /// How many of them will be needed.
+    kept: Kept,
+}
+
 enum Spare {
     None,
     Preparing,
@@ -80,13 +92,17 @@ pub(crate) struct Files {
     direct: AtomicBool,
     ahead: Mutex<Ahead>,
     prepared: Condvar,
-    /// Files of released segments, with their room, the oldest first: the pool, and what is too much
-    /// for it or of another size than the next ones.
-    free: Mutex<VecDeque<(u64, u64)>>,
+    free: Mutex<Free>,
     /// One that was too much, and is no segment's file any more.
     going: Mutex<Option<Going>>,
-    /// There are more free files than the pool keeps.
+    /// There may be free files that are too much.
     pub(crate) emptied: Arc<Notify>,
+}
+
+impl Free {
+    fn note_number(&mut self) {
+        self.kept.changed(Instant::now(), self.files.len());
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,7 +117,9 @@ impl Files {
         keys: Keyring,
         rooms: RangeInclusive<u64>,
         pool: usize,
+        idle_max: Duration,
     ) -> Self {
+        let kept = Kept::new(idle_max, Instant::now());
         Self {
             disk,
             directory,
@@ -112,7 +130,7 @@ impl Files {
             direct: AtomicBool::new(true),
             ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
             prepared: Condvar::new(),
-            free: Mutex::default(),
+            free: Mutex::new(Free { files: VecDeque::new(), kept }),
             going: Mutex::default(),
             emptied: Arc::default(),
         }
@@ -195,25 +213,38 @@ impl Files {
     /// A released segment's file: kept to be used again, or given back to the disk.
     pub(crate) fn recycle(&self, id: u64, room: u64) {
         let mut free = locked(&self.free);
-        free.push_back((id, room));
-        if self.surplus(&free).is_some() {
+        free.files.push_back((id, room));
+        free.note_number();
+        if free.files.len() > self.pool || room != self.usual_room() {
             self.emptied.notify_one();
         }
     }
 
-    /// Which of the free files is to go next: one that is of no use, or the oldest of too many.
-    fn surplus(&self, free: &VecDeque<(u64, u64)>) -> Option<usize> {
-        let usual = self.usual_room();
-        let useless = free.iter().position(|(_, room)| *room != usual);
-        useless.or((free.len() > self.pool).then_some(0))
+    /// Whether there are more free files than the pool has a place for: some of them may become too
+    /// much.
+    pub(crate) fn keeps_more(&self) -> bool {
+        locked(&self.free).files.len() > self.pool
     }
 
-    /// Gives up to `bytes` of a file back to the disk that is too much for the pool; answers whether
-    /// there was one.
-    pub(crate) fn give_back(&self, bytes: u64) -> bool {
+    /// Which of the free files is to go next: one that is of no use, or the oldest of too many. Where
+    /// the disk `is_short` of room, all beyond the pool are too many.
+    fn surplus(&self, free: &mut Free, is_short: bool) -> Option<usize> {
+        let usual = self.usual_room();
+        let useless = free.files.iter().position(|(_, room)| *room != usual);
+        let mut too_many = || match is_short {
+            true => free.files.len() > self.pool,
+            false => free.kept.unneeded(Instant::now()) > self.pool,
+        };
+        useless.or_else(|| too_many().then_some(0))
+    }
+
+    /// Gives up to `bytes` of a file back to the disk that is too much; answers whether there was
+    /// one.
+    pub(crate) fn give_back(&self, bytes: u64, is_short: bool) -> bool {
         // Not held meanwhile: who begins a segment asks for the idle bytes.
         let going = locked(&self.going).take();
-        let Some(mut file) = going.or_else(|| self.part_with_surplus()) else { return false };
+        let going = going.or_else(|| self.part_with_surplus(is_short));
+        let Some(mut file) = going else { return false };
         file.len = file.len.saturating_sub(bytes);
         if file.len > 0 && self.shorten(&file).is_ok() {
             *locked(&self.going) = Some(file);
@@ -225,11 +256,12 @@ impl Files {
 
     /// One of the files that are too much for the pool, by a name that no segment has: one that lost
     /// a part must not be taken for one.
-    fn part_with_surplus(&self) -> Option<Going> {
+    fn part_with_surplus(&self, is_short: bool) -> Option<Going> {
         let (id, len) = {
             let mut free = locked(&self.free);
-            let at = self.surplus(&free)?;
-            free.remove(at)?
+            let at = self.surplus(&mut free, is_short)?;
+            free.kept.parted();
+            free.files.remove(at)?
         };
         let path = self.path(id);
         let gone = path.with_extension(GONE);
@@ -272,7 +304,7 @@ impl Files {
             Spare::None | Spare::Preparing => 0,
         };
         let going = locked(&self.going).as_ref().map_or(0, |file| file.len);
-        let free: u64 = locked(&self.free).iter().map(|(_, room)| room).sum();
+        let free: u64 = locked(&self.free).files.iter().map(|(_, room)| room).sum();
         spare + going + free
     }
 
@@ -281,8 +313,10 @@ impl Files {
         let room = self.usual_room().max(needed.next_multiple_of(BLOCK as u64));
         let recycled = {
             let mut free = locked(&self.free);
-            let fitting = free.iter().rposition(|(_, its)| *its == room);
-            fitting.and_then(|at| free.remove(at))
+            let fitting = free.files.iter().rposition(|(_, its)| *its == room);
+            let file = fitting.and_then(|at| free.files.remove(at));
+            free.note_number();
+            file
         };
         let file = match recycled {
             Some((old, _)) => {
@@ -458,6 +492,7 @@ mod tests {
     use crate::testkit::SimDisk;
 
     const ROOMS: RangeInclusive<u64> = 64 << 10..=16 << 20;
+    const NO_TIME: Duration = Duration::ZERO;
 
     #[test]
     fn segments_grow_with_what_they_begin_with_and_files_of_the_former_size_are_given_back()
@@ -465,7 +500,7 @@ mod tests {
         let directory = PathBuf::from("/log");
         let disk = SimDisk::new(1);
         disk.create_dir_all(&directory)?;
-        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2, NO_TIME);
         let room = |id| files.next(id, 0).map(|prepared| prepared.room);
         let small = room(1)?;
         files.recycle(1, small);
@@ -481,7 +516,7 @@ mod tests {
             assert_eq!(files.reserve_bytes(u64::MAX), 4 * expected);
         }
         files.recycle(2, 16 << 20);
-        assert!(files.give_back(u64::MAX), "it is of no use to small ones");
+        assert!(files.give_back(u64::MAX, false), "it is of no use to small ones");
         Ok(())
     }
 
@@ -491,7 +526,7 @@ mod tests {
         disk.set_direct(false); // so that any bytes can be written anywhere
         let directory = PathBuf::from("/log");
         disk.create_dir_all(&directory)?;
-        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2, NO_TIME);
         files.recycle(3, files.next(3, 0)?.room);
         // Two segments are begun one after the other before the first's preparation gets to run.
         let (first, second) = (files.next(4, 0)?, files.next(5, 0)?);
@@ -515,22 +550,52 @@ mod tests {
         let directory = PathBuf::from("/log");
         disk.create_dir_all(&directory)?;
         let room = 64 << 10;
-        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2);
+        let files = Files::new(Arc::new(disk), directory, Keyring::empty(), ROOMS, 2, NO_TIME);
         for id in 1..=6 {
             files.next(id, 0)?;
         }
         (1..=5).for_each(|id| files.recycle(id, room));
         assert_eq!(files.idle_bytes(), 5 * room);
-        assert!(files.give_back(room));
+        assert!(files.give_back(room, false));
         let names = || Ok::<_, io::Error>(files.list()?.into_iter().map(|(id, _)| id).collect());
         let left: Vec<u64> = names()?;
         assert_eq!(left, [2, 3, 4, 5, 6]);
         files.next(7, 0)?;
         let left: Vec<u64> = names()?;
         assert_eq!(left, [2, 3, 4, 6, 7], "no file is made while there is one");
-        assert!(files.give_back(u64::MAX) && !files.give_back(u64::MAX));
+        assert!(files.give_back(u64::MAX, false) && !files.give_back(u64::MAX, false));
         let left: Vec<u64> = names()?;
         assert_eq!(left, [3, 4, 6, 7]);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_emptied_is_used_again_as_it_is_for_as_much_as_before() -> io::Result<()> {
+        let disk = SimDisk::new(1);
+        let directory = PathBuf::from("/log");
+        disk.create_dir_all(&directory)?;
+        let (room, idle_max) = (64 << 10, Duration::from_secs(60));
+        let disk = Arc::new(disk);
+        let files = Files::new(disk, directory, Keyring::empty(), ROOMS, 2, idle_max);
+        let mut next = 1..;
+        // Eight segments are filled and emptied at once, time and again.
+        for _ in 0..50 {
+            let filled: Vec<u64> = next.by_ref().take(8).collect();
+            for id in &filled {
+                files.next(*id, 0)?;
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            filled.iter().for_each(|id| files.recycle(*id, room));
+            assert!(!files.give_back(u64::MAX, false), "it is needed again");
+            assert_eq!(files.list()?.len(), 8, "and nothing else is");
+        }
+        tokio::time::advance(idle_max).await;
+        while files.give_back(u64::MAX, false) {}
+        assert_eq!(files.list()?.len(), 2, "nobody needed it for a while");
+        (1000..1008).try_for_each(|id| files.next(id, 0).map(drop))?;
+        (1000..1008).for_each(|id| files.recycle(id, room));
+        while files.give_back(u64::MAX, true) {}
+        assert_eq!(files.list()?.len(), 2, "the disk is short of room");
         Ok(())
     }
 
@@ -540,13 +605,14 @@ mod tests {
         let (disk, directory) = (Arc::new(SimDisk::new(1)), PathBuf::from("/log"));
         disk.create_dir_all(&directory)?;
         let room = 64 << 10;
-        let make = || Files::new(disk.clone(), directory.clone(), Keyring::empty(), ROOMS, 1);
+        let make =
+            || Files::new(disk.clone(), directory.clone(), Keyring::empty(), ROOMS, 1, NO_TIME);
         let files = make();
         for id in 1..=3 {
             files.next(id, 0)?;
         }
         (1..=3).for_each(|id| files.recycle(id, room));
-        assert!(files.give_back(room / 4) && files.give_back(room / 4));
+        assert!(files.give_back(room / 4, false) && files.give_back(room / 4, false));
         assert_eq!(files.idle_bytes(), 2 * room + room / 2);
         assert_eq!(files.list()?, [(2, room), (3, room)]);
         assert_eq!(disk.list(&directory)?.len(), 3);

@@ -64,7 +64,7 @@ impl Opening {
             }
             LockError::Io(error) => self.refused(Refusal::Disk(error)),
         })?;
-        let pool = self.config.pool as usize;
+        let (pool, idle_max) = (self.config.pool as usize, self.config.pool_idle_max.0);
         let keys = match &self.config.encryption {
             None => Keyring::empty(),
             Some(encryption) => encryption
@@ -72,7 +72,7 @@ impl Opening {
                 .map_err(|error| self.unusable(&directory, error.to_string()))?,
         };
         let rooms = self.config.segment_rooms();
-        let files = Files::new(disk.clone(), log_directory, keys, rooms, pool);
+        let files = Files::new(disk.clone(), log_directory, keys, rooms, pool, idle_max);
         let files = Arc::new(files);
         let path = directory.join("channel");
         let owner = recovery::owner(&*disk, &*self.cx.env.entropy, &path, &files);
