@@ -1,5 +1,9 @@
 //! The path of both tiers: with many files or events of other sizes, without a store, and with many
 //! paths of a store.
+//!
+//! A store closes files only after a while, and until then the collector holds what is in them: its first
+//! gigabytes go to segment files that are made. Where there is a store, a first round of as much is not
+//! counted.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -10,6 +14,7 @@ use super::{Axis, Curve, Options, Point, accepted};
 use crate::Setup;
 use crate::cache::Cache;
 use crate::error::{Doing, Result};
+use crate::forward::Running;
 use crate::forward::ours::{Folders, Ours};
 use crate::raw;
 
@@ -43,14 +48,14 @@ impl Input {
         let lines_each = (total / files / (line_bytes + 1)).max(1);
         let mut line = vec![b'x'; line_bytes as usize];
         line.push(b'\n');
-        line[..DIGITS].fill(b'0');
         for file in 0..files {
             let path = folder.join(format!("{file}.log"));
             let mut out =
                 BufWriter::with_capacity(1 << 20, File::create(&path).at("create", &path)?);
-            for _ in 0..lines_each {
+            for line_of_file in 0..lines_each {
+                let number = file * lines_each + line_of_file;
+                write!(&mut line[..DIGITS], "{number:0DIGITS$}").at("write", &path)?;
                 out.write_all(&line).at("write", &path)?;
-                count_up(&mut line[..DIGITS]);
             }
             out.flush().at("write", &path)?;
         }
@@ -59,16 +64,10 @@ impl Input {
         let lines = lines_each * files;
         Ok(Self { folder, lines, bytes: lines * (line_bytes + 1) })
     }
-}
 
-/// The next decimal number, in as many digits.
-fn count_up(digits: &mut [u8]) {
-    for digit in digits.iter_mut().rev() {
-        if *digit < b'9' {
-            *digit += 1;
-            return;
-        }
-        *digit = b'0';
+    /// Megabytes a second.
+    fn rate(&self, seconds: f64) -> f64 {
+        self.bytes as f64 / 1e6 / seconds
     }
 }
 
@@ -102,7 +101,8 @@ pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = PATHS.map(|count| (count, (count, LINE_BYTES)));
     let points = measure(&inputs, Ending::Store, options, setup)?;
     let note = "edge to collector to file://, until all is delivered; the same lines in as many \
-                followed files as there are paths, each with a path of its own; all on one disk"
+                followed files as there are paths, each with a path of its own; all on one disk; the \
+                same agents moved as much before"
         .to_owned();
     Ok(Curve { axis: Axis::Buckets, unit: "paths", points, note })
 }
@@ -122,11 +122,8 @@ fn measure(
     for _ in 0..options.runs {
         for ((_, (files, line_bytes)), point) in cases.iter().zip(&mut points) {
             let logs = setup.cache.scratch_at(options.logs_in.as_deref())?;
-            let folder = logs.path().join("logs");
-            let input = Input::write(folder, *files, *line_bytes, options.megabytes * 1_000_000)?;
-            let watched = logs.path().join("watched");
-            fs::create_dir(&watched).at("create", &watched)?;
-            one_run(&ours, &input, &watched, ending, options, &setup.cache, point)?;
+            let shape = (*files, *line_bytes, options.megabytes * 1_000_000);
+            one_run(&ours, logs.path(), shape, ending, options, &setup.cache, point)?;
             drop(logs);
             rustix::fs::sync();
             std::thread::sleep(GIVEN_BACK);
@@ -135,15 +132,27 @@ fn measure(
     Ok(points)
 }
 
+/// Moves the files of `input` to `inside`, a watched folder; seconds until `lines` are there in all.
+fn move_all(running: &mut Running, input: &Input, inside: &Path, lines: u64) -> Result<f64> {
+    raw::warm(&input.folder)?;
+    let started = Instant::now();
+    fs::rename(&input.folder, inside).at("move", &input.folder)?;
+    let port = running.metrics_port;
+    accepted(running, port, lines as f64, started)
+}
+
+/// One run with logs of `(files, line_bytes, total)` below the folder `logs`.
 fn one_run(
     ours: &Ours,
-    input: &Input,
-    watched: &Path,
+    logs: &Path,
+    (files, line_bytes, total): (u64, u64, u64),
     ending: Ending,
     options: &Options,
     cache: &Cache,
     point: &mut Point,
 ) -> Result<()> {
+    let watched = logs.join("watched");
+    fs::create_dir(&watched).at("create", &watched)?;
     let scratch = cache.scratch()?;
     let collector = cache.scratch_at(options.collector_in.as_deref())?;
     let folders = Folders { edge: scratch.path(), collector: collector.path() };
@@ -156,17 +165,23 @@ fn one_run(
             ours.start_storing(&sets, &store, &settings, &folders)?
         }
     };
-    let inside = watched.join("set");
-    raw::warm(&input.folder)?;
-    let started = Instant::now();
-    fs::rename(&input.folder, &inside).at("move", &input.folder)?;
-    let port = running.metrics_port;
-    let seconds = accepted(&mut running, port, input.lines as f64, started);
+    let write = || Input::write(logs.join("logs"), files, line_bytes, total);
+    let mut before = 0;
+    if matches!(ending, Ending::Store) {
+        let input = write()?;
+        let first = watched.join("first");
+        let seconds = move_all(&mut running, &input, &first, input.lines)?;
+        before = input.lines;
+        fs::remove_dir_all(&first).at("remove", &first)?;
+        crate::progress(&format!("growth: {}: {:.0} MB/s before", point.x, input.rate(seconds)));
+    }
+    let input = write()?;
+    let seconds = move_all(&mut running, &input, &watched.join("set"), before + input.lines);
     let usage = [running.edge.usage()?, running.collector.usage()?];
     drop(running);
     let seconds = seconds?;
     let [edge, collector] = usage.each_ref().map(|tier| tier.cpu_s);
-    let (x, rate) = (point.x, input.bytes as f64 / 1e6 / seconds);
+    let (x, rate) = (point.x, input.rate(seconds));
     crate::progress(&format!(
         "growth: {x}: {rate:.0} MB/s, CPU {edge:.2} s at the edge, {collector:.2} s at the collector"
     ));
