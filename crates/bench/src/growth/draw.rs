@@ -30,12 +30,12 @@ impl Axis {
     }
 }
 
-/// Writes `growth-<axis>.svg`, and the table between its marks in `performance.md`.
+/// Writes `growth-<axis>.svg`, and the table between its marks in `growth.md`.
 pub(super) fn into_docs(curve: &Curve, docs: &Path) -> Result<()> {
     let name = curve.axis.name();
     let picture = docs.join(format!("growth-{name}.svg"));
     fs::write(&picture, svg(curve)).at("write", &picture)?;
-    let page = docs.join("performance.md");
+    let page = docs.join("growth.md");
     let text = fs::read_to_string(&page).at("read", &page)?;
     let text = replaced(&text, name, &markdown(curve)).ok_or_else(|| Error::Answer {
         from: page.display().to_string(),

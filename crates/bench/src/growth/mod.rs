@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// the system cannot take a part of them back before they are read
     #[arg(long, value_name = "FOLDER")]
     logs_in: Option<PathBuf>,
-    /// Write the plot and the table into this folder, which holds performance.md
+    /// Write the plot and the table into this folder, which holds growth.md
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
 }

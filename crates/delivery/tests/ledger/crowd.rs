@@ -98,7 +98,7 @@ async fn a_hundred_collectors_that_roll_every_30_s_commit_within_a_second() {
 /// they take depends on what else the machine does, so it is printed and not held against a limit.
 #[tokio::test]
 #[ignore = "needs AQUEDUCT_TEST_HDFS=hdfs://host:port; tests/run starts one"]
-#[allow(clippy::print_stdout)] // The figures are in docs/performance.md.
+#[allow(clippy::print_stdout)] // The figures are in docs/measurements.
 async fn twenty_committers_on_a_real_namenode_publish_every_roll_once() {
     let store = std::env::var("AQUEDUCT_TEST_HDFS").expect("AQUEDUCT_TEST_HDFS names a store");
     let unique = env::real().entropy.next_u64();
