@@ -1,15 +1,23 @@
 //! What changes or drops events on their way in.
 
 pub mod host;
+pub mod regex_filter;
+pub mod search_replace;
 pub mod static_header;
 pub mod timestamp;
 
 use pipeline::component::entry;
 use pipeline::{BuildError, Entry, Existing, Interceptor};
+use regex::bytes::Regex;
 
 /// All of them.
-pub static ALL: &[Entry<dyn Interceptor>] =
-    &[entry::<host::Config>(), entry::<static_header::Config>(), entry::<timestamp::Config>()];
+pub static ALL: &[Entry<dyn Interceptor>] = &[
+    entry::<host::Config>(),
+    entry::<regex_filter::Config>(),
+    entry::<search_replace::Config>(),
+    entry::<static_header::Config>(),
+    entry::<timestamp::Config>(),
+];
 
 /// What `preserve_existing` means for a batch.
 fn existing(preserve: bool) -> Existing {
@@ -32,4 +40,9 @@ fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
         return Err(BuildError::invalid(setting, problem));
     }
     Ok(())
+}
+
+/// The pattern of a setting, compiled once.
+fn pattern(setting: &str, text: &str) -> Result<Regex, BuildError> {
+    Regex::new(text).map_err(|error| BuildError::invalid(setting, error))
 }

@@ -1,11 +1,12 @@
 //! Building batches: event by event, column by column, or as a part of another batch.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::lengths::Lengths;
-use super::{ABSENT, Batch, Column};
+use super::{ABSENT, Batch, Column, EventRef};
 
 /// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
 /// they are ready for a text file.
@@ -161,6 +162,42 @@ impl Batch {
             None => self.columns.push(column),
         }
     }
+}
+
+impl Batch {
+    /// Gives each event the body that `change` makes of it. Headers, identity and positions stay.
+    /// Where every body comes back borrowed, nothing is copied and nothing changes.
+    ///
+    /// # Panics
+    /// If a new body has 4 GiB or more.
+    pub fn map_bodies(&mut self, mut change: impl FnMut(EventRef<'_>) -> Cow<'_, [u8]>) {
+        // Bodies up to the first changed one are copied only once there is a changed one.
+        let mut changed: Option<(Vec<u8>, Vec<u32>)> = None;
+        for event in self.events() {
+            let body = change(event);
+            if changed.is_none() && matches!(body, Cow::Owned(_)) {
+                let mut before = (Vec::with_capacity(self.bodies.len()), Vec::new());
+                self.events().take(event.index()).for_each(|same| append(&mut before, same.body()));
+                changed = Some(before);
+            }
+            if let Some(changed) = &mut changed {
+                append(changed, &body);
+            }
+        }
+        if let Some((bodies, lengths)) = changed {
+            self.lengths = Lengths::of(&lengths);
+            self.bodies = bodies.into();
+            self.separated = true;
+            self.encoded = None;
+        }
+    }
+}
+
+/// Adds a body with its separator.
+fn append((bodies, lengths): &mut (Vec<u8>, Vec<u32>), body: &[u8]) {
+    lengths.push(u32::try_from(body.len()).expect("a body has < 4 GiB"));
+    bodies.extend_from_slice(body);
+    bodies.push(b'\n');
 }
 
 /// `count` parts of `batch`, each event in the one whose number `part_of` has for it. Events with

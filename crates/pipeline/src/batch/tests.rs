@@ -1,8 +1,11 @@
 //! A batch says the same before and after each trip, and hostile bytes are refused, not trusted.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::encoding::HEADER_BYTES;
+use crate::{Epoch, Origin, Sequence};
 use super::*;
 
 type PlainEvent = (Vec<u8>, Vec<(String, String)>);
@@ -304,4 +307,37 @@ proptest! {
         let again = moved.moved_to(Bytes::from(moved.encode().to_vec()));
         prop_assert_eq!(&again, &Batch::decode(moved.encode()).unwrap());
     }
+}
+
+#[test]
+fn changed_bodies_keep_headers_identity_and_positions_of_their_events() {
+    let mut builder = BatchBuilder::default();
+    builder.push(b"one", &[("n", "1")]);
+    builder.push(b"two", &[("n", "2")]);
+    builder.push(b"three", &[]);
+    let mut batch = builder.finish();
+    batch.set_header("host", "web-1", Existing::Keep);
+    let identity = Identity { origin: Origin([7; 16]), epoch: Epoch(1), sequence: Sequence(2) };
+    batch.identity = Some(identity);
+    let encoded = batch.encode();
+    let mut batch = Batch::decode(encoded).unwrap();
+    batch.identity = Some(identity);
+    batch.map_bodies(|event| match event.body() {
+        b"two" => Cow::Owned(b"2\n2".to_vec()),
+        body => Cow::Borrowed(body),
+    });
+    let read = Batch::decode(batch.encode()).unwrap();
+    let bodies: Vec<&[u8]> = read.events().map(|event| event.body()).collect();
+    assert_eq!(bodies, [&b"one"[..], b"2\n2", b"three"]);
+    assert_eq!(read.values("n").collect::<Vec<_>>(), [Some("1"), Some("2"), None]);
+    assert_eq!(read.shared_header("host"), Some("web-1"));
+    assert_eq!(batch.identity, Some(identity));
+}
+
+#[test]
+fn bodies_that_stay_as_they_are_are_not_copied() {
+    let read = Bytes::from_static(b"one\ntwo\n");
+    let mut batch = Batch::of_lines(read.clone(), &[3, 3]);
+    batch.map_bodies(|event| Cow::Borrowed(event.body()));
+    assert_eq!(batch.lines().unwrap().as_ptr(), read.as_ptr());
 }

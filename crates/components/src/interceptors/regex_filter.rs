@@ -1,0 +1,101 @@
+//! `regex_filter`: keeps or drops events by a pattern over their bodies.
+//!
+//! The pattern is looked for anywhere in the body, as Flume does. It works on bytes: a body need not
+//! be UTF-8. The library has no look-around and no back-references, so that matching takes time
+//! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
+
+use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `regex_filter` interceptor.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Pattern that is looked for anywhere in the body.
+    regex: String,
+    /// Whether the events that match are dropped. Otherwise they are the ones that stay.
+    #[serde(default)]
+    exclude: bool,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "regex_filter";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("regex", "regex", Unit::Text),
+        FlumeKey::new("excludeEvents", "exclude", Unit::Flag),
+    ];
+    type Role = dyn Interceptor;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        let regex = super::pattern("regex", &self.regex)?;
+        Ok(Box::new(RegexFilter { regex, exclude: self.exclude }))
+    }
+}
+
+struct RegexFilter {
+    regex: Regex,
+    exclude: bool,
+}
+
+impl Interceptor for RegexFilter {
+    fn intercept(&self, batch: &mut Batch) {
+        batch.retain(|event| self.regex.is_match(event.body()) != self.exclude);
+    }
+
+    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+        let verb = if self.exclude { "without" } else { "only" };
+        Some(format!("{verb} bodies that match {:?}", self.regex.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn filter(settings: &Value) -> Result<Box<dyn Interceptor>, pipeline::SettingsError> {
+        let cx = BuildContext::alone("filter", std::path::Path::new("unused"), env::real());
+        build::<Config>(settings, &cx)
+    }
+
+    #[test]
+    fn what_matches_stays_or_goes_and_order_and_headers_are_kept() {
+        for (exclude, expected) in [(false, ["an error", "err\u{f6}r"]), (true, ["a note", "done"])]
+        {
+            let filter = filter(&json!({ "regex": "err.+r", "exclude": exclude })).unwrap();
+            let mut batch = Batch::of(["an error", "a note", "err\u{f6}r", "done"]);
+            batch.set_header("host", "web-1", pipeline::Existing::Keep);
+            filter.intercept(&mut batch);
+            let bodies: Vec<&[u8]> = batch.events().map(|event| event.body()).collect();
+            assert_eq!(bodies, expected.map(str::as_bytes), "exclude = {exclude}");
+            assert_eq!(batch.shared_header("host"), Some("web-1"));
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_not_utf_8_are_matched_by_their_bytes() {
+        let filter = filter(&json!({ "regex": "(?-u)\\xff$" })).unwrap();
+        let mut batch = Batch::of([&b"\xfe\xff"[..], b"\xff\xfe"]);
+        filter.intercept(&mut batch);
+        assert_eq!(batch.events().map(|event| event.body()).collect::<Vec<_>>(), [b"\xfe\xff"]);
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_refused_with_its_place() {
+        let error = filter(&json!({ "regex": "a(b" })).err().unwrap();
+        assert_eq!(error.path, "regex");
+        assert!(error.problem.contains("unclosed group"), "{error}");
+    }
+
+    #[test]
+    fn the_routing_tells_one_filter_from_another() {
+        let text = |exclude| {
+            filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routes_by(None)
+        };
+        assert_ne!(text(true), text(false));
+    }
+}

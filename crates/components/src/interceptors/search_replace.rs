@@ -1,0 +1,128 @@
+//! `search_replace`: rewrites bodies, every match of a pattern by a replacement.
+//!
+//! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand for
+//! groups, `$$` for a dollar. A body without a match is not copied.
+
+use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the `search_replace` interceptor.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Pattern of what is replaced, wherever it stands in the body.
+    search: String,
+    /// What takes its place; `$1` is the first group. Nothing unless set: what matches is deleted.
+    #[serde(default)]
+    replace: String,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "search_replace";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("searchPattern", "search", Unit::Text),
+        FlumeKey::new("replaceString", "replace", Unit::Text),
+    ];
+    type Role = dyn Interceptor;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+        let search = super::pattern("search", &self.search)?;
+        if let Some(group) = missing_group(&search, &self.replace) {
+            let problem = format!("`search` has no group `{group}`; write `$$` for a dollar sign");
+            return Err(BuildError::invalid("replace", problem));
+        }
+        Ok(Box::new(SearchReplace { search, replace: self.replace.into_bytes() }))
+    }
+}
+
+/// A group that the replacement names and the pattern lacks. The library would put nothing in its
+/// place, and `$1x` is the group `1x`.
+fn missing_group(search: &Regex, replace: &str) -> Option<String> {
+    let mut rest = replace;
+    while let Some((_, behind)) = rest.split_once('$') {
+        if let Some(behind) = behind.strip_prefix('$') {
+            rest = behind;
+            continue;
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = match behind.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').map_or("", |(name, _)| name),
+            None => &behind[..behind.find(|c| !is_name(c)).unwrap_or(behind.len())],
+        };
+        let known = match name.parse::<usize>() {
+            Ok(number) => number < search.captures_len(),
+            Err(_) => search.capture_names().flatten().any(|known| known == name),
+        };
+        // A dollar without a name stands for itself.
+        if !name.is_empty() && !known {
+            return Some(name.to_owned());
+        }
+        rest = behind;
+    }
+    None
+}
+
+struct SearchReplace {
+    search: Regex,
+    replace: Vec<u8>,
+}
+
+impl Interceptor for SearchReplace {
+    fn intercept(&self, batch: &mut Batch) {
+        batch.map_bodies(|event| self.search.replace_all(event.body(), &*self.replace));
+    }
+
+    /// Bodies do not route.
+    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rewriter(settings: &Value) -> Result<Box<dyn Interceptor>, pipeline::SettingsError> {
+        let cx = BuildContext::alone("rewrite", std::path::Path::new("unused"), env::real());
+        build::<Config>(settings, &cx)
+    }
+
+    fn rewritten(settings: &Value, body: &[u8]) -> Vec<u8> {
+        let mut batch = Batch::of([body]);
+        rewriter(settings).unwrap().intercept(&mut batch);
+        batch.events().next().unwrap().body().to_vec()
+    }
+
+    #[test]
+    fn every_match_is_replaced_with_groups_filled_in() {
+        for (search, replace, body, expected) in [
+            ("\\d+", "#", "a1b22", "a#b#"),
+            ("(\\w+)@(\\w+)", "${2} at $1", "me@home you@work", "home at me work at you"),
+            ("(?P<user>\\w+):\\w+", "${user}:***", "root:secret", "root:***"),
+            ("x", "$$1", "axb", "a$1b"),
+            ("^\\s+", "", "  lead", "lead"),
+            ("nothing", "there", "as it was", "as it was"),
+        ] {
+            let settings = json!({ "search": search, "replace": replace });
+            let read = rewritten(&settings, body.as_bytes());
+            assert_eq!(String::from_utf8(read).unwrap(), expected, "{search} -> {replace}");
+        }
+        assert_eq!(rewritten(&json!({ "search": "b" }), b"\xffb\xfe"), b"\xff\xfe");
+    }
+
+    #[test]
+    fn a_group_that_the_pattern_lacks_is_refused() {
+        for replace in ["$2", "$1x", "${name}"] {
+            let error = rewriter(&json!({ "search": "(a)", "replace": replace })).err().unwrap();
+            assert_eq!(error.path, "replace", "{error}");
+        }
+        for replace in ["$1", "${1}x", "$$2", "100 $", "$ 5"] {
+            assert!(rewriter(&json!({ "search": "(a)", "replace": replace })).is_ok(), "{replace}");
+        }
+    }
+}
