@@ -15,6 +15,7 @@
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
+//! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
@@ -29,6 +30,7 @@ pub mod batch;
 pub mod channel;
 pub mod component;
 pub mod compression;
+pub mod deliver;
 pub mod discovery;
 pub mod env;
 pub mod error;

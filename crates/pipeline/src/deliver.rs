@@ -1,0 +1,282 @@
+//! An adapter for sinks that deliver a batch by a request: an HTTP intake, a bulk API, a local file.
+//!
+//! Such a sink implements [`Deliver`], which says how one batch is delivered. [`Requests`] makes a
+//! [`Sink`] of it: how many requests are in flight, in which order, how long one may take, and
+//! what becomes of a batch whose request failed.
+//!
+//! ```text
+//!   write ─► waiting (only in order) ─► in flight, at most `in_flight_max` ─► settled
+//!                    ▲                        │ failed: transient, indeterminate, fatal
+//!                    └── next of the origin ◄─┤      the batch goes back to the channel
+//!                                             └ refused for good: to the dead letters
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A ticket that was written is in flight, waits behind one of its origin, or has a settlement.
+//! 2. With [`Options::in_order`] at most one batch of an origin is in flight, and none is started
+//!    behind one that failed: those that wait go back to the channel with it.
+//! 3. `in_flight_max` bounds all that is in flight or waits, and so the memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::batch::Batch;
+use crate::channel::{Taken, Ticket};
+use crate::error::{Class, Classify};
+use crate::identity::Origin;
+use crate::intervals::IntervalSet;
+use crate::sink::{Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+
+/// What became of a batch whose request was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// Every event is where it belongs.
+    All,
+    /// All but these, which can never be delivered and go to the dead letters.
+    Except {
+        /// Places of the events in their batch, in rising order.
+        events: Vec<usize>,
+        /// Why, in snake case: what letters are counted and listed by.
+        reason: &'static str,
+        /// The same for people, with what the other side said.
+        detail: String,
+    },
+}
+
+/// Delivers batches, each by itself. Several calls run at the same time.
+#[async_trait]
+pub trait Deliver: Send + Sync + 'static {
+    /// Why a batch was not delivered. Its class says whether it may be tried again; the class
+    /// `Poison` sends the whole batch to the dead letters.
+    type Error: std::error::Error + Classify + Send + Sync + 'static;
+
+    /// Makes ready; called before the first batch and again after a failure, with back-off between.
+    ///
+    /// # Errors
+    /// Not ready; nothing is delivered meanwhile.
+    async fn open(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Delivers a batch. It may be dropped midway: after the timeout, or when the agent stops.
+    ///
+    /// # Errors
+    /// It is not delivered, or only some of it is; the channel offers it again unless the class is
+    /// `Poison`.
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, Self::Error>;
+
+    /// What a batch that counts as delivered can rely on.
+    fn guarantee(&self) -> Guarantee;
+}
+
+/// How requests are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Batches in flight at most; at least 1.
+    pub in_flight_max: usize,
+    /// Whether batches of one origin go one after the other, in the order of the channel.
+    pub in_order: bool,
+    /// How long one request may take. After that it is unknown whether it was applied.
+    pub timeout: Duration,
+}
+
+/// A request took too long.
+#[derive(Debug, Error)]
+#[error("no answer within {limit:?}")]
+struct TimedOut {
+    limit: Duration,
+}
+
+impl Classify for TimedOut {
+    fn class(&self) -> Class {
+        Class::Indeterminate
+    }
+}
+
+/// A request that has ended.
+struct Ended {
+    taken: Taken,
+    result: Result<Delivered, SinkError>,
+}
+
+type Request = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// The [`Sink`] over a [`Deliver`].
+pub struct Requests<D> {
+    deliver: Arc<D>,
+    options: Options,
+    in_flight: FuturesUnordered<Request>,
+    /// In order only: per origin in flight, what waits behind it.
+    waiting: BTreeMap<Option<Origin>, VecDeque<Taken>>,
+    settlements: VecDeque<Settlement>,
+    bytes: u64,
+}
+
+impl<D: Deliver> Requests<D> {
+    /// A sink that delivers by `deliver`.
+    pub fn new(deliver: D, options: Options) -> Self {
+        Self {
+            deliver: Arc::new(deliver),
+            options,
+            in_flight: FuturesUnordered::new(),
+            waiting: BTreeMap::new(),
+            settlements: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.in_flight.len() + self.waiting.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    fn start(&self, taken: Taken) {
+        let (deliver, limit) = (self.deliver.clone(), self.options.timeout);
+        self.in_flight.push(Box::pin(async move {
+            let result = match timeout(limit, deliver.deliver(&taken.batch)).await {
+                Ok(result) => result.map_err(SinkError::from),
+                Err(_) => Err(TimedOut { limit }.into()),
+            };
+            Ended { taken, result }
+        }));
+    }
+
+    /// Takes in what became of a request.
+    fn ended(&mut self, Ended { taken, result }: Ended) {
+        let origin = origin_of(&taken);
+        self.bytes -= taken.batch.encoded_len() as u64;
+        let failed = match result {
+            Ok(Delivered::All) => {
+                self.settle(taken.ticket, Outcome::Delivered);
+                false
+            }
+            Ok(Delivered::Except { events, reason, detail }) => {
+                self.refuse(taken, Some(&events), reason, detail);
+                false
+            }
+            Err(error) if error.class == Class::Poison => {
+                self.refuse(taken, None, "refused", error.to_string());
+                false
+            }
+            Err(error) => {
+                self.settle(taken.ticket, Outcome::Again(Some(error)));
+                true
+            }
+        };
+        self.go_on(origin, failed);
+    }
+
+    /// Starts what waited behind the batch of this origin, or gives it back.
+    fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
+        let Some(mut waiting) = self.waiting.remove(&origin) else { return };
+        if failed {
+            for taken in waiting {
+                self.bytes -= taken.batch.encoded_len() as u64;
+                self.settle(taken.ticket, Outcome::Again(None));
+            }
+        } else if let Some(next) = waiting.pop_front() {
+            self.waiting.insert(origin, waiting);
+            self.start(next);
+        }
+    }
+
+    /// Events of a batch go to the dead letters; without `events` all of them.
+    fn refuse(
+        &mut self,
+        Taken { ticket, batch }: Taken,
+        events: Option<&[usize]>,
+        reason: &'static str,
+        detail: String,
+    ) {
+        let mut refused = batch;
+        let all = refused.len();
+        if let Some(events) = events {
+            refused.retain(|event| events.binary_search(&event.index()).is_ok());
+        }
+        let whole = refused.len() == all;
+        let letter = Letter { ticket, events: refused, whole, reason, detail };
+        self.settlements.push_back(Settlement::refused(letter));
+        if !whole {
+            self.settle(ticket, Outcome::Delivered);
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        let tickets = IntervalSet::from(ticket..ticket + 1);
+        self.settlements.push_back(Settlement { tickets, outcome });
+    }
+}
+
+fn origin_of(taken: &Taken) -> Option<Origin> {
+    taken.batch.identity.map(|identity| identity.origin)
+}
+
+#[async_trait]
+impl<D: Deliver> Sink for Requests<D> {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        Ok(self.deliver.open().await?)
+    }
+
+    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+        while self.held() >= self.options.in_flight_max.max(1) {
+            let ended = self.in_flight.next().await.expect("what waits, waits behind one in flight");
+            self.ended(ended);
+        }
+        self.bytes += taken.batch.encoded_len() as u64;
+        if !self.options.in_order {
+            self.start(taken);
+            return Ok(());
+        }
+        let origin = origin_of(&taken);
+        match self.waiting.get_mut(&origin) {
+            Some(waiting) => waiting.push_back(taken),
+            None => {
+                self.waiting.insert(origin, VecDeque::new());
+                self.start(taken);
+            }
+        }
+        Ok(())
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        loop {
+            if let Some(settlement) = self.settlements.pop_front() {
+                return settlement;
+            }
+            match self.in_flight.next().await {
+                Some(ended) => self.ended(ended),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Nothing is held back here, so there is nothing to hasten.
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {
+        self.in_flight.clear();
+        self.waiting.clear();
+        self.settlements.clear();
+        self.bytes = 0;
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        self.deliver.guarantee()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Whatever becomes of requests, each batch is settled once, and memory and order keep their bounds.
+//!
+//! Method: a delivery that is answered by the test, one request at a time, on paused time.
+
+use std::sync::Mutex;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::identity::{Epoch, Identity, Sequence};
+
+#[derive(Debug, Error)]
+#[error("the other side said {0}")]
+struct Said(Class);
+
+impl Classify for Said {
+    fn class(&self) -> Class {
+        self.0
+    }
+}
+
+type Answer = Result<Delivered, Said>;
+
+/// Hands each request to the test, with a way to answer it.
+struct Asked(Mutex<mpsc::UnboundedSender<(Batch, oneshot::Sender<Answer>)>>);
+
+#[async_trait]
+impl Deliver for Asked {
+    type Error = Said;
+
+    async fn deliver(&self, batch: &Batch) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap().send((batch.clone(), answer)).unwrap();
+        answered.await.unwrap()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+struct Fixture {
+    sink: Requests<Asked>,
+    requests: mpsc::UnboundedReceiver<(Batch, oneshot::Sender<Answer>)>,
+}
+
+impl Fixture {
+    fn new(in_flight_max: usize, in_order: bool) -> Self {
+        let (asked, requests) = mpsc::unbounded_channel();
+        let options = Options { in_flight_max, in_order, timeout: Duration::from_secs(30) };
+        Self { sink: Requests::new(Asked(Mutex::new(asked)), options), requests }
+    }
+
+    /// Requests that are on their way now, oldest first.
+    async fn started(&mut self) -> Vec<(Batch, oneshot::Sender<Answer>)> {
+        self.settlement().await;
+        let mut started = Vec::new();
+        while let Ok(request) = self.requests.try_recv() {
+            started.push(request);
+        }
+        started
+    }
+
+    /// A settlement, if one is due now.
+    async fn settlement(&mut self) -> Option<Settlement> {
+        timeout(Duration::from_millis(1), self.sink.settled()).await.ok()
+    }
+}
+
+fn taken(ticket: Ticket, origin: u8) -> Taken {
+    let mut batch = Batch::of([format!("{ticket}-a"), format!("{ticket}-b")]);
+    let origin = Origin([origin; 16]);
+    batch.identity = Some(Identity { origin, epoch: Epoch(1), sequence: Sequence(ticket) });
+    Taken { ticket, batch }
+}
+
+fn first_body(batch: &Batch) -> String {
+    String::from_utf8(batch.events().next().unwrap().body().to_vec()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_run_at_the_same_time_up_to_the_limit_and_settle_as_they_end() {
+    let mut fixture = Fixture::new(2, false);
+    for ticket in 0..2 {
+        fixture.sink.write(taken(ticket, 1)).await.unwrap();
+    }
+    let mut requests = fixture.started().await;
+    assert_eq!(requests.len(), 2);
+    let third = timeout(Duration::from_secs(1), fixture.sink.write(taken(2, 1))).await;
+    assert!(third.is_err(), "there is no room for a third one");
+    requests.pop().unwrap().1.send(Ok(Delivered::All)).unwrap();
+    let settlement = fixture.settlement().await.unwrap();
+    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
+    assert!(matches!(settlement.outcome, Outcome::Delivered));
+    fixture.sink.write(taken(2, 1)).await.unwrap();
+    assert_eq!(fixture.started().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_of_one_origin_keep_their_order_and_others_do_not_wait() {
+    let mut fixture = Fixture::new(8, true);
+    for (ticket, origin) in [(0, 1), (1, 1), (2, 2), (3, 1)] {
+        fixture.sink.write(taken(ticket, origin)).await.unwrap();
+    }
+    let mut requests = fixture.started().await;
+    let started: Vec<String> = requests.iter().map(|(batch, _)| first_body(batch)).collect();
+    assert_eq!(started, ["0-a", "2-a"]);
+    requests.remove(0).1.send(Ok(Delivered::All)).unwrap();
+    assert_eq!(fixture.settlement().await.unwrap().tickets, IntervalSet::from(0..1));
+    let next = fixture.started().await;
+    assert_eq!(first_body(&next[0].0), "1-a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_failure_goes_back_with_it() {
+    let mut fixture = Fixture::new(8, true);
+    for ticket in 0..3 {
+        fixture.sink.write(taken(ticket, 1)).await.unwrap();
+    }
+    let mut requests = fixture.started().await;
+    requests.remove(0).1.send(Err(Said(Class::Transient))).unwrap();
+    let failed = fixture.settlement().await.unwrap();
+    assert!(matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == Class::Transient));
+    for ticket in 1..3 {
+        let back = fixture.settlement().await.unwrap();
+        assert_eq!(back.tickets, IntervalSet::from(ticket..ticket + 1));
+        assert!(matches!(back.outcome, Outcome::Again(None)));
+    }
+    assert_eq!(fixture.sink.unacknowledged_bytes(), 0);
+    fixture.sink.write(taken(0, 1)).await.unwrap();
+    assert_eq!(fixture.started().await.len(), 1, "the origin is free again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_events_become_letters_and_the_rest_is_delivered() {
+    let mut fixture = Fixture::new(1, false);
+    fixture.sink.write(taken(5, 1)).await.unwrap();
+    let mut requests = fixture.started().await;
+    let detail = "line 2: no number".to_owned();
+    let except = Delivered::Except { events: vec![1], reason: "malformed", detail };
+    requests.remove(0).1.send(Ok(except)).unwrap();
+    let letter = fixture.settlement().await.unwrap();
+    let Outcome::Refused(letter) = letter.outcome else { panic!("{letter:?}") };
+    assert_eq!((first_body(&letter.events), letter.whole), ("5-b".into(), false));
+    assert!(matches!(fixture.settlement().await.unwrap().outcome, Outcome::Delivered));
+
+    fixture.sink.write(taken(6, 1)).await.unwrap();
+    fixture.started().await.remove(0).1.send(Err(Said(Class::Poison))).unwrap();
+    let letter = fixture.settlement().await.unwrap();
+    let Outcome::Refused(letter) = letter.outcome else { panic!("{letter:?}") };
+    assert!(letter.whole && letter.events.len() == 2);
+    assert!(fixture.settlement().await.is_none(), "the letter of a whole batch settles it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_is_given_up_and_its_outcome_is_unknown() {
+    let mut fixture = Fixture::new(1, false);
+    fixture.sink.write(taken(0, 1)).await.unwrap();
+    let request = fixture.started().await;
+    let settlement = fixture.sink.settled().await;
+    let Outcome::Again(Some(error)) = settlement.outcome else { panic!("{settlement:?}") };
+    assert_eq!(error.class, Class::Indeterminate);
+    assert!(error.to_string().contains("30s"), "{error}");
+    drop(request);
+}
