@@ -228,7 +228,8 @@ impl<D: Deliver> Sink for Requests<D> {
 
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
         while self.held() >= self.options.in_flight_max.max(1) {
-            let ended = self.in_flight.next().await.expect("what waits, waits behind one in flight");
+            let ended =
+                self.in_flight.next().await.expect("what waits, waits behind one in flight");
             self.ended(ended);
         }
         self.bytes += taken.batch.encoded_len() as u64;

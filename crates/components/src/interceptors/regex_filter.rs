@@ -93,9 +93,8 @@ mod tests {
 
     #[test]
     fn the_routing_tells_one_filter_from_another() {
-        let text = |exclude| {
-            filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routes_by(None)
-        };
+        let text =
+            |exclude| filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routes_by(None);
         assert_ne!(text(true), text(false));
     }
 }

@@ -16,7 +16,7 @@ pub struct Config {
     search: String,
     /// What takes its place; `$1` is the first group. Nothing unless set: what matches is deleted.
     #[serde(default)]
-    replace: String,
+    replace: Option<String>,
 }
 
 impl Component for Config {
@@ -29,11 +29,12 @@ impl Component for Config {
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let search = super::pattern("search", &self.search)?;
-        if let Some(group) = missing_group(&search, &self.replace) {
+        let replace = self.replace.unwrap_or_default();
+        if let Some(group) = missing_group(&search, &replace) {
             let problem = format!("`search` has no group `{group}`; write `$$` for a dollar sign");
             return Err(BuildError::invalid("replace", problem));
         }
-        Ok(Box::new(SearchReplace { search, replace: self.replace.into_bytes() }))
+        Ok(Box::new(SearchReplace { search, replace: replace.into_bytes() }))
     }
 }
 

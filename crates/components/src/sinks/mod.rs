@@ -1,8 +1,10 @@
 //! Where events leave.
 
 pub mod discard;
+pub mod file_roll;
 pub mod grpc;
 pub mod hdfs;
+pub mod http;
 pub mod logger;
 
 use pipeline::component::entry;
@@ -11,11 +13,18 @@ use pipeline::{Entry, Sink};
 /// Every sink.
 pub static ALL: &[Entry<dyn Sink>] = &[
     entry::<discard::Config>(),
+    entry::<file_roll::Config>(),
     entry::<grpc::Config>(),
     entry::<hdfs::Config>(),
+    entry::<http::Config>(),
     entry::<logger::Config>(),
 ];
 
 /// The sinks of an edge.
-pub static EDGE: &[Entry<dyn Sink>] =
-    &[entry::<discard::Config>(), entry::<grpc::Config>(), entry::<logger::Config>()];
+pub static EDGE: &[Entry<dyn Sink>] = &[
+    entry::<discard::Config>(),
+    entry::<file_roll::Config>(),
+    entry::<grpc::Config>(),
+    entry::<http::Config>(),
+    entry::<logger::Config>(),
+];

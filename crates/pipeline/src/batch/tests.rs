@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::encoding::HEADER_BYTES;
-use crate::{Epoch, Origin, Sequence};
 use super::*;
+use crate::{Epoch, Origin, Sequence};
 
 type PlainEvent = (Vec<u8>, Vec<(String, String)>);
 

@@ -120,7 +120,9 @@ async fn what_waits_behind_a_failure_goes_back_with_it() {
     let mut requests = fixture.started().await;
     requests.remove(0).1.send(Err(Said(Class::Transient))).unwrap();
     let failed = fixture.settlement().await.unwrap();
-    assert!(matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == Class::Transient));
+    assert!(
+        matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == Class::Transient)
+    );
     for ticket in 1..3 {
         let back = fixture.settlement().await.unwrap();
         assert_eq!(back.tickets, IntervalSet::from(ticket..ticket + 1));

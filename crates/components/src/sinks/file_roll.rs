@@ -1,0 +1,324 @@
+//! `file_roll`: events in files of a local directory, a new file from time to time.
+//!
+//! A batch counts as delivered once it is on disk. After a crash, or when a write failed, a batch is
+//! written again: an event may be there more than once, and a file that a crash ended may end within a
+//! line. Files are named `<prefix><milliseconds since 1970>-<n>.<extension>` by the moment at which they
+//! were begun; none is begun before there is an event for it, and none is opened again.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    Batch, BuildContext, BuildError, Class, Classify, Component, Env, FlumeKey, Guarantee,
+    Serializer, Sink, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::serializers;
+
+/// How long a disk may take for one batch.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Settings of the `file_roll` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory of the files; made if it is missing.
+    directory: PathBuf,
+    /// Age from which on the next batch begins a new file. `"0s"`: never by age.
+    #[serde(default = "defaults::roll_interval")]
+    roll_interval: Period,
+    /// Size from which on the next batch begins a new file. Never by size unless set.
+    #[serde(default)]
+    size_max: Option<ByteSize>,
+    /// Begins each file's name.
+    #[serde(default)]
+    prefix: String,
+    /// Ends each file's name, behind a dot. That of the serializer unless set; `""`: none.
+    #[serde(default)]
+    extension: Option<String>,
+    /// Form of the events: `text` or `json`.
+    #[serde(default = "defaults::serializer")]
+    serializer: String,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::Period;
+
+    pub(super) fn roll_interval() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn serializer() -> String {
+        "text".to_owned()
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "file_roll";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("sink.directory", "directory", Unit::Text),
+        FlumeKey::new("sink.rollInterval", "roll_interval", Unit::Seconds),
+        FlumeKey::new("sink.serializer", "serializer", Unit::Text),
+        FlumeKey::new("sink.pathManager.prefix", "prefix", Unit::Text),
+        FlumeKey::new("sink.pathManager.extension", "extension", Unit::Text),
+    ];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        if !self.directory.is_absolute() {
+            let problem = "it has to be an absolute path, such as \"/var/log/archive\"";
+            return Err(BuildError::invalid("directory", problem));
+        }
+        let serializer = serializers::named(&self.serializer, cx)?;
+        let extension = self.extension.unwrap_or_else(|| serializer.extension().to_owned());
+        for (setting, part) in [("prefix", &self.prefix), ("extension", &extension)] {
+            if part.contains(['/', '\0']) {
+                let problem = "it is a part of a file's name and has no `/`";
+                return Err(BuildError::invalid(setting, problem));
+            }
+        }
+        let files = Files {
+            env: cx.env.clone(),
+            directory: self.directory,
+            prefix: self.prefix,
+            extension,
+            age_max: Some(self.roll_interval.0).filter(|age| !age.is_zero()),
+            size_max: self.size_max.map_or(u64::MAX, |size| size.0.max(1)),
+            serializer,
+            open: Arc::default(),
+        };
+        let options = Options { in_flight_max: 1, in_order: false, timeout: WRITE_TIMEOUT };
+        Ok(Box::new(Requests::new(files, options)))
+    }
+}
+
+/// Why a batch is not in a file.
+#[derive(Debug, Error)]
+enum FileRollError {
+    #[error("cannot {action} {path}: {source}")]
+    Disk { action: &'static str, path: String, source: io::Error },
+}
+
+impl Classify for FileRollError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Disk { .. } => Class::Transient,
+        }
+    }
+}
+
+/// The file that is written now.
+struct Open {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    since: Instant,
+    /// Bytes of batches that are on disk.
+    len: u64,
+}
+
+struct Files {
+    env: Env,
+    directory: PathBuf,
+    prefix: String,
+    extension: String,
+    age_max: Option<Duration>,
+    size_max: u64,
+    serializer: Box<dyn Serializer>,
+    open: Arc<Mutex<Option<Open>>>,
+}
+
+impl Files {
+    fn is_due(&self, open: &Open) -> bool {
+        open.len >= self.size_max || self.age_max.is_some_and(|age| open.since.elapsed() >= age)
+    }
+
+    /// The open file, if it takes one more batch; it is the caller's until it is given back, so that
+    /// a write that was given up never meets another one in the same file.
+    fn take_open(&self) -> Option<Open> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.take().filter(|open| !self.is_due(open))
+    }
+
+    fn name(&self, n: u32) -> String {
+        let Self { prefix, extension, .. } = self;
+        let dot = if extension.is_empty() { "" } else { "." };
+        format!("{prefix}{}-{n}{dot}{extension}", unix_millis(self.env.clock.now()))
+    }
+}
+
+fn begin(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<Open, FileRollError> {
+    let failed = |action, path: &Path, source| FileRollError::Disk {
+        action,
+        path: path.display().to_string(),
+        source,
+    };
+    disk.create_dir_all(directory).map_err(|error| failed("make", directory, error))?;
+    let mode = OpenMode { write: true, create_new: true, ..OpenMode::default() };
+    for name in names {
+        let path = directory.join(name);
+        match disk.open(&path, mode) {
+            Ok(file) => {
+                disk.sync_dir(directory).map_err(|error| failed("sync", directory, error))?;
+                return Ok(Open { path, file, since: Instant::now(), len: 0 });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("make", &path, error)),
+        }
+    }
+    Err(failed("make a file in", directory, io::ErrorKind::AlreadyExists.into()))
+}
+
+impl Open {
+    /// Writes behind what is there, durably. A write that fails leaves nothing of itself, if the
+    /// disk allows that.
+    fn append(&mut self, content: &[u8]) -> Result<(), FileRollError> {
+        let written = self.file.write_at(&[IoSlice::new(content)], self.len, true);
+        if let Err(source) = written {
+            // The next batch begins a new file; this one should end with a whole line.
+            let _ = self.file.set_len(self.len);
+            let path = self.path.display().to_string();
+            return Err(FileRollError::Disk { action: "write", path, source });
+        }
+        self.len += content.len() as u64;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Deliver for Files {
+    type Error = FileRollError;
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, FileRollError> {
+        let content: Bytes = match self.serializer.serialize(batch) {
+            Ok(content) => content,
+            Err(error) => {
+                return Ok(Delivered::Except {
+                    events: (0..batch.len()).collect(),
+                    reason: "unserializable",
+                    detail: error.to_string(),
+                });
+            }
+        };
+        const SAME_MILLISECOND_MAX: u32 = 100;
+        let (open, kept, disk) = (self.take_open(), self.open.clone(), self.env.disk.clone());
+        let directory = self.directory.clone();
+        let names: Vec<String> = match open {
+            Some(_) => Vec::new(),
+            None => (1..=SAME_MILLISECOND_MAX).map(|n| self.name(n)).collect(),
+        };
+        let write = move || {
+            let mut open = match open {
+                Some(open) => open,
+                None => begin(&*disk, &directory, &names)?,
+            };
+            open.append(&content)?;
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+            Ok(Delivered::All)
+        };
+        self.env.offload(write).await
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use pipeline::testkit::build;
+    use pipeline::{Outcome, Taken};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn sink(directory: &Path, mut settings: Value) -> Box<dyn Sink> {
+        settings["directory"] = json!(directory);
+        let cx = BuildContext::alone("roll", Path::new("unused"), env::real());
+        build::<Config>(&settings, &cx).unwrap()
+    }
+
+    async fn deliver(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
+        sink.write(Taken { ticket: 1, batch: Batch::of(bodies) }).await.unwrap();
+        sink.settled().await.outcome
+    }
+
+    fn contents(directory: &Path) -> Vec<String> {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn batches_follow_each_other_in_one_file_until_it_is_large_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("made/here");
+        let mut sink = sink(&directory, json!({ "size_max": "8B", "prefix": "web-" }));
+        for bodies in [&["one"][..], &["two", "three"], &["four"]] {
+            assert!(matches!(deliver(&mut *sink, bodies).await, Outcome::Delivered));
+        }
+        let contents = contents(&directory);
+        assert_eq!(contents, ["one\ntwo\nthree\n", "four\n"]);
+        for entry in fs::read_dir(&directory).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(name.starts_with("web-1") && name.ends_with(".log"), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_ends_by_age_unless_the_interval_is_zero() {
+        for (interval, files) in [("1ms", 2), ("0s", 1)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut sink = sink(folder.path(), json!({ "roll_interval": interval }));
+            deliver(&mut *sink, &["one"]).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            deliver(&mut *sink, &["two"]).await;
+            assert_eq!(contents(folder.path()).len(), files, "{interval}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_made_is_named_and_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("place");
+        fs::write(&place, "a file").unwrap();
+        let mut sink = sink(&place, json!({}));
+        let Outcome::Again(Some(error)) = deliver(&mut *sink, &["x"]).await else {
+            panic!("it is tried again")
+        };
+        assert!(error.to_string().contains(place.to_str().unwrap()), "{error}");
+        fs::remove_file(&place).unwrap();
+        assert!(matches!(deliver(&mut *sink, &["x"]).await, Outcome::Delivered));
+        assert_eq!(contents(&place), ["x\n"]);
+    }
+
+    #[tokio::test]
+    async fn no_file_is_begun_without_an_event_and_none_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for run in 0..2 {
+            let mut sink = sink(folder.path(), json!({ "extension": "" }));
+            sink.open().await.unwrap();
+            assert_eq!(contents(folder.path()).len(), run);
+            deliver(&mut *sink, &["x"]).await;
+            sink.close().await;
+            // The next run begins in another millisecond.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(contents(folder.path()), ["x\n", "x\n"]);
+    }
+}

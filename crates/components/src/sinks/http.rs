@@ -1,0 +1,280 @@
+//! `http`: each batch as the body of an HTTP request: webhooks, VictoriaLogs, any JSON intake.
+//!
+//! ```text
+//!   2xx                              delivered
+//!   400 413 415 422, other 4xx       the events of this request go to the dead letters
+//!   401 403 404 405 407, 3xx         nothing can be delivered until the set-up is right: tried again
+//!   408 425 429 5xx, no answer       tried again, after `Retry-After` where there is one
+//! ```
+//!
+//! A request that had no answer may have been applied, so an event may be there more than once.
+
+mod connections;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::Period;
+use pipeline::{
+    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, Serializer,
+    Sink, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::serializers;
+use connections::{Connections, Response};
+
+/// Settings of the `http` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where requests go: `http://host:port/path?query`.
+    url: String,
+    /// `POST` or `PUT`.
+    #[serde(default)]
+    method: Verb,
+    /// Form of the events in the body: `json` (one object a line) or `text`.
+    #[serde(default = "defaults::serializer")]
+    serializer: String,
+    /// `Content-Type` of the body. Unless set: `application/x-ndjson` for `json`, `text/plain` for
+    /// `text`.
+    #[serde(default)]
+    content_type: Option<String>,
+    /// Further headers of each request.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Events in one request at most; a larger batch takes several. All of the batch unless set.
+    /// With 1 the answer is about a single event, and one bad event never takes others with it.
+    #[serde(default)]
+    events_max: Option<usize>,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "defaults::timeout")]
+    timeout: Period,
+}
+
+/// The request's method.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verb {
+    #[default]
+    Post,
+    Put,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::Period;
+
+    pub(super) fn serializer() -> String {
+        "json".to_owned()
+    }
+
+    pub(super) fn in_flight_max() -> usize {
+        4
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "http";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("endpoint", "url", Unit::Text),
+        FlumeKey::new("requestTimeout", "timeout", Unit::Millis),
+        FlumeKey::new("contentTypeHeader", "content_type", Unit::Text),
+    ];
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        if self.events_max == Some(0) {
+            return Err(BuildError::invalid("events_max", "at least 1"));
+        }
+        let (uri, address) = target(&self.url)?;
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        let http = Http {
+            url: self.url.clone(),
+            method: match self.method {
+                Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
+            },
+            headers: headers(&self)?,
+            events_max: self.events_max.unwrap_or(usize::MAX),
+            serializer: serializers::named(&self.serializer, cx)?,
+            connections: Connections::new(cx.env.net.clone(), address, self.in_flight_max),
+            uri,
+        };
+        Ok(Box::new(Requests::new(http, options)))
+    }
+}
+
+/// What a request names, and the address that it goes to.
+fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
+    let invalid = |problem: String| BuildError::invalid("url", problem);
+    let uri: Uri = url.parse().map_err(|error| {
+        invalid(format!("{error}; write for example \"http://host:8428/insert/jsonline\""))
+    })?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(invalid("`https` is not available yet; use `http`".into())),
+        _ => return Err(invalid("it has to begin with `http://`".into())),
+    }
+    let host = uri.host().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| invalid("it names no host".into()))?;
+    let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    Ok((uri, address.into()))
+}
+
+/// The headers of each request.
+fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
+    let usual = if config.serializer == "json" { "application/x-ndjson" } else { "text/plain" };
+    let content_type = config.content_type.as_deref().unwrap_or(usual);
+    let value = |setting: String, text: &str| {
+        HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, value("content_type".into(), content_type)?);
+    for (name, text) in &config.headers {
+        let setting = format!("headers.{name}");
+        let name = HeaderName::try_from(name)
+            .map_err(|error| BuildError::invalid(setting.clone(), error))?;
+        headers.insert(name, value(setting, text)?);
+    }
+    Ok(headers)
+}
+
+/// Why events were not delivered.
+#[derive(Debug, Error)]
+enum HttpError {
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{url} answered {status}: {text}")]
+    Status { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
+    #[error("the connection to {address} broke before the answer")]
+    Broken {
+        address: Arc<str>,
+        #[source]
+        source: hyper::Error,
+    },
+}
+
+impl Classify for HttpError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Connect { .. } => Class::Transient,
+            // What was sent may have been applied.
+            Self::Broken { .. } => Class::Indeterminate,
+            Self::Status { status, .. } => class_of(*status),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Connect { .. } | Self::Broken { .. } => None,
+        }
+    }
+}
+
+/// What an answer other than 2xx says about the events.
+fn class_of(status: StatusCode) -> Class {
+    match status.as_u16() {
+        408 | 425 | 429 | 500.. => Class::Transient,
+        401 | 403 | 404 | 405 | 407 => Class::Fatal,
+        400..=499 => Class::Poison,
+        _ => Class::Fatal,
+    }
+}
+
+struct Http {
+    url: String,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+    events_max: usize,
+    serializer: Box<dyn Serializer>,
+    connections: Connections,
+}
+
+impl Http {
+    async fn send(&self, body: Bytes) -> Result<(), HttpError> {
+        let mut request = hyper::Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        let response = self.connections.send(&self.uri, request).await?;
+        if response.status.is_success() {
+            return Ok(());
+        }
+        let Response { status, headers, text } = response;
+        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
+        Err(HttpError::Status { url: self.url.clone(), status, text, retry_after })
+    }
+}
+
+#[async_trait]
+impl Deliver for Http {
+    type Error = HttpError;
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, HttpError> {
+        let part_of: Vec<usize> = (0..batch.len()).map(|index| index / self.events_max).collect();
+        let (mut refused, mut first) = (Vec::new(), None);
+        let mut start = 0;
+        for part in batch.split(&part_of) {
+            let places = start..start + part.len();
+            start = places.end;
+            match self.serializer.serialize(&part) {
+                Ok(body) => match self.send(body).await {
+                    Ok(()) => {}
+                    Err(error) if error.class() == Class::Poison => {
+                        first.get_or_insert(("refused", error.to_string()));
+                        refused.extend(places);
+                    }
+                    Err(error) => return Err(error),
+                },
+                Err(error) => {
+                    first.get_or_insert(("unserializable", error.to_string()));
+                    refused.extend(places);
+                }
+            }
+        }
+        Ok(match first {
+            None => Delivered::All,
+            Some((reason, detail)) => Delivered::Except { events: refused, reason, detail },
+        })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Connections to one server, kept open from one request to the next.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{HeaderMap, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use pipeline::env::Net;
+
+use super::HttpError;
+
+/// Bytes of an answer that are read: enough for what a server says about a refusal.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Characters of an answer that an error shows.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What a server answered.
+pub(super) struct Response {
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// The beginning of its body, for people: one line.
+    pub(super) text: String,
+}
+
+/// Connections to one server.
+pub(super) struct Connections {
+    net: Arc<dyn Net>,
+    address: Arc<str>,
+    idle_max: usize,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+}
+
+impl Connections {
+    /// None yet; at most `idle_max` stay open between requests.
+    pub(super) fn new(net: Arc<dyn Net>, address: Arc<str>, idle_max: usize) -> Self {
+        Self { net, address, idle_max, idle: Mutex::default() }
+    }
+
+    /// Sends a request and reads the answer. A connection that the server closed while it was idle
+    /// is replaced; one that breaks under a request is not tried again here: what was sent may have
+    /// been applied.
+    ///
+    /// # Errors
+    /// There is no connection, or no answer.
+    pub(super) async fn send(
+        &self,
+        uri: &Uri,
+        request: Request<Bytes>,
+    ) -> Result<Response, HttpError> {
+        let mut request = request.map(Full::new);
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = path.parse().expect("the path of a URI is a URI");
+        let host = uri.authority().map_or(&*self.address, |authority| authority.as_str());
+        if let Ok(host) = HeaderValue::from_str(host) {
+            request.headers_mut().insert(HOST, host);
+        }
+        let mut connection = self.connection().await?;
+        let broken = |source| HttpError::Broken { address: self.address.clone(), source };
+        let (head, mut body) = connection.send_request(request).await.map_err(broken)?.into_parts();
+        let mut text = Vec::new();
+        let mut whole = true;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(broken)?;
+            let Some(data) = frame.data_ref() else { continue };
+            if text.len() + data.len() > ANSWER_BYTES_MAX {
+                whole = false;
+                break;
+            }
+            text.extend_from_slice(data);
+        }
+        if whole {
+            self.keep(connection);
+        }
+        Ok(Response { status: head.status, headers: head.headers, text: shown(&text) })
+    }
+
+    async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {
+        loop {
+            let idle = self.idle().pop();
+            let Some(mut connection) = idle else { break };
+            if connection.ready().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+        let failed = |source| HttpError::Connect { address: self.address.clone(), source };
+        let stream = self.net.connect(&self.address).await.map_err(failed)?;
+        let (connection, driver) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        tokio::spawn(async move {
+            // A connection that breaks shows it to the request on it.
+            let _ = driver.await;
+        });
+        Ok(connection)
+    }
+
+    fn keep(&self, connection: SendRequest<Full<Bytes>>) {
+        let mut idle = self.idle();
+        if idle.len() < self.idle_max && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
+        // The list is whole between two calls.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The beginning of an answer as one line without control characters.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    let escaped = shown.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let shown: String = escaped.collect();
+    if shown.is_empty() { "no reason given".to_owned() } else { shown }
+}

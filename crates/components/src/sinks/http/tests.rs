@@ -1,0 +1,188 @@
+//! What a server answers decides what becomes of a batch; connections are used again.
+//!
+//! Method: a real listener on loopback that answers as the test says, and the sink as a
+//! configuration builds it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pipeline::testkit::build;
+use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+/// Answers each request with the status that its body asks for by `STATUS:…`, else 204.
+struct Server {
+    address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_address();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (seen, count) = (requests.clone(), connections.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer(stream, seen.clone()));
+            }
+        });
+        Self { address, requests, connections }
+    }
+
+    fn sink(&self, mut settings: Value) -> Box<dyn Sink> {
+        settings["url"] = json!(format!("http://{}/in?x=1", self.address));
+        let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+        build::<Config>(&settings, &cx).unwrap()
+    }
+}
+
+async fn answer(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<String>>>) {
+    let mut read = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(bytes) => read.extend_from_slice(&piece[..bytes]),
+        }
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() < length.unwrap().parse::<usize>().unwrap() {
+            continue;
+        }
+        let status = body.split_once("STATUS:").map_or("204 No Content", |(_, rest)| &rest[..3]);
+        let extra = if status == "429" { "retry-after: 7\r\n" } else { "" };
+        let answer = format!("HTTP/1.1 {status} X\r\n{extra}content-length: 5\r\n\r\nno:\n\x1b");
+        let answer = if status.starts_with("204") {
+            "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
+        } else {
+            answer
+        };
+        seen.lock().unwrap().push(text.clone());
+        if status == "999" {
+            return; // breaks the connection without an answer
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        read.clear();
+    }
+}
+
+async fn outcome(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
+    sink.write(Taken { ticket: 1, batch: Batch::of(bodies) }).await.unwrap();
+    let settlement = sink.settled().await;
+    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
+    settlement.outcome
+}
+
+#[tokio::test]
+async fn a_batch_is_one_request_with_the_events_as_lines_of_json() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "headers": { "x-team": "web" } }));
+    let mut builder = BatchBuilder::default();
+    builder.push(b"one", &[("host", "web-1")]);
+    builder.push(b"two", &[("host", "web-1")]);
+    sink.write(Taken { ticket: 1, batch: builder.finish() }).await.unwrap();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    let requests = server.requests.lock().unwrap().clone();
+    let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /in?x=1 HTTP/1.1"), "{head}");
+    for line in ["content-type: application/x-ndjson", "x-team: web"] {
+        assert!(head.contains(line), "{head}");
+    }
+    assert!(head.contains(&format!("host: {}", server.address)), "{head}");
+    let lines: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[1], json!({ "headers": { "host": "web-1" }, "body": "two" }));
+}
+
+#[tokio::test]
+async fn the_status_decides_between_again_refused_and_set_up() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "serializer": "text" }));
+    for (status, class) in [
+        ("500", Class::Transient),
+        ("503", Class::Transient),
+        ("408", Class::Transient),
+        ("401", Class::Fatal),
+        ("404", Class::Fatal),
+        ("302", Class::Fatal),
+        ("999", Class::Indeterminate),
+    ] {
+        let body = format!("STATUS:{status}");
+        let Outcome::Again(Some(error)) = outcome(&mut *sink, &[&body]).await else {
+            panic!("{status} is tried again")
+        };
+        assert_eq!(error.class, class, "{status}: {error}");
+    }
+    for status in ["400", "413", "422"] {
+        let body = format!("STATUS:{status}");
+        let Outcome::Refused(letter) = outcome(&mut *sink, &["good", &body]).await else {
+            panic!("{status} is refused")
+        };
+        assert!(letter.whole && letter.detail.contains(status), "{}", letter.detail);
+        assert!(!letter.detail.contains(['\n', '\x1b']), "{}", letter.detail);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_says_when_to_come_again() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "serializer": "text" }));
+    let Outcome::Again(Some(error)) = outcome(&mut *sink, &["STATUS:429"]).await else {
+        panic!("it is tried again")
+    };
+    assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn with_requests_of_single_events_one_bad_event_goes_alone() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "serializer": "text", "events_max": 1 }));
+    let Outcome::Refused(letter) = outcome(&mut *sink, &["a", "STATUS:400", "b"]).await else {
+        panic!("one event is refused")
+    };
+    assert!(!letter.whole);
+    assert_eq!(letter.events.events().next().unwrap().body(), b"STATUS:400");
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(server.requests.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_connection_serves_many_batches() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({}));
+    for _ in 0..20 {
+        assert!(matches!(outcome(&mut *sink, &["x"]).await, Outcome::Delivered));
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named() {
+    let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+    let mut sink = build::<Config>(&json!({ "url": "http://127.0.0.1:1/" }), &cx).unwrap();
+    let Outcome::Again(Some(error)) = outcome(&mut *sink, &["x"]).await else { panic!("again") };
+    assert!(error.to_string().contains("cannot connect to 127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_wrong_url_is_refused_with_what_helps() {
+    let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+    for (url, hint) in [
+        ("127.0.0.1:80", "http://"),
+        ("https://h/", "https"),
+        ("/only/a/path", "http://"),
+        ("http:// /", "http://host"),
+    ] {
+        let error = build::<Config>(&json!({ "url": url }), &cx).err().unwrap();
+        assert_eq!(error.path, "url", "{error}");
+        assert!(error.problem.contains(hint), "{url}: {error}");
+    }
+}
