@@ -237,6 +237,7 @@ impl Deliver for Files {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests look at the real files")]
 mod tests {
     use std::fs;
 
