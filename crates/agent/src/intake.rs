@@ -22,8 +22,9 @@ use futures::FutureExt;
 use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
-    Batch, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, PutTransaction, Routing,
+    Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, Permit, PutTransaction,
+    Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -153,21 +154,33 @@ impl AgentIntake {
     }
 
     async fn store(&self, batch: Batch, only: Option<&[usize]>) -> Result<(), IntakeError> {
-        let (events, bytes) = (batch.len() as u64, batch.body_bytes());
+        let volume = Volume::of(&batch);
         let mut parts = self.route(batch);
         let optional = parts.split_off(self.required.len());
         let mut puts = Vec::new();
         for (index, part) in parts.into_iter().enumerate() {
             let wanted = only.is_none_or(|only| only.contains(&index));
-            let says_nothing =
-                part.is_empty() && part.identity.is_none() && part.positions.is_empty();
-            if wanted && !says_nothing {
+            if wanted && !says_nothing(&part) {
                 let mut put = self.required[index].begin_put(part.size()).await?;
                 put.put(part);
                 puts.push(put);
             }
         }
-        let mut optional = if only.is_none() { self.begin_optional(optional) } else { Vec::new() };
+        if only.is_none() {
+            self.commit(puts, self.begin_optional(optional)).await?;
+            self.count(volume);
+        } else {
+            self.commit(puts, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits all puts of a batch; `Ok` if those of the required channels are stored.
+    async fn commit(
+        &self,
+        mut puts: Vec<Box<dyn PutTransaction>>,
+        mut optional: Vec<Box<dyn PutTransaction>>,
+    ) -> Result<(), IntakeError> {
         if puts.len() + optional.len() > 1 {
             puts.iter_mut().chain(&mut optional).for_each(|put| put.beside_others());
         }
@@ -181,11 +194,54 @@ impl AgentIntake {
             self.count_odd("optional_channel_failed", failed);
         }
         required.into_iter().collect::<Result<(), _>>()?;
-        if only.is_none() {
-            let label = SourceLabel { source: self.source.to_string() };
-            self.metrics.source_events.get_or_create(&label).inc_by(events);
-            self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
-        }
+        Ok(())
+    }
+
+    fn count(&self, volume: Volume) {
+        let label = SourceLabel { source: self.source.to_string() };
+        self.metrics.source_events.get_or_create(&label).inc_by(volume.events);
+        self.metrics.source_bytes.get_or_create(&label).inc_by(volume.body_bytes);
+    }
+}
+
+/// What a batch counts for, before interceptors and selector.
+#[derive(Clone, Copy)]
+struct Volume {
+    events: u64,
+    body_bytes: u64,
+}
+
+impl Volume {
+    fn of(batch: &Batch) -> Self {
+        Self { events: batch.len() as u64, body_bytes: batch.body_bytes() }
+    }
+}
+
+/// Whether there is nothing to store of this part.
+fn says_nothing(part: &Batch) -> bool {
+    part.is_empty() && part.identity.is_none() && part.positions.is_empty()
+}
+
+/// Room in every required channel: a put of each, in their order.
+struct Reserved<'a> {
+    intake: &'a AgentIntake,
+    puts: Vec<Box<dyn PutTransaction>>,
+}
+
+#[async_trait]
+impl Permit for Reserved<'_> {
+    async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
+        let Self { intake, puts } = *self;
+        let volume = Volume::of(&batch);
+        let mut parts = intake.route(batch);
+        let optional = intake.begin_optional(parts.split_off(intake.required.len()));
+        let filled = puts.into_iter().zip(parts).filter(|(_, part)| !says_nothing(part));
+        let filled = filled.map(|(mut put, part)| {
+            put.put(part);
+            put
+        });
+        intake.commit(filled.collect(), optional).await?;
+        intake.count(volume);
         Ok(())
     }
 }
@@ -194,6 +250,14 @@ impl AgentIntake {
 impl Intake for AgentIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         self.store(batch, None).await
+    }
+
+    async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        let mut puts = Vec::with_capacity(self.required.len());
+        for channel in &self.required {
+            puts.push(channel.begin_put(size).await?);
+        }
+        Ok(Box::new(Reserved { intake: self, puts }))
     }
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    KeySet, Known, Origin, Routing, Settings,
+    Batch, BatchSize, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake,
+    IntakeError, KeySet, Known, Origin, Permit, Routing, Settings, source::Unreserved,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -105,6 +105,10 @@ impl Intake for Counter {
             arrived.body_bytes += batch.body_bytes();
         });
         Ok(())
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
     }
 
     async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {

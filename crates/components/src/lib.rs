@@ -3,6 +3,7 @@
 //! One file is one component, and one line in its role's table makes it known. The two programs
 //! differ only in the catalogue they are given.
 
+pub mod decoders;
 pub mod interceptors;
 pub mod processors;
 pub mod selectors;

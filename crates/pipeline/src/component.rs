@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::discovery::Seat;
@@ -13,7 +14,7 @@ use crate::env::Env;
 use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, unknown};
 
 /// Implemented by a component's settings.
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
@@ -141,5 +142,71 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
             let config: C = settings.read()?;
             config.build(cx).map_err(|error| settings.invalid(&error.setting, &error.problem))
         },
+    }
+}
+
+/// A component within the settings of another one: its kind alone, `decoder = "json"`, or with its
+/// settings, `decoder = { type = "lines", keep_empty = true }`.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(with = "ChoiceSchema")]
+pub struct Choice {
+    kind: String,
+    settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a [`Choice`] looks like in a configuration.
+#[derive(JsonSchema, Deserialize)]
+#[serde(untagged)]
+enum ChoiceSchema {
+    /// The kind, with default settings.
+    Kind(String),
+    /// `type`, and the settings of that kind.
+    Table(serde_json::Map<String, serde_json::Value>),
+}
+
+impl Choice {
+    /// This kind with default settings.
+    pub fn of(kind: &str) -> Self {
+        Self { kind: kind.to_owned(), settings: serde_json::Map::new() }
+    }
+
+    /// What `type = "…"` says.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Builds it from the table of its role; `setting` is where the choice stands.
+    ///
+    /// # Errors
+    /// The kind is not in the table, or one of its settings is wrong.
+    pub fn build<R: ?Sized>(
+        &self,
+        setting: &str,
+        table: &[Entry<R>],
+        cx: &BuildContext,
+    ) -> Result<Box<R>, BuildError> {
+        let Some(entry) = table.iter().find(|entry| entry.kind == self.kind) else {
+            let kinds: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
+            return Err(BuildError::invalid(setting, unknown("type", &self.kind, &kinds)));
+        };
+        let settings = Settings::from_json(&serde_json::Value::Object(self.settings.clone()));
+        (entry.build)(&settings, cx).map_err(|error| {
+            let below =
+                if error.path.is_empty() { String::new() } else { format!(".{}", error.path) };
+            BuildError::invalid(format!("{setting}{below}"), error.problem)
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match ChoiceSchema::deserialize(deserializer) {
+            Ok(ChoiceSchema::Kind(kind)) => Ok(Self::of(&kind)),
+            Ok(ChoiceSchema::Table(mut settings)) => match settings.remove("type") {
+                Some(serde_json::Value::String(kind)) => Ok(Self { kind, settings }),
+                _ => Err(de::Error::custom("a table here needs its `type`, as text")),
+            },
+            Err(_) => Err(de::Error::custom("expected a kind, as text, or a table with `type`")),
+        }
     }
 }

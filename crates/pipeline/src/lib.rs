@@ -14,7 +14,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
-//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`] | one role each |
+//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
@@ -30,6 +30,7 @@ pub mod batch;
 pub mod channel;
 pub mod component;
 pub mod compression;
+pub mod decoder;
 pub mod deliver;
 pub mod discovery;
 pub mod env;
@@ -60,7 +61,8 @@ pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,
 };
-pub use component::{BuildContext, BuildError, Component, Entry, FlumeKey, Unit};
+pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey, Unit};
+pub use decoder::{Decoder, MalformedMessage, Message};
 pub use discovery::{Seat, SeatBoard, SeatView};
 pub use env::Env;
 pub use error::{Class, Classify};
@@ -75,4 +77,4 @@ pub use selector::ChannelSelector;
 pub use serializer::{SerializeError, Serializer};
 pub use settings::{Settings, SettingsError};
 pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
-pub use source::{Intake, IntakeError, Known, Source, SourceContext, SourceError};
+pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};

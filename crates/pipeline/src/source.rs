@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchSize};
 use crate::channel::ChannelError;
 use crate::error::{Class, Classify};
 use crate::floors::Floors;
@@ -52,6 +52,14 @@ pub trait Intake: Send + Sync {
     /// Some required channel has not stored it.
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError>;
 
+    /// Waits for room for a batch of about `size` in every required channel. Cancel safe: a source
+    /// whose client waits for an answer gives up after the time that it allows, and then nothing of
+    /// the batch is stored later. Dropping the permit gives the room back.
+    ///
+    /// # Errors
+    /// A required channel is closed, or a batch of this size can never fit.
+    async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError>;
+
     /// As [`Intake::accept`], but only into the channels at these indices: what they lack of what
     /// others have, read again after a crash.
     ///
@@ -85,6 +93,28 @@ pub trait Intake: Send + Sync {
 
     /// How its batches are sent into datasets; `None` where others decide that.
     fn routing(&self) -> Option<Routing>;
+}
+
+/// Room in every required channel for one batch.
+#[async_trait]
+pub trait Permit: Send {
+    /// Hands over the batch, as [`Intake::accept`] does, without waiting for room. Must run to its
+    /// end once it has been polled.
+    ///
+    /// # Errors
+    /// Some required channel has not stored it.
+    async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError>;
+}
+
+/// The permit of an intake that reserves nothing: it waits when the batch is handed over.
+#[derive(Debug)]
+pub struct Unreserved<'a, I: ?Sized>(pub &'a I);
+
+#[async_trait]
+impl<I: Intake + ?Sized> Permit for Unreserved<'_, I> {
+    async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
+        self.0.accept(batch).await
+    }
 }
 
 /// Sequences of one life of an origin, as the required channels know them.

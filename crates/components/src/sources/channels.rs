@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, ChannelError, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin,
-    Routing, SourcePosition,
+    Batch, BatchSize, ChannelError, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known,
+    Origin, Permit, Routing, SourcePosition, source::Unreserved,
 };
 use tokio::sync::broadcast;
 
@@ -148,6 +148,10 @@ impl Intake for Channels {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         let all: Vec<usize> = (0..self.all.len()).collect();
         self.accept_into(batch, &all).await
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
     }
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod channels;
 pub mod grpc;
+pub mod http;
+mod listening;
+#[cfg(test)]
+mod narrow;
 pub mod sequence;
 pub mod tail_dir;
 
@@ -10,8 +14,13 @@ use pipeline::component::entry;
 use pipeline::{Entry, Source};
 
 /// Every source.
-pub static ALL: &[Entry<dyn Source>] =
-    &[entry::<grpc::Config>(), entry::<sequence::Config>(), entry::<tail_dir::Config>()];
+pub static ALL: &[Entry<dyn Source>] = &[
+    entry::<grpc::Config>(),
+    entry::<http::Config>(),
+    entry::<sequence::Config>(),
+    entry::<tail_dir::Config>(),
+];
 
 /// The sources of an edge.
-pub static EDGE: &[Entry<dyn Source>] = &[entry::<sequence::Config>(), entry::<tail_dir::Config>()];
+pub static EDGE: &[Entry<dyn Source>] =
+    &[entry::<http::Config>(), entry::<sequence::Config>(), entry::<tail_dir::Config>()];

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    Origin, Routing,
+    Batch, BatchSize, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet,
+    KeySet, Known, Origin, Permit, Routing, source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -94,6 +94,10 @@ impl Intake for Memory {
         drop(state);
         self.arrived.notify_one();
         Ok(())
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
     }
 
     async fn accept_into(&self, _batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {

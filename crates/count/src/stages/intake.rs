@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, Routing,
+    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, Permit,
+    Routing, source::Unreserved,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,10 @@ impl Intake for Counter {
             self.stop.cancel();
         }
         Ok(())
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
     }
 
     async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {

@@ -1,0 +1,94 @@
+//! What the bytes of a message say as events.
+
+pub mod blob;
+pub mod json;
+pub mod lines;
+
+use std::collections::BTreeSet;
+
+use pipeline::component::entry;
+use pipeline::{Decoder, Entry, MalformedMessage};
+
+/// All of them.
+pub static ALL: &[Entry<dyn Decoder>] =
+    &[entry::<blob::Config>(), entry::<json::Config>(), entry::<lines::Config>()];
+
+/// Names of headers in one message: each is a column of its batch.
+const HEADER_NAMES_MAX: usize = 1_000;
+
+/// Bytes of a header's name, as the encoding of a batch has it.
+const HEADER_NAME_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Whether a batch can have headers of these names.
+pub(crate) fn check_names<'a>(
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), MalformedMessage> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if name.is_empty() || name.len() > HEADER_NAME_BYTES_MAX {
+            let problem = format!(
+                "a header's name has 1 to {HEADER_NAME_BYTES_MAX} bytes, not {}",
+                name.len()
+            );
+            return Err(MalformedMessage { problem });
+        }
+        known.insert(name);
+        if known.len() > HEADER_NAMES_MAX {
+            let problem = format!("more than {HEADER_NAMES_MAX} names of headers in one message");
+            return Err(MalformedMessage { problem });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod testkit {
+    use pipeline::{
+        Batch, BatchBuilder, BuildContext, Choice, MalformedMessage, Message, Settings,
+    };
+
+    use super::*;
+
+    /// The decoder that a configuration names.
+    pub(crate) fn decoder(json: &serde_json::Value) -> Result<Box<dyn Decoder>, String> {
+        let choice = Settings::from_json(json).read::<Choice>().map_err(|e| e.to_string())?;
+        let cx = BuildContext::alone("in", std::path::Path::new("unused"), env::real());
+        choice.build("decoder", ALL, &cx).map_err(|error| error.to_string())
+    }
+
+    /// What it makes of a message.
+    pub(crate) fn decoded(
+        json: &serde_json::Value,
+        message: &Message<'_>,
+    ) -> Result<Batch, MalformedMessage> {
+        let mut events = BatchBuilder::default();
+        decoder(json).unwrap().decode(message, &mut events).map(|()| events.finish())
+    }
+
+    /// A message without headers and character set.
+    pub(crate) fn message(bytes: &[u8]) -> Message<'_> {
+        Message { bytes, charset: None, headers: &[] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testkit::decoder;
+
+    #[test]
+    fn a_choice_is_a_kind_alone_or_a_table_with_its_settings() {
+        assert!(decoder(&json!("lines")).is_ok());
+        assert!(decoder(&json!({ "type": "lines", "keep_empty": true })).is_ok());
+        for (json, says) in [
+            (json!("line"), "did you mean `lines`"),
+            (json!({ "keep_empty": true }), "needs its `type`"),
+            (json!({ "type": "lines", "keep_emty": true }), "decoder.keep_emty"),
+            (json!(3), "expected a kind"),
+        ] {
+            let error = decoder(&json).err().unwrap();
+            assert!(error.contains(says), "{json}: {error}");
+        }
+    }
+}

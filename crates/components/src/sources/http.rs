@@ -1,0 +1,222 @@
+//! `http`: each POST or PUT is a batch, answered once it is in the channels.
+//!
+//! ```text
+//!   request ─► sizes ─► budget ─► body ─► gunzip ─► decoder ─► reserve room ─► commit ─► 200
+//!               413      503       408      400       400          503
+//! ```
+//!
+//! | answer | meaning for the client |
+//! |---|---|
+//! | 200 | every event of the body is in every required channel |
+//! | 400, 413, 415 | the body cannot be read, is too large, or comes in an unknown form: nothing is stored |
+//! | 408 | the body did not come in time: nothing is stored |
+//! | 500 | a channel failed while it stored: the events may be stored or not |
+//! | 503 | no room within `wait_max`: nothing is stored, also not later; come again after `Retry-After` |
+//!
+//! A client that gets no answer sends again, so an event may be stored more than once. Room is
+//! reserved before anything is stored, so a 503 never means "stored later".
+
+mod body;
+mod exchange;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pipeline::env::Stream;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Source, SourceContext,
+    SourceError, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use super::listening::{self, DRAIN};
+use crate::decoders;
+use exchange::Exchange;
+
+/// How long a client may take to send the head of a request; an idle connection ends after it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings of the `http` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    listen: String,
+    /// Form of the bodies: `json` as Flume's JSON handler reads it, `lines`, or `blob` for a body that
+    /// is one event; with settings of its own as a table with `type`.
+    #[serde(default = "defaults::decoder")]
+    decoder: Choice,
+    /// Whether the parameters of the query become headers of each event.
+    #[serde(default)]
+    query_headers: bool,
+    /// Largest body that is taken, before and after decompression.
+    #[serde(default = "defaults::body_max")]
+    body_max: ByteSize,
+    /// Bytes of bodies that all requests together may hold in memory.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: ByteSize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    connections_max: u32,
+    /// How long a request waits for room before it is answered 503.
+    #[serde(default = "defaults::wait_max")]
+    wait_max: Period,
+    /// How long a body may take to come.
+    #[serde(default = "defaults::body_timeout")]
+    body_timeout: Period,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::Choice;
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn decoder() -> Choice {
+        Choice::of("json")
+    }
+
+    pub(super) fn body_max() -> ByteSize {
+        ByteSize::mib(8)
+    }
+
+    pub(super) fn in_flight_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn wait_max() -> Period {
+        Period(Duration::from_secs(1))
+    }
+
+    pub(super) fn body_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "http";
+    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("handler", "decoder", Unit::Text)];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        listening::check_address("listen", &self.listen)?;
+        if self.connections_max == 0 {
+            return Err(BuildError::invalid("connections_max", "at least 1"));
+        }
+        if self.body_max.0 == 0 || self.body_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("body_max", "must be over 0 and at most 1GiB"));
+        }
+        if self.in_flight_max < self.body_max {
+            let problem = format!("must be at least `body_max`, {}", self.body_max);
+            return Err(BuildError::invalid("in_flight_max", problem));
+        }
+        Ok(Box::new(Http {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            listen: self.listen,
+            connections_max: self.connections_max as usize,
+            limits: Limits {
+                body_max: self.body_max.0 as usize,
+                wait_max: self.wait_max.0,
+                body_timeout: self.body_timeout.0,
+                query_headers: self.query_headers,
+            },
+            budget: Arc::new(Semaphore::new(exchange::units(self.in_flight_max.0) as usize)),
+            decoder: self.decoder.build("decoder", decoders::ALL, cx)?.into(),
+        }))
+    }
+}
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    body_max: usize,
+    wait_max: Duration,
+    body_timeout: Duration,
+    query_headers: bool,
+}
+
+struct Http {
+    name: Arc<str>,
+    env: Env,
+    listen: String,
+    connections_max: usize,
+    limits: Limits,
+    /// In units of [`exchange::units`].
+    budget: Arc<Semaphore>,
+    decoder: Arc<dyn Decoder>,
+}
+
+#[async_trait]
+impl Source for Http {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        info!(source = %self.name, address = %listener.local_address(), "listening");
+        let work = TaskTracker::new();
+        let exchange = Arc::new(Exchange {
+            source: self.name.clone(),
+            env: self.env.clone(),
+            intake: cx.intake,
+            stop: cx.stop.clone(),
+            limits: self.limits,
+            budget: self.budget.clone(),
+            decoder: self.decoder.clone(),
+            work: work.clone(),
+        });
+        let (max, stop) = (self.connections_max, cx.stop);
+        listening::serve(listener, &self.name, max, &stop, |stream, peer| {
+            connection(stream, peer, exchange.clone(), stop.clone())
+        })
+        .await;
+        // What was reserved is stored to its end, also for clients that are gone.
+        work.close();
+        let _ = tokio::time::timeout(DRAIN, work.wait()).await;
+        Ok(())
+    }
+}
+
+async fn connection(
+    stream: Box<dyn Stream>,
+    peer: String,
+    exchange: Arc<Exchange>,
+    stop: CancellationToken,
+) {
+    let source = exchange.source.clone();
+    let service = service_fn(move |request| {
+        let exchange = exchange.clone();
+        async move { Ok::<_, std::convert::Infallible>(exchange.answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+        ended = &mut served => ended,
+    };
+    if let Err(error) = ended {
+        debug!(%source, peer, %error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! The body of a request: read within its limits, and decompressed within them.
+
+use std::io::Read;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+/// A request that is refused: what it is answered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// Why, for people.
+    pub(super) text: String,
+}
+
+impl Refusal {
+    /// Answers `status` and says why.
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    /// The body has more bytes than `limit`.
+    pub(super) fn too_large(limit: usize) -> Self {
+        let text = format!("the body is over the limit of {limit} bytes (`body_max`)");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+}
+
+/// Reads the body of a request.
+pub(super) async fn read(body: Incoming, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
+    let collected = timeout(limit, Limited::new(body, max).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(max)),
+        Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(_) => {
+            let text = format!("the body did not come within {limit:?} (`body_timeout`)");
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
+        }
+    }
+}
+
+/// The bytes of a gzip body, at most `max` of them.
+pub(super) fn gunzip(compressed: &[u8], max: usize) -> Result<Bytes, Refusal> {
+    let mut bytes = Vec::new();
+    let mut limited = MultiGzDecoder::new(compressed).take(max as u64 + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("the body is not gzip: {error}"))
+    })?;
+    if bytes.len() > max {
+        return Err(Refusal::too_large(max));
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,183 @@
+//! One request and its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use pipeline::{
+    Batch, BatchBuilder, Class, Classify, Decoder, Env, Intake, IntakeError, MalformedMessage,
+    Message,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::Limits;
+use super::body::{self, Refusal};
+use crate::decoders;
+
+/// What a client that is answered 503 is asked to wait, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// What all requests of one run share.
+pub(super) struct Exchange {
+    pub(super) source: Arc<str>,
+    pub(super) env: Env,
+    pub(super) intake: Arc<dyn Intake>,
+    pub(super) stop: CancellationToken,
+    pub(super) limits: Limits,
+    pub(super) budget: Arc<Semaphore>,
+    pub(super) decoder: Arc<dyn Decoder>,
+    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    pub(super) work: TaskTracker,
+}
+
+/// Bytes in the unit of the budget: KiB, rounded up.
+pub(super) fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+impl Exchange {
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let refusal = match self.take(request).await {
+            Ok(()) => return Response::new(Full::default()),
+            Err(refusal) => refusal,
+        };
+        debug!(source = %self.source, status = %refusal.status, text = refusal.text, "request refused");
+        let mut response = Response::new(Full::new(Bytes::from(refusal.text + "\n")));
+        *response.status_mut() = refusal.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match refusal.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST, PUT"));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    /// Takes the events of a request; `Ok` once they are in every required channel.
+    async fn take(&self, request: Request<Incoming>) -> Result<(), Refusal> {
+        if request.method() != Method::POST && request.method() != Method::PUT {
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "events come by POST or PUT"));
+        }
+        if self.stop.is_cancelled() {
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"));
+        }
+        let limits = self.limits;
+        let announced = request.body().size_hint().exact();
+        if announced.is_some_and(|bytes| bytes > limits.body_max as u64) {
+            return Err(Refusal::too_large(limits.body_max));
+        }
+        let is_gzip = is_gzip(request.headers())?;
+        let charset = charset(request.headers());
+        // A compressed body may become as large as is allowed.
+        let bytes = announced.filter(|_| !is_gzip).unwrap_or(limits.body_max as u64);
+        let memory = self.memory(bytes).await?;
+        let (head, body) = request.into_parts();
+        let body = body::read(body, limits.body_max, limits.body_timeout).await?;
+        let body = match is_gzip {
+            true => self.env.offload(move || body::gunzip(&body, limits.body_max)).await?,
+            false => body,
+        };
+        let query = head.uri.query().filter(|_| limits.query_headers).unwrap_or_default();
+        let batch = self.decode(&body, charset.as_deref(), query)?;
+        drop(body);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store(batch, memory).await
+    }
+
+    /// Memory for so many bytes; waits for it as long as a request may wait.
+    async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = self.budget.clone().acquire_many_owned(units(bytes));
+        match timeout(self.limits.wait_max, permit).await {
+            Ok(permit) => Ok(permit.expect("the budget is never closed")),
+            Err(_) => {
+                let text = "other requests hold all of the memory (`in_flight_max`)";
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text))
+            }
+        }
+    }
+
+    fn decode(&self, body: &[u8], charset: Option<&str>, query: &str) -> Result<Batch, Refusal> {
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let headers: Vec<(&str, &str)> =
+            pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let malformed =
+            |error: MalformedMessage| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
+        decoders::check_names(headers.iter().map(|(name, _)| *name)).map_err(malformed)?;
+        let mut events = BatchBuilder::default();
+        let message = Message { bytes: body, charset, headers: &headers };
+        self.decoder.decode(&message, &mut events).map_err(malformed)?;
+        Ok(events.finish())
+    }
+
+    /// Stores a batch in a task of its own, which goes on if the client breaks off.
+    async fn store(&self, batch: Batch, memory: OwnedSemaphorePermit) -> Result<(), Refusal> {
+        let (intake, wait_max) = (self.intake.clone(), self.limits.wait_max);
+        let (source, stop) = (self.source.clone(), self.stop.clone());
+        let storing = self.work.spawn(async move {
+            let _memory = memory;
+            let permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(unavailable("the agent is stopping")),
+                reserved = timeout(wait_max, intake.reserve(batch.size())) => match reserved {
+                    Ok(reserved) => reserved.map_err(|error| refused(&source, &error))?,
+                    Err(_) => return Err(unavailable("a channel is full")),
+                },
+            };
+            permit.commit(batch).await.map_err(|error| {
+                warn!(%source, %error, "events of a request are not stored");
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            })
+        });
+        storing.await.unwrap_or_else(|_| Err(unavailable("the agent is stopping")))
+    }
+}
+
+fn unavailable(text: &str) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// Why there is no room, and will be none.
+fn refused(source: &str, error: &IntakeError) -> Refusal {
+    if error.class() == Class::Poison {
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
+    }
+    warn!(source, %error, "a request finds no channel that takes it");
+    unavailable("a channel is not available")
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(false),
+        Some(b"gzip" | b"x-gzip") => Ok(true),
+        Some(other) => {
+            let text =
+                format!("content encoding `{}`; known: gzip, identity", other.escape_ascii());
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// The character set of the body, in lower case.
+fn charset(headers: &HeaderMap) -> Option<String> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let parameters = content_type.split(';').skip(1);
+    parameters.filter_map(|parameter| parameter.trim().split_once('=')).find_map(|(name, value)| {
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+    })
+}
