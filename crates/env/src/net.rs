@@ -1,14 +1,14 @@
-//! TCP.
+//! TCP and UDP.
 
 use std::io;
 
 use async_trait::async_trait;
-use pipeline::env::{Listener, Net, Stream};
-use tokio::net::{TcpListener, TcpStream};
+use pipeline::env::{Datagrams, Listener, Net, Stream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::limits;
 
-/// TCP of this host.
+/// TCP and UDP of this host.
 #[derive(Debug, Clone, Copy)]
 pub struct RealNet;
 
@@ -31,6 +31,12 @@ impl Net for RealNet {
         Ok(Box::new(RealListener { listener, local }))
     }
 
+    async fn bind(&self, address: &str) -> io::Result<Box<dyn Datagrams>> {
+        let socket = UdpSocket::bind(address).await.map_err(|e| named(address, &e))?;
+        let local = socket.local_addr()?.to_string();
+        Ok(Box::new(RealDatagrams { socket, local }))
+    }
+
     fn connections_max(&self) -> Option<u64> {
         limits::files_max()
     }
@@ -47,6 +53,23 @@ impl Listener for RealListener {
         let (stream, peer) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
         Ok((Box::new(stream), peer.to_string()))
+    }
+
+    fn local_address(&self) -> String {
+        self.local.clone()
+    }
+}
+
+struct RealDatagrams {
+    socket: UdpSocket,
+    local: String,
+}
+
+#[async_trait]
+impl Datagrams for RealDatagrams {
+    async fn receive(&self, room: &mut [u8]) -> io::Result<(usize, String)> {
+        let (bytes, sender) = self.socket.recv_from(room).await?;
+        Ok((bytes, sender.to_string()))
     }
 
     fn local_address(&self) -> String {

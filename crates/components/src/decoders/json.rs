@@ -96,10 +96,8 @@ fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, Malf
             .map_err(|error| MalformedMessage { problem: format!("not UTF-8: {error}") }),
         name @ ("utf-16" | "utf-16be" | "utf-16le") => {
             let (pairs, rest) = bytes.as_chunks::<2>();
-            let big_endian = match (name, pairs.first()) {
-                ("utf-16le", _) | (_, Some([0xff, 0xfe])) => false,
-                _ => true,
-            };
+            let big_endian =
+                !matches!((name, pairs.first()), ("utf-16le", _) | ("utf-16", Some([0xff, 0xfe])));
             let read = if big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
             let units = pairs.iter().map(|pair| read(*pair));
             let text: Result<String, _> = char::decode_utf16(units).collect();
@@ -110,10 +108,8 @@ fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, Malf
         }
         name @ ("utf-32" | "utf-32be" | "utf-32le") => {
             let (quads, rest) = bytes.as_chunks::<4>();
-            let big_endian = match (name, quads.first()) {
-                ("utf-32le", _) | (_, Some([0xff, 0xfe, 0, 0])) => false,
-                _ => true,
-            };
+            let little = Some(&[0xff, 0xfe, 0, 0]);
+            let big_endian = name != "utf-32le" && (name != "utf-32" || quads.first() != little);
             let read = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
             let text: Option<String> =
                 quads.iter().map(|quad| char::from_u32(read(*quad))).collect();

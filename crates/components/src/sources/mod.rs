@@ -8,6 +8,7 @@ mod listening;
 #[cfg(test)]
 mod narrow;
 pub mod sequence;
+pub mod syslog;
 pub mod tail_dir;
 
 use pipeline::component::entry;
@@ -18,9 +19,14 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<sequence::Config>(),
+    entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
 ];
 
 /// The sources of an edge.
-pub static EDGE: &[Entry<dyn Source>] =
-    &[entry::<http::Config>(), entry::<sequence::Config>(), entry::<tail_dir::Config>()];
+pub static EDGE: &[Entry<dyn Source>] = &[
+    entry::<http::Config>(),
+    entry::<sequence::Config>(),
+    entry::<syslog::Config>(),
+    entry::<tail_dir::Config>(),
+];

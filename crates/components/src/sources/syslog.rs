@@ -1,0 +1,269 @@
+//! `syslog`: messages over TCP and UDP, RFC 3164 and RFC 5424, on any number of ports.
+//!
+//! ```text
+//!   TCP ─► framing ─┐
+//!   UDP ────────────┴─► parse ─► headers, body ─► batch ─► Intake
+//! ```
+//!
+//! Headers are Flume's: `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
+//! (milliseconds since 1970) and `host`, each where the message has it; `flume.syslog.status` is
+//! `Invalid` where it is no syslog message, and `Incomplete` where it was longer than `message_max`.
+//!
+//! The protocol has no answers, so nothing is promised: what a sender has written and this source has
+//! not stored is lost if either dies. While a channel is full, TCP connections are not read, which
+//! holds their senders back; datagrams wait in a queue, and those that it has no room for are counted as
+//! `datagrams_dropped`.
+
+mod datagrams;
+mod events;
+mod framing;
+mod parse;
+mod stream;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use jiff::tz::{Offset, TimeZone};
+use pipeline::env::Clock;
+use pipeline::units::ByteSize;
+use pipeline::{
+    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
+    SourceError, Unit,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::listening::{self, DRAIN};
+use events::Form;
+
+/// Datagrams have at most so many bytes.
+const DATAGRAM_MAX: usize = 64 << 10;
+
+/// Settings of the `syslog` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Addresses to listen on: `tcp://host:port` or `udp://host:port`, any number of them.
+    listen: Vec<String>,
+    /// Largest message; what is longer is cut and marked. Flume has 2,500 bytes.
+    #[serde(default = "defaults::message_max")]
+    message_max: ByteSize,
+    /// Whether the body keeps priority, version, time and host. Otherwise it is what follows them.
+    #[serde(default)]
+    keep_fields: bool,
+    /// Header that gets the address of the sender's host. None unless set.
+    #[serde(default)]
+    client_header: Option<String>,
+    /// Header that gets the port on which the message came. None unless set.
+    #[serde(default)]
+    port_header: Option<String>,
+    /// Offset from UTC of times without a zone: `"+02:00"`.
+    #[serde(default = "defaults::offset")]
+    offset: String,
+    /// Events of a batch at most.
+    #[serde(default = "defaults::batch_events")]
+    batch_events: usize,
+    /// TCP connections at a time on each address. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    connections_max: u32,
+    /// Datagrams that wait for room in the channels, on each address.
+    #[serde(default = "defaults::queue_max")]
+    queue_max: usize,
+}
+
+mod defaults {
+    use pipeline::units::ByteSize;
+
+    pub(super) fn message_max() -> ByteSize {
+        ByteSize(64 << 10)
+    }
+
+    pub(super) fn offset() -> String {
+        "+00:00".to_owned()
+    }
+
+    pub(super) fn batch_events() -> usize {
+        1000
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn queue_max() -> usize {
+        10_000
+    }
+}
+
+/// How messages come on an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "syslog";
+    const FLUME: &'static [FlumeKey] = &[
+        FlumeKey::new("eventSize", "message_max", Unit::Bytes),
+        FlumeKey::new("clientIPHeader", "client_header", Unit::Text),
+        FlumeKey::new("portHeader", "port_header", Unit::Text),
+        FlumeKey::new("batchSize", "batch_events", Unit::Count),
+    ];
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        let addresses = self.listen.iter().enumerate().map(|(n, address)| transport(n, address));
+        let addresses: Vec<_> = addresses.collect::<Result<_, _>>()?;
+        if addresses.is_empty() {
+            let problem = "name at least one address, such as \"udp://0.0.0.0:514\"";
+            return Err(BuildError::invalid("listen", problem));
+        }
+        let positive = [
+            ("batch_events", self.batch_events as u64),
+            ("connections_max", self.connections_max.into()),
+            ("queue_max", self.queue_max as u64),
+            ("message_max", self.message_max.0),
+        ];
+        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BuildError::invalid(*setting, "must not be 0"));
+        }
+        if self.message_max > ByteSize::mib(16) {
+            return Err(BuildError::invalid("message_max", "at most 16MiB"));
+        }
+        for (setting, name) in
+            [("client_header", &self.client_header), ("port_header", &self.port_header)]
+        {
+            if let Some(name) = name {
+                crate::decoders::check_names(std::iter::once(name.as_str()))
+                    .map_err(|error| BuildError::invalid(setting, error))?;
+            }
+        }
+        let form = Form {
+            keep_fields: self.keep_fields,
+            client_header: self.client_header,
+            port_header: self.port_header,
+            zone: zone(&self.offset)?,
+        };
+        Ok(Box::new(Syslog {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            addresses,
+            form: Arc::new(form),
+            limits: Limits {
+                message_max: self.message_max.0 as usize,
+                batch_events: self.batch_events,
+                connections_max: self.connections_max as usize,
+                queue_max: self.queue_max,
+            },
+        }))
+    }
+}
+
+/// How messages come on this address, and the address itself.
+fn transport(index: usize, text: &str) -> Result<(Transport, String), BuildError> {
+    let setting = format!("listen.{index}");
+    let (transport, address) = match text.split_once("://") {
+        Some(("tcp", address)) => (Transport::Tcp, address),
+        Some(("udp", address)) => (Transport::Udp, address),
+        _ => {
+            let problem =
+                format!("`{text}` names no transport; write for example \"tcp://{text}\"");
+            return Err(BuildError::invalid(setting, problem));
+        }
+    };
+    listening::check_address(&setting, address)?;
+    Ok((transport, address.to_owned()))
+}
+
+fn zone(offset: &str) -> Result<TimeZone, BuildError> {
+    let invalid = || BuildError::invalid("offset", "write for example \"+02:00\" or \"-07:00\"");
+    let (sign, rest) = offset.split_at_checked(1).ok_or_else(invalid)?;
+    let sign = match sign {
+        "+" => 1,
+        "-" => -1,
+        _ => return Err(invalid()),
+    };
+    let (hours, minutes) = rest.split_once(':').ok_or_else(invalid)?;
+    let number = |text: &str, max: i32| {
+        let number: Option<i32> = text.parse().ok().filter(|_| text.len() == 2);
+        number.filter(|number| (0..=max).contains(number)).ok_or_else(invalid)
+    };
+    let seconds = sign * (number(hours, 23)? * 3_600 + number(minutes, 59)? * 60);
+    Ok(TimeZone::fixed(Offset::from_seconds(seconds).map_err(|_| invalid())?))
+}
+
+/// What is taken in.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    message_max: usize,
+    batch_events: usize,
+    connections_max: usize,
+    queue_max: usize,
+}
+
+struct Syslog {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    addresses: Vec<(Transport, String)>,
+    form: Arc<Form>,
+    limits: Limits,
+}
+
+/// What the addresses of one run share.
+#[derive(Clone)]
+struct Shared {
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    form: Arc<Form>,
+    limits: Limits,
+    cx: SourceContext,
+    /// Batches that are being stored: they go on to their end.
+    work: TaskTracker,
+}
+
+#[async_trait]
+impl Source for Syslog {
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let shared = Shared {
+            name: self.name.clone(),
+            clock: self.env.clock.clone(),
+            metrics: self.metrics.clone(),
+            form: self.form.clone(),
+            limits: self.limits,
+            cx,
+            work: TaskTracker::new(),
+        };
+        // Every port is open before the first message is taken.
+        let (mut streams, mut sockets) = (Vec::new(), Vec::new());
+        for (transport, address) in &self.addresses {
+            let local = match transport {
+                Transport::Tcp => {
+                    streams.push(listening::listen(&*self.env.net, address).await?);
+                    streams.last().map(|listener| listener.local_address())
+                }
+                Transport::Udp => {
+                    sockets.push(datagrams::bind(&*self.env.net, address).await?);
+                    sockets.last().map(|socket| socket.local_address())
+                }
+            };
+            info!(source = %self.name, address = local, ?transport, "listening");
+        }
+        let streams = streams.into_iter().map(|listener| stream::serve(listener, shared.clone()));
+        let sockets = sockets.into_iter().map(|socket| datagrams::serve(socket, shared.clone()));
+        tokio::join!(join_all(streams), join_all(sockets));
+        shared.work.close();
+        let _ = timeout(DRAIN, shared.work.wait()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! What senders write arrives in order with Flume's headers; a full channel holds TCP back and costs
+//! datagrams, which are counted.
+//!
+//! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use pipeline::env::Stream;
+use pipeline::metrics::SourceReason;
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Intake};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::sources::channels::Channels;
+use crate::sources::narrow::Narrow;
+
+struct Fixture {
+    tcp: String,
+    udp: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Fixture {
+    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
+        let net = env::real().net;
+        let tcp = net.listen("127.0.0.1:0").await.unwrap().local_address();
+        let udp = net.bind("127.0.0.1:0").await.unwrap().local_address();
+        settings["listen"] = json!([format!("tcp://{tcp}"), format!("udp://{udp}")]);
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let metrics = cx.metrics.clone();
+        let mut source = build::<Config>(&settings, &cx).unwrap();
+        let stop = CancellationToken::new();
+        let cx = SourceContext { intake, stop: stop.clone() };
+        let running = tokio::spawn(async move { source.run(cx).await });
+        Self { tcp, udp, metrics, stop, running }
+    }
+
+    async fn connect(&self) -> Box<dyn Stream> {
+        for _ in 0..2_000 {
+            if let Ok(stream) = env::real().net.connect(&self.tcp).await {
+                return stream;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("nothing listens on {}", self.tcp);
+    }
+
+    #[expect(clippy::disallowed_types, reason = "the sender is outside of the agent")]
+    async fn socket(&self) -> tokio::net::UdpSocket {
+        drop(self.connect().await); // By then the other port is open too.
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(&self.udp).await.unwrap();
+        socket
+    }
+
+    fn counted(&self, reason: &'static str) -> u64 {
+        let label = SourceReason { source: "in".into(), reason };
+        self.metrics.source_oddities.get_or_create(&label).get()
+    }
+}
+
+fn event(channels: &Channels, index: usize) -> (String, BTreeMap<String, String>) {
+    let event = channels.events(0).swap_remove(index);
+    (event.body, event.headers)
+}
+
+#[tokio::test]
+async fn messages_of_a_connection_arrive_in_order_with_the_headers_of_flume() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "client_header": "client", "port_header": "port" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let mut stream = fixture.connect().await;
+    let old = "<34>Oct 11 22:14:15 web-1 su: failed\n";
+    let new = "<165>1 2026-10-11T22:14:15.003Z web-2 app 7 ID - over\nlines";
+    let messages = format!("{old}{} {new}no syslog\n<13>Oct 11 22:14:15 web-3 last", new.len());
+    stream.write_all(messages.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    channels.wait_for_events(4).await;
+    let (body, headers) = event(&channels, 0);
+    assert_eq!(body, "su: failed");
+    for (name, value) in
+        [("Priority", "34"), ("Facility", "4"), ("Severity", "2"), ("host", "web-1")]
+    {
+        assert_eq!(headers.get(name).map(String::as_str), Some(value), "{headers:?}");
+    }
+    assert_eq!(headers["client"], "127.0.0.1");
+    assert!(fixture.tcp.ends_with(&format!(":{}", headers["port"])), "{headers:?}");
+    let (body, headers) = event(&channels, 1);
+    assert_eq!(body, "app 7 ID - over\nlines");
+    assert_eq!((&*headers["Version"], &*headers["timestamp"]), ("1", "1791756855003"));
+    let (body, headers) = event(&channels, 2);
+    assert_eq!((&*body, &*headers["flume.syslog.status"]), ("no syslog", "Invalid"));
+    assert_eq!(event(&channels, 3).0, "last");
+}
+
+#[tokio::test]
+async fn a_datagram_is_an_event_and_the_whole_message_is_kept_on_request() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({ "keep_fields": true }), channels.clone()).await;
+    let socket = fixture.socket().await;
+    for n in 0..50 {
+        let message = format!("<13>Oct 11 22:14:15 web-1 app: {n}\n");
+        socket.send(message.as_bytes()).await.unwrap();
+    }
+    channels.wait_for_events(50).await;
+    let (body, headers) = event(&channels, 49);
+    assert_eq!(body, "<13>Oct 11 22:14:15 web-1 app: 49");
+    assert_eq!(headers["host"], "web-1");
+}
+
+#[tokio::test]
+async fn what_is_longer_than_allowed_is_cut_marked_and_counted() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "message_max": "32B" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let long = format!("<13>Oct 11 22:14:15 web-1 {}", "x".repeat(100));
+    fixture.connect().await.write_all(format!("{long}\nnext\n").as_bytes()).await.unwrap();
+    channels.wait_for_events(2).await;
+    fixture.socket().await.send(long.as_bytes()).await.unwrap();
+    channels.wait_for_events(3).await;
+    for index in [0, 2] {
+        let (body, headers) = event(&channels, index);
+        assert_eq!((&*body, &*headers["flume.syslog.status"]), ("xxxxxx", "Incomplete"));
+    }
+    assert_eq!(fixture.counted("message_cut"), 2);
+}
+
+#[tokio::test]
+async fn a_full_channel_holds_connections_back_and_costs_datagrams_that_are_counted() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let settings = json!({ "queue_max": 10, "batch_events": 1 });
+    let fixture = Fixture::start(settings, narrow.clone()).await;
+    let mut stream = fixture.connect().await;
+    stream.write_all(b"<13>one\n<13>two\n").await.unwrap();
+    narrow.wait_for_waiting(1).await;
+    let socket = fixture.socket().await;
+    for _ in 0..100 {
+        socket.send(b"<13>datagram").await.unwrap();
+    }
+    for _ in 0..10_000 {
+        if fixture.counted("datagrams_dropped") >= 80 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let dropped = fixture.counted("datagrams_dropped");
+    assert!((80..=90).contains(&dropped), "10 wait, one is being stored: {dropped}");
+    assert!(channels.events(0).is_empty());
+    narrow.give(1_000);
+    channels.wait_for_line("two").await;
+    let kept = 100 - usize::try_from(dropped).unwrap();
+    channels.wait_for_events(2 + kept).await;
+}
+
+#[tokio::test]
+async fn a_stop_stores_what_came_and_frees_the_ports() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut stream = fixture.connect().await;
+    stream.write_all(b"<13>one\n").await.unwrap();
+    channels.wait_for_events(1).await;
+    fixture.stop.cancel();
+    fixture.running.await.unwrap().unwrap();
+    let net = env::real().net;
+    assert!(net.listen(&fixture.tcp).await.is_ok() && net.bind(&fixture.udp).await.is_ok());
+}
+
+#[test]
+fn settings_that_can_never_work_are_named() {
+    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    let with = |name: &str, value: Value| {
+        let mut settings = json!({ "listen": ["udp://0.0.0.0:0"] });
+        settings[name] = value;
+        settings
+    };
+    for (settings, named) in [
+        (with("listen", json!([])), "listen"),
+        (with("listen", json!(["tcp://0.0.0.0:1", "0.0.0.0:514"])), "listen.1"),
+        (with("listen", json!(["tcp://514"])), "listen.0"),
+        (with("offset", json!("CET")), "offset"),
+        (with("offset", json!("+2:00")), "offset"),
+        (with("message_max", json!("0B")), "message_max"),
+        (with("port_header", json!("")), "port_header"),
+        (with("queue_max", json!(0)), "queue_max"),
+    ] {
+        let error = build::<Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, named, "{error}");
+    }
+    assert!(build::<Config>(&with("offset", json!("-07:30")), &cx).is_ok());
+}
