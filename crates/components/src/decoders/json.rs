@@ -2,7 +2,8 @@
 //!
 //! The message is UTF-8, or UTF-16 or UTF-32 where its character set says so; bodies are stored as
 //! UTF-8. A missing body is empty, missing headers are none; numbers and flags as values of headers
-//! become text. Other than Flume it also takes a single object in the place of the array.
+//! become text. Other than Flume it also takes objects without an array around them, one a line, as the
+//! `json` serializer writes them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ impl Decoder for Json {
         let text = text(message.bytes, message.charset)?;
         let malformed = |error: serde_json::Error| MalformedMessage { problem: error.to_string() };
         let parsed: Vec<Event<'_>> = if text.trim_start().starts_with('{') {
-            vec![serde_json::from_str(&text).map_err(malformed)?]
+            let objects = serde_json::Deserializer::from_str(&text).into_iter();
+            objects.collect::<Result<_, _>>().map_err(malformed)?
         } else {
             serde_json::from_str(&text).map_err(malformed)?
         };
@@ -172,6 +174,8 @@ mod tests {
         );
         assert_eq!(read("[]").unwrap().len(), 0);
         assert_eq!(events(&read(r#" {"body": "alone"}"#).unwrap())[0].0, "alone");
+        let lines = "{\"body\": \"one\"}\n{\"body\": \"two\"}\n";
+        assert_eq!(events(&read(lines).unwrap())[1].0, "two");
     }
 
     #[test]
@@ -182,6 +186,7 @@ mod tests {
             (r#"[{"body": 3}]"#, "line 1"),
             (r#"[{"body": "x"}, {"headers": {"a": []}, "body": "y"}]"#, "`a` of event 1"),
             (r#"[{"body": "x"}] [ "#, "trailing"),
+            ("{\"body\": \"x\"}\n{\"body\"", "line 2"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -53,7 +53,6 @@ impl Fixture {
         panic!("nothing listens on {}", self.tcp);
     }
 
-    #[expect(clippy::disallowed_types, reason = "the sender is outside of the agent")]
     async fn socket(&self) -> tokio::net::UdpSocket {
         drop(self.connect().await); // By then the other port is open too.
         let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
