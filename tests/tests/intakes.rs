@@ -69,7 +69,7 @@ capacity = "256MiB"
 [sinks.files]
 type = "file_roll"
 directory = "{dir}/files"
-serializer = "json"
+encoder = "json"
 channel = "main"
 "#,
             dir = dir.path().display()

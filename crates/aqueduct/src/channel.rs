@@ -9,8 +9,8 @@ use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
-use components::serializers;
-use pipeline::{BuildContext, ChannelError, Env, Serializer, Settings};
+use components::encoders;
+use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
 
 use crate::account;
@@ -209,31 +209,21 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
         Format::Text => "text",
         Format::Json => "json",
     };
-    let serializer = serializer(kind, env);
+    let encoder = encoder(kind, env);
     let mut out = io::stdout().lock();
     let mut complete = true;
-    inspection.export(|ticket, batch| {
-        let bytes = match serializer.serialize(&batch) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                cli::say(&format!("batch {ticket} is left out: {error}"));
-                complete = false;
-                return true;
-            }
-        };
-        complete &= out.write_all(&bytes).is_ok();
+    inspection.export(|_ticket, batch| {
+        complete &= out.write_all(&encoder.begin().encode(&batch)).is_ok();
         complete
     })?;
     complete &= out.flush().is_ok();
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
 }
 
-/// The serializer of this kind.
-pub(crate) fn serializer(kind: &str, env: &Env) -> Box<dyn Serializer> {
-    let entry = serializers::ALL.iter().find(|entry| entry.kind == kind);
-    let entry = entry.expect("both formats are in the catalogue");
-    let built = (entry.build)(&Settings::empty(), &context(Path::new(""), env));
-    built.expect("a serializer needs no settings")
+/// The encoder of this kind, whose files are lines.
+pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
+    let built = Choice::of(kind).build("format", encoders::ALL, &context(Path::new(""), env));
+    built.expect("both formats are in the catalogue and need no settings")
 }
 
 fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelError> {

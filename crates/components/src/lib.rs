@@ -3,11 +3,13 @@
 //! One file is one component, and one line in its role's table makes it known. The two programs
 //! differ only in the catalogue they are given.
 
+pub mod codecs;
 pub mod decoders;
+pub mod encoders;
+mod format;
 pub mod interceptors;
 pub mod processors;
 pub mod selectors;
-pub mod serializers;
 pub mod sinks;
 pub mod sources;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, DeserializeOwned};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::discovery::Seat;
@@ -195,6 +195,18 @@ impl Choice {
                 if error.path.is_empty() { String::new() } else { format!(".{}", error.path) };
             BuildError::invalid(format!("{setting}{below}"), error.problem)
         })
+    }
+}
+
+/// As it is written: the kind alone where it has no settings.
+impl Serialize for Choice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.settings.is_empty() {
+            return serializer.serialize_str(&self.kind);
+        }
+        let mut table = self.settings.clone();
+        table.insert("type".to_owned(), self.kind.clone().into());
+        table.serialize(serializer)
     }
 }
 

@@ -14,7 +14,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
-//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`serializer`], [`decoder`] | one role each |
+//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
@@ -33,6 +33,7 @@ pub mod compression;
 pub mod decoder;
 pub mod deliver;
 pub mod discovery;
+pub mod encoder;
 pub mod env;
 pub mod error;
 pub mod floors;
@@ -46,7 +47,7 @@ pub mod pool;
 pub mod processor;
 pub mod routing;
 pub mod selector;
-pub mod serializer;
+
 pub mod settings;
 pub mod sink;
 pub mod source;
@@ -64,6 +65,7 @@ pub use channel::{
 pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey, Unit};
 pub use decoder::{Decoder, MalformedMessage, Message};
 pub use discovery::{Seat, SeatBoard, SeatView};
+pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
 pub use error::{Class, Classify};
 pub use floors::{FloorBoard, Floors};
@@ -74,7 +76,7 @@ pub use metrics::Metrics;
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use routing::{Dispute, Routing, RoutingBoard};
 pub use selector::ChannelSelector;
-pub use serializer::{SerializeError, Serializer};
+
 pub use settings::{Settings, SettingsError};
 pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};

@@ -101,7 +101,7 @@ pub(super) fn show(
     limit: usize,
     env: &Env,
 ) -> Result<ExitCode, String> {
-    let serializer = crate::channel::serializer(
+    let encoder = crate::channel::encoder(
         match format {
             Format::Text => "text",
             Format::Json => "json",
@@ -109,27 +109,20 @@ pub(super) fn show(
         env,
     );
     let mut out = io::stdout().lock();
-    let (mut left, mut problem) = (limit, None);
+    let mut left = limit;
     letters(target, env, |label, events| {
         if left == 0 {
             return false;
         }
         left -= 1;
-        let shown = match serializer.serialize(&events) {
-            Ok(bytes) if format == Format::Json => as_json(&label, &bytes),
-            Ok(bytes) => [heading(&label, events.len()).as_bytes(), &bytes].concat(),
-            Err(error) => {
-                problem = Some(format!("letter {}: {error}", label.key));
-                return true;
-            }
+        let bytes = encoder.begin().encode(&events);
+        let shown = match format {
+            Format::Json => as_json(&label, &bytes),
+            Format::Text => [heading(&label, events.len()).as_bytes(), &bytes].concat(),
         };
         out.write_all(&shown).is_ok()
     })?;
-    match problem {
-        Some(problem) => Err(problem),
-        None if out.flush().is_err() => Ok(ExitCode::from(EXIT_RUNTIME)),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok(if out.flush().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
 }
 
 fn heading(label: &Label, events: usize) -> String {
@@ -146,8 +139,7 @@ fn heading(label: &Label, events: usize) -> String {
 /// The label with its events beside it, on one line.
 fn as_json(label: &Label, events: &[u8]) -> Vec<u8> {
     let lines = events.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let events =
-        lines.map(|line| serde_json::from_slice(line).expect("the serializer writes JSON"));
+    let events = lines.map(|line| serde_json::from_slice(line).expect("the encoder writes JSON"));
     let events = Value::Array(events.collect());
     let mut letter = serde_json::to_value(label).expect("a label is always JSON");
     letter["events"] = events;

@@ -11,20 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Classify, Component, Env, FlumeKey, Guarantee,
-    Serializer, Sink, Unit,
+    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, Encoder, Env, FlumeKey,
+    Guarantee, Sink, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::serializers;
+use crate::encoders;
 
 /// How long a disk may take for one batch.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,25 +43,26 @@ pub struct Config {
     /// Begins each file's name.
     #[serde(default)]
     prefix: String,
-    /// Ends each file's name, behind a dot. That of the serializer unless set; `""`: none.
+    /// Ends each file's name, behind a dot. That of the encoder unless set; `""`: none.
     #[serde(default)]
     extension: Option<String>,
-    /// Form of the events: `text` or `json`.
-    #[serde(default = "defaults::serializer")]
-    serializer: String,
+    /// Form of the events: `text`, `json` or `header_and_text`.
+    #[serde(default = "defaults::encoder")]
+    encoder: Choice,
 }
 
 mod defaults {
     use std::time::Duration;
 
+    use pipeline::Choice;
     use pipeline::units::Period;
 
     pub(super) fn roll_interval() -> Period {
         Period(Duration::from_secs(30))
     }
 
-    pub(super) fn serializer() -> String {
-        "text".to_owned()
+    pub(super) fn encoder() -> Choice {
+        Choice::of("text")
     }
 }
 
@@ -71,7 +71,7 @@ impl Component for Config {
     const FLUME: &'static [FlumeKey] = &[
         FlumeKey::new("sink.directory", "directory", Unit::Text),
         FlumeKey::new("sink.rollInterval", "roll_interval", Unit::Seconds),
-        FlumeKey::new("sink.serializer", "serializer", Unit::Text),
+        FlumeKey::new("sink.serializer", "encoder", Unit::Text),
         FlumeKey::new("sink.pathManager.prefix", "prefix", Unit::Text),
         FlumeKey::new("sink.pathManager.extension", "extension", Unit::Text),
     ];
@@ -82,8 +82,13 @@ impl Component for Config {
             let problem = "it has to be an absolute path, such as \"/var/log/archive\"";
             return Err(BuildError::invalid("directory", problem));
         }
-        let serializer = serializers::named(&self.serializer, cx)?;
-        let extension = self.extension.unwrap_or_else(|| serializer.extension().to_owned());
+        let encoder = self.encoder.build("encoder", encoders::ALL, cx)?;
+        if !encoder.is_lines() {
+            let problem = "a batch has to be on disk whole before it counts as delivered, and this form \
+                           holds events back; use `text`, `json` or `header_and_text`";
+            return Err(BuildError::invalid("encoder", problem));
+        }
+        let extension = self.extension.unwrap_or_else(|| encoder.extension().to_owned());
         for (setting, part) in [("prefix", &self.prefix), ("extension", &extension)] {
             if part.contains(['/', '\0']) {
                 let problem = "it is a part of a file's name and has no `/`";
@@ -97,7 +102,7 @@ impl Component for Config {
             extension,
             age_max: Some(self.roll_interval.0).filter(|age| !age.is_zero()),
             size_max: self.size_max.map_or(u64::MAX, |size| size.0.max(1)),
-            serializer,
+            encoder,
             open: Arc::default(),
         };
         let options = Options { in_flight_max: 1, in_order: false, timeout: WRITE_TIMEOUT };
@@ -136,7 +141,7 @@ struct Files {
     extension: String,
     age_max: Option<Duration>,
     size_max: u64,
-    serializer: Box<dyn Serializer>,
+    encoder: Box<dyn Encoder>,
     open: Arc<Mutex<Option<Open>>>,
 }
 
@@ -202,16 +207,8 @@ impl Deliver for Files {
     type Error = FileRollError;
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, FileRollError> {
-        let content: Bytes = match self.serializer.serialize(batch) {
-            Ok(content) => content,
-            Err(error) => {
-                return Ok(Delivered::Except {
-                    events: (0..batch.len()).collect(),
-                    reason: "unserializable",
-                    detail: error.to_string(),
-                });
-            }
-        };
+        // Files of lines have no beginning and no end of their own.
+        let content = self.encoder.begin().encode(batch);
         const SAME_MILLISECOND_MAX: u32 = 100;
         let (open, kept, disk) = (self.take_open(), self.open.clone(), self.env.disk.clone());
         let directory = self.directory.clone();

@@ -38,7 +38,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::serializers;
+use crate::format::Format;
 use bucket::{Template, confined};
 pub use config::Config;
 use config::Promise;
@@ -69,7 +69,7 @@ impl Component for Config {
         FlumeKey::new("hdfs.rollCount", "roll.count_max", Unit::Count),
         FlumeKey::new("hdfs.idleTimeout", "roll.idle_max", Unit::Seconds),
         FlumeKey::new("hdfs.maxOpenFiles", "buckets_max", Unit::Count),
-        FlumeKey::new("serializer", "serializer", Unit::Text),
+        FlumeKey::new("serializer", "encoder", Unit::Text),
     ];
     type Role = dyn Sink;
 
@@ -92,7 +92,7 @@ impl Config {
         cx: &BuildContext,
         connect: Connect,
     ) -> Result<HdfsSink, BuildError> {
-        let serializer = serializers::named(&self.serializer, cx)?;
+        let format = Format::new(&self.encoder, &self.codec, cx)?;
         let template =
             Template::parse(url.path()).map_err(|problem| BuildError::invalid("url", problem))?;
         let positive = |setting: &str, value: Option<u64>| match value {
@@ -107,7 +107,7 @@ impl Config {
             return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
         }
         let sink = confined(Some(&cx.name));
-        let extension = serializer.extension().to_owned();
+        let extension = format.extension();
         let stem = format!("{}-{sink}", confined(Some(&cx.env.host)));
         let names = FileNames { stem, extension };
         if self.sweep_after.0 < self.roll.age_max.0 {
@@ -127,7 +127,7 @@ impl Config {
         let settings = Settings {
             env: cx.env.clone(),
             template,
-            serializer,
+            format: Arc::new(format),
             limits,
             buckets_max: self.buckets_max,
         };

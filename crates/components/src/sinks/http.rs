@@ -17,19 +17,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, Serializer,
-    Sink, Unit,
+    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, FlumeKey, Guarantee, Sink,
+    Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::serializers;
+use crate::format::Format;
 use connections::{Connections, Response};
 
 /// Settings of the `http` sink.
@@ -41,11 +41,14 @@ pub struct Config {
     /// `POST` or `PUT`.
     #[serde(default)]
     method: Verb,
-    /// Form of the events in the body: `json` (one object a line) or `text`.
-    #[serde(default = "defaults::serializer")]
-    serializer: String,
-    /// `Content-Type` of the body. Unless set: `application/x-ndjson` for `json`, `text/plain` for
-    /// `text`.
+    /// Form of the events in the body: `json` (one object a line), `text`, `header_and_text` or `avro`;
+    /// with settings of its own as a table with `type`.
+    #[serde(default = "defaults::encoder")]
+    encoder: Choice,
+    /// How the body is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
+    #[serde(default = "defaults::codec")]
+    codec: Choice,
+    /// `Content-Type` of the body. By the encoder unless set.
     #[serde(default)]
     content_type: Option<String>,
     /// Further headers of each request.
@@ -78,10 +81,15 @@ enum Verb {
 mod defaults {
     use std::time::Duration;
 
+    use pipeline::Choice;
     use pipeline::units::Period;
 
-    pub(super) fn serializer() -> String {
-        "json".to_owned()
+    pub(super) fn encoder() -> Choice {
+        Choice::of("json")
+    }
+
+    pub(super) fn codec() -> Choice {
+        Choice::of("none")
     }
 
     pub(super) fn in_flight_max() -> usize {
@@ -110,6 +118,7 @@ impl Component for Config {
             return Err(BuildError::invalid("events_max", "at least 1"));
         }
         let (uri, address) = target(&self.url)?;
+        let format = Format::new(&self.encoder, &self.codec, cx)?;
         let options = Options {
             in_flight_max: self.in_flight_max,
             in_order: self.in_order,
@@ -121,9 +130,9 @@ impl Component for Config {
                 Verb::Post => Method::POST,
                 Verb::Put => Method::PUT,
             },
-            headers: headers(&self)?,
+            headers: headers(&self, &format)?,
             events_max: self.events_max.unwrap_or(usize::MAX),
-            serializer: serializers::named(&self.serializer, cx)?,
+            format,
             connections: Connections::new(cx.env.net.clone(), address, self.in_flight_max),
             uri,
         };
@@ -149,14 +158,17 @@ fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
 }
 
 /// The headers of each request.
-fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
-    let usual = if config.serializer == "json" { "application/x-ndjson" } else { "text/plain" };
-    let content_type = config.content_type.as_deref().unwrap_or(usual);
+fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
+    let content_type = config.content_type.as_deref();
+    let content_type = content_type.unwrap_or(format.encoder().content_type());
     let value = |setting: String, text: &str| {
         HeaderValue::from_str(text).map_err(|error| BuildError::invalid(setting, error))
     };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, value("content_type".into(), content_type)?);
+    if let Some(coding) = format.content_encoding() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
     for (name, text) in &config.headers {
         let setting = format!("headers.{name}");
         let name = HeaderName::try_from(name)
@@ -219,7 +231,7 @@ struct Http {
     method: Method,
     headers: HeaderMap,
     events_max: usize,
-    serializer: Box<dyn Serializer>,
+    format: Format,
     connections: Connections,
 }
 
@@ -250,24 +262,18 @@ impl Deliver for Http {
         for part in batch.split(&part_of) {
             let places = start..start + part.len();
             start = places.end;
-            match self.serializer.serialize(&part) {
-                Ok(body) => match self.send(body).await {
-                    Ok(()) => {}
-                    Err(error) if error.class() == Class::Poison => {
-                        first.get_or_insert(("refused", error.to_string()));
-                        refused.extend(places);
-                    }
-                    Err(error) => return Err(error),
-                },
-                Err(error) => {
-                    first.get_or_insert(("unserializable", error.to_string()));
+            match self.send(self.format.file(&part)).await {
+                Ok(()) => {}
+                Err(error) if error.class() == Class::Poison => {
+                    first.get_or_insert(error.to_string());
                     refused.extend(places);
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(match first {
             None => Delivered::All,
-            Some((reason, detail)) => Delivered::Except { events: refused, reason, detail },
+            Some(detail) => Delivered::Except { events: refused, reason: "refused", detail },
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pipeline::Choice;
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,9 +14,13 @@ pub struct Config {
     /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
     /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
     pub(super) url: String,
-    /// What the events look like in a file: `text` or `json`.
-    #[serde(default = "default_serializer")]
-    pub(super) serializer: String,
+    /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with settings
+    /// of its own as a table with `type`.
+    #[serde(default = "default_encoder")]
+    pub(super) encoder: Choice,
+    /// How a file is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
+    #[serde(default = "default_codec")]
+    pub(super) codec: Choice,
     /// When a file is closed and becomes visible.
     #[serde(default)]
     pub(super) roll: RollConfig,
@@ -77,8 +82,12 @@ impl Default for RollConfig {
     }
 }
 
-fn default_serializer() -> String {
-    "text".into()
+fn default_encoder() -> Choice {
+    Choice::of("text")
+}
+
+fn default_codec() -> Choice {
+    Choice::of("none")
 }
 
 fn default_buckets_max() -> usize {

@@ -9,7 +9,7 @@ use delivery::ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use pipeline::{FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
+use pipeline::{Batch, FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
+use crate::format::{Format, FormattedFile};
 
 /// Files of one roll that are closed at the same time.
 const CLOSED_AT_ONCE: usize = 32;
@@ -42,11 +43,12 @@ pub(super) struct Books {
     pub(super) held: Arc<Held>,
 }
 
-/// Part of a batch that goes into one directory, ready to be written.
+/// Part of a batch that goes into one directory.
 pub(super) struct Part {
     pub(super) directory: String,
-    pub(super) bytes: Bytes,
-    pub(super) events: u64,
+    pub(super) batch: Batch,
+    /// Bytes that it adds to its file at most.
+    pub(super) bytes_bound: u64,
 }
 
 /// A roll being written.
@@ -60,6 +62,7 @@ pub(super) struct OpenRoll {
 
 struct OpenFile {
     temp: String,
+    format: FormattedFile,
     writer: Box<dyn FileWriter>,
     fill: Fill,
     crc: u32,
@@ -75,7 +78,7 @@ impl OpenRoll {
     pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
         parts.iter().all(|part| {
             let file = self.files.get(&part.directory);
-            file.is_none_or(|file| limits.fits(file.fill, part.bytes.len() as u64))
+            file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
         })
     }
 
@@ -97,7 +100,12 @@ impl OpenRoll {
     }
 
     /// Writes one part; says how much its file holds then.
-    pub(super) async fn write(&mut self, part: Part, stage: &Stage) -> Result<Fill, FsError> {
+    pub(super) async fn write(
+        &mut self,
+        part: Part,
+        format: &Format,
+        stage: &Stage,
+    ) -> Result<Fill, FsError> {
         let file = match self.files.get_mut(&part.directory) {
             Some(file) => file,
             None => {
@@ -105,14 +113,14 @@ impl OpenRoll {
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
                 let writer = stage.fs.create(&path, stage.options).await?;
-                let file = OpenFile { temp, writer, fill: Fill::default(), crc: 0 };
+                let (format, fill) = (format.begin(), Fill::default());
+                let file = OpenFile { temp, format, writer, fill, crc: 0 };
                 self.files.entry(part.directory).or_insert(file)
             }
         };
-        file.crc = crc32c::crc32c_append(file.crc, &part.bytes);
-        file.fill.bytes += part.bytes.len() as u64;
-        file.fill.events += part.events;
-        file.writer.write(part.bytes).await?;
+        file.fill.events += part.batch.len() as u64;
+        let bytes = file.format.encode(&part.batch);
+        file.append(bytes).await?;
         Ok(file.fill)
     }
 
@@ -145,11 +153,15 @@ impl OpenRoll {
 
     /// What became of it; `None`: published, and not recorded.
     async fn commit(
-        self,
+        mut self,
         stage: &Stage,
         ledger: &Mutex<Ledger>,
         held: &Held,
     ) -> Result<Option<Committed>, HdfsSinkError> {
+        for file in self.files.values_mut() {
+            let end = file.format.finish();
+            file.append(end).await?;
+        }
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
         // A task of its own: it does not wait for the ledger, which may still be another roll's.
@@ -175,6 +187,15 @@ async fn close(files: Vec<OpenFile>, stage: Stage) -> Result<(), LedgerError> {
 }
 
 impl OpenFile {
+    async fn append(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.crc = crc32c::crc32c_append(self.crc, &bytes);
+        self.fill.bytes += bytes.len() as u64;
+        self.writer.write(bytes).await
+    }
+
     /// What the ledger says about it, once it is closed.
     fn described(&self, directory: &str) -> RollFile {
         let Fill { bytes, events } = self.fill;

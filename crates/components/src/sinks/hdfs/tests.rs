@@ -17,10 +17,12 @@ use std::sync::{Arc, Mutex};
 use harness::{Collector, batch, lines_of, visible};
 use pipeline::testkit::build;
 use pipeline::{
-    Batch, BuildContext, Existing, Guarantee, Outcome, SerializeError, Serializer, Sink,
+    Batch, BuildContext, Encoder, Existing, FileEncoder, Guarantee, Outcome, Sink, Unwritable,
 };
 use serde_json::json;
 use storage::memory::Memory;
+
+use crate::format::Format;
 
 #[tokio::test(start_paused = true)]
 async fn lines_become_visible_as_they_were_read() {
@@ -90,30 +92,66 @@ async fn at_least_once_writes_no_entries_and_says_so() {
 /// Writes no event whose body holds `!`.
 struct Picky;
 
-impl Serializer for Picky {
-    fn serialize(&self, batch: &Batch) -> Result<bytes::Bytes, SerializeError> {
-        match batch.events().find(|event| event.body().contains(&b'!')) {
-            Some(event) => Err(SerializeError { index: event.index(), reason: "a `!`".into() }),
-            None => Ok(batch.lines().expect("these tests use lines").clone()),
-        }
+impl Encoder for Picky {
+    fn unwritable(&self, batch: &Batch) -> Vec<Unwritable> {
+        let bad = batch.events().filter(|event| event.body().contains(&b'!'));
+        bad.map(|event| Unwritable { index: event.index(), reason: "a `!`".into() }).collect()
     }
 
     fn extension(&self) -> &'static str {
         "log"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
+
+    fn is_lines(&self) -> bool {
+        true
+    }
+
+    fn size_bound(&self, batch: &Batch) -> u64 {
+        batch.body_bytes() + batch.len() as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Telltale(Arc::default()))
     }
 }
 
 /// Tells which threads it is called by.
 struct Telltale(Arc<Mutex<Vec<Option<String>>>>);
 
-impl Serializer for Telltale {
-    fn serialize(&self, batch: &Batch) -> Result<bytes::Bytes, SerializeError> {
-        self.0.lock().unwrap().push(std::thread::current().name().map(String::from));
-        Ok(batch.lines().expect("these tests use lines").clone())
-    }
-
+impl Encoder for Telltale {
     fn extension(&self) -> &'static str {
         "log"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
+
+    fn is_lines(&self) -> bool {
+        true
+    }
+
+    fn size_bound(&self, batch: &Batch) -> u64 {
+        batch.body_bytes() + batch.len() as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Telltale(self.0.clone()))
+    }
+}
+
+impl FileEncoder for Telltale {
+    fn encode(&mut self, batch: &Batch) -> bytes::Bytes {
+        self.0.lock().unwrap().push(std::thread::current().name().map(String::from));
+        batch.lines().expect("these tests use lines").clone()
+    }
+
+    fn finish(&mut self) -> bytes::Bytes {
+        bytes::Bytes::new()
     }
 }
 
@@ -123,7 +161,7 @@ async fn files_are_written_by_threads_that_step_back_behind_new_events() {
     let (store, threads) = (Memory::new(), Arc::default());
     let mut sink = Collector::new(json!({ "url": "file:///logs" })).sink(&store);
     let telltale = Box::new(Telltale(Arc::clone(&threads)));
-    Arc::get_mut(&mut sink.settings).unwrap().serializer = telltale;
+    Arc::get_mut(&mut sink.settings).unwrap().format = Arc::new(Format::plain(telltale));
     harness::deliver(&mut sink, &[(0, batch(0, &["line"]))]).await;
     assert_eq!(lines_of(&store), ["line"]);
     assert_eq!(*threads.lock().unwrap(), [Some("aqueduct-behind".to_owned())]);
@@ -133,7 +171,7 @@ async fn files_are_written_by_threads_that_step_back_behind_new_events() {
 async fn an_event_that_cannot_be_written_holds_up_no_other() {
     let store = Memory::new();
     let mut sink = Collector::new(json!({ "url": "file:///logs" })).sink(&store);
-    Arc::get_mut(&mut sink.settings).unwrap().serializer = Box::new(Picky);
+    Arc::get_mut(&mut sink.settings).unwrap().format = Arc::new(Format::plain(Box::new(Picky)));
     sink.open().await.unwrap();
     sink.write(harness::taken(0, &batch(0, &["good", "bad!", "fine", "worse!"]))).await.unwrap();
     sink.write(harness::taken(1, &batch(1, &["hopeless!"]))).await.unwrap();
@@ -159,7 +197,10 @@ fn settings_that_cannot_work_are_refused_by_name() {
     for (settings, path) in [
         (json!({ "url": "/logs" }), "url"),
         (json!({ "url": "file:///%Y" }), "url"),
-        (json!({ "url": "file:///logs", "serializer": "xml" }), "serializer"),
+        (json!({ "url": "file:///logs", "encoder": "xml" }), "encoder"),
+        (json!({ "url": "file:///logs", "encoder": { "type": "avro", "x": 1 } }), "encoder.x"),
+        (json!({ "url": "file:///logs", "encoder": "avro", "codec": "gzip" }), "codec"),
+        (json!({ "url": "file:///logs", "codec": { "type": "zstd", "level": 99 } }), "codec.level"),
         (json!({ "url": "file:///logs", "roll": { "size_max": "0B" } }), "roll.size_max"),
         (json!({ "url": "file:///logs", "block_size": "1MiB" }), "block_size"),
         (json!({ "url": "file:///logs", "buckets_max": 0 }), "buckets_max"),

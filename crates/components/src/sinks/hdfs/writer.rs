@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use delivery::ledger::Token;
 use pipeline::env::unix_millis;
-use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Serializer, Taken, Ticket};
+use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -19,6 +19,7 @@ use super::bucket::Template;
 use super::error::HdfsSinkError;
 use super::roll::Limits;
 use super::staged::{Books, OpenRoll, Part};
+use crate::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
 const FINISHING_MAX: usize = 2;
@@ -37,7 +38,7 @@ pub(super) enum Command {
 pub(super) struct Settings {
     pub(super) env: Env,
     pub(super) template: Template,
-    pub(super) serializer: Box<dyn Serializer>,
+    pub(super) format: Arc<Format>,
     pub(super) limits: Limits,
     pub(super) buckets_max: usize,
 }
@@ -107,7 +108,7 @@ impl Writer {
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                let fill = roll.write(part, &self.books.stage).await?;
+                let fill = roll.write(part, &self.settings.format, &self.books.stage).await?;
                 full |= self.limits.is_full(fill);
             }
         }
@@ -120,27 +121,28 @@ impl Writer {
         Ok(())
     }
 
-    /// The bytes of a batch by directory. An event that cannot be written goes to the dead letters;
+    /// The events of a batch by directory. An event that cannot be written goes to the dead letters;
     /// the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
         for (directory, mut batch) in self.settings.template.route(batch, now) {
-            while !batch.is_empty() {
-                match self.settings.serializer.serialize(&batch) {
-                    Ok(bytes) => {
-                        parts.push(Part { directory, bytes, events: batch.len() as u64 });
-                        break;
-                    }
-                    Err(error) => {
-                        let event = batch.events().nth(error.index);
-                        let event = event.expect("a serializer names an event of the batch");
-                        let headers: Vec<(&str, &str)> = event.headers().collect();
-                        unwritable.entry(error.reason).or_default().push(event.body(), &headers);
-                        batch.retain(|event| event.index() != error.index);
-                    }
+            let left_out = self.settings.format.unwritable(&batch);
+            if !left_out.is_empty() {
+                for Unwritable { index, reason } in &left_out {
+                    let event = batch.events().nth(*index);
+                    let event = event.expect("an encoder names an event of the batch");
+                    let headers: Vec<(&str, &str)> = event.headers().collect();
+                    unwritable.entry(reason.clone()).or_default().push(event.body(), &headers);
                 }
+                let is_left_out =
+                    |index: usize| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
+                batch.retain(|event| !is_left_out(event.index()));
+            }
+            if !batch.is_empty() {
+                let bytes_bound = self.settings.format.size_bound(&batch);
+                parts.push(Part { directory, batch, bytes_bound });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();

@@ -105,7 +105,7 @@ async fn a_batch_is_one_request_with_the_events_as_lines_of_json() {
 #[tokio::test]
 async fn the_status_decides_between_again_refused_and_set_up() {
     let server = Server::start().await;
-    let mut sink = server.sink(json!({ "serializer": "text" }));
+    let mut sink = server.sink(json!({ "encoder": "text" }));
     for (status, class) in [
         ("500", Class::Transient),
         ("503", Class::Transient),
@@ -134,7 +134,7 @@ async fn the_status_decides_between_again_refused_and_set_up() {
 #[tokio::test]
 async fn a_server_that_is_busy_says_when_to_come_again() {
     let server = Server::start().await;
-    let mut sink = server.sink(json!({ "serializer": "text" }));
+    let mut sink = server.sink(json!({ "encoder": "text" }));
     let Outcome::Again(Some(error)) = outcome(&mut *sink, &["STATUS:429"]).await else {
         panic!("it is tried again")
     };
@@ -144,7 +144,7 @@ async fn a_server_that_is_busy_says_when_to_come_again() {
 #[tokio::test]
 async fn with_requests_of_single_events_one_bad_event_goes_alone() {
     let server = Server::start().await;
-    let mut sink = server.sink(json!({ "serializer": "text", "events_max": 1 }));
+    let mut sink = server.sink(json!({ "encoder": "text", "events_max": 1 }));
     let Outcome::Refused(letter) = outcome(&mut *sink, &["a", "STATUS:400", "b"]).await else {
         panic!("one event is refused")
     };

@@ -3,32 +3,53 @@
 //! A body that holds LF itself becomes several lines, as it would in any text file.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, SerializeError, Serializer};
+use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Settings of the `text` serializer: none.
+/// Settings of the `text` encoder: none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
 impl Component for Config {
     const KIND: &'static str = "text";
-    const FLUME: &'static [FlumeKey] = &[];
-    type Role = dyn Serializer;
+    type Role = dyn Encoder;
 
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Serializer>, BuildError> {
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
         Ok(Box::new(Text))
     }
 }
 
 struct Text;
 
-impl Serializer for Text {
-    fn serialize(&self, batch: &Batch) -> Result<Bytes, SerializeError> {
+impl Encoder for Text {
+    fn extension(&self) -> &'static str {
+        "log"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
+
+    fn is_lines(&self) -> bool {
+        true
+    }
+
+    fn size_bound(&self, batch: &Batch) -> u64 {
+        batch.body_bytes() + batch.len() as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Text)
+    }
+}
+
+impl FileEncoder for Text {
+    fn encode(&mut self, batch: &Batch) -> Bytes {
         // What a source of lines read is the text already.
         if let Some(lines) = batch.lines() {
-            return Ok(lines.clone());
+            return lines.clone();
         }
         let size = usize::try_from(batch.body_bytes()).expect("a batch fits in memory");
         let mut text = BytesMut::with_capacity(size + batch.len());
@@ -36,11 +57,11 @@ impl Serializer for Text {
             text.put_slice(event.body());
             text.put_u8(b'\n');
         }
-        Ok(text.freeze())
+        text.freeze()
     }
 
-    fn extension(&self) -> &'static str {
-        "log"
+    fn finish(&mut self) -> Bytes {
+        Bytes::new()
     }
 }
 
@@ -52,9 +73,10 @@ mod tests {
     fn lines_go_through_as_they_were_read_and_uncopied() {
         let read = Bytes::from_static(b"one\ntwo \xff\r\n\n");
         let batch = Batch::of_lines(read.clone(), &[3, 6, 0]);
-        let text = Text.serialize(&batch).unwrap();
+        let text = Text.encode(&batch);
         assert_eq!(text, read);
         assert_eq!(text.as_ptr(), read.as_ptr());
+        assert_eq!(Text.size_bound(&batch), read.len() as u64);
     }
 
     /// Clears the flag that says that the bodies are separated, and takes the separators out.
@@ -72,6 +94,6 @@ mod tests {
     fn bodies_that_lie_end_to_end_become_lines() {
         let batch = unseparated(&Batch::of(["one", "", "two"]));
         assert!(batch.lines().is_none());
-        assert_eq!(Text.serialize(&batch).unwrap(), "one\n\ntwo\n");
+        assert_eq!(Text.encode(&batch), "one\n\ntwo\n");
     }
 }

@@ -6,44 +6,70 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use pipeline::{
-    Batch, BuildContext, BuildError, Component, EventRef, FlumeKey, SerializeError, Serializer,
-};
+use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, EventRef, FileEncoder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer as Output, ser::SerializeMap};
 
-/// Settings of the `json` serializer: none.
+use super::header_bytes;
+
+/// Settings of the `json` encoder: none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
 impl Component for Config {
     const KIND: &'static str = "json";
-    const FLUME: &'static [FlumeKey] = &[];
-    type Role = dyn Serializer;
+    type Role = dyn Encoder;
 
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Serializer>, BuildError> {
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
         Ok(Box::new(Json))
     }
 }
 
 struct Json;
 
-impl Serializer for Json {
-    fn serialize(&self, batch: &Batch) -> Result<Bytes, SerializeError> {
-        let mut out = Vec::new();
-        for event in batch.events() {
-            serde_json::to_writer(&mut out, &Line(event)).map_err(|error| SerializeError {
-                index: event.index(),
-                reason: error.to_string(),
-            })?;
-            out.push(b'\n');
-        }
-        Ok(out.into())
-    }
+/// Bytes of `\u0000`, the longest that a byte of text becomes.
+const ESCAPED: u64 = 6;
+/// Bytes around the headers and the body of an event, and around one header.
+const AROUND: u64 = 40;
+const AROUND_HEADER: u64 = 6;
 
+impl Encoder for Json {
     fn extension(&self) -> &'static str {
         "json"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
+    fn is_lines(&self) -> bool {
+        true
+    }
+
+    fn size_bound(&self, batch: &Batch) -> u64 {
+        let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
+        let text = batch.body_bytes() + header_bytes(batch);
+        ESCAPED * text + AROUND * batch.len() as u64 + AROUND_HEADER * headers
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Json)
+    }
+}
+
+impl FileEncoder for Json {
+    fn encode(&mut self, batch: &Batch) -> Bytes {
+        let mut out = Vec::new();
+        for event in batch.events() {
+            serde_json::to_writer(&mut out, &Line(event)).expect("text in memory takes every line");
+            out.push(b'\n');
+        }
+        out.into()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        Bytes::new()
     }
 }
 
@@ -74,15 +100,13 @@ mod tests {
     use pipeline::BatchBuilder;
     use serde_json::{Value, json};
 
-    use super::*;
-
     #[test]
     fn every_event_is_a_line_that_reads_back() {
         let mut builder = BatchBuilder::default();
         builder.push(b"quote \" and\nLF", &[("host", "web-1"), ("n", "0")]);
         builder.push("\u{e9}\u{0}".as_bytes(), &[("host", "web-1")]);
         builder.push(b"\xff\xfe", &[]);
-        let bytes = Json.serialize(&builder.finish()).unwrap();
+        let bytes = super::super::testkit::file(&json!("json"), &[builder.finish()]);
         let lines: Vec<Value> = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())

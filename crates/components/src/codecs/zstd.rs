@@ -1,0 +1,67 @@
+//! `zstd`: RFC 8878, one frame a file, which Hadoop's `ZStandardCodec` and every tool reads.
+
+use std::io::Write;
+
+use ::zstd::stream::write::Encoder;
+use bytes::Bytes;
+use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of the codec `zstd`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// From 1, fast, to 19, small.
+    #[serde(default = "default_level")]
+    level: i32,
+}
+
+fn default_level() -> i32 {
+    3
+}
+
+impl Component for Config {
+    const KIND: &'static str = "zstd";
+    type Role = dyn Codec;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Codec>, BuildError> {
+        if !(1..=19).contains(&self.level) {
+            return Err(BuildError::invalid("level", "1 to 19"));
+        }
+        Ok(Box::new(Zstd { level: self.level }))
+    }
+}
+
+struct Zstd {
+    level: i32,
+}
+
+impl Codec for Zstd {
+    fn extension(&self) -> &'static str {
+        "zst"
+    }
+
+    fn content_encoding(&self) -> Option<&'static str> {
+        Some("zstd")
+    }
+
+    fn begin(&self) -> Box<dyn Compressor> {
+        let encoder = Encoder::new(Vec::new(), self.level).expect("the level was looked at");
+        Box::new(Compressed(encoder))
+    }
+}
+
+struct Compressed(Encoder<'static, Vec<u8>>);
+
+impl Compressor for Compressed {
+    fn compress(&mut self, bytes: Bytes) -> Bytes {
+        self.0.write_all(&bytes).expect("memory takes every write");
+        std::mem::take(self.0.get_mut()).into()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        self.0.do_finish().expect("memory takes every write");
+        std::mem::take(self.0.get_mut()).into()
+    }
+}

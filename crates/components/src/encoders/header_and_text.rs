@@ -1,0 +1,100 @@
+//! `header_and_text`: one line for each event, its headers in front: `{host=web-1, tier=web} body`.
+//!
+//! This is the form of Flume's serializer of that name. Nothing is escaped there either: a header or a
+//! body that holds LF becomes several lines, and a reader cannot tell where headers end in all cases.
+//! Flume's order of the headers is that of a Java hash map; here the shared ones come first, each in
+//! the order in which they were set.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::header_bytes;
+
+/// Settings of the `header_and_text` encoder: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+impl Component for Config {
+    const KIND: &'static str = "header_and_text";
+    type Role = dyn Encoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
+        Ok(Box::new(HeaderAndText))
+    }
+}
+
+struct HeaderAndText;
+
+/// Bytes beside headers and body: `{`, `} `, LF, and for each header `=` and `, `.
+const AROUND: u64 = 4;
+const AROUND_HEADER: u64 = 3;
+
+impl Encoder for HeaderAndText {
+    fn extension(&self) -> &'static str {
+        "log"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
+
+    fn is_lines(&self) -> bool {
+        true
+    }
+
+    fn size_bound(&self, batch: &Batch) -> u64 {
+        let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
+        let events = batch.len() as u64;
+        batch.body_bytes() + header_bytes(batch) + AROUND * events + AROUND_HEADER * headers
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(HeaderAndText)
+    }
+}
+
+impl FileEncoder for HeaderAndText {
+    fn encode(&mut self, batch: &Batch) -> Bytes {
+        let mut text = BytesMut::new();
+        for event in batch.events() {
+            text.put_u8(b'{');
+            for (number, (name, value)) in event.headers().enumerate() {
+                if number > 0 {
+                    text.put_slice(b", ");
+                }
+                text.put_slice(name.as_bytes());
+                text.put_u8(b'=');
+                text.put_slice(value.as_bytes());
+            }
+            text.put_slice(b"} ");
+            text.put_slice(event.body());
+            text.put_u8(b'\n');
+        }
+        text.freeze()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        Bytes::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use serde_json::json;
+
+    use super::super::testkit::file;
+
+    #[test]
+    fn each_event_is_a_line_with_its_headers_as_flume_writes_them() {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"one \xff", &[("host", "web-1"), ("n", "0")]);
+        builder.push(b"", &[("host", "web-1")]);
+        let bare = pipeline::Batch::of(["two"]);
+        let bytes = file(&json!("header_and_text"), &[builder.finish(), bare]);
+        assert_eq!(bytes, b"{host=web-1, n=0} one \xff\n{host=web-1} \n{} two\n");
+    }
+}

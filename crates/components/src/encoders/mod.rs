@@ -1,0 +1,61 @@
+//! What the events of a file look like as bytes.
+
+pub mod avro;
+pub mod header_and_text;
+pub mod json;
+pub mod text;
+
+use pipeline::component::entry;
+use pipeline::{Batch, Encoder, Entry};
+
+/// All of them.
+pub static ALL: &[Entry<dyn Encoder>] = &[
+    entry::<avro::Config>(),
+    entry::<header_and_text::Config>(),
+    entry::<json::Config>(),
+    entry::<text::Config>(),
+];
+
+/// Bytes of all headers of all events, were each event to carry its own.
+fn header_bytes(batch: &Batch) -> u64 {
+    let shared: usize = batch.shared_headers().map(|(name, value)| name.len() + value.len()).sum();
+    let shared = shared as u64 * batch.len() as u64;
+    if batch.is_uniform() {
+        return shared;
+    }
+    let own = |event: pipeline::EventRef<'_>| {
+        event.headers().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
+    };
+    batch.events().map(own).sum()
+}
+
+#[cfg(test)]
+pub(crate) mod testkit {
+    use pipeline::{Batch, BuildContext, Choice, Settings};
+
+    use super::*;
+
+    /// The encoder that a configuration names.
+    pub(crate) fn encoder(json: &serde_json::Value) -> Box<dyn Encoder> {
+        let choice = Settings::from_json(json).read::<Choice>().unwrap();
+        let cx = BuildContext::alone("out", std::path::Path::new("unused"), env::real());
+        choice.build("encoder", ALL, &cx).unwrap()
+    }
+
+    /// A file of these batches. Its size is within the bound that the encoder states.
+    pub(crate) fn file(json: &serde_json::Value, batches: &[Batch]) -> Vec<u8> {
+        const HELD_BACK: u64 = 1 << 20;
+        let encoder = encoder(json);
+        let mut file = encoder.begin();
+        let mut bytes = Vec::new();
+        let mut bound = HELD_BACK;
+        for batch in batches {
+            assert!(encoder.unwritable(batch).is_empty());
+            bound += encoder.size_bound(batch);
+            bytes.extend_from_slice(&file.encode(batch));
+        }
+        bytes.extend_from_slice(&file.finish());
+        assert!(bytes.len() as u64 <= bound, "{} <= {bound}", bytes.len());
+        bytes
+    }
+}
