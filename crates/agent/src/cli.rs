@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Command};
-use components::Catalogue;
 use config::{ConfigError, ConfigErrors, Plan};
 use pipeline::env::OpenMode;
 use pipeline::settings::{Settings, Value};
-use pipeline::{Env, SettingsError};
+use pipeline::{Catalogue, Env, SettingsError};
 
 pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
@@ -83,7 +82,7 @@ pub fn main<A: AgentArgs>(
     name: &'static str,
     version: &'static str,
     arguments: impl IntoIterator<Item = OsString>,
-    catalogue: &Catalogue,
+    catalogue: Catalogue,
 ) -> ExitCode {
     let command = A::augment_args(Command::new(name).version(version));
     let matches = command.try_get_matches_from(arguments);
@@ -101,7 +100,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Runs an agent, or prints its configuration, as the arguments say.
-pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
+pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
     if let Err(problem) = logging::start(common.log_format) {
         say(&problem);
@@ -171,7 +170,7 @@ pub fn plan<A: AgentArgs>(args: &A, env: &Env) -> Result<Draft, ConfigErrors> {
 /// Every problem that was found: with the names, with the graph, with the components' settings.
 pub fn checked(
     (plan, mut errors): Draft,
-    catalogue: &Catalogue,
+    catalogue: Catalogue,
     env: &Env,
 ) -> Result<(Plan, Checked), ConfigErrors> {
     let checked = crate::check(&plan, catalogue, env).unwrap_or_else(|more| {

@@ -21,11 +21,10 @@ mod topology;
 use std::pin::pin;
 use std::sync::Arc;
 
-use components::Catalogue;
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
 use pipeline::discovery::Discovery;
-use pipeline::{ChannelError, Env, Guarantee, Metrics, Routing};
+use pipeline::{Catalogue, ChannelError, Env, Guarantee, Metrics, Routing};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +103,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Every setting that is wrong.
-pub fn check(plan: &Plan, catalogue: &Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
+pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, ConfigErrors> {
     let topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
     let kind = |name: &str| {
         let channel = plan.channels.iter().find(|channel| channel.component.name == name);
@@ -147,7 +146,7 @@ fn named_sinks<'a>(
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
-pub async fn run(plan: Plan, catalogue: &Catalogue, env: Env) -> Result<(), RunError> {
+pub async fn run(plan: Plan, catalogue: Catalogue, env: Env) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
     run_until(plan, catalogue, env, signals.into_stream()).await
 }
@@ -159,7 +158,7 @@ pub async fn run(plan: Plan, catalogue: &Catalogue, env: Env) -> Result<(), RunE
 /// As [`run`].
 pub async fn run_until(
     plan: Plan,
-    catalogue: &Catalogue,
+    catalogue: Catalogue,
     env: Env,
     signals: impl Stream<Item = &'static str>,
 ) -> Result<(), RunError> {

@@ -43,7 +43,7 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
 
 #[cfg(test)]
 mod tests {
-    use components::COLLECTOR;
+    use catalogue::FULL;
     use config::Plan;
     use pipeline::{Env, Metrics};
 
@@ -56,7 +56,7 @@ mod tests {
 
     fn routing(text: &str) -> Option<Routing> {
         let plan: Plan = config::load(std::path::Path::new("c.toml"), text, "host").unwrap();
-        let topology = Topology::build(&plan, &COLLECTOR, &env(), &Metrics::default()).unwrap();
+        let topology = Topology::build(&plan, FULL, &env(), &Metrics::default()).unwrap();
         topology.sources.into_iter().next().unwrap().routing
     }
 

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use components::Catalogue;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Channel, ChannelSelector, Entry, Env, FloorBoard, Interceptor, Metrics, Routing,
-    RoutingBoard, Seat, Settings, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, Metrics, Role,
+    Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -55,7 +54,7 @@ impl Topology {
     /// Every setting that is wrong, with its place in the file.
     pub(crate) fn build(
         plan: &Plan,
-        catalogue: &Catalogue,
+        catalogue: Catalogue,
         env: &Env,
         metrics: &Metrics,
     ) -> Result<Self, ConfigErrors> {
@@ -64,24 +63,24 @@ impl Topology {
             data_dir: &plan.agent.data_dir,
             env,
             metrics,
+            catalogue,
             errors: Vec::new(),
         };
         let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
         let channels = plan.channels.iter().filter_map(|channel| {
             let floors = agent_floors.of_another_channel();
             let plan = &channel.component;
-            let built =
-                builder.component(catalogue.channels, plan, "channels", (&floors, &alone))?;
+            let built = builder.component(plan, "channels", (&floors, &alone))?;
             let name = plan.name.as_str().into();
             Some(BuiltChannel { name, floors, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
-        let sources = plan.sources.iter().filter_map(|source| builder.source(catalogue, source));
+        let sources = plan.sources.iter().filter_map(|source| builder.source(source));
         let mut sources: Vec<BuiltSource> = sources.collect();
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
-            builder.group(catalogue, group, channel.map(|channel| &channel.floors))
+            builder.group(group, channel.map(|channel| &channel.floors))
         });
         let groups: Vec<BuiltGroup> = groups.collect();
         sources.iter_mut().for_each(|source| source.routing = routing::of(source, &groups));
@@ -115,20 +114,20 @@ struct Builder<'a> {
     data_dir: &'a Path,
     env: &'a Env,
     metrics: &'a Metrics,
+    catalogue: Catalogue,
     errors: Vec<ConfigError>,
 }
 
 impl Builder<'_> {
     /// Builds one component; a problem is noted and the rest goes on, so that all are told at once.
-    fn component<R: ?Sized>(
+    fn component<R: Role + ?Sized>(
         &mut self,
-        table: &[Entry<R>],
         plan: &ComponentPlan,
         role: &str,
         along: (&FloorBoard, &RoutingBoard),
     ) -> Option<Box<R>> {
         let cx = self.context(plan, role, along);
-        self.built(table, plan, &cx)
+        self.built(plan, &cx)
     }
 
     fn context(
@@ -142,19 +141,19 @@ impl Builder<'_> {
             directory: self.data_dir.join(role).join(&plan.name),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
+            catalogue: self.catalogue,
             floors: floors.clone(),
             routing: routing.clone(),
             seat: None,
         }
     }
 
-    fn built<R: ?Sized>(
+    fn built<R: Role + ?Sized>(
         &mut self,
-        table: &[Entry<R>],
         plan: &ComponentPlan,
         cx: &BuildContext,
     ) -> Option<Box<R>> {
-        match plan.build(table, cx) {
+        match plan.build(cx) {
             Ok(built) => Some(built),
             Err(errors) => {
                 let at = |error| ConfigError::at(self.file, &plan.path, error);
@@ -164,16 +163,16 @@ impl Builder<'_> {
         }
     }
 
-    fn source(&mut self, catalogue: &Catalogue, plan: &SourcePlan) -> Option<BuiltSource> {
+    fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // What feeds channels has no business with what is forgotten behind them.
         let none = (&FloorBoard::default(), &RoutingBoard::default());
-        let source = self.component(catalogue.sources, &plan.component, "sources", none);
+        let source = self.component(&plan.component, "sources", none);
         let interceptors: Vec<_> = plan
             .interceptors
             .iter()
-            .map(|plan| self.component(catalogue.interceptors, plan, "interceptors", none))
+            .map(|plan| self.component(plan, "interceptors", none))
             .collect();
-        let selector = self.component(catalogue.selectors, &plan.selector, "selectors", none);
+        let selector = self.component(&plan.selector, "selectors", none);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             source: source?,
@@ -185,17 +184,11 @@ impl Builder<'_> {
         })
     }
 
-    fn group(
-        &mut self,
-        catalogue: &Catalogue,
-        plan: &GroupPlan,
-        floors: Option<&FloorBoard>,
-    ) -> Option<BuiltGroup> {
+    fn group(&mut self, plan: &GroupPlan, floors: Option<&FloorBoard>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
         let (floors, routing) = (floors.cloned().unwrap_or_default(), RoutingBoard::default());
         let along = (&floors, &routing);
-        let sinks: Vec<_> =
-            plan.sinks.iter().map(|sink| self.sinks(catalogue, sink, along)).collect();
+        let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
             // As often as a sink has members, so that both count the same.
@@ -206,7 +199,7 @@ impl Builder<'_> {
             let all = plan.sinks.iter().zip(&sinks).flat_map(of).collect();
             processor.settings.set("sinks", Settings { value: Value::List(all), line: names.line });
         }
-        let processor = self.component(catalogue.processors, &processor, "groups", along);
+        let processor = self.component(&processor, "groups", along);
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
@@ -219,11 +212,10 @@ impl Builder<'_> {
     /// The members that a sink is: one, or as many as it has seats.
     fn sinks(
         &mut self,
-        catalogue: &Catalogue,
         plan: &ComponentPlan,
         along: (&FloorBoard, &RoutingBoard),
     ) -> Option<Vec<NamedSink>> {
-        let first = self.component(catalogue.sinks, plan, "sinks", along)?;
+        let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let Some(seat) = first.seat() else {
             return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
         };
@@ -233,7 +225,7 @@ impl Builder<'_> {
         for seat in board.seats().skip(1) {
             let cx = self.context(plan, "sinks", along);
             let cx = BuildContext { name: name(&seat), seat: Some(seat), ..cx };
-            let sink = self.built(catalogue.sinks, plan, &cx)?;
+            let sink = self.built(plan, &cx)?;
             sinks.push(NamedSink { name: cx.name, sink });
         }
         Some(sinks)

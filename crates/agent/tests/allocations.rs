@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::COLLECTOR;
+use catalogue::FULL;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::Runtime;
 
@@ -67,7 +67,7 @@ impl Place {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         for text in [collector, edge] {
             let plan = config::load(Path::new("test.toml"), &text, "test").unwrap();
-            runtime.spawn(async move { agent::run(plan, &COLLECTOR, env::real()).await.unwrap() });
+            runtime.spawn(async move { agent::run(plan, FULL, env::real()).await.unwrap() });
         }
         runtime
     }

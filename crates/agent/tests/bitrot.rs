@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::Catalogue;
+use pipeline::Catalogue;
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -43,7 +43,7 @@ impl Site {
         self.directory.path().join(name)
     }
 
-    fn live(&self, configuration: &str, catalogue: &'static Catalogue) -> Runtime {
+    fn live(&self, configuration: &str, catalogue: Catalogue) -> Runtime {
         let plan = config::load(Path::new("test.toml"), configuration, "test").unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -63,7 +63,7 @@ impl Site {
             paths.display(),
             self.address
         );
-        self.live(&configuration, &components::EDGE)
+        self.live(&configuration, components::EDGE)
     }
 
     fn collector(&self, store: &Path) -> Runtime {
@@ -77,7 +77,7 @@ impl Site {
             self.address,
             store.display()
         );
-        self.live(&configuration, &components::COLLECTOR)
+        self.live(&configuration, catalogue::FULL)
     }
 
     /// The collector's segment that holds a text, and where.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::COLLECTOR;
+use catalogue::FULL;
 use tokio::runtime::Runtime;
 
 /// How long anything that is waited for may take.
@@ -96,7 +96,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, &COLLECTOR, env::real()).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, FULL, env::real()).await.unwrap() });
         runtime
     }
 

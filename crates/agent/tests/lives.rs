@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
-use components::{COLLECTOR, Catalogue};
 use pipeline::component::entry;
 use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
-use pipeline::{Batch, BuildContext, BuildError, Component, Entry, Env, EventRef, Interceptor};
+use pipeline::{
+    Batch, BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Group, Interceptor,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -88,7 +89,10 @@ impl Interceptor for DropMarked {
 
 static WITH_FILTER: &[Entry<dyn Interceptor>] = &[entry::<DropMarked>()];
 
-static CATALOGUE: Catalogue = Catalogue { interceptors: WITH_FILTER, ..COLLECTOR };
+static FILTERS: Group = Group { interceptors: WITH_FILTER, ..Group::EMPTY };
+
+const CATALOGUE: Catalogue =
+    Catalogue { groups: &[&components::GROUP, &components_hdfs::GROUP, &FILTERS], elsewhere: &[] };
 
 /// A place for an agent with one tailed file, two channels and a store behind each.
 struct Place {
@@ -149,7 +153,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, &CATALOGUE, env).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, CATALOGUE, env).await.unwrap() });
         runtime
     }
 

@@ -9,7 +9,6 @@ use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
-use components::encoders;
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
 
@@ -222,7 +221,7 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
 
 /// The encoder of this kind, whose files are lines.
 pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
-    let built = Choice::of(kind).build("format", encoders::ALL, &context(Path::new(""), env));
+    let built = Choice::of(kind).build("format", &context(Path::new(""), env));
     built.expect("both formats are in the catalogue and need no settings")
 }
 
@@ -248,7 +247,7 @@ fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelErr
 /// The channel is named after its directory, as the agent does it.
 fn context(directory: &Path, env: &Env) -> BuildContext {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    BuildContext::alone(&name, directory, env.clone())
+    components::alone(&name, directory, env.clone())
 }
 
 fn print_json(value: &impl Serialize) -> ExitCode {

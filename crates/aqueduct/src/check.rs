@@ -49,8 +49,8 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
     let settings = cli::read(&args.file, env)?;
     let file = args.file.display().to_string();
     let draft = config::examine(&file, settings, &env.host);
-    let (plan, checked) = cli::checked(draft, &components::COLLECTOR, env)?;
-    let programs = match agent::check(&plan, &components::EDGE, env) {
+    let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
+    let programs = match agent::check(&plan, components::EDGE, env) {
         Ok(_) => "aqueduct-edge and aqueduct-collector",
         Err(_) => "aqueduct-collector",
     };

@@ -45,10 +45,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
-        Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
-        Ok(Program { command: Command::Collector(args) }) => {
-            cli::execute(&args, &components::COLLECTOR)
-        }
+        Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
+        Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Err(error) => cli::usage(&error),
     }
 }

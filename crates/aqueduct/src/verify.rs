@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
-use components::sinks::hdfs::place;
-use delivery::ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
-use delivery::proof::prove;
+use components_hdfs::hdfs::place;
+use ledger::proof::prove;
+use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
 use storage::{FileSystem, FsError, StoreUrl};

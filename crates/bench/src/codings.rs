@@ -108,7 +108,7 @@ async fn measure(case: &mut Case, batches: &[Batch], bytes: u64, cache: &Cache) 
     let own = case.settings.as_object().expect("settings are an object").clone();
     settings.as_object_mut().expect("settings are an object").extend(own);
     let directory = scratch.path().join("channel");
-    let channel = stage::build(components::CHANNELS, "durable", &settings, &directory)?;
+    let channel = stage::build::<dyn Channel>("durable", &settings, &directory)?;
     let channel: Arc<dyn Channel> = channel.into();
     channel.open().await.map_err(|error| failed(&error))?;
     channel.register(&[Arc::from("bench")]).await.map_err(|error| failed(&error))?;

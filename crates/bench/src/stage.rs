@@ -6,37 +6,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Entry, Env, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, KeySet, Known, Origin, Permit, Routing, Settings, source::Unreserved,
+    Batch, BatchSize, BuildContext, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
+    KeySet, Known, Origin, Permit, Role, Routing, Settings, source::Unreserved,
 };
 use tokio::sync::{broadcast, watch};
 
 use crate::error::{Error, Result};
 
-/// Builds the component `kind` of a role's table, with its files in `directory`.
-pub(crate) fn build<R: ?Sized>(
-    table: &[Entry<R>],
+/// Builds the component `kind` of a role, with its files in `directory`.
+pub(crate) fn build<R: Role + ?Sized>(
     kind: &str,
     settings: &serde_json::Value,
     directory: &Path,
 ) -> Result<Box<R>> {
-    build_in(env::real(), table, kind, settings, directory)
+    build_in(env::real(), kind, settings, directory)
 }
 
 /// The same in another world.
-pub(crate) fn build_in<R: ?Sized>(
+pub(crate) fn build_in<R: Role + ?Sized>(
     world: Env,
-    table: &[Entry<R>],
     kind: &str,
     settings: &serde_json::Value,
     directory: &Path,
 ) -> Result<Box<R>> {
     let refused = |detail: String| Error::Answer { from: format!("component `{kind}`"), detail };
-    let entry = table
-        .iter()
-        .find(|entry| entry.kind == kind)
-        .ok_or_else(|| refused("not in the catalogue".to_owned()))?;
-    let cx = BuildContext::alone(kind, directory, world);
+    let entry = catalogue::FULL.find::<R>(kind).map_err(refused)?;
+    let alone = BuildContext::alone(kind, directory, world);
+    let cx = BuildContext { catalogue: catalogue::FULL, ..alone };
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
 }
 

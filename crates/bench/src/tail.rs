@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pipeline::SourceContext;
+use pipeline::{Source, SourceContext};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -70,12 +70,8 @@ async fn tail_once(log: &AccessLog, cache: &Cache) -> Result<Moved> {
     let watched = scratch.path().join("watched");
     fs::create_dir(&watched).at("create", &watched)?;
     let settings = json!({ "paths": [format!("{}/*.log", watched.display())] });
-    let mut source = stage::build(
-        components::COLLECTOR.sources,
-        "tail_dir",
-        &settings,
-        &scratch.path().join("source"),
-    )?;
+    let mut source =
+        stage::build::<dyn Source>("tail_dir", &settings, &scratch.path().join("source"))?;
     let counter = Arc::new(Counter::new());
     let mut arrived = counter.watch();
     let stop = CancellationToken::new();

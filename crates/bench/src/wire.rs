@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use pipeline::{
-    Batch, Epoch, Identity, IntervalSet, Origin, Outcome, Sequence, Sink, SourceContext, Taken,
+    Batch, Epoch, Identity, IntervalSet, Origin, Outcome, Sequence, Sink, Source, SourceContext,
+    Taken,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -74,8 +75,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
 async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let scratch = cache.scratch()?;
     let address = format!("127.0.0.1:{}", process::free_port()?);
-    let mut source = stage::build(
-        components::COLLECTOR.sources,
+    let mut source = stage::build::<dyn Source>(
         "grpc",
         &json!({ "listen": address }),
         &scratch.path().join("source"),
@@ -86,8 +86,7 @@ async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let cx = SourceContext { intake: counter, stop: stop.clone() };
     let running = tokio::spawn(async move { source.run(cx).await });
     let settings = json!({ "address": address });
-    let mut sink =
-        stage::build(components::COLLECTOR.sinks, "grpc", &settings, &scratch.path().join("sink"))?;
+    let mut sink = stage::build::<dyn Sink>("grpc", &settings, &scratch.path().join("sink"))?;
     open(&mut *sink).await?;
     let started = Instant::now();
     let sent = tokio::time::timeout(LIMIT, drive(&mut *sink, load, count)).await;

@@ -6,10 +6,5 @@ use agent::cli::{self, CollectorArgs};
 
 fn main() -> ExitCode {
     let version = env!("AQUEDUCT_VERSION");
-    cli::main::<CollectorArgs>(
-        "aqueduct-collector",
-        version,
-        std::env::args_os(),
-        &components::COLLECTOR,
-    )
+    cli::main::<CollectorArgs>("aqueduct-collector", version, std::env::args_os(), catalogue::FULL)
 }

@@ -5,10 +5,10 @@ use pipeline::{
     Batch, BuildContext, BuildError, Choice, Codec, Compressor, Encoder, FileEncoder, Unwritable,
 };
 
-use crate::{codecs, encoders};
+use crate::codecs;
 
 /// The form of the events in files, and how the files are compressed.
-pub(crate) struct Format {
+pub struct Format {
     encoder: Box<dyn Encoder>,
     codec: Box<dyn Codec>,
 }
@@ -18,15 +18,9 @@ impl Format {
     ///
     /// # Errors
     /// Either is not known, has a wrong setting, or they do not go together.
-    pub(crate) fn new(
-        encoder: &Choice,
-        codec: &Choice,
-        cx: &BuildContext,
-    ) -> Result<Self, BuildError> {
-        let built = Self {
-            encoder: encoder.build("encoder", encoders::ALL, cx)?,
-            codec: codec.build("codec", codecs::ALL, cx)?,
-        };
+    pub fn new(encoder: &Choice, codec: &Choice, cx: &BuildContext) -> Result<Self, BuildError> {
+        let built =
+            Self { encoder: encoder.build("encoder", cx)?, codec: codec.build("codec", cx)? };
         if built.codec.content_encoding().is_some() && !built.encoder.is_lines() {
             let problem = format!(
                 "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", codec = \
@@ -38,25 +32,23 @@ impl Format {
         Ok(built)
     }
 
-    #[cfg(test)]
-    pub(crate) fn plain(encoder: Box<dyn Encoder>) -> Self {
-        let cx = BuildContext::alone("out", std::path::Path::new("unused"), env::real());
-        let codec = Choice::of("none").build("codec", codecs::ALL, &cx);
-        Self { encoder, codec: codec.expect("it has no settings") }
+    /// This encoder without compression.
+    pub fn plain(encoder: Box<dyn Encoder>) -> Self {
+        Self { encoder, codec: Box::new(codecs::none::Plain) }
     }
 
     /// The encoder alone.
-    pub(crate) fn encoder(&self) -> &dyn Encoder {
+    pub fn encoder(&self) -> &dyn Encoder {
         &*self.encoder
     }
 
     /// The content coding, for protocols that name it.
-    pub(crate) fn content_encoding(&self) -> Option<&'static str> {
+    pub fn content_encoding(&self) -> Option<&'static str> {
         self.codec.content_encoding()
     }
 
     /// The ending of a file's name, without the dot: `log`, `json.gz`.
-    pub(crate) fn extension(&self) -> String {
+    pub fn extension(&self) -> String {
         match (self.encoder.extension(), self.codec.extension()) {
             (encoder, "") => encoder.to_owned(),
             (encoder, codec) => format!("{encoder}.{codec}"),
@@ -64,22 +56,22 @@ impl Format {
     }
 
     /// As [`Encoder::unwritable`].
-    pub(crate) fn unwritable(&self, batch: &Batch) -> Vec<Unwritable> {
+    pub fn unwritable(&self, batch: &Batch) -> Vec<Unwritable> {
         self.encoder.unwritable(batch)
     }
 
     /// As [`Encoder::size_bound`], of the file before compression.
-    pub(crate) fn size_bound(&self, batch: &Batch) -> u64 {
+    pub fn size_bound(&self, batch: &Batch) -> u64 {
         self.encoder.size_bound(batch)
     }
 
     /// Begins a file.
-    pub(crate) fn begin(&self) -> FormattedFile {
+    pub fn begin(&self) -> FormattedFile {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
     }
 
     /// A whole file of one batch.
-    pub(crate) fn file(&self, batch: &Batch) -> Bytes {
+    pub fn file(&self, batch: &Batch) -> Bytes {
         let mut file = self.begin();
         let (first, last) = (file.encode(batch), file.finish());
         match (first.is_empty(), last.is_empty()) {
@@ -91,19 +83,19 @@ impl Format {
 }
 
 /// One file that is being written.
-pub(crate) struct FormattedFile {
+pub struct FormattedFile {
     encoder: Box<dyn FileEncoder>,
     compressor: Box<dyn Compressor>,
 }
 
 impl FormattedFile {
     /// The next bytes of the file, with these events in them or held back.
-    pub(crate) fn encode(&mut self, batch: &Batch) -> Bytes {
+    pub fn encode(&mut self, batch: &Batch) -> Bytes {
         self.compressor.compress(self.encoder.encode(batch))
     }
 
     /// The last bytes of the file.
-    pub(crate) fn finish(&mut self) -> Bytes {
+    pub fn finish(&mut self) -> Bytes {
         let encoded = self.encoder.finish();
         let first = if encoded.is_empty() { encoded } else { self.compressor.compress(encoded) };
         let last = self.compressor.finish();

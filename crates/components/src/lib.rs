@@ -1,37 +1,20 @@
-//! The catalogue: every component an agent can be made of.
+//! The components that every program has: no store, and nothing heavy.
 //!
-//! One file is one component, and one line in its role's table makes it known. The two programs
-//! differ only in the catalogue they are given.
+//! One file is one component, and one line in its role's table makes it known. What brings something
+//! heavy with it is in a crate of its own, with a group of its own.
 
 pub mod codecs;
 pub mod decoders;
 pub mod encoders;
-mod format;
+pub mod format;
 pub mod interceptors;
 pub mod processors;
 pub mod selectors;
 pub mod sinks;
 pub mod sources;
 
-use pipeline::{
-    Channel, ChannelSelector, Entry, Interceptor, Sink, SinkProcessor, Source, component::entry,
-};
-
-/// The components that a program knows, role by role.
-pub struct Catalogue {
-    /// Where events enter.
-    pub sources: &'static [Entry<dyn Source>],
-    /// What changes or drops events on their way in.
-    pub interceptors: &'static [Entry<dyn Interceptor>],
-    /// What decides which channel gets which events.
-    pub selectors: &'static [Entry<dyn ChannelSelector>],
-    /// What holds events.
-    pub channels: &'static [Entry<dyn Channel>],
-    /// What decides which sink of a group is next.
-    pub processors: &'static [Entry<dyn SinkProcessor>],
-    /// Where events leave.
-    pub sinks: &'static [Entry<dyn Sink>],
-}
+use pipeline::component::entry;
+use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};
 
 /// What holds events.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
@@ -40,22 +23,27 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
     entry::<channel::spill::Config>(),
 ];
 
-/// Everything: for aggregation nodes and for the operator's program.
-pub static COLLECTOR: Catalogue = Catalogue {
+/// All of them, for the catalogue of a program.
+pub static GROUP: Group = Group {
     sources: sources::ALL,
     interceptors: interceptors::ALL,
     selectors: selectors::ALL,
     channels: CHANNELS,
     processors: processors::ALL,
     sinks: sinks::ALL,
+    encoders: encoders::ALL,
+    codecs: codecs::ALL,
+    decoders: decoders::ALL,
 };
 
-/// What a producer needs; no store is linked in.
-pub static EDGE: Catalogue = Catalogue {
-    sources: sources::EDGE,
-    interceptors: interceptors::ALL,
-    selectors: selectors::ALL,
-    channels: CHANNELS,
-    processors: processors::ALL,
-    sinks: sinks::EDGE,
-};
+/// What is in the full programs only. A test of the operator's program holds it against them.
+pub const ELSEWHERE: &[Elsewhere] =
+    &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" }];
+
+/// What a program on a producer knows.
+pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };
+
+/// The context of a component outside an agent, which knows the components of this crate.
+pub fn alone(name: &str, directory: &std::path::Path, env: Env) -> BuildContext {
+    BuildContext { catalogue: EDGE, ..BuildContext::alone(name, directory, env) }
+}

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::settings::{Settings, Value, unknown};
-use pipeline::{BuildContext, Entry, SettingsError};
+use pipeline::settings::{Settings, Value};
+use pipeline::{BuildContext, Role, SettingsError};
 
 /// What an agent runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,21 +91,15 @@ pub struct GroupPlan {
 const PROBLEMS_MAX: usize = 20;
 
 impl ComponentPlan {
-    /// Builds the component from its role's table, without I/O.
+    /// Builds the component from the catalogue, without I/O.
     ///
     /// # Errors
-    /// The kind is not in the table, or settings are wrong: each that can be told, with its path
+    /// The kind is not in the catalogue, or settings are wrong: each that can be told, with its path
     /// relative to the component.
-    pub fn build<R: ?Sized>(
-        &self,
-        table: &[Entry<R>],
-        cx: &BuildContext,
-    ) -> Result<Box<R>, Vec<SettingsError>> {
-        let Some(entry) = table.iter().find(|entry| entry.kind == self.kind) else {
-            let known: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
-            let problem = unknown("type", &self.kind, &known);
-            return Err(vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]);
-        };
+    pub fn build<R: Role + ?Sized>(&self, cx: &BuildContext) -> Result<Box<R>, Vec<SettingsError>> {
+        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|problem| {
+            vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]
+        })?;
         let first = match (entry.build)(&self.settings, cx) {
             Ok(built) => return Ok(built),
             Err(error) => error,

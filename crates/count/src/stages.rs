@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clap::ValueEnum;
 use pipeline::{
-    Batch, BatchBuilder, BatchSize, BuildContext, Channel, Entry, Epoch, Identity, IntervalSet,
-    Origin, Outcome, Sequence, Settings, Sink, SourceContext, Taken,
+    Batch, BatchBuilder, BatchSize, BuildContext, Channel, Epoch, Identity, IntervalSet, Origin,
+    Outcome, Role, Sequence, Settings, Sink, Source, SourceContext, Taken,
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -143,14 +143,14 @@ fn batches(events: u64) -> impl Iterator<Item = u64> {
 }
 
 /// Builds a component as an agent does.
-fn build<R: ?Sized>(
-    table: &[Entry<R>],
+fn build<R: Role + ?Sized>(
     kind: &str,
     settings: &Value,
     directory: &Path,
 ) -> Result<Box<R>, String> {
-    let entry = table.iter().find(|entry| entry.kind == kind).ok_or("not in the catalogue")?;
-    let cx = BuildContext::alone(kind, &directory.join(kind), env::real());
+    let entry = catalogue::FULL.find::<R>(kind)?;
+    let alone = BuildContext::alone(kind, &directory.join(kind), env::real());
+    let cx = BuildContext { catalogue: catalogue::FULL, ..alone };
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| error.to_string())
 }
 
@@ -162,7 +162,7 @@ async fn tail(events: u64, directory: &Path) -> Result<(), String> {
     let text = text.repeat((events / BATCH) as usize);
     fs::write(watched.join("access.log"), text).map_err(|error| error.to_string())?;
     let settings = json!({ "paths": [format!("{}/*.log", watched.display())] });
-    let mut source = build(components::EDGE.sources, "tail_dir", &settings, directory)?;
+    let mut source = build::<dyn Source>("tail_dir", &settings, directory)?;
     let stop = CancellationToken::new();
     let counter = Arc::new(Counter::new(events, stop.clone()));
     source.run(SourceContext { intake: counter, stop }).await.map_err(|error| error.to_string())
@@ -189,7 +189,7 @@ fn decode(events: u64) -> Result<(), String> {
 /// A durable channel that holds so many events.
 async fn put(events: u64, directory: &Path) -> Result<Box<dyn Channel>, String> {
     let settings = json!({ "capacity": "1GiB" });
-    let channel = build(components::CHANNELS, "durable", &settings, directory)?;
+    let channel = build::<dyn Channel>("durable", &settings, directory)?;
     channel.open().await.map_err(|error| error.to_string())?;
     channel.register(&[Arc::from(CONSUMER)]).await.map_err(|error| error.to_string())?;
     let batch = batch(0, |_| HOSTS[0]);
@@ -218,7 +218,7 @@ async fn write(
     host: impl Fn(u64) -> &'static str,
 ) -> Result<(), String> {
     let settings = json!({ "url": format!("file://{}/store/%{{host}}", directory.display()) });
-    let mut sink = build(components::COLLECTOR.sinks, "hdfs", &settings, directory)?;
+    let mut sink = build::<dyn Sink>("hdfs", &settings, directory)?;
     sink.open().await.map_err(|error| error.to_string())?;
     let batch = batch(0, host);
     let mut open = IntervalSet::EMPTY;

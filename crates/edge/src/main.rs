@@ -6,5 +6,5 @@ use agent::cli::{self, EdgeArgs};
 
 fn main() -> ExitCode {
     let version = env!("AQUEDUCT_VERSION");
-    cli::main::<EdgeArgs>("aqueduct-edge", version, std::env::args_os(), &components::EDGE)
+    cli::main::<EdgeArgs>("aqueduct-edge", version, std::env::args_os(), components::EDGE)
 }

@@ -9,12 +9,13 @@ use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::catalogue::{Catalogue, Role};
 use crate::discovery::Seat;
 use crate::env::Env;
 use crate::floors::FloorBoard;
 use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
-use crate::settings::{Settings, SettingsError, unknown};
+use crate::settings::{Settings, SettingsError};
 
 /// Implemented by a component's settings.
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
@@ -78,6 +79,8 @@ pub struct BuildContext {
     pub env: Env,
     /// What it counts with.
     pub metrics: Metrics,
+    /// The components that it can be made of in turn: encoders, codecs, decoders.
+    pub catalogue: Catalogue,
     /// What is known along its channel of epochs that hold nothing any more.
     pub floors: FloorBoard,
     /// What is known in its group of how the members route.
@@ -88,13 +91,15 @@ pub struct BuildContext {
 }
 
 impl BuildContext {
-    /// For a component outside an agent: it counts for nobody else, and shares no channel.
+    /// For a component outside an agent: it counts for nobody else, shares no channel, and knows no
+    /// other components.
     pub fn alone(name: &str, directory: &Path, env: Env) -> Self {
         Self {
             name: name.into(),
             directory: directory.to_owned(),
             env,
             metrics: Metrics::default(),
+            catalogue: Catalogue::EMPTY,
             floors: FloorBoard::default(),
             routing: RoutingBoard::default(),
             seat: None,
@@ -175,20 +180,17 @@ impl Choice {
         &self.kind
     }
 
-    /// Builds it from the table of its role; `setting` is where the choice stands.
+    /// Builds it from the catalogue; `setting` is where the choice stands.
     ///
     /// # Errors
-    /// The kind is not in the table, or one of its settings is wrong.
-    pub fn build<R: ?Sized>(
+    /// The kind is not in the catalogue, or one of its settings is wrong.
+    pub fn build<R: Role + ?Sized>(
         &self,
         setting: &str,
-        table: &[Entry<R>],
         cx: &BuildContext,
     ) -> Result<Box<R>, BuildError> {
-        let Some(entry) = table.iter().find(|entry| entry.kind == self.kind) else {
-            let kinds: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
-            return Err(BuildError::invalid(setting, unknown("type", &self.kind, &kinds)));
-        };
+        let entry = cx.catalogue.find::<R>(&self.kind);
+        let entry = entry.map_err(|problem| BuildError::invalid(setting, problem))?;
         let settings = Settings::from_json(&serde_json::Value::Object(self.settings.clone()));
         (entry.build)(&settings, cx).map_err(|error| {
             let below =

@@ -16,6 +16,7 @@
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
+//! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
@@ -27,6 +28,7 @@
 pub mod account;
 pub mod backoff;
 pub mod batch;
+pub mod catalogue;
 pub mod channel;
 pub mod component;
 pub mod compression;
@@ -58,6 +60,7 @@ pub mod units;
 
 pub use account::{Account, AccountError};
 pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
+pub use catalogue::{Catalogue, Elsewhere, Group, Role};
 pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,

@@ -8,13 +8,13 @@
 //! | a file becomes visible | an entry names it, in this place and with this content |
 //! | a staged file is deleted | no entry waits for it |
 //!
-//! The names are those that `delivery::ledger` draws; the entries are read by its own decoder.
+//! The names are those that `ledger` draws; the entries are read by its own decoder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use delivery::ledger::{Author, Entry, Kind, StagedFile};
+use ledger::{Author, Entry, Kind, StagedFile};
 use pipeline::KeySet;
 use storage::memory::Memory;
 

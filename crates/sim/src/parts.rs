@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::Catalogue;
-use components::sinks::{grpc, hdfs};
+use components::sinks::grpc;
 use components::sources::{self, sequence, tail_dir};
+use components_hdfs::hdfs;
 use pipeline::component::entry;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Component, Entry, Sink, Source, SourceContext,
-    SourceError,
+    BatchBuilder, BuildContext, BuildError, Catalogue, Component, Entry, Group, Sink, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -115,12 +115,17 @@ static SOURCES: &[Entry<dyn Source>] = &[
 
 static SINKS: &[Entry<dyn Sink>] = &[entry::<grpc::Config>(), entry::<StoreSink>()];
 
-/// What the simulated agents are made of.
-pub(crate) static CATALOGUE: Catalogue = Catalogue {
+static GROUP: Group = Group {
     sources: SOURCES,
     interceptors: components::interceptors::ALL,
     selectors: components::selectors::ALL,
     channels: components::CHANNELS,
     processors: components::processors::ALL,
     sinks: SINKS,
+    encoders: components::encoders::ALL,
+    codecs: components::codecs::ALL,
+    decoders: components::decoders::ALL,
 };
+
+/// What the simulated agents are made of.
+pub(crate) const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use channel::durable::inspect::Inspection;
-use delivery::ledger::{Audit, Dataset};
-use delivery::proof::prove;
+use ledger::proof::prove;
+use ledger::{Audit, Dataset};
 use pipeline::Account;
 
 use crate::books::{Books, PREFIX};

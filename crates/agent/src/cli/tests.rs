@@ -85,12 +85,12 @@ fn what_the_flags_mean_can_be_built() {
     for to in ["c1:4141", "c1:4141,c2:4141,c3:4141", "dns:c:4141", "srv:_a._tcp.c,c2:4141"] {
         let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d");
         let draft = plan(&parse::<EdgeArgs>(&arguments).unwrap(), &env).unwrap();
-        checked(draft, &components::EDGE, &env).unwrap();
+        checked(draft, components::EDGE, &env).unwrap();
     }
     for store in ["hdfs://namenode:8020/logs/%Y-%m-%d", "file:///data/logs/%Y-%m-%d/%{host}"] {
         let arguments = format!("collector --listen 0.0.0.0:4141 --store {store} --data-dir /d");
         let draft = plan(&parse::<CollectorArgs>(&arguments).unwrap(), &env).unwrap();
-        checked(draft, &components::COLLECTOR, &env).unwrap();
+        checked(draft, catalogue::FULL, &env).unwrap();
     }
 }
 

@@ -165,6 +165,7 @@ async fn start_with(
         directory: directory.path().to_owned(),
         env: env.clone(),
         metrics: metrics.clone(),
+        catalogue: pipeline::Catalogue::EMPTY,
         floors: FloorBoard::default(),
         routing: RoutingBoard::default(),
         seat: None,

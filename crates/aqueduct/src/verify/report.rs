@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use delivery::ledger::{Contents, Place, Totals};
-use delivery::proof::Proof;
+use ledger::proof::Proof;
+use ledger::{Contents, Place, Totals};
 use pipeline::{Account, KeySet};
 use serde::Serialize;
 

@@ -5,9 +5,9 @@
 
 use channel::durable::Config as ChannelConfig;
 use channel::durable::inspect::Inspection;
-use components::sinks::hdfs::Config as SinkConfig;
+use components_hdfs::hdfs::Config as SinkConfig;
 use pipeline::testkit::build;
-use pipeline::{Batch, BuildContext, Channel, IntervalSet, Outcome, Sink};
+use pipeline::{Batch, Channel, IntervalSet, Outcome, Sink};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use super::*;
 async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
     let place = dir.path().join("main");
     let channel: Arc<dyn Channel> =
-        build::<ChannelConfig>(&json!({}), &BuildContext::alone("main", &place, env::real()))
+        build::<ChannelConfig>(&json!({}), &components::alone("main", &place, env::real()))
             .unwrap()
             .into();
     channel.open().await.unwrap();
@@ -29,7 +29,7 @@ async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
         put.commit().await.unwrap();
     }
     let settings = json!({ "url": url(dir) });
-    let cx = BuildContext::alone("store", &dir.path().join("sink"), env::real());
+    let cx = components::alone("store", &dir.path().join("sink"), env::real());
     let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
     sink.open().await.unwrap();
     let mut take = channel.begin_take("all");

@@ -262,7 +262,7 @@ async fn open(directory: &Path, shape: Shape) -> Result<Arc<dyn Channel>> {
     let settings = json!({ "capacity": "64GiB", "dedupe": dedupe, "compression": compression,
         "pool_idle_max": "0s" });
     let world = if shape.direct { env::real() } else { buffered::world() };
-    let channel = stage::build_in(world, components::CHANNELS, "durable", &settings, directory)?;
+    let channel = stage::build_in::<dyn Channel>(world, "durable", &settings, directory)?;
     let channel: Arc<dyn Channel> = channel.into();
     channel.open().await.map_err(|error| failed(&error))?;
     let consumers: Vec<Arc<str>> = (0..shape.consumers).map(|n| consumer(n).into()).collect();

@@ -149,7 +149,7 @@ fn one_run(
 /// Makes the channel of an edge that has not sent anything yet.
 async fn fill(directory: &Path, bytes: u64) -> Result<()> {
     let settings = json!({ "capacity": programs::LARGE });
-    let channel = stage::build(components::CHANNELS, "durable", &settings, directory)?;
+    let channel = stage::build::<dyn Channel>("durable", &settings, directory)?;
     let channel: Arc<dyn Channel> = channel.into();
     channel.open().await.map_err(|error| failed(&error))?;
     channel.register(&[CONSUMER.into()]).await.map_err(|error| failed(&error))?;

@@ -47,8 +47,7 @@ async fn write(paths: u64, batches: u64, directory: &Path) -> Result<f64> {
         "url": format!("file://{}/store/%{{app}}", directory.display()),
         "buckets_max": paths,
     });
-    let sinks = components::COLLECTOR.sinks;
-    let mut sink = stage::build(sinks, "hdfs", &settings, &directory.join("sink"))?;
+    let mut sink = stage::build::<dyn Sink>("hdfs", &settings, &directory.join("sink"))?;
     sink.open().await.map_err(|error| stage::failed("hdfs sink", &error))?;
     let started = Instant::now();
     let mut open = IntervalSet::EMPTY;

@@ -16,15 +16,15 @@ mod tests {
     use std::io::Read;
 
     use bytes::Bytes;
-    use pipeline::{BuildContext, Choice, Settings};
+    use pipeline::{Choice, Settings};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn codec(json: &Value) -> Result<Box<dyn Codec>, String> {
         let choice = Settings::from_json(json).read::<Choice>().unwrap();
-        let cx = BuildContext::alone("out", std::path::Path::new("unused"), env::real());
-        choice.build("codec", ALL, &cx).map_err(|error| error.to_string())
+        let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
+        choice.build("codec", &cx).map_err(|error| error.to_string())
     }
 
     fn compressed(json: &Value, pieces: &[&[u8]]) -> Vec<u8> {

@@ -19,7 +19,9 @@ impl Component for Config {
     }
 }
 
-struct Plain;
+/// No compression.
+#[derive(Debug)]
+pub struct Plain;
 
 impl Codec for Plain {
     fn extension(&self) -> &'static str {

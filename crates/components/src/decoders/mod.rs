@@ -43,17 +43,15 @@ pub(crate) fn check_names<'a>(
 
 #[cfg(test)]
 pub(crate) mod testkit {
-    use pipeline::{
-        Batch, BatchBuilder, BuildContext, Choice, MalformedMessage, Message, Settings,
-    };
+    use pipeline::{Batch, BatchBuilder, Choice, MalformedMessage, Message, Settings};
 
     use super::*;
 
     /// The decoder that a configuration names.
     pub(crate) fn decoder(json: &serde_json::Value) -> Result<Box<dyn Decoder>, String> {
         let choice = Settings::from_json(json).read::<Choice>().map_err(|e| e.to_string())?;
-        let cx = BuildContext::alone("in", std::path::Path::new("unused"), env::real());
-        choice.build("decoder", ALL, &cx).map_err(|error| error.to_string())
+        let cx = crate::alone("in", std::path::Path::new("unused"), env::real());
+        choice.build("decoder", &cx).map_err(|error| error.to_string())
     }
 
     /// What it makes of a message.

@@ -31,15 +31,15 @@ fn header_bytes(batch: &Batch) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod testkit {
-    use pipeline::{Batch, BuildContext, Choice, Settings};
+    use pipeline::{Batch, Choice, Settings};
 
     use super::*;
 
     /// The encoder that a configuration names.
     pub(crate) fn encoder(json: &serde_json::Value) -> Box<dyn Encoder> {
         let choice = Settings::from_json(json).read::<Choice>().unwrap();
-        let cx = BuildContext::alone("out", std::path::Path::new("unused"), env::real());
-        choice.build("encoder", ALL, &cx).unwrap()
+        let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
+        choice.build("encoder", &cx).unwrap()
     }
 
     /// A file of these batches. Its size is within the bound that the encoder states.

@@ -23,8 +23,6 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::encoders;
-
 /// How long a disk may take for one batch.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -82,7 +80,7 @@ impl Component for Config {
             let problem = "it has to be an absolute path, such as \"/var/log/archive\"";
             return Err(BuildError::invalid("directory", problem));
         }
-        let encoder = self.encoder.build("encoder", encoders::ALL, cx)?;
+        let encoder = self.encoder.build::<dyn Encoder>("encoder", cx)?;
         if !encoder.is_lines() {
             let problem = "a batch has to be on disk whole before it counts as delivered, and this form \
                            holds events back; use `text`, `json` or `header_and_text`";
@@ -246,7 +244,7 @@ mod tests {
 
     fn sink(directory: &Path, mut settings: Value) -> Box<dyn Sink> {
         settings["directory"] = json!(directory);
-        let cx = BuildContext::alone("roll", Path::new("unused"), env::real());
+        let cx = crate::alone("roll", Path::new("unused"), env::real());
         build::<Config>(&settings, &cx).unwrap()
     }
 

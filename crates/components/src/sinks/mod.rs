@@ -3,7 +3,6 @@
 pub mod discard;
 pub mod file_roll;
 pub mod grpc;
-pub mod hdfs;
 pub mod http;
 pub mod logger;
 
@@ -12,16 +11,6 @@ use pipeline::{Entry, Sink};
 
 /// Every sink.
 pub static ALL: &[Entry<dyn Sink>] = &[
-    entry::<discard::Config>(),
-    entry::<file_roll::Config>(),
-    entry::<grpc::Config>(),
-    entry::<hdfs::Config>(),
-    entry::<http::Config>(),
-    entry::<logger::Config>(),
-];
-
-/// The sinks of an edge.
-pub static EDGE: &[Entry<dyn Sink>] = &[
     entry::<discard::Config>(),
     entry::<file_roll::Config>(),
     entry::<grpc::Config>(),

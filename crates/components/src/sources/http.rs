@@ -40,7 +40,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::listening::{self, DRAIN};
-use crate::decoders;
 use exchange::Exchange;
 
 /// How long a client may take to send the head of a request; an idle connection ends after it too.
@@ -136,7 +135,7 @@ impl Component for Config {
                 query_headers: self.query_headers,
             },
             budget: Arc::new(Semaphore::new(exchange::units(self.in_flight_max.0) as usize)),
-            decoder: self.decoder.build("decoder", decoders::ALL, cx)?.into(),
+            decoder: self.decoder.build::<dyn Decoder>("decoder", cx)?.into(),
         }))
     }
 }

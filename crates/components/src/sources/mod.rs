@@ -22,11 +22,3 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
 ];
-
-/// The sources of an edge.
-pub static EDGE: &[Entry<dyn Source>] = &[
-    entry::<http::Config>(),
-    entry::<sequence::Config>(),
-    entry::<syslog::Config>(),
-    entry::<tail_dir::Config>(),
-];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pipeline::component::{BuildError, Component, entry};
 use pipeline::units::{ByteSize, Period};
-use pipeline::{Batch, Interceptor};
+use pipeline::{Batch, Catalogue, Entry, Group, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -53,6 +53,10 @@ impl Component for Keep {
 
 static TABLE: &[Entry<dyn Interceptor>] = &[entry::<Keep>()];
 
+static GROUP: Group = Group { interceptors: TABLE, ..Group::EMPTY };
+
+const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
+
 #[test]
 fn every_problem_of_a_component_is_told() {
     let errors = problems("keep", "sise = 1\nsize = 3\neven = 3\n[roll]\nage_mx = \"1s\"\n");
@@ -91,7 +95,8 @@ fn problems(kind: &str, text: &str) -> Vec<String> {
         path: "it".into(),
         settings: crate::read(Path::new("a.toml"), text).unwrap(),
     };
-    let cx = BuildContext::alone("it", Path::new("/d"), env::real());
-    let errors = plan.build(TABLE, &cx).err().unwrap_or_default();
+    let alone = BuildContext::alone("it", Path::new("/d"), env::real());
+    let cx = BuildContext { catalogue: CATALOGUE, ..alone };
+    let errors = plan.build::<dyn Interceptor>(&cx).err().unwrap_or_default();
     errors.iter().map(|error| format!("{}: {}", error.line, error.problem)).collect()
 }

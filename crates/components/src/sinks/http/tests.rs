@@ -39,7 +39,7 @@ impl Server {
 
     fn sink(&self, mut settings: Value) -> Box<dyn Sink> {
         settings["url"] = json!(format!("http://{}/in?x=1", self.address));
-        let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+        let cx = crate::alone("hook", std::path::Path::new("unused"), env::real());
         build::<Config>(&settings, &cx).unwrap()
     }
 }
@@ -166,7 +166,7 @@ async fn a_connection_serves_many_batches() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_named() {
-    let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+    let cx = crate::alone("hook", std::path::Path::new("unused"), env::real());
     let mut sink = build::<Config>(&json!({ "url": "http://127.0.0.1:1/" }), &cx).unwrap();
     let Outcome::Again(Some(error)) = outcome(&mut *sink, &["x"]).await else { panic!("again") };
     assert!(error.to_string().contains("cannot connect to 127.0.0.1:1"), "{error}");
@@ -174,7 +174,7 @@ async fn a_server_that_is_away_is_named() {
 
 #[test]
 fn a_wrong_url_is_refused_with_what_helps() {
-    let cx = BuildContext::alone("hook", std::path::Path::new("unused"), env::real());
+    let cx = crate::alone("hook", std::path::Path::new("unused"), env::real());
     for (url, hint) in [
         ("127.0.0.1:80", "http://"),
         ("https://h/", "https"),

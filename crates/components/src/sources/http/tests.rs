@@ -8,8 +8,8 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use pipeline::Intake;
 use pipeline::testkit::build;
-use pipeline::{BuildContext, Intake};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -29,7 +29,7 @@ impl Fixture {
         let address = probe.local_address();
         drop(probe);
         settings["listen"] = json!(address);
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let cx = crate::alone("in", Path::new("unused"), env::real());
         let mut source = build::<Config>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
         let cx = SourceContext { intake, stop: stop.clone() };
@@ -214,7 +214,7 @@ async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
 
 #[test]
 fn settings_that_can_never_work_are_named() {
-    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    let cx = crate::alone("in", Path::new("unused"), env::real());
     for (settings, named) in [
         (json!({ "listen": "8080" }), "listen"),
         (json!({ "listen": "0.0.0.0:0", "decoder": "jsn" }), "decoder"),

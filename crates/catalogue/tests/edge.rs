@@ -1,0 +1,32 @@
+//! The edge stays light: nothing that a store needs is in its dependencies.
+//!
+//! Method: cargo says what the program depends on, with the features that it is built with.
+
+use std::process::Command;
+
+/// What brings a store, a broker or a file format with it.
+const HEAVY: [&str; 7] = [
+    "hdfs-native",
+    "aqueduct-storage",
+    "aqueduct-ledger",
+    "aqueduct-components-hdfs",
+    "aqueduct-catalogue",
+    "rdkafka",
+    "parquet",
+];
+
+#[test]
+fn an_edge_depends_on_the_light_components_alone() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "-p", "aqueduct-edge", "-e", "normal", "--prefix", "none", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"aqueduct-components"), "{tree}");
+    for heavy in HEAVY {
+        assert!(!names.contains(&heavy), "an edge must not depend on {heavy}");
+    }
+}

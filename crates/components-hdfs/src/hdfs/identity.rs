@@ -1,0 +1,52 @@
+//! Who this collector is, for the commit ledger: made once and kept with its data.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use ledger::Token;
+use pipeline::Env;
+use pipeline::env::OpenMode;
+
+use super::error::HdfsSinkError;
+
+/// The number of this collector, from the file `collector-id` in `directory`. The first call makes
+/// both; a file cut short by a crash of that call is made anew.
+pub(super) async fn collector(env: &Env, directory: &Path) -> Result<Token, HdfsSinkError> {
+    let directory = directory.to_owned();
+    let path = directory.join("collector-id");
+    let shown = path.display().to_string();
+    let fresh = env.entropy.bytes16();
+    let disk = env.disk.clone();
+    let kept = move || {
+        disk.create_dir_all(&directory)?;
+        let mut kept = [0; 16];
+        match disk.open(&path, OpenMode::default()) {
+            Ok(file) if file.read_at(&mut kept, 0)? == kept.len() => return Ok(kept),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let draft = path.with_extension("new");
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        disk.open(&draft, mode)?.write_at(&[IoSlice::new(&fresh)], 0, true)?;
+        disk.rename(&draft, &path)?;
+        disk.sync_dir(&directory)?;
+        Ok(fresh)
+    };
+    let kept = env.offload(kept).await;
+    kept.map(Token).map_err(|source| HdfsSinkError::Identity { path: shown, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_collector_stays_who_it_is_and_no_two_are_the_same() {
+        let env = env::real();
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let first = collector(&env, one.path()).await.unwrap();
+        assert_eq!(collector(&env, one.path()).await.unwrap(), first);
+        assert_ne!(collector(&env, other.path()).await.unwrap(), first);
+    }
+}

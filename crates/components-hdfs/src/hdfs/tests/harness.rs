@@ -1,0 +1,139 @@
+//! A collector that owns a sink, and drives it as the agent does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
+use serde_json::Value;
+use storage::memory::Memory;
+use storage::{FileSystem, StoreUrl};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::hdfs::{Config, HdfsSink};
+
+/// Longer than any roll of these tests; the clock is paused, so it costs nothing.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// So few that the ledger is compacted after every roll, while the next one is written.
+const COMPACT_AFTER: u64 = 1;
+/// How often a sink is opened again before it is given up.
+const OPENINGS: usize = 12;
+
+/// One collector: its settings and its data directory.
+pub(super) struct Collector {
+    settings: Value,
+    directory: TempDir,
+}
+
+impl Collector {
+    pub(super) fn new(settings: Value) -> Self {
+        Self { settings, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A start of this collector, on `store`.
+    pub(super) fn sink(&self, store: &Memory) -> HdfsSink {
+        self.sink_on(Arc::new(store.clone()))
+    }
+
+    /// A start of this collector, on any store.
+    pub(super) fn sink_on(&self, store: Arc<dyn FileSystem>) -> HdfsSink {
+        let cx = components::alone("store", self.directory.path(), env::real());
+        let config: Config = Settings::from_json(&self.settings).read().unwrap();
+        let url = StoreUrl::parse(&config.url).unwrap();
+        let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
+        sink.keeping.compact_after = COMPACT_AFTER;
+        sink
+    }
+}
+
+/// Batch number `number` of the one origin of these tests.
+pub(super) fn batch(number: u64, lines: &[&str]) -> Batch {
+    let (origin, epoch) = (Origin([5; 16]), Epoch(1));
+    let mut batch = Batch::of(lines);
+    batch.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
+    batch
+}
+
+/// Batches of two lines each, `n-a` and `n-b`, in two directories by turns.
+pub(super) fn numbered(count: u64) -> Vec<(Ticket, Batch)> {
+    let numbered = |n: u64| {
+        let mut batch = batch(n, &[&format!("{n}-a"), &format!("{n}-b")]);
+        let app = if n.is_multiple_of(2) { "even" } else { "odd" };
+        batch.set_header("app", app, pipeline::Existing::Replace);
+        (n, batch)
+    };
+    (0..count).map(numbered).collect()
+}
+
+/// The lines of [`numbered`], sorted.
+pub(super) fn numbered_lines(count: u64) -> Vec<String> {
+    let mut lines: Vec<String> =
+        (0..count).flat_map(|n| [format!("{n}-a"), format!("{n}-b")]).collect();
+    lines.sort();
+    lines
+}
+
+pub(super) fn taken(ticket: Ticket, batch: &Batch) -> Taken {
+    Taken { ticket, batch: batch.clone() }
+}
+
+/// Delivers all batches.
+pub(super) async fn deliver(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) {
+    assert!(drive(sink, batches).await, "every batch is delivered");
+    sink.close().await;
+}
+
+/// Writes the batches until all are delivered, opening the sink again after each failure; `false`
+/// if the store stays dead.
+pub(super) async fn drive(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) -> bool {
+    let mut waiting: BTreeMap<Ticket, Batch> = batches.iter().cloned().collect();
+    for _ in 0..OPENINGS {
+        if sink.open().await.is_ok() && feed(sink, &mut waiting).await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    false
+}
+
+/// Feeds an open sink; `true` once all is delivered, `false` when it fails.
+async fn feed(sink: &mut HdfsSink, waiting: &mut BTreeMap<Ticket, Batch>) -> bool {
+    let mut ready: Vec<Ticket> = waiting.keys().copied().collect();
+    while !waiting.is_empty() {
+        for ticket in std::mem::take(&mut ready) {
+            let Some(batch) = waiting.get(&ticket) else { continue };
+            if sink.write(taken(ticket, batch)).await.is_err() {
+                return false;
+            }
+        }
+        sink.flush();
+        let settlement = timeout(PATIENCE, sink.settled()).await.expect("every batch is settled");
+        match settlement.outcome {
+            Outcome::Delivered => waiting.retain(|ticket, _| !settlement.tickets.contains(*ticket)),
+            Outcome::Again(None) => ready.extend(settlement.tickets.iter()),
+            Outcome::Again(Some(_)) => return false,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    true
+}
+
+/// What readers of the store see: every file outside the books.
+pub(super) fn visible(files: &BTreeMap<String, Bytes>) -> BTreeMap<&str, &Bytes> {
+    let seen = files.iter().filter(|(path, _)| !path.contains("/_aqueduct/"));
+    seen.map(|(path, content)| (path.as_str(), content)).collect()
+}
+
+/// Every visible line, sorted.
+pub(super) fn lines_of(store: &Memory) -> Vec<String> {
+    let files = store.files();
+    let lines = visible(&files).into_values().flat_map(|content| content.split(|b| *b == b'\n'));
+    let mut lines: Vec<String> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    lines.sort();
+    lines
+}

@@ -1,0 +1,193 @@
+//! The task that writes: it takes batches from a queue, puts them into the open roll, and lets
+//! finished rolls commit in the background while the next one is being written.
+//!
+//! ```text
+//!  write ─queue (bytes bound)─► open roll ─size, count, age, idle, flush─► finishing (at most 2)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ledger::Token;
+use pipeline::env::unix_millis;
+use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::bucket::Template;
+use super::error::HdfsSinkError;
+use super::roll::Limits;
+use super::staged::{Books, OpenRoll, Part};
+use components::format::Format;
+
+/// Rolls that are closed and committed in the background; the next one is written meanwhile.
+const FINISHING_MAX: usize = 2;
+/// Where the events go whose directories are more than one roll may hold.
+const OVERFLOW: &str = "_overflow";
+
+/// What the sink tells its writer.
+pub(super) enum Command {
+    /// Write this batch; the permit is its room in the queue.
+    Write(Box<Taken>, OwnedSemaphorePermit),
+    /// End the roll now.
+    Flush,
+}
+
+/// What does not change between two openings.
+pub(super) struct Settings {
+    pub(super) env: Env,
+    pub(super) template: Template,
+    pub(super) format: Arc<Format>,
+    pub(super) limits: Limits,
+    pub(super) buckets_max: usize,
+}
+
+/// The writer of one opening.
+pub(super) struct Writer {
+    pub(super) settings: Arc<Settings>,
+    pub(super) limits: Limits,
+    pub(super) books: Books,
+    /// Whether a batch counts as delivered once it is written, before its file is closed.
+    pub(super) settles_early: bool,
+    pub(super) open: Option<OpenRoll>,
+    pub(super) finishing: JoinSet<()>,
+}
+
+impl Writer {
+    /// Writes until the sink lets go of the queue, or the store fails.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let end = self.open.as_ref().map(|roll| roll.life.end());
+            let due = async {
+                match end {
+                    Some(end) => sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(_) = self.finishing.join_next() => {}
+                () = due => self.finish().await,
+                command = commands.recv() => match command {
+                    Some(Command::Write(taken, room)) => {
+                        if let Err(error) = self.write(*taken).await {
+                            return self.fail(error, commands).await;
+                        }
+                        drop(room);
+                    }
+                    Some(Command::Flush) => self.finish().await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Puts a batch into the open roll.
+    async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
+        let Taken { ticket, batch } = taken;
+        let key = batch.identity;
+        if self.books.held.settle_known(ticket, &batch) {
+            return Ok(());
+        }
+        let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
+        let now = Instant::now();
+        if self.open.as_ref().is_some_and(|roll| !roll.has_room(&parts, &self.limits)) {
+            self.finish().await;
+        }
+        let roll = self.open.get_or_insert_with(|| {
+            let entropy = &self.settings.env.entropy;
+            let life = self.limits.begin(now, entropy.next_u64());
+            OpenRoll::new(Token(entropy.bytes16()), life)
+        });
+        roll.life.touch(now, &self.limits);
+        let mut full = false;
+        if roll.add(ticket, key) {
+            for mut part in parts {
+                let more = !roll.has_file(&part.directory);
+                if more && roll.file_count() >= self.settings.buckets_max {
+                    part.directory = OVERFLOW.into();
+                }
+                let fill = roll.write(part, &self.settings.format, &self.books.stage).await?;
+                full |= self.limits.is_full(fill);
+            }
+        }
+        if self.settles_early {
+            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+        }
+        if full {
+            self.finish().await;
+        }
+        Ok(())
+    }
+
+    /// The events of a batch by directory. An event that cannot be written goes to the dead letters;
+    /// the rest of its batch is delivered. `None`: nothing is left of it.
+    fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
+        let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
+        let mut parts = Vec::new();
+        let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
+        for (directory, mut batch) in self.settings.template.route(batch, now) {
+            let left_out = self.settings.format.unwritable(&batch);
+            if !left_out.is_empty() {
+                for Unwritable { index, reason } in &left_out {
+                    let event = batch.events().nth(*index);
+                    let event = event.expect("an encoder names an event of the batch");
+                    let headers: Vec<(&str, &str)> = event.headers().collect();
+                    unwritable.entry(reason.clone()).or_default().push(event.body(), &headers);
+                }
+                let is_left_out =
+                    |index: usize| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
+                batch.retain(|event| !is_left_out(event.index()));
+            }
+            if !batch.is_empty() {
+                let bytes_bound = self.settings.format.size_bound(&batch);
+                parts.push(Part { directory, batch, bytes_bound });
+            }
+        }
+        let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
+        let whole = unwritable.len() == 1 && left_out == batch.len();
+        for (detail, events) in unwritable {
+            let mut events = if whole { batch.clone() } else { events.finish() };
+            events.identity = batch.identity;
+            let reason = "unwritable_event";
+            self.books.held.refuse(Letter { ticket, events, whole, reason, detail });
+        }
+        if whole {
+            return None;
+        }
+        if parts.is_empty() {
+            // All of it is in letters, none of which speaks for the whole.
+            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            return None;
+        }
+        Some(parts)
+    }
+
+    /// Lets the open roll, if there is one, commit in the background; waits while too many do.
+    async fn finish(&mut self) {
+        while self.finishing.len() >= FINISHING_MAX {
+            self.finishing.join_next().await;
+        }
+        if let Some(roll) = self.open.take() {
+            self.finishing.spawn(roll.finish(self.books.clone()));
+        }
+    }
+
+    /// The store failed: the open roll comes to nothing, the rolls before it are still finished,
+    /// and what comes after goes back untouched until the sink is opened again.
+    async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
+        commands.close();
+        if let Some(roll) = self.open.take() {
+            self.books.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+        }
+        let mut queued = IntervalSet::EMPTY;
+        while let Some(command) = commands.recv().await {
+            if let Command::Write(taken, _) = command {
+                queued.insert(taken.ticket);
+            }
+        }
+        self.books.held.settle(queued, Outcome::Again(None));
+        while self.finishing.join_next().await.is_some() {}
+    }
+}

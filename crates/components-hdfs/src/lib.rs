@@ -1,0 +1,12 @@
+//! The components that bring a store with them.
+
+pub mod hdfs;
+
+use pipeline::component::entry;
+use pipeline::{Entry, Group, Sink};
+
+/// Every sink.
+static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>()];
+
+/// All of them, for the catalogue of a program.
+pub static GROUP: Group = Group { sinks: SINKS, ..Group::EMPTY };

@@ -1,0 +1,54 @@
+//! The commit ledger: the one place where a batch becomes delivered, in the store itself.
+//!
+//! ```text
+//! <prefix>/_aqueduct/<sink>/
+//!   ledger/g0/00000000000000000000      entries without gaps; won by a rename that never replaces
+//!             00000000000000000001
+//!        g1/checkpoint                all that the generations before say; the newest one counts
+//!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
+//! <prefix>/2026-11-20/…                 what everybody reads, named by the entry that published it
+//! ```
+//!
+//! Sinks of one name on all collectors share a dataset. Each keeps a [`View`] of what the entries
+//! say, and wins the next entry by renaming its own file to that index: the store lets exactly one
+//! win. Who comes second reads what the first one wrote and leaves out what is in it. So a batch
+//! that several collectors hold is in exactly one entry, and only what an entry names is published.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`entry`] | the bytes of one entry |
+//! | [`view`] | what the entries read so far add up to: pure |
+//! | [`committer`] | what to do next to get a roll committed: pure |
+//! | [`proof`] | whether what was accepted is committed: pure |
+//! | `append` | the loop around both |
+//! | `store` | what is kept open and called: [`Ledger`] |
+//! | `publish` | how committed files get their final names |
+//! | `sweep` | what a start finishes and clears away |
+//! | `audit` | what it proves, read without changing anything |
+//! | `fence` | how what another collector left behind is cleared away |
+//! | `idle` | which collectors may have left something behind: pure |
+//! | `compact` | how a generation of many entries becomes one checkpoint |
+
+mod append;
+mod audit;
+mod checkpoint;
+pub mod committer;
+mod compact;
+mod dataset;
+pub mod entry;
+mod error;
+mod fence;
+mod frame;
+mod idle;
+pub mod proof;
+mod publish;
+mod store;
+mod sweep;
+pub mod view;
+
+pub use audit::{Audit, Contents, Place};
+pub use dataset::{Author, BOOKS, Dataset, Token};
+pub use entry::{Entry, EntryError, Kind, StagedFile};
+pub use error::LedgerError;
+pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
+pub use view::{Settled, Totals, View};

@@ -1,0 +1,123 @@
+//! Whether everything that edges accepted is in the store: their accounts held against its ledgers.
+//! Pure: what was read goes in, what is proved comes out.
+//!
+//! A batch of an account is, in this order of looking:
+//!
+//! | | |
+//! |---|---|
+//! | committed | in a ledger, or below one of its floors: in a visible file, once |
+//! | pending | not in a ledger, and some channel whose account is given still holds it |
+//! | in dead letters | neither, and among the dead letters of some account that is given |
+//! | missing | accepted, and nowhere |
+
+use pipeline::{Account, KeySet};
+
+use crate::Settled;
+
+/// What is proved of one account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Batches that were accepted.
+    pub accepted: u64,
+    /// Those that are committed.
+    pub committed: u64,
+    /// Those that some channel still has to deliver.
+    pub pending: KeySet,
+    /// Those that are kept among dead letters, for an operator to put back or to drop.
+    pub letters: KeySet,
+    /// Those that are nowhere.
+    pub missing: KeySet,
+}
+
+/// Holds each of `accounts` against what the ledgers say; a batch needs to be in one of these.
+pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled>) -> Vec<Proof> {
+    let (mut held, mut dead) = (KeySet::default(), KeySet::default());
+    for account in accounts {
+        held.insert_all(&account.pending);
+        dead.insert_all(&account.letters);
+    }
+    let ledgers: Vec<&Settled> = ledgers.collect();
+    let one = |account: &Account| {
+        let mut rest = account.accepted.clone();
+        for settled in &ledgers {
+            rest.remove_all(&settled.keys);
+            rest.remove_all(&settled.floors.closed_of(&account.accepted));
+        }
+        let pending = rest.intersection(&held);
+        let committed = account.accepted.count() - rest.count();
+        rest.remove_all(&pending);
+        let letters = rest.intersection(&dead);
+        rest.remove_all(&letters);
+        Proof { accepted: account.accepted.count(), committed, pending, letters, missing: rest }
+    };
+    accounts.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Epoch, Origin};
+
+    use super::*;
+
+    const OWN: Origin = Origin([1; 16]);
+
+    fn keys(epoch: u64, range: std::ops::Range<u64>) -> KeySet {
+        let mut keys = KeySet::default();
+        keys.insert_set(OWN, Epoch(epoch), &range.into());
+        keys
+    }
+
+    fn account(accepted: KeySet, pending: KeySet) -> Account {
+        let letters = KeySet::default();
+        Account { channel: "main".into(), origin: OWN, accepted, pending, letters }
+    }
+
+    fn settled(keys: KeySet) -> Settled {
+        Settled { keys, ..Settled::default() }
+    }
+
+    #[test]
+    fn each_batch_is_committed_pending_or_missing() {
+        let edge = account(keys(1, 0..10), keys(1, 8..10));
+        let ledger = settled(keys(1, 0..6));
+        let [proof] = prove(&[edge], [&ledger].into_iter()).try_into().unwrap();
+        assert_eq!((proof.accepted, proof.committed), (10, 6));
+        assert_eq!((proof.pending, proof.missing), (keys(1, 8..10), keys(1, 6..8)));
+    }
+
+    /// What an edge has let go may still wait in a collector.
+    #[test]
+    fn what_any_given_channel_holds_is_not_missing() {
+        let edge = account(keys(1, 0..10), KeySet::default());
+        let collector = account(KeySet::default(), keys(1, 6..10));
+        let ledger = settled(keys(1, 0..6));
+        let proofs = prove(&[edge, collector], [&ledger].into_iter());
+        assert_eq!(proofs[0].pending, keys(1, 6..10));
+        assert!(proofs[0].missing.is_empty());
+        assert_eq!(proofs[1], Proof::default());
+    }
+
+    /// A letter counts for nothing where the batch is in a ledger, or still on its way.
+    #[test]
+    fn what_is_among_dead_letters_is_neither_missing_nor_committed() {
+        let edge = account(keys(1, 0..10), keys(1, 8..9));
+        let mut collector = account(KeySet::default(), KeySet::default());
+        collector.letters = keys(1, 5..9);
+        let ledger = settled(keys(1, 0..6));
+        let proofs = prove(&[edge, collector], [&ledger].into_iter());
+        assert_eq!((proofs[0].committed, &proofs[0].pending), (6, &keys(1, 8..9)));
+        assert_eq!((&proofs[0].letters, &proofs[0].missing), (&keys(1, 6..8), &keys(1, 9..10)));
+    }
+
+    #[test]
+    fn what_is_below_a_floor_is_committed_in_whichever_ledger() {
+        let mut accepted = keys(1, 0..4);
+        accepted.insert_all(&keys(2, 0..4));
+        let mut closed = Settled::default();
+        closed.floors.raise(OWN, Epoch(2));
+        let other = settled(keys(2, 0..4));
+        let edge = account(accepted, KeySet::default());
+        let proofs = prove(&[edge], [&closed, &other].into_iter());
+        assert_eq!((proofs[0].committed, proofs[0].missing.count()), (8, 0));
+    }
+}

@@ -1,0 +1,154 @@
+//! The catalogue: the components that a program knows, role by role.
+//!
+//! A crate of components has one [`Group`], with a table for each role. A program lists the groups
+//! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what is
+//! in other programs a catalogue knows the names, so that an error can say where it is.
+
+use crate::channel::Channel;
+use crate::component::Entry;
+use crate::decoder::Decoder;
+use crate::encoder::{Codec, Encoder};
+use crate::interceptor::Interceptor;
+use crate::processor::SinkProcessor;
+use crate::selector::ChannelSelector;
+use crate::settings::unknown;
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// The components of one crate.
+pub struct Group {
+    /// Where events enter.
+    pub sources: &'static [Entry<dyn Source>],
+    /// What changes or drops events on their way in.
+    pub interceptors: &'static [Entry<dyn Interceptor>],
+    /// What decides which channel gets which events.
+    pub selectors: &'static [Entry<dyn ChannelSelector>],
+    /// What holds events.
+    pub channels: &'static [Entry<dyn Channel>],
+    /// What decides which sink of a group is next.
+    pub processors: &'static [Entry<dyn SinkProcessor>],
+    /// Where events leave.
+    pub sinks: &'static [Entry<dyn Sink>],
+    /// What events look like in files.
+    pub encoders: &'static [Entry<dyn Encoder>],
+    /// How files are compressed.
+    pub codecs: &'static [Entry<dyn Codec>],
+    /// What the bytes of messages say as events.
+    pub decoders: &'static [Entry<dyn Decoder>],
+}
+
+impl Group {
+    /// Without components.
+    pub const EMPTY: Self = Self {
+        sources: &[],
+        interceptors: &[],
+        selectors: &[],
+        channels: &[],
+        processors: &[],
+        sinks: &[],
+        encoders: &[],
+        codecs: &[],
+        decoders: &[],
+    };
+}
+
+/// A component that is not in this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The name of its role, as [`Role::NAME`] has it.
+    pub role: &'static str,
+    /// What `type = "…"` says.
+    pub kind: &'static str,
+    /// The programs that have it, for people.
+    pub programs: &'static str,
+}
+
+/// What a program knows.
+#[derive(Clone, Copy)]
+pub struct Catalogue {
+    /// The groups that are linked into it.
+    pub groups: &'static [&'static Group],
+    /// What other programs have besides.
+    pub elsewhere: &'static [Elsewhere],
+}
+
+/// A role that components can have.
+pub trait Role: 'static {
+    /// Its name, as errors and lists show it.
+    const NAME: &'static str;
+
+    /// The table of this role in a group.
+    fn table(group: &'static Group) -> &'static [Entry<Self>];
+}
+
+macro_rules! roles {
+    ($($role:ty, $name:literal, $table:ident;)+) => {
+        $(impl Role for $role {
+            const NAME: &'static str = $name;
+
+            fn table(group: &'static Group) -> &'static [Entry<Self>] {
+                group.$table
+            }
+        })+
+    };
+}
+
+roles! {
+    dyn Source, "source", sources;
+    dyn Interceptor, "interceptor", interceptors;
+    dyn ChannelSelector, "selector", selectors;
+    dyn Channel, "channel", channels;
+    dyn SinkProcessor, "processor", processors;
+    dyn Sink, "sink", sinks;
+    dyn Encoder, "encoder", encoders;
+    dyn Codec, "codec", codecs;
+    dyn Decoder, "decoder", decoders;
+}
+
+impl Catalogue {
+    /// Without components.
+    pub const EMPTY: Self = Self { groups: &[], elsewhere: &[] };
+
+    /// Every component of a role, group by group.
+    pub fn entries<R: Role + ?Sized>(self) -> impl Iterator<Item = &'static Entry<R>> {
+        self.groups.iter().flat_map(|group| R::table(group))
+    }
+
+    /// The component of this kind.
+    ///
+    /// # Errors
+    /// It is not in this program: where it is, or the closest kind that is here.
+    pub fn find<R: Role + ?Sized>(self, kind: &str) -> Result<&'static Entry<R>, String> {
+        if let Some(entry) = self.entries::<R>().find(|entry| entry.kind == kind) {
+            return Ok(entry);
+        }
+        let mut elsewhere = self.elsewhere.iter();
+        if let Some(other) = elsewhere.find(|other| other.role == R::NAME && other.kind == kind) {
+            let (role, programs) = (R::NAME, other.programs);
+            return Err(format!("the {role} `{kind}` is not in this program; use {programs}"));
+        }
+        let kinds: Vec<&str> = self.entries::<R>().map(|entry| entry.kind).collect();
+        Err(unknown("type", kind, &kinds))
+    }
+}
+
+impl std::fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalogue").field("groups", &self.groups.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_in_another_program_is_named_with_that_program() {
+        const ELSEWHERE: &[Elsewhere] =
+            &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector" }];
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        let error = catalogue.find::<dyn Sink>("hdfs").err().unwrap();
+        assert_eq!(error, "the sink `hdfs` is not in this program; use aqueduct-collector");
+        assert!(catalogue.find::<dyn Source>("hdfs").err().unwrap().starts_with("unknown type"));
+    }
+}
