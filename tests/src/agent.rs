@@ -175,7 +175,7 @@ pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
     let mut in_a_row = 0;
     wait::until("the edge to have delivered everything", limit, || {
         let metrics = edge.metrics()?;
-        let unread = metrics.sum("aqueduct_tail_lag_bytes")?;
+        let unread = metrics.sum("aqueduct_source_lag_bytes")?;
         let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events")? == 0.0;
         // For two seconds: the edge may not have seen the newest file yet, and a batch is in neither
         // number while it is between file and channel.

@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
-use pipeline::metrics::{AgentLabel, ChannelLabel};
+use pipeline::metrics::Format;
 use pipeline::{Account, Channel, Env, Metrics};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::dead_letters::DeadLetters;
+use crate::scrape;
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -54,10 +55,11 @@ impl Admin {
         channels: NamedChannels,
         dead_letters: Arc<DeadLetters>,
         metrics: Metrics,
+        env: Env,
         stopping: CancellationToken,
     ) {
         if let Some(listener) = self.listener.take() {
-            let pages = Arc::new(Pages { channels, dead_letters, metrics, stopping });
+            let pages = Arc::new(Pages { channels, dead_letters, metrics, env, stopping });
             self.task = Some(tokio::spawn(accept(listener, pages)));
         }
     }
@@ -93,7 +95,9 @@ async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
 
 async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
+        let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
+        let format = Format::wanted(accept.unwrap_or_default());
+        let response = pages.answer(request.method(), request.uri().path(), format);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -110,26 +114,33 @@ struct Pages {
     channels: NamedChannels,
     dead_letters: Arc<DeadLetters>,
     metrics: Metrics,
+    env: Env,
     stopping: CancellationToken,
 }
 
+/// What is here.
+const INDEX: &str = "\
+/metrics  Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it
+/readyz   200 while the agent does its work, 503 with the reason otherwise
+/livez    200 while the process answers
+/account  what each durable channel accepted and still holds: one JSON object a line
+";
+
 impl Pages {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, format: Format) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         }
         match path {
-            "/metrics" => page(StatusCode::OK, self.metrics()),
-            "/account" => page(StatusCode::OK, self.account()),
+            "/" => page(StatusCode::OK, INDEX.into()),
+            "/metrics" => typed(StatusCode::OK, format.content_type(), self.metrics(format)),
+            "/account" => typed(StatusCode::OK, JSON_LINES, self.account()),
             "/livez" => page(StatusCode::OK, "alive\n".into()),
             "/readyz" => match self.unready() {
                 None => page(StatusCode::OK, "ready\n".into()),
                 Some(reason) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
             },
-            _ => page(
-                StatusCode::NOT_FOUND,
-                "/metrics, /account, /livez and /readyz are here\n".into(),
-            ),
+            _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{INDEX}")),
         }
     }
 
@@ -154,28 +165,24 @@ impl Pages {
     }
 
     /// The metrics, with what the channels hold brought up to date.
-    fn metrics(&self) -> String {
-        let metrics = &self.metrics;
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    fn metrics(&self, format: Format) -> String {
         let letters = self.dead_letters.opened().map(|channel| ("dead-letters", channel));
         let channels = self.channels.iter().map(|(name, channel)| (&**name, channel));
-        for (name, channel) in channels.chain(letters) {
-            let (status, label) = (channel.status(), ChannelLabel { channel: name.to_owned() });
-            metrics.channel_events.get_or_create(&label).set(gauge(status.events));
-            metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
-            metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));
-            metrics.channel_unsettled.get_or_create(&label).set(gauge(status.unsettled_events));
-            let oldest = status.oldest_uncommitted.unwrap_or_default();
-            metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
-        }
-        let batches = gauge(self.dead_letters.batches());
-        metrics.dead_letter_batches.get_or_create(&AgentLabel {}).set(batches);
-        metrics.text()
+        scrape::channels(&self.metrics, channels.chain(letters));
+        scrape::process(&self.metrics, &self.env);
+        self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
+        self.metrics.text_in(format)
     }
 }
 
+/// JSON objects, one a line.
+const JSON_LINES: &str = "application/jsonl";
+
 fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(status: StatusCode, kind: &str, text: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
     response.body(Full::new(text.into())).expect("status and header are valid")
 }

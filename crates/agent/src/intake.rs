@@ -129,7 +129,7 @@ impl AgentIntake {
 
     fn count_odd(&self, reason: &'static str, times: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_oddities.get_or_create(&label).inc_by(times);
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
     }
 
     /// Puts the optional parts where there is room right now.

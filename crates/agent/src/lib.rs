@@ -14,6 +14,7 @@ pub mod dead_letters;
 mod group;
 mod intake;
 mod routing;
+mod scrape;
 mod source;
 mod stop;
 mod topology;
@@ -166,6 +167,7 @@ pub async fn run_until(
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
+    scrape::version(&metrics);
     let agent = Agent::start(&plan, topology, &env, metrics).await?;
     let grace = plan.agent.grace;
     let reason = tokio::select! {
@@ -289,7 +291,7 @@ impl Agent {
             let channels = channels.map(|built| (built.name.clone(), built.channel.clone()));
             let letters = self.dead_letters.clone();
             let stopping = self.sources.stop.clone();
-            admin.serve(channels.collect(), letters, metrics.clone(), stopping);
+            admin.serve(channels.collect(), letters, metrics.clone(), env.clone(), stopping);
         }
         self.channels = topology.channels;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "ready");

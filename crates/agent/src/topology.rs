@@ -72,6 +72,7 @@ impl Topology {
             let plan = &channel.component;
             let built =
                 builder.component(catalogue.channels, plan, "channels", (&floors, &alone))?;
+            metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
             Some(BuiltChannel { name, floors, channel: Arc::from(built) })
         });
@@ -174,6 +175,7 @@ impl Builder<'_> {
             .map(|plan| self.component(catalogue.interceptors, plan, "interceptors", none))
             .collect();
         let selector = self.component(catalogue.selectors, &plan.selector, "selectors", none);
+        self.metrics.begin_source(&plan.component.name, &plan.component.kind);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             source: source?,
@@ -225,6 +227,7 @@ impl Builder<'_> {
     ) -> Option<Vec<NamedSink>> {
         let first = self.component(catalogue.sinks, plan, "sinks", along)?;
         let Some(seat) = first.seat() else {
+            self.metrics.begin_sink(&plan.name, &plan.kind);
             return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));

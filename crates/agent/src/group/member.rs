@@ -16,15 +16,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
 use pipeline::discovery;
+use pipeline::metrics::{Counter, SinkLabel};
 use pipeline::trouble::Trouble;
 use pipeline::{
-    Env, Failure, IntervalSet, Outcome, Reach, Seat, SeatView, Settlement, Sink, SinkError, Taken,
+    Env, Failure, IntervalSet, Metrics, Outcome, Reach, Seat, SeatView, Settlement, Sink,
+    SinkError, Taken,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::burial::Buried;
 use crate::chain;
@@ -96,6 +98,22 @@ impl Handle {
     }
 }
 
+/// Counts what a sink is handed.
+pub(super) struct Sent {
+    events: Counter,
+    bytes: Counter,
+}
+
+impl Sent {
+    /// The counters of the sink `name`.
+    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
+        let label = SinkLabel { sink: name.to_owned() };
+        let events = metrics.sink_sent.get_or_create(&label).clone();
+        let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
+        Self { events, bytes }
+    }
+}
+
 /// What the member task knows beside its sink.
 pub(super) struct Shared {
     index: usize,
@@ -104,6 +122,7 @@ pub(super) struct Shared {
     env: Env,
     /// The longest pause between two tries to open the sink.
     longest_pause: Duration,
+    sent: Sent,
 }
 
 impl Shared {
@@ -114,8 +133,9 @@ impl Shared {
         events: mpsc::UnboundedSender<Event>,
         env: Env,
         longest_pause: Duration,
+        sent: Sent,
     ) -> Self {
-        Self { index, name, events, env, longest_pause }
+        Self { index, name, events, env, longest_pause, sent }
     }
 
     /// The seat is otherwise now; `true`: it has a new turn.
@@ -256,12 +276,16 @@ impl MemberTask {
                 }
                 Some(taken) = self.batches.recv() => {
                     let ticket = taken.ticket;
+                    let (events, bytes) = (taken.batch.len() as u64, taken.batch.body_bytes());
                     if let Err(error) = self.sink.write(taken).await {
                         let outcome = Outcome::Again(Some(told(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
                         return End::Failed(error);
                     }
+                    debug!(sink = %self.shared.name, ticket, events, bytes, "sent");
+                    self.shared.sent.events.inc_by(events);
+                    self.shared.sent.bytes.inc_by(bytes);
                 }
             }
             self.gauge.store(self.sink.unacknowledged_bytes(), Ordering::Relaxed);

@@ -292,7 +292,7 @@ impl Service {
 
     fn count(&self, reason: &'static str) {
         let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_oddities.get_or_create(&label).inc();
+        self.metrics.source_anomalies.get_or_create(&label).inc();
     }
 }
 

@@ -30,7 +30,7 @@
 //!   Feed ◄───────────  chunks of a file in turn into all channels that lack them
 //! ```
 //!
-//! What is treated in its own way, and counted in `source_oddities`:
+//! What is treated in its own way, and counted in `source_anomalies`:
 //!
 //! | reason | what happens |
 //! |---|---|
@@ -146,6 +146,10 @@ pub struct Config {
     /// Most files held open at once; others are opened when they grow.
     #[serde(default = "default_open_max")]
     open_max: u32,
+    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
+    /// each file that is followed. The sum of all of them is always there.
+    #[serde(default)]
+    metrics_per_file: bool,
 }
 
 /// Where a file begins.
@@ -255,6 +259,7 @@ impl Config {
             poll_min: self.poll_min.0,
             poll_max: self.poll_max.0,
             open_max: self.open_max as usize,
+            metrics_per_file: self.metrics_per_file,
         })
     }
 }

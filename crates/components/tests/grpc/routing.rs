@@ -49,7 +49,7 @@ async fn let_in(sink: &mut dyn Sink) {
 
 fn barred(cx: &BuildContext) -> i64 {
     let label = SinkLabel { sink: cx.name.to_string() };
-    cx.metrics.sink_barred.get_or_create(&label).get()
+    cx.metrics.sink_routing_mismatch.get_or_create(&label).get()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -297,7 +297,7 @@ impl Connection {
     /// Shows whether the next agent gets anything.
     fn tell(&self, dispute: Option<&Dispute>) {
         let label = SinkLabel { sink: self.name.to_string() };
-        self.metrics.sink_barred.get_or_create(&label).set(i64::from(dispute.is_some()));
+        self.metrics.sink_routing_mismatch.get_or_create(&label).set(i64::from(dispute.is_some()));
         if let Some(Dispute { own, other, theirs }) = dispute {
             error!(
                 sink = %self.name, address = %self.shared.address, %other,
