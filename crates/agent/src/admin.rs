@@ -1,5 +1,7 @@
 //! The admin listener: `/metrics` (Prometheus text), `/livez`, `/readyz`. Read only.
 
+mod guests;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -13,21 +15,23 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
 use pipeline::metrics::Format;
+use pipeline::trouble::Trouble;
 use pipeline::{Account, Channel, Env, Metrics};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::dead_letters::DeadLetters;
+use crate::health::{Health, Word};
 use crate::scrape;
+use guests::{Guests, Watched};
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
-
-/// How long a client may take to send its request's head.
+/// How long a client may take to send its request's head, and stay idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type NamedChannels = Vec<(Arc<str>, Arc<dyn Channel>)>;
 
@@ -49,17 +53,10 @@ impl Admin {
         Ok(Self { listener: Some(listener), task: None })
     }
 
-    /// Begins to answer. Ready means: running, not stopping, and no channel has stopped its intake.
-    pub(crate) fn serve(
-        &mut self,
-        channels: NamedChannels,
-        dead_letters: Arc<DeadLetters>,
-        metrics: Metrics,
-        env: Env,
-        stopping: CancellationToken,
-    ) {
+    /// Begins to answer.
+    pub(crate) fn serve(&mut self, pages: Pages) {
         if let Some(listener) = self.listener.take() {
-            let pages = Arc::new(Pages { channels, dead_letters, metrics, env, stopping });
+            let pages = Arc::new(pages);
             self.task = Some(tokio::spawn(accept(listener, pages)));
         }
     }
@@ -74,26 +71,34 @@ impl Drop for Admin {
 }
 
 async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let guests = Arc::new(Guests::default());
+    let mut trouble = Trouble::default();
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _peer)) => {
-                let pages = pages.clone();
+                trouble = Trouble::default();
+                let (pages, guest) = (pages.clone(), guests.admit());
                 tokio::spawn(async move {
-                    serve_connection(stream, pages).await;
-                    drop(slot);
+                    tokio::select! {
+                        biased;
+                        () = guest.must_leave() => debug!("a quiet admin connection gave way"),
+                        () = serve_connection(guest.watch(stream), pages) => {}
+                    }
                 });
             }
             Err(error) => {
-                warn!(%error, "the admin listener cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                let now = Instant::now();
+                trouble.count(now);
+                if trouble.to_say(now, &error.to_string()).is_some() {
+                    warn!(%error, "the admin listener cannot accept; trying on");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
+async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
         let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
         let format = Format::wanted(accept.unwrap_or_default());
@@ -110,12 +115,17 @@ async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
     }
 }
 
-struct Pages {
-    channels: NamedChannels,
-    dead_letters: Arc<DeadLetters>,
-    metrics: Metrics,
-    env: Env,
-    stopping: CancellationToken,
+/// What the pages are made of. Ready means: every source is open, no channel has stopped its intake, and
+/// the agent is not stopping. A sink that fails is named, and does not make the agent unready: its
+/// events wait in the channel.
+pub(crate) struct Pages {
+    pub(crate) channels: NamedChannels,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) env: Env,
+    /// Cancelled when the agent begins to stop.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// What is here.
@@ -136,20 +146,25 @@ impl Pages {
             "/metrics" => typed(StatusCode::OK, format.content_type(), self.metrics(format)),
             "/account" => typed(StatusCode::OK, JSON_LINES, self.account()),
             "/livez" => page(StatusCode::OK, "alive\n".into()),
-            "/readyz" => match self.unready() {
-                None => page(StatusCode::OK, "ready\n".into()),
-                Some(reason) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-            },
+            "/readyz" => self.readiness(),
             _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{INDEX}")),
         }
     }
 
-    fn unready(&self) -> Option<String> {
-        if self.stopping.is_cancelled() {
-            return Some("stopping".into());
-        }
-        let stopped = self.channels.iter().find(|(_, channel)| channel.status().intake_stopped);
-        stopped.map(|(name, _)| format!("channel `{name}` takes nothing in"))
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        let Word { reasons, remarks } = self.health.word();
+        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
+        let full = self.channels.iter().filter(|(_, channel)| channel.status().intake_stopped);
+        let full = full.map(|(name, _)| format!("channel `{name}` takes nothing in"));
+        let mut lines: Vec<String> = stopping.into_iter().chain(full).chain(reasons).collect();
+        let status = if lines.is_empty() {
+            lines.push("ready".to_owned());
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        lines.extend(remarks);
+        page(status, lines.join("\n") + "\n")
     }
 
     /// What the durable channels answer for, one line of JSON for each.
@@ -170,6 +185,8 @@ impl Pages {
         let channels = self.channels.iter().map(|(name, channel)| (&**name, channel));
         scrape::channels(&self.metrics, channels.chain(letters));
         scrape::process(&self.metrics, &self.env);
+        scrape::log(&self.metrics);
+        self.health.show(&self.metrics);
         self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
         self.metrics.text_in(format)
     }
@@ -186,3 +203,6 @@ fn typed(status: StatusCode, kind: &str, text: String) -> Response<Full<Bytes>> 
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
     response.body(Full::new(text.into())).expect("status and header are valid")
 }
+
+#[cfg(test)]
+mod tests;

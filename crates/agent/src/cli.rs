@@ -6,6 +6,7 @@
 mod collector;
 mod edge;
 mod logging;
+pub(crate) mod stderr;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -103,11 +104,17 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Runs an agent, or prints its configuration, as the arguments say.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: &Catalogue) -> ExitCode {
     let common = args.common();
-    if let Err(problem) = logging::start(common.log_format) {
-        say(&problem);
-        return ExitCode::from(EXIT_USAGE);
-    }
-    if let Err(error) = env::raise_file_limit() {
+    // Before there is a second thread, as it wants.
+    let raised = env::raise_file_limit();
+    // Dropped last: it waits for the last lines.
+    let _log = match logging::start(common.log_format) {
+        Ok(log) => log,
+        Err(problem) => {
+            say(&problem);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let env = env::real();
@@ -233,8 +240,12 @@ pub fn print(text: &str) -> ExitCode {
 
 /// Prints a line for people to standard error.
 pub fn say(text: &str) {
-    // Nobody is there to be told that printing failed.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let line = format!("{text}\n");
+    match stderr::lines() {
+        Some(lines) => lines.push(line.as_bytes()),
+        // It may be closed.
+        None => drop(io::stderr().lock().write_all(line.as_bytes())),
+    }
 }
 
 /// A component's table in a configuration made of flags.

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pipeline::metrics::{SinkLabel, SinkReason};
-use pipeline::trouble::Trouble;
+use pipeline::trouble::{Trouble, seconds};
 use pipeline::{
     Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, SeatView,
     Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
@@ -42,6 +42,7 @@ use tracing::{debug, info, warn};
 
 use crate::chain;
 use crate::dead_letters::DeadLetters;
+use crate::health::Health;
 use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
 use tally::Tally;
@@ -78,6 +79,8 @@ pub(crate) struct GroupParts {
     pub(crate) metrics: Metrics,
     /// Randomness for back-off.
     pub(crate) env: pipeline::Env,
+    /// Where it is shown whether the sinks work.
+    pub(crate) health: Health,
 }
 
 /// Runs a group until `stop`; then settles what the sinks hold, for as long as `grace` lasts.
@@ -89,7 +92,9 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
         let sent = member::Sent::of(&named.name, &parts.metrics);
-        let shared = Shared::new(index, named.name, events, env, longest_pause, sent);
+        let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
+        let standing = parts.health.add_sink(&named.name, is_present);
+        let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         let seat = handle.seat();
         Member { handle, seat, open: false, in_hand: BTreeSet::new() }
@@ -245,7 +250,7 @@ impl Group {
         match next {
             Next::Taken(Ok(taken)) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    info!(group = %self.name, failures, ?lasted, "takes from the channel again");
+                    info!(group = %self.name, failures, lasted_seconds = seconds(lasted), "takes from the channel again");
                 }
                 self.pending = Some(taken);
             }
@@ -268,7 +273,10 @@ impl Group {
         self.refuse_reads_until = Some(now + READ_RETRY);
         self.trouble.count(now);
         if let Some((failures, lasts)) = self.trouble.to_say(now, &error) {
-            warn!(group = %self.name, %error, failures, ?lasts, "cannot take from the channel");
+            warn!(
+                group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
+                "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),
+            );
         }
     }
 

@@ -29,6 +29,8 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::{Health, Standing};
+
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
 
@@ -45,6 +47,8 @@ pub(crate) struct AgentIntake {
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
+    /// Hears that the source is open.
+    health: (Health, Standing),
 }
 
 impl AgentIntake {
@@ -57,6 +61,7 @@ impl AgentIntake {
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
+        health: (Health, Standing),
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
@@ -69,6 +74,7 @@ impl AgentIntake {
             routing,
             metrics,
             agreed,
+            health,
         }
     }
 
@@ -192,6 +198,11 @@ impl AgentIntake {
 
 #[async_trait]
 impl Intake for AgentIntake {
+    fn opened(&self) {
+        let (health, standing) = &self.health;
+        health.source_opened(standing);
+    }
+
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         self.store(batch, None).await
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use pipeline::metrics::{ChannelLabel, VersionLabel};
 use pipeline::{Channel, Env, Metrics};
 
+use crate::cli::stderr;
+
 /// Shows the program's version.
 pub(crate) fn version(metrics: &Metrics) {
     let version = VersionLabel { version: env!("CARGO_PKG_VERSION") };
@@ -37,6 +39,12 @@ pub(crate) fn process(metrics: &Metrics, env: &Env) {
     metrics.process_resident.set(gauge(used.resident_bytes));
     metrics.process_open_fds.set(gauge(used.open_files));
     metrics.process_max_fds.set(used.open_files_max.map_or(-1, gauge));
+}
+
+/// Brings up to date how many log lines were lost.
+pub(crate) fn log(metrics: &Metrics) {
+    let counted = metrics.log_dropped.get();
+    metrics.log_dropped.inc_by(stderr::dropped().saturating_sub(counted));
 }
 
 /// The value of a gauge.

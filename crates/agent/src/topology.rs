@@ -13,6 +13,7 @@ use pipeline::{
 
 use crate::dead_letters;
 use crate::group::NamedSink;
+use crate::resources::Resources;
 use crate::routing;
 
 /// What the agent is made of, built and not started.
@@ -78,8 +79,14 @@ impl Topology {
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
-        let sources = plan.sources.iter().filter_map(|source| builder.source(catalogue, source));
+        let mut resources = Resources::of(plan);
+        let sources = plan.sources.iter().filter_map(|source| {
+            let built = builder.source(catalogue, source)?;
+            resources.add(source, &*built.source);
+            Some(built)
+        });
         let mut sources: Vec<BuiltSource> = sources.collect();
+        builder.errors.extend(resources.clashes());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
             builder.group(catalogue, group, channel.map(|channel| &channel.floors))

@@ -269,6 +269,24 @@ channel spare is optional: passed over when it is full
     }
 
     #[test]
+    fn an_address_that_two_listen_on_is_refused_with_both_places() {
+        let admin = GOOD.replacen("data_dir = \"/d\"", "data_dir = \"/d\"\nadmin = \"[::]:5\"", 1);
+        let source = |name: &str, listen: &str| {
+            let table = "type = \"grpc\"\nchannels = [\"safe\"]";
+            format!("[sources.{name}]\n{table}\nlisten = \"{listen}\"\n")
+        };
+        let two = |one: &str, other: &str| admin.clone() + &source("a", one) + &source("b", other);
+        let errors = checked(&two("127.0.0.1:5", "10.0.0.1:6")).unwrap_err();
+        let expected = "sources.a.listen: `agent.admin (line 4)` listens on [::]:5 already";
+        assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
+        let errors = checked(&two("0.0.0.0:6", "localhost:6")).unwrap_err();
+        let expected = ": sources.b.listen: `sources.a.listen (line ";
+        assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
+        assert!(checked(&two("127.0.0.1:6", "127.0.0.1:7")).is_ok());
+        assert!(checked(&two("127.0.0.1:0", "127.0.0.1:0")).is_ok());
+    }
+
+    #[test]
     fn the_names_the_graph_and_the_components_are_all_checked() {
         let text = GOOD
             .replace("channel = \"fast\"", "channel = \"fsat\"")

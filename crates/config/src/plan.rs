@@ -35,6 +35,8 @@ pub struct AgentSettings {
     pub grace: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
     pub admin: Option<String>,
+    /// Line of that setting; 0 where there is none.
+    pub admin_line: u32,
 }
 
 /// One component: its name, its kind and its own settings.

@@ -149,6 +149,7 @@ fn agent(
         data_dir: PathBuf::new(),
         grace: grace().0,
         admin: None,
+        admin_line: 0,
     };
     let Some(table) = table else {
         found.add(line, "", "table `agent` is missing; it needs at least `data_dir`");
@@ -165,7 +166,9 @@ fn agent(
     if let Some(problem) = read.admin.as_deref().and_then(wrong_address) {
         found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
     }
-    AgentSettings { name, data_dir: read.data_dir, grace: read.grace.0, admin: read.admin }
+    let admin_line = table.get("admin").map_or(0, |admin| admin.line);
+    let (data_dir, grace) = (read.data_dir, read.grace.0);
+    AgentSettings { name, data_dir, grace, admin: read.admin, admin_line }
 }
 
 /// What is wrong with `host:port`, if anything.

@@ -19,6 +19,7 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
+//! | [`resource`] | what only one component can have: an address to listen on |
 //! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
 //! | [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
@@ -41,6 +42,7 @@ pub mod mutants;
 pub mod notice;
 pub mod pool;
 pub mod processor;
+pub mod resource;
 pub mod routing;
 pub mod selector;
 pub mod serializer;
@@ -68,6 +70,7 @@ pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use metrics::Metrics;
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
+pub use resource::Resource;
 pub use routing::{Dispute, Routing, RoutingBoard};
 pub use selector::ChannelSelector;
 pub use serializer::{SerializeError, Serializer};

@@ -176,6 +176,12 @@ metrics! {
     source_bytes: "source_bytes", SourceLabel => Counter;
     /// Input that a source treated in a documented, special way, by reason.
     source_anomalies: "source_anomalies", SourceReason => Counter;
+    /// Whether the source is open: 1, or 0 before and while it fails.
+    source_up: "source_up", SourceLabel => Gauge;
+    /// Time in seconds since 1970 at which the failure of a source began; 0 while it works.
+    source_failing_since: "source_failing_since_seconds", SourceLabel => FloatGauge;
+    /// Starts of the source after a failure.
+    source_restarts: "source_restarts", SourceLabel => Counter;
     /// Bytes that the files of a source hold and its channels have not accepted.
     source_lag: "source_lag_bytes", SourceLabel => Gauge;
     /// Bytes of one file not accepted into the channels; with `metrics_per_file` only.
@@ -210,11 +216,17 @@ metrics! {
     discovery_lookups: "discovery_lookups", SinkState => Counter;
     /// Addresses of a discovered sink: present, leaving, or waiting for a place.
     discovery_addresses: "discovery_addresses", SinkState => Gauge;
+    /// Whether the sink works: 1, or 0 before it is open and while it fails.
+    sink_up: "sink_up", SinkLabel => Gauge;
+    /// Time in seconds since 1970 at which the failure of a sink began; 0 while it works.
+    sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
     /// Failures of the sink by class.
     sink_failures: "sink_failures", SinkReason => Counter;
     /// Version of the program; the value is always 1.
     build_info: "build_info", VersionLabel => Gauge;
     alone:
+    /// Log lines that were dropped because standard error took none.
+    log_dropped: "log_lines_dropped" => Counter;
     /// Batches of which events are among the dead letters now.
     dead_letter_batches: "dead_letter_batches" => Gauge;
     process:

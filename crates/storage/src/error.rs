@@ -104,7 +104,7 @@ impl Classify for FsError {
             | Self::SafeMode { .. }
             | Self::NoRoom { .. } => Class::Transient,
             Self::Timeout { .. } | Self::Failed { .. } => Class::Indeterminate,
-            Self::Denied { .. } | Self::Unusable { .. } => Class::Fatal,
+            Self::Denied { .. } | Self::Unusable { .. } => Class::Blocked,
         }
     }
 }

@@ -227,7 +227,7 @@ mod tests {
         let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
         assert!(matches!(said(quota), FsError::NoRoom { .. }));
         let denied = "org.apache.hadoop.security.AccessControlException";
-        assert_eq!(said(denied).class(), Class::Fatal);
+        assert_eq!(said(denied).class(), Class::Blocked);
         assert_eq!(said("java.lang.NullPointerException").class(), Class::Indeterminate);
     }
 

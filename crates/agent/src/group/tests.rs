@@ -200,6 +200,7 @@ async fn start_with(
         processor,
         sinks: sinks.collect(),
         metrics: metrics.clone(),
+        health: Health::new(env.clock.clone()),
         env,
     };
     let stop = CancellationToken::new();

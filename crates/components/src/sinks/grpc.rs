@@ -317,6 +317,6 @@ mod tests {
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();
         let taken = Taken { ticket: 1, batch: Batch::of(["x"]) };
-        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Fatal);
+        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Blocked);
     }
 }

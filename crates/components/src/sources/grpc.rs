@@ -28,7 +28,7 @@ use delivery::sender::Window;
 use pipeline::metrics::SourceReason;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Source,
+    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -180,6 +180,10 @@ struct Grpc {
 
 #[async_trait]
 impl Source for Grpc {
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.config.listen.clone() }]
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener =
             self.env.net.listen(&self.config.listen).await.map_err(|error| SourceError {
@@ -189,6 +193,7 @@ impl Source for Grpc {
             })?;
         let address = listener.local_address();
         info!(source = %self.name, %address, "listening");
+        cx.intake.opened();
         if !is_loopback(&address) {
             warn!(
                 source = %self.name,

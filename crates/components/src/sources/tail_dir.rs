@@ -301,6 +301,7 @@ impl Source for TailDir {
         });
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
+        let mut is_open = false;
         loop {
             pace.start_turn(&mut settled, &mut changes, feed.room());
             tokio::select! {
@@ -309,6 +310,10 @@ impl Source for TailDir {
                 stored = feed.next() => settled.extend(stored?),
                 heard = ears.changed() => changes.extend(heard),
                 chunks = pace.next() => {
+                    // The patterns have been looked for, whatever they match.
+                    if !std::mem::replace(&mut is_open, true) {
+                        cx.intake.opened();
+                    }
                     ears.note(chunks.iter().map(Chunk::bytes).sum());
                     feed.push(chunks);
                 }

@@ -78,7 +78,7 @@ impl Classify for LedgerError {
             Self::Entry { .. }
             | Self::NoGeneration { .. }
             | Self::Vanished { .. }
-            | Self::Occupied { .. } => Class::Fatal,
+            | Self::Occupied { .. } => Class::Blocked,
         }
     }
 }

@@ -58,6 +58,7 @@ impl Metrics {
         let label = SourceLabel { source: source.to_owned() };
         drop(self.source_events.get_or_create(&label));
         drop(self.source_bytes.get_or_create(&label));
+        drop(self.source_restarts.get_or_create(&label));
         for reason in reasons(SOURCE_REASONS, kind) {
             let label = SourceReason { source: source.to_owned(), reason };
             drop(self.source_anomalies.get_or_create(&label));
@@ -81,7 +82,7 @@ impl Metrics {
             drop(counter.get_or_create(&label));
         }
         drop(self.sink_sent_bytes.get_or_create(&label));
-        let classes = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Fatal];
+        let classes = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Blocked];
         for reason in classes.map(|class| class.to_string()) {
             let label = SinkReason { sink: sink.to_owned(), reason };
             drop(self.sink_failures.get_or_create(&label));

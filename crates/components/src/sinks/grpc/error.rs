@@ -129,7 +129,7 @@ impl Classify for GrpcError {
             | Self::Draining { .. }
             | Self::Unreadable { .. } => Class::Transient,
             Self::NoAnswer { .. } => Class::Indeterminate,
-            Self::OtherRouting { .. } | Self::NoIdentity { .. } => Class::Fatal,
+            Self::OtherRouting { .. } | Self::NoIdentity { .. } => Class::Blocked,
         }
     }
 }

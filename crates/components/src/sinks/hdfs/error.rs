@@ -33,7 +33,7 @@ impl Classify for HdfsSinkError {
         match self {
             Self::Store(error) => error.class(),
             Self::Commit(error) => error.class(),
-            Self::Identity { .. } => Class::Fatal,
+            Self::Identity { .. } => Class::Blocked,
             Self::NotOpen => Class::Transient,
         }
     }
