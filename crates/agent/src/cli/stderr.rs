@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   log line ─► queue, 1 MiB ─► thread ─► standard error
-//!                 └─ full: the line is dropped and counted
+//!                 └─ full for 100 ms: lines are dropped and counted
 //! ```
 //!
 //! A pipe that is not read blocks its writer, and one whose reader is gone refuses all writes. An agent
-//! goes on in both cases. Lines keep their order; the next line after some were dropped says how many.
+//! goes on in both cases. A reader that is only slower loses nothing: who logs waits for room as long as
+//! something is read. Lines keep their order; the next line after some were dropped says how many.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,6 +22,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that wait for standard error at most.
 const QUEUE_BYTES: usize = 1 << 20;
+
+/// How long a line waits for room. When nothing is read for so long, the next lines do not wait.
+const ROOM_WITHIN: Duration = Duration::from_millis(100);
 
 /// How long the end of the process waits for the last lines to be written.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
@@ -55,6 +59,8 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to write.
     filled: Condvar,
+    /// A line is written.
+    room: Condvar,
     /// All is written.
     drained: Condvar,
 }
@@ -65,8 +71,16 @@ struct State {
     bytes: usize,
     /// A line is being written.
     writing: bool,
+    /// A line has waited for room in vain since one was written last.
+    stuck: bool,
     /// Lines that found the queue full, and that is not said yet.
     dropped: u64,
+}
+
+impl State {
+    fn has_room(&self, line: &[u8]) -> bool {
+        self.bytes + line.len() <= QUEUE_BYTES
+    }
 }
 
 /// Waits for the last lines when it is dropped, for a moment.
@@ -105,7 +119,13 @@ impl Lines {
     /// Takes a line, with its end; drops it where too much waits already.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state();
-        if state.bytes + line.len() > QUEUE_BYTES {
+        if !state.has_room(line) && !state.stuck {
+            let is_full = |state: &mut State| !state.has_room(line) && !state.stuck;
+            let waited = self.shared.room.wait_timeout_while(state, ROOM_WITHIN, is_full);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.stuck = !state.has_room(line);
+        }
+        if !state.has_room(line) {
             state.dropped += 1;
             DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
@@ -126,7 +146,8 @@ impl Lines {
     /// The next line; or how many were dropped, once there is room to say so.
     fn next(&self) -> Result<Vec<u8>, u64> {
         let mut state = self.state();
-        state.writing = false;
+        (state.writing, state.stuck) = (false, false);
+        self.shared.room.notify_all();
         loop {
             if let Some(line) = state.queue.pop_front() {
                 state.bytes -= line.len();
@@ -238,6 +259,16 @@ mod tests {
         let kept: Vec<Vec<u8>> = written.try_iter().collect();
         assert_eq!(kept.len() + dropped, pushed);
         assert!((0..).zip(&kept).all(|(number, kept)| line(number) == *kept));
+    }
+
+    #[test]
+    fn a_reader_that_is_only_slower_loses_nothing() {
+        let (lines, go, written) = slow();
+        drop(go);
+        let pushed = 3 * QUEUE_BYTES / 1_000;
+        (0..pushed).for_each(|number| lines.push(format!("{number:>999}\n").as_bytes()));
+        lines.flush(Duration::from_secs(60));
+        assert_eq!(written.try_iter().count(), pushed);
     }
 
     #[test]
