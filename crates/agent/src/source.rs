@@ -80,7 +80,7 @@ impl Runner {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "source failed; retrying in {} ms, later every {} s", millis(pause),
+                "source failed; retrying in {} ms, then after up to {} s", millis(pause),
                 RESTART.1.as_secs(),
             );
         }

@@ -213,6 +213,52 @@ fn a_store_that_fails_is_named_while_the_agent_stays_ready() {
     assert!(failed[0].contains("retrying in ") && !failed[0].contains("fatal"), "{log}");
 }
 
+impl Place {
+    /// What the sink `out` says that it fails for, and the log.
+    fn failure(&self, sink: &str) -> String {
+        let config = fs::read_to_string(self.path("agent.toml")).unwrap();
+        let (head, _) = config.split_once("[sinks.store]").unwrap();
+        let sink = format!("[sinks.out]\nchannel = \"main\"\n{sink}\n");
+        fs::write(self.path("agent.toml"), head.to_owned() + &sink).unwrap();
+        let agent = self.start_logged();
+        agent.until(|agent| agent.readiness().1.contains("sink `out` has been failing for "));
+        let said = agent.readiness().1 + &self.log();
+        assert_eq!(agent.stop(), Some(0));
+        for debug in ["Custom {", "Error(", "source:", "kind:", "class=fatal"] {
+            assert!(!said.contains(debug), "{debug}: {said}");
+        }
+        said
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_reached_is_told_with_address_and_cause() {
+    let place = Place::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let said = place.failure(&format!("type = \"hdfs\"\nurl = \"hdfs://{address}/logs\""));
+    assert!(said.contains(&format!("NameNode {address}: Connection refused")), "{said}");
+    let place = Place::new();
+    let said = place.failure("type = \"hdfs\"\nurl = \"file:///proc/none/logs\"");
+    assert!(said.contains("cannot make the directory /proc/none/logs/_aqueduct"), "{said}");
+    assert!(said.contains(": /proc/none: No such file or directory"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_no_collector_is_told_in_words() {
+    let place = Place::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut client in other.incoming().flatten() {
+            let _ = client.read(&mut [0; 1000]);
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let said = place.failure(&format!("type = \"grpc\"\naddress = \"{address}\""));
+    assert!(said.contains(&format!("the stream to {address} broke: ")), "{said}");
+    assert!(said.contains("is it the port that a collector listens on?"), "{said}");
+}
+
 #[test]
 fn signals_that_are_not_for_it_do_not_end_an_agent() {
     let place = Place::new();

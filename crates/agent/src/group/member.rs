@@ -346,7 +346,7 @@ impl MemberTask {
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "sink failed; its events wait in the channel; retrying in {} ms, later every {} s",
+                "sink failed; its events wait in the channel; retrying in {} ms, then after up to {} s",
                 millis(pause), limit.as_secs_f64(),
             );
         }

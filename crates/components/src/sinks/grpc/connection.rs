@@ -134,15 +134,15 @@ impl Connection {
             .http2_keep_alive_interval(PROBE.0)
             .keep_alive_timeout(PROBE.1)
             .keep_alive_while_idle(true);
-        endpoint.connect_with_connector(connector).await.map_err(|source| GrpcError::Connect {
-            address: self.shared.address.to_string(),
-            source,
-        })
+        endpoint
+            .connect_with_connector(connector)
+            .await
+            .map_err(|cause| GrpcError::Connect { address: self.shared.address.to_string(), cause })
     }
 
     async fn converse(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
-        let broken = |status| GrpcError::Broken { address: address(), source: Box::new(status) };
+        let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         // Hello goes first: it is there before the stream begins.
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
