@@ -5,6 +5,7 @@
 
 mod collector;
 mod edge;
+mod log_filter;
 mod logging;
 
 use std::ffi::OsString;
@@ -68,7 +69,7 @@ pub struct Common {
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
-    /// How log lines are written; RUST_LOG says which (for example: info,agent=debug)
+    /// How log lines are written; RUST_LOG=debug writes more of them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 

@@ -36,6 +36,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
 pub mod notice;

@@ -176,6 +176,8 @@ metrics! {
     source_bytes: "source_bytes", SourceLabel => Counter;
     /// Input that a source treated in a documented, special way, by reason.
     source_anomalies: "source_anomalies", SourceReason => Counter;
+    /// Senders that are connected to the source.
+    source_connections: "source_connections", SourceLabel => Gauge;
     /// Bytes that the files of a source hold and its channels have not accepted.
     source_lag: "source_lag_bytes", SourceLabel => Gauge;
     /// Bytes of one file not accepted into the channels; with `metrics_per_file` only.

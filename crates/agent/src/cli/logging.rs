@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+
+use super::log_filter;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -20,11 +21,7 @@ pub enum LogFormat {
 /// # Errors
 /// `RUST_LOG` cannot be understood.
 pub(super) fn start(format: LogFormat) -> Result<(), String> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(&wanted)
-            .map_err(|error| format!("RUST_LOG: `{wanted}` is no filter: {error}"))?,
-        _ => EnvFilter::new("info"),
-    };
+    let filter = log_filter::parse(&std::env::var("RUST_LOG").unwrap_or_default())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => {

@@ -21,6 +21,7 @@ mod identity;
 pub mod place;
 mod roll;
 mod staged;
+mod visible;
 mod writer;
 
 use std::path::PathBuf;
@@ -246,6 +247,7 @@ impl HdfsSink {
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
+        self.held.visible.opened(&self.dataset_name, self.settings.limits.age_max);
         self.session = Some(Session { commands, room, writer, ledger });
         Ok(())
     }

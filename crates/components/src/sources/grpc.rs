@@ -18,6 +18,7 @@ mod conversation;
 mod ending;
 mod incoming;
 mod news;
+mod roster;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use news::Board;
+use roster::Roster;
 use wire::exchange::Buffers;
 
 /// How long what was accepted may take to be answered once the agent stops.
@@ -234,6 +236,7 @@ impl Grpc {
             cx,
             streams: Arc::new(()),
             board: Arc::default(),
+            roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
     }
@@ -257,6 +260,8 @@ struct Service {
     streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
     board: Arc<Board>,
+    /// Who is connected.
+    roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
     work: TaskTracker,
 }

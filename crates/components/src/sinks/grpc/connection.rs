@@ -196,7 +196,7 @@ impl Connection {
     fn message(&self, outgoing: Outgoing<v1::Put>) -> FromSender {
         let message = match outgoing {
             Outgoing::Hello(held) => from_sender::Message::Hello(v1::Hello {
-                agent: AGENT.to_owned(),
+                agent: format!("{} ({AGENT})", self.env.host),
                 features: Vec::new(),
                 keys: keys::encode(&held),
                 floors: keys::encode_floors(&self.floors.declarable()),

@@ -84,6 +84,11 @@ impl OpenRoll {
         self.files.contains_key(directory)
     }
 
+    /// Its name in the stage.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
     /// Number of its files.
     pub(super) fn file_count(&self) -> usize {
         self.files.len()
@@ -152,6 +157,8 @@ impl OpenRoll {
     ) -> Result<Option<Committed>, HdfsSinkError> {
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
+        let (token, files) = (self.token, roll.files.clone());
+        let published = Roll { token, keys: KeySet::default(), files };
         // A task of its own: it does not wait for the ledger, which may still be another roll's.
         let closing = tokio::spawn(close(self.files.into_values().collect(), stage.clone()));
         let closing = AbortOnDropHandle::new(closing)
@@ -160,10 +167,16 @@ impl OpenRoll {
         if !stage.recorded {
             closing.await?;
             ledger.publish_unrecorded(&roll).await?;
+            let files = ledger.targets(&published, &token.to_string());
+            held.visible.published(&stage.dataset, &files);
             return Ok(None);
         }
         let committed = ledger.commit(roll, closing).await?;
         held.know(ledger.view().settled().clone());
+        if let Committed::Published(index) = committed {
+            let files = ledger.targets(&published, &index.to_string());
+            held.visible.published(&stage.dataset, &files);
+        }
         Ok(Some(committed))
     }
 }
