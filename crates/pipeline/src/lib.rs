@@ -24,6 +24,7 @@
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod account;
+pub mod address;
 pub mod backoff;
 pub mod batch;
 pub mod channel;

@@ -137,10 +137,8 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        if self.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
-            let problem = "no host and port; write for example \"0.0.0.0:4141\"";
-            return Err(BuildError::invalid("listen", problem));
-        }
+        pipeline::address::check(&self.listen, "0.0.0.0:4141", true)
+            .map_err(|problem| BuildError::invalid("listen", problem))?;
         let positive = [
             ("window_batches", u64::from(self.window_batches)),
             ("window_bytes", self.window_bytes.0),
@@ -186,7 +184,8 @@ impl Source for Grpc {
         let listener =
             self.env.net.listen(&self.config.listen).await.map_err(|error| SourceError {
                 class: Class::Transient,
-                message: format!("cannot listen on {}", self.config.listen),
+                // The cause names the address.
+                message: "cannot listen".into(),
                 source: Some(error.into()),
             })?;
         let address = listener.local_address();
