@@ -2,7 +2,6 @@
 //! by. Method: the page is read, and held against the registry and against the sources.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
-#![expect(clippy::disallowed_methods, reason = "the test reads the sources")]
 
 use std::collections::BTreeSet;
 use std::fs;
