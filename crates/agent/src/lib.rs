@@ -31,7 +31,7 @@ use thiserror::Error;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use admin::Admin;
 use data_dir::DataDir;
@@ -233,8 +233,6 @@ impl Agent {
             let groups = topology.groups.iter().filter(|group| group.channel == *built.name);
             let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();
             built.channel.register(&consumers).await?;
-            let events = built.channel.status().events;
-            debug!(channel = %built.name, events, "channel opened");
         }
         let letters = topology.dead_letters.clone();
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
