@@ -193,6 +193,15 @@ fn log_lines_are_json_where_that_is_asked_for() {
 }
 
 #[test]
+fn the_address_of_an_agent_without_its_scheme_is_recognised() {
+    let output = run(&["verify", "--store", "file:///none", "127.0.0.1:16003"]);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    let hint = "127.0.0.1:16003 is not a file; for a running agent write http://127.0.0.1:16003";
+    assert!(shown.contains(hint), "{shown}");
+}
+
+#[test]
 fn a_filter_that_is_none_ends_with_2() {
     let mut command = command(&["edge", "--tail", "/a", "--to", "c:1", "--data-dir", "/none"]);
     let output = command.env("RUST_LOG", "info,=,").output().unwrap();

@@ -181,13 +181,7 @@ struct Grpc {
 #[async_trait]
 impl Source for Grpc {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let listener =
-            self.env.net.listen(&self.config.listen).await.map_err(|error| SourceError {
-                class: Class::Transient,
-                // The cause names the address.
-                message: "cannot listen".into(),
-                source: Some(error.into()),
-            })?;
+        let listener = self.env.net.listen(&self.config.listen).await.map_err(cannot_listen)?;
         let address = listener.local_address();
         info!(source = %self.name, %address, "listening");
         if !is_loopback(&address) {
@@ -238,6 +232,15 @@ impl Grpc {
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
+    }
+}
+
+/// The cause names the address.
+fn cannot_listen(error: std::io::Error) -> SourceError {
+    SourceError {
+        class: Class::Transient,
+        message: "cannot listen".into(),
+        source: Some(error.into()),
     }
 }
 
@@ -330,6 +333,18 @@ mod tests {
         ] {
             assert_eq!(is_loopback(address), loopback, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_once_with_the_cause() {
+        let env = env::real();
+        let taken = env.net.listen("127.0.0.1:0").await.unwrap();
+        let address = taken.local_address();
+        let error = env.net.listen(&address).await.err().unwrap();
+        let error = cannot_listen(error);
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
+        assert_eq!(text.matches(&address).count(), 1, "{text}");
     }
 
     #[test]

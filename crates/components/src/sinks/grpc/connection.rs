@@ -75,6 +75,7 @@ impl Connection {
         let mut last_up = Instant::now();
         loop {
             let began = Instant::now();
+            debug!(sink = %self.name, address = %self.shared.address, "connecting");
             let error = self.attempt().await;
             debug!(sink = %self.name, error = %error, "connection ended");
             let was_up = self.shared.disconnected(Arc::new(error), Instant::now());

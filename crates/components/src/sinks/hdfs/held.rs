@@ -7,8 +7,6 @@ use delivery::ledger::Settled;
 use pipeline::{Batch, Identity, IntervalSet, Letter, Outcome, Settlement, Ticket};
 use tokio::sync::Notify;
 
-use super::visible::Visible;
-
 /// Batches that were taken over and are not settled, and settlements nobody has asked for yet.
 ///
 /// A ticket is settled once: what is settled already, by its end or by [`Held::give_back`], is
@@ -17,8 +15,6 @@ use super::visible::Visible;
 pub(super) struct Held {
     state: Mutex<State>,
     news: Notify,
-    /// What the log says of files.
-    pub(super) visible: Visible,
 }
 
 #[derive(Debug, Default)]
