@@ -3,6 +3,11 @@
 //! with, and to the parsers of the Python client. Both are told apart by the `Accept` header, as
 //! Prometheus sends it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a system test looks at the machine as it is: its clock, its disk"
+)]
+
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -71,11 +76,22 @@ fn every_reader_reads_every_metric_with_its_type() {
         ] {
             assert_eq!(agent.metrics().and_then(|it| it.sum(name)), Some(3.0), "{name}");
         }
-        let failures = agent.metrics().and_then(|it| it.sum("aqueduct_dead_letter_events_total"));
-        assert_eq!(failures, Some(0.0), "a counter is there before it counts");
+        let batches =
+            agent.metrics().and_then(|it| it.sum("aqueduct_sink_committed_seconds_count"));
+        assert_eq!(batches, Some(1.0), "one batch was committed");
+        let letters = agent.metrics().and_then(|it| it.sum("aqueduct_dead_letter_events_total"));
+        assert_eq!(letters, Some(0.0), "a counter is there before it counts");
         let resident = agent.metrics().and_then(|it| it.sum("process_resident_memory_bytes"));
         assert!(resident.is_some_and(|bytes| bytes > 1e6), "{resident:?}");
     }
+    let sum = |agent: &Agent, name| agent.metrics().and_then(|it| it.sum(name));
+    assert_eq!(sum(&edge, "aqueduct_source_files"), Some(1.0));
+    assert_eq!(sum(&collector, "aqueduct_source_connections"), Some(1.0));
+    assert_eq!(sum(&collector, "aqueduct_sink_visible_files_total"), Some(1.0));
+    let last = sum(&collector, "aqueduct_sink_last_visible_file_timestamp_seconds");
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let age = since.expect("it is after 1970").as_secs_f64() - last.expect("a file is visible");
+    assert!((-1.0..120.0).contains(&age), "{age} s ago");
     for agent in [&mut edge, &mut collector] {
         agent.stop(Duration::from_secs(25));
     }

@@ -45,7 +45,7 @@ use crate::dead_letters::DeadLetters;
 use crate::health::Health;
 use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
-use tally::Tally;
+use tally::{Passed, Tally};
 
 /// The type of every sink that has a seat.
 const DISCOVERED: &str = "grpc";
@@ -259,7 +259,7 @@ impl Group {
                 let taken = self.pending.take().expect("a member is chosen for a pending batch");
                 self.chosen = None;
                 let (ticket, events) = (taken.ticket, taken.batch.len() as u64);
-                self.tally.sent(ticket, events);
+                self.tally.sent(ticket, events, Instant::now());
                 let member = &mut self.members[index];
                 member.in_hand.insert(ticket);
                 member.handle.send(taken);
@@ -285,6 +285,7 @@ impl Group {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
+                debug!(sink = %self.members[index].handle.name(), "open");
                 self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure) => {
@@ -327,15 +328,15 @@ impl Group {
         };
         match outcome {
             Outcome::Stored => {
-                let events = self.tally.stored(&tickets);
-                debug!(sink = %label.sink, batches = tickets.count(), events, "stored");
-                self.metrics.sink_stored.get_or_create(&label).inc_by(events);
+                debug!(sink = %label.sink, batches = tickets.count(), "stored");
+                let fresh = self.tally.stored(&tickets, Instant::now());
+                self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
-                let events = self.tally.committed(&tickets, index);
-                self.metrics.sink_stored.get_or_create(&label).inc_by(events);
+                let fresh = self.tally.committed(&tickets, index, Instant::now());
+                self.count_stored(&label, &fresh);
                 let leaving = self.burials.may_leave(tickets);
                 self.leave(&leaving);
             }
@@ -359,11 +360,20 @@ impl Group {
         self.processor.report(index, Report::Proved, Instant::now());
     }
 
+    /// The next hop has stored these.
+    fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
+        let events = fresh.iter().map(|passed| passed.events).sum();
+        self.metrics.sink_stored.get_or_create(label).inc_by(events);
+        let after = self.metrics.sink_stored_after.get_or_create(label);
+        fresh.iter().for_each(|passed| after.observe(passed.took));
+    }
+
     /// These leave the channel.
     fn leave(&mut self, tickets: &IntervalSet) {
-        for (index, events) in self.tally.left(tickets) {
+        for (index, Passed { events, took }) in self.tally.left(tickets, Instant::now()) {
             let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
             self.metrics.sink_committed.get_or_create(&label).inc_by(events);
+            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
         self.take.commit(tickets);
     }

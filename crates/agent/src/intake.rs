@@ -28,6 +28,7 @@ use pipeline::{
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::health::{Health, Standing};
 
@@ -189,6 +190,7 @@ impl AgentIntake {
         required.into_iter().collect::<Result<(), _>>()?;
         if only.is_none() {
             let label = SourceLabel { source: self.source.to_string() };
+            debug!(source = %self.source, events, bytes, "batch accepted");
             self.metrics.source_events.get_or_create(&label).inc_by(events);
             self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
         }

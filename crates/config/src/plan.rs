@@ -6,6 +6,8 @@ use std::time::Duration;
 use pipeline::settings::{Settings, Value, unknown};
 use pipeline::{BuildContext, Entry, SettingsError};
 
+use crate::flume;
+
 /// What an agent runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -105,7 +107,10 @@ impl ComponentPlan {
     ) -> Result<Box<R>, Vec<SettingsError>> {
         let Some(entry) = table.iter().find(|entry| entry.kind == self.kind) else {
             let known: Vec<&str> = table.iter().map(|entry| entry.kind).collect();
-            let problem = unknown("type", &self.kind, &known);
+            let mut problem = unknown("type", &self.kind, &known);
+            if let Some(hint) = flume::hint(&self.kind, &known) {
+                problem = format!("{problem}; {hint}");
+            }
             return Err(vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]);
         };
         let first = match (entry.build)(&self.settings, cx) {
@@ -116,13 +121,22 @@ impl ComponentPlan {
         let (mut errors, mut rest) = (vec![first], self.settings.clone());
         while errors.len() < PROBLEMS_MAX && remove(&mut rest, &errors[errors.len() - 1].path) {
             match (entry.build)(&rest, cx) {
-                Err(error) if !is_missing(&error) => errors.push(error),
+                Err(error) if !is_missing(&error) && !is_consequence(&error, &errors) => {
+                    errors.push(error);
+                }
                 // Missing now, perhaps, because it was taken out.
                 Err(_) | Ok(_) => break,
             }
         }
         Err(errors)
     }
+}
+
+/// Whether the problem is about a value that was taken out, because it was. Behind an item of a list
+/// there may be another one in its place.
+fn is_consequence(error: &SettingsError, before: &[SettingsError]) -> bool {
+    let last = error.path.rsplit('.').next().unwrap_or_default();
+    last.parse::<usize>().is_err() && before.iter().any(|it| it.path == error.path)
 }
 
 /// Takes out the value at a dotted path; says whether it was there.

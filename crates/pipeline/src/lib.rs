@@ -25,6 +25,7 @@
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod account;
+pub mod address;
 pub mod backoff;
 pub mod batch;
 pub mod channel;
@@ -37,6 +38,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
 pub mod notice;

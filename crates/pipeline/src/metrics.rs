@@ -9,13 +9,18 @@ mod text;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{
+    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
+};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::TypedMetric;
 pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 pub use text::Format;
@@ -111,6 +116,38 @@ pub struct ChannelReason {
 /// A number that may have a fraction.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
 
+/// How long something took, in seconds, as a distribution.
+#[derive(Debug, Clone)]
+pub struct Seconds(Histogram);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        // 1 ms to 70 min: an answer on a local network, and a store that was away.
+        Self(Histogram::new(exponential_buckets(0.001, 4.0, 12)))
+    }
+}
+
+impl Seconds {
+    /// It took so long once.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+impl TypedMetric for Seconds {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Seconds {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
 /// A counter that may have a fraction.
 pub type FloatCounter = Counter<f64, AtomicU64>;
 
@@ -182,6 +219,10 @@ metrics! {
     source_failing_since: "source_failing_since_seconds", SourceLabel => FloatGauge;
     /// Starts of the source after a failure.
     source_restarts: "source_restarts", SourceLabel => Counter;
+    /// Senders that are connected to the source.
+    source_connections: "source_connections", SourceLabel => Gauge;
+    /// Files that a source follows.
+    source_files: "source_files", SourceLabel => Gauge;
     /// Bytes that the files of a source hold and its channels have not accepted.
     source_lag: "source_lag_bytes", SourceLabel => Gauge;
     /// Bytes of one file not accepted into the channels; with `metrics_per_file` only.
@@ -206,6 +247,14 @@ metrics! {
     sink_stored: "sink_stored_events", SinkLabel => Counter;
     /// Events that have left the channel because the sink had committed them.
     sink_committed: "sink_committed_events", SinkLabel => Counter;
+    /// Time from handing a batch to the sink until the next hop has stored it.
+    sink_stored_after: "sink_stored_seconds", SinkLabel => Seconds;
+    /// Time from handing a batch to the sink until it has left the channel.
+    sink_committed_after: "sink_committed_seconds", SinkLabel => Seconds;
+    /// Files that the sink has made visible in its store.
+    sink_files: "sink_visible_files", SinkLabel => Counter;
+    /// When the sink last made a file visible, in seconds since 1970; 0 before the first.
+    sink_last_file: "sink_last_visible_file_timestamp_seconds", SinkLabel => FloatGauge;
     /// Events refused for good.
     sink_refused: "sink_refused_events", SinkLabel => Counter;
     /// Events put into the dead letters, by reason.

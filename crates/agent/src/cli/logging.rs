@@ -6,8 +6,8 @@ use std::panic::PanicHookInfo;
 use std::thread;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 
+use super::log_filter;
 use super::stderr::{self, Flush};
 
 /// How log lines are written.
@@ -26,11 +26,7 @@ pub enum LogFormat {
 /// # Errors
 /// `RUST_LOG` cannot be understood, or there is no thread for the lines.
 pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(&wanted)
-            .map_err(|error| format!("RUST_LOG: `{wanted}` is no filter: {error}"))?,
-        _ => EnvFilter::new("info"),
-    };
+    let filter = log_filter::parse(&std::env::var("RUST_LOG").unwrap_or_default())?;
     let cannot = |error: &dyn std::error::Error| format!("cannot write log lines: {error}");
     let flush = stderr::start().map_err(|error| cannot(&error))?;
     let writer = flush.lines().clone();

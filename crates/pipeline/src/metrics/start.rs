@@ -82,6 +82,8 @@ impl Metrics {
             drop(counter.get_or_create(&label));
         }
         drop(self.sink_sent_bytes.get_or_create(&label));
+        drop(self.sink_stored_after.get_or_create(&label));
+        drop(self.sink_committed_after.get_or_create(&label));
         let classes = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Blocked];
         for reason in classes.map(|class| class.to_string()) {
             let label = SinkReason { sink: sink.to_owned(), reason };

@@ -75,6 +75,7 @@ impl Connection {
         let mut last_up = Instant::now();
         loop {
             let began = Instant::now();
+            debug!(sink = %self.name, address = %self.shared.address, "connecting");
             let error = self.attempt().await;
             debug!(sink = %self.name, error = %error, "connection ended");
             let was_up = self.shared.disconnected(Arc::new(error), Instant::now());
@@ -196,7 +197,7 @@ impl Connection {
     fn message(&self, outgoing: Outgoing<v1::Put>) -> FromSender {
         let message = match outgoing {
             Outgoing::Hello(held) => from_sender::Message::Hello(v1::Hello {
-                agent: AGENT.to_owned(),
+                agent: format!("{} ({AGENT})", self.env.host),
                 features: Vec::new(),
                 keys: keys::encode(&held),
                 floors: keys::encode_floors(&self.floors.declarable()),

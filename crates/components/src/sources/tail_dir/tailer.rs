@@ -114,6 +114,8 @@ pub(super) struct Tailer {
     metrics: Metrics,
     /// The lag of all files.
     lag: Gauge,
+    /// How many they are.
+    followed: Gauge,
     pub(super) files: BTreeMap<FileId, File>,
     /// Whether the lag of some file is not shown any more since all were shown: another file that lies
     /// at the same place may have been shown there as well.
@@ -171,11 +173,14 @@ impl Tailer {
         let label = SourceLabel { source: source.to_string() };
         let lag = metrics.source_lag.get_or_create(&label).clone();
         lag.set(0);
+        let followed = metrics.source_files.get_or_create(&label).clone();
+        followed.set(i64::from(u32::try_from(files.len()).unwrap_or(u32::MAX)));
         Self {
             source,
             env,
             metrics,
             lag,
+            followed,
             surveyed: !files.is_empty() || !options.from_end,
             files: (0..).zip(files).collect(),
             lags_removed: false,
@@ -292,6 +297,7 @@ impl Tailer {
         let before = before.and_then(|before| self.files.get(&before));
         debug_assert!(before.is_none_or(|before| !before.is_followed()), "followed twice");
         self.files.insert(id, file);
+        self.followed.inc();
         self.places_changed = true;
         id
     }
@@ -380,6 +386,7 @@ impl Tailer {
         let Some(file) = self.files.remove(&id) else { return };
         self.places_changed = true;
         self.lag.dec_by(file.lag_counted);
+        self.followed.dec();
         if self.by_inode.get(&file.inode()) == Some(&id) {
             self.by_inode.remove(&file.inode());
         }
