@@ -133,6 +133,11 @@ impl Standing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The sink is open.
     pub(crate) fn opened(&self) {
         self.state().opened(Instant::now(), false);

@@ -53,20 +53,19 @@ pub(crate) struct AgentIntake {
 }
 
 impl AgentIntake {
-    /// An intake for `source`. Selections are by index: the required channels first.
+    /// An intake for the source of this standing. Selections are by index: the required channels first.
     pub(crate) fn new(
-        source: Arc<str>,
+        health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
         (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
-        health: (Health, Standing),
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
-            source,
+            source: health.1.name().clone(),
             interceptors,
             selector,
             required,

@@ -322,14 +322,13 @@ impl Agent {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
         let boards = built.required.iter().map(|name| topology.floors(name)).collect();
         let intake = Arc::new(AgentIntake::new(
-            built.name.clone(),
+            (self.health.clone(), standing.clone()),
             built.interceptors,
             built.selector,
             (channels(&built.required), boards),
             built.routing,
             channels(&built.optional),
             metrics.clone(),
-            (self.health.clone(), standing.clone()),
         ));
         let stop = self.sources.stop.clone();
         self.sources.tasks.spawn(intake.clone().agree_on_committed(stop.clone()));

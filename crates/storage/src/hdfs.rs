@@ -166,8 +166,9 @@ impl FileSystem for Hdfs {
             .permission(FILE_PERMISSION);
         native.block_size = options.block_size;
         native.replication = options.replication;
-        let writer =
-            self.limited(CALL_LIMIT, "create", path, self.client.create(path, native)).await?;
+        // The library's future is 16 KB.
+        let created = Box::pin(self.client.create(path, native));
+        let writer = self.limited(CALL_LIMIT, "create", path, created).await?;
         Ok(Box::new(HdfsWriter { path: path.into(), writer }))
     }
 
