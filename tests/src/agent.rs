@@ -32,6 +32,7 @@ pub struct Agent {
     program: &'static str,
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
+    log_filter: Option<&'static str>,
     admin: SocketAddr,
     log: PathBuf,
     process: Option<Process>,
@@ -43,12 +44,18 @@ impl Agent {
         let admin = http::free_address();
         let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
         arguments.extend(["--admin".to_owned(), admin.to_string()]);
-        Self { program, arguments, conf_dir: None, admin, log: log.to_owned(), process: None }
+        let (conf_dir, log_filter, log) = (None, None, log.to_owned());
+        Self { program, arguments, conf_dir, log_filter, admin, log, process: None }
     }
 
     /// With `HADOOP_CONF_DIR` set.
     pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
         Self { conf_dir: Some(conf_dir), ..self }
+    }
+
+    /// With `RUST_LOG` set.
+    pub fn with_log_filter(self, filter: &'static str) -> Self {
+        Self { log_filter: Some(filter), ..self }
     }
 
     /// Starts it and waits until its admin page answers.
@@ -62,6 +69,9 @@ impl Agent {
         command.args(&self.arguments).env_remove("HADOOP_CONF_DIR");
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);
+        }
+        if let Some(filter) = self.log_filter {
+            command.env("RUST_LOG", filter);
         }
         let mut process = Process::start(self.program, command, &self.log);
         wait::until(&format!("{} to answer", self.program), Duration::from_secs(20), || {
@@ -175,7 +185,7 @@ pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
     let mut in_a_row = 0;
     wait::until("the edge to have delivered everything", limit, || {
         let metrics = edge.metrics()?;
-        let unread = metrics.sum("aqueduct_tail_lag_bytes")?;
+        let unread = metrics.sum("aqueduct_source_lag_bytes")?;
         let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events")? == 0.0;
         // For two seconds: the edge may not have seen the newest file yet, and a batch is in neither
         // number while it is between file and channel.

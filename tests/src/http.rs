@@ -33,14 +33,22 @@ pub fn free_address() -> SocketAddr {
 
 /// Status and body of `GET path`, or `None` when nobody answers in time.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let (head, body) = ask(address, path, &[])?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body))
+}
+
+/// Head and body of the answer to `GET path` with more headers, or `None` without one in time.
+pub fn ask(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<(String, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fixed = format!("Host: {address}\r\nConnection: close\r\n");
+    write!(stream, "GET {path} HTTP/1.1\r\n{fixed}{more}\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
+    Some((format!("{head}\r\n"), body.to_owned()))
 }
 
 /// One reading of `/metrics`: the value of each series, labels included in the name.

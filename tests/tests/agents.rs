@@ -68,7 +68,7 @@ fn a_second_signal_is_immediate() {
     site.log("held", 5_000);
     // The first lines may be unsettled too, but they are stored: an edge does not wait for those.
     wait::until("the second file to be in flight", Duration::from_secs(20), || {
-        (edge.metrics()?.sum("aqueduct_channel_unsettled_events")? >= 5_000.0).then_some(())
+        (edge.metrics()?.sum("aqueduct_channel_in_flight_events")? >= 5_000.0).then_some(())
     });
 
     edge.process().signal(Signal::TERM);

@@ -70,7 +70,7 @@ fn an_endless_line_is_cut_and_counted_and_memory_stays_small() {
 
     let peak = peak_kib(edge.process().pid());
     assert!(peak < PEAK_MAX_KIB, "the edge needed {peak} KiB");
-    let odd = edge.metrics().and_then(|it| it.sum("aqueduct_source_oddities_total"));
+    let odd = edge.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
     assert_eq!(odd, Some(1.0), "the cut line is counted");
     finish(&mut edge, &mut collector);
 

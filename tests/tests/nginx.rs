@@ -139,7 +139,7 @@ impl Scene {
                 Victim::Edge => &mut self.edge,
                 Victim::Collector => &mut self.collector,
             };
-            let held = agent.metrics().and_then(|it| it.sum("aqueduct_channel_unsettled_events"));
+            let held = agent.metrics().and_then(|it| it.sum("aqueduct_channel_in_flight_events"));
             let held = held.unwrap_or(0.0);
             agent.kill();
             agent.start();

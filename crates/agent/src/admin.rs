@@ -1,5 +1,7 @@
 //! The admin listener: `/metrics` (Prometheus text), `/livez`, `/readyz`. Read only.
 
+mod guests;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -12,21 +14,24 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
-use pipeline::metrics::{AgentLabel, ChannelLabel};
+use pipeline::metrics::Format;
+use pipeline::trouble::Trouble;
 use pipeline::{Account, Channel, Env, Metrics};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::dead_letters::DeadLetters;
+use crate::health::{Health, Word};
+use crate::scrape;
+use guests::{Guests, Watched};
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
-
-/// How long a client may take to send its request's head.
+/// How long a client may take to send its request's head, and stay idle before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type NamedChannels = Vec<(Arc<str>, Arc<dyn Channel>)>;
 
@@ -48,16 +53,10 @@ impl Admin {
         Ok(Self { listener: Some(listener), task: None })
     }
 
-    /// Begins to answer. Ready means: running, not stopping, and no channel has stopped its intake.
-    pub(crate) fn serve(
-        &mut self,
-        channels: NamedChannels,
-        dead_letters: Arc<DeadLetters>,
-        metrics: Metrics,
-        stopping: CancellationToken,
-    ) {
+    /// Begins to answer.
+    pub(crate) fn serve(&mut self, pages: Pages) {
         if let Some(listener) = self.listener.take() {
-            let pages = Arc::new(Pages { channels, dead_letters, metrics, stopping });
+            let pages = Arc::new(pages);
             self.task = Some(tokio::spawn(accept(listener, pages)));
         }
     }
@@ -72,28 +71,38 @@ impl Drop for Admin {
 }
 
 async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let guests = Arc::new(Guests::default());
+    let mut trouble = Trouble::default();
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _peer)) => {
-                let pages = pages.clone();
+                trouble = Trouble::default();
+                let (pages, guest) = (pages.clone(), guests.admit());
                 tokio::spawn(async move {
-                    serve_connection(stream, pages).await;
-                    drop(slot);
+                    tokio::select! {
+                        biased;
+                        () = guest.must_leave() => debug!("a quiet admin connection gave way"),
+                        () = serve_connection(guest.watch(stream), pages) => {}
+                    }
                 });
             }
             Err(error) => {
-                warn!(%error, "the admin listener cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                let now = Instant::now();
+                trouble.count(now);
+                if trouble.to_say(now, &error.to_string()).is_some() {
+                    warn!(%error, "the admin listener cannot accept; trying on");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
+async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = pages.answer(request.method(), request.uri().path());
+        let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
+        let format = Format::wanted(accept.unwrap_or_default());
+        let response = pages.answer(request.method(), request.uri().path(), format);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -106,39 +115,56 @@ async fn serve_connection(stream: Box<dyn Stream>, pages: Arc<Pages>) {
     }
 }
 
-struct Pages {
-    channels: NamedChannels,
-    dead_letters: Arc<DeadLetters>,
-    metrics: Metrics,
-    stopping: CancellationToken,
+/// What the pages are made of. Ready means: every source is open, no channel has stopped its intake, and
+/// the agent is not stopping. A sink that fails is named, and does not make the agent unready: its
+/// events wait in the channel.
+pub(crate) struct Pages {
+    pub(crate) channels: NamedChannels,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) env: Env,
+    /// Cancelled when the agent begins to stop.
+    pub(crate) stopping: CancellationToken,
 }
 
+/// What is here.
+const INDEX: &str = "\
+/metrics  Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it
+/readyz   200 while the agent does its work, 503 with the reason otherwise
+/livez    200 while the process answers
+/account  what each durable channel accepted and still holds: one JSON object a line
+";
+
 impl Pages {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, format: Format) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         }
         match path {
-            "/metrics" => page(StatusCode::OK, self.metrics()),
-            "/account" => page(StatusCode::OK, self.account()),
+            "/" => page(StatusCode::OK, INDEX.into()),
+            "/metrics" => typed(StatusCode::OK, format.content_type(), self.metrics(format)),
+            "/account" => typed(StatusCode::OK, JSON_LINES, self.account()),
             "/livez" => page(StatusCode::OK, "alive\n".into()),
-            "/readyz" => match self.unready() {
-                None => page(StatusCode::OK, "ready\n".into()),
-                Some(reason) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-            },
-            _ => page(
-                StatusCode::NOT_FOUND,
-                "/metrics, /account, /livez and /readyz are here\n".into(),
-            ),
+            "/readyz" => self.readiness(),
+            _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{INDEX}")),
         }
     }
 
-    fn unready(&self) -> Option<String> {
-        if self.stopping.is_cancelled() {
-            return Some("stopping".into());
-        }
-        let stopped = self.channels.iter().find(|(_, channel)| channel.status().intake_stopped);
-        stopped.map(|(name, _)| format!("channel `{name}` takes nothing in"))
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        let Word { reasons, remarks } = self.health.word();
+        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
+        let full = self.channels.iter().filter(|(_, channel)| channel.status().intake_stopped);
+        let full = full.map(|(name, _)| format!("channel `{name}` takes nothing in"));
+        let mut lines: Vec<String> = stopping.into_iter().chain(full).chain(reasons).collect();
+        let status = if lines.is_empty() {
+            lines.push("ready".to_owned());
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        lines.extend(remarks);
+        page(status, lines.join("\n") + "\n")
     }
 
     /// What the durable channels answer for, one line of JSON for each.
@@ -154,28 +180,29 @@ impl Pages {
     }
 
     /// The metrics, with what the channels hold brought up to date.
-    fn metrics(&self) -> String {
-        let metrics = &self.metrics;
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    fn metrics(&self, format: Format) -> String {
         let letters = self.dead_letters.opened().map(|channel| ("dead-letters", channel));
         let channels = self.channels.iter().map(|(name, channel)| (&**name, channel));
-        for (name, channel) in channels.chain(letters) {
-            let (status, label) = (channel.status(), ChannelLabel { channel: name.to_owned() });
-            metrics.channel_events.get_or_create(&label).set(gauge(status.events));
-            metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
-            metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));
-            metrics.channel_unsettled.get_or_create(&label).set(gauge(status.unsettled_events));
-            let oldest = status.oldest_uncommitted.unwrap_or_default();
-            metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
-        }
-        let batches = gauge(self.dead_letters.batches());
-        metrics.dead_letter_batches.get_or_create(&AgentLabel {}).set(batches);
-        metrics.text()
+        scrape::channels(&self.metrics, channels.chain(letters));
+        scrape::process(&self.metrics, &self.env);
+        scrape::log(&self.metrics);
+        self.health.show(&self.metrics);
+        self.metrics.dead_letter_batches.set(scrape::gauge(self.dead_letters.batches()));
+        self.metrics.text_in(format)
     }
 }
 
+/// JSON objects, one a line.
+const JSON_LINES: &str = "application/jsonl";
+
 fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(status: StatusCode, kind: &str, text: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
     response.body(Full::new(text.into())).expect("status and header are valid")
 }
+
+#[cfg(test)]
+mod tests;

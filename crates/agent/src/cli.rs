@@ -5,10 +5,12 @@
 
 mod collector;
 mod edge;
+mod log_filter;
 mod logging;
+pub(crate) mod stderr;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,11 +69,11 @@ pub struct Common {
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
-    /// How log lines are written; RUST_LOG says which (for example: info,agent=debug)
+    /// How log lines are written; RUST_LOG=debug writes more of them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// Print the configuration that the arguments mean, and end
+    /// Print the configuration that these arguments stand for, as TOML, and exit
     #[arg(long)]
     pub print_config: bool,
 }
@@ -92,6 +94,17 @@ pub fn main<A: AgentArgs>(
     }
 }
 
+/// The agents as subcommands of `aqueduct`: their examples call them so.
+pub fn as_subcommands(program: Command) -> Command {
+    let called = |examples: &str, name: &str| {
+        examples.replace(&format!("aqueduct-{name} "), &format!("aqueduct {name} "))
+    };
+    let (edge, collector) =
+        (called(edge::EXAMPLES, "edge"), called(collector::EXAMPLES, "collector"));
+    let program = program.mut_subcommand("edge", |it| it.after_help(edge));
+    program.mut_subcommand("collector", |it| it.after_help(collector))
+}
+
 /// Prints what clap has to say: help and version are no failure.
 pub fn usage(error: &clap::Error) -> ExitCode {
     // Nobody is there to be told that printing failed.
@@ -102,11 +115,17 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Runs an agent, or prints its configuration, as the arguments say.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
-    if let Err(problem) = logging::start(common.log_format) {
-        say(&problem);
-        return ExitCode::from(EXIT_USAGE);
-    }
-    if let Err(error) = env::raise_file_limit() {
+    // Before there is a second thread, as it wants.
+    let raised = env::raise_file_limit();
+    // Dropped last: it waits for the last lines.
+    let _log = match logging::start(common.log_format) {
+        Ok(log) => log,
+        Err(problem) => {
+            say(&problem);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let env = env::real();
@@ -193,6 +212,28 @@ pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
     config::read(path, &text)
 }
 
+/// Reads the settings that standard input holds; `format` is a file name's extension.
+///
+/// # Errors
+/// It cannot be read, or is not of its format.
+pub fn read_stdin(format: &str) -> Result<Settings, ConfigErrors> {
+    let refused = |problem: String| {
+        ConfigError::at("-", "", SettingsError { path: String::new(), line: 0, problem })
+    };
+    let mut text = String::new();
+    let most = CONFIG_BYTES_MAX + 1;
+    let read = io::stdin().lock().take(most).read_to_string(&mut text);
+    read.map_err(|error| refused(format!("standard input cannot be read: {error}")))?;
+    if text.len() as u64 == most {
+        let problem = format!("a configuration has at most {CONFIG_BYTES_MAX} bytes");
+        return Err(refused(problem).into());
+    }
+    config::read(Path::new("-").with_extension(format).as_path(), &text).map_err(|mut errors| {
+        errors.0.iter_mut().for_each(|error| "-".clone_into(&mut error.file));
+        errors
+    })
+}
+
 fn read_text(path: &Path, env: &Env) -> Result<String, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
@@ -232,8 +273,12 @@ pub fn print(text: &str) -> ExitCode {
 
 /// Prints a line for people to standard error.
 pub fn say(text: &str) {
-    // Nobody is there to be told that printing failed.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let line = format!("{text}\n");
+    match stderr::lines() {
+        Some(lines) => lines.push(line.as_bytes()),
+        // It may be closed.
+        None => drop(io::stderr().lock().write_all(line.as_bytes())),
+    }
 }
 
 /// A component's table in a configuration made of flags.

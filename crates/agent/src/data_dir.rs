@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 use pipeline::Env;
-use pipeline::env::{Lock, LockError, OpenMode};
+use pipeline::env::{FileKind, Lock, LockError, OpenMode};
 
 use crate::RunError;
 
@@ -27,7 +27,7 @@ impl DataDir {
     pub(crate) fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
         let refused =
             |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
-        env.disk.create_dir_all(path).map_err(|error| refused(error.to_string()))?;
+        env.disk.create_dir_all(path).map_err(|error| refused(cannot_make(path, &error, env)))?;
         let lock = env.disk.lock(&path.join("LOCK")).map_err(|error| match error {
             LockError::Held { pid } => refused(format!(
                 "process {pid} is using it; stop that process, or give this one its own directory"
@@ -47,6 +47,17 @@ impl DataDir {
             Some(_) => return Err(refused("its file `format` holds no format number".into())),
         }
         Ok(Self { _lock: lock })
+    }
+}
+
+/// Why the directory cannot be made: `File exists` says it of what lies in its place, or above it.
+fn cannot_make(path: &Path, error: &io::Error, env: &Env) -> String {
+    let is_file =
+        |path: &&Path| env.disk.stat(path).is_ok_and(|found| found.kind != FileKind::Directory);
+    match path.ancestors().find(is_file) {
+        Some(file) if file == path => "it is not a directory; name another path".into(),
+        Some(file) => format!("{} is not a directory; name another path", file.display()),
+        None => error.to_string(),
     }
 }
 
@@ -81,6 +92,19 @@ mod tests {
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         drop(first);
         assert!(DataDir::own(dir.path(), &env).is_ok());
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_named() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let file = dir.path().join("a");
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        env.disk.open(&file, mode).unwrap();
+        let message = |path: &Path| DataDir::own(path, &env).err().unwrap().to_string();
+        let expected = "it is not a directory; name another path";
+        assert!(message(&file).contains(expected), "{}", message(&file));
+        let expected = format!("{} is not a directory", file.display());
+        assert!(message(&file.join("b/c")).contains(&expected), "{}", message(&file.join("b/c")));
     }
 
     #[test]

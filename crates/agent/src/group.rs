@@ -23,12 +23,13 @@
 
 mod burial;
 mod member;
+mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pipeline::metrics::{SinkLabel, SinkReason};
-use pipeline::trouble::Trouble;
+use pipeline::trouble::{Trouble, seconds};
 use pipeline::{
     Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, SeatView,
     Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
@@ -37,12 +38,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::chain;
 use crate::dead_letters::DeadLetters;
+use crate::health::Health;
 use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
+use tally::{Passed, Tally};
+
+/// The type of every sink that has a seat.
+const DISCOVERED: &str = "grpc";
 
 /// Pause after a read of the channel failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -73,6 +79,8 @@ pub(crate) struct GroupParts {
     pub(crate) metrics: Metrics,
     /// Randomness for back-off.
     pub(crate) env: pipeline::Env,
+    /// Where it is shown whether the sinks work.
+    pub(crate) health: Health,
 }
 
 /// Runs a group until `stop`; then settles what the sinks hold, for as long as `grace` lasts.
@@ -83,10 +91,13 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
-        let shared = Shared::new(index, named.name, events, env, longest_pause);
+        let sent = member::Sent::of(&named.name, &parts.metrics);
+        let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
+        let standing = parts.health.add_sink(&named.name, is_present);
+        let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         let seat = handle.seat();
-        Member { handle, seat, open: false, in_hand: BTreeMap::new() }
+        Member { handle, seat, open: false, in_hand: BTreeSet::new() }
     });
     let members = members.collect();
     let mut group = Group {
@@ -106,6 +117,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         chosen: None,
         refuse_reads_until: None,
         trouble: Trouble::default(),
+        tally: Tally::default(),
     };
     group.serve(events, &stop, grace).await;
     end.cancel();
@@ -128,6 +140,8 @@ struct Group {
     refuse_reads_until: Option<Instant>,
     /// Reads of the channel that failed since the last one that did not.
     trouble: Trouble,
+    /// What the batches count for that were sent and are still in the channel.
+    tally: Tally,
 }
 
 /// A member as the group sees it.
@@ -136,8 +150,8 @@ struct Member {
     /// Its seat, if it is discovered.
     seat: Option<SeatView>,
     open: bool,
-    /// Tickets in its hand that it has not stored anywhere yet, with their events.
-    in_hand: BTreeMap<Ticket, u64>,
+    /// Tickets in its hand that it has not stored anywhere yet.
+    in_hand: BTreeSet<Ticket>,
 }
 
 impl Member {
@@ -152,14 +166,11 @@ impl Member {
         }
     }
 
-    /// Takes the tickets out of its hand; the events that they stood for.
-    fn let_go(&mut self, tickets: &IntervalSet) -> u64 {
-        let mut events = 0;
+    /// Takes the tickets out of its hand.
+    fn let_go(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
-            let gone: Vec<Ticket> = self.in_hand.range(run.clone()).map(|(t, _)| *t).collect();
-            events += gone.iter().filter_map(|ticket| self.in_hand.remove(ticket)).sum::<u64>();
+            self.in_hand.retain(|ticket| !run.contains(ticket));
         }
-        events
     }
 }
 
@@ -239,7 +250,7 @@ impl Group {
         match next {
             Next::Taken(Ok(taken)) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    info!(group = %self.name, failures, ?lasted, "takes from the channel again");
+                    info!(group = %self.name, failures, lasted_seconds = seconds(lasted), "takes from the channel again");
                 }
                 self.pending = Some(taken);
             }
@@ -248,8 +259,9 @@ impl Group {
                 let taken = self.pending.take().expect("a member is chosen for a pending batch");
                 self.chosen = None;
                 let (ticket, events) = (taken.ticket, taken.batch.len() as u64);
+                self.tally.sent(ticket, events, Instant::now());
                 let member = &mut self.members[index];
-                member.in_hand.insert(ticket, events);
+                member.in_hand.insert(ticket);
                 member.handle.send(taken);
             }
             Next::Reconsider => self.refuse_reads_until = None,
@@ -261,7 +273,10 @@ impl Group {
         self.refuse_reads_until = Some(now + READ_RETRY);
         self.trouble.count(now);
         if let Some((failures, lasts)) = self.trouble.to_say(now, &error) {
-            warn!(group = %self.name, %error, failures, ?lasts, "cannot take from the channel");
+            warn!(
+                group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
+                "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),
+            );
         }
     }
 
@@ -270,6 +285,7 @@ impl Group {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
+                debug!(sink = %self.members[index].handle.name(), "open");
                 self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure) => {
@@ -280,6 +296,9 @@ impl Group {
             }
             Event::Seat(index, view) => {
                 self.chosen = None;
+                if view.is_present {
+                    self.metrics.begin_sink(self.members[index].handle.name(), DISCOVERED);
+                }
                 let before = self.members[index].seat.replace(view);
                 if before.is_some_and(|before| before.turn != view.turn) {
                     self.members[index].open = false;
@@ -289,7 +308,7 @@ impl Group {
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Buried(buried) => {
                 if let Some(ticket) = self.burials.ended(&buried) {
-                    self.take.commit(&IntervalSet::from(ticket..ticket + 1));
+                    self.leave(&IntervalSet::from(ticket..ticket + 1));
                 }
             }
         }
@@ -299,7 +318,9 @@ impl Group {
         let Settlement { tickets, outcome } = settlement;
         let member = &mut self.members[index];
         let in_part = matches!(&outcome, Outcome::Refused(letter) if !letter.whole);
-        let events = if in_part { 0 } else { member.let_go(&tickets) };
+        if !in_part {
+            member.let_go(&tickets);
+        }
         let label = SinkLabel { sink: member.handle.name().to_string() };
         let outcome = match outcome {
             Outcome::Stored if mutant!("deleted_on_stored") => Outcome::Delivered,
@@ -307,14 +328,20 @@ impl Group {
         };
         match outcome {
             Outcome::Stored => {
-                self.metrics.sink_events.get_or_create(&label).inc_by(events);
+                debug!(sink = %label.sink, batches = tickets.count(), "stored");
+                let fresh = self.tally.stored(&tickets, Instant::now());
+                self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
             }
             Outcome::Delivered => {
-                self.metrics.sink_events.get_or_create(&label).inc_by(events);
-                self.take.commit(&self.burials.may_leave(tickets));
+                debug!(sink = %label.sink, batches = tickets.count(), "committed");
+                let fresh = self.tally.committed(&tickets, index, Instant::now());
+                self.count_stored(&label, &fresh);
+                let leaving = self.burials.may_leave(tickets);
+                self.leave(&leaving);
             }
             Outcome::Again(_) => {
+                debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
                 self.burials.given_back(&tickets);
                 self.take.rollback(&tickets);
                 return;
@@ -326,10 +353,29 @@ impl Group {
                     "events can never be delivered and go to the dead letters",
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
+                self.tally.refused(letter.ticket, events);
                 self.burials.begin(member.handle.name(), *letter);
             }
         }
         self.processor.report(index, Report::Proved, Instant::now());
+    }
+
+    /// The next hop has stored these.
+    fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
+        let events = fresh.iter().map(|passed| passed.events).sum();
+        self.metrics.sink_stored.get_or_create(label).inc_by(events);
+        let after = self.metrics.sink_stored_after.get_or_create(label);
+        fresh.iter().for_each(|passed| after.observe(passed.took));
+    }
+
+    /// These leave the channel.
+    fn leave(&mut self, tickets: &IntervalSet) {
+        for (index, Passed { events, took }) in self.tally.left(tickets, Instant::now()) {
+            let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
+            self.metrics.sink_committed.get_or_create(&label).inc_by(events);
+            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
+        }
+        self.take.commit(tickets);
     }
 
     fn count_failure(&self, index: usize, class: Class) {

@@ -29,6 +29,9 @@ use pipeline::{
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::health::{Health, Standing};
 
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
@@ -46,12 +49,14 @@ pub(crate) struct AgentIntake {
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
+    /// Hears that the source is open.
+    health: (Health, Standing),
 }
 
 impl AgentIntake {
-    /// An intake for `source`. Selections are by index: the required channels first.
+    /// An intake for the source of this standing. Selections are by index: the required channels first.
     pub(crate) fn new(
-        source: Arc<str>,
+        health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
         (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
@@ -61,7 +66,7 @@ impl AgentIntake {
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
-            source,
+            source: health.1.name().clone(),
             interceptors,
             selector,
             required,
@@ -70,6 +75,7 @@ impl AgentIntake {
             routing,
             metrics,
             agreed,
+            health,
         }
     }
 
@@ -130,7 +136,7 @@ impl AgentIntake {
 
     fn count_odd(&self, reason: &'static str, times: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_oddities.get_or_create(&label).inc_by(times);
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
     }
 
     /// Puts the optional parts where there is room right now.
@@ -198,9 +204,11 @@ impl AgentIntake {
     }
 
     fn count(&self, volume: Volume) {
+        let Volume { events, body_bytes } = volume;
+        debug!(source = %self.source, events, bytes = body_bytes, "batch accepted");
         let label = SourceLabel { source: self.source.to_string() };
-        self.metrics.source_events.get_or_create(&label).inc_by(volume.events);
-        self.metrics.source_bytes.get_or_create(&label).inc_by(volume.body_bytes);
+        self.metrics.source_events.get_or_create(&label).inc_by(events);
+        self.metrics.source_bytes.get_or_create(&label).inc_by(body_bytes);
     }
 }
 
@@ -248,6 +256,11 @@ impl Permit for Reserved<'_> {
 
 #[async_trait]
 impl Intake for AgentIntake {
+    fn opened(&self) {
+        let (health, standing) = &self.health;
+        health.source_opened(standing);
+    }
+
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         self.store(batch, None).await
     }

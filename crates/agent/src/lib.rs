@@ -12,8 +12,11 @@ pub mod cli;
 mod data_dir;
 pub mod dead_letters;
 mod group;
+mod health;
 mod intake;
+mod resources;
 mod routing;
+mod scrape;
 mod source;
 mod stop;
 mod topology;
@@ -31,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use admin::Admin;
+use admin::{Admin, Pages};
 use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::{GroupParts, NamedSink};
+use health::{Health, Standing};
 use intake::AgentIntake;
 use topology::{BuiltGroup, BuiltSource, Topology};
 
@@ -165,12 +169,13 @@ pub async fn run_until(
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
+    scrape::version(&metrics);
     let agent = Agent::start(&plan, topology, &env, metrics).await?;
     let grace = plan.agent.grace;
     let reason = tokio::select! {
         biased;
         Some(signal) = signals.next() => {
-            info!(signal, ?grace, "stopping; a second signal stops at once");
+            info!(signal, grace_seconds = grace.as_secs_f64(), "stopping; a second signal stops at once");
             Ok(())
         }
         failure = agent.failure.cancelled_with() => Err(failure),
@@ -190,6 +195,7 @@ struct Agent {
     groups: Stage,
     channels: Vec<topology::BuiltChannel>,
     dead_letters: Arc<DeadLetters>,
+    health: Health,
     failure: stop::Failure,
     admin: Option<Admin>,
     _data_dir: DataDir,
@@ -241,6 +247,7 @@ impl Agent {
         }
         let agent = Self {
             dead_letters: letters,
+            health: Health::new(env.clock.clone()),
             sources: Stage::new("sources"),
             groups: Stage::new("sink groups"),
             failure: stop::Failure::default(),
@@ -276,30 +283,45 @@ impl Agent {
                 sinks,
                 metrics,
                 env,
+                health: self.health.clone(),
             };
             let run = group::run(parts, self.groups.stop.clone(), plan.agent.grace);
             self.groups.tasks.spawn(run);
         }
-        for source in sources {
-            self.start_source(source, &topology, env, metrics);
+        let standings = sources.iter().map(|source| self.health.add_source(&source.name));
+        let standings: Vec<Standing> = standings.collect();
+        info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
+        for (source, standing) in sources.into_iter().zip(standings) {
+            self.start_source(source, standing, &topology, env, metrics);
         }
         if let Some(admin) = &mut self.admin {
             let channels = topology.channels.iter();
             let channels = channels.map(|built| (built.name.clone(), built.channel.clone()));
-            let letters = self.dead_letters.clone();
-            let stopping = self.sources.stop.clone();
-            admin.serve(channels.collect(), letters, metrics.clone(), stopping);
+            admin.serve(Pages {
+                channels: channels.collect(),
+                dead_letters: self.dead_letters.clone(),
+                health: self.health.clone(),
+                metrics: metrics.clone(),
+                env: env.clone(),
+                stopping: self.sources.stop.clone(),
+            });
         }
         self.channels = topology.channels;
-        info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "ready");
         self
     }
 
-    fn start_source(&self, built: BuiltSource, topology: &Topology, env: &Env, metrics: &Metrics) {
+    fn start_source(
+        &self,
+        built: BuiltSource,
+        standing: Standing,
+        topology: &Topology,
+        env: &Env,
+        metrics: &Metrics,
+    ) {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
         let boards = built.required.iter().map(|name| topology.floors(name)).collect();
         let intake = Arc::new(AgentIntake::new(
-            built.name.clone(),
+            (self.health.clone(), standing.clone()),
             built.interceptors,
             built.selector,
             (channels(&built.required), boards),
@@ -314,6 +336,8 @@ impl Agent {
             intake,
             env: env.clone(),
             failure: self.failure.clone(),
+            standing,
+            metrics: metrics.clone(),
         };
         self.sources.tasks.spawn(runner.run(built.source, stop));
     }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use pipeline::backoff::jittered;
-use pipeline::{Class, Env, Source, SourceContext};
+use pipeline::metrics::SourceLabel;
+use pipeline::trouble::{Trouble, millis, seconds};
+use pipeline::{Class, Env, Metrics, Source, SourceContext};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chain;
+use crate::health::Standing;
 use crate::intake::AgentIntake;
 use crate::stop::Failure;
 
@@ -28,12 +31,17 @@ pub(crate) struct Runner {
     pub(crate) env: Env,
     /// Told when the source can do nothing until somebody acts.
     pub(crate) failure: Failure,
+    /// Where it is shown whether the source works.
+    pub(crate) standing: Standing,
+    /// What it counts with.
+    pub(crate) metrics: Metrics,
 }
 
 impl Runner {
     /// Runs `source` until `stop`.
     pub(crate) async fn run(self, mut source: Box<dyn Source>, stop: CancellationToken) {
-        let mut failures = 0;
+        let (mut failures, mut trouble) = (0, Trouble::default());
+        let label = SourceLabel { source: self.name.to_string() };
         loop {
             let began = Instant::now();
             let cx = SourceContext { intake: self.intake.clone(), stop: stop.clone() };
@@ -41,6 +49,7 @@ impl Runner {
                 Ok(()) if stop.is_cancelled() => return,
                 Ok(()) => {
                     info!(source = %self.name, "source has nothing more to read");
+                    self.standing.ended();
                     return;
                 }
                 Err(error) => error,
@@ -49,13 +58,31 @@ impl Runner {
                 self.failure.of_source(&self.name, chain(&error));
                 return;
             }
+            if self.standing.is_open() {
+                trouble = Trouble::default();
+            }
             failures = if began.elapsed() > HEALTHY_RUN { 1 } else { failures + 1 };
             let (base, limit) = RESTART;
             let pause = jittered(base, limit, failures, self.env.entropy.next_u64());
-            warn!(source = %self.name, ?pause, error = %chain(&error), "source failed, starts again");
+            self.failed(&chain(&error), pause, &mut trouble);
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
+            self.metrics.source_restarts.get_or_create(&label).inc();
+        }
+    }
+
+    fn failed(&self, error: &str, pause: Duration, trouble: &mut Trouble) {
+        self.standing.failed(error, pause);
+        let now = Instant::now();
+        trouble.count(now);
+        if let Some((failures, lasts)) = trouble.to_say(now, error) {
+            warn!(
+                source = %self.name, error, failures, lasts_seconds = seconds(lasts),
+                pause_ms = millis(pause),
+                "source failed; retrying in {} ms, then after up to {} s", millis(pause),
+                RESTART.1.as_secs(),
+            );
         }
     }
 }

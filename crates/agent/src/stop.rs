@@ -5,13 +5,17 @@ use std::sync::{Arc, OnceLock};
 use futures::stream::{self, Stream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::RunError;
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT; and those that would end the process without a word if they were not caught.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -19,18 +23,30 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// The signals' names, as they come.
+    /// The names of the signals that end an agent, as they come. Others are ignored, and the log says
+    /// so.
     pub(crate) fn into_stream(self) -> impl Stream<Item = &'static str> {
         stream::unfold(self, |mut signals| async move {
-            let name = tokio::select! {
-                biased;
-                _ = signals.terminate.recv() => "SIGTERM",
-                _ = signals.interrupt.recv() => "SIGINT",
-            };
-            Some((name, signals))
+            loop {
+                let ignored = tokio::select! {
+                    biased;
+                    _ = signals.terminate.recv() => return Some(("SIGTERM", signals)),
+                    _ = signals.interrupt.recv() => return Some(("SIGINT", signals)),
+                    _ = signals.hangup.recv() => "SIGHUP",
+                    _ = signals.user1.recv() => "SIGUSR1",
+                    _ = signals.user2.recv() => "SIGUSR2",
+                };
+                warn!(
+                    signal = ignored,
+                    "signal ignored; a changed configuration needs a restart (SIGTERM, then start)"
+                );
+            }
         })
     }
 }

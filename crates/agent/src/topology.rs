@@ -12,6 +12,7 @@ use pipeline::{
 
 use crate::dead_letters;
 use crate::group::NamedSink;
+use crate::resources::Resources;
 use crate::routing;
 
 /// What the agent is made of, built and not started.
@@ -71,13 +72,20 @@ impl Topology {
             let floors = agent_floors.of_another_channel();
             let plan = &channel.component;
             let built = builder.component(plan, "channels", (&floors, &alone))?;
+            metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
             Some(BuiltChannel { name, floors, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
-        let sources = plan.sources.iter().filter_map(|source| builder.source(source));
+        let mut resources = Resources::of(plan);
+        let sources = plan.sources.iter().filter_map(|source| {
+            let built = builder.source(source)?;
+            resources.add(source, &*built.source);
+            Some(built)
+        });
         let mut sources: Vec<BuiltSource> = sources.collect();
+        builder.errors.extend(resources.clashes());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
             builder.group(group, channel.map(|channel| &channel.floors))
@@ -173,6 +181,7 @@ impl Builder<'_> {
             .map(|plan| self.component(plan, "interceptors", none))
             .collect();
         let selector = self.component(&plan.selector, "selectors", none);
+        self.metrics.begin_source(&plan.component.name, &plan.component.kind);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             source: source?,
@@ -217,6 +226,7 @@ impl Builder<'_> {
     ) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let Some(seat) = first.seat() else {
+            self.metrics.begin_sink(&plan.name, &plan.kind);
             return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));

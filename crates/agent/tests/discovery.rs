@@ -157,11 +157,11 @@ fn metric(admin: u16, name: &str) -> u64 {
 }
 
 fn members(admin: u16, state: &str) -> u64 {
-    metric(admin, &format!("aqueduct_discovery_members{{sink=\"out\",state=\"{state}\"}}"))
+    metric(admin, &format!("aqueduct_discovery_addresses{{sink=\"out\",state=\"{state}\"}}"))
 }
 
 fn events(admin: u16, member: usize) -> u64 {
-    metric(admin, &format!("aqueduct_sink_events_total{{sink=\"out-{member}\"}}"))
+    metric(admin, &format!("aqueduct_sink_stored_events_total{{sink=\"out-{member}\"}}"))
 }
 
 #[test]

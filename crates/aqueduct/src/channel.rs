@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
+use pipeline::env::unix_millis;
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
 use serde::Serialize;
 
@@ -22,10 +24,43 @@ Examples:
   aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
   aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
 
-The agent must not run, or DIR be a copy. Only `repair` and `renew` change anything. Exit codes: 0 done and
-sound, 1 not readable or not sound, 2 wrong arguments";
+`stats` may be used while the agent runs; everything else needs it stopped, or DIR to be a copy.
+Only `repair` and `renew` change anything.
 
-/// Look into a durable channel that no agent uses; check, export or repair it.
+Exit codes: 0 done and sound, 1 not readable or not sound, 2 wrong arguments";
+
+const STATS: &str = "\
+Examples:
+  aqueduct channel stats /var/lib/aqueduct/channels/main
+  aqueduct channel stats /var/lib/aqueduct/channels/main --json | jq .events
+
+The agent may run: what is shown was so a moment ago. `used_bytes` is what counts against
+`capacity`, and what /metrics shows; `bytes` is what the files take on disk.";
+
+const CHECK: &str = "\
+Examples:
+  aqueduct channel check /var/lib/aqueduct/channels/main
+  aqueduct channel check /var/lib/aqueduct/channels/main --json";
+
+const ACCOUNT: &str = "\
+Examples:
+  aqueduct channel account /var/lib/aqueduct/channels/main > edge-1.json";
+
+const EXPORT: &str = "\
+Examples:
+  aqueduct channel export /var/lib/aqueduct/channels/main > lines.txt
+  aqueduct channel export /var/lib/aqueduct/channels/main --format json | jq .headers";
+
+const REPAIR: &str = "\
+Examples:
+  aqueduct channel check /var/lib/aqueduct/channels/main    # says what will be given up
+  aqueduct channel repair /var/lib/aqueduct/channels/main";
+
+const RENEW: &str = "\
+Examples:
+  aqueduct channel renew /var/lib/aqueduct/channels/main";
+
+/// Look into a durable channel; check, export or repair one that no agent uses.
 #[derive(Debug, Args)]
 #[command(about, long_about = None, after_help = EXAMPLES)]
 pub(crate) struct ChannelArgs {
@@ -35,11 +70,14 @@ pub(crate) struct ChannelArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say what is in the channel
+    /// Say what is in the channel; its agent may run
+    #[command(after_help = STATS)]
     Stats(Target),
     /// Read every frame, and report what is damaged or lost
+    #[command(after_help = CHECK)]
     Check(Target),
     /// Say what it answers for, as `aqueduct verify` reads it: one line of JSON
+    #[command(after_help = ACCOUNT)]
     Account {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
@@ -48,6 +86,7 @@ enum Action {
         keys: Keys,
     },
     /// Write every event that some sink has not delivered to standard output, oldest first
+    #[command(after_help = EXPORT)]
     Export {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
@@ -59,6 +98,7 @@ enum Action {
         keys: Keys,
     },
     /// Give damaged batches up, so that everything else goes on and their sender sends them again
+    #[command(after_help = REPAIR)]
     Repair {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
@@ -68,6 +108,7 @@ enum Action {
     },
     /// Give the channel another origin, because its directory is a copy of one that is in use; what
     /// it holds keeps its identities, and arrives once
+    #[command(after_help = RENEW)]
     Renew {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
@@ -118,7 +159,7 @@ enum Format {
 pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
     let env = env::real();
     let done = match &args.action {
-        Action::Stats(target) => open(target, &env).map(|it| show_stats(&it.stats(), target.json)),
+        Action::Stats(target) => stats(target, &env),
         Action::Check(target) => open(target, &env)
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
@@ -144,15 +185,25 @@ fn open(target: &Target, env: &Env) -> Result<Inspection, ChannelError> {
     Inspection::open(env, &target.directory, target.keys.encryption().as_ref())
 }
 
-fn show_stats(stats: &Stats, json: bool) -> ExitCode {
-    if json {
-        return print_json(stats);
+fn stats(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
+    let Target { directory, json, keys } = target;
+    let stats = Inspection::look(env, directory, keys.encryption().as_ref())?.stats();
+    let free = env.disk.space(directory).ok().map(|space| space.available);
+    if *json {
+        let mut all = serde_json::to_value(&stats).expect("numbers and names are always JSON");
+        all["disk_free_bytes"] = free.into();
+        return Ok(print_json(&all));
     }
+    Ok(cli::print(&stats_text(&stats, free, unix_millis(env.clock.now()))))
+}
+
+fn stats_text(stats: &Stats, disk_free: Option<u64>, now_ms: u64) -> String {
     let mut text = String::new();
     for (name, value) in [
         ("events", stats.events),
         ("batches", stats.batches),
         ("segments", stats.segments),
+        ("used_bytes", stats.used_bytes),
         ("bytes", stats.bytes),
         ("identities", stats.identities),
         ("positions", stats.positions),
@@ -161,6 +212,17 @@ fn show_stats(stats: &Stats, json: bool) -> ExitCode {
         ("format", stats.format.into()),
     ] {
         writeln!(text, "{name:<12} {value}").expect("a string takes it");
+    }
+    if let Some(free) = disk_free {
+        writeln!(text, "{:<12} {free} bytes", "disk free").expect("a string takes it");
+    }
+    if let Some(at) = stats.oldest_at_ms {
+        let since = Duration::from_millis(at);
+        let age = Duration::from_secs(now_ms.saturating_sub(at) / 1_000);
+        let stored = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since);
+        let age = humantime::format_duration(age);
+        writeln!(text, "{:<12} {age} old, stored at {stored}", "oldest")
+            .expect("a string takes it");
     }
     writeln!(text, "{:<12} {}", "origin", stats.origin).expect("a string takes it");
     if !stats.encryption_keys.is_empty() {
@@ -171,7 +233,7 @@ fn show_stats(stats: &Stats, json: bool) -> ExitCode {
         writeln!(text, "{:<12} {consumer}: {batches} batches to deliver", "consumer")
             .expect("a string takes it");
     }
-    cli::print(&text)
+    text
 }
 
 fn show_report(report: &Report, json: bool) -> ExitCode {
@@ -258,6 +320,36 @@ fn print_json(value: &impl Serialize) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_age_of_the_oldest_event_is_shown() {
+        let stats = Stats {
+            format: 1,
+            origin: "0".repeat(32),
+            epoch: 1,
+            starts: 1,
+            events: 5,
+            batches: 2,
+            segments: 1,
+            bytes: 1 << 20,
+            used_bytes: 8192,
+            oldest_at_ms: Some(1_700_000_000_000),
+            consumers: [("collectors".to_owned(), 2)].into(),
+            identities: 2,
+            positions: 1,
+            encryption_keys: Vec::new(),
+        };
+        let text = stats_text(&stats, Some(77), 1_700_000_090_500);
+        for line in [
+            "used_bytes   8192\n",
+            "bytes        1048576\n",
+            "disk free    77 bytes\n",
+            "oldest       1m 30s old, stored at 2023-11-14T22:13:20Z\n",
+            "consumer     collectors: 2 batches to deliver\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
 
     #[test]
     fn what_is_lost_is_told_by_its_tickets() {

@@ -6,55 +6,92 @@ use std::process::ExitCode;
 
 use agent::Promise;
 use agent::cli::{self, EXIT_CONFIG};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use config::{ConfigErrors, Plan, SourcePlan};
 use pipeline::discovery::{Discovery, Found, Query};
 use pipeline::settings::Value;
 use pipeline::{Env, Guarantee, Routing, Settings};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   aqueduct check /etc/aqueduct/collector.toml
+  aqueduct check /etc/aqueduct/*.toml
   aqueduct check --resolve /etc/aqueduct/edge.toml
+  aqueduct edge --tail '/a/*.log' --to c:4141 --data-dir /d --print-config | aqueduct check -
 
 Nothing is opened, connected or written; only --resolve asks DNS.
 
-Exit codes: 0 right, 2 wrong arguments, 78 wrong configuration";
+Exit codes: 0 all valid, 2 wrong arguments, 78 a configuration is wrong";
+
+/// Standard input, as an argument and in messages.
+const STDIN: &str = "-";
 
 /// Report everything that is wrong with a configuration, or what each path of it promises.
 #[derive(Debug, Args)]
 #[command(about, long_about = None, after_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
-    /// Configuration file: .toml, .yaml or .yml
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// Configuration files: .toml, .yaml or .yml; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Format of standard input
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 
     /// Look up the collectors that are not named but discovered, and show them
     #[arg(long)]
     resolve: bool,
 }
 
-/// Checks the file and prints what is to be said of it.
-pub(crate) fn run(args: &CheckArgs) -> ExitCode {
-    match report(args, &env::real()) {
-        Ok(text) => cli::print(&text),
-        Err(errors) => {
-            cli::say(&errors.to_string());
-            ExitCode::from(EXIT_CONFIG)
-        }
-    }
+/// The format of a configuration that has no file name.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// TOML
+    #[default]
+    Toml,
+    /// YAML
+    Yaml,
 }
 
-fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
-    let settings = cli::read(&args.file, env)?;
-    let file = args.file.display().to_string();
-    let draft = config::examine(&file, settings, &env.host);
+/// Checks the files and prints what is to be said of each.
+pub(crate) fn run(args: &CheckArgs) -> ExitCode {
+    let env = env::real();
+    let mut all_valid = true;
+    for file in &args.files {
+        let settings = match file.as_os_str() == STDIN {
+            true => cli::read_stdin(match args.format {
+                Format::Toml => "toml",
+                Format::Yaml => "yaml",
+            }),
+            false => cli::read(file, &env),
+        };
+        let name = file.display().to_string();
+        match settings.and_then(|settings| report(&name, settings, args.resolve, &env)) {
+            Ok(text) if cli::print(&text) != ExitCode::SUCCESS => return ExitCode::FAILURE,
+            Ok(_) => {}
+            Err(errors) => {
+                cli::say(&errors.to_string());
+                all_valid = false;
+            }
+        }
+    }
+    if all_valid { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+}
+
+/// What is to be said of the configuration `file`.
+fn report(
+    file: &str,
+    settings: Settings,
+    resolve: bool,
+    env: &Env,
+) -> Result<String, ConfigErrors> {
+    let draft = config::examine(file, settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
     let programs = match agent::check(&plan, components::EDGE, env) {
         Ok(_) => "aqueduct-edge and aqueduct-collector",
         Err(_) => "aqueduct-collector",
     };
-    let mut text = format!("{file}: right, for {programs}\n");
+    let mut text = format!("{file}: valid, for {programs}\n");
     for path in paths(&plan, &checked.promises) {
         let Path { source, channel, sink, guarantee, weakest } = path;
         let promise = words(guarantee);
@@ -67,7 +104,7 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
         writeln!(text, "{source} routes {routing} [{digest:016x}]").expect("a string takes it");
     }
     for (sink, discovery) in &checked.discoveries {
-        let found = if args.resolve { found(discovery, env) } else { String::new() };
+        let found = if resolve { found(discovery, env) } else { String::new() };
         writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
     }
     Ok(text)
@@ -222,7 +259,7 @@ channel = "safe"
     #[test]
     fn each_path_shows_its_weakest_promise() {
         let text = checked(GOOD).unwrap();
-        let expected = "right, for aqueduct-edge and aqueduct-collector
+        let expected = "valid, for aqueduct-edge and aqueduct-collector
 files (tail_dir) -> safe (durable) -> next: exactly once
 files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; weakest link: sink show
 files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
@@ -265,7 +302,46 @@ channel spare is optional: passed over when it is full
     #[test]
     fn what_only_a_collector_can_run_is_said() {
         let text = GOOD.replace("type = \"logger\"", "type = \"hdfs\"\nurl = \"file:///logs/%Y\"");
-        assert!(checked(&text).unwrap().starts_with("right, for aqueduct-collector\n"));
+        assert!(checked(&text).unwrap().starts_with("valid, for aqueduct-collector\n"));
+    }
+
+    #[test]
+    fn a_wrong_address_gets_one_message_that_names_the_cause() {
+        for (address, cause) in [
+            ("c:161001", "has port 161001, and the highest port is 65535"),
+            ("c:0", "has port 0, which no one can connect to"),
+            ("c", "has no port"),
+            ("http://c:4141", "begins with `http://`: an address is a host and a port alone"),
+        ] {
+            let errors = checked(&GOOD.replacen("c:4141", address, 1)).unwrap_err();
+            let example = "write for example \"collector-1:4141\"";
+            let expected = format!(":17: sinks.next.address: `{address}` {cause}; {example}");
+            assert!(errors.ends_with(&expected) && errors.lines().count() == 1, "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_flume_is_explained() {
+        let errors = checked(&GOOD.replace("type = \"logger\"", "type = \"avro\"")).unwrap_err();
+        assert!(errors.ends_with("; Flume's `avro` is `grpc` here"), "{errors}");
+    }
+
+    #[test]
+    fn an_address_that_two_listen_on_is_refused_with_both_places() {
+        let admin = GOOD.replacen("data_dir = \"/d\"", "data_dir = \"/d\"\nadmin = \"[::]:5\"", 1);
+        let source = |name: &str, listen: &str| {
+            let table = "type = \"grpc\"\nchannels = [\"safe\"]";
+            format!("[sources.{name}]\n{table}\nlisten = \"{listen}\"\n")
+        };
+        let two = |one: &str, other: &str| admin.clone() + &source("a", one) + &source("b", other);
+        let errors = checked(&two("127.0.0.1:5", "10.0.0.1:6")).unwrap_err();
+        let expected = "sources.a.listen: `agent.admin (line 4)` listens on [::]:5 already";
+        assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
+        let errors = checked(&two("0.0.0.0:6", "localhost:6")).unwrap_err();
+        let expected = ": sources.b.listen: `sources.a.listen (line ";
+        assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
+        assert!(checked(&two("127.0.0.1:6", "127.0.0.1:7")).is_ok());
+        assert!(checked(&two("127.0.0.1:0", "127.0.0.1:0")).is_ok());
     }
 
     #[test]
@@ -294,7 +370,9 @@ channel spare is optional: passed over when it is full
         let opened = env::real().disk.open(&file, mode).unwrap();
         opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
         let prefix = format!("{}: ", file.display());
-        let report = report(&CheckArgs { file, resolve: false }, &env::real());
+        let settings = cli::read(&file, &env::real());
+        let report =
+            settings.and_then(|it| report(&file.display().to_string(), it, false, &env::real()));
         report.map(|text| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
     }
 }

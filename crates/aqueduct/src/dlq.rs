@@ -6,7 +6,7 @@ mod show;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
+use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use agent::dead_letters::Label;
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::Identity;
@@ -20,10 +20,34 @@ Examples:
   aqueduct dlq replay /var/lib/aqueduct --sink store
   aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
 
-The agent of DATA_DIR must not run; if it does, its process is named. Mend first what refused the
-events: what is put back meets the same sink again.
+`list` and `show` only look, and may be used while the agent runs. `replay` and `drop` need it
+stopped; if it runs, its process is named. Mend first what refused the events: what is put back
+meets the same sink again.
 
 Exit codes: 0 done, 1 not readable, or not all of it done, 2 wrong arguments";
+
+const LIST: &str = "\
+Examples:
+  aqueduct dlq list /var/lib/aqueduct
+  aqueduct dlq list /var/lib/aqueduct --sink collector-1 --json";
+
+const SHOW: &str = "\
+Examples:
+  aqueduct dlq show /var/lib/aqueduct --reason too_large --limit 1
+  aqueduct dlq show /var/lib/aqueduct --format json > letters.json";
+
+const REPLAY: &str = "\
+Examples:
+  aqueduct dlq replay /var/lib/aqueduct
+  aqueduct dlq replay /var/lib/aqueduct --sink store --reason unwritable_event
+
+The agent must be stopped. Start it again afterwards: it delivers what was put back.";
+
+const DROP: &str = "\
+Examples:
+  aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
+
+The agent must be stopped. Save the events first, if in doubt: aqueduct dlq show";
 
 /// List, show, put back or drop the events of an agent that could never be delivered.
 #[derive(Debug, Args)]
@@ -36,6 +60,7 @@ pub(crate) struct DlqArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Count the dead letters by reason, sink and channel, with the oldest of each
+    #[command(after_help = LIST)]
     List {
         #[command(flatten)]
         target: Target,
@@ -44,26 +69,29 @@ enum Action {
         json: bool,
     },
     /// Print dead letters with their events, oldest first
+    #[command(after_help = SHOW)]
     Show {
         #[command(flatten)]
         target: Target,
         /// How they are printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
-        /// Print at most so many letters
+        /// Print at most N dead letters
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
     /// Put dead letters back into the channel that they came from, for the group that refused them
+    #[command(after_help = REPLAY)]
     Replay {
         #[command(flatten)]
         target: Target,
     },
     /// Drop dead letters: their events are lost
+    #[command(after_help = DROP)]
     Drop {
         #[command(flatten)]
         target: Target,
-        /// That is wanted
+        /// Confirm that their events are to be deleted
         #[arg(long, required = true)]
         yes: bool,
     },
@@ -119,6 +147,14 @@ impl Target {
 /// Does what is asked.
 pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     let env = env::real();
+    let (Action::List { target, .. }
+    | Action::Show { target, .. }
+    | Action::Replay { target }
+    | Action::Drop { target, .. }) = &args.action;
+    if let Err(problem) = show::check_reason(target, &env) {
+        cli::say(&problem);
+        return ExitCode::from(EXIT_USAGE);
+    }
     let done = match &args.action {
         Action::List { target, json } => show::list(target, *json, &env),
         Action::Show { target, format, limit } => {

@@ -11,7 +11,7 @@ mod verify;
 use std::process::ExitCode;
 
 use agent::cli::{self, CollectorArgs, EdgeArgs};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use channel::ChannelArgs;
 use check::CheckArgs;
@@ -39,7 +39,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Program::try_parse() {
+    let matches = cli::as_subcommands(Program::command()).try_get_matches();
+    match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
@@ -48,5 +49,35 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Err(error) => cli::usage(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command with what it is called and what stands behind its help.
+    fn all(command: &clap::Command, name: &str, found: &mut Vec<(String, String)>) {
+        for below in command.get_subcommands() {
+            all(below, &format!("{name} {}", below.get_name()), found);
+        }
+        let help = command.get_after_help().map(ToString::to_string);
+        found.push((name.to_owned(), help.unwrap_or_default()));
+    }
+
+    #[test]
+    fn each_command_shows_examples_that_call_it_by_its_name() {
+        let mut found = Vec::new();
+        all(&cli::as_subcommands(Program::command()), "aqueduct", &mut found);
+        assert!(found.len() >= 15, "{found:?}");
+        for (name, help) in found.iter().filter(|(name, _)| name != "aqueduct") {
+            let examples = help.split("Examples:\n").nth(1);
+            let examples = examples.unwrap_or_else(|| panic!("no examples: {name}\n{help}"));
+            assert!(examples.contains(&format!("  {name} ")), "{name}:\n{help}");
+            assert!(!examples.contains("aqueduct-"), "{name}:\n{help}");
+            // What is wider is broken by the terminal or by clap.
+            let widest = help.lines().map(|line| line.chars().count()).max();
+            assert!(widest.is_some_and(|widest| widest <= 100), "{name}:\n{help}");
+        }
     }
 }

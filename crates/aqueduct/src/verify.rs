@@ -60,7 +60,7 @@ pub(crate) struct VerifyArgs {
     /// Read every visible file too, and hold it against the ledger
     #[arg(long)]
     deep: bool,
-    /// Take it for disproved as long as anything is pending, or among dead letters
+    /// Fail (exit code 1) while anything is pending, or among the dead letters
     #[arg(long)]
     complete: bool,
     /// Print one JSON object
@@ -100,6 +100,8 @@ enum VerifyError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{address} is not a file; for a running agent write http://{address}")]
+    Scheme { address: String },
     #[error("{path} is not readable as an account")]
     Account {
         path: String,
@@ -194,12 +196,21 @@ async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError
             let said = admin::get(env, &address, "/account").await;
             said.map_err(|source| VerifyError::Agent { address, source })?.into_bytes()
         }
+        None if is_address(&shown, path, env) => {
+            return Err(VerifyError::Scheme { address: shown });
+        }
         None => text_of(path, &shown, env)?,
     };
     let accounts = Account::from_json(&text);
     let accounts =
         accounts.map_err(|source| VerifyError::Account { path: shown.clone(), source })?;
     if accounts.is_empty() { Err(VerifyError::Empty { path: shown }) } else { Ok(accounts) }
+}
+
+/// Whether this is the address of an agent rather than a file.
+fn is_address(shown: &str, path: &Path, env: &Env) -> bool {
+    let is_address = !shown.contains('/') && pipeline::address::check(shown, "", false).is_ok();
+    is_address && env.disk.stat(path).is_err()
 }
 
 fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> {

@@ -39,6 +39,38 @@ fn the_demo_finds_every_line_once_although_a_collector_is_killed() {
 }
 
 #[test]
+fn several_configurations_and_standard_input_can_be_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = run(&["edge", "--tail", "/a", "--to", "c:1", "--data-dir", "/d", "--print-config"]);
+    let good = String::from_utf8(good.stdout).unwrap();
+    let files = ["a.toml", "b.toml", "c.toml"].map(|name| dir.path().join(name));
+    put(&files[0], &good);
+    put(&files[1], &good.replace("c:1", "c:100000"));
+    put(&files[2], &good);
+    let paths = files.map(|file| file.display().to_string());
+    let output = run(&["check", &paths[0], &paths[1], &paths[2]]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(&format!("{}: valid, for ", paths[0])), "{shown}");
+    assert!(shown.contains(&format!("{}: valid, for ", paths[2])), "{shown}");
+    let refused = String::from_utf8(output.stderr).unwrap();
+    assert!(refused.starts_with(&format!("{}:", paths[1])), "{refused}");
+
+    let piped = |text: &str, more: &[&str]| {
+        let mut check = command(&[&["check", "-"], more].concat());
+        let check = check.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut check = check.spawn().unwrap();
+        check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        check.wait_with_output().unwrap()
+    };
+    let output = piped(&good, &[]);
+    assert!(output.stdout.starts_with(b"-: valid, for "), "{output:?}");
+    let output = piped("agent:\n  data_dir: /d\n  admn: 1\n", &["--format", "yaml"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(output.stderr.starts_with(b"-:"), "{output:?}");
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("edge.toml");
@@ -101,7 +133,9 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     let channel = format!("{data}/channels/main");
     let stats = ["channel", "stats", &channel, "--json"];
     wait_until_stored(&channel, b"three", &mut edge);
-    let refused = run(&stats);
+    let looked: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
+    assert_eq!(looked["events"], 3, "a channel in use can be looked at");
+    let refused = run(&["channel", "check", &channel]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let owner = format!("process {} uses it", edge.id());
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&owner), "{refused:?}");
@@ -156,6 +190,15 @@ fn log_lines_are_json_where_that_is_asked_for() {
     let last: serde_json::Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
     assert_eq!(last["level"], "ERROR");
     assert!(last["error"].as_str().unwrap().contains(&data), "{shown}");
+}
+
+#[test]
+fn the_address_of_an_agent_without_its_scheme_is_recognised() {
+    let output = run(&["verify", "--store", "file:///none", "127.0.0.1:16003"]);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    let hint = "127.0.0.1:16003 is not a file; for a running agent write http://127.0.0.1:16003";
+    assert!(shown.contains(hint), "{shown}");
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     assert_eq!(verified(&running, 1, &[]), Some(0), "while it runs");
     assert_eq!(verified(&running, 1, &["--complete"]), Some(1));
 
-    let held = aqueduct(&["dlq", "list", &at("edge")]);
+    let looked = aqueduct(&["dlq", "list", &at("edge")]);
+    assert!(text(&looked).contains("main -> collector-1: 1 letters, 1 events"), "{looked:?}");
+    assert!(text(&aqueduct(&["dlq", "show", &at("edge")])).contains(&large));
+    let held = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(held.status.code(), Some(1), "{held:?}");
     let owner = format!("process {} uses it", edge.child.id());
     assert!(String::from_utf8_lossy(&held.stderr).contains(&owner), "{held:?}");
@@ -59,6 +62,12 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     assert_eq!(shown["events"][0]["body"], large.as_str());
     assert!(shown["events"][0]["headers"]["dead_letter.key"].is_null(), "{shown}");
     let identity = shown["identity"].as_str().unwrap();
+    let typo = aqueduct(&["dlq", "list", &at("edge"), "--reason", "toolarge"]);
+    assert_eq!(typo.status.code(), Some(2), "{typo:?}");
+    let said = String::from_utf8_lossy(&typo.stderr).into_owned();
+    assert!(said.contains("unknown reason `toolarge`; did you mean `too_large`?"), "{said}");
+    let none = aqueduct(&["dlq", "list", &at("edge"), "--sink", "another"]);
+    assert_eq!(none.stdout, b"no dead letters that match; there are 1 others\n", "{none:?}");
     let other = ["dlq", "show", &at("edge"), "--sink", "another"];
     assert_eq!(aqueduct(&other).stdout, b"");
     assert_eq!(aqueduct(&["dlq", "drop", &at("edge")]).status.code(), Some(2), "without --yes");

@@ -136,12 +136,34 @@ async fn damage_in_the_newest_segment_is_reported_and_mended_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_channel_in_use_can_be_looked_at_without_a_change() {
+    let disk = SimDisk::new(SEED);
+    let channel = open(&disk).await;
+    for n in 0..9 {
+        put(&*channel, foreign(n, &text(n))).await.unwrap();
+    }
+    let before = contents(&disk);
+    let look = || Inspection::look(&world(&disk, 1), Path::new(MAIN), None).unwrap();
+    let (inspection, status) = (look(), channel.status());
+    let stats = inspection.stats();
+    assert_eq!((stats.events, stats.used_bytes), (9, status.bytes));
+    assert!(stats.oldest_at_ms.is_some());
+    assert_eq!(exported(&inspection), (0..9).collect::<Vec<_>>());
+    assert!(contents(&disk) == before, "looking changed a file");
+    drain(&*channel).await;
+    channel.close().await.unwrap();
+    assert_eq!(look().stats().oldest_at_ms, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_in_use_is_not_touched() {
     let disk = SimDisk::new(SEED);
     let _channel = open(&disk).await;
     let env = world(&disk, 1);
     let refused = Inspection::open(&env, Path::new(MAIN), None).err().expect("it is in use");
     assert!(refused.to_string().contains("process 1 uses it"), "{refused}");
+    let looked = Inspection::look(&env, Path::new(MAIN), None).expect("looking is allowed");
+    assert_eq!(looked.stats().events, 0);
     let nothing = Inspection::open(&env, Path::new("/data/other"), None);
     let nothing = nothing.err().expect("it is not there");
     assert!(nothing.to_string().contains("no durable channel"), "{nothing}");

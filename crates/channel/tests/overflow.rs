@@ -33,7 +33,7 @@ async fn open_with(disk: &SimDisk, overflow: &str) -> (Box<dyn Channel>, BuildCo
 
 fn count(cx: &BuildContext, reason: &'static str) -> u64 {
     let label = ChannelReason { channel: "main".into(), reason };
-    cx.metrics.channel_incidents.get_or_create(&label).get()
+    cx.metrics.channel_anomalies.get_or_create(&label).get()
 }
 
 async fn put_all(channel: &dyn Channel) {

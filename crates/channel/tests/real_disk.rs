@@ -183,6 +183,45 @@ async fn a_channel_that_is_closed_has_given_the_disk_back_but_for_its_pool() {
     assert!(left <= LEFT_MAX, "{left} of {most} segments are left");
 }
 
+/// Segments are begun, emptied and used again all the time while it is looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_channel_can_be_looked_at() {
+    let dir = directory();
+    let path = dir.path().join("main");
+    let channel: Arc<dyn Channel> = Arc::from(open(&path).await);
+    let (busy, done) = (channel.clone(), Arc::new(AtomicUsize::new(0)));
+    let finished = done.clone();
+    let work = tokio::spawn(async move {
+        for round in 0..10 {
+            for n in 0..100 {
+                put(&*busy, &text(round * 100 + n)).await;
+            }
+            drain(&*busy, 90).await;
+        }
+        finished.store(1, Ordering::Release);
+    });
+    let looking = tokio::task::spawn_blocking(move || {
+        let mut looks = 0;
+        while done.load(Ordering::Acquire) == 0 {
+            let found = Inspection::look(&env::real(), &path, None).unwrap();
+            let mut events = 0;
+            found
+                .export(|_, batch| {
+                    events += batch.len() as u64;
+                    true
+                })
+                .unwrap();
+            let stats = found.stats();
+            assert!(events <= stats.events && stats.events <= 200, "{events} of {stats:?}");
+            looks += 1;
+        }
+        looks
+    });
+    work.await.unwrap();
+    assert!(looking.await.unwrap() >= 5);
+    channel.close().await.unwrap();
+}
+
 /// What a killed process left holds as many events as its log says.
 fn check_count(path: &Path) {
     let found = Inspection::open(&env::real(), path, None).unwrap();

@@ -21,6 +21,7 @@ mod identity;
 pub mod place;
 mod roll;
 mod staged;
+mod visible;
 mod writer;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub use error::HdfsSinkError;
 use held::Held;
 use roll::Limits;
 use staged::{Books, Stage};
+use visible::Visible;
 use writer::{Command, Settings, Writer};
 
 /// Bytes of batches that wait for the writer at most.
@@ -145,6 +147,7 @@ impl Config {
             options,
             directory: cx.directory.clone(),
             held: Arc::default(),
+            visible: Arc::new(Visible::new(cx)),
             floors: cx.floors.clone(),
             known: Known::default(),
             session: None,
@@ -185,6 +188,8 @@ pub(crate) struct HdfsSink {
     options: CreateOptions,
     directory: PathBuf,
     held: Arc<Held>,
+    /// What is said of its files.
+    visible: Arc<Visible>,
     /// What the senders behind the channel have declared empty.
     floors: FloorBoard,
     /// What the last opening has read of the ledger.
@@ -239,6 +244,7 @@ impl HdfsSink {
                 ledger: ledger.clone(),
                 floors: self.floors.clone(),
                 held: self.held.clone(),
+                visible: self.visible.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             open: None,
@@ -246,6 +252,7 @@ impl HdfsSink {
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
+        self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
         self.session = Some(Session { commands, room, writer, ledger });
         Ok(())
     }

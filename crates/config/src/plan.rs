@@ -6,6 +6,8 @@ use std::time::Duration;
 use pipeline::settings::{Settings, Value};
 use pipeline::{BuildContext, Role, SettingsError};
 
+use crate::flume;
+
 /// What an agent runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -35,6 +37,8 @@ pub struct AgentSettings {
     pub grace: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
     pub admin: Option<String>,
+    /// Line of that setting; 0 where there is none.
+    pub admin_line: u32,
 }
 
 /// One component: its name, its kind and its own settings.
@@ -97,7 +101,11 @@ impl ComponentPlan {
     /// The kind is not in the catalogue, or settings are wrong: each that can be told, with its path
     /// relative to the component.
     pub fn build<R: Role + ?Sized>(&self, cx: &BuildContext) -> Result<Box<R>, Vec<SettingsError>> {
-        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|problem| {
+        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|mut problem| {
+            let known: Vec<&str> = cx.catalogue.entries::<R>().map(|entry| entry.kind).collect();
+            if let Some(hint) = flume::hint(&self.kind, &known) {
+                problem = format!("{problem}; {hint}");
+            }
             vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]
         })?;
         let first = match (entry.build)(&self.settings, cx) {
@@ -108,13 +116,22 @@ impl ComponentPlan {
         let (mut errors, mut rest) = (vec![first], self.settings.clone());
         while errors.len() < PROBLEMS_MAX && remove(&mut rest, &errors[errors.len() - 1].path) {
             match (entry.build)(&rest, cx) {
-                Err(error) if !is_missing(&error) => errors.push(error),
+                Err(error) if !is_missing(&error) && !is_consequence(&error, &errors) => {
+                    errors.push(error);
+                }
                 // Missing now, perhaps, because it was taken out.
                 Err(_) | Ok(_) => break,
             }
         }
         Err(errors)
     }
+}
+
+/// Whether the problem is about a value that was taken out, because it was. Behind an item of a list
+/// there may be another one in its place.
+fn is_consequence(error: &SettingsError, before: &[SettingsError]) -> bool {
+    let last = error.path.rsplit('.').next().unwrap_or_default();
+    last.parse::<usize>().is_err() && before.iter().any(|it| it.path == error.path)
 }
 
 /// Takes out the value at a dotted path; says whether it was there.

@@ -2,11 +2,11 @@
 
 mod graph;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use pipeline::SettingsError;
 use pipeline::settings::{Key, Settings, Value, unknown};
 use pipeline::units::Period;
+use pipeline::{SettingsError, address};
 use serde::Deserialize;
 
 use crate::error::{ConfigError, ConfigErrors};
@@ -149,6 +149,7 @@ fn agent(
         data_dir: PathBuf::new(),
         grace: grace().0,
         admin: None,
+        admin_line: 0,
     };
     let Some(table) = table else {
         found.add(line, "", "table `agent` is missing; it needs at least `data_dir`");
@@ -162,19 +163,32 @@ fn agent(
     if read.data_dir.as_os_str().is_empty() {
         found.keep::<()>("agent", Err(table.invalid("data_dir", "is empty; name a directory")));
     }
-    if let Some(problem) = read.admin.as_deref().and_then(wrong_address) {
+    if let Some(problem) = not_replaced(&read.data_dir) {
+        found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
+    }
+    let admin = read.admin.as_deref();
+    if let Some(Err(problem)) = admin.map(|it| address::check(it, "127.0.0.1:9464", true)) {
         found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
     }
-    AgentSettings { name, data_dir: read.data_dir, grace: read.grace.0, admin: read.admin }
+    let admin_line = table.get("admin").map_or(0, |admin| admin.line);
+    let (data_dir, grace) = (read.data_dir, read.grace.0);
+    AgentSettings { name, data_dir, grace, admin: read.admin, admin_line }
 }
 
-/// What is wrong with `host:port`, if anything.
-fn wrong_address(address: &str) -> Option<String> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(_)) => None,
-        _ => Some(format!("`{address}` is no address; write for example \"127.0.0.1:9464\"")),
-    }
+/// What a shell would replace in a directory's name, and nothing here does.
+fn not_replaced(directory: &Path) -> Option<String> {
+    let text = directory.to_string_lossy();
+    let what = if text.contains("${") || text.starts_with('$') {
+        "environment variables are"
+    } else if text == "~" || text.starts_with("~/") {
+        "`~` is"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "`{text}`: {what} not replaced in a configuration; write the path itself, or leave this out and \
+         have the shell replace it: --data-dir \"…\""
+    ))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -375,6 +389,10 @@ fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
         return;
     };
     for (key, _) in entries {
-        found.add(key.line, &key.name, unknown("key", &key.name, &SECTIONS));
+        let mut problem = unknown("key", &key.name, &SECTIONS);
+        if matches!(key.name.as_str(), "include" | "includes" | "import" | "imports") {
+            problem.push_str("; a configuration is one file: put all of it there");
+        }
+        found.add(key.line, &key.name, problem);
     }
 }

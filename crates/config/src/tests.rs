@@ -219,13 +219,68 @@ fn another_extension_is_refused() {
 
 #[test]
 fn a_wrong_admin_address_is_refused_with_an_example() {
-    for admin in ["9464", ":9464", "localhost:http", "localhost:99999"] {
+    for (admin, cause) in [
+        ("9464", "has no port"),
+        (":9464", "has no host"),
+        ("localhost:http", "has no number as its port"),
+        ("localhost:99999", "has port 99999, and the highest port is 65535"),
+    ] {
         let text = GOOD.replace("127.0.0.1:9464", admin);
         let error = load_toml(&text).unwrap_err().to_string();
-        let expected = format!(
-            "a.toml:4: agent.admin: `{admin}` is no address; write for example \"127.0.0.1:9464\""
-        );
-        assert_eq!(error, expected);
+        let example = "write for example \"127.0.0.1:9464\"";
+        assert_eq!(error, format!("a.toml:4: agent.admin: `{admin}` {cause}; {example}"));
+    }
+}
+
+#[test]
+fn what_a_shell_would_replace_in_the_data_directory_is_refused() {
+    for (directory, what) in [
+        ("${DATA_DIR}", "environment variables are"),
+        ("/var/${NAME}/aq", "environment variables are"),
+        ("$HOME/aq", "environment variables are"),
+        ("~/aq", "`~` is"),
+    ] {
+        let text = GOOD.replace("/var/lib/aqueduct", directory);
+        let error = load_toml(&text).unwrap_err().to_string();
+        let expected = format!("a.toml:3: agent.data_dir: `{directory}`: {what} not replaced in a");
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(error.contains("--data-dir"), "{error}");
+    }
+    load_toml(&GOOD.replace("/var/lib/aqueduct", "/var/lib/a$b~")).unwrap();
+}
+
+#[test]
+fn a_key_or_table_that_is_there_twice_is_named_with_its_first_place() {
+    for (first, second, expected) in [
+        ("[agent]\nname = \"a\"\n", "name = \"b\"\n", "`name` is set twice; first in line 2"),
+        ("[sinks.a]\ntype = \"x\"\n", "[sinks.a]\n", "`sinks.a` is set twice; first in line 1"),
+        ("[sinks]\na = { x = 1 }\n", "a = { x = 2 }\n", "`a` is set twice; first in line 2"),
+        ("[agent]\nname = 1\n[other]\nname = 2\n", "name = 3\n", "first in line 4"),
+        ("[agent]\n", "x = { a = 1, a = 2 }\n", "`a` is set twice"),
+    ] {
+        let text = format!("{first}{second}");
+        let error = load_toml(&text).unwrap_err().to_string();
+        let line = 1 + first.lines().count();
+        assert!(error.starts_with(&format!("a.toml:{line}: not valid TOML: ")), "{error}");
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn that_a_configuration_is_one_file_is_said_where_another_one_is_included() {
+    let error = load_toml(&format!("include = [\"b.toml\"]\n{GOOD}")).unwrap_err().to_string();
+    assert!(error.starts_with("a.toml:1: include: unknown key `include`; "), "{error}");
+    assert!(error.ends_with("a configuration is one file: put all of it there"), "{error}");
+}
+
+#[test]
+fn a_file_of_flume_is_called_by_its_name() {
+    let text = "a1.sources = r1\na1.sources.r1.type = TAILDIR\na1.channels = c1\n";
+    for name in ["a.properties", "a.conf", "a.toml"] {
+        let error = load(Path::new(name), text, "host-1").unwrap_err().to_string();
+        let expected = format!("{name}: this is a configuration of Apache Flume (agent `a1`)");
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(error.contains("sources: `taildir` is `tail_dir`"), "{error}");
     }
 }
 

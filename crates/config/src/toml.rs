@@ -12,10 +12,15 @@ use toml_edit::{Document, InlineTable, Item, Table, Value as TomlValue};
 /// It is not TOML, or holds a date (no setting is one).
 pub(crate) fn read(text: &str) -> Result<Settings, SettingsError> {
     let lines = Lines::of(text);
-    let document = Document::parse(text).map_err(|error| SettingsError {
-        path: String::new(),
-        line: lines.at(error.span()),
-        problem: format!("not valid TOML: {}", error.message().replace('\n', ", ")),
+    let document = Document::parse(text).map_err(|error| {
+        let line = lines.at(error.span());
+        let twice = error.span().filter(|_| error.message().contains("duplicate key"));
+        let problem = match twice {
+            Some(span) => lines.twice(text, span),
+            None => error.message().replace('\n', ", "),
+        };
+        let problem = format!("not valid TOML: {problem}");
+        SettingsError { path: String::new(), line, problem }
     })?;
     Reader { lines }.table(document.as_table(), 1)
 }
@@ -29,6 +34,34 @@ impl Lines {
     fn of(text: &str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         Self { starts: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// What is said of the key at `span`, which is there before; where, if that is found: as a line of
+    /// its own, of the same table.
+    fn twice(&self, text: &str, span: Range<usize>) -> String {
+        let second = self.at(Some(span.clone())) as usize;
+        let key = text.get(span).unwrap_or_default().trim_matches(['[', ']', ' ']);
+        let lines: Vec<&str> = text.lines().collect();
+        let is_header = |line: &str| line.trim_start().starts_with('[');
+        let of_line = |line: &str| {
+            let line = line.trim();
+            let header = line.strip_prefix('[').and_then(|rest| rest.split(']').next());
+            header.or_else(|| line.split('=').next()).unwrap_or_default().trim().to_owned()
+        };
+        let here = lines.get(second.saturating_sub(1)).copied().unwrap_or_default();
+        let mut key = key.to_owned();
+        if is_header(here) {
+            key = of_line(here);
+        }
+        // A key is looked for in its own table, a table everywhere.
+        let before = &lines[..second.saturating_sub(1).min(lines.len())];
+        let own = before.iter().rposition(|line| is_header(line)).map_or(0, |at| at + 1);
+        let from = if is_header(here) { 0 } else { own };
+        let same = |line: &&str| is_header(line) == is_header(here) && of_line(line) == key;
+        match before[from.min(before.len())..].iter().position(same) {
+            Some(at) => format!("`{key}` is set twice; first in line {}", from + at + 1),
+            None => format!("`{key}` is set twice"),
+        }
     }
 
     /// Line of the beginning of `span`, from 1; 0 without a span.

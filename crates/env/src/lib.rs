@@ -11,6 +11,7 @@ mod limits;
 mod names;
 mod net;
 mod program;
+mod usage;
 mod watch;
 
 use std::io;
@@ -90,6 +91,10 @@ impl Blocking for BlockingThreads {
 
     fn output(&self, program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
         program::output(program, arguments, limit)
+    }
+
+    fn usage(&self) -> Option<pipeline::env::Usage> {
+        usage::usage()
     }
 }
 

@@ -78,6 +78,9 @@ impl Ledger {
         loop {
             let next = self.view().next();
             let Ok(entries) = self.read_range(next..next + at_once).await else { return };
+            if !entries.is_empty() {
+                debug!(first = next, entries = entries.len(), "read of the commit ledger");
+            }
             for entry in &entries {
                 if self.note_own(entry).await.is_err() {
                     return;

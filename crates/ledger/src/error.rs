@@ -10,7 +10,7 @@ use super::entry::EntryError;
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// The store failed.
-    #[error("the store failed the commit ledger")]
+    #[error("cannot read or write the commit ledger")]
     Store(#[from] FsError),
     /// An entry is not what this program can read. Going on without it could repeat what it names.
     #[error("entry {path} of the commit ledger cannot be read")]
@@ -78,7 +78,7 @@ impl Classify for LedgerError {
             Self::Entry { .. }
             | Self::NoGeneration { .. }
             | Self::Vanished { .. }
-            | Self::Occupied { .. } => Class::Fatal,
+            | Self::Occupied { .. } => Class::Blocked,
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct Roll {
 }
 
 /// One staged file of a roll.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RollFile {
     /// Where it is staged, below the dataset's own directory.
     pub temp: String,
@@ -157,6 +157,7 @@ impl Ledger {
         let prepared = work.into_prepared();
         let committed = match verdict {
             Verdict::Won(index) => {
+                debug!(index, files = roll.files.len(), "wrote an entry of the commit ledger");
                 let files = self.targets(&roll, &index.to_string());
                 self.known.unpublished.extend(files);
                 self.publish_all().await?;
@@ -184,7 +185,7 @@ impl Ledger {
     }
 
     /// The files of a roll with the names that they get under `number`.
-    pub(super) fn targets(&self, roll: &Roll, number: &str) -> Vec<StagedFile> {
+    pub fn targets(&self, roll: &Roll, number: &str) -> Vec<StagedFile> {
         let FileNames { stem, extension } = &self.options.names;
         let target = |(n, file): (usize, &RollFile)| {
             let name = format!("{stem}-{number}-{n}.{extension}");

@@ -7,6 +7,7 @@
 
 mod names;
 pub mod over;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use names::{Names, NoNames, Service};
+pub use usage::Usage;
 
 /// Everything outside the process. Cheap to clone.
 #[derive(Clone)]
@@ -113,6 +115,11 @@ pub trait Blocking: Send + Sync {
     /// It cannot be started, takes too long, prints too much, or ends with anything but success.
     fn output(&self, program: &str, _: &[String], _limit: Duration) -> io::Result<Vec<u8>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
+    }
+
+    /// What this process uses; `None` in a world without processes, as simulated ones are.
+    fn usage(&self) -> Option<Usage> {
+        None
     }
 }
 

@@ -12,7 +12,10 @@ pub enum Class {
     Indeterminate,
     /// This batch can never be applied. It goes to the dead-letter channel, or is counted and left.
     Poison,
-    /// Nothing can be applied until somebody acts: wrong credentials, wrong address, wrong set-up.
+    /// Not applied, and nothing can be before an operator acts: missing permission, a damaged ledger,
+    /// a wrong set-up. Tried again all the same: the cause may be removed while the agent runs.
+    Blocked,
+    /// Nothing can be applied, and it is not tried again: the agent ends with it. Never of a sink.
     Fatal,
 }
 
@@ -34,6 +37,7 @@ impl std::fmt::Display for Class {
             Self::Transient => "transient",
             Self::Indeterminate => "indeterminate",
             Self::Poison => "poison",
+            Self::Blocked => "blocked",
             Self::Fatal => "fatal",
         })
     }

@@ -21,11 +21,13 @@
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
+//! | [`resource`] | what only one component can have: an address to listen on |
 //! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
 //! | [`metrics`], [`notice`], [`units`] | shared by all of them |
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 
 pub mod account;
+pub mod address;
 pub mod backoff;
 pub mod batch;
 pub mod catalogue;
@@ -42,11 +44,13 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
 pub mod notice;
 pub mod pool;
 pub mod processor;
+pub mod resource;
 pub mod routing;
 pub mod selector;
 
@@ -77,6 +81,7 @@ pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use metrics::Metrics;
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
+pub use resource::Resource;
 pub use routing::{Dispute, Routing, RoutingBoard};
 pub use selector::ChannelSelector;
 

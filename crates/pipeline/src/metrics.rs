@@ -1,16 +1,29 @@
 //! Every number that an agent shows, by type: components are handed what they count with.
 //!
-//! Kept as `prometheus-client` families, so that the text form is that crate's affair.
+//! Kept as `prometheus-client` families; [`Format`] says in which of the two text forms they are
+//! shown. `docs/metrics.md` explains each to operators, and a test compares it with the table here.
 
+pub mod start;
+mod text;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{
+    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::TypedMetric;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use text::Format;
 
 /// Label of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -25,7 +38,22 @@ pub struct FileLabel {
     /// Name of the source that tails it.
     pub source: String,
     /// Its path.
-    pub file: String,
+    pub file: Text,
+}
+
+/// A label's value that may hold any character: `"`, `\` and line ends are escaped when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Text(pub String);
+
+impl EncodeLabelValue for Text {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '"' => encoder.write_str("\\\""),
+            '\\' => encoder.write_str("\\\\"),
+            '\n' => encoder.write_str("\\n"),
+            other => encoder.write_char(other),
+        })
+    }
 }
 
 /// Label of a channel.
@@ -42,11 +70,14 @@ pub struct SinkLabel {
     pub sink: String,
 }
 
-/// No label: there is one for the whole agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AgentLabel {}
+/// Label of the program that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VersionLabel {
+    /// Its version.
+    pub version: &'static str,
+}
 
-/// Label of something that went wrong, or was treated as documented, at a source.
+/// Label of input that a source treated in a documented, special way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceReason {
     /// Its name in the configuration.
@@ -85,23 +116,91 @@ pub struct ChannelReason {
 /// A number that may have a fraction.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
 
+/// How long something took, in seconds, as a distribution.
+#[derive(Debug, Clone)]
+pub struct Seconds(Histogram);
+
+impl Default for Seconds {
+    fn default() -> Self {
+        // 1 ms to 70 min: an answer on a local network, and a store that was away.
+        Self(Histogram::new(exponential_buckets(0.001, 4.0, 12)))
+    }
+}
+
+impl Seconds {
+    /// It took so long once.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+impl TypedMetric for Seconds {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Seconds {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// A counter that may have a fraction.
+pub type FloatCounter = Counter<f64, AtomicU64>;
+
+/// What a metric is registered as. The text form of a counter adds `_total` to its name.
+macro_rules! register {
+    ($registry:expr, $name:literal, $help:expr, $metric:expr) => {
+        $registry.register($name, $help.trim().trim_end_matches('.'), $metric.clone());
+    };
+}
+
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $name:literal, $label:ty => $kind:ty;)+) => {
+    (
+        $($(#[doc = $help:literal])+ $field:ident: $name:literal, $label:ty => $kind:ty;)+
+        alone: $($(#[doc = $text:literal])+ $alone:ident: $title:literal => $number:ty;)+
+        process: $($(#[doc = $about:literal])+ $part:ident: $called:literal => $measure:ty;)+
+    ) => {
         /// All metrics of one agent. Cheap to clone.
         #[derive(Clone)]
         pub struct Metrics {
             registry: Arc<Registry>,
             $($(#[doc = $help])+ pub $field: Family<$label, $kind>,)+
+            $($(#[doc = $text])+ pub $alone: $number,)+
+            $($(#[doc = $about])+ pub $part: $measure,)+
+        }
+
+        impl Metrics {
+            /// Every metric as `(name, type)`, as OpenMetrics names them: a counter without `_total`.
+            pub fn catalogue() -> Vec<(String, &'static str)> {
+                let mut all = Vec::new();
+                $(all.push(($called.to_owned(), <$measure>::TYPE.as_str()));)+
+                $(all.push((format!("aqueduct_{}", $name), <$kind>::TYPE.as_str()));)+
+                $(all.push((format!("aqueduct_{}", $title), <$number>::TYPE.as_str()));)+
+                all
+            }
         }
 
         impl Default for Metrics {
             fn default() -> Self {
-                let mut registry = Registry::with_prefix("aqueduct");
+                let mut all = Registry::default();
+                $(
+                    let $part = <$measure>::default();
+                    register!(all, $called, concat!($($about),+), $part);
+                )+
+                let ours = all.sub_registry_with_prefix("aqueduct");
                 $(
                     let $field = Family::<$label, $kind>::default();
-                    registry.register($name, concat!($($help),+).trim().trim_end_matches('.'), $field.clone());
+                    register!(ours, $name, concat!($($help),+), $field);
                 )+
-                Self { registry: Arc::new(registry), $($field,)+ }
+                $(
+                    let $alone = <$number>::default();
+                    register!(ours, $title, concat!($($text),+), $alone);
+                )+
+                Self { registry: Arc::new(all), $($field,)+ $($alone,)+ $($part,)+ }
             }
         }
     };
@@ -112,46 +211,100 @@ metrics! {
     source_events: "source_events", SourceLabel => Counter;
     /// Bytes of bodies accepted into the channels.
     source_bytes: "source_bytes", SourceLabel => Counter;
-    /// Input that was odd, by reason, and treated as documented.
-    source_oddities: "source_oddities", SourceReason => Counter;
-    /// Bytes of a tailed file not yet accepted into the channels.
+    /// Input that a source treated in a documented, special way, by reason.
+    source_anomalies: "source_anomalies", SourceReason => Counter;
+    /// Whether the source is open: 1, or 0 before and while it fails.
+    source_up: "source_up", SourceLabel => Gauge;
+    /// Time in seconds since 1970 at which the failure of a source began; 0 while it works.
+    source_failing_since: "source_failing_since_seconds", SourceLabel => FloatGauge;
+    /// Starts of the source after a failure.
+    source_restarts: "source_restarts", SourceLabel => Counter;
+    /// Senders that are connected to the source.
+    source_connections: "source_connections", SourceLabel => Gauge;
+    /// Files that a source follows.
+    source_files: "source_files", SourceLabel => Gauge;
+    /// Bytes that the files of a source hold and its channels have not accepted.
+    source_lag: "source_lag_bytes", SourceLabel => Gauge;
+    /// Bytes of one file not accepted into the channels; with `metrics_per_file` only.
     tail_lag: "tail_lag_bytes", FileLabel => Gauge;
-    /// Events that some consumer has not committed.
+    /// Events that some sink has not committed.
     channel_events: "channel_events", ChannelLabel => Gauge;
     /// Bytes that the channel occupies of its capacity.
     channel_bytes: "channel_bytes", ChannelLabel => Gauge;
     /// Capacity of the channel in bytes.
     channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
-    /// Events taken or parked and not yet committed.
-    channel_unsettled: "channel_unsettled_events", ChannelLabel => Gauge;
-    /// Age of the oldest event that some consumer has not committed.
+    /// Events that are with a sink or stored at the next hop, and not committed.
+    channel_in_flight: "channel_in_flight_events", ChannelLabel => Gauge;
+    /// Age of the oldest event that some sink has not committed.
     channel_oldest: "channel_oldest_uncommitted_seconds", ChannelLabel => FloatGauge;
-    /// What the channel met and mended, by reason.
-    channel_incidents: "channel_incidents", ChannelReason => Counter;
-    /// Events delivered.
-    sink_events: "sink_events", SinkLabel => Counter;
+    /// Faults that the channel met and handled, by reason.
+    channel_anomalies: "channel_anomalies", ChannelReason => Counter;
+    /// Events handed to the sink, those sent again included.
+    sink_sent: "sink_sent_events", SinkLabel => Counter;
+    /// Bytes of bodies handed to the sink, those sent again included.
+    sink_sent_bytes: "sink_sent_bytes", SinkLabel => Counter;
+    /// Events that the next hop has stored, each counted once.
+    sink_stored: "sink_stored_events", SinkLabel => Counter;
+    /// Events that have left the channel because the sink had committed them.
+    sink_committed: "sink_committed_events", SinkLabel => Counter;
+    /// Time from handing a batch to the sink until the next hop has stored it.
+    sink_stored_after: "sink_stored_seconds", SinkLabel => Seconds;
+    /// Time from handing a batch to the sink until it has left the channel.
+    sink_committed_after: "sink_committed_seconds", SinkLabel => Seconds;
+    /// Files that the sink has made visible in its store.
+    sink_files: "sink_visible_files", SinkLabel => Counter;
+    /// When the sink last made a file visible, in seconds since 1970; 0 before the first.
+    sink_last_file: "sink_last_visible_file_timestamp_seconds", SinkLabel => FloatGauge;
     /// Events refused for good.
     sink_refused: "sink_refused_events", SinkLabel => Counter;
     /// Events put into the dead letters, by reason.
     dead_letters: "dead_letter_events", SinkReason => Counter;
-    /// Batches of which events are among the dead letters now.
-    dead_letter_batches: "dead_letter_batches", AgentLabel => Gauge;
-    /// Whether it gets no batch because it routes otherwise than the others of its group.
-    sink_barred: "sink_barred", SinkLabel => Gauge;
-    /// Lookups of a discovered sink, by what came of them.
+    /// Whether the sink gets no batch because it routes otherwise than the others of its group.
+    sink_routing_mismatch: "sink_routing_mismatch", SinkLabel => Gauge;
+    /// Lookups of a discovered sink in DNS, by result.
     discovery_lookups: "discovery_lookups", SinkState => Counter;
-    /// Addresses of a discovered sink: present, leaving, or waiting for a seat.
-    discovery_members: "discovery_members", SinkState => Gauge;
-    /// Failures by reason.
+    /// Addresses of a discovered sink: present, leaving, or waiting for a place.
+    discovery_addresses: "discovery_addresses", SinkState => Gauge;
+    /// Whether the sink works: 1, or 0 before it is open and while it fails.
+    sink_up: "sink_up", SinkLabel => Gauge;
+    /// Time in seconds since 1970 at which the failure of a sink began; 0 while it works.
+    sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
+    /// Failures of the sink by class.
     sink_failures: "sink_failures", SinkReason => Counter;
+    /// Version of the program; the value is always 1.
+    build_info: "build_info", VersionLabel => Gauge;
+    alone:
+    /// Log lines that were dropped because standard error took none.
+    log_dropped: "log_lines_dropped" => Counter;
+    /// Batches of which events are among the dead letters now.
+    dead_letter_batches: "dead_letter_batches" => Gauge;
+    process:
+    /// Start time of the process in seconds since 1970.
+    process_start_time: "process_start_time_seconds" => FloatGauge;
+    /// Processor time that the process has used in seconds.
+    process_cpu: "process_cpu_seconds" => FloatCounter;
+    /// Memory of the process that is in RAM in bytes.
+    process_resident: "process_resident_memory_bytes" => Gauge;
+    /// Open file descriptors of the process.
+    process_open_fds: "process_open_fds" => Gauge;
+    /// Largest number of open file descriptors of the process.
+    process_max_fds: "process_max_fds" => Gauge;
 }
 
 impl Metrics {
-    /// The text form that Prometheus reads.
+    /// In the text form that every reader knows.
     pub fn text(&self) -> String {
+        self.text_in(Format::Plain)
+    }
+
+    /// In the text form that a reader asked for.
+    pub fn text_in(&self, format: Format) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a string takes every write");
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Plain => text::plain(&text),
+        }
     }
 }
 
@@ -170,6 +323,18 @@ mod tests {
         let metrics = Metrics::default();
         let label = SourceLabel { source: "in".into() };
         metrics.source_events.get_or_create(&label).inc_by(7);
-        assert!(metrics.text().contains("aqueduct_source_events_total{source=\"in\"} 7\n"));
+        for format in [Format::Plain, Format::OpenMetrics] {
+            let text = metrics.text_in(format);
+            assert!(text.contains("\naqueduct_source_events_total{source=\"in\"} 7\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_have_any_name() {
+        let metrics = Metrics::default();
+        let file = Text("/a\n\"b\"\\c".into());
+        metrics.tail_lag.get_or_create(&FileLabel { source: "in".into(), file }).set(3);
+        let line = "aqueduct_tail_lag_bytes{source=\"in\",file=\"/a\\n\\\"b\\\"\\\\c\"} 3\n";
+        assert!(metrics.text().contains(line));
     }
 }

@@ -14,18 +14,25 @@ use crate::error::{Class, Classify};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
+use crate::resource::Resource;
 use crate::routing::Routing;
 
 /// Where events enter the agent.
 #[async_trait]
 pub trait Source: Send {
-    /// Runs until `cx.stop` is cancelled. A batch counts as read when [`Intake::accept`] said `Ok`,
+    /// Runs until `cx.stop` is cancelled. Calls [`Intake::opened`] once it can take events in: its
+    /// port is taken, its files were looked for. A batch counts as read when [`Intake::accept`] said `Ok`,
     /// and only then may the source acknowledge it or go on behind it. Returns soon after the stop:
     /// no batch is accepted behind it, none that was accepted is left unanswered.
     ///
     /// # Errors
     /// The source cannot go on; the runner restarts it with back-off.
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
+
+    /// What it takes that no other component can have then.
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
 }
 
 /// What a running source is given.
@@ -44,6 +51,9 @@ pub struct SourceContext {
 /// position and a sender's identity are known to all of them or are asked for again.
 #[async_trait]
 pub trait Intake: Send + Sync {
+    /// The source is open. Until it says so after each start, the agent is not ready.
+    fn opened(&self) {}
+
     /// Hands over a batch; waits while a required channel is full. `Ok` = in every required
     /// channel. Must run to its end once it has been polled: a source that loses interest (its
     /// client is gone) lets it finish in a task of its own.

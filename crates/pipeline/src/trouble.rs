@@ -59,9 +59,27 @@ impl Trouble {
     }
 }
 
+/// A duration as a number in a log line, in seconds to the millisecond; nothing where it is zero, as
+/// at the first report of a failure.
+pub fn seconds(duration: Duration) -> Option<f64> {
+    let millis = duration.as_millis();
+    (millis > 0).then_some(millis as f64 / 1_000.0)
+}
+
+/// A duration as a number in a log line, in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_none_where_it_is_zero() {
+        assert_eq!(seconds(Duration::ZERO), None);
+        assert_eq!(seconds(Duration::from_micros(108_012_345)), Some(108.012));
+    }
 
     #[test]
     fn the_same_failure_is_said_every_ten_minutes_and_another_one_after_a_minute() {

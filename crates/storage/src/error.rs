@@ -23,6 +23,15 @@ pub enum FsError {
         /// The name.
         path: String,
     },
+    /// A directory cannot be made, and there is none to make it in.
+    #[error("cannot make the directory {path}")]
+    NoDirectory {
+        /// The directory.
+        path: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The store was not reached, or is not the active one: nothing was done.
     #[error("the store is not reachable for {call} {path}")]
     Unavailable {
@@ -100,11 +109,12 @@ impl Classify for FsError {
         match self {
             Self::NotFound { .. }
             | Self::AlreadyExists { .. }
+            | Self::NoDirectory { .. }
             | Self::Unavailable { .. }
             | Self::SafeMode { .. }
             | Self::NoRoom { .. } => Class::Transient,
             Self::Timeout { .. } | Self::Failed { .. } => Class::Indeterminate,
-            Self::Denied { .. } | Self::Unusable { .. } => Class::Fatal,
+            Self::Denied { .. } | Self::Unusable { .. } => Class::Blocked,
         }
     }
 }

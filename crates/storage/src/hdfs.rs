@@ -7,10 +7,12 @@
 //!
 //! A close goes on a moment after each answer, not at once: `unhurried` says why.
 
+mod door;
 mod unhurried;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,9 +20,11 @@ use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter as NativeWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
+use pipeline::env::Net;
 use tokio::time::timeout;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+use door::Door;
 use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
@@ -46,6 +50,7 @@ const SETTINGS: [(&str, &str); 1] =
 /// The files of one NameNode or name service.
 pub struct Hdfs {
     client: Client,
+    door: Door,
 }
 
 impl Hdfs {
@@ -54,12 +59,34 @@ impl Hdfs {
     ///
     /// # Errors
     /// The configuration cannot be read or does not know the name service.
-    pub fn connect(url: &str) -> Result<Self, FsError> {
+    pub fn connect(url: &str, net: Arc<dyn Net>) -> Result<Self, FsError> {
+        let door = Door::of(url, net);
         let client = ClientBuilder::new().with_url(url).with_config(SETTINGS).build();
-        client.map(|client| Self { client }).map_err(|error| FsError::Unusable {
+        client.map(|client| Self { client, door }).map_err(|error| FsError::Unusable {
             url: url.into(),
             problem: format!("{error}; a name service needs HADOOP_CONF_DIR"),
         })
+    }
+}
+
+impl Hdfs {
+    /// Waits for a call of the NameNode, no longer than `limit`; says of one that does not answer
+    /// whether it can be reached at all.
+    async fn limited<T>(
+        &self,
+        limit: Duration,
+        call: &'static str,
+        path: &str,
+        work: impl Future<Output = hdfs_native::Result<T>>,
+    ) -> Result<T, FsError> {
+        self.door.opens(call, path).await?;
+        let done = limited(limit, call, path, work).await;
+        match done {
+            Err(FsError::Timeout { call, path, limit }) => {
+                Err(self.door.explain(call, path, limit).await)
+            }
+            done => done,
+        }
     }
 }
 
@@ -139,12 +166,14 @@ impl FileSystem for Hdfs {
             .permission(FILE_PERMISSION);
         native.block_size = options.block_size;
         native.replication = options.replication;
-        let writer = limited(CALL_LIMIT, "create", path, self.client.create(path, native)).await?;
+        // The library's future is 16 KB.
+        let created = Box::pin(self.client.create(path, native));
+        let writer = self.limited(CALL_LIMIT, "create", path, created).await?;
         Ok(Box::new(HdfsWriter { path: path.into(), writer }))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        limited(CALL_LIMIT, "rename", to, self.client.rename(from, to, false)).await
+        self.limited(CALL_LIMIT, "rename", to, self.client.rename(from, to, false)).await
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
@@ -152,17 +181,18 @@ impl FileSystem for Hdfs {
             let reader = self.client.read(path).await?;
             reader.read_range(0, reader.file_length()).await
         };
-        limited(DATA_LIMIT, "read", path, read).await
+        self.limited(DATA_LIMIT, "read", path, read).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
-        let status = limited(CALL_LIMIT, "stat", path, self.client.get_file_info(path)).await?;
+        let status =
+            self.limited(CALL_LIMIT, "stat", path, self.client.get_file_info(path)).await?;
         Ok(stat_of(&status))
     }
 
     async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
         let listing = self.client.list_status(directory, false);
-        let statuses = limited(DATA_LIMIT, "list", directory, listing).await?;
+        let statuses = self.limited(DATA_LIMIT, "list", directory, listing).await?;
         let listed = |status: FileStatus| Listed {
             name: split(&status.path).1.to_owned(),
             directory: status.isdir,
@@ -173,12 +203,12 @@ impl FileSystem for Hdfs {
     }
 
     async fn delete(&self, path: &str) -> Result<bool, FsError> {
-        limited(CALL_LIMIT, "delete", path, self.client.delete(path, true)).await
+        self.limited(CALL_LIMIT, "delete", path, self.client.delete(path, true)).await
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
         let made = self.client.mkdirs(directory, DIRECTORY_PERMISSION, true);
-        limited(CALL_LIMIT, "mkdirs", directory, made).await
+        self.limited(CALL_LIMIT, "mkdirs", directory, made).await
     }
 }
 
@@ -227,7 +257,7 @@ mod tests {
         let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
         assert!(matches!(said(quota), FsError::NoRoom { .. }));
         let denied = "org.apache.hadoop.security.AccessControlException";
-        assert_eq!(said(denied).class(), Class::Fatal);
+        assert_eq!(said(denied).class(), Class::Blocked);
         assert_eq!(said("java.lang.NullPointerException").class(), Class::Indeterminate);
     }
 

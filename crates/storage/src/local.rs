@@ -68,7 +68,10 @@ fn explain(error: io::Error, call: &'static str, path: &str) -> FsError {
 fn make(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> =
         directory.ancestors().take_while(|above| disk.stat(above).is_err()).collect();
-    disk.create_dir_all(directory)?;
+    disk.create_dir_all(directory).map_err(|error| match missing.last() {
+        Some(topmost) => io::Error::new(error.kind(), format!("{}: {error}", topmost.display())),
+        None => error,
+    })?;
     Ok(missing.iter().rev().filter_map(|made| made.parent()).map(Path::to_owned).collect())
 }
 
@@ -147,7 +150,15 @@ impl FileSystem for Local {
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
-        for above in self.run("mkdirs", directory, make).await? {
+        let made = self.run("mkdirs", directory, |disk, path| Ok(make(disk, path))).await?;
+        let made = made.map_err(|error| match error.kind() {
+            // Not the directory is missing, but what it would be made in.
+            io::ErrorKind::NotFound => {
+                FsError::NoDirectory { path: directory.into(), source: error.into() }
+            }
+            _ => explain(error, "mkdirs", directory),
+        });
+        for above in made? {
             let synced = self.names.sync(&above).await;
             synced.map_err(|error| explain(error, "mkdirs", directory))?;
         }

@@ -91,7 +91,9 @@ impl StoreUrl {
     pub fn connect(&self, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
         match self.scheme {
             Scheme::File => Ok(Arc::new(Local::new(env.clone()))),
-            Scheme::Hdfs | Scheme::Viewfs => Ok(Arc::new(Hdfs::connect(&self.store())?)),
+            Scheme::Hdfs | Scheme::Viewfs => {
+                Ok(Arc::new(Hdfs::connect(&self.store(), env.net.clone())?))
+            }
         }
     }
 }

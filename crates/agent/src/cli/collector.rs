@@ -5,7 +5,8 @@ use pipeline::settings::Settings;
 
 use super::{AgentArgs, Common, component, table, texts};
 
-const EXAMPLES: &str = "\
+/// Its examples; the program is called `aqueduct-collector`.
+pub(super) const EXAMPLES: &str = "\
 Examples:
   aqueduct-collector --listen 0.0.0.0:4141 --store 'hdfs://namenode:8020/logs/%Y-%m-%d' \\
                      --data-dir /var/lib/aqueduct

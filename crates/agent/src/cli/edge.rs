@@ -6,7 +6,8 @@ use pipeline::settings::Settings;
 
 use super::{AgentArgs, Common, component, list, table, texts};
 
-const EXAMPLES: &str = "\
+/// Its examples; the program is called `aqueduct-edge`.
+pub(super) const EXAMPLES: &str = "\
 Examples:
   aqueduct-edge --tail '/var/log/nginx/*.log' --to collector-1:4141,collector-2:4141 \\
                 --data-dir /var/lib/aqueduct

@@ -1,9 +1,14 @@
 //! Log lines on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+use std::thread;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+
+use super::log_filter;
+use super::stderr::{self, Flush};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -15,17 +20,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to write log lines: those that `RUST_LOG` asks for, else `info` and worse.
+/// Begins to write log lines: those that `RUST_LOG` asks for, else `info` and worse. What is returned is
+/// to be dropped at the very end: it waits a moment for the last lines.
 ///
 /// # Errors
-/// `RUST_LOG` cannot be understood.
-pub(super) fn start(format: LogFormat) -> Result<(), String> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(&wanted)
-            .map_err(|error| format!("RUST_LOG: `{wanted}` is no filter: {error}"))?,
-        _ => EnvFilter::new("info"),
-    };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+/// `RUST_LOG` cannot be understood, or there is no thread for the lines.
+pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
+    let filter = log_filter::parse(&std::env::var("RUST_LOG").unwrap_or_default())?;
+    let cannot = |error: &dyn std::error::Error| format!("cannot write log lines: {error}");
+    let flush = stderr::start().map_err(|error| cannot(&error))?;
+    let writer = flush.lines().clone();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -33,5 +38,19 @@ pub(super) fn start(format: LogFormat) -> Result<(), String> {
         }
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| format!("cannot write log lines: {error}"))
+    started.map_err(|error| cannot(&*error))?;
+    std::panic::set_hook(Box::new(panicked));
+    Ok(flush)
+}
+
+/// Says that a thread panicked, as a log line: the standard way would wait for standard error.
+fn panicked(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no message");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let is_wanted = backtrace.status() == BacktraceStatus::Captured;
+    let backtrace = is_wanted.then(|| backtrace.to_string());
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or_default();
+    tracing::error!(thread, location, backtrace, "panicked: {message}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::backoff::jittered;
-use pipeline::trouble::Trouble;
+use pipeline::trouble::{Trouble, seconds};
 use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
@@ -158,11 +158,11 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
                 );
                 return false;
             }
-            Class::Transient | Class::Indeterminate | Class::Fatal => {
+            Class::Transient | Class::Indeterminate | Class::Blocked | Class::Fatal => {
                 let now = Instant::now();
                 trouble.count(now);
                 if let Some((failures, lasts)) = trouble.to_say(now, &error) {
-                    warn!(channel = from.channel, %error, failures, ?lasts,
+                    warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
                         "a dead letter cannot be stored yet");
                 }
             }

@@ -16,18 +16,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
 use pipeline::discovery;
-use pipeline::trouble::Trouble;
+use pipeline::metrics::{Counter, SinkLabel};
+use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{
-    Env, Failure, IntervalSet, Outcome, Reach, Seat, SeatView, Settlement, Sink, SinkError, Taken,
+    Env, Failure, IntervalSet, Metrics, Outcome, Reach, Seat, SeatView, Settlement, Sink,
+    SinkError, Taken,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::burial::Buried;
 use crate::chain;
+use crate::health::Standing;
 
 /// Batches that wait in front of a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
@@ -96,6 +99,22 @@ impl Handle {
     }
 }
 
+/// Counts what a sink is handed.
+pub(super) struct Sent {
+    events: Counter,
+    bytes: Counter,
+}
+
+impl Sent {
+    /// The counters of the sink `name`.
+    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
+        let label = SinkLabel { sink: name.to_owned() };
+        let events = metrics.sink_sent.get_or_create(&label).clone();
+        let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
+        Self { events, bytes }
+    }
+}
+
 /// What the member task knows beside its sink.
 pub(super) struct Shared {
     index: usize,
@@ -104,6 +123,9 @@ pub(super) struct Shared {
     env: Env,
     /// The longest pause between two tries to open the sink.
     longest_pause: Duration,
+    sent: Sent,
+    /// Where it is shown whether the sink works.
+    standing: Standing,
 }
 
 impl Shared {
@@ -114,14 +136,19 @@ impl Shared {
         events: mpsc::UnboundedSender<Event>,
         env: Env,
         longest_pause: Duration,
+        sent: Sent,
+        standing: Standing,
     ) -> Self {
-        Self { index, name, events, env, longest_pause }
+        Self { index, name, events, env, longest_pause, sent, standing }
     }
 
     /// The seat is otherwise now; `true`: it has a new turn.
     fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
         let Some((_, known)) = seat else { return false };
         let is_over = known.turn != view.turn;
+        if is_over || known.is_present != view.is_present {
+            self.standing.replaced(view.is_present);
+        }
         *known = view;
         self.tell(Event::Seat(self.index, view));
         is_over
@@ -155,8 +182,8 @@ pub(super) fn spawn(
     let proves = sink.reach() == Reach::NextAgent;
     let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
-    let (trouble, busy_for, flushed) = (Trouble::default(), None, false);
-    let member = MemberTask { sink, seat, shared, batches, gauge, trouble, busy_for, flushed };
+    let (trouble, flushed) = (Trouble::default(), false);
+    let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view }
 }
@@ -177,8 +204,6 @@ struct MemberTask {
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
     trouble: Trouble,
-    /// How long it asked to be left alone when it failed last.
-    busy_for: Option<Duration>,
     flushed: bool,
 }
 
@@ -198,6 +223,7 @@ impl MemberTask {
         loop {
             let end = match self.open().await {
                 Ok(()) => {
+                    self.shared.standing.opened();
                     self.shared.tell(Event::Opened(self.shared.index));
                     self.feed(stop).await
                 }
@@ -205,13 +231,13 @@ impl MemberTask {
             };
             let is_over = match end {
                 End::Failed(error) => {
-                    self.failed(&error);
-                    self.pause().await
+                    let pause = self.failed(&error);
+                    self.pause(pause).await
                 }
                 End::Left => true,
             };
             if is_over {
-                (self.trouble, self.busy_for) = (Trouble::default(), None);
+                self.trouble = Trouble::default();
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -256,12 +282,16 @@ impl MemberTask {
                 }
                 Some(taken) = self.batches.recv() => {
                     let ticket = taken.ticket;
+                    let (events, bytes) = (taken.batch.len() as u64, taken.batch.body_bytes());
                     if let Err(error) = self.sink.write(taken).await {
                         let outcome = Outcome::Again(Some(told(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
                         return End::Failed(error);
                     }
+                    debug!(sink = %self.shared.name, ticket, events, bytes, "sent");
+                    self.shared.sent.events.inc_by(events);
+                    self.shared.sent.bytes.inc_by(bytes);
                 }
             }
             self.gauge.store(self.sink.unacknowledged_bytes(), Ordering::Relaxed);
@@ -275,7 +305,9 @@ impl MemberTask {
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::Refused(_) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    info!(sink = %self.shared.name, failures, ?lasted, "sink works again");
+                    self.shared.standing.worked();
+                    let lasted_seconds = seconds(lasted);
+                    info!(sink = %self.shared.name, failures, lasted_seconds, "sink works again");
                 }
                 None
             }
@@ -299,29 +331,38 @@ impl MemberTask {
         }
     }
 
-    fn failed(&mut self, error: &SinkError) {
+    /// Says so where it is due; how long to wait before the next try.
+    fn failed(&mut self, error: &SinkError) -> Duration {
         let (now, text) = (Instant::now(), chain(error));
         self.trouble.count(now);
+        let limit = self.shared.longest_pause;
+        let random = self.shared.env.entropy.next_u64();
+        let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
+        let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
         // Whoever is leaving is expected to be gone one moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
         if !is_leaving && let Some((failures, lasts)) = self.trouble.to_say(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
-            warn!(%sink, %class, error = %text, failures, ?lasts,
-                "sink failed; its events wait in the channel");
+            warn!(
+                %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
+                pause_ms = millis(pause),
+                "sink failed; its events wait in the channel; retrying in {} ms, then after up to {} s",
+                millis(pause), limit.as_secs_f64(),
+            );
+        }
+        if !is_leaving {
+            self.shared.standing.failed(&text, pause);
         }
         let SinkError { class, retry_after, .. } = *error;
-        self.busy_for = retry_after;
         self.shared.tell(Event::Failed(self.shared.index, Failure { class, retry_after }));
         self.return_queue();
+        pause
     }
 
     /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if whoever
     /// sat there has left.
-    async fn pause(&mut self) -> bool {
-        let limit = self.shared.longest_pause;
-        let random = self.shared.env.entropy.next_u64();
-        let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
-        let until = Instant::now() + self.busy_for.map_or(pause, |busy| busy.min(limit));
+    async fn pause(&mut self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;

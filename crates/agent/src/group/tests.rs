@@ -201,6 +201,7 @@ async fn start_with(
         processor,
         sinks: sinks.collect(),
         metrics: metrics.clone(),
+        health: Health::new(env.clock.clone()),
         env,
     };
     let stop = CancellationToken::new();
@@ -259,7 +260,7 @@ async fn every_batch_is_delivered_once_and_leaves_the_channel() {
     let bodies = bench.put_numbers(50).await;
     bench.empty().await;
     assert_eq!(*locked(&script.delivered), bodies);
-    assert!(bench.metrics.text().contains("aqueduct_sink_events_total{sink=\"sink-0\"} 50"));
+    assert!(bench.metrics.text().contains("aqueduct_sink_stored_events_total{sink=\"sink-0\"} 50"));
     bench.stop().await;
     assert_eq!(*locked(&script.closed), 1);
 }

@@ -1,6 +1,6 @@
-//! Looking at dead letters. Nothing is changed but the lock file.
+//! Looking at dead letters: nothing is changed, and the agent may run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::Label;
 use channel::durable::inspect::Inspection;
+use pipeline::metrics::start::LETTER_REASONS;
+use pipeline::settings::unknown;
 use pipeline::{Batch, Env};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,8 +37,26 @@ fn time(at_ms: u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-/// Hands every letter that is meant to `each`, oldest first, until it answers `false`.
+/// Hands every letter that is meant to `each`, oldest first, until it answers `false`; answers how
+/// many others there were.
 fn letters(
+    target: &Target,
+    env: &Env,
+    mut each: impl FnMut(Label, Batch) -> bool,
+) -> Result<u64, String> {
+    let mut others = 0;
+    all_letters(target, env, |label, events| {
+        if target.means(&label) {
+            return each(label, events);
+        }
+        others += 1;
+        true
+    })?;
+    Ok(others)
+}
+
+/// Hands every letter to `each`, oldest first, until it answers `false`.
+fn all_letters(
     target: &Target,
     env: &Env,
     mut each: impl FnMut(Label, Batch) -> bool,
@@ -45,18 +65,43 @@ fn letters(
         return Ok(());
     }
     let encryption = target.keys.encryption();
-    let inspection = Inspection::open(env, &target.directory(), encryption.as_ref());
+    let inspection = Inspection::look(env, &target.directory(), encryption.as_ref());
     let inspection = inspection.map_err(|error| agent::chain(&error))?;
     let read = inspection.export(|_, batch| match Label::take_off(batch) {
-        Some((label, events)) if target.means(&label) => each(label, events),
-        _ => true,
+        Some((label, events)) => each(label, events),
+        None => true,
     });
     read.map_err(|error| agent::chain(&error))
 }
 
+/// Whether `--reason` is one that there can be. A mistyped one would find nothing, which looks like
+/// good news.
+///
+/// # Errors
+/// It is none, with those that are known.
+pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
+    let Some(reason) = &target.reason else { return Ok(()) };
+    let known: BTreeSet<&str> =
+        LETTER_REASONS.iter().flat_map(|(_, reasons)| *reasons).copied().collect();
+    if known.contains(reason.as_str()) {
+        return Ok(());
+    }
+    let mut is_there = false;
+    // That the directory cannot be read is said by what is asked of it.
+    let _ = all_letters(target, env, |label, _| {
+        is_there = label.reason == *reason;
+        !is_there
+    });
+    if is_there {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(format!("--reason: {}", unknown("reason", reason, &known)))
+}
+
 pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, String> {
     let mut groups: BTreeMap<[String; 3], Summary> = BTreeMap::new();
-    letters(target, env, |label, events| {
+    let others = letters(target, env, |label, events| {
         let key = [label.reason.clone(), label.sink.clone(), label.channel.clone()];
         let summary = groups.entry(key).or_insert_with(|| Summary {
             reason: label.reason,
@@ -90,7 +135,10 @@ pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, S
         .expect("a string takes it");
     }
     if text.is_empty() && !json {
-        text.push_str("no dead letters\n");
+        text = match others {
+            0 => "no dead letters\n".into(),
+            others => format!("no dead letters that match; there are {others} others\n"),
+        };
     }
     Ok(cli::print(&text))
 }

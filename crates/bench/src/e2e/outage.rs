@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
 /// Takes HDFS away and gives it back.
 fn outage(options: &Options, hdfs: &Hdfs, port: u16) -> Result<Seen> {
     let held = || http::metric(port, "aqueduct_channel_events");
-    let delivered = || http::metric(port, "aqueduct_sink_events_total");
+    let delivered = || http::metric(port, "aqueduct_sink_stored_events_total");
     let (began, mut usual) = (Instant::now(), 0.0_f64);
     while began.elapsed() < CALM {
         usual = usual.max(held()?);

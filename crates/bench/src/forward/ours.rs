@@ -14,7 +14,7 @@ use crate::programs::{self, Programs};
 /// What a collector has accepted, which is durable there; at an edge, what it has taken in.
 pub(crate) const METRIC: &str = "aqueduct_source_events_total";
 /// What a collector's sink has delivered.
-const DELIVERED: &str = "aqueduct_sink_events_total";
+const DELIVERED: &str = "aqueduct_sink_stored_events_total";
 /// For the edge's first look at its folder and its connection to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 

@@ -300,7 +300,7 @@ impl Core {
     /// Counts something that was met and mended.
     pub(crate) fn incident(&self, reason: &'static str, count: u64) {
         let label = ChannelReason { channel: self.name.to_string(), reason };
-        self.metrics.channel_incidents.get_or_create(&label).inc_by(count);
+        self.metrics.channel_anomalies.get_or_create(&label).inc_by(count);
     }
 
     /// Wall-clock milliseconds.

@@ -1,5 +1,6 @@
-//! What an operator can ask of a channel that no agent uses: what is in it, whether it is sound,
-//! its events, and to be mended. All but [`repair`] change nothing but the lock file.
+//! What an operator can ask of a channel: what is in it, whether it is sound, its events, and to be
+//! mended. All but [`repair`] and [`renew`] change nothing but the lock file, and [`Inspection::look`]
+//! not even that: it may be used while an agent runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -44,8 +45,13 @@ pub struct Stats {
     pub batches: u64,
     /// Live segments.
     pub segments: u64,
-    /// Bytes that they take.
+    /// Bytes that they take on disk.
     pub bytes: u64,
+    /// Bytes that count against the channel's capacity, as its metrics say.
+    pub used_bytes: u64,
+    /// When the oldest event that some consumer has not committed was stored, in milliseconds since
+    /// 1970; nothing without one.
+    pub oldest_at_ms: Option<u64>,
     /// For each consumer, how many batches it has not committed.
     pub consumers: BTreeMap<String, u64>,
     /// Identities that would be recognised.
@@ -98,8 +104,12 @@ pub struct Inspection {
     files: Files,
     recovered: Recovered,
     name: String,
-    _lock: Box<dyn Lock>,
+    /// `None`: it may be in use, and change while it is looked at.
+    lock: Option<Box<dyn Lock>>,
 }
+
+/// How often a channel is read again that changed meanwhile.
+const LOOKS: u32 = 20;
 
 /// Nobody is made by looking: a directory without an owner is no channel.
 struct NoEntropy;
@@ -120,6 +130,36 @@ impl Inspection {
         directory: &Path,
         encryption: Option<&Encryption>,
     ) -> Result<Self, ChannelError> {
+        Self::read(env, directory, encryption, true)
+    }
+
+    /// Reads the directory of a channel that an agent may use meanwhile, and changes nothing in it. What
+    /// is found was so a moment ago.
+    ///
+    /// # Errors
+    /// There is no channel, a key is missing, or it cannot be read.
+    pub fn look(
+        env: &Env,
+        directory: &Path,
+        encryption: Option<&Encryption>,
+    ) -> Result<Self, ChannelError> {
+        let mut found = Self::read(env, directory, encryption, false);
+        // A segment that was listed and is gone when it is opened: once more, from the beginning.
+        for _ in 1..LOOKS {
+            if !matches!(found, Err(ChannelError::Disk { .. })) {
+                break;
+            }
+            found = Self::read(env, directory, encryption, false);
+        }
+        found
+    }
+
+    fn read(
+        env: &Env,
+        directory: &Path,
+        encryption: Option<&Encryption>,
+        alone: bool,
+    ) -> Result<Self, ChannelError> {
         let disk = &env.disk;
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let unusable = |problem: String| ChannelError::Unusable {
@@ -135,7 +175,8 @@ impl Inspection {
         if disk.list(&log).is_err() {
             return Err(unusable("there is no durable channel".into()));
         }
-        let lock = disk.lock(&directory.join("LOCK")).map_err(|error| match error {
+        let lock = alone.then(|| disk.lock(&directory.join("LOCK"))).transpose();
+        let lock = lock.map_err(|error| match error {
             LockError::Held { pid } => unusable(format!("process {pid} uses it; stop that first")),
             LockError::Io(error) => refused(Refusal::Disk(error)),
         })?;
@@ -148,7 +189,7 @@ impl Inspection {
         let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;
-        Ok(Self { files, recovered, name, _lock: lock })
+        Ok(Self { files, recovered, name, lock })
     }
 
     fn segments(&self) -> impl Iterator<Item = SegmentRecord> {
@@ -172,11 +213,29 @@ impl Inspection {
             batches: left(&book.in_flight.acked_by_all(None)),
             segments: book.segments.len() as u64,
             bytes: self.segments().map(|record| record.room).sum(),
+            used_bytes: book.bytes(),
+            oldest_at_ms: self.oldest_at_ms(),
             consumers: book.in_flight.acked().map(|(n, set)| (n.to_string(), left(set))).collect(),
             identities: book.window.all().count(),
             positions,
             encryption_keys: sealed.into_iter().collect(),
         }
+    }
+
+    /// When the oldest event was stored that some consumer has not committed.
+    fn oldest_at_ms(&self) -> Option<u64> {
+        let book = &self.recovered.book;
+        let settled = book.in_flight.acked_by_all(None);
+        let end = book.in_flight.next();
+        let record = self.segments().find(|record| {
+            let there = IntervalSet::from(record.first..(record.first + record.tickets).min(end));
+            !there.difference(&settled).is_empty()
+        })?;
+        let there = IntervalSet::from(record.first..record.first + record.tickets);
+        let oldest = there.difference(&settled).iter().next()?;
+        let index = self.scan(&record).ok().map(|scan| reader::index_of(&scan, &record));
+        let entry = index.as_ref().and_then(|index| index.get(oldest));
+        Some(record.since_ms + entry.map_or(0, |entry| u64::from(entry.after_ms)))
     }
 
     /// What it answers for.
@@ -231,8 +290,14 @@ impl Inspection {
         let settled = self.recovered.book.in_flight.acked_by_all(None);
         let buffers = aligned::buffers();
         for record in self.segments() {
-            let index = reader::index_of(&self.scan(&record)?, &record);
-            let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
+            let (scanned, file) = match (self.scan(&record), self.files.open(record.id, false)) {
+                (Ok(scanned), Ok(file)) => (scanned, file),
+                // Its events were delivered meanwhile, and its file was let go.
+                (_, Err(error)) if self.is_gone(&error) => continue,
+                (Err(error), _) => return Err(error),
+                (_, Err(error)) => return Err(self.disk_error(error)),
+            };
+            let index = reader::index_of(&scanned, &record);
             let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
             let end = record.first + record.tickets;
             let mut ticket = record.first;
@@ -282,6 +347,11 @@ impl Inspection {
         let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
         let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
         scan(&*file, seed, BLOCK as u64, record.end).map_err(|error| self.disk_error(error))
+    }
+
+    /// Whether a segment is not there any more, and need not be.
+    fn is_gone(&self, error: &std::io::Error) -> bool {
+        self.lock.is_none() && error.kind() == std::io::ErrorKind::NotFound
     }
 
     fn disk_error(&self, source: std::io::Error) -> ChannelError {

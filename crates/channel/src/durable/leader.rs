@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use pipeline::trouble::seconds;
 use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -313,7 +314,7 @@ impl Core {
         let now = Instant::now();
         state.no_room.count(now);
         if let Some((_, lasts)) = state.no_room.to_say(now, &error.to_string()) {
-            warn!(channel = %self.name, %error, ?lasts,
+            warn!(channel = %self.name, %error, lasts_seconds = seconds(lasts),
                 "the disk is full; intake waits until there is room");
         }
     }
@@ -331,7 +332,7 @@ impl Core {
                 Ok(()) => {
                     state.disk_full = false;
                     let (_, lasted) = state.no_room.over(Instant::now()).unwrap_or_default();
-                    info!(channel = %self.name, ?lasted, "the disk has room again; intake goes on");
+                    info!(channel = %self.name, lasted_seconds = seconds(lasted), "the disk has room again; intake goes on");
                 }
                 Err(error) => self.waits_for_room(&mut state, &error),
             }

@@ -117,7 +117,7 @@ impl Template {
                 rest = &rest[1..];
             } else {
                 let known: String = TIMES.iter().map(|(known, _)| format!(" %{known}")).collect();
-                return Err(format!("`%{escape}` is no escape; there are %{{header}} %%{known}"));
+                return Err(format!("unknown escape `%{escape}`; known: %{{header}} %%{known}"));
             }
         }
         literal.push_str(rest);

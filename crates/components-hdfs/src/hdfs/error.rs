@@ -12,7 +12,7 @@ pub enum HdfsSinkError {
     #[error("cannot write to the store")]
     Store(#[from] FsError),
     /// The store failed, or is damaged, where the commits are kept.
-    #[error("cannot commit to the store")]
+    #[error("cannot use the store")]
     Commit(#[from] LedgerError),
     /// The number of this collector cannot be kept with its data.
     #[error("cannot keep the identity of this collector in {path}")]
@@ -33,7 +33,7 @@ impl Classify for HdfsSinkError {
         match self {
             Self::Store(error) => error.class(),
             Self::Commit(error) => error.class(),
-            Self::Identity { .. } => Class::Fatal,
+            Self::Identity { .. } => Class::Blocked,
             Self::NotOpen => Class::Transient,
         }
     }

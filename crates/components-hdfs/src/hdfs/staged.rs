@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
+use super::visible::Visible;
 use components::format::{Format, FormattedFile};
 
 /// Files of one roll that are closed at the same time.
@@ -41,6 +42,8 @@ pub(super) struct Books {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) floors: FloorBoard,
     pub(super) held: Arc<Held>,
+    /// What is said of its files.
+    pub(super) visible: Arc<Visible>,
 }
 
 /// Part of a batch that goes into one directory.
@@ -85,6 +88,11 @@ impl OpenRoll {
     /// Whether it has a file in `directory`.
     pub(super) fn has_file(&self, directory: &str) -> bool {
         self.files.contains_key(directory)
+    }
+
+    /// Its name in the stage.
+    pub(super) fn token(&self) -> Token {
+        self.token
     }
 
     /// Number of its files.
@@ -132,8 +140,8 @@ impl OpenRoll {
     /// Closes the files, commits them, publishes them, and settles the batches.
     pub(super) async fn finish(self, books: Books) {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { stage, ledger, floors, held } = books;
-        match self.commit(&stage, &ledger, &held).await {
+        let Books { stage, ledger, floors, held, visible } = books;
+        match self.commit(&stage, &ledger, (&held, &visible)).await {
             Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
@@ -156,7 +164,7 @@ impl OpenRoll {
         mut self,
         stage: &Stage,
         ledger: &Mutex<Ledger>,
-        held: &Held,
+        (held, visible): (&Held, &Visible),
     ) -> Result<Option<Committed>, HdfsSinkError> {
         for file in self.files.values_mut() {
             let end = file.format.finish();
@@ -164,6 +172,8 @@ impl OpenRoll {
         }
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
+        let (token, files) = (self.token, roll.files.clone());
+        let published = Roll { token, keys: KeySet::default(), files };
         // A task of its own: it does not wait for the ledger, which may still be another roll's.
         let closing = tokio::spawn(close(self.files.into_values().collect(), stage.clone()));
         let closing = AbortOnDropHandle::new(closing)
@@ -172,10 +182,16 @@ impl OpenRoll {
         if !stage.recorded {
             closing.await?;
             ledger.publish_unrecorded(&roll).await?;
+            let files = ledger.targets(&published, &token.to_string());
+            visible.published(&stage.dataset, &files);
             return Ok(None);
         }
         let committed = ledger.commit(roll, closing).await?;
         held.know(ledger.view().settled().clone());
+        if let Committed::Published(index) = committed {
+            let files = ledger.targets(&published, &index.to_string());
+            visible.published(&stage.dataset, &files);
+        }
         Ok(Some(committed))
     }
 }

@@ -98,7 +98,9 @@ impl Writer {
         let roll = self.open.get_or_insert_with(|| {
             let entropy = &self.settings.env.entropy;
             let life = self.limits.begin(now, entropy.next_u64());
-            OpenRoll::new(Token(entropy.bytes16()), life)
+            let token = Token(entropy.bytes16());
+            tracing::debug!(roll = %token, "roll begun");
+            OpenRoll::new(token, life)
         });
         roll.life.touch(now, &self.limits);
         let mut full = false;
@@ -170,6 +172,7 @@ impl Writer {
             self.finishing.join_next().await;
         }
         if let Some(roll) = self.open.take() {
+            tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
             self.finishing.spawn(roll.finish(self.books.clone()));
         }
     }

@@ -94,7 +94,7 @@ impl Penalties {
                 standing.pause_ends = Some(now + after.min(*limit));
             }
             Report::Failed(Failure {
-                class: Class::Transient | Class::Indeterminate | Class::Fatal,
+                class: Class::Transient | Class::Indeterminate | Class::Blocked | Class::Fatal,
                 ..
             }) if !standing.is_paused(now) => {
                 let trusted = standing.suspect_until.is_none_or(|ended| ended + *limit < now);
@@ -174,13 +174,13 @@ mod tests {
     #[test]
     fn a_success_ends_the_pause_and_quiet_the_suspicion() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        penalties.report(0, failed(Class::Fatal), now);
+        penalties.report(0, failed(Class::Blocked), now);
         penalties.report(0, Report::Proved, now);
         assert!(penalties.is_live(0, &IDLE, now));
-        penalties.report(0, failed(Class::Fatal), now);
+        penalties.report(0, failed(Class::Blocked), now);
         assert!(!penalties.is_live(0, &IDLE, now + BASE), "the second pause is longer");
         let later = now + LIMIT * 3;
-        penalties.report(0, failed(Class::Fatal), later);
+        penalties.report(0, failed(Class::Blocked), later);
         assert!(penalties.is_live(0, &IDLE, later + BASE), "the first pause of a new trouble");
     }
 

@@ -58,10 +58,12 @@ impl Component for Config {
         }
         match (&self.address, &self.discover) {
             (Some(address), None) => {
+                pipeline::address::check(address, "collector-1:4141", false)
+                    .map_err(|problem| BuildError::invalid("address", problem))?;
                 let sink = Grpc::new(&self, address, cx);
                 sink.map(|sink| Box::new(sink) as Box<dyn Sink>).ok_or_else(|| {
-                    let example = "write for example \"collector-1:4141\"";
-                    BuildError::invalid("address", format!("no host and port; {example}"))
+                    let problem = format!("`{address}` cannot be part of a URL");
+                    BuildError::invalid("address", problem)
                 })
             }
             (None, Some(_)) => discovered::build(self, cx),
@@ -317,6 +319,6 @@ mod tests {
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();
         let taken = Taken { ticket: 1, batch: Batch::of(["x"]) };
-        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Fatal);
+        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Blocked);
     }
 }

@@ -18,6 +18,7 @@ mod conversation;
 mod ending;
 mod incoming;
 mod news;
+mod roster;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use delivery::sender::Window;
 use pipeline::metrics::SourceReason;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Source,
+    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use news::Board;
+use roster::Roster;
 use wire::exchange::Buffers;
 
 /// How long what was accepted may take to be answered once the agent stops.
@@ -135,10 +137,8 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        if self.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
-            let problem = "no host and port; write for example \"0.0.0.0:4141\"";
-            return Err(BuildError::invalid("listen", problem));
-        }
+        pipeline::address::check(&self.listen, "0.0.0.0:4141", true)
+            .map_err(|problem| BuildError::invalid("listen", problem))?;
         let positive = [
             ("window_batches", u64::from(self.window_batches)),
             ("window_bytes", self.window_bytes.0),
@@ -180,15 +180,15 @@ struct Grpc {
 
 #[async_trait]
 impl Source for Grpc {
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.config.listen.clone() }]
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let listener =
-            self.env.net.listen(&self.config.listen).await.map_err(|error| SourceError {
-                class: Class::Transient,
-                message: format!("cannot listen on {}", self.config.listen),
-                source: Some(error.into()),
-            })?;
+        let listener = self.env.net.listen(&self.config.listen).await.map_err(cannot_listen)?;
         let address = listener.local_address();
         info!(source = %self.name, %address, "listening");
+        cx.intake.opened();
         if !is_loopback(&address) {
             warn!(
                 source = %self.name,
@@ -234,8 +234,18 @@ impl Grpc {
             cx,
             streams: Arc::new(()),
             board: Arc::default(),
+            roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
+    }
+}
+
+/// The cause names the address.
+fn cannot_listen(error: std::io::Error) -> SourceError {
+    SourceError {
+        class: Class::Transient,
+        message: "cannot listen".into(),
+        source: Some(error.into()),
     }
 }
 
@@ -257,6 +267,8 @@ struct Service {
     streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
     board: Arc<Board>,
+    /// Who is connected.
+    roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
     work: TaskTracker,
 }
@@ -292,7 +304,7 @@ impl Service {
 
     fn count(&self, reason: &'static str) {
         let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_oddities.get_or_create(&label).inc();
+        self.metrics.source_anomalies.get_or_create(&label).inc();
     }
 }
 
@@ -326,6 +338,18 @@ mod tests {
         ] {
             assert_eq!(is_loopback(address), loopback, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_once_with_the_cause() {
+        let env = env::real();
+        let taken = env.net.listen("127.0.0.1:0").await.unwrap();
+        let address = taken.local_address();
+        let error = env.net.listen(&address).await.err().unwrap();
+        let error = cannot_listen(error);
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
+        assert_eq!(text.matches(&address).count(), 1, "{text}");
     }
 
     #[test]

@@ -29,8 +29,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::Stream;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Source, SourceContext,
-    SourceError, Unit,
+    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Resource, Source,
+    SourceContext, SourceError, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -162,9 +162,14 @@ struct Http {
 
 #[async_trait]
 impl Source for Http {
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener = listening::listen(&*self.env.net, &self.listen).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
+        cx.intake.opened();
         let work = TaskTracker::new();
         let exchange = Arc::new(Exchange {
             source: self.name.clone(),

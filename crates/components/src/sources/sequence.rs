@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::trouble::Trouble;
+use pipeline::trouble::{Trouble, seconds};
 use pipeline::units::ByteSize;
 use pipeline::{
     Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, IntakeError, Source,
@@ -155,12 +155,13 @@ impl Numbers {
             let message = "the source has no required channel".to_owned();
             return Err(SourceError { class: Class::Fatal, message, source: None });
         }
+        cx.intake.opened();
         while standing.iter().any(|next| *next < self.end) {
             let error = match self.step(&mut standing, cx).await {
                 Ok(events) => {
                     made += events;
                     if let Some((failures, lasted)) = trouble.over(Instant::now()) {
-                        tracing::info!(source = %self.name, failures, ?lasted, "batches are stored again");
+                        tracing::info!(source = %self.name, failures, lasted_seconds = seconds(lasted), "batches are stored again");
                     }
                     if let Some(rate) = self.rate {
                         let due = Duration::from_secs_f64(made as f64 / f64::from(rate));
@@ -173,7 +174,7 @@ impl Numbers {
             };
             match error.class() {
                 Class::Transient | Class::Indeterminate => {}
-                class @ (Class::Poison | Class::Fatal) => {
+                class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
                     let message = "a batch cannot be stored".to_owned();
                     return Err(SourceError { class, message, source: Some(Box::new(error)) });
                 }
@@ -181,7 +182,7 @@ impl Numbers {
             let (now, text) = (Instant::now(), error.to_string());
             trouble.count(now);
             if let Some((failures, lasts)) = trouble.to_say(now, &text) {
-                tracing::warn!(source = %self.name, error = %text, failures, ?lasts,
+                tracing::warn!(source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
                     "a batch is not stored; trying on");
             }
             let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());

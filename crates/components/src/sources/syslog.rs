@@ -28,7 +28,7 @@ use jiff::tz::{Offset, TimeZone};
 use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
+    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Resource, Source, SourceContext,
     SourceError, Unit,
 };
 use schemars::JsonSchema;
@@ -231,6 +231,14 @@ struct Shared {
 
 #[async_trait]
 impl Source for Syslog {
+    fn resources(&self) -> Vec<Resource> {
+        let resource = |(transport, address): &(Transport, String)| match transport {
+            Transport::Tcp => Resource::Listen { setting: "listen", address: address.clone() },
+            Transport::Udp => Resource::Datagrams { setting: "listen", address: address.clone() },
+        };
+        self.addresses.iter().map(resource).collect()
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let shared = Shared {
             name: self.name.clone(),
@@ -256,6 +264,7 @@ impl Source for Syslog {
             };
             info!(source = %self.name, address = local, ?transport, "listening");
         }
+        shared.cx.intake.opened();
         let streams = streams.into_iter().map(|listener| stream::serve(listener, shared.clone()));
         let sockets = sockets.into_iter().map(|socket| datagrams::serve(socket, shared.clone()));
         tokio::join!(join_all(streams), join_all(sockets));

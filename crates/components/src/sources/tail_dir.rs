@@ -30,7 +30,7 @@
 //!   Feed ◄───────────  chunks of a file in turn into all channels that lack them
 //! ```
 //!
-//! What is treated in its own way, and counted in `source_oddities`:
+//! What is treated in its own way, and counted in `source_anomalies`:
 //!
 //! | reason | what happens |
 //! |---|---|
@@ -146,6 +146,10 @@ pub struct Config {
     /// Most files held open at once; others are opened when they grow.
     #[serde(default = "default_open_max")]
     open_max: u32,
+    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
+    /// each file that is followed. The sum of all of them is always there.
+    #[serde(default)]
+    metrics_per_file: bool,
 }
 
 /// Where a file begins.
@@ -255,6 +259,7 @@ impl Config {
             poll_min: self.poll_min.0,
             poll_max: self.poll_max.0,
             open_max: self.open_max as usize,
+            metrics_per_file: self.metrics_per_file,
         })
     }
 }
@@ -296,6 +301,7 @@ impl Source for TailDir {
         });
         let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
+        let mut is_open = false;
         loop {
             pace.start_turn(&mut settled, &mut changes, feed.room());
             tokio::select! {
@@ -304,6 +310,10 @@ impl Source for TailDir {
                 stored = feed.next() => settled.extend(stored?),
                 heard = ears.changed() => changes.extend(heard),
                 chunks = pace.next() => {
+                    // The patterns have been looked for, whatever they match.
+                    if !std::mem::replace(&mut is_open, true) {
+                        cx.intake.opened();
+                    }
                     ears.note(chunks.iter().map(Chunk::bytes).sum());
                     feed.push(chunks);
                 }

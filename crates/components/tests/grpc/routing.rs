@@ -27,7 +27,7 @@ async fn opened(sink: &mut dyn Sink) -> Result<(), SinkError> {
     within(async {
         loop {
             match sink.open().await {
-                Err(error) if error.class != Class::Fatal => {
+                Err(error) if error.class != Class::Blocked => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 done => break done,
@@ -49,7 +49,7 @@ async fn let_in(sink: &mut dyn Sink) {
 
 fn barred(cx: &BuildContext) -> i64 {
     let label = SinkLabel { sink: cx.name.to_string() };
-    cx.metrics.sink_barred.get_or_create(&label).get()
+    cx.metrics.sink_routing_mismatch.get_or_create(&label).get()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
             }
         }
     });
-    assert_eq!(error.await.class, Class::Fatal);
+    assert_eq!(error.await.class, Class::Blocked);
     write(&mut *third_sink, 4..6).await;
     Verdicts::default().until(&mut *third_sink, |v| v.stored == set(4..6)).await;
     assert_eq!(third_stores.batches().len(), 2);
@@ -100,7 +100,7 @@ async fn who_stays_away_has_no_say_any_more() {
     let (_, gone, mut gone_sink) = member(&cx, "all into a").await;
     opened(&mut *gone_sink).await.unwrap();
     let (_, _other, mut other_sink) = member(&cx, "all into b").await;
-    assert_eq!(opened(&mut *other_sink).await.unwrap_err().class, Class::Fatal);
+    assert_eq!(opened(&mut *other_sink).await.unwrap_err().class, Class::Blocked);
     gone.stop().await;
     let_in(&mut *other_sink).await;
 }

@@ -51,7 +51,7 @@ async fn a_ledger_that_lost_its_generation_is_refused_and_never_made_anew() {
     fs.delete("/logs/_aqueduct/store/ledger/g0").await.unwrap();
     let error = open(fs.clone(), 2).await.err().unwrap();
     assert!(matches!(error, LedgerError::NoGeneration { .. }), "{error}");
-    assert_eq!(error.class(), Class::Fatal);
+    assert_eq!(error.class(), Class::Blocked);
 }
 
 #[tokio::test(start_paused = true)]

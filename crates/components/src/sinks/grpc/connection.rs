@@ -75,6 +75,7 @@ impl Connection {
         let mut last_up = Instant::now();
         loop {
             let began = Instant::now();
+            debug!(sink = %self.name, address = %self.shared.address, "connecting");
             let error = self.attempt().await;
             debug!(sink = %self.name, error = %error, "connection ended");
             let was_up = self.shared.disconnected(Arc::new(error), Instant::now());
@@ -134,15 +135,15 @@ impl Connection {
             .http2_keep_alive_interval(PROBE.0)
             .keep_alive_timeout(PROBE.1)
             .keep_alive_while_idle(true);
-        endpoint.connect_with_connector(connector).await.map_err(|source| GrpcError::Connect {
-            address: self.shared.address.to_string(),
-            source,
-        })
+        endpoint
+            .connect_with_connector(connector)
+            .await
+            .map_err(|cause| GrpcError::Connect { address: self.shared.address.to_string(), cause })
     }
 
     async fn converse(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
-        let broken = |status| GrpcError::Broken { address: address(), source: Box::new(status) };
+        let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         // Hello goes first: it is there before the stream begins.
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
@@ -196,7 +197,7 @@ impl Connection {
     fn message(&self, outgoing: Outgoing<v1::Put>) -> FromSender {
         let message = match outgoing {
             Outgoing::Hello(held) => from_sender::Message::Hello(v1::Hello {
-                agent: AGENT.to_owned(),
+                agent: format!("{} ({AGENT})", self.env.host),
                 features: Vec::new(),
                 keys: keys::encode(&held),
                 floors: keys::encode_floors(&self.floors.declarable()),
@@ -297,7 +298,7 @@ impl Connection {
     /// Shows whether the next agent gets anything.
     fn tell(&self, dispute: Option<&Dispute>) {
         let label = SinkLabel { sink: self.name.to_string() };
-        self.metrics.sink_barred.get_or_create(&label).set(i64::from(dispute.is_some()));
+        self.metrics.sink_routing_mismatch.get_or_create(&label).set(i64::from(dispute.is_some()));
         if let Some(Dispute { own, other, theirs }) = dispute {
             error!(
                 sink = %self.name, address = %self.shared.address, %other,

@@ -1,22 +1,21 @@
 //! What can go wrong on the way to the next agent, and what each failure says about the batch.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::{Class, Classify};
-use thiserror::Error;
 
 /// Why a batch did not get to the next agent, or a connection did not last.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum GrpcError {
     /// No connection was made.
-    #[error("cannot connect to {address}")]
+    #[error("cannot connect to {address}: {}", innermost(cause))]
     Connect {
         /// The next agent.
         address: String,
         /// What the transport said.
-        #[source]
-        source: tonic::transport::Error,
+        cause: tonic::transport::Error,
     },
     /// A connection, or the next agent's welcome on it, took too long.
     #[error("{address} did not say welcome within {timeout:?}")]
@@ -33,13 +32,12 @@ pub enum GrpcError {
         address: String,
     },
     /// The stream broke.
-    #[error("the stream to {address} broke")]
+    #[error("the stream to {address} broke: {}", said(status))]
     Broken {
         /// The next agent.
         address: String,
         /// What the transport or the next agent said.
-        #[source]
-        source: Box<tonic::Status>,
+        status: Box<tonic::Status>,
     },
     /// The next agent does not speak the protocol.
     #[error("{address} does not keep to the protocol")]
@@ -112,6 +110,29 @@ pub enum GrpcError {
     },
 }
 
+/// The first cause of an error, which the ones above it only introduce.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(below) = cause.source() {
+        cause = below;
+    }
+    cause.to_string()
+}
+
+/// What the end of a stream means, for people.
+fn said(status: &tonic::Status) -> String {
+    let Some(source) = status.source() else {
+        let (code, message) = (status.code(), status.message());
+        return match message {
+            "" => code.to_string(),
+            message => format!("{message} ({code})"),
+        };
+    };
+    let cause = innermost(source);
+    // Also what listens there and speaks something else ends a connection in one of these ways.
+    format!("{cause}; if this does not pass: is it the port that a collector listens on?")
+}
+
 impl Classify for GrpcError {
     fn retry_after(&self) -> Option<Duration> {
         if let Self::Full { retry_after, .. } = self { Some(*retry_after) } else { None }
@@ -129,7 +150,30 @@ impl Classify for GrpcError {
             | Self::Draining { .. }
             | Self::Unreadable { .. } => Class::Transient,
             Self::NoAnswer { .. } => Class::Indeterminate,
-            Self::OtherRouting { .. } | Self::NoIdentity { .. } => Class::Fatal,
+            Self::OtherRouting { .. } | Self::NoIdentity { .. } => Class::Blocked,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_transport_says_is_its_cause_in_words() {
+        let broken = |status| {
+            let status = Box::new(status);
+            GrpcError::Broken { address: "a:1".into(), status }.to_string()
+        };
+        let pipe = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "stream closed");
+        let text = broken(tonic::Status::from_error(Box::new(pipe)));
+        assert_eq!(
+            text,
+            "the stream to a:1 broke: stream closed; if this does not pass: is it the port that a \
+             collector listens on?"
+        );
+        let text = broken(tonic::Status::resource_exhausted("too many connections"));
+        assert!(text.starts_with("the stream to a:1 broke: too many connections ("), "{text}");
+        assert!(!text.contains("collector listens on"), "a collector has answered: {text}");
     }
 }

@@ -26,6 +26,7 @@ use wire::{Rejection, keys};
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::{News, Subscription};
+use super::roster::Presence;
 use super::{DRAIN, Service, answers, budget_units};
 
 /// How long a sender may take to its first word.
@@ -68,6 +69,8 @@ pub(super) struct Conversation {
     arrived: Option<Arrived>,
     /// When the sender must have said Hello; far away once it has.
     hello_due: Option<Instant>,
+    /// The sender, once it has said Hello.
+    presence: Option<Presence>,
     /// When the agent began to stop.
     stopping: Option<Instant>,
     /// When the sender hears next that its puts wait.
@@ -92,6 +95,7 @@ impl Conversation {
             outcomes,
             arrived: None,
             hello_due: Some(now + HELLO_TIMEOUT),
+            presence: None,
             stopping: None,
             busy_at: now + BUSY_EVERY,
         }
@@ -205,7 +209,7 @@ impl Conversation {
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
         if self.hello_due.take().is_some() {
-            debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
+            self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;

@@ -105,7 +105,7 @@ impl Gathered {
 /// Counts what was lost or odd.
 pub(super) fn count(shared: &Shared, reason: &'static str, times: u64) {
     let label = SourceReason { source: shared.name.to_string(), reason };
-    shared.metrics.source_oddities.get_or_create(&label).inc_by(times);
+    shared.metrics.source_anomalies.get_or_create(&label).inc_by(times);
 }
 
 /// A datagram as a message: cut where it is longer than allowed.

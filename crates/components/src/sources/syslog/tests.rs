@@ -62,7 +62,7 @@ impl Fixture {
 
     fn counted(&self, reason: &'static str) -> u64 {
         let label = SourceReason { source: "in".into(), reason };
-        self.metrics.source_oddities.get_or_create(&label).get()
+        self.metrics.source_anomalies.get_or_create(&label).get()
     }
 }
 

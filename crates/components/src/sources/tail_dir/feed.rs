@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::trouble::Trouble;
+use pipeline::trouble::{Trouble, seconds};
 use pipeline::{ChannelError, Class, Classify, Intake, IntakeError, SourceError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ impl Target {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.count(now);
         if let Some((failures, lasts)) = trouble.to_say(now, &text) {
-            tracing::warn!(source = %self.source, error = %text, failures, ?lasts,
+            tracing::warn!(source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
                 "a batch is not stored; trying on");
         }
     }
@@ -76,7 +76,7 @@ impl Target {
     fn stored_at_last(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((failures, lasted)) = trouble.over(Instant::now()) {
-            tracing::info!(source = %self.source, failures, ?lasted, "batches are stored again");
+            tracing::info!(source = %self.source, failures, lasted_seconds = seconds(lasted), "batches are stored again");
         }
     }
 }
@@ -308,7 +308,7 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
         };
         match error.class() {
             Class::Transient | Class::Indeterminate => {}
-            class @ (Class::Poison | Class::Fatal) => {
+            class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
                 let message =
                     format!("a batch of {} bytes cannot be stored", chunk.batch.size().bytes);
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });

@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) outstanding: usize,
     /// Bytes that are in every channel.
     pub(super) accepted: u64,
+    /// What of [`File::lag`] is in the sum of its source.
+    pub(super) lag_counted: i64,
     /// Where [`File::lag`] is shown, once it is.
     pub(super) lag_shown: Option<Gauge>,
     /// Whether some channel knows the key, or will.
@@ -139,6 +141,7 @@ impl File {
             outstanding: 0,
             accepted: position.offset,
             position,
+            lag_counted: 0,
             lag_shown: None,
             stored: true,
             queued: false,
@@ -225,6 +228,13 @@ impl File {
     /// Bytes that are not in every channel yet.
     pub(super) fn lag(&self) -> u64 {
         self.len.saturating_sub(self.accepted)
+    }
+
+    /// Brings the sum of its source up to date.
+    pub(super) fn count_lag(&mut self, sum: &Gauge) {
+        let lag = i64::try_from(self.lag()).unwrap_or(i64::MAX);
+        sum.inc_by(lag - self.lag_counted);
+        self.lag_counted = lag;
     }
 }
 

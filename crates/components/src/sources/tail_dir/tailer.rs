@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::env::{Change, DiskFile, FileKind, FileStat, Watch};
-use pipeline::metrics::{FileLabel, SourceReason};
+use pipeline::metrics::{FileLabel, Gauge, SourceLabel, SourceReason, Text};
 use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
 
@@ -64,6 +64,8 @@ pub(super) struct Options {
     pub(super) poll_max: Duration,
     /// Files that are held open at once.
     pub(super) open_max: usize,
+    /// Whether each file's lag is shown by itself too.
+    pub(super) metrics_per_file: bool,
 }
 
 /// Lines on their way into the channels, or a mere note about a file.
@@ -110,6 +112,10 @@ pub(super) struct Tailer {
     pub(super) options: Options,
     pub(super) env: Env,
     metrics: Metrics,
+    /// The lag of all files.
+    lag: Gauge,
+    /// How many they are.
+    followed: Gauge,
     pub(super) files: BTreeMap<FileId, File>,
     /// Whether the lag of some file is not shown any more since all were shown: another file that lies
     /// at the same place may have been shown there as well.
@@ -164,10 +170,17 @@ impl Tailer {
         watch: Option<Arc<dyn Watch>>,
     ) -> Self {
         let next_id = files.len() as FileId;
+        let label = SourceLabel { source: source.to_string() };
+        let lag = metrics.source_lag.get_or_create(&label).clone();
+        lag.set(0);
+        let followed = metrics.source_files.get_or_create(&label).clone();
+        followed.set(i64::from(u32::try_from(files.len()).unwrap_or(u32::MAX)));
         Self {
             source,
             env,
             metrics,
+            lag,
+            followed,
             surveyed: !files.is_empty() || !options.from_end,
             files: (0..).zip(files).collect(),
             lags_removed: false,
@@ -284,6 +297,7 @@ impl Tailer {
         let before = before.and_then(|before| self.files.get(&before));
         debug_assert!(before.is_none_or(|before| !before.is_followed()), "followed twice");
         self.files.insert(id, file);
+        self.followed.inc();
         self.places_changed = true;
         id
     }
@@ -322,7 +336,7 @@ impl Tailer {
     /// Counts something odd that was treated as documented.
     pub(super) fn odd(&self, reason: &'static str, count: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_oddities.get_or_create(&label).inc_by(count);
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(count);
     }
 
     /// Takes note of the name that the file has now.
@@ -345,7 +359,10 @@ impl Tailer {
     fn show_lags(&mut self) {
         let anew = std::mem::take(&mut self.lags_removed);
         let Self { files, metrics, source, .. } = self;
-        files.values_mut().for_each(|file| show_lag(metrics, source, file, anew));
+        files.values_mut().for_each(|file| file.count_lag(&self.lag));
+        if self.options.metrics_per_file {
+            files.values_mut().for_each(|file| show_lag(metrics, source, file, anew));
+        }
     }
 
     /// An empty batch that tells the channels where the file stands, or to forget it.
@@ -368,6 +385,8 @@ impl Tailer {
     pub(super) fn remove(&mut self, id: FileId) {
         let Some(file) = self.files.remove(&id) else { return };
         self.places_changed = true;
+        self.lag.dec_by(file.lag_counted);
+        self.followed.dec();
         if self.by_inode.get(&file.inode()) == Some(&id) {
             self.by_inode.remove(&file.inode());
         }
@@ -383,7 +402,10 @@ impl Tailer {
         match settled.end {
             Some(end) => {
                 file.accepted = file.accepted.max(end);
-                show_lag(&self.metrics, &self.source, file, self.lags_removed);
+                file.count_lag(&self.lag);
+                if self.options.metrics_per_file {
+                    show_lag(&self.metrics, &self.source, file, self.lags_removed);
+                }
             }
             None => self.remove(settled.file),
         }
@@ -425,5 +447,6 @@ fn show_lag(metrics: &Metrics, source: &str, file: &mut File, anew: bool) {
 }
 
 fn lag_label(source: &str, file: &File) -> FileLabel {
-    FileLabel { source: source.to_owned(), file: file.place.to_string_lossy().into_owned() }
+    let path = Text(file.place.to_string_lossy().into_owned());
+    FileLabel { source: source.to_owned(), file: path }
 }

@@ -114,7 +114,7 @@ impl Rig {
 
     fn oddities(&self, reason: &'static str) -> u64 {
         let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
-        self.metrics.source_oddities.get_or_create(&label).get()
+        self.metrics.source_anomalies.get_or_create(&label).get()
     }
 }
 
@@ -195,7 +195,7 @@ async fn a_line_of_100_mb_is_cut_and_takes_no_memory() {
 
 #[tokio::test]
 async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() {
-    let rig = Rig::new(&json!({}));
+    let rig = Rig::new(&json!({ "metrics_per_file": true }));
     rig.channels.refuse(0, 1_000_000);
     let running = rig.start();
     // More than is read ahead of full channels.
@@ -395,6 +395,35 @@ async fn thousands_of_files_are_followed_with_few_of_them_open() {
         target.is_some_and(|target| target.starts_with(rig.directory.path()))
     });
     assert_eq!(ours.count(), 0, "a source that ended holds no file");
+}
+
+#[tokio::test]
+async fn the_lag_of_all_files_is_one_number_and_each_file_is_shown_only_on_request() {
+    let rig = Rig::new(&json!({}));
+    let lag_is = async |lag: u64| {
+        let line = format!("aqueduct_source_lag_bytes{{source=\"in\"}} {lag}\n");
+        for _ in 0..2_000 {
+            if rig.metrics.text().contains(&line) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no {line} in {}", rig.metrics.text());
+    };
+    rig.append("a.log", "1\nabc");
+    rig.append("b.log", "2\nde");
+    let running = rig.start();
+    rig.expect(&["1", "2"]).await;
+    lag_is(5).await;
+    rig.append("a.log", "\n");
+    rig.expect(&["1", "2", "abc"]).await;
+    lag_is(2).await;
+    fs::remove_file(rig.path("b.log")).unwrap();
+    rig.expect(&["1", "2", "abc", "de"]).await;
+    rig.expect_keys(1).await;
+    lag_is(0).await;
+    assert!(!rig.metrics.text().contains("tail_lag_bytes{"), "{}", rig.metrics.text());
+    running.stop().await;
 }
 
 #[test]

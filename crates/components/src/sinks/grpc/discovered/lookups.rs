@@ -30,6 +30,10 @@ impl Lookups {
     /// Looks up, for ever.
     pub(super) async fn run(self) {
         let (mut failures, mut waiting) = (0, 0);
+        for state in ["answered", "failed"] {
+            let label = SinkState { sink: self.sink.to_string(), state };
+            drop(self.metrics.discovery_lookups.get_or_create(&label));
+        }
         loop {
             match self.look_up().await {
                 Ok(found) => {
@@ -92,7 +96,7 @@ impl Lookups {
         let Counts { present, leaving, waiting } = self.board.counts();
         for (state, count) in [("present", present), ("leaving", leaving), ("waiting", waiting)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.metrics.discovery_members.get_or_create(&label(state)).set(count);
+            self.metrics.discovery_addresses.get_or_create(&label(state)).set(count);
         }
         if waiting > *waited {
             warn!(

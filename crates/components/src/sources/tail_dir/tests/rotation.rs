@@ -200,7 +200,7 @@ async fn a_truncated_file_is_read_from_its_beginning() {
 
 #[tokio::test]
 async fn how_far_a_truncated_file_is_behind_is_shown_when_what_it_was_is_forgotten() {
-    let rig = Rig::new(&json!({}));
+    let rig = Rig::new(&json!({ "metrics_per_file": true }));
     rig.append("a.log", "1\n2\n");
     let running = rig.start();
     rig.expect(&["1", "2"]).await;
@@ -235,10 +235,11 @@ async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_
 
 #[tokio::test]
 async fn a_deleted_file_is_read_to_its_end_and_then_forgotten() {
-    let rig = Rig::new(&json!({ "late_line_after": "1s" }));
+    let rig = Rig::new(&json!({ "late_line_after": "1s", "metrics_per_file": true }));
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
+    assert!(rig.metrics.text().contains("tail_lag_bytes{"), "{}", rig.metrics.text());
     let mut writer = fs::File::options().append(true).open(rig.path("a.log")).unwrap();
     fs::remove_file(rig.path("a.log")).unwrap();
     writer.write_all(b"2\n").unwrap();

@@ -1,0 +1,194 @@
+//! The connections of the admin listener: which one gives way to a new one, and how long a client may
+//! take to read an answer.
+//!
+//! No client waits for another one. Where there are as many connections as may be, the one that has read
+//! and written nothing for the longest time is closed: it is idle, or does not read.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Duration, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Connections served at once.
+pub(super) const GUESTS_MAX: usize = 64;
+
+/// How long a client may take to read an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Guests {
+    /// Counts what happens on any connection.
+    steps: AtomicU64,
+    present: Mutex<BTreeMap<u64, Place>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// The last step of this connection.
+    last: Arc<AtomicU64>,
+    leave: CancellationToken,
+}
+
+/// One connection's place, free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Guest {
+    guests: Arc<Guests>,
+    number: u64,
+    last: Arc<AtomicU64>,
+    leave: CancellationToken,
+}
+
+impl Guests {
+    fn step(&self) -> u64 {
+        self.steps.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Place>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection; the one that has been quiet for the longest time gives way.
+    pub(super) fn admit(self: &Arc<Self>) -> Guest {
+        let number = self.step();
+        let (last, leave) = (Arc::new(AtomicU64::new(number)), CancellationToken::new());
+        let mut present = self.present();
+        if present.len() >= GUESTS_MAX {
+            let quiet = present.iter().min_by_key(|(_, place)| place.last.load(Ordering::Relaxed));
+            if let Some(quiet) = quiet.map(|(number, _)| *number)
+                && let Some(place) = present.remove(&quiet)
+            {
+                place.leave.cancel();
+            }
+        }
+        present.insert(number, Place { last: last.clone(), leave: leave.clone() });
+        drop(present);
+        Guest { guests: self.clone(), number, last, leave }
+    }
+}
+
+impl Guest {
+    /// Waits until it has to give way.
+    pub(super) async fn must_leave(&self) {
+        self.leave.cancelled().await;
+    }
+
+    /// Watches what this connection reads and writes.
+    pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
+        let (guests, last) = (self.guests.clone(), self.last.clone());
+        Watched { stream, guests, last, deadline: None }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.guests.present().remove(&self.number);
+    }
+}
+
+/// A connection that is counted as quiet while nothing moves, and ends when an answer is not read.
+pub(super) struct Watched<S> {
+    stream: S,
+    guests: Arc<Guests>,
+    last: Arc<AtomicU64>,
+    /// Runs while an answer waits to be read.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    fn moved(&self) {
+        self.last.store(self.guests.step(), Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.moved();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            self.moved();
+            return Poll::Ready(written);
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(ANSWER_TIMEOUT)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the answer is not read")))
+    }
+
+    /// Called when all of an answer is written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.deadline = None;
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_connection_that_was_quiet_for_the_longest_time_gives_way() {
+        let guests = Arc::new(Guests::default());
+        let all: Vec<Guest> = (0..GUESTS_MAX).map(|_| guests.admit()).collect();
+        let (mut client, server) = tokio::io::duplex(16);
+        let mut first = all[0].watch(server);
+        client.write_all(b"x").await.unwrap();
+        first.read_u8().await.unwrap();
+        let newest = guests.admit();
+        let gone: Vec<usize> =
+            (0..GUESTS_MAX).filter(|index| all[*index].leave.is_cancelled()).collect();
+        assert_eq!(gone, [1], "the first one has just read something");
+        assert!(!newest.leave.is_cancelled());
+        drop(all);
+        assert_eq!(guests.present().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_read_byte_by_byte_ends_in_time_all_the_same() {
+        let guests = Arc::new(Guests::default());
+        let (mut client, server) = tokio::io::duplex(16);
+        let mut stream = guests.admit().watch(server);
+        let began = Instant::now();
+        let reader = tokio::spawn(async move {
+            while client.read_u8().await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let error = stream.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() <= ANSWER_TIMEOUT + Duration::from_secs(1));
+        drop(stream);
+        reader.await.unwrap();
+    }
+}

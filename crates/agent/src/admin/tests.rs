@@ -1,0 +1,143 @@
+//! Goal: no client of the admin pages keeps another one waiting, and `/readyz` says what is so.
+//!
+//! Method: the listener hands out pipes in memory, and time is paused: what takes longer than a moment
+//! of virtual time has waited for a time limit.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use pipeline::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{Mutex, mpsc};
+
+use super::*;
+use crate::dead_letters;
+
+/// Bytes on their way between client and server.
+const PIPE_BYTES: usize = 256;
+
+struct Pipes {
+    connected: Mutex<mpsc::UnboundedReceiver<DuplexStream>>,
+}
+
+#[async_trait]
+impl Listener for Pipes {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+        match self.connected.lock().await.recv().await {
+            Some(stream) => Ok((Box::new(stream), "client".to_owned())),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_address(&self) -> String {
+        "127.0.0.1:1".to_owned()
+    }
+}
+
+struct Bench {
+    connect: mpsc::UnboundedSender<DuplexStream>,
+    health: Health,
+    stopping: CancellationToken,
+    _admin: Admin,
+}
+
+fn bench() -> Bench {
+    let (connect, connected) = mpsc::unbounded_channel();
+    let listener = Pipes { connected: Mutex::new(connected) };
+    let (env, metrics) = (env::real(), Metrics::default());
+    let config = dead_letters::Config::read(&Settings::empty()).unwrap();
+    // Nothing is written there before the first letter.
+    let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
+    let health = Health::new(env.clock.clone());
+    let stopping = CancellationToken::new();
+    let mut admin = Admin { listener: Some(Box::new(listener)), task: None };
+    admin.serve(Pages {
+        channels: Vec::new(),
+        dead_letters: Arc::new(letters),
+        health: health.clone(),
+        metrics,
+        env,
+        stopping: stopping.clone(),
+    });
+    Bench { connect, health, stopping, _admin: admin }
+}
+
+impl Bench {
+    fn client(&self) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        self.connect.send(server).unwrap();
+        client
+    }
+
+    /// The answer to one request.
+    async fn get(&self, page: &str) -> String {
+        let mut client = self.client();
+        let request = format!("GET {page} HTTP/1.1\r\nconnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn liveness_is_answered_at_once_whatever_other_clients_do() {
+    let bench = bench();
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        let mut client = bench.client();
+        clients.push(tokio::spawn(async move {
+            while client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.is_ok() {}
+        }));
+    }
+    let mut idle: Vec<DuplexStream> = (0..300).map(|_| bench.client()).collect();
+    for client in &mut idle[..100] {
+        // Half a request. Connections that gave way refuse it.
+        drop(client.write_all(b"GET /livez HT").await);
+    }
+    let began = Instant::now();
+    for _ in 0..10 {
+        let answer = bench.get("/livez").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("alive\n"), "{answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    clients.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_cut_off() {
+    let bench = bench();
+    let mut client = bench.client();
+    let began = Instant::now();
+    while client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.is_ok() {}
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_lists_every_reason_and_names_a_sink_that_fails() {
+    let bench = bench();
+    let (one, other) = (bench.health.add_source(&"a".into()), bench.health.add_source(&"b".into()));
+    let answer = bench.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.ends_with("\nsource `a` is not open yet\nsource `b` is not open yet\n"),
+        "{answer}"
+    );
+    bench.health.source_opened(&one);
+    other.failed("cannot listen on 127.0.0.1:1", Duration::from_secs(5));
+    let answer = bench.get("/readyz").await;
+    let expected =
+        "\nsource `b` has been failing for 0 s: cannot listen on 127.0.0.1:1; next try in";
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(expected), "{answer}");
+    bench.health.source_opened(&other);
+    let answer = bench.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nready\n"), "{answer}");
+    let sink = bench.health.add_sink(&"s".into(), true);
+    sink.failed("refused", Duration::from_secs(5));
+    let answer = bench.get("/readyz").await;
+    let expected = "\r\n\r\nready\nsink `s` has been failing for 0 s: refused; next try in 5 s\n";
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected), "{answer}");
+    bench.stopping.cancel();
+    let answer = bench.get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\nstopping\n"), "{answer}");
+}

@@ -1,0 +1,153 @@
+//! How the events of a group are counted on their way: sent, stored, committed.
+//!
+//! A batch is sent each time it is handed to a sink. It is *stored* once, however often it is sent,
+//! and *committed* when it leaves the channel: then by the sink that had said so. Events that go to
+//! the dead letters are neither.
+//!
+//! Pure: it holds numbers only, for each batch that was sent and is still in the channel.
+
+use std::collections::BTreeMap;
+
+use pipeline::{IntervalSet, Ticket};
+use tokio::time::{Duration, Instant};
+
+/// A batch that was sent and has not left the channel.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    /// Its events, without those that were refused.
+    events: u64,
+    /// When it was sent last.
+    since: Instant,
+    /// Whether it is counted as stored.
+    stored: bool,
+    /// The member that has committed it.
+    by: Option<usize>,
+}
+
+/// A batch that has come a step further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Its events, without those that were refused.
+    pub(super) events: u64,
+    /// Time since it was sent last.
+    pub(super) took: Duration,
+}
+
+/// What each batch counts for.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    batches: BTreeMap<Ticket, Counted>,
+}
+
+impl Tally {
+    /// The batch is handed to a sink.
+    pub(super) fn sent(&mut self, ticket: Ticket, events: u64, now: Instant) {
+        let fresh = Counted { events, since: now, stored: false, by: None };
+        let counted = self.batches.entry(ticket).or_insert(fresh);
+        // Events that were refused before come again with the batch.
+        (counted.events, counted.since) = (events, now);
+    }
+
+    /// So many events of the batch can never be delivered.
+    pub(super) fn refused(&mut self, ticket: Ticket, events: u64) {
+        if let Some(counted) = self.batches.get_mut(&ticket) {
+            counted.events = counted.events.saturating_sub(events);
+        }
+    }
+
+    /// These are stored; answers those that were not before.
+    pub(super) fn stored(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Passed> {
+        let mut fresh = Vec::new();
+        self.each(tickets, |counted| {
+            if !counted.stored {
+                counted.stored = true;
+                fresh.push(counted.passed(now));
+            }
+        });
+        fresh
+    }
+
+    /// These are committed by `member`; answers those that were not stored before.
+    pub(super) fn committed(
+        &mut self,
+        tickets: &IntervalSet,
+        member: usize,
+        now: Instant,
+    ) -> Vec<Passed> {
+        self.each(tickets, |counted| counted.by = Some(member));
+        self.stored(tickets, now)
+    }
+
+    /// These leave the channel; answers those that a member has committed, with that member.
+    pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<(usize, Passed)> {
+        let mut left = Vec::new();
+        for run in tickets.runs() {
+            let gone: Vec<Ticket> = self.batches.range(run.clone()).map(|(it, _)| *it).collect();
+            let gone = gone.iter().filter_map(|ticket| self.batches.remove(ticket));
+            left.extend(gone.filter_map(|counted| Some((counted.by?, counted.passed(now)))));
+        }
+        left
+    }
+
+    fn each(&mut self, tickets: &IntervalSet, mut change: impl FnMut(&mut Counted)) {
+        for run in tickets.runs() {
+            self.batches.range_mut(run.clone()).for_each(|(_, counted)| change(counted));
+        }
+    }
+}
+
+impl Counted {
+    fn passed(&self, now: Instant) -> Passed {
+        Passed { events: self.events, took: now.duration_since(self.since) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(ticket: Ticket) -> IntervalSet {
+        IntervalSet::from(ticket..ticket + 1)
+    }
+
+    fn passed(events: u64, seconds: u64) -> Passed {
+        Passed { events, took: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn what_is_sent_twice_is_stored_and_committed_once() {
+        let (mut tally, began) = (Tally::default(), Instant::now());
+        let at = |second| began + Duration::from_secs(second);
+        tally.sent(1, 10, began);
+        tally.sent(2, 20, at(1));
+        let both = IntervalSet::from(1..3);
+        assert_eq!(tally.stored(&both, at(3)), [passed(10, 3), passed(20, 2)]);
+        tally.sent(1, 10, at(4));
+        assert_eq!(tally.stored(&one(1), at(5)), [], "it was counted before it was sent again");
+        assert_eq!(tally.committed(&both, 7, at(6)), []);
+        let left = tally.left(&IntervalSet::from(0..9), at(7));
+        assert_eq!(left, [(7, passed(10, 3)), (7, passed(20, 6))]);
+        assert!(tally.batches.is_empty());
+    }
+
+    #[test]
+    fn a_sink_that_commits_at_once_has_stored_too() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        tally.sent(1, 10, now);
+        assert_eq!(tally.committed(&one(1), 0, now), [passed(10, 0)]);
+        assert_eq!(tally.left(&one(1), now), [(0, passed(10, 0))]);
+    }
+
+    #[test]
+    fn events_among_the_dead_letters_are_neither_stored_nor_committed() {
+        let (mut tally, now) = (Tally::default(), Instant::now());
+        tally.sent(1, 10, now);
+        tally.refused(1, 4);
+        assert_eq!(tally.committed(&one(1), 0, now), [passed(6, 0)]);
+        assert_eq!(tally.left(&one(1), now), [(0, passed(6, 0))]);
+        tally.sent(2, 10, now);
+        tally.refused(2, 10);
+        assert_eq!(tally.left(&one(2), now), [], "no sink has committed it");
+        assert!(tally.batches.is_empty());
+    }
+}

@@ -1,0 +1,306 @@
+//! Which sources and sinks work, since when another one fails, and why: what `/readyz` and the gauges
+//! show.
+//!
+//! ```text
+//!   ABSENT ◄──► STARTING ──opened──► OPEN ──failed──► FAILING ──opened──► OPEN
+//!                    └───────────────failed──────────────┘
+//! ```
+//!
+//! A source works again as soon as it is open. A sink that fails at its writes can be opened each time:
+//! it works again when it has stored something, or has been open for [`STEADY`]; one that only could not
+//! be opened works as soon as it is open.
+//!
+//! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
+//! [`Health`] all of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pipeline::Metrics;
+use pipeline::env::Clock;
+use pipeline::metrics::{SinkLabel, SourceLabel};
+use tokio::time::{Duration, Instant};
+use tracing::info;
+
+/// A sink that has been open for so long works, also if it had nothing to store meanwhile.
+const STEADY: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// There is no such member now: its place is free.
+    Absent,
+    Starting,
+    Open(Instant),
+    Failed,
+    /// It has nothing more to do.
+    Ended,
+}
+
+#[derive(Debug, Clone)]
+struct Failing {
+    began: Instant,
+    began_at: SystemTime,
+    error: String,
+    next_try: Instant,
+    /// It has failed at being opened, and at nothing else.
+    at_opening: bool,
+}
+
+/// What is known of one component.
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    failing: Option<Failing>,
+}
+
+/// A component as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+enum View {
+    Absent,
+    Starting,
+    Works,
+    Failing { since: SystemTime, lasts: Duration, error: String, next_try: Option<Duration> },
+}
+
+impl State {
+    fn new(phase: Phase) -> Self {
+        Self { phase, failing: None }
+    }
+
+    /// It is open; answers how long it had been failing, if that is over now.
+    fn opened(&mut self, now: Instant, works: bool) -> Option<Duration> {
+        self.phase = Phase::Open(now);
+        let is_over = works || self.failing.as_ref().is_some_and(|failing| failing.at_opening);
+        if is_over { self.worked(now) } else { None }
+    }
+
+    /// It has done its work; answers how long it had been failing.
+    fn worked(&mut self, now: Instant) -> Option<Duration> {
+        self.failing.take().map(|failing| now - failing.began)
+    }
+
+    fn failed(&mut self, (now, at): (Instant, SystemTime), error: &str, pause: Duration) {
+        self.forget_old(now);
+        let was_open = matches!(self.phase, Phase::Open(_));
+        let (began, began_at, at_opening) = match self.failing.take() {
+            Some(before) => (before.began, before.began_at, before.at_opening && !was_open),
+            None => (now, at, !was_open),
+        };
+        // It is shown line by line.
+        let error = error.replace(char::is_control, " ");
+        self.failing = Some(Failing { began, began_at, error, next_try: now + pause, at_opening });
+        self.phase = Phase::Failed;
+    }
+
+    /// A failure does not count any more that is followed by a long time without one.
+    fn forget_old(&mut self, now: Instant) {
+        if let Phase::Open(since) = self.phase
+            && now - since >= STEADY
+        {
+            self.failing = None;
+        }
+    }
+
+    fn view(&mut self, now: Instant) -> View {
+        self.forget_old(now);
+        match (&self.failing, self.phase) {
+            (_, Phase::Absent) => View::Absent,
+            (_, Phase::Ended) => View::Works,
+            (Some(failing), phase) => View::Failing {
+                since: failing.began_at,
+                lasts: now - failing.began,
+                error: failing.error.clone(),
+                next_try: (phase == Phase::Failed)
+                    .then(|| failing.next_try.saturating_duration_since(now)),
+            },
+            (None, Phase::Open(_)) => View::Works,
+            (None, Phase::Starting | Phase::Failed) => View::Starting,
+        }
+    }
+}
+
+/// The state of one source or sink. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Standing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between its calls.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The sink is open.
+    pub(crate) fn opened(&self) {
+        self.state().opened(Instant::now(), false);
+    }
+
+    /// Whether it is open, or has no more to do.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state().phase, Phase::Open(_) | Phase::Ended)
+    }
+
+    /// It has done some of its work.
+    pub(crate) fn worked(&self) {
+        self.state().worked(Instant::now());
+    }
+
+    /// It has failed, and is tried again after a pause.
+    pub(crate) fn failed(&self, error: &str, pause: Duration) {
+        self.state().failed((Instant::now(), self.clock.now()), error, pause);
+    }
+
+    /// There is such a member now, another one than before, or none.
+    pub(crate) fn replaced(&self, is_present: bool) {
+        *self.state() = State::new(if is_present { Phase::Starting } else { Phase::Absent });
+    }
+
+    /// It has nothing more to do.
+    pub(crate) fn ended(&self) {
+        self.state().phase = Phase::Ended;
+    }
+}
+
+/// What is known of all sources and sinks of an agent. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Health {
+    clock: Arc<dyn Clock>,
+    parts: Arc<Mutex<Parts>>,
+}
+
+#[derive(Default)]
+struct Parts {
+    sources: Vec<Standing>,
+    sinks: Vec<Standing>,
+    /// Every source has been open at one time.
+    was_ready: bool,
+}
+
+/// Whether an agent may be given work, and what is to be said of it, line by line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// Why it is not ready.
+    pub(crate) reasons: Vec<String>,
+    /// What does not work, though the agent is ready.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Health {
+    /// Of an agent without sources and sinks.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, parts: Arc::default() }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn standing(&self, name: &Arc<str>, phase: Phase) -> Standing {
+        let state = Arc::new(Mutex::new(State::new(phase)));
+        Standing { name: name.clone(), clock: self.clock.clone(), state }
+    }
+
+    /// One more source, not open yet. All are added before the first one runs.
+    pub(crate) fn add_source(&self, name: &Arc<str>) -> Standing {
+        let standing = self.standing(name, Phase::Starting);
+        self.parts().sources.push(standing.clone());
+        standing
+    }
+
+    /// One more sink, not open yet; or a free place for one that is looked up.
+    pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> Standing {
+        let phase = if is_present { Phase::Starting } else { Phase::Absent };
+        let standing = self.standing(name, phase);
+        self.parts().sinks.push(standing.clone());
+        standing
+    }
+
+    /// This source is open. Says so in the log where that is news: it had failed, or it is the last
+    /// one that the agent waited for.
+    pub(crate) fn source_opened(&self, source: &Standing) {
+        let lasted = source.state().opened(Instant::now(), true);
+        if let Some(lasted) = lasted {
+            info!(source = %source.name, lasted_seconds = lasted.as_secs_f64(), "source works again");
+        }
+        let mut parts = self.parts();
+        let ready = parts.sources.iter().all(Standing::is_open);
+        if ready && !std::mem::replace(&mut parts.was_ready, true) {
+            info!("ready: every source is open");
+        }
+    }
+
+    /// What is to be said of the agent now.
+    pub(crate) fn word(&self) -> Word {
+        let (parts, now) = (self.parts(), Instant::now());
+        let mut word = Word::default();
+        for source in &parts.sources {
+            let line = match source.state().view(now) {
+                View::Starting => format!("source `{}` is not open yet", source.name),
+                view @ View::Failing { .. } => failing("source", &source.name, &view),
+                View::Absent | View::Works => continue,
+            };
+            word.reasons.push(line);
+        }
+        for sink in &parts.sinks {
+            let view = sink.state().view(now);
+            if matches!(view, View::Failing { .. }) {
+                word.remarks.push(failing("sink", &sink.name, &view));
+            }
+        }
+        word
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn show(&self, metrics: &Metrics) {
+        let (parts, now) = (self.parts(), Instant::now());
+        for source in &parts.sources {
+            let label = SourceLabel { source: source.name.to_string() };
+            let (up, since) = gauges(&source.state().view(now));
+            metrics.source_up.get_or_create(&label).set(up);
+            metrics.source_failing_since.get_or_create(&label).set(since);
+        }
+        for sink in &parts.sinks {
+            let label = SinkLabel { sink: sink.name.to_string() };
+            let view = sink.state().view(now);
+            if view == View::Absent {
+                metrics.sink_up.remove(&label);
+                metrics.sink_failing_since.remove(&label);
+                continue;
+            }
+            let (up, since) = gauges(&view);
+            metrics.sink_up.get_or_create(&label).set(up);
+            metrics.sink_failing_since.get_or_create(&label).set(since);
+        }
+    }
+}
+
+/// Whether it works, and since when it fails.
+fn gauges(view: &View) -> (i64, f64) {
+    match view {
+        View::Works => (1, 0.0),
+        View::Absent | View::Starting => (0, 0.0),
+        View::Failing { since, .. } => {
+            (0, since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
+        }
+    }
+}
+
+fn failing(role: &str, name: &str, view: &View) -> String {
+    let View::Failing { lasts, error, next_try, .. } = view else { return String::new() };
+    let next = match next_try {
+        Some(pause) => format!("next try in {} s", pause.as_secs_f64().ceil()),
+        None => "tried again, and has not worked yet".to_owned(),
+    };
+    format!("{role} `{name}` has been failing for {} s: {error}; {next}", lasts.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

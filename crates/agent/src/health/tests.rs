@@ -1,0 +1,106 @@
+//! Goal: what fails is shown for as long as it fails, and not longer. Method: time is an argument.
+
+use super::*;
+
+const PAUSE: Duration = Duration::from_secs(3);
+
+fn at(began: Instant, seconds: u64) -> (Instant, SystemTime) {
+    let passed = Duration::from_secs(seconds);
+    (began + passed, UNIX_EPOCH + passed)
+}
+
+fn lasts(state: &mut State, now: Instant) -> Option<u64> {
+    match state.view(now) {
+        View::Failing { lasts, .. } => Some(lasts.as_secs()),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_has_not_opened_yet_never_works() {
+    let began = Instant::now();
+    let mut state = State::new(Phase::Starting);
+    assert_eq!(state.view(at(began, 100).0), View::Starting);
+    state.failed(at(began, 100), "port\ntaken", PAUSE);
+    let expected = View::Failing {
+        since: at(began, 100).1,
+        lasts: Duration::from_secs(2),
+        error: "port taken".into(),
+        next_try: Some(Duration::from_secs(1)),
+    };
+    assert_eq!(state.view(at(began, 102).0), expected);
+    state.failed(at(began, 103), "port taken", PAUSE);
+    assert_eq!(lasts(&mut state, at(began, 104).0), Some(4), "it began with the first failure");
+    assert_eq!(state.opened(at(began, 110).0, false), Some(Duration::from_secs(10)));
+    assert_eq!(state.view(at(began, 110).0), View::Works);
+}
+
+#[test]
+fn a_sink_that_opens_and_cannot_write_fails_until_it_has_stored_something() {
+    let began = Instant::now();
+    let mut state = State::new(Phase::Starting);
+    state.opened(began, false);
+    for second in [10, 20, 30] {
+        state.failed(at(began, second), "no space", PAUSE);
+        assert_eq!(state.opened(at(began, second + 4).0, false), None);
+    }
+    assert_eq!(lasts(&mut state, at(began, 40).0), Some(30));
+    assert_eq!(state.worked(at(began, 41).0), Some(Duration::from_secs(31)));
+    assert_eq!(state.view(at(began, 41).0), View::Works);
+}
+
+#[test]
+fn a_sink_that_has_nothing_to_store_works_after_a_while() {
+    let began = Instant::now();
+    let mut state = State::new(Phase::Starting);
+    state.opened(began, false);
+    state.failed(at(began, 1), "reset", PAUSE);
+    state.opened(at(began, 2).0, false);
+    assert_eq!(lasts(&mut state, at(began, 61).0), Some(60));
+    assert_eq!(state.view(at(began, 62).0), View::Works);
+    state.failed(at(began, 70), "reset", PAUSE);
+    assert_eq!(lasts(&mut state, at(began, 70).0), Some(0), "that is another trouble");
+}
+
+struct Epoch;
+
+impl Clock for Epoch {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(7)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_makes_unready_and_a_sink_is_named_only() {
+    let health = Health::new(Arc::new(Epoch));
+    let source = health.add_source(&"in".into());
+    let sink = health.add_sink(&"out".into(), true);
+    let place = health.add_sink(&"out-2".into(), false);
+    assert_eq!(health.word().reasons, ["source `in` is not open yet"]);
+    health.source_opened(&source);
+    sink.failed("refused", PAUSE);
+    let line = "sink `out` has been failing for 0 s: refused; next try in 3 s".to_owned();
+    assert_eq!(health.word(), Word { reasons: vec![], remarks: vec![line] });
+    let metrics = Metrics::default();
+    health.show(&metrics);
+    for line in [
+        "aqueduct_source_up{source=\"in\"} 1\n",
+        "aqueduct_source_failing_since_seconds{source=\"in\"} 0.0\n",
+        "aqueduct_sink_up{sink=\"out\"} 0\n",
+        "aqueduct_sink_failing_since_seconds{sink=\"out\"} 7.0\n",
+    ] {
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+    assert!(!metrics.text().contains("out-2"), "{}", metrics.text());
+    place.replaced(true);
+    place.opened();
+    health.show(&metrics);
+    assert!(metrics.text().contains("aqueduct_sink_up{sink=\"out-2\"} 1\n"));
+    place.replaced(false);
+    health.show(&metrics);
+    assert!(!metrics.text().contains("out-2"), "it has left");
+    source.failed("gone", PAUSE);
+    assert_eq!(health.word().reasons.len(), 1);
+    source.ended();
+    assert_eq!(health.word().reasons.len(), 0);
+}

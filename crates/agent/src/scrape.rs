@@ -1,0 +1,53 @@
+//! Metrics that are looked up when they are asked for: what the channels hold, what the process uses.
+
+use std::sync::Arc;
+
+use pipeline::metrics::{ChannelLabel, VersionLabel};
+use pipeline::{Channel, Env, Metrics};
+
+use crate::cli::stderr;
+
+/// Shows the program's version.
+pub(crate) fn version(metrics: &Metrics) {
+    let version = VersionLabel { version: env!("CARGO_PKG_VERSION") };
+    metrics.build_info.get_or_create(&version).set(1);
+}
+
+/// Brings up to date what these channels hold.
+pub(crate) fn channels<'a>(
+    metrics: &Metrics,
+    channels: impl Iterator<Item = (&'a str, &'a Arc<dyn Channel>)>,
+) {
+    for (name, channel) in channels {
+        let (status, label) = (channel.status(), ChannelLabel { channel: name.to_owned() });
+        metrics.channel_events.get_or_create(&label).set(gauge(status.events));
+        metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
+        metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));
+        metrics.channel_in_flight.get_or_create(&label).set(gauge(status.unsettled_events));
+        let oldest = status.oldest_uncommitted.unwrap_or_default();
+        metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());
+    }
+}
+
+/// Brings up to date what the process uses.
+pub(crate) fn process(metrics: &Metrics, env: &Env) {
+    let Some(used) = env.blocking.usage() else { return };
+    metrics.process_start_time.set(used.started);
+    // A counter can only be added to; two readers at once may add the same, never the third.
+    let counted = metrics.process_cpu.get();
+    metrics.process_cpu.inc_by((used.cpu.as_secs_f64() - counted).max(0.0));
+    metrics.process_resident.set(gauge(used.resident_bytes));
+    metrics.process_open_fds.set(gauge(used.open_files));
+    metrics.process_max_fds.set(used.open_files_max.map_or(-1, gauge));
+}
+
+/// Brings up to date how many log lines were lost.
+pub(crate) fn log(metrics: &Metrics) {
+    let counted = metrics.log_dropped.get();
+    metrics.log_dropped.inc_by(stderr::dropped().saturating_sub(counted));
+}
+
+/// The value of a gauge.
+pub(crate) fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,85 @@
+//! `docs/metrics.md` names every metric that there is, and every `reason` that something is counted
+//! by. Method: the page is read, and held against the registry and against the sources.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use pipeline::Metrics;
+use pipeline::metrics::start::{CHANNEL_REASONS, LETTER_REASONS, SOURCE_REASONS};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+#[test]
+fn every_metric_is_documented_with_its_type() {
+    let page = page();
+    let documented = rows(&page).filter(|cells| cells.len() == 3);
+    let documented: BTreeSet<(String, String)> =
+        documented.map(|cells| (cells[0].clone(), cells[1].clone())).collect();
+    let there = Metrics::catalogue().into_iter().map(|(name, kind)| match kind {
+        "counter" => (format!("{name}_total"), kind.to_owned()),
+        _ => (name, kind.to_owned()),
+    });
+    assert_eq!(documented, there.collect());
+}
+
+#[test]
+fn every_reason_is_documented_and_counted_somewhere() {
+    let page = page();
+    let documented = rows(&page).filter(|cells| cells.len() == 2).map(|cells| cells[0].clone());
+    let mut documented: BTreeSet<String> = documented.collect();
+    for class in ["transient", "indeterminate", "poison", "blocked"] {
+        assert!(documented.remove(class), "{class} is not documented");
+    }
+    let tables = [SOURCE_REASONS, CHANNEL_REASONS, LETTER_REASONS].concat();
+    let there: BTreeSet<String> =
+        tables.iter().flat_map(|(_, reasons)| *reasons).map(|it| (*it).to_owned()).collect();
+    assert_eq!(documented, there);
+
+    let sources = sources();
+    for reason in &there {
+        assert!(sources.contains(&format!("\"{reason}\"")), "nothing is counted by {reason}");
+    }
+    for call in ["odd(\"", ".incident(\"", "service.count(\"", "count_odd(\""] {
+        for rest in sources.split(call).skip(1) {
+            let reason = rest.split('"').next().unwrap();
+            assert!(
+                there.contains(reason),
+                "{reason} is neither in pipeline::metrics::start nor in docs/metrics.md",
+            );
+        }
+    }
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap()
+}
+
+/// The cells of each row of each table, without marks; not the heads.
+fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
+    let rows =
+        page.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `reason`"));
+    rows.map(|line| {
+        let cells = line.trim_matches(['|', ' ']).split(" | ");
+        let cells: Vec<String> = cells.map(|cell| cell.trim_matches('`').to_owned()).collect();
+        cells
+    })
+}
+
+/// What the components are made of, tests included.
+fn sources() -> String {
+    let mut text = String::new();
+    let crates =
+        ["components", "channel", "agent"].map(|it| Path::new(ROOT).join("crates").join(it));
+    let mut left: Vec<_> = crates.map(|path| path.join("src")).into();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    text
+}

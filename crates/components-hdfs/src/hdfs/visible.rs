@@ -1,0 +1,68 @@
+//! Files that become visible, and stores that are opened, as the log shows them: without a line an
+//! idle store and one that waits for its first roll look the same.
+
+use std::time::Duration;
+
+use ledger::{Dataset, StagedFile};
+use pipeline::env::unix_millis;
+use pipeline::log_rate::LogRate;
+use pipeline::metrics::{Counter, FloatGauge, SinkLabel};
+use pipeline::{BuildContext, Env};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+/// Lines a minute about files; the rest is counted.
+const LINES_A_MINUTE: u32 = 20;
+
+/// What is said and counted of a sink's files.
+#[derive(Debug)]
+pub(super) struct Visible {
+    files: LogRate,
+    openings: LogRate,
+    count: Counter,
+    last: FloatGauge,
+    env: Env,
+}
+
+impl Visible {
+    /// Of the sink that this is the context of.
+    pub(super) fn new(cx: &BuildContext) -> Self {
+        let label = SinkLabel { sink: cx.name.to_string() };
+        Self {
+            files: LogRate::new(LINES_A_MINUTE),
+            openings: LogRate::new(LINES_A_MINUTE),
+            count: cx.metrics.sink_files.get_or_create(&label).clone(),
+            last: cx.metrics.sink_last_file.get_or_create(&label).clone(),
+            env: cx.env.clone(),
+        }
+    }
+
+    /// The store is open.
+    pub(super) fn opened(&self, dataset: &str, age_max: Duration) {
+        if let Some(left_out) = self.openings.allow(Instant::now()) {
+            let seconds = age_max.as_secs_f64();
+            info!(
+                dataset,
+                roll_age_max_seconds = seconds,
+                left_out,
+                "store opened; files become visible when they are full or that old",
+            );
+        }
+    }
+
+    /// The files of a roll are visible.
+    pub(super) fn published(&self, dataset: &Dataset, files: &[StagedFile]) {
+        let events: u64 = files.iter().map(|file| file.events).sum();
+        let bytes: u64 = files.iter().map(|file| file.len).sum();
+        debug!(files = files.len(), events, bytes, "roll committed");
+        self.count.inc_by(files.len() as u64);
+        self.last.set(Duration::from_millis(unix_millis(self.env.clock.now())).as_secs_f64());
+        for file in files {
+            let Some(left_out) = self.files.allow(Instant::now()) else { continue };
+            // Directories are named after headers; they are confined to printable characters, and
+            // the prefix is the operator's own.
+            let path = dataset.published(&file.target);
+            info!(path, events = file.events, bytes = file.len, left_out, "file is visible");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which senders are connected: counted, and said in the log at a bounded rate.
+
+use std::sync::Arc;
+
+use pipeline::Metrics;
+use pipeline::log_rate::LogRate;
+use pipeline::metrics::{Gauge, SourceLabel};
+use tokio::time::Instant;
+use tracing::info;
+
+/// Lines a minute about senders that come and go: a site's restart is not its log's end.
+const LINES_A_MINUTE: u32 = 30;
+
+/// Characters of a sender's name that are shown.
+const NAME_MAX: usize = 100;
+
+/// The senders of one source.
+#[derive(Debug)]
+pub(super) struct Roster {
+    source: Arc<str>,
+    connected: Gauge,
+    rate: LogRate,
+}
+
+impl Roster {
+    /// Nobody is connected to `source` yet.
+    pub(super) fn new(source: &Arc<str>, metrics: &Metrics) -> Self {
+        let label = SourceLabel { source: source.to_string() };
+        let connected = metrics.source_connections.get_or_create(&label).clone();
+        connected.set(0);
+        Self { source: source.clone(), connected, rate: LogRate::new(LINES_A_MINUTE) }
+    }
+
+    /// A sender has said what it is called; it is connected until the answer is dropped.
+    pub(super) fn enter(self: &Arc<Self>, peer: &Arc<str>, agent: &str) -> Presence {
+        // It comes from outside: no control characters reach the log.
+        let agent: String = agent.chars().take(NAME_MAX).collect();
+        let agent: Arc<str> = agent.escape_debug().to_string().into();
+        self.connected.inc();
+        let began = Instant::now();
+        if let Some(left_out) = self.rate.allow(began) {
+            info!(source = %self.source, %peer, %agent, left_out, "sender connected");
+        }
+        Presence { roster: self.clone(), peer: peer.clone(), agent, began }
+    }
+}
+
+/// A sender that is connected.
+#[derive(Debug)]
+pub(super) struct Presence {
+    roster: Arc<Roster>,
+    peer: Arc<str>,
+    agent: Arc<str>,
+    began: Instant,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let Self { roster, peer, agent, began } = self;
+        roster.connected.dec();
+        let now = Instant::now();
+        if let Some(left_out) = roster.rate.allow(now) {
+            let seconds = now.duration_since(*began).as_secs_f64();
+            info!(source = %roster.source, %peer, %agent, seconds, left_out, "sender disconnected");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_are_counted_while_they_are_connected_and_their_names_hold_no_control_characters() {
+        let metrics = Metrics::default();
+        let roster = Arc::new(Roster::new(&"edges".into(), &metrics));
+        let line = |n| format!("aqueduct_source_connections{{source=\"edges\"}} {n}\n");
+        assert!(metrics.text().contains(&line(0)));
+        let name = "\u{1b}[31mweb-1\n".to_owned() + &"x".repeat(1_000);
+        let first = roster.enter(&"10.0.0.1:5".into(), &name);
+        let second = roster.enter(&"10.0.0.2:5".into(), "web-2 (aqueduct 0.1.0)");
+        assert!(metrics.text().contains(&line(2)));
+        assert!(first.agent.starts_with("\\u{1b}[31mweb-1\\nxxx"), "{}", first.agent);
+        assert!(first.agent.len() < 200, "{}", first.agent);
+        assert_eq!(&*second.agent, "web-2 (aqueduct 0.1.0)");
+        drop((first, second));
+        assert!(metrics.text().contains(&line(0)));
+    }
+}

@@ -1,0 +1,126 @@
+//! Counters that are there, at 0, before anything is counted: an alert on their increase sees the
+//! first failure too.
+//!
+//! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md` explains
+//! them, and a test holds both against the sources.
+
+use super::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
+use crate::Class;
+
+/// `reason` of `aqueduct_source_anomalies_total`, by type of source; `*` = each.
+pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
+    ("*", &["optional_channel_full", "optional_channel_failed"]),
+    ("syslog", &["message_cut", "messages_refused", "datagrams_dropped"]),
+    ("tail_dir", &["truncated", "unreadable", "line_cut", "late_line", "copy_held_back"]),
+    (
+        "grpc",
+        &[
+            "put_of_closed_epoch",
+            "put_of_other_content",
+            "put_too_large",
+            "put_damaged",
+            "put_malformed",
+            "refused_by_channel",
+        ],
+    ),
+];
+
+/// `reason` of `aqueduct_channel_anomalies_total`, by type of channel.
+pub const CHANNEL_REASONS: &[(&str, &[&str])] = &[("durable", DURABLE), ("spill", DURABLE)];
+
+const DURABLE: &[&str] = &[
+    "torn_tail_bytes",
+    "damaged_place",
+    "damaged_batch",
+    "lost_batch",
+    "duplicate_batch",
+    "dropped_oldest_event",
+    "dropped_newest_event",
+    "disk_full",
+    "segment_given_up",
+    "keys_not_read",
+];
+
+/// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
+pub const LETTER_REASONS: &[(&str, &[&str])] = &[
+    ("http", &["refused"]),
+    ("file_roll", &["refused"]),
+    ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
+    ("hdfs", &["unwritable_event", "epoch_closed"]),
+];
+
+fn reasons(table: &'static [(&str, &[&str])], kind: &str) -> impl Iterator<Item = &'static str> {
+    let of_kind = move |(of, _): &&(&str, &[&str])| *of == "*" || *of == kind;
+    let rows: Vec<&[&str]> = table.iter().filter(of_kind).map(|(_, reasons)| *reasons).collect();
+    rows.into_iter().flatten().copied()
+}
+
+impl Metrics {
+    /// Shows what a source of this type counts.
+    pub fn begin_source(&self, source: &str, kind: &str) {
+        let label = SourceLabel { source: source.to_owned() };
+        drop(self.source_events.get_or_create(&label));
+        drop(self.source_bytes.get_or_create(&label));
+        drop(self.source_restarts.get_or_create(&label));
+        for reason in reasons(SOURCE_REASONS, kind) {
+            let label = SourceReason { source: source.to_owned(), reason };
+            drop(self.source_anomalies.get_or_create(&label));
+        }
+    }
+
+    /// Shows what a channel of this type counts.
+    pub fn begin_channel(&self, channel: &str, kind: &str) {
+        for reason in reasons(CHANNEL_REASONS, kind) {
+            let label = ChannelReason { channel: channel.to_owned(), reason };
+            drop(self.channel_anomalies.get_or_create(&label));
+        }
+    }
+
+    /// Shows what a sink of this type counts.
+    pub fn begin_sink(&self, sink: &str, kind: &str) {
+        let label = SinkLabel { sink: sink.to_owned() };
+        for counter in
+            [&self.sink_sent, &self.sink_stored, &self.sink_committed, &self.sink_refused]
+        {
+            drop(counter.get_or_create(&label));
+        }
+        drop(self.sink_sent_bytes.get_or_create(&label));
+        drop(self.sink_stored_after.get_or_create(&label));
+        drop(self.sink_committed_after.get_or_create(&label));
+        let classes = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Blocked];
+        for reason in classes.map(|class| class.to_string()) {
+            let label = SinkReason { sink: sink.to_owned(), reason };
+            drop(self.sink_failures.get_or_create(&label));
+        }
+        for reason in reasons(LETTER_REASONS, kind) {
+            let label = SinkReason { sink: sink.to_owned(), reason: reason.to_owned() };
+            drop(self.dead_letters.get_or_create(&label));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_happened_yet_is_shown_as_zero() {
+        let metrics = Metrics::default();
+        metrics.begin_source("in", "tail_dir");
+        metrics.begin_channel("main", "durable");
+        metrics.begin_sink("out", "hdfs");
+        let text = metrics.text();
+        for line in [
+            "aqueduct_source_events_total{source=\"in\"} 0\n",
+            "aqueduct_source_anomalies_total{source=\"in\",reason=\"truncated\"} 0\n",
+            "aqueduct_source_anomalies_total{source=\"in\",reason=\"optional_channel_full\"} 0\n",
+            "aqueduct_channel_anomalies_total{channel=\"main\",reason=\"disk_full\"} 0\n",
+            "aqueduct_sink_sent_events_total{sink=\"out\"} 0\n",
+            "aqueduct_sink_failures_total{sink=\"out\",reason=\"transient\"} 0\n",
+            "aqueduct_dead_letter_events_total{sink=\"out\",reason=\"unwritable_event\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        assert!(!text.contains("put_too_large"), "of another type of source");
+    }
+}
