@@ -31,6 +31,7 @@ use pair::{
 };
 use pipeline::{Batch, Class, KeySet};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_stored_and_then_delivered() {
@@ -239,6 +240,38 @@ async fn nobody_at_the_address_is_a_transient_failure_that_names_it() {
     assert_eq!(error.class, Class::Transient);
     assert!(error.to_string().contains(&address), "{error}");
     sink.close().await;
+}
+
+/// A port of something else, such as a web server: what is said is for operators, and asks the question
+/// that helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_agent_is_named_in_plain_words() {
+    let env = env::real();
+    let listener = env.net.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address();
+    let other = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let mut sink = sink(&env, &address, json!({}));
+    let error = within(sink.open()).await.unwrap_err();
+    let text = chain(&error);
+    assert!(text.contains(&address), "{text}");
+    assert!(text.contains("is this the `listen` address of a collector?"), "{text}");
+    for debug in ["hyper::Error", "Error(", "Custom {", "code: '"] {
+        assert!(!text.contains(debug), "{debug} in: {text}");
+    }
+    sink.close().await;
+    other.abort();
+}
+
+/// An error with its causes, as the agent shows it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(chain);
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,15 @@ impl StoreUrl {
         format!("{}://{}", self.scheme.name(), self.authority)
     }
 
+    /// Where its NameNode listens, as `host:port`; `None` where only the client's configuration knows.
+    pub fn address(&self) -> Option<&str> {
+        let has_port = |authority: &&str| {
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
+        let is_hdfs = matches!(self.scheme, Scheme::Hdfs);
+        is_hdfs.then_some(&*self.authority).filter(has_port)
+    }
+
     /// The file system that the URL names. A network is reached with the first call only.
     ///
     /// # Errors

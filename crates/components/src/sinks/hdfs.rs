@@ -61,6 +61,8 @@ const BLOCK_RESERVE: u64 = 1 << 20;
 const COMPACT_AFTER: u64 = 1_000;
 /// How long letting go may take to clear the stage.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a store that cannot be opened has to take a connection, to say why.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
@@ -142,6 +144,7 @@ impl Config {
             connect,
             dataset,
             dataset_name,
+            address: url.address().map(str::to_owned),
             keeping,
             promise: self.guarantee,
             options,
@@ -183,6 +186,8 @@ pub(crate) struct HdfsSink {
     dataset: Dataset,
     /// The dataset in its store, for people and for comparison.
     dataset_name: String,
+    /// Where the store listens, if the URL says it.
+    address: Option<String>,
     keeping: Options,
     promise: Promise,
     options: CreateOptions,
@@ -257,6 +262,18 @@ impl HdfsSink {
         Ok(())
     }
 
+    /// Why the store cannot be connected to, if it cannot. The client tries for as long as a call may
+    /// take, and then there is no answer, which names neither the address nor the cause.
+    async fn unreached(&self) -> String {
+        let Some(address) = &self.address else { return String::new() };
+        let connected = timeout(PROBE_LIMIT, self.settings.env.net.connect(address)).await;
+        match connected {
+            Ok(Ok(_)) => String::new(),
+            Ok(Err(error)) => format!("; cannot connect to {error}"),
+            Err(_) => format!("; no connection to {address} within {PROBE_LIMIT:?}"),
+        }
+    }
+
     /// The limits of a roll; a file stays within one block, so that one sync covers it. A file is
     /// made to learn the size of a block, which also shows that the store can be written to.
     async fn limits(&self, stage: &Stage) -> Result<Limits, FsError> {
@@ -276,7 +293,12 @@ impl HdfsSink {
 #[async_trait]
 impl Sink for HdfsSink {
     async fn open(&mut self) -> Result<(), SinkError> {
-        Ok(self.opened().await?)
+        if let Err(source) = self.opened().await {
+            let (dataset, unreached) = (self.dataset_name.clone(), self.unreached().await);
+            let source = Box::new(source);
+            return Err(HdfsSinkError::Opening { dataset, unreached, source }.into());
+        }
+        Ok(())
     }
 
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {

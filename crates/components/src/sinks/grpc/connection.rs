@@ -143,7 +143,11 @@ impl Connection {
 
     async fn converse(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
-        let broken = |status| GrpcError::Broken { address: address(), source: Box::new(status) };
+        let broken = |status: tonic::Status| GrpcError::Broken {
+            address: address(),
+            welcomed: self.shared.is_up(),
+            source: status.into(),
+        };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         // Hello goes first: it is there before the stream begins.
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {

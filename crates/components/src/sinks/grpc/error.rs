@@ -1,10 +1,40 @@
 //! What can go wrong on the way to the next agent, and what each failure says about the batch.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::{Class, Classify};
 use thiserror::Error;
+
+/// What is asked where nobody has said welcome.
+const HINT: &str = " before it said welcome (is this the `listen` address of a collector?)";
+
+/// The status that a stream ended with, as people read it: its own text is for programmers.
+#[derive(Debug)]
+pub struct Said(Box<tonic::Status>);
+
+impl From<tonic::Status> for Said {
+    fn from(status: tonic::Status) -> Self {
+        Self(Box::new(status))
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.message(), self.0.code()) {
+            ("", code) => write!(f, "{code}"),
+            (message, tonic::Code::Unknown) => f.write_str(message),
+            (message, code) => write!(f, "{message} ({code})"),
+        }
+    }
+}
+
+impl std::error::Error for Said {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// Why a batch did not get to the next agent, or a connection did not last.
 #[derive(Debug, Error)]
@@ -33,13 +63,15 @@ pub enum GrpcError {
         address: String,
     },
     /// The stream broke.
-    #[error("the stream to {address} broke")]
+    #[error("the stream to {address} broke{}", if *.welcomed { "" } else { HINT })]
     Broken {
         /// The next agent.
         address: String,
+        /// Whether it had said welcome.
+        welcomed: bool,
         /// What the transport or the next agent said.
         #[source]
-        source: Box<tonic::Status>,
+        source: Said,
     },
     /// The next agent does not speak the protocol.
     #[error("{address} does not keep to the protocol")]

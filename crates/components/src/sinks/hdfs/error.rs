@@ -14,6 +14,17 @@ pub enum HdfsSinkError {
     /// The store failed, or is damaged, where the commits are kept.
     #[error("cannot commit to the store")]
     Commit(#[from] LedgerError),
+    /// The sink could not be opened.
+    #[error("cannot open the dataset `{dataset}`{unreached}")]
+    Opening {
+        /// The sink and its store.
+        dataset: String,
+        /// That the store cannot be connected to, if so.
+        unreached: String,
+        /// What failed.
+        #[source]
+        source: Box<HdfsSinkError>,
+    },
     /// The number of this collector cannot be kept with its data.
     #[error("cannot keep the identity of this collector in {path}")]
     Identity {
@@ -33,6 +44,7 @@ impl Classify for HdfsSinkError {
         match self {
             Self::Store(error) => error.class(),
             Self::Commit(error) => error.class(),
+            Self::Opening { source, .. } => source.class(),
             Self::Identity { .. } => Class::Fatal,
             Self::NotOpen => Class::Transient,
         }

@@ -46,6 +46,24 @@ async fn lines_become_visible_as_they_were_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_connections_is_named_with_the_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = BuildContext::alone("store", directory.path(), env::real());
+    // Nobody listens at a port that was free a moment ago.
+    let listener = cx.env.net.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address();
+    drop(listener);
+    let settings = json!({ "url": format!("hdfs://{address}/logs/%Y") });
+    let mut sink = build::<super::Config>(&settings, &cx).unwrap();
+    let error = sink.open().await.unwrap_err().to_string();
+    let expected = format!(
+        "cannot open the dataset `store in hdfs://{address}/logs`; cannot connect to {address}: \
+         Connection refused"
+    );
+    assert!(error.contains(&expected), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_sink_leaves_nothing_staged() {
     let store = Memory::new();
     let collector = Collector::new(json!({ "url": "file:///logs" }));
