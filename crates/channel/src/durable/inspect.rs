@@ -224,18 +224,14 @@ impl Inspection {
 
     /// When the oldest event was stored that some consumer has not committed.
     fn oldest_at_ms(&self) -> Option<u64> {
-        let book = &self.recovered.book;
-        let settled = book.in_flight.acked_by_all(None);
-        let end = book.in_flight.next();
-        let record = self.segments().find(|record| {
-            let there = IntervalSet::from(record.first..(record.first + record.tickets).min(end));
-            !there.difference(&settled).is_empty()
-        })?;
-        let there = IntervalSet::from(record.first..record.first + record.tickets);
-        let oldest = there.difference(&settled).iter().next()?;
-        let index = self.scan(&record).ok().map(|scan| reader::index_of(&scan, &record));
-        let entry = index.as_ref().and_then(|index| index.get(oldest));
-        Some(record.since_ms + entry.map_or(0, |entry| u64::from(entry.after_ms)))
+        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        self.segments().find_map(|record| {
+            let there = IntervalSet::from(record.first..record.first + record.tickets);
+            let oldest = there.difference(&settled).iter().next()?;
+            let index = self.scan(&record).ok().map(|scan| reader::index_of(&scan, &record));
+            let entry = index.as_ref().and_then(|index| index.get(oldest));
+            Some(record.since_ms + entry.map_or(0, |entry| u64::from(entry.after_ms)))
+        })
     }
 
     /// What it answers for.
