@@ -13,10 +13,13 @@
 //! 2   u64  device        10  u64  inode       18  u64  offset
 //! 26  u16  bytes of the head's print          28  u64  the head's print
 //! 36  u16  bytes of the tail's print          38  u64  the tail's print
-//! 46  path as headers show it, UTF-8; if the file lies elsewhere, NUL and its path there
+//! 46  path that it was found by, in the bytes of its name; if the file lies elsewhere, NUL and its
+//!     path there
 //! ```
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -76,14 +79,15 @@ pub(super) struct Position {
     pub(super) head: Print,
     /// Of the bytes in front of the offset.
     pub(super) tail: Print,
-    /// The path as headers show it.
-    pub(super) path: String,
+    /// The path that a pattern found it by, which headers show.
+    pub(super) path: PathBuf,
 }
 
 impl Position {
     /// As it is stored, for a file that lies at `place`.
     pub(super) fn encode(&self, place: &Path) -> Bytes {
-        let mut out = Vec::with_capacity(FIXED_BYTES + self.path.len());
+        let path = self.path.as_os_str().as_bytes();
+        let mut out = Vec::with_capacity(FIXED_BYTES + path.len());
         out.extend([VERSION, if self.skipping { SKIPPING } else { 0 }]);
         for number in [self.device, self.inode, self.offset] {
             out.extend(number.to_le_bytes());
@@ -92,10 +96,10 @@ impl Position {
             out.extend(print.len.to_le_bytes());
             out.extend(print.hash.to_le_bytes());
         }
-        out.extend(self.path.as_bytes());
-        let place = place.as_os_str().as_encoded_bytes();
+        out.extend(path);
+        let place = place.as_os_str().as_bytes();
         // Where there is no room for it, the file is looked for beside its first path.
-        if place != self.path.as_bytes() && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
+        if place != path && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
             out.push(0);
             out.extend(place);
         }
@@ -105,8 +109,10 @@ impl Position {
     /// Reads what [`Position::encode`] made, with the place; `None` if it is something else.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, PathBuf)> {
         let (fixed, paths) = bytes.split_at_checked(FIXED_BYTES)?;
-        let paths = std::str::from_utf8(paths).ok()?;
-        let (path, place) = paths.split_once('\0').unwrap_or((paths, paths));
+        let mut parts = paths.splitn(2, |byte| *byte == 0);
+        let path = parts.next().unwrap_or_default();
+        let place = parts.next().unwrap_or(path);
+        let [path, place] = [path, place].map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)));
         let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let print = |at: usize| {
             let len = u16::from_le_bytes([fixed[at], fixed[at + 1]]);
@@ -120,9 +126,9 @@ impl Position {
             skipping: fixed[1] & SKIPPING != 0,
             head: print(26)?,
             tail: print(36)?,
-            path: path.to_owned(),
+            path,
         };
-        known.then(|| (position, PathBuf::from(place)))
+        known.then_some((position, place))
     }
 
     /// Whether `file` holds what was read up to this position. Without anything read there is
@@ -167,7 +173,12 @@ mod tests {
         }
         let bytes = position.encode(Path::new(&"x".repeat(PATH_BYTES_MAX)));
         assert!(bytes.len() <= STORED_BYTES_MAX);
-        assert_eq!(Position::decode(&bytes).unwrap().1, PathBuf::from(&position.path));
+        assert_eq!(Position::decode(&bytes).unwrap().1, position.path);
+        let odd = PathBuf::from(OsStr::from_bytes(b"/var/log/\xff.log"));
+        let odd = Position { path: odd, ..position };
+        for place in [odd.path.clone(), OsStr::from_bytes(b"/\xfe").into()] {
+            assert_eq!(Position::decode(&odd.encode(&place)), Some((odd.clone(), place)));
+        }
         assert_eq!(Position::decode(&bytes[..40]), None);
         let mut newer = bytes.to_vec();
         newer[0] = 2;
