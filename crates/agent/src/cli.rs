@@ -5,6 +5,7 @@
 
 mod collector;
 mod edge;
+mod log_fields;
 mod logging;
 
 use std::ffi::OsString;
