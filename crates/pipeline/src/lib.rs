@@ -18,6 +18,7 @@
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
+//! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
 //! | [`metrics`], [`notice`], [`units`] | shared by all of them |
@@ -32,6 +33,7 @@ pub mod compression;
 pub mod discovery;
 pub mod env;
 pub mod error;
+pub mod file_position;
 pub mod floors;
 pub mod identity;
 pub mod interceptor;

@@ -17,6 +17,7 @@ use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
+use super::heal::Wounded;
 use super::index::Entry;
 use super::log::Files;
 use super::owner_file::{self, OwnerFile};
@@ -41,11 +42,26 @@ pub(crate) struct Recovered {
     pub(crate) lost: IntervalSet,
     /// Tickets whose frames are damaged; found just now, not by an earlier life.
     pub(crate) struck: IntervalSet,
-    /// The frames of those: number of the segment, and where they lie in it.
-    pub(crate) aside: Vec<(u64, Entry)>,
+    /// The frames of those, and of those that were made whole.
+    pub(crate) aside: Vec<Aside>,
     /// The first segment whose frames were replayed: the STATE says all that older ones say but for
     /// their batches.
     pub(crate) replayed_from: u64,
+}
+
+/// A frame whose body is not as it was written.
+pub(crate) struct Aside {
+    /// Number of its segment.
+    pub(crate) segment: u64,
+    /// Where it lies in it.
+    pub(crate) place: Entry,
+    /// Its batches that are given up with it, and their events.
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) events: u64,
+    /// Where the lines of those stood.
+    pub(crate) lines: Vec<String>,
+    /// The frame as it was, if it could be made whole; it is not written yet.
+    pub(crate) whole: Option<Wounded>,
 }
 
 /// Why a directory cannot be used.
@@ -192,7 +208,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         recovered.replay(files, segment, began_ms, &mut unsound)?;
     }
     for put in unsound {
-        recovered.forget(&put);
+        recovered.mend_or_forget(files, &put)?;
     }
     // Of the last life: looking at it begins no other one.
     owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch));
@@ -285,13 +301,15 @@ impl Recovered {
 
     /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
     /// settled, because it was delivered or given up, was not lost by that.
-    fn forget(&mut self, unsound: &Unsound) {
+    fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
         let Unsound { ticket: first, put, segment, place } = unsound;
+        let mut lines = Vec::new();
         let settled = self.book.in_flight.acked_by_all(None);
         let mut lost = ForgetRecord::default();
         let with_events = put.items.iter().filter(|item| item.events > 0);
-        for (ticket, item) in (*first..).zip(with_events) {
+        for ((nth, ticket), item) in (0..).zip(*first..).zip(with_events) {
             if !settled.contains(ticket) {
+                lines.extend(wounded.iter().flat_map(|wounded| wounded.lines(nth)));
                 lost.tickets.insert(ticket);
                 lost.events += u64::from(item.events);
                 if let Some(identity) = item.identity {
@@ -302,11 +320,35 @@ impl Recovered {
         if lost.tickets.is_empty() {
             return;
         }
-        error!(tickets = ?lost.tickets.runs(), events = lost.events,
-            "these batches are damaged; they may be stored again");
         self.book.forget(&lost);
         self.struck.insert_all(&lost.tickets);
-        self.aside.push((*segment, *place));
+        let (segment, place, events) = (*segment, *place, lost.events);
+        let tickets = lost.tickets.iter().collect();
+        self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
+    }
+
+    /// A frame's body is damaged: it is made whole, in memory, or forgotten.
+    fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
+        let Unsound { ticket, segment, place, put } = unsound;
+        let settled = self.book.in_flight.acked_by_all(None);
+        let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
+        if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
+            return Ok(());
+        }
+        let seed = files.seed(&self.owner.uuid, *segment);
+        let mut wounded = Wounded::read(&*files.open(*segment, false)?, seed, place)?;
+        let is_whole = wounded.as_mut().is_some_and(|wounded| wounded.heal(files.disk()));
+        match &wounded {
+            Some(it) if is_whole => {
+                let lines = (0..with_events as usize).flat_map(|nth| it.lines(nth)).collect();
+                let tickets = (*ticket..*ticket + with_events).collect();
+                let events = put.items.iter().map(|item| u64::from(item.events)).sum();
+                let (segment, place) = (*segment, *place);
+                self.aside.push(Aside { segment, place, tickets, events, lines, whole: wounded });
+            }
+            _ => self.forget(unsound, wounded.as_ref()),
+        }
+        Ok(())
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.
@@ -350,7 +392,8 @@ impl Recovered {
         let mut gone = self.book.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "these tickets are lost; their identities may be stored again");
+            "these tickets are lost: the agents that sent them here send them again; what this agent \
+             read itself is not sent again");
         self.book.window.forget(&gone);
         self.book.events = events;
         Ok(())

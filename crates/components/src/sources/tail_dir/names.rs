@@ -1,30 +1,14 @@
 //! Names of files: bytes that others chose, which need not be UTF-8 and may hold anything but `/` and
 //! NUL.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub(super) use pipeline::file_position::shown;
+
 /// Endings of files that hold other files in compressed form.
 const COMPRESSED: [&str; 8] = ["gz", "bz2", "xz", "zst", "Z", "lz4", "lzma", "br"];
-
-/// The path as headers, labels and log lines show it: a byte that is no UTF-8 is written `\xff`.
-/// Control characters stay as they are: the log writer and the metrics escape them themselves.
-pub(super) fn shown(path: &Path) -> Cow<'_, str> {
-    if let Some(text) = path.to_str() {
-        return Cow::Borrowed(text);
-    }
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            write!(text, "\\x{byte:02x}").expect("a string takes every write");
-        }
-    }
-    Cow::Owned(text)
-}
 
 /// The last part of a path.
 pub(super) fn name_of(path: &Path) -> Option<&[u8]> {
@@ -87,13 +71,6 @@ mod tests {
             assert!(!may("access.log", other), "{other}");
         }
         assert!(!may("1.log", "10.log"));
-    }
-
-    #[test]
-    fn a_name_that_is_not_text_is_shown_with_its_bytes() {
-        assert_eq!(shown(Path::new("/a/ä\n.log")), "/a/ä\n.log");
-        let odd = OsStr::from_bytes(b"/a/\xff-\xc3\xa4.log\xc3");
-        assert_eq!(shown(Path::new(odd)), "/a/\\xff-ä.log\\xc3");
     }
 
     #[test]
