@@ -209,9 +209,14 @@ impl Stretch {
     }
 }
 
+/// The file and the bytes; control characters of its name are escaped.
 impl fmt::Display for Stretch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes {} to {}", shown(&self.path), self.from, self.to)
+        // It is printed on terminals as well.
+        for c in shown(&self.path).chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
+        write!(f, " bytes {} to {}", self.from, self.to)
     }
 }
 
@@ -262,6 +267,25 @@ mod tests {
         let mut newer = bytes.to_vec();
         newer[0] = 2;
         assert_eq!(Position::decode(&newer), None);
+    }
+
+    #[test]
+    fn a_stretch_is_what_lies_between_two_positions_of_one_file() {
+        let at = |offset| {
+            let (head, tail) = (Print::default(), Print::default());
+            let path = PathBuf::from("/a\n.log");
+            let position =
+                Position { device: 1, inode: 2, offset, skipping: false, head, tail, path };
+            position.encode(Path::new("/a\n.log"))
+        };
+        let text = |before: Option<u64>, after| {
+            let stretch = Stretch::between(before.map(at).as_deref(), &at(after));
+            stretch.map(|stretch| stretch.to_string())
+        };
+        assert_eq!(text(Some(5), 9).as_deref(), Some("/a\\n.log bytes 5 to 9"));
+        assert_eq!(text(None, 9).as_deref(), Some("/a\\n.log bytes 0 to 9"));
+        assert_eq!(text(Some(10), 9), None);
+        assert_eq!(Stretch::between(None, b"something else"), None);
     }
 
     #[test]

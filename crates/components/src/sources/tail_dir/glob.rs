@@ -220,7 +220,7 @@ fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found:
     match part {
         Part::Name(name) => {
             let path = directory.join(name);
-            // What stands below a wildcard may have been made a link by anybody.
+            // What stands below a wildcard may be a link that others made.
             let is_link = !is_literal
                 && !rest.is_empty()
                 && !found.follow_links

@@ -8,7 +8,7 @@
 //! | found by, in the stored position | lies now | what happens |
 //! |---|---|---|
 //! | a path that today's patterns name | there | it is followed |
-//! | a path that today's patterns name | beside it, under another name | rotation: read to its end |
+//! | a path that today's patterns name | in the same directory, under another name | rotation: read to its end |
 //! | a path that they do not name | anywhere that they do not name | set aside: not read |
 //! | a path that they do not name | where today's patterns find it | it is followed |
 //!

@@ -29,7 +29,7 @@ const UNMATCHED_AFTER: [Duration; 4] = [
 
 /// Counts lines of one kind.
 #[derive(Debug, Default)]
-struct Told {
+struct Quota {
     since: Option<Instant>,
     said: u32,
     unsaid: u64,
@@ -37,7 +37,7 @@ struct Told {
     is_summed: bool,
 }
 
-impl Told {
+impl Quota {
     /// Whether there is room for a line more; else it is counted.
     fn may_say(&mut self, now: Instant) -> bool {
         let is_over = |since: Instant| now.duration_since(since) >= MINUTE;
@@ -46,9 +46,9 @@ impl Told {
         }
         let may = self.said < LINES_MAX;
         if may {
-            self.said += 1
+            self.said += 1;
         } else {
-            self.unsaid += 1
+            self.unsaid += 1;
         }
         may
     }
@@ -75,9 +75,9 @@ struct Unmatched {
 
 /// What was said.
 pub(super) struct Report {
-    followed: Told,
-    missing: Told,
-    linked: Told,
+    followed: Quota,
+    missing: Quota,
+    linked: Quota,
     /// When the limit of open files was last spoken of.
     pub(super) out_of_files: Option<Instant>,
     /// Names that match and are not followed, as the last survey found them.
@@ -106,9 +106,9 @@ impl Report {
     pub(super) fn new(patterns: usize, now: Instant) -> Self {
         let unmatched = || Unmatched { matched: false, next: now + UNMATCHED_AFTER[0], reports: 0 };
         Self {
-            followed: Told::default(),
-            missing: Told::default(),
-            linked: Told::default(),
+            followed: Quota::default(),
+            missing: Quota::default(),
+            linked: Quota::default(),
             out_of_files: None,
             passed_over: BTreeMap::new(),
             has_said_compressed: false,
@@ -167,7 +167,7 @@ impl Tailer {
         if self.report.missing.may_say(now) {
             tracing::warn!(source = %self.source, %file, offset, compressed = %left,
                 "file vanished while the agent was away: what was written behind this offset is \
-                 not read; a compressed file beside it may hold it");
+                 not read; a compressed file in its directory may hold it");
         } else {
             tracing::debug!(source = %self.source, %file, offset, "file vanished");
         }
@@ -212,15 +212,13 @@ impl Tailer {
         self.say_unmatched(now);
         let Self { report, source, .. } = self;
         if let Some(files) = report.followed.rest(now) {
-            tracing::info!(%source, files, "following files, beside those named before");
+            tracing::info!(%source, files, "following more files than are named");
         }
         if let Some(files) = report.missing.rest(now) {
-            tracing::warn!(%source, files, "files vanished while the agent was away, beside those \
-                named before");
+            tracing::warn!(%source, files, "more files vanished while the agent was away than are named");
         }
         if let Some(links) = report.linked.rest(now) {
-            tracing::warn!(%source, links, "symbolic links lead out of the watched directories, \
-                beside those named before");
+            tracing::warn!(%source, links, "more symbolic links lead out of the watched directories than are named");
         }
     }
 
@@ -326,13 +324,13 @@ mod tests {
     #[test]
     fn a_few_lines_a_minute_are_said_and_then_how_many_more() {
         let now = Instant::now();
-        let mut told = Told::default();
-        let said = (0..5_000).filter(|_| told.may_say(now)).count();
-        assert_eq!((said, told.rest(now)), (10, Some(4_990)));
-        assert!(!told.may_say(now + MINUTE / 2));
-        assert_eq!(told.rest(now + MINUTE / 2), None, "once a minute");
-        assert_eq!(told.rest(now + MINUTE), Some(1));
-        assert!(told.may_say(now + MINUTE * 2 + MINUTE));
-        assert_eq!(told.rest(now + MINUTE * 9), None, "all was said");
+        let mut quota = Quota::default();
+        let said = (0..5_000).filter(|_| quota.may_say(now)).count();
+        assert_eq!((said, quota.rest(now)), (10, Some(4_990)));
+        assert!(!quota.may_say(now + MINUTE / 2));
+        assert_eq!(quota.rest(now + MINUTE / 2), None, "once a minute");
+        assert_eq!(quota.rest(now + MINUTE), Some(1));
+        assert!(quota.may_say(now + MINUTE * 2 + MINUTE));
+        assert_eq!(quota.rest(now + MINUTE * 9), None, "all was said");
     }
 }

@@ -278,7 +278,7 @@ async fn with_few_open_files_every_file_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_vanished_while_nobody_looked_is_reported_once() {
+async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     let rig = Rig::new(&json!({}));
     for name in ["a.log", "b.log", "c.log"] {
         rig.append(name, "1\n");
@@ -350,5 +350,5 @@ async fn each_file_that_is_followed_is_named_and_of_many_how_many() {
     }
     survey(&mut tailer, Duration::from_secs(1)).await;
     assert_eq!(heard.with(&["following file", "inode="]).len(), 10);
-    assert_eq!(heard.with(&["following files", "files=90"]).len(), 1);
+    assert_eq!(heard.with(&["following more files", "files=90"]).len(), 1);
 }
