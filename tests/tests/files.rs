@@ -1,4 +1,4 @@
-//! Goal: files are read as they are, whatever they are called and whatever lies beside them; what is
+//! Goal: files are read as they are, whatever they are called and whatever lies in their directory; what is
 //! not named is not read; and a batch that the disk damaged is read again from its file.
 //!
 //! Method: a folder as an application may leave it, an edge over it that is started again with another

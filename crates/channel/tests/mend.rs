@@ -41,7 +41,7 @@ fn write(disk: &SimDisk, path: &str, text: &str) {
 fn batch(disk: &SimDisk, n: usize) -> Batch {
     let before: String = (0..n).map(lines).collect();
     let new = lines(n);
-    let all = before.clone() + &new;
+    let all = before + &new;
     let ends: Vec<u32> = new.lines().map(|line| line.len() as u32).collect();
     let mut batch = Batch::of_lines(Bytes::from(new.into_bytes()), &ends);
     batch.set_header("file", FILE, Existing::Replace);

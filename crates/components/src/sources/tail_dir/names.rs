@@ -39,7 +39,7 @@ fn uncompressed(name: &[u8]) -> Option<&[u8]> {
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
     let ending = &name[dot + 1..];
     let is_one = |known: &&str| known.as_bytes().eq_ignore_ascii_case(ending);
-    COMPRESSED.iter().any(|known| is_one(known)).then(|| &name[..=dot])
+    COMPRESSED.iter().any(is_one).then(|| &name[..=dot])
 }
 
 /// Whether this is called as a compressed file.

@@ -298,7 +298,7 @@ impl Tailer {
             Err(error) => format!("{}: {error}", shown(&directory)),
             Ok(_) if compressed > 0 => format!("{compressed} compressed files are passed over"),
             Ok(_) if links > 0 => format!("{links} symbolic links are passed over"),
-            Ok(there) => format!("nothing in {} is called so", shown(&there)),
+            Ok(there) => format!("no name in {} matches", shown(&there)),
         }
     }
 
