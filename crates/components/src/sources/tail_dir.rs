@@ -350,6 +350,7 @@ impl Source for TailDir {
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.fit_open_max();
         tailer.say_relative();
+        tailer.show_reasons();
         let mut feed = Feed::new(Target {
             source: self.name.clone(),
             intake: cx.intake.clone(),

@@ -131,11 +131,30 @@ impl File {
     }
 }
 
+/// Reasons of `source_oddities`: each is counted from 0 on.
+const REASONS: [&str; 8] = [
+    "line_cut",
+    "late_line",
+    "truncated",
+    "copy_held_back",
+    "unreadable",
+    "vanished_unread",
+    "compressed_passed_over",
+    "link_leads_out",
+];
+
 impl Tailer {
+    /// Shows every counter before there is something to count.
+    pub(super) fn show_reasons(&self) {
+        REASONS.iter().for_each(|reason| self.odd(reason, 0));
+    }
+
     /// Says that a file is followed from now on.
     pub(super) fn say_followed(&mut self, id: FileId, why: Why, now: Instant) {
         let Some(file) = self.files.get(&id) else { return };
         let (path, place) = (shown(&file.position.path), shown(&file.place));
+        // Named where it is another one.
+        let place = (place != path).then_some(&*place);
         let (inode, offset) = (file.position.inode, file.position.offset);
         let why = match why {
             Why::New => "new",
@@ -144,10 +163,10 @@ impl Tailer {
             Why::Copied => "goes on in its copy",
         };
         if self.report.followed.may_say(now) {
-            tracing::info!(source = %self.source, file = %path, %place, inode, offset, why,
+            tracing::info!(source = %self.source, file = %path, place, inode, offset, why,
                 "following file");
         } else {
-            tracing::debug!(source = %self.source, file = %path, %place, inode, offset, why,
+            tracing::debug!(source = %self.source, file = %path, place, inode, offset, why,
                 "following file");
         }
     }

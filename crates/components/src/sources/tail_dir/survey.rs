@@ -155,7 +155,7 @@ impl Tailer {
     /// Lets go of what is read to its end and gone for good.
     fn part(&mut self, now: Instant, chunks: &mut Vec<Chunk>) {
         let late = self.options.late_line_after;
-        let (mut leaving, mut unread, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut leaving, mut unread, mut missing) = (Vec::new(), 0, Vec::new());
         let disk = &*self.env.disk;
         for (id, file) in &mut self.files {
             match file.stage {
@@ -166,7 +166,7 @@ impl Tailer {
                     if let Some(handle) = file.handle.take() {
                         self.deleted.push(handle);
                     } else if file.len > file.position.offset {
-                        unread.push(file.len - file.position.offset);
+                        unread += 1;
                         tracing::warn!(source = %self.source, file = %shown(&file.place),
                             offset = file.position.offset, bytes = file.len - file.position.offset,
                             "file was deleted before it was read to its end");
@@ -186,7 +186,9 @@ impl Tailer {
                 _ => {}
             }
         }
-        self.odd("vanished_unread", unread.len() as u64);
+        if unread > 0 {
+            self.odd("vanished_unread", unread);
+        }
         missing.into_iter().for_each(|id| self.say_missing(id, now));
         for id in leaving {
             let Some(file) = self.files.get_mut(&id) else { continue };
