@@ -186,6 +186,26 @@ async fn lines_that_their_file_does_not_hold_any_more_are_given_up_and_named() {
     }
 }
 
+/// Its envelope says what was in it; without, its neighbours say what may have been.
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_that_cannot_be_read_at_all_the_neighbours_are_named() {
+    for newest in [true, false] {
+        let disk = written(&settings(), newest).await;
+        // The header of a frame stands in front of its envelope, which names the file.
+        let (path, at) = place_of(&disk, &lines(1));
+        let bytes = disk.open(&path, OpenMode::default()).unwrap().read(0, at as usize).unwrap();
+        let named = bytes.windows(FILE.len()).rposition(|part| part == FILE.as_bytes()).unwrap();
+        // The one behind that is a header of the events; the one before it is in the envelope.
+        let named = bytes[..named].windows(FILE.len()).rposition(|part| part == FILE.as_bytes());
+        disk.flip(&path, named.unwrap() as u64, 0);
+        let found = check(&disk);
+        let some = format!("some of {FILE} bytes {} to {}", at_of(1), at_of(3));
+        assert_eq!((found.given_up, found.lost), (vec![some], vec![(1, 2)]), "{newest}");
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        assert_eq!(delivered(&*channel).await.len(), BATCHES - 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_another_agent_is_not_looked_for_in_files() {
     let disk = SimDisk::new(SEED);

@@ -15,15 +15,19 @@
 //! compressed nor sealed, not changed by an interceptor), and the file still holds them. Elsewhere the
 //! batch is given up, and these positions name what was in it.
 
+use std::collections::BTreeSet;
 use std::io;
 
+use pipeline::Ticket;
 use pipeline::env::{Disk, DiskFile};
 use pipeline::file_position::Stretch;
 
 use super::aligned::Aligned;
 use super::index::Entry;
-use super::records::{PutRecord, StateRecord};
-use super::scan::{Bodies, scan_with};
+use super::log::Files;
+use super::records::{ForgetRecord, PutRecord, StateRecord};
+use super::recovery::Recovered;
+use super::scan::{Bodies, Scanned, scan_with};
 use super::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
 use crate::positions::Positions;
 
@@ -112,6 +116,120 @@ impl Wounded {
         let stretches = item.stretches.iter().filter(|at| at.from < at.to).map(Stretch::to_string);
         stretches.chain(item.others.iter().map(|source| format!("source {source}"))).collect()
     }
+}
+
+/// A put whose body is not as it was written.
+pub(super) struct Unsound {
+    pub(super) ticket: Ticket,
+    pub(super) put: PutRecord,
+    pub(super) segment: u64,
+    pub(super) place: Entry,
+}
+
+/// A frame whose body is not as it was written.
+pub(crate) struct Aside {
+    /// Number of its segment.
+    pub(crate) segment: u64,
+    /// Where it lies in it.
+    pub(crate) place: Entry,
+    /// Its batches that are given up with it, and their events.
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) events: u64,
+    /// Where the lines of those stood.
+    pub(crate) lines: Vec<String>,
+    /// The frame as it was, if it could be made whole; it is not written yet.
+    pub(crate) whole: Option<Wounded>,
+}
+
+impl Recovered {
+    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
+    /// settled, because it was delivered or given up, was not lost by that.
+    fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
+        let Unsound { ticket: first, put, segment, place } = unsound;
+        let mut lines = Vec::new();
+        let settled = self.book.in_flight.acked_by_all(None);
+        let mut lost = ForgetRecord::default();
+        let with_events = put.items.iter().filter(|item| item.events > 0);
+        for ((nth, ticket), item) in (0..).zip(*first..).zip(with_events) {
+            if !settled.contains(ticket) {
+                lines.extend(wounded.iter().flat_map(|wounded| wounded.lines(nth)));
+                lost.tickets.insert(ticket);
+                lost.events += u64::from(item.events);
+                if let Some(identity) = item.identity {
+                    lost.keys.insert(identity);
+                }
+            }
+        }
+        if lost.tickets.is_empty() {
+            return;
+        }
+        self.book.forget(&lost);
+        self.struck.insert_all(&lost.tickets);
+        let (segment, place, events) = (*segment, *place, lost.events);
+        let tickets = lost.tickets.iter().collect();
+        self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
+    }
+
+    /// A frame's body is damaged: it is made whole, in memory, or forgotten.
+    pub(super) fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
+        let Unsound { ticket, segment, place, put } = unsound;
+        let settled = self.book.in_flight.acked_by_all(None);
+        let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
+        if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
+            return Ok(());
+        }
+        let seed = files.seed(&self.owner.uuid, *segment);
+        let mut wounded = Wounded::read(&*files.open(*segment, false)?, seed, place)?;
+        let is_whole = wounded.as_mut().is_some_and(|wounded| wounded.heal(files.disk()));
+        match &wounded {
+            Some(it) if is_whole => {
+                let lines = (0..with_events as usize).flat_map(|nth| it.lines(nth)).collect();
+                let tickets = (*ticket..*ticket + with_events).collect();
+                let events = put.items.iter().map(|item| u64::from(item.events)).sum();
+                let (segment, place) = (*segment, *place);
+                self.aside.push(Aside { segment, place, tickets, events, lines, whole: wounded });
+            }
+            _ => self.forget(unsound, wounded.as_ref()),
+        }
+        Ok(())
+    }
+}
+
+/// Most files that are named for a place where it is not known what was lost.
+const NAMED_MAX: usize = 20;
+
+/// Where the lines may have stood of a frame at `place` that cannot be read at all: between the
+/// positions before it and those that come next in `frames`, of each file that goes on there. `before`
+/// is where the sources stood in front of `frames`.
+pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> Vec<String> {
+    let (mut named, mut seen) = (Vec::new(), BTreeSet::new());
+    for frame in frames.iter().filter(|frame| frame.offset != place) {
+        match frame.header.kind {
+            Kind::State if frame.offset < place => {
+                if let Some(state) = StateRecord::decode(frame.envelope.clone()) {
+                    before = state.positions.into_owned();
+                }
+                continue;
+            }
+            Kind::Put => {}
+            Kind::State | Kind::Ack | Kind::Consumers | Kind::Forget => continue,
+        }
+        let Some(put) = PutRecord::decode(frame.envelope.clone()) else { continue };
+        for item in &put.items {
+            if frame.offset < place {
+                before.apply(&item.positions);
+                continue;
+            }
+            for position in &item.positions {
+                let is_next = seen.insert((position.source.clone(), position.key.clone()));
+                let after = position.value.as_ref().filter(|_| is_next && named.len() < NAMED_MAX);
+                let stood = before.at(position).map(|value| &value[..]);
+                let stretch = after.and_then(|after| Stretch::between(stood, after));
+                named.extend(stretch.map(|stretch| format!("some of {stretch}")));
+            }
+        }
+    }
+    named
 }
 
 /// The batches with events, and where the lines of each stood.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::Config;
 use super::aligned;
-use super::heal::Wounded;
+use super::heal::{self, Wounded};
 use super::index::Entry;
 use super::keys::Encryption;
 use super::log::Files;
@@ -28,6 +28,7 @@ use super::scan::{Scan, Scanned, scan};
 use super::seal::Keyring;
 use super::segment::{BLOCK, FORMAT, Kind, Owner};
 use super::sparing::Gait;
+use crate::positions::Positions;
 
 /// What is in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -209,6 +210,10 @@ impl Inspection {
                 let struck = !there.intersection(&lost).is_empty();
                 let wanted = !there.difference(&settled).is_empty();
                 let needed = struck || wanted || !is_superseded;
+                if needed && found.frames.iter().all(|frame| frame.offset != *offset) {
+                    let lines = heal::around(Positions::default(), &found.frames, *offset);
+                    report.given_up.extend(lines);
+                }
                 let places = if needed { &mut report.damaged } else { &mut report.done_with };
                 places.push((record.id, *offset));
             }

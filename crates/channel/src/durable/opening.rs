@@ -10,9 +10,10 @@ use tracing::warn;
 
 use super::aligned;
 use super::core::{Core, Limits, State};
+use super::heal::Aside;
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
-use super::recovery::{self, Aside, Refusal};
+use super::recovery::{self, Refusal};
 use super::seal::Keyring;
 use super::sled_store::SledStore;
 use super::tail::Tail;

@@ -17,7 +17,7 @@ use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
-use super::heal::Wounded;
+use super::heal::{self, Aside, Unsound};
 use super::index::Entry;
 use super::log::Files;
 use super::owner_file::{self, OwnerFile};
@@ -47,21 +47,6 @@ pub(crate) struct Recovered {
     /// The first segment whose frames were replayed: the STATE says all that older ones say but for
     /// their batches.
     pub(crate) replayed_from: u64,
-}
-
-/// A frame whose body is not as it was written.
-pub(crate) struct Aside {
-    /// Number of its segment.
-    pub(crate) segment: u64,
-    /// Where it lies in it.
-    pub(crate) place: Entry,
-    /// Its batches that are given up with it, and their events.
-    pub(crate) tickets: Vec<Ticket>,
-    pub(crate) events: u64,
-    /// Where the lines of those stood.
-    pub(crate) lines: Vec<String>,
-    /// The frame as it was, if it could be made whole; it is not written yet.
-    pub(crate) whole: Option<Wounded>,
 }
 
 /// Why a directory cannot be used.
@@ -144,14 +129,6 @@ struct Read {
     room: u64,
     scan: Scan,
     key: Option<KeyMark>,
-}
-
-/// A put whose body is not as it was written.
-struct Unsound {
-    ticket: Ticket,
-    put: PutRecord,
-    segment: u64,
-    place: Entry,
 }
 
 /// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
@@ -258,6 +235,7 @@ impl Recovered {
         let key = read.key;
         let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms, key };
         self.book.begin_segment(record, files.open(id, false)?);
+        let before = (!read.scan.damaged.is_empty()).then(|| self.book.positions.clone());
         for frame in &read.scan.frames {
             if let Some(lost) = self.apply(frame, unsound) {
                 self.lost.insert_all(&lost);
@@ -266,7 +244,20 @@ impl Recovered {
         self.torn_bytes += read.scan.torn_bytes;
         self.damaged += read.scan.damaged.len() as u64;
         for offset in &read.scan.damaged {
-            error!(segment = id, offset, "something in this segment is not as it was written");
+            let frames = &read.scan.frames;
+            let lines = match &before {
+                // A frame that is known says itself what was in it.
+                Some(before) if frames.iter().all(|frame| frame.offset != *offset) => {
+                    heal::around(before.clone(), frames, *offset)
+                }
+                _ => Vec::new(),
+            };
+            error!(
+                segment = id,
+                offset,
+                ?lines,
+                "something in this segment is not as it was written"
+            );
         }
         Ok(())
     }
@@ -297,58 +288,6 @@ impl Recovered {
         }
         // Whatever the frame is, its ticket tells how far the log had come.
         self.book.skip_to(ticket)
-    }
-
-    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
-    /// settled, because it was delivered or given up, was not lost by that.
-    fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
-        let Unsound { ticket: first, put, segment, place } = unsound;
-        let mut lines = Vec::new();
-        let settled = self.book.in_flight.acked_by_all(None);
-        let mut lost = ForgetRecord::default();
-        let with_events = put.items.iter().filter(|item| item.events > 0);
-        for ((nth, ticket), item) in (0..).zip(*first..).zip(with_events) {
-            if !settled.contains(ticket) {
-                lines.extend(wounded.iter().flat_map(|wounded| wounded.lines(nth)));
-                lost.tickets.insert(ticket);
-                lost.events += u64::from(item.events);
-                if let Some(identity) = item.identity {
-                    lost.keys.insert(identity);
-                }
-            }
-        }
-        if lost.tickets.is_empty() {
-            return;
-        }
-        self.book.forget(&lost);
-        self.struck.insert_all(&lost.tickets);
-        let (segment, place, events) = (*segment, *place, lost.events);
-        let tickets = lost.tickets.iter().collect();
-        self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
-    }
-
-    /// A frame's body is damaged: it is made whole, in memory, or forgotten.
-    fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
-        let Unsound { ticket, segment, place, put } = unsound;
-        let settled = self.book.in_flight.acked_by_all(None);
-        let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
-        if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
-            return Ok(());
-        }
-        let seed = files.seed(&self.owner.uuid, *segment);
-        let mut wounded = Wounded::read(&*files.open(*segment, false)?, seed, place)?;
-        let is_whole = wounded.as_mut().is_some_and(|wounded| wounded.heal(files.disk()));
-        match &wounded {
-            Some(it) if is_whole => {
-                let lines = (0..with_events as usize).flat_map(|nth| it.lines(nth)).collect();
-                let tickets = (*ticket..*ticket + with_events).collect();
-                let events = put.items.iter().map(|item| u64::from(item.events)).sum();
-                let (segment, place) = (*segment, *place);
-                self.aside.push(Aside { segment, place, tickets, events, lines, whole: wounded });
-            }
-            _ => self.forget(unsound, wounded.as_ref()),
-        }
-        Ok(())
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.
