@@ -123,7 +123,10 @@ impl Core {
                 let seed = self.files.seed(&self.owner.uuid, reading.id);
                 let entries = [(ticket, *entry)];
                 let read = reader::read(&reading.file, seed, &entries, &self.buffers)?;
-                return Ok(read.into_iter().next().flatten());
+                let whole = read.into_iter().next().flatten();
+                if whole.is_some() {
+                    return Ok(whole);
+                }
             }
             self.quarantine(reading.id, ticket, reading.known, entry, &reading.file);
         }
