@@ -5,6 +5,7 @@
 
 mod collector;
 mod edge;
+mod log_fields;
 mod log_filter;
 mod logging;
 pub(crate) mod stderr;

@@ -97,7 +97,8 @@ enum Action {
         #[command(flatten)]
         keys: Keys,
     },
-    /// Give damaged batches up, so that everything else goes on and their sender sends them again
+    /// Mend damaged batches whose lines are still in their files; give the others up, so that
+    /// everything else goes on: agents that sent them here send them again
     #[command(after_help = REPAIR)]
     Repair {
         /// The channel's directory: DATA_DIR/channels/NAME
@@ -258,6 +259,13 @@ fn report_text(report: &Report) -> String {
         writeln!(text, "done with    segment {segment:016x}, byte {offset}")
             .expect("a string takes it");
     }
+    for lines in &report.mendable {
+        writeln!(text, "mendable     {lines}: still in their file, read again at the next start")
+            .expect("a string takes it");
+    }
+    for lines in &report.given_up {
+        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+    }
     for (first, end) in &report.lost {
         writeln!(text, "lost         {} batches: tickets {first} to {}", end - first, end - 1)
             .expect("a string takes it");
@@ -299,11 +307,24 @@ fn mend(directory: &Path, keys: &Keys, env: &Env) -> Result<ExitCode, ChannelErr
     let _inside = runtime.enter();
     let config = Config { index: IndexKind::None, encryption, ..Config::default() };
     repair(config, &context(directory, env))?;
-    Ok(cli::print(&format!(
+    Ok(cli::print(&repair_text(&found)))
+}
+
+/// What a repair did about what was found before it.
+fn repair_text(found: &Report) -> String {
+    let mut text = format!(
         "{} damaged places given up, {} torn bytes cut off\n",
         found.damaged.len(),
         found.torn_bytes
-    )))
+    );
+    for lines in &found.mendable {
+        writeln!(text, "mended       {lines}: read again from their file")
+            .expect("a string takes it");
+    }
+    for lines in &found.given_up {
+        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+    }
+    text
 }
 
 /// The channel is named after its directory, as the agent does it.
@@ -359,11 +380,18 @@ mod tests {
             done_with: vec![(1, 8192)],
             lost: vec![(5, 6), (9, 12)],
             torn_bytes: 0,
+            mendable: vec!["/a.log bytes 0 to 7".to_owned()],
+            given_up: vec!["/b.log bytes 7 to 9".to_owned()],
         };
+        assert!(
+            repair_text(&report).ends_with("given up     /b.log bytes 7 to 9: not sent again\n")
+        );
         let expected = "\
 NOT sound: 7 frames as they were written
 damaged      segment 0000000000000002, byte 4096
 done with    segment 0000000000000001, byte 8192
+mendable     /a.log bytes 0 to 7: still in their file, read again at the next start
+given up     /b.log bytes 7 to 9: not sent again
 lost         1 batches: tickets 5 to 5
 lost         3 batches: tickets 9 to 11
 ";

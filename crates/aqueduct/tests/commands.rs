@@ -155,16 +155,23 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(first["body"], "one\r", "{lines}");
     assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
 
-    let mut flipped = 0;
-    for path in segments(&channel) {
-        let mut bytes = read(&path);
-        if let Some(at) = memchr::memmem::find(&bytes, b"three") {
-            bytes[at] ^= 1;
-            flipped += 1;
-            put_bytes(&path, &bytes);
-        }
-    }
-    assert_eq!(flipped, 1, "the line is in the log once");
+    // Its lines are still in their file: it is made whole from there.
+    flip(&channel, b"three");
+    let report = run(&["channel", "check", &channel]);
+    assert_eq!(report.status.code(), Some(1), "{report:?}");
+    let shown = String::from_utf8_lossy(&report.stdout);
+    let lines = format!("{log} bytes 0 to 12");
+    assert!(shown.contains(&format!("\nmendable     {lines}: ")), "{shown}");
+    let mended = run(&["channel", "repair", &channel]);
+    assert_eq!(mended.status.code(), Some(0), "{mended:?}");
+    let shown = String::from_utf8_lossy(&mended.stdout);
+    assert!(shown.contains(&format!("\nmended       {lines}: ")), "{shown}");
+    assert_eq!(run(&["channel", "export", &channel]).stdout, b"one\r\n\nthree\nfour\n");
+    assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
+
+    // Without its lines it is given up and named.
+    flip(&channel, b"three");
+    put(Path::new(&log), "something else");
     let report = run(&["channel", "check", &channel]);
     assert_eq!(report.status.code(), Some(1), "{report:?}");
     let shown = String::from_utf8_lossy(&report.stdout);
@@ -172,10 +179,26 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     let mended = run(&["channel", "repair", &channel]);
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
     assert!(mended.stdout.starts_with(b"1 damaged places given up, "), "{mended:?}");
+    let shown = String::from_utf8_lossy(&mended.stdout);
+    assert!(shown.contains(&format!("\ngiven up     {lines}: not sent again")), "{shown}");
     let shown: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
     assert_eq!(shown["events"], 1);
     assert_eq!(run(&["channel", "export", &channel]).stdout, b"four\n");
     assert_eq!(run(&["channel", "stats", "/none"]).status.code(), Some(1));
+}
+
+/// Flips a bit of this text where it stands in the channel, which must be in one place.
+fn flip(channel: &str, text: &[u8]) {
+    let mut flipped = 0;
+    for path in segments(channel) {
+        let mut bytes = read(&path);
+        if let Some(at) = memchr::memmem::find(&bytes, text) {
+            bytes[at] ^= 1;
+            flipped += 1;
+            put_bytes(&path, &bytes);
+        }
+    }
+    assert_eq!(flipped, 1, "the text is in the log once");
 }
 
 #[test]

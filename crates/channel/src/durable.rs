@@ -100,6 +100,7 @@ pub(crate) mod fuzzed;
 mod give_back;
 mod group;
 mod hand_off;
+mod heal;
 mod index;
 pub mod inspect;
 mod kept;

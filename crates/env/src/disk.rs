@@ -1,5 +1,6 @@
 //! Files of this system.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -66,21 +67,22 @@ impl Disk for RealDisk {
         file_stat(&fs::metadata(path)?)
     }
 
-    fn is_link(&self, path: &Path) -> io::Result<bool> {
-        Ok(fs::symlink_metadata(path)?.is_symlink())
+    fn stat_link(&self, path: &Path) -> io::Result<FileStat> {
+        file_stat(&fs::symlink_metadata(path)?)
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            // A name that is not UTF-8 cannot stand in a setting, header or report; skip it here.
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push((name, kind(entry.file_type()?)));
-            }
+            names.push((entry.file_name(), kind(entry.file_type()?)));
         }
         names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         Ok(names)
+    }
+
+    fn open_files_max(&self) -> Option<u64> {
+        crate::limits::files_max()
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

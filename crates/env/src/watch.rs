@@ -1,10 +1,11 @@
 //! Changes in directories, as inotify tells them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -123,13 +124,11 @@ fn note(
     }
     // An event of a directory that is not asked for any more.
     let Some(watched) = watched else { return };
-    let path = |directory: &PathBuf| match name.map(CStr::to_str) {
-        Some(Ok(name)) => Some(directory.join(name)),
-        // Names that are not UTF-8 are listed nowhere either.
-        Some(Err(_)) => None,
-        None => Some(directory.clone()),
+    let path = |directory: &PathBuf| match name.map(CStr::to_bytes) {
+        Some(name) => directory.join(OsStr::from_bytes(name)),
+        None => directory.clone(),
     };
-    let paths: Vec<PathBuf> = watched.paths.iter().filter_map(path).collect();
+    let paths: Vec<PathBuf> = watched.paths.iter().map(path).collect();
     let is_directory = events.contains(ReadFlags::ISDIR);
     if !is_directory {
         changes.extend(moves.note(watched, event, &paths));

@@ -10,6 +10,7 @@ pub mod over;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -259,17 +260,40 @@ pub trait Disk: Send + Sync {
     /// As the system says.
     fn stat(&self, path: &Path) -> io::Result<FileStat>;
 
+    /// What the name itself is; a symbolic link is not followed and is a [`FileKind::Link`].
+    ///
+    /// # Errors
+    /// As the system says.
+    fn stat_link(&self, path: &Path) -> io::Result<FileStat>;
+
     /// Whether the name itself is a symbolic link.
     ///
     /// # Errors
     /// As the system says.
-    fn is_link(&self, path: &Path) -> io::Result<bool>;
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.stat_link(path)?.kind == FileKind::Link)
+    }
 
-    /// Names in a directory with their kinds, sorted by name; links are shown as links.
+    /// All names in a directory with their kinds, sorted by name; links are shown as links. Names are
+    /// bytes: others give them, and they need not be UTF-8.
     ///
     /// # Errors
     /// As the system says.
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>>;
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>>;
+
+    /// The same for a directory of this program, whose names are UTF-8: others are left out.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+        let text = |(name, kind): (OsString, FileKind)| Some((name.into_string().ok()?, kind));
+        Ok(self.entries(directory)?.into_iter().filter_map(text).collect())
+    }
+
+    /// The most files that this process can have open at once; `None` without a limit.
+    fn open_files_max(&self) -> Option<u64> {
+        None
+    }
 
     /// The path without links, `.` and `..`.
     ///

@@ -20,6 +20,7 @@
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //! | [`settings`] | configuration values that know the line they stand on |
+//! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`resource`] | what only one component can have: an address to listen on |
 //! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
@@ -40,6 +41,7 @@ pub mod discovery;
 pub mod encoder;
 pub mod env;
 pub mod error;
+pub mod file_position;
 pub mod floors;
 pub mod identity;
 pub mod interceptor;

@@ -1,5 +1,7 @@
 //! `aqueduct-edge`: files → durable channel → collectors.
 
+use std::path::Path;
+
 use clap::Args;
 use pipeline::discovery::Query;
 use pipeline::settings::Settings;
@@ -27,6 +29,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wr
 pub struct EdgeArgs {
     /// Files to tail: a path or a pattern, quoted; may be given several times
     #[arg(long, value_name = "PATTERN", required_unless_present = "config")]
+    #[arg(value_parser = files_of_a_directory_are_named)]
     #[arg(conflicts_with = "config")]
     pub tail: Vec<String>,
 
@@ -38,6 +41,15 @@ pub struct EdgeArgs {
     /// What both agents have.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// A pattern; flags are of this machine, so one that is a directory here is a mistake.
+fn files_of_a_directory_are_named(pattern: &str) -> Result<String, String> {
+    if Path::new(pattern).is_dir() {
+        let directory = pattern.trim_end_matches('/');
+        return Err(format!("it is a directory; name the files in it, as in '{directory}/*.log'"));
+    }
+    Ok(pattern.to_owned())
 }
 
 impl AgentArgs for EdgeArgs {

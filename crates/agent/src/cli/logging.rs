@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use super::log_filter;
 use super::stderr::{self, Flush};
 
+use super::log_fields;
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -34,7 +36,7 @@ pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
     let started = match format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            lines.with_ansi(colours).try_init()
+            lines.fmt_fields(log_fields::Escaped).with_ansi(colours).try_init()
         }
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };

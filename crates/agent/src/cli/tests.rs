@@ -152,6 +152,19 @@ fn what_a_flag_lacks_is_named() {
 }
 
 #[test]
+fn a_directory_to_tail_is_refused_with_what_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    for path in [format!("{path}"), format!("{path}/")] {
+        let arguments = format!("edge --tail {path} --to c1:4141 --data-dir /d");
+        let error = parse::<EdgeArgs>(&arguments).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(EXIT_USAGE));
+        let hint = format!("'{}/*.log'", path.trim_end_matches('/'));
+        assert!(error.to_string().contains(&hint), "{error}");
+    }
+}
+
+#[test]
 fn the_help_shows_an_example_of_each_way() {
     let edge = EdgeArgs::augment_args(Command::new("aqueduct-edge")).render_long_help().to_string();
     assert!(edge.starts_with("Tail files and send each line to a collector"), "{edge}");

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use pipeline::env::DiskFile;
 use pipeline::{IntervalSet, KeySet, Ticket};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::aligned::Aligned;
 use super::core::Core;
+use super::heal::Wounded;
 use super::index::{Entry, SegmentIndex};
 use super::owner_file::replace;
 use super::reader;
@@ -51,7 +52,8 @@ impl Core {
         state.book.forget(&record);
         state.forget.merge(&record);
         error!(channel = %self.name, identities = gone.count(), events = lost_events,
-            "batches are lost; their identities may be stored again");
+            "batches are lost: the agents that sent them here send them again; what this agent read \
+             itself is not sent again");
         Ok(())
     }
 
@@ -66,12 +68,60 @@ impl Core {
         let seed = self.files.seed(&self.owner.uuid, id);
         let entries: Vec<_> = entry.iter().map(|entry| (ticket, *entry)).collect();
         let read = reader::read(&file, seed, &entries, &self.buffers)?;
-        let sound = read.iter().any(Option::is_some);
+        let mut sound = read.iter().any(Option::is_some);
+        if !sound && let Some(entry) = &entry {
+            sound = self.heal(id, ticket, entry, &file)?;
+        }
         if !sound {
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
             self.quarantine(id, ticket, known, entry.as_ref(), &file);
         }
         Ok(u64::from(!sound))
+    }
+
+    /// Makes a damaged batch whole from the file that its lines are in; answers whether that could be
+    /// done.
+    ///
+    /// # Errors
+    /// The disk refused; a key is missing.
+    pub(crate) fn heal(
+        &self,
+        segment: u64,
+        ticket: Ticket,
+        entry: &Entry,
+        file: &Arc<dyn DiskFile>,
+    ) -> io::Result<bool> {
+        let seed = self.files.seed(&self.owner.uuid, segment);
+        let Some(mut wounded) = Wounded::read(&**file, seed, entry)? else { return Ok(false) };
+        if !wounded.heal(&*self.env.disk) {
+            return Ok(false);
+        }
+        self.keep_aside(segment, entry, file)?;
+        wounded.write(&**file)?;
+        self.healed(segment, ticket, &wounded.lines(entry.item.into()));
+        Ok(true)
+    }
+
+    /// Says that a batch was made whole.
+    pub(super) fn healed(&self, segment: u64, ticket: Ticket, lines: &[String]) {
+        self.incident("mended_batch", 1);
+        warn!(channel = %self.name, segment, ticket, ?lines,
+            "a batch was damaged; its lines were read again from their file, and it is whole");
+    }
+
+    /// Says that a batch is given up, and what was in it. `lines` is where its lines stood; empty if
+    /// another agent sent it.
+    pub(super) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
+        if lines.is_empty() {
+            error!(channel = %self.name, segment, ?tickets, events,
+                "a batch is damaged and given up here; the agent that sent it sends it again if it \
+                 still has it");
+        } else {
+            self.incident("given_up_events", events);
+            error!(channel = %self.name, segment, ?tickets, events, ?lines,
+                "a batch is damaged and given up: these lines are not sent again, because their files \
+                 do not hold them any more as they were put");
+        }
     }
 
     /// A batch cannot be read back: nobody gets it any more, its identity leaves the window so that
@@ -102,7 +152,13 @@ impl Core {
         let identity: Vec<String> =
             keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
         error!(channel = %self.name, segment, offset, ticket, events, ?identity,
-            "a batch is damaged and cannot be delivered from here; its identity may be stored again");
+            "a batch is damaged and cannot be delivered from here");
+        let seed = self.files.seed(&self.owner.uuid, segment);
+        let wounded = entry.map(|entry| Wounded::read(&**file, seed, entry));
+        let wounded = wounded.and_then(|read| read.ok().flatten());
+        if let (Some(wounded), Some(entry)) = (wounded, entry) {
+            self.given_up(segment, &[ticket], events, &wounded.lines(entry.item.into()));
+        }
         if let Some(entry) = entry.filter(|entry| entry.len > 0)
             && let Err(error) = self.keep_aside(segment, entry, file)
         {

@@ -117,6 +117,17 @@ impl Core {
         let first = self.read(&reading)?;
         if first.is_none() {
             let entry = reading.entries.first().map(|(_, entry)| entry);
+            if let Some(entry) = entry
+                && self.heal(reading.id, ticket, entry, &reading.file)?
+            {
+                let seed = self.files.seed(&self.owner.uuid, reading.id);
+                let entries = [(ticket, *entry)];
+                let read = reader::read(&reading.file, seed, &entries, &self.buffers)?;
+                let whole = read.into_iter().next().flatten();
+                if whole.is_some() {
+                    return Ok(whole);
+                }
+            }
             self.quarantine(reading.id, ticket, reading.known, entry, &reading.file);
         }
         Ok(first)

@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 
 use super::Config;
 use super::aligned;
+use super::heal::{self, Wounded};
+use super::index::Entry;
 use super::keys::Encryption;
 use super::log::Files;
 use super::opening::Opening;
@@ -27,6 +29,7 @@ use super::scan::{Scan, Scanned, scan};
 use super::seal::Keyring;
 use super::segment::{BLOCK, FORMAT, Kind, Owner};
 use super::sparing::Gait;
+use crate::positions::Positions;
 
 /// What is in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,12 +80,17 @@ pub struct Report {
     pub lost: Vec<(Ticket, Ticket)>,
     /// Bytes that a crash tore off the end: they were never acknowledged.
     pub torn_bytes: u64,
+    /// Lines of damaged batches that their files still hold, as file and bytes: the next start of the
+    /// agent, or a repair, makes these batches whole.
+    pub mendable: Vec<String>,
+    /// Lines of damaged batches that are lost, as file and bytes: they are not sent again.
+    pub given_up: Vec<String>,
 }
 
 impl Report {
     /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
     pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && self.lost.is_empty()
+        self.damaged.is_empty() && self.lost.is_empty() && self.mendable.is_empty()
     }
 }
 
@@ -250,18 +258,23 @@ impl Inspection {
         let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
         for record in self.segments() {
             let found = self.scan(&record)?;
-            for offset in &found.damaged {
+            let mended = self.look_at_wounds(&record, &found, &settled, &mut report)?;
+            for offset in found.damaged.iter().filter(|offset| !mended.contains(offset)) {
                 let is_superseded = record.id < self.recovered.replayed_from;
                 let there = tickets_at(&found, &record, *offset);
                 let struck = !there.intersection(&lost).is_empty();
                 let wanted = !there.difference(&settled).is_empty();
                 let needed = struck || wanted || !is_superseded;
+                if needed && found.frames.iter().all(|frame| frame.offset != *offset) {
+                    let lines = heal::around(Positions::default(), &found.frames, *offset);
+                    report.given_up.extend(lines);
+                }
                 let places = if needed { &mut report.damaged } else { &mut report.done_with };
                 places.push((record.id, *offset));
             }
             let mut there = IntervalSet::EMPTY;
             for frame in &found.frames {
-                if !frame.body_sound {
+                if !frame.body_sound && !mended.contains(&frame.offset) {
                     continue;
                 }
                 report.sound_frames += 1;
@@ -275,6 +288,47 @@ impl Inspection {
         }
         report.lost = lost.runs().iter().map(|run| (run.start, run.end)).collect();
         Ok(report)
+    }
+
+    /// Finds out which damaged batches of a segment their files still hold; answers where those begin,
+    /// and notes the lines of the others.
+    fn look_at_wounds(
+        &self,
+        record: &SegmentRecord,
+        found: &Scan,
+        settled: &IntervalSet,
+        report: &mut Report,
+    ) -> Result<BTreeSet<u64>, ChannelError> {
+        let mut mended = BTreeSet::new();
+        let damaged = found.frames.iter().filter(|frame| !frame.body_sound);
+        for frame in damaged.filter(|frame| frame.header.kind == Kind::Put) {
+            let tickets =
+                frame.header.ticket..frame.header.ticket + u64::from(frame.header.tickets);
+            let all = IntervalSet::from(tickets.clone());
+            let mut wanted = all.difference(settled);
+            wanted.insert_all(&all.intersection(&self.recovered.struck));
+            if wanted.is_empty() {
+                continue;
+            }
+            let file = self.files.open(record.id, false).map_err(|e| self.disk_error(e))?;
+            let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
+            let (offset, len) = (frame.offset as u32, frame.header.frame_len() as u32);
+            let entry = Entry { offset, len, ..Entry::default() };
+            let wounded = Wounded::read(&*file, seed, &entry).map_err(|e| self.disk_error(e))?;
+            let Some(mut wounded) = wounded else { continue };
+            let is_mendable = wounded.heal(self.files.disk());
+            for (nth, ticket) in (0..).zip(tickets) {
+                if is_mendable {
+                    report.mendable.extend(wounded.lines(nth));
+                } else if wanted.contains(ticket) {
+                    report.given_up.extend(wounded.lines(nth));
+                }
+            }
+            if is_mendable {
+                mended.insert(frame.offset);
+            }
+        }
+        Ok(mended)
     }
 
     /// Hands every batch that some consumer has not committed to `each`, oldest first, until it

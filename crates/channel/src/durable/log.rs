@@ -163,6 +163,11 @@ impl Files {
         Ok(files)
     }
 
+    /// The disk that they lie on.
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// Opens a segment file, past the page cache where that can be.
     pub(crate) fn open(&self, id: u64, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let direct = self.direct.load(Ordering::Relaxed);

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::aligned;
 use super::core::{Core, Limits, State};
+use super::heal::Aside;
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
 use super::recovery::{self, Refusal};
@@ -91,10 +92,17 @@ impl Opening {
         store.retain(&ids);
         let aside = std::mem::take(&mut recovered.aside);
         let core = self.core(directory, files, store, recovered, lock);
-        for (segment, place) in aside {
+        for Aside { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.keep_aside(segment, &place, &file) {
                 warn!(channel = %core.name, %error, "a damaged frame could not be kept aside");
+            }
+            match whole {
+                Some(whole) => {
+                    whole.write(&*file).map_err(io)?;
+                    tickets.iter().for_each(|ticket| core.healed(segment, *ticket, &lines));
+                }
+                None => core.given_up(segment, &tickets, events, &lines),
             }
         }
         core.refresh_capacity();

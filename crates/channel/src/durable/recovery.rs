@@ -17,6 +17,7 @@ use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
 use super::book::Book;
+use super::heal::{self, Aside, Unsound};
 use super::index::Entry;
 use super::log::Files;
 use super::owner_file::{self, OwnerFile};
@@ -41,8 +42,8 @@ pub(crate) struct Recovered {
     pub(crate) lost: IntervalSet,
     /// Tickets whose frames are damaged; found just now, not by an earlier life.
     pub(crate) struck: IntervalSet,
-    /// The frames of those: number of the segment, and where they lie in it.
-    pub(crate) aside: Vec<(u64, Entry)>,
+    /// The frames of those, and of those that were made whole.
+    pub(crate) aside: Vec<Aside>,
     /// The first segment whose frames were replayed: the STATE says all that older ones say but for
     /// their batches.
     pub(crate) replayed_from: u64,
@@ -130,14 +131,6 @@ struct Read {
     key: Option<KeyMark>,
 }
 
-/// A put whose body is not as it was written.
-struct Unsound {
-    ticket: Ticket,
-    put: PutRecord,
-    segment: u64,
-    place: Entry,
-}
-
 /// The newest sound STATE with the ticket that was next, and the segments to replay behind it.
 type ReadBack = (Option<(StateRecord<'static>, Ticket)>, Vec<Read>);
 
@@ -192,7 +185,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         recovered.replay(files, segment, began_ms, &mut unsound)?;
     }
     for put in unsound {
-        recovered.forget(&put);
+        recovered.mend_or_forget(files, &put)?;
     }
     // Of the last life: looking at it begins no other one.
     owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch));
@@ -242,6 +235,7 @@ impl Recovered {
         let key = read.key;
         let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms, key };
         self.book.begin_segment(record, files.open(id, false)?);
+        let before = (!read.scan.damaged.is_empty()).then(|| self.book.positions.clone());
         for frame in &read.scan.frames {
             if let Some(lost) = self.apply(frame, unsound) {
                 self.lost.insert_all(&lost);
@@ -250,7 +244,20 @@ impl Recovered {
         self.torn_bytes += read.scan.torn_bytes;
         self.damaged += read.scan.damaged.len() as u64;
         for offset in &read.scan.damaged {
-            error!(segment = id, offset, "something in this segment is not as it was written");
+            let frames = &read.scan.frames;
+            let lines = match &before {
+                // A frame that is known says itself what was in it.
+                Some(before) if frames.iter().all(|frame| frame.offset != *offset) => {
+                    heal::around(before.clone(), frames, *offset)
+                }
+                _ => Vec::new(),
+            };
+            error!(
+                segment = id,
+                offset,
+                ?lines,
+                "something in this segment is not as it was written"
+            );
         }
         Ok(())
     }
@@ -281,32 +288,6 @@ impl Recovered {
         }
         // Whatever the frame is, its ticket tells how far the log had come.
         self.book.skip_to(ticket)
-    }
-
-    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
-    /// settled, because it was delivered or given up, was not lost by that.
-    fn forget(&mut self, unsound: &Unsound) {
-        let Unsound { ticket: first, put, segment, place } = unsound;
-        let settled = self.book.in_flight.acked_by_all(None);
-        let mut lost = ForgetRecord::default();
-        let with_events = put.items.iter().filter(|item| item.events > 0);
-        for (ticket, item) in (*first..).zip(with_events) {
-            if !settled.contains(ticket) {
-                lost.tickets.insert(ticket);
-                lost.events += u64::from(item.events);
-                if let Some(identity) = item.identity {
-                    lost.keys.insert(identity);
-                }
-            }
-        }
-        if lost.tickets.is_empty() {
-            return;
-        }
-        error!(tickets = ?lost.tickets.runs(), events = lost.events,
-            "these batches are damaged; they may be stored again");
-        self.book.forget(&lost);
-        self.struck.insert_all(&lost.tickets);
-        self.aside.push((*segment, *place));
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.
@@ -350,7 +331,8 @@ impl Recovered {
         let mut gone = self.book.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "these tickets are lost; their identities may be stored again");
+            "these tickets are lost: the agents that sent them here send them again; what this agent \
+             read itself is not sent again");
         self.book.window.forget(&gone);
         self.book.events = events;
         Ok(())

@@ -10,6 +10,7 @@
 //! Everything follows from the seed.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -269,7 +270,7 @@ impl Disk for SimDisk {
         Self::file_stat(&self.lock_state(), id)
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>> {
         let state = self.lock_state();
         if !state.directories.iter().any(|known| known == directory) {
             return Err(not_found());
@@ -277,16 +278,15 @@ impl Disk for SimDisk {
         let files = state.names.now.keys().map(|path| (path, FileKind::File));
         let folders = state.directories.iter().map(|path| (path, FileKind::Directory));
         let inside = files.chain(folders).filter(|(path, _)| path.parent() == Some(directory));
-        let name =
-            |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = |path: &PathBuf| path.file_name().map(OsStr::to_owned);
         let mut names: Vec<_> =
             inside.filter_map(|(path, kind)| Some((name(path)?, kind))).collect();
         names.sort_by(|left, right| left.0.cmp(&right.0));
         Ok(names)
     }
 
-    fn is_link(&self, _path: &Path) -> io::Result<bool> {
-        Ok(false)
+    fn stat_link(&self, path: &Path) -> io::Result<FileStat> {
+        self.stat(path)
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

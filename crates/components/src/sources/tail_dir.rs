@@ -18,6 +18,10 @@
 //! | `unmet` | who was renamed before anybody looked |
 //! | `heed` | what a change that the system tells means |
 //! | `handles` | which files are held open |
+//! | `names` | what names tell, which are bytes |
+//! | `named` | which files of an earlier run are followed |
+//! | `report` | what is said of files and patterns |
+//! | `pace` | when there is a turn |
 //! | `buffers` | memory of large reads, used again |
 //! | `bundle` | little of many files in one batch |
 //! | `recover` | what the channels remember of an earlier run |
@@ -39,14 +43,25 @@
 //! | `truncated` | what was read is gone from it: a copy is looked for, the file read anew |
 //! | `copy_held_back` | holds what its namesake begins with, as copytruncate makes it: not read |
 //! | `unreadable` | a file or directory: said once, tried until it works |
+//! | `vanished_unread` | it is gone, and what was behind its position, if anything, is not read |
+//! | `compressed_passed_over` | called as a compressed file, and no pattern names that ending |
+//! | `link_leads_out` | a link leads out of the watched directories; it is followed |
 //!
 //! What nobody can promise: lines that were cut away before they were read and lie in no copy
 //! beside the file; files that came and were renamed to a name that no pattern matches while the
 //! agent was down, or where the system does not tell of moves, as on a network file system (a
 //! pattern such as `access.log*` matches those too); of lines that are all alike,
-//! without a time, those that only a rotated name was ever seen of, for a copy looks like that;
-//! names that are not UTF-8.
-//! Compressed files are read as they are: `exclude = ["*.gz"]`.
+//! without a time, those that only a rotated name was ever seen of, for a copy looks like that; a
+//! file that is written anew with the content that it had, or a new one with the content of one that
+//! was deleted: they are taken for what was read.
+//!
+//! # Which files
+//!
+//! What the patterns name today is read; what they named when an earlier run read it, and do not name
+//! any more, is not (`named`). Compressed files are passed over unless a pattern names their ending.
+//! Names are bytes; headers, labels and log lines show those that are no UTF-8 as `\xff`. Symbolic
+//! links are followed unless `follow_symlinks` says otherwise, and reported where one leads out of the
+//! directories that the patterns spell out.
 
 mod buffers;
 mod bundle;
@@ -58,8 +73,12 @@ mod handles;
 mod heed;
 mod identity;
 mod lines;
+mod named;
+mod names;
+mod pace;
 mod read;
 mod recover;
+mod report;
 mod strangers;
 mod survey;
 mod tailer;
@@ -68,28 +87,31 @@ mod tests;
 mod unmet;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use pipeline::env::{Change, Watch};
+use pipeline::env::Watch;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
     SourceError, Unit,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 
 use ears::Ears;
 use feed::{Feed, Target};
 use glob::{Exclusion, Pattern};
+use handles::OPEN_MIN;
 use lines::Limits;
-use tailer::{Chunk, Options, Part, Room, Tailer};
+use pace::Pace;
+use tailer::{Chunk, Options, Tailer};
 
 /// How long the source waits at its end for what is on its way.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -99,10 +121,15 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
-    /// directories. What does not exist yet may come later.
+    /// directories; or a single one. What does not exist yet may come later. Compressed files (`.gz`,
+    /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
+    /// their ending.
+    #[serde(deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
     paths: Vec<String>,
     /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
     exclude: Vec<String>,
     /// Where files begin that are there at the very first start. Later ones are read from their
     /// beginning.
@@ -143,7 +170,12 @@ pub struct Config {
     /// pauses are longer, so that looking takes no more than a twentieth of the time.
     #[serde(default = "default_poll_max")]
     poll_max: Period,
-    /// Most files held open at once; others are opened when they grow.
+    /// Whether symbolic links are followed, to files and to directories. Without, those are that a
+    /// pattern spells out before its first wildcard, and no others.
+    #[serde(default = "default_follow_symlinks")]
+    follow_symlinks: bool,
+    /// Most files held open at once; others are opened when they grow. Never more than half of the
+    /// open files that the process may have.
     #[serde(default = "default_open_max")]
     open_max: u32,
     /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
@@ -203,6 +235,33 @@ fn default_open_max() -> u32 {
     512
 }
 
+fn default_follow_symlinks() -> bool {
+    true
+}
+
+/// A list of texts, or one text alone.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+
+    deserializer.deserialize_any(Texts)
+}
+
 impl Component for Config {
     const KIND: &'static str = "tail_dir";
     const FLUME: &'static [FlumeKey] = &[
@@ -236,7 +295,7 @@ impl Config {
         if self.batch_events == 0 {
             return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
         }
-        if self.open_max < 8 {
+        if (self.open_max as usize) < OPEN_MIN {
             return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
         }
         if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
@@ -260,6 +319,7 @@ impl Config {
             poll_max: self.poll_max.0,
             open_max: self.open_max as usize,
             metrics_per_file: self.metrics_per_file,
+            follow_symlinks: self.follow_symlinks,
         })
     }
 }
@@ -292,14 +352,17 @@ impl Source for TailDir {
         let watch = self.watch();
         let mut ears = Ears::new(watch.clone(), &options);
         let name = self.name.clone();
-        let tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
+        let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
+        tailer.fit_open_max();
+        tailer.say_relative();
+        tailer.show_reasons();
         let mut feed = Feed::new(Target {
             source: self.name.clone(),
             intake: cx.intake.clone(),
             entropy: self.env.entropy.clone(),
             trouble: Arc::default(),
         });
-        let mut pace = Pace { env: self.env.clone(), tailer: Some(tailer), turn: None };
+        let mut pace = Pace::new(self.env.clone(), tailer);
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
         let mut is_open = false;
         loop {
@@ -334,56 +397,5 @@ impl TailDir {
             tracing::info!(source = %self.name, %error, "changes are not told here");
         };
         watch.inspect_err(said).ok()
-    }
-}
-
-type Turn = BoxFuture<'static, (Box<Tailer>, Vec<Chunk>)>;
-
-/// Runs the tailer's turns, one at a time.
-struct Pace {
-    env: Env,
-    /// Present between two turns.
-    tailer: Option<Tailer>,
-    turn: Option<Turn>,
-}
-
-impl Pace {
-    /// Starts a turn if there is reason for one. Takes what is settled and what changed with it.
-    fn start_turn(&mut self, settled: &mut Vec<Part>, changes: &mut BTreeSet<Change>, room: Room) {
-        let due = |tailer: &mut Tailer| {
-            let free = room.reads > 0 && room.bytes > 0;
-            let can_read = free && (!settled.is_empty() || tailer.can_read());
-            can_read || !changes.is_empty() || tailer.wake_at() <= Instant::now()
-        };
-        let Some(tailer) = self.tailer.take_if(due) else { return };
-        let (settled, changes) = (std::mem::take(settled), std::mem::take(changes));
-        let mut tailer = Box::new(tailer);
-        let env = self.env.clone();
-        let turn = async move {
-            let turn = env.offload(move || {
-                let chunks = tailer.turn(&settled, &changes, room);
-                let deleted = std::mem::take(&mut tailer.deleted);
-                (tailer, chunks, deleted)
-            });
-            let (tailer, chunks, deleted) = turn.await;
-            if !deleted.is_empty() {
-                env.blocking.run(Box::new(move || drop(deleted)));
-            }
-            (tailer, chunks)
-        };
-        self.turn = Some(turn.boxed());
-    }
-
-    /// What the turn under way reads; without one, nothing, when the next is due. Cancel safe.
-    async fn next(&mut self) -> Vec<Chunk> {
-        if let Some(turn) = &mut self.turn {
-            let (tailer, chunks) = turn.await;
-            (self.tailer, self.turn) = (Some(*tailer), None);
-            return chunks;
-        }
-        if let Some(tailer) = &self.tailer {
-            tokio::time::sleep_until(tailer.wake_at()).await;
-        }
-        Vec::new()
     }
 }

@@ -1,6 +1,7 @@
 //! A disk that lies over another one and changes some of what it does: a disk without direct I/O,
 //! one whose syncs do nothing, one that refuses writes. All else goes to the one below.
 
+use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,11 @@ pub trait DiskOver: Send + Sync {
     /// # Errors
     /// As the disk below says.
     fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// As [`Disk::open_files_max`].
+    fn open_files_max_over(&self) -> Option<u64> {
+        self.below().open_files_max()
+    }
 
     /// As [`Disk::sync_dir`].
     ///
@@ -56,12 +62,16 @@ impl<T: DiskOver> Disk for T {
         self.below().stat(path)
     }
 
-    fn is_link(&self, path: &Path) -> io::Result<bool> {
-        self.below().is_link(path)
+    fn stat_link(&self, path: &Path) -> io::Result<FileStat> {
+        self.below().stat_link(path)
     }
 
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, FileKind)>> {
-        self.below().list(directory)
+    fn entries(&self, directory: &Path) -> io::Result<Vec<(OsString, FileKind)>> {
+        self.below().entries(directory)
+    }
+
+    fn open_files_max(&self) -> Option<u64> {
+        self.open_files_max_over()
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

@@ -56,6 +56,9 @@ pub(super) struct File {
     pub(super) queued: bool,
     /// Why it could not be read the last time.
     pub(super) problem: Option<std::io::ErrorKind>,
+    /// Since when it is looked for, if an earlier run read it and this one has not found it; nothing
+    /// once it was found, or reported missing.
+    pub(super) missing_since: Option<Instant>,
 }
 
 /// Where one channel stands.
@@ -75,6 +78,9 @@ pub(super) enum Stage {
     Away { gone: bool },
     /// Its content is looked for under another name, and given up at this time.
     Lost { until: Instant, searched: bool },
+    /// The patterns do not name it any more: it is not read. Its position is kept as long as it lies
+    /// where it was, which is looked at again at this time.
+    Unnamed { until: Instant },
     /// It is read to its end and will not come back: the channels are told to forget it.
     Leaving,
 }
@@ -109,7 +115,7 @@ impl File {
             skipping: false,
             head: Print::default(),
             tail: Print::default(),
-            path: path.to_string_lossy().into_owned(),
+            path: path.to_owned(),
         };
         let mut file = Self::at(key, position, place, Vec::new(), Stage::Here, now);
         (file.home, file.stored) = (file.place.clone(), false);
@@ -129,7 +135,7 @@ impl File {
         Self {
             key,
             place,
-            home: PathBuf::from(&position.path),
+            home: position.path.clone(),
             marks,
             len: 0,
             modified: SystemTime::UNIX_EPOCH,
@@ -146,6 +152,7 @@ impl File {
             stored: true,
             queued: false,
             problem: None,
+            missing_since: None,
         }
     }
 
@@ -157,6 +164,11 @@ impl File {
     /// Whether it has an inode, which nobody else follows then.
     pub(super) fn is_followed(&self) -> bool {
         matches!(self.stage, Stage::Here | Stage::Away { .. })
+    }
+
+    /// Whether what it holds may be found in a file that nobody follows.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.stage, Stage::Lost { .. } | Stage::Unnamed { .. })
     }
 
     /// Takes note of what the file is now; says whether it still holds what was read.
@@ -238,25 +250,6 @@ impl File {
     }
 }
 
-/// The name up to its first dot: what rotation leaves as it is.
-pub(super) fn stem(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
-}
-
-/// Whether rotation may have moved `original` to `other`; both lie in one directory.
-pub(super) fn may_be_renamed(original: &str, other: &str) -> bool {
-    other.starts_with(stem(original))
-}
-
-/// Whether `other` is called as rotation calls a copy of `original`: `access.log.1`,
-/// `access.log-20261120`, `access-20261120.log`.
-pub(super) fn may_be_copy(original: &str, other: &str) -> bool {
-    let separated = |rest: &str| rest.starts_with(['.', '-', '_']);
-    let dated = |rest: &str| separated(rest) && rest[1..].starts_with(|c: char| c.is_ascii_digit());
-    other.strip_prefix(original).is_some_and(separated)
-        || other.strip_prefix(stem(original)).is_some_and(dated)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,17 +292,5 @@ mod tests {
         file.stage = Stage::Away { gone: false };
         assert!(!file.wants_read(now + late / 2, late));
         assert!(file.wants_read(now + late, late));
-    }
-
-    #[test]
-    fn copies_are_known_by_the_names_that_rotation_gives() {
-        for other in ["access.log.1", "access.log-20261120", "access-20261120.log", "access.1.log"]
-        {
-            assert!(may_be_copy("access.log", other), "{other}");
-        }
-        for other in ["access.log", "access2.log", "access-eu.log", "error.log.1", "10.log"] {
-            assert!(!may_be_copy("access.log", other), "{other}");
-        }
-        assert!(!may_be_copy("1.log", "10.log"));
     }
 }

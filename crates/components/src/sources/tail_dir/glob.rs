@@ -3,9 +3,13 @@
 //! A pattern is taken apart at its slashes, so the walk goes only where it can match: from the
 //! literal beginning, name by name. `**` stands for any number of directories; links to directories
 //! are followed except there, where they could lead in circles.
+//!
+//! Without `follow_symlinks` no link is followed that lies below the literal beginning of a pattern,
+//! and no file that is one. The directories that a pattern spells out before its first wildcard are
+//! the operator's own word, and may be links.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::take;
 use std::path::{Path, PathBuf};
@@ -13,9 +17,13 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 use pipeline::env::{Disk, FileKind, FileStat};
 
+use super::handles::is_out_of_files;
+use super::names::is_unasked;
+
 /// A pattern for paths.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
+    text: String,
     root: PathBuf,
     parts: Vec<Part>,
 }
@@ -37,9 +45,24 @@ pub(super) struct Exclusion {
     whole_path: bool,
 }
 
+/// Why a name that matches is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PassedOver {
+    /// A compressed file that no pattern asks for.
+    Compressed,
+    /// A pipe, socket or device.
+    Special,
+    /// A directory.
+    Directory,
+    /// A symbolic link, which is not to be followed.
+    Link,
+}
+
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// Whether links are followed.
+    follow_links: bool,
     /// Regular files by path.
     pub(super) files: BTreeMap<PathBuf, FileStat>,
     /// Directories and files that could not be looked at, with the reason.
@@ -48,6 +71,12 @@ pub(super) struct Found {
     pub(super) may_be_links: HashSet<PathBuf>,
     /// Directories that were looked into; `true` = for files.
     pub(super) directories: BTreeMap<PathBuf, bool>,
+    /// Names that match and are not followed.
+    pub(super) passed_over: BTreeMap<PathBuf, PassedOver>,
+    /// Links to directories that were gone through, below the literal beginning of a pattern.
+    pub(super) linked: BTreeSet<PathBuf>,
+    /// Whether something was not looked at because too many files are open.
+    pub(super) is_out_of_files: bool,
     /// Files of the walk that goes on, nearly in order: to add thousands one by one, each would be
     /// compared with a dozen paths.
     walked: Vec<(PathBuf, FileStat)>,
@@ -61,6 +90,7 @@ fn matcher(text: &str, literal_separator: bool) -> Result<GlobMatcher, String> {
 impl Pattern {
     /// Reads a pattern; the error says what is wrong with it.
     pub(super) fn new(text: &str) -> Result<Self, String> {
+        refuse_mistakes(text)?;
         let root = if text.starts_with('/') { "/" } else { "." };
         let mut parts = Vec::new();
         for name in text.split('/').filter(|name| !name.is_empty() && *name != ".") {
@@ -82,20 +112,49 @@ impl Pattern {
         if parts.is_empty() {
             return Err("it names no file".to_owned());
         }
-        Ok(Self { root: PathBuf::from(root), parts })
+        Ok(Self { text: text.to_owned(), root: PathBuf::from(root), parts })
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is looked for below the working directory.
+    pub(super) fn is_relative(&self) -> bool {
+        !self.text.starts_with('/')
+    }
+
+    /// The directory that it spells out before its first wildcard.
+    pub(super) fn literal_directory(&self) -> PathBuf {
+        let mut directory = self.root.clone();
+        for part in &self.parts[..self.parts.len() - 1] {
+            let Part::Name(name) = part else { break };
+            directory.push(name);
+        }
+        directory
     }
 
     /// Whether a walk would find a file that lies there, in directories that it looked into.
     pub(super) fn matches(&self, path: &Path) -> bool {
         let Ok(path) = path.strip_prefix(&self.root) else { return false };
-        let names: Option<Vec<&str>> = path.iter().map(OsStr::to_str).collect();
-        names.is_some_and(|names| matches(&self.parts, &names))
+        let names: Vec<&OsStr> = path.iter().collect();
+        matches(&self.parts, &names)
     }
 
-    /// Adds every file that matches now.
-    pub(super) fn walk(&self, disk: &dyn Disk, found: &mut Found) {
-        walk(disk, &self.root, &self.parts, found);
-        found.files.append(&mut take(&mut found.walked).into_iter().collect());
+    /// Adds every file that matches now, except those that `excluded` names; answers how many.
+    pub(super) fn walk(
+        &self,
+        disk: &dyn Disk,
+        excluded: impl Fn(&Path) -> bool,
+        found: &mut Found,
+    ) -> usize {
+        walk(disk, &self.root, (&self.parts, true), found);
+        let mut walked = take(&mut found.walked);
+        walked.retain(|(path, _)| !excluded(path));
+        let count = walked.len();
+        found.files.append(&mut walked.into_iter().collect());
+        count
     }
 }
 
@@ -115,41 +174,96 @@ impl Exclusion {
     }
 }
 
-fn matches(parts: &[Part], names: &[&str]) -> bool {
+fn matches(parts: &[Part], names: &[&OsStr]) -> bool {
     let (Some((part, rest)), Some((name, deeper))) = (parts.split_first(), names.split_first())
     else {
         return parts.is_empty() && names.is_empty();
     };
     match part {
-        Part::Name(expected) => expected == name && matches(rest, deeper),
-        Part::Wild(matcher) => matcher.is_match(name) && matches(rest, deeper),
+        Part::Name(expected) => OsStr::new(expected) == *name && matches(rest, deeper),
+        Part::Wild(matcher) => {
+            matcher.is_match(name)
+                && matches(rest, deeper)
+                && (!rest.is_empty() || !is_unasked(name, |name| matcher.is_match(name)))
+        }
         Part::Deep => matches(rest, names) || matches(parts, deeper),
     }
 }
 
-fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
+/// What people write who think of a shell, with what to write here.
+fn refuse_mistakes(text: &str) -> Result<(), String> {
+    if text.starts_with('~') {
+        return Err("`~` is not replaced here; write the whole path, for example \
+                    `/home/app/logs/*.log`"
+            .to_owned());
+    }
+    let variable = text.starts_with('$')
+        || text.contains("${")
+        || text.match_indices("/$").any(|(at, _)| {
+            text[at + 2..].starts_with(|c: char| c.is_ascii_uppercase() || c == '{')
+        });
+    if variable {
+        return Err("variables are not replaced here; write their value".to_owned());
+    }
+    if text.len() > 1 && text.ends_with('/') {
+        return Err(format!("it names a directory; name the files in it, as in `{text}*.log`"));
+    }
+    Ok(())
+}
+
+/// The rest of a pattern, and whether there was no wildcard before it.
+type Rest<'a> = (&'a [Part], bool);
+
+fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found: &mut Found) {
     let Some((part, rest)) = parts.split_first() else { return };
     *found.directories.entry(directory.to_owned()).or_default() |= rest.is_empty();
     match part {
-        Part::Name(name) => step(disk, &directory.join(name), true, rest, found),
+        Part::Name(name) => {
+            let path = directory.join(name);
+            // What stands below a wildcard may be a link that others made.
+            let is_link = !is_literal
+                && !rest.is_empty()
+                && !found.follow_links
+                && disk.is_link(&path).unwrap_or(false);
+            if is_link {
+                found.passed_over.insert(path, PassedOver::Link);
+                return;
+            }
+            step(disk, &path, true, (rest, is_literal), found);
+        }
         Part::Wild(matcher) => {
             for (name, kind) in list(disk, directory, found) {
-                let possible = match kind {
-                    FileKind::File => rest.is_empty(),
+                let may_match = match kind {
+                    FileKind::File | FileKind::Other => rest.is_empty(),
                     FileKind::Directory => !rest.is_empty(),
                     FileKind::Link => true,
-                    FileKind::Other => false,
                 };
-                if possible && matcher.is_match(&name) {
-                    step(disk, &directory.join(name), kind == FileKind::Link, rest, found);
+                if !may_match || !matcher.is_match(&name) {
+                    continue;
                 }
+                let path = directory.join(&name);
+                let unasked = || is_unasked(&name, |name| matcher.is_match(name));
+                let passed_over = match kind {
+                    FileKind::Other => Some(PassedOver::Special),
+                    FileKind::Link if !found.follow_links => Some(PassedOver::Link),
+                    _ if rest.is_empty() && unasked() => Some(PassedOver::Compressed),
+                    _ => None,
+                };
+                if let Some(why) = passed_over {
+                    found.passed_over.insert(path, why);
+                    continue;
+                }
+                if kind == FileKind::Link && !rest.is_empty() {
+                    found.linked.insert(path.clone());
+                }
+                step(disk, &path, kind == FileKind::Link, (rest, false), found);
             }
         }
         Part::Deep => {
-            walk(disk, directory, rest, found);
+            walk(disk, directory, (rest, false), found);
             for (name, kind) in list(disk, directory, found) {
                 if kind == FileKind::Directory {
-                    walk(disk, &directory.join(name), parts, found);
+                    walk(disk, &directory.join(name), (parts, false), found);
                 }
             }
         }
@@ -157,97 +271,54 @@ fn walk(disk: &dyn Disk, directory: &Path, parts: &[Part], found: &mut Found) {
 }
 
 /// A name that matches so far: the file itself, or a directory on the way.
-fn step(disk: &dyn Disk, path: &Path, may_be_link: bool, rest: &[Part], found: &mut Found) {
-    if !rest.is_empty() {
+fn step(disk: &dyn Disk, path: &Path, may_be_link: bool, rest: Rest<'_>, found: &mut Found) {
+    if !rest.0.is_empty() {
         return walk(disk, path, rest, found);
     }
-    match disk.stat(path) {
-        Ok(stat) if stat.kind == FileKind::File => {
+    // The number of a link itself is no file's: what is exchanged meanwhile is not followed either.
+    let stat = if found.follow_links { disk.stat(path) } else { disk.stat_link(path) };
+    let stat = match stat {
+        Ok(stat) => stat,
+        Err(error) => return found.note(path, &error),
+    };
+    let why = match stat.kind {
+        FileKind::File => {
             found.walked.push((path.to_owned(), stat));
             if may_be_link {
                 found.may_be_links.insert(path.to_owned());
             }
+            return;
         }
-        Ok(_) => {}
-        Err(error) => found.note(path, &error),
-    }
+        FileKind::Directory => PassedOver::Directory,
+        FileKind::Link => PassedOver::Link,
+        FileKind::Other => PassedOver::Special,
+    };
+    found.passed_over.insert(path.to_owned(), why);
 }
 
-fn list(disk: &dyn Disk, directory: &Path, found: &mut Found) -> Vec<(String, FileKind)> {
-    disk.list(directory).unwrap_or_else(|error| {
+fn list(disk: &dyn Disk, directory: &Path, found: &mut Found) -> Vec<(OsString, FileKind)> {
+    disk.entries(directory).unwrap_or_else(|error| {
         found.note(directory, &error);
         Vec::new()
     })
 }
 
 impl Found {
+    /// Nothing yet.
+    pub(super) fn new(follow_links: bool) -> Self {
+        Self { follow_links, ..Self::default() }
+    }
+
     /// What is not there may come later, and what is no directory holds nothing: both are no
     /// problem.
     pub(super) fn note(&mut self, path: &Path, error: &io::Error) {
-        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        if is_out_of_files(error) {
+            self.is_out_of_files = true;
+        } else if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             self.problems.insert(path.to_owned(), error.kind());
         }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test lays out real files")]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn found(root: &Path, pattern: &str) -> Vec<String> {
-        let mut found = Found::default();
-        let pattern = format!("{}/{pattern}", root.display());
-        Pattern::new(&pattern).unwrap().walk(&*env::real().disk, &mut found);
-        let short = |path: &PathBuf| path.strip_prefix(root).unwrap().display().to_string();
-        found.files.keys().map(short).collect()
-    }
-
-    #[test]
-    fn the_walk_finds_what_the_pattern_matches_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        for path in ["a.log", "b.txt", "x/a.log", "x/y/c.log", "x/y/z/d.log", "w/a.log"] {
-            let path = root.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
-        }
-        symlink(root.join("x"), root.join("link")).unwrap();
-        symlink(root.join("a.log"), root.join("s.log")).unwrap();
-        symlink("nowhere", root.join("broken.log")).unwrap();
-        let all = ["a.log", "b.txt", "s.log", "x/a.log", "x/y/c.log", "x/y/z/d.log", "w/a.log"];
-        for (pattern, expected) in [
-            ("a.log", vec!["a.log"]),
-            ("*.log", vec!["a.log", "s.log"]),
-            ("*/a.log", vec!["link/a.log", "w/a.log", "x/a.log"]),
-            ("x/**/*.log", vec!["x/a.log", "x/y/c.log", "x/y/z/d.log"]),
-            ("**/d.log", vec!["x/y/z/d.log"]),
-            ("x/y/**", vec!["x/y/c.log", "x/y/z/d.log"]),
-            ("[bw]*/{a,b}.log", vec!["w/a.log"]),
-            ("missing/*.log", vec![]),
-        ] {
-            assert_eq!(found(root, pattern), expected, "{pattern}");
-            let absolute = Pattern::new(&format!("{}/{pattern}", root.display())).unwrap();
-            for path in all.iter().chain(&expected) {
-                let is_found = expected.contains(path);
-                assert_eq!(absolute.matches(&root.join(path)), is_found, "{pattern}, {path}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_pattern_that_cannot_be_read_says_why() {
-        for pattern in ["", "/", "/a/../b", "/{a/b,c}", "/[z"] {
-            assert!(Pattern::new(pattern).is_err(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn exclusions_are_of_names_or_of_whole_paths() {
-        let covers = |text: &str, path: &str| Exclusion::new(text).unwrap().covers(Path::new(path));
-        assert!(covers("*.gz", "/var/log/a.gz") && !covers("*.gz", "/var/log.gz/a"));
-        assert!(covers("/var/**/old/*", "/var/log/old/a") && !covers("/var/*", "/var/log/a"));
-    }
-}
+mod tests;

@@ -1,14 +1,76 @@
 //! Which files are held open: those that wait to be read, and never too many.
+//!
+//! How many that is, `open_max` says, and the process's limit of open files, of which half is left to
+//! channels and connections. Where the system has no more to give all the same, as many are closed that
+//! one can be opened, and fewer are held open from then on.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipeline::env::{DiskFile, FileStat, OpenMode};
+use tokio::time::Instant;
 
 use super::file::{File, FileId, Stage};
+use super::survey::is;
 use super::tailer::Tailer;
 
+/// Files that are held open at least.
+pub(super) const OPEN_MIN: usize = 8;
+/// Least time between two lines about the limit of open files.
+const SAY_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// Whether it failed because too many files are open, in this process or on this system.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    /// `ENFILE` and `EMFILE`, for which the standard library has no kind.
+    const TOO_MANY: [i32; 2] = [23, 24];
+    error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
+}
+
 impl Tailer {
+    /// Takes no more than half of the files that the process can have open.
+    pub(super) fn fit_open_max(&mut self) {
+        let Some(limit) = self.env.disk.open_files_max() else { return };
+        let half = usize::try_from(limit / 2).unwrap_or(usize::MAX).max(OPEN_MIN);
+        let wanted = self.options.open_max;
+        if wanted > half {
+            self.options.open_max = half;
+            tracing::info!(source = %self.source, open_max = half, wanted, limit,
+                "fewer files are held open than `open_max` allows: the limit of open files of this \
+                 process is low; raise it (`ulimit -n`, `LimitNOFILE=`)");
+        }
+    }
+
+    /// Too many files are open: holds fewer of them from now on. Answers whether some were closed.
+    pub(super) fn hold_fewer(&mut self, now: Instant) -> bool {
+        self.forget_closed();
+        let before = self.opened.len();
+        self.options.open_max = (before * 3 / 4).max(OPEN_MIN).min(self.options.open_max);
+        self.close_down_to(self.options.open_max / 2);
+        let is_due = |said: Instant| now.duration_since(said) >= SAY_AFTER;
+        if self.report.out_of_files.is_none_or(is_due) {
+            self.report.out_of_files = Some(now);
+            tracing::warn!(source = %self.source, open_max = self.options.open_max, before,
+                "too many files are open; holding fewer from now on. Raise the limit of open files \
+                 (`ulimit -n`, `LimitNOFILE=`) or lower `open_max`");
+        }
+        self.opened.len() < before
+    }
+
+    /// Opens a file for reading; where too many are open, others are closed for it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn open_at(&mut self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        match self.env.disk.open(path, OpenMode::default()) {
+            Err(error) if is_out_of_files(&error) && self.hold_fewer(Instant::now()) => {
+                self.env.disk.open(path, OpenMode::default())
+            }
+            opened => opened,
+        }
+    }
+
     /// The file, open, as it is found at its place or already held, and what it is now. One that is not
     /// followed is not there any more: what lies at its place may be a new file that was given its
     /// inode.
@@ -18,11 +80,15 @@ impl Tailer {
         if let Some(held) = &file.handle {
             return Ok(Some((held.clone(), held.stat()?)));
         }
-        let opened = self.env.disk.open(&file.place, OpenMode::default())?;
-        let stat = opened.stat()?;
-        if (stat.device, stat.inode) != file.inode() {
-            return Ok(None);
+        let place = file.place.clone();
+        if self.opened.len() > self.options.open_max {
+            self.close_idle();
         }
+        let opened = self.open_at(&place)?;
+        let stat = opened.stat()?;
+        let Some(file) = self.files.get_mut(&id).filter(|file| is(&stat, file)) else {
+            return Ok(None);
+        };
         file.handle = Some(opened.clone());
         self.opened.push(id);
         Ok(Some((opened, stat)))
@@ -38,6 +104,9 @@ impl Tailer {
         let room = self.options.open_max.saturating_sub(self.opened.len());
         let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).take(room).collect();
         for id in waiting {
+            if self.opened.len() >= self.options.open_max {
+                break;
+            }
             // Why it cannot be opened is said when it is read.
             let _ = self.open(id);
         }
@@ -50,18 +119,22 @@ impl Tailer {
             return;
         }
         self.forget_closed();
-        if self.opened.len() <= self.options.open_max {
-            return;
+        if self.opened.len() > self.options.open_max {
+            // Down to less than the limit, so that not every further file has them sorted.
+            self.close_down_to(self.options.open_max / 2);
         }
+    }
+
+    /// Closes all but so many of those that are open, `opened` naming each once.
+    fn close_down_to(&mut self, keep: usize) {
         let Self { files, opened, .. } = self;
         let is_gone = |file: &File| file.stage == Stage::Away { gone: true };
         opened.sort_by_cached_key(|id| {
             let file = &files[id];
             (is_gone(file), file.len > file.position.offset, file.used)
         });
-        // Down to less than the limit, so that not every further file has them sorted.
-        let keep = self.options.open_max / 2;
-        let closable = opened.partition_point(|id| !is_gone(&files[id])).min(opened.len() - keep);
+        let most = opened.len().saturating_sub(keep);
+        let closable = opened.partition_point(|id| !is_gone(&files[id])).min(most);
         for id in opened.drain(..closable) {
             files.entry(id).and_modify(|file| file.handle = None);
         }

@@ -44,8 +44,7 @@ impl Tailer {
 
     /// Whether a survey would find a file that lies there.
     pub(super) fn would_find(&self, path: &Path) -> bool {
-        self.options.patterns.iter().any(|pattern| pattern.matches(path))
-            && !self.options.exclusions.iter().any(|exclusion| exclusion.covers(path))
+        self.options.patterns.iter().any(|pattern| pattern.matches(path)) && !self.is_excluded(path)
     }
 
     /// After a survey: has the directories watched in which something may change, and says how
@@ -86,7 +85,11 @@ impl Tailer {
 
     /// Whether nothing is to be decided that only time tells.
     fn is_calm(&self) -> bool {
-        let calm = |file: &File| file.stage == Stage::Here && file.problem.is_none();
+        let calm = |file: &File| match file.stage {
+            Stage::Here => file.problem.is_none(),
+            Stage::Unnamed { .. } => true,
+            Stage::Away { .. } | Stage::Lost { .. } | Stage::Leaving => false,
+        };
         self.held.is_empty() && self.problems.is_empty() && self.files.values().all(calm)
     }
 }

@@ -9,8 +9,10 @@ use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
 use super::file::{File, FileId, Leg};
+use super::handles::is_out_of_files;
 use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
+use super::names::shown;
 use super::tailer::{Chunk, Part, Tailer};
 
 /// Header of an event that is only the beginning of its line.
@@ -60,12 +62,14 @@ impl Tailer {
         let outcome = match self.try_read(id, now, chunks) {
             // It was moved or deleted since the last survey; the next one says where it is.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::End),
+            // Said for all files at once; it is tried again after the next survey.
+            Err(error) if is_out_of_files(&error) => Ok(Outcome::End),
             outcome => outcome,
         };
         let Some(file) = self.files.get_mut(&id) else { return Outcome::End };
         let problem = outcome.as_ref().err().map(io::Error::kind);
         let before = std::mem::replace(&mut file.problem, problem);
-        let place = file.place.display();
+        let place = shown(&file.place);
         match outcome {
             Ok(outcome) => {
                 if before.is_some() {
@@ -181,17 +185,17 @@ impl Tailer {
             let position = file.stored_position(source);
             let bytes = cut.lines.body_bytes();
             let part = Part { file: id, end: Some(cut.offset), bytes, ends_read: number == last };
-            let path = &file.position.path;
+            let path = shown(&file.position.path);
             let mut batch = match (cut.lines, &buffer) {
                 (What::Lines(at, lines), Some(buffer)) => lines.into_batch(buffer.slice(at)),
                 (What::Lines(at, lines), None) => {
-                    bundle.push(at, lines, path, position, part);
+                    bundle.push(at, lines, &path, position, part);
                     continue;
                 }
                 (What::Made(batch), _) => batch,
             };
             if let Some(name) = &options.file_header {
-                batch.set_header(name, path, Existing::Replace);
+                batch.set_header(name, &path, Existing::Replace);
             }
             if let Some(name) = &options.offset_header {
                 set_offsets(&mut batch, name, cut.start);

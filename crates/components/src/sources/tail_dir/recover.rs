@@ -13,7 +13,7 @@ use super::identity::{Position, Print};
 
 /// How long the file of a position is waited for before the position is forgotten: its directory
 /// may be mounted late.
-const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+pub(super) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The files that the positions of the required channels speak of. One that a channel does not
 /// know is read for that channel from its beginning on.
@@ -53,7 +53,9 @@ fn file(key: &Bytes, standing: &[Option<Position>], place: PathBuf, now: Instant
     let marks = if alike { Vec::new() } else { standing.iter().map(mark).collect() };
     let position = Position { offset: from, skipping, tail, ..furthest };
     let stage = Stage::Lost { until: now + FORGET_AFTER, searched: false };
-    Some(File::at(key.clone(), position, place, marks, stage, now))
+    let mut file = File::at(key.clone(), position, place, marks, stage, now);
+    file.missing_since = Some(now);
+    Some(file)
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipeline::env::{DiskFile, FileStat, OpenMode};
+use pipeline::env::{DiskFile, FileStat};
 use tokio::time::Instant;
 
-use super::file::{File, FileId, Stage, may_be_copy, stem};
+use super::file::{File, FileId, Stage};
 use super::glob::Found;
 use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key};
-use super::survey::{is, name_of};
+use super::names::{may_be_copy, name_of, shown, stem};
+use super::report::Why;
+use super::survey::is;
 use super::tailer::{Chunk, Tailer};
 
 /// How much of the end of a copy is compared with its original.
@@ -37,7 +39,7 @@ impl Stranger {
 #[derive(Default)]
 struct Index {
     /// Files by the directory they lie in and the stem of their name, now and when they were found.
-    by_stem: HashMap<OsString, HashMap<String, Vec<FileId>>>,
+    by_stem: HashMap<OsString, HashMap<Vec<u8>, Vec<FileId>>>,
     /// Lost files by device and inode.
     lost: HashMap<(u64, u64), FileId>,
     /// Lost files that can be told by their beginning alone.
@@ -46,12 +48,12 @@ struct Index {
 
 impl Index {
     fn add(&mut self, id: FileId, file: &File) {
-        let (now, found) = (&*file.place, Path::new(&file.position.path));
+        let (now, found) = (&*file.place, &*file.position.path);
         self.add_name(id, now);
         if found.as_os_str() != now.as_os_str() {
             self.add_name(id, found);
         }
-        if matches!(file.stage, Stage::Lost { .. }) {
+        if file.is_lost() {
             self.lost.insert(file.inode(), id);
             if file.position.head.is_full() {
                 self.lost_heads.entry(file.position.head).or_default().push(id);
@@ -79,7 +81,7 @@ impl Index {
         };
         let Some(stems) = self.by_stem.get(directory.as_os_str()) else { return Vec::new() };
         let whole = stem(name);
-        let separators = whole.match_indices(['-', '_']).map(|(at, _)| at);
+        let separators = (0..whole.len()).filter(|at| matches!(whole[*at], b'-' | b'_'));
         let ids = separators.chain([whole.len()]).filter_map(|end| stems.get(&whole[..end]));
         ids.flatten().copied().collect()
     }
@@ -129,7 +131,7 @@ impl Tailer {
         if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
             return Ok(false);
         }
-        let opened = self.env.disk.open(path, OpenMode::default())?;
+        let opened = self.open_at(path)?;
         let stat = opened.stat()?;
         if (stat.device, stat.inode) != stranger.inode() {
             // It was moved since it was found; the next survey meets it again.
@@ -159,11 +161,11 @@ impl Tailer {
     /// Whether the file was found by this name. Who has the name now, while the file lies elsewhere,
     /// is the writer's next one, however alike; a copy has another name.
     fn was_found_as(&self, id: FileId, path: &Path) -> bool {
-        self.files.get(&id).is_some_and(|file| path == Path::new(&file.position.path))
+        self.files.get(&id).is_some_and(|file| path == file.position.path)
     }
 
     fn is_lost(&self, id: FileId) -> bool {
-        self.files.get(&id).is_some_and(|file| matches!(file.stage, Stage::Lost { .. }))
+        self.files.get(&id).is_some_and(File::is_lost)
     }
 
     /// Goes on with a lost file in this one, if it holds what was read of it.
@@ -181,10 +183,12 @@ impl Tailer {
         if (nothing_to_tell_by && !same_inode) || !file.position.is_in(&**opened)? {
             return Ok(false);
         }
-        if !same_inode {
-            tracing::info!(source = %self.source, from = %file.place.display(),
-                to = %path.display(), offset = file.position.offset, "file goes on in its copy");
-        }
+        let why = match same_inode {
+            true if file.place == path || file.position.path == path => Why::Known,
+            true => Why::Renamed,
+            false => Why::Copied,
+        };
+        file.missing_since = None;
         (file.position.device, file.position.inode) = (stat.device, stat.inode);
         file.handle = Some(opened.clone());
         self.opened.push(id);
@@ -192,11 +196,12 @@ impl Tailer {
         file.note(stat, now);
         self.by_inode.insert((stat.device, stat.inode), id);
         let place = self.real_place(path)?;
-        if let Some(file) = self.files.get_mut(&id).filter(|f| path == Path::new(&f.position.path))
-        {
+        if let Some(file) = self.files.get_mut(&id).filter(|file| path == file.position.path) {
             file.home.clone_from(&place);
         }
+        self.say_linked(path, &place, now);
         self.moved(id, place);
+        self.say_followed(id, why, now);
         Ok(true)
     }
 
@@ -236,7 +241,7 @@ impl Tailer {
             return Ok(false);
         }
         if self.held.insert((copy.device, copy.inode), path.to_owned()).is_none() {
-            tracing::info!(source = %self.source, file = %path.display(),
+            tracing::info!(source = %self.source, file = %shown(path),
                 "file holds only what another one holds: a copy, which is not read");
             self.odd("copy_held_back", 1);
         }
@@ -259,12 +264,15 @@ impl Tailer {
             (file.home, file.stage) = (found_as.clone(), Stage::Away { gone: false });
         }
         if first && self.options.from_end {
-            let opened = self.env.disk.open(path, OpenMode::default())?;
+            let opened = self.open_at(path)?;
             file.position = position_at_end(&*opened, file.position)?;
             file.accepted = file.position.offset;
         }
         let skips = file.position.offset > 0;
+        let place = file.place.clone();
         let id = self.add(file);
+        self.say_linked(path, &place, now);
+        self.say_followed(id, Why::New, now);
         if skips {
             chunks.extend(self.note(id, false));
         }
@@ -325,14 +333,14 @@ impl Tailer {
     }
 
     fn try_to_bind(&mut self, id: FileId, path: &Path, stat: &FileStat, now: Instant) -> bool {
-        let opened = self.env.disk.open(path, OpenMode::default());
+        let opened = self.open_at(path);
         opened.is_ok_and(|opened| self.bind(id, path, &opened, stat, now).unwrap_or(false))
     }
 
     /// Whether the name says that this may be the file, or a copy of it: by the name that the file
     /// has now, or the one that it was found by.
     fn may_be_copy_of(&self, id: FileId, path: &Path) -> bool {
-        let names = self.files.get(&id).map(|f| [&*f.place, Path::new(&f.position.path)]);
+        let names = self.files.get(&id).map(|file| [&*file.place, &*file.position.path]);
         let mut names = names.into_iter().flatten().filter_map(name_of);
         name_of(path).is_some_and(|name| {
             names.any(|original| original == name || may_be_copy(original, name))

@@ -1,15 +1,17 @@
 //! Looking around: what the patterns find now, and what became of the files that they found before.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use pipeline::env::{FileKind, FileStat};
 use tokio::time::Instant;
 
-use super::file::{File, FileId, Stage, may_be_renamed};
+use super::file::{File, FileId, Stage};
 use super::glob::Found;
+use super::names::{may_be_renamed, name_of, shown};
+use super::recover::FORGET_AFTER;
 use super::strangers::Stranger;
 use super::tailer::{Chunk, Tailer};
 
@@ -17,13 +19,11 @@ impl Tailer {
     /// Looks around once. Notes about files that are new or gone go to `chunks`.
     pub(super) fn survey(&mut self, now: Instant, chunks: &mut Vec<Chunk>) {
         self.listings.clear();
-        let mut found = Found::default();
-        for pattern in &self.options.patterns {
-            pattern.walk(&*self.env.disk, &mut found);
+        let mut found = self.walk();
+        if found.is_out_of_files && self.hold_fewer(now) {
+            found = self.walk();
         }
         self.may_be_links = std::mem::take(&mut found.may_be_links);
-        let exclusions = &self.options.exclusions;
-        found.files.retain(|path, _| !exclusions.iter().any(|exclusion| exclusion.covers(path)));
         let (mut strangers, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
         self.meet_the_unmet(&mut strangers);
@@ -32,8 +32,20 @@ impl Tailer {
         self.search_the_lost(now);
         self.part(now, chunks);
         self.directories = std::mem::take(&mut found.directories);
+        self.say_found(&mut found, now);
         self.note_problems(found);
         self.surveyed = true;
+    }
+
+    /// What the patterns find now.
+    fn walk(&mut self) -> Found {
+        let mut found = Found::new(self.options.follow_symlinks);
+        let Self { options, env, report, .. } = self;
+        let excluded = |path: &Path| options.exclusions.iter().any(|e| e.covers(path));
+        for (pattern, matched) in options.patterns.iter().zip(report.patterns()) {
+            *matched |= pattern.walk(&*env.disk, excluded, &mut found) > 0;
+        }
+        found
     }
 
     /// Takes note of every file that was found and is followed; returns the others, and whom it met.
@@ -59,7 +71,7 @@ impl Tailer {
             let Some(file) = self.files.get_mut(&id) else { continue };
             if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
                 // Nothing was read of the deleted one: this may be its inode used again.
-                file.position.path = path.to_string_lossy().into_owned();
+                file.position.path.clone_from(path);
             }
             file.stage = Stage::Here;
             if !file.note(stat, now) {
@@ -124,12 +136,12 @@ impl Tailer {
         };
         // Listed once in a survey, however many files have gone from it.
         if !self.listings.contains_key(directory) {
-            let listing = self.env.disk.list(directory)?;
+            let listing = self.env.disk.entries(directory)?;
             self.listings.insert(directory.to_owned(), listing);
         }
         let mut neighbours = Vec::new();
         for (other, kind) in &self.listings[directory] {
-            if *kind == FileKind::File && may_be_renamed(name, other) {
+            if *kind == FileKind::File && may_be_renamed(name, other.as_bytes()) {
                 let path = directory.join(other);
                 // One that vanishes meanwhile is no neighbour.
                 if let Ok(stat) = self.env.disk.stat(&path) {
@@ -143,7 +155,8 @@ impl Tailer {
     /// Lets go of what is read to its end and gone for good.
     fn part(&mut self, now: Instant, chunks: &mut Vec<Chunk>) {
         let late = self.options.late_line_after;
-        let mut leaving = Vec::new();
+        let (mut leaving, mut unread, mut missing) = (Vec::new(), 0, Vec::new());
+        let disk = &*self.env.disk;
         for (id, file) in &mut self.files {
             match file.stage {
                 Stage::Away { gone: true } if file.is_done(now, late) => {
@@ -153,17 +166,30 @@ impl Tailer {
                     if let Some(handle) = file.handle.take() {
                         self.deleted.push(handle);
                     } else if file.len > file.position.offset {
-                        tracing::warn!(source = %self.source, file = %file.place.display(),
-                            bytes = file.len - file.position.offset,
+                        unread += 1;
+                        tracing::warn!(source = %self.source, file = %shown(&file.place),
+                            offset = file.position.offset, bytes = file.len - file.position.offset,
                             "file was deleted before it was read to its end");
                     }
                 }
                 Stage::Lost { until, .. } if until < now && file.outstanding == 0 => {
                     leaving.push(*id);
                 }
+                Stage::Unnamed { until } if until < now => {
+                    if disk.stat(&file.place).is_ok_and(|stat| is(&stat, file)) {
+                        file.stage = Stage::Unnamed { until: now + FORGET_AFTER };
+                    } else {
+                        leaving.push(*id);
+                    }
+                }
+                Stage::Lost { .. } if file.is_reported_missing(now) => missing.push(*id),
                 _ => {}
             }
         }
+        if unread > 0 {
+            self.odd("vanished_unread", unread);
+        }
+        missing.into_iter().for_each(|id| self.say_missing(id, now));
         for id in leaving {
             let Some(file) = self.files.get_mut(&id) else { continue };
             file.stage = Stage::Leaving;
@@ -179,22 +205,17 @@ impl Tailer {
     fn note_problems(&mut self, found: Found) {
         for (path, problem) in &found.problems {
             if self.problems.get(path) != Some(problem) {
-                tracing::warn!(source = %self.source, path = %path.display(), %problem,
+                tracing::warn!(source = %self.source, path = %shown(path), %problem,
                     "cannot be looked at; trying on");
                 self.odd("unreadable", 1);
             }
         }
         for path in self.problems.keys().filter(|path| !found.problems.contains_key(*path)) {
-            tracing::info!(source = %self.source, path = %path.display(), "can be looked at again");
+            tracing::info!(source = %self.source, path = %shown(path), "can be looked at again");
         }
         self.problems = found.problems;
         self.held.retain(|_, path| found.files.contains_key(path));
     }
-}
-
-/// The last part of a path.
-pub(super) fn name_of(path: &Path) -> Option<&str> {
-    path.file_name().and_then(OsStr::to_str)
 }
 
 /// Whether this is what the file is, by device and inode.

@@ -20,13 +20,16 @@
 //!    copy in the making: it is left alone until the original is cut or the two differ.
 //! 4. Files are read in rounds, one read each, so that none starves another.
 //! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
-//! 6. An inode is followed by one file, which is Here or Away. The others only remember the number of
+//! 6. A file that an earlier run read is followed only if today's patterns name the path that it was
+//!    found by ([`named`](super::named)).
+//! 7. An inode is followed by one file, which is Here or Away. The others only remember the number of
 //!    theirs: what lies where they were, under that number, may be a new file.
 //!
 //! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
 //! surveys by the clock go on, less often.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +46,9 @@ use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::glob::{Exclusion, Pattern};
 use super::identity::new_key;
 use super::lines::Limits;
+use super::names::shown;
 use super::read::Outcome;
+use super::report::Report;
 use super::unmet::Unmet;
 
 /// Settings as the tailer uses them.
@@ -66,6 +71,8 @@ pub(super) struct Options {
     pub(super) open_max: usize,
     /// Whether each file's lag is shown by itself too.
     pub(super) metrics_per_file: bool,
+    /// Whether symbolic links are followed.
+    pub(super) follow_symlinks: bool,
 }
 
 /// Lines on their way into the channels, or a mere note about a file.
@@ -128,9 +135,11 @@ pub(super) struct Tailer {
     /// What could not be looked at the last time.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
     /// Directories as the last survey found them, where it needed to.
-    pub(super) listings: HashMap<PathBuf, Vec<(String, FileKind)>>,
+    pub(super) listings: HashMap<PathBuf, Vec<(OsString, FileKind)>>,
     /// Names that the last survey found and that may be links.
     pub(super) may_be_links: HashSet<PathBuf>,
+    /// What is said of files and patterns.
+    pub(super) report: Report,
     /// Files held back as copies, by device and inode.
     pub(super) held: BTreeMap<(u64, u64), PathBuf>,
     /// Files that were renamed since the last survey.
@@ -175,7 +184,9 @@ impl Tailer {
         lag.set(0);
         let followed = metrics.source_files.get_or_create(&label).clone();
         followed.set(i64::from(u32::try_from(files.len()).unwrap_or(u32::MAX)));
-        Self {
+        let report = Report::new(options.patterns.len(), Instant::now());
+        let mut tailer = Self {
+            report,
             source,
             env,
             metrics,
@@ -205,7 +216,9 @@ impl Tailer {
             bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             deleted: Vec::new(),
             options,
-        }
+        };
+        tailer.set_aside_the_unnamed();
+        tailer
     }
 
     /// One turn: takes note of what is settled and what changed, looks around if it is time to, and
@@ -319,12 +332,17 @@ impl Tailer {
             links: 1,
             mode: 0o600,
         };
-        let mut fresh = File::new(key, &file.place, file.place.clone(), &stat, now);
+        let (place, found_as) = (file.place.clone(), file.position.path.clone());
+        // Where the patterns do not find it by its place, a new run asks whether they name what it was
+        // found by.
+        let found_as = if self.would_find(&place) { &place } else { &found_as };
+        let mut fresh = File::new(key, found_as, place.clone(), &stat, now);
+        let Some(file) = self.files.get_mut(&id) else { return };
         fresh.stage = file.stage;
         fresh.handle = file.handle.take();
         (file.position.device, file.position.inode) = (0, 0);
         file.stage = Stage::Lost { until: now + SEARCH, searched: false };
-        tracing::info!(source = %self.source, file = %file.place.display(),
+        tracing::info!(source = %self.source, file = %shown(&file.place),
             offset = file.position.offset, "file was truncated or replaced; reading it anew");
         self.odd("truncated", 1);
         let fresh = self.add(fresh);
@@ -345,7 +363,7 @@ impl Tailer {
         if file.place == to {
             return;
         }
-        tracing::debug!(source = %self.source, from = %file.place.display(), to = %to.display(),
+        tracing::debug!(source = %self.source, from = %shown(&file.place), to = %shown(&to),
             "file has another name");
         if file.lag_shown.take().is_some() {
             self.metrics.tail_lag.remove(&lag_label(&self.source, file));
@@ -447,6 +465,5 @@ fn show_lag(metrics: &Metrics, source: &str, file: &mut File, anew: bool) {
 }
 
 fn lag_label(source: &str, file: &File) -> FileLabel {
-    let path = Text(file.place.to_string_lossy().into_owned());
-    FileLabel { source: source.to_owned(), file: path }
+    FileLabel { source: source.to_owned(), file: Text(shown(&file.place).into_owned()) }
 }

@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
+mod files;
+mod heard;
 mod model;
 mod rotation;
 
@@ -438,6 +440,10 @@ fn a_setting_that_cannot_be_is_refused_by_name() {
         ("batch_events", json!(0), "batch_events"),
         ("poll_min", json!("1s"), "poll_min"),
         ("open_max", json!(1), "open_max"),
+        ("paths", json!(["/a/*.log", "~/b.log"]), "paths.1"),
+        ("paths", json!("/var/log/"), "paths.0"),
+        ("paths", json!(7), "paths"),
+        ("paths", json!([7]), "paths.0"),
     ] {
         let mut settings = json!({ "paths": ["/a/*.log"] });
         settings[key] = value;

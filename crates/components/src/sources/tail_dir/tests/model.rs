@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use pipeline::Intake as _;
-use pipeline::env::Sight;
+use pipeline::env::{Change, Sight};
 use proptest::prelude::*;
 
 use super::super::tailer::{Chunk, Part, Room};

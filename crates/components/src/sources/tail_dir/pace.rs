@@ -1,0 +1,71 @@
+//! When the tailer has a turn.
+
+use std::collections::BTreeSet;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use pipeline::Env;
+use pipeline::env::Change;
+use tokio::time::Instant;
+
+use super::tailer::{Chunk, Part, Room, Tailer};
+
+type Turn = BoxFuture<'static, (Box<Tailer>, Vec<Chunk>)>;
+
+/// Runs the tailer's turns, one at a time.
+pub(super) struct Pace {
+    env: Env,
+    /// Present between two turns.
+    tailer: Option<Tailer>,
+    turn: Option<Turn>,
+}
+
+impl Pace {
+    pub(super) fn new(env: Env, tailer: Tailer) -> Self {
+        Self { env, tailer: Some(tailer), turn: None }
+    }
+
+    /// Starts a turn if there is reason for one. Takes what is settled and what changed with it.
+    pub(super) fn start_turn(
+        &mut self,
+        settled: &mut Vec<Part>,
+        changes: &mut BTreeSet<Change>,
+        room: Room,
+    ) {
+        let due = |tailer: &mut Tailer| {
+            let free = room.reads > 0 && room.bytes > 0;
+            let can_read = free && (!settled.is_empty() || tailer.can_read());
+            can_read || !changes.is_empty() || tailer.wake_at() <= Instant::now()
+        };
+        let Some(tailer) = self.tailer.take_if(due) else { return };
+        let (settled, changes) = (std::mem::take(settled), std::mem::take(changes));
+        let mut tailer = Box::new(tailer);
+        let env = self.env.clone();
+        let turn = async move {
+            let turn = env.offload(move || {
+                let chunks = tailer.turn(&settled, &changes, room);
+                let deleted = std::mem::take(&mut tailer.deleted);
+                (tailer, chunks, deleted)
+            });
+            let (tailer, chunks, deleted) = turn.await;
+            if !deleted.is_empty() {
+                env.blocking.run(Box::new(move || drop(deleted)));
+            }
+            (tailer, chunks)
+        };
+        self.turn = Some(turn.boxed());
+    }
+
+    /// What the turn under way reads; without one, nothing, when the next is due. Cancel safe.
+    pub(super) async fn next(&mut self) -> Vec<Chunk> {
+        if let Some(turn) = &mut self.turn {
+            let (tailer, chunks) = turn.await;
+            (self.tailer, self.turn) = (Some(*tailer), None);
+            return chunks;
+        }
+        if let Some(tailer) = &self.tailer {
+            tokio::time::sleep_until(tailer.wake_at()).await;
+        }
+        Vec::new()
+    }
+}

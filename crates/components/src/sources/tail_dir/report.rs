@@ -1,0 +1,355 @@
+//! What is said of files and patterns, and how often: a few lines a minute of each kind, and then how
+//! many more there were. At `debug` all are said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::file::{File, FileId};
+use super::glob::{Found, PassedOver, Pattern};
+use super::names::{is_compressed, shown};
+use super::tailer::Tailer;
+
+/// Lines of one kind in a minute.
+const LINES_MAX: u32 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long a file of an earlier run is looked for before it is reported missing: it may be on its way
+/// to another name, or its directory may be mounted late.
+const MISSING_AFTER: Duration = Duration::from_secs(10);
+/// After how long a pattern that no file matches is reported, and the pauses between reports.
+const UNMATCHED_AFTER: [Duration; 4] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+];
+
+/// Counts lines of one kind.
+#[derive(Debug, Default)]
+struct Quota {
+    since: Option<Instant>,
+    said: u32,
+    unsaid: u64,
+    /// Whether the rest was said in this minute.
+    is_summed: bool,
+}
+
+impl Quota {
+    /// Whether there is room for a line more; else it is counted.
+    fn may_say(&mut self, now: Instant) -> bool {
+        let is_over = |since: Instant| now.duration_since(since) >= MINUTE;
+        if self.since.is_none_or(is_over) {
+            (self.since, self.said, self.is_summed) = (Some(now), 0, false);
+        }
+        let may = self.said < LINES_MAX;
+        if may {
+            self.said += 1;
+        } else {
+            self.unsaid += 1;
+        }
+        may
+    }
+
+    /// How many lines were not said, if that is to be said now: once a minute.
+    fn rest(&mut self, now: Instant) -> Option<u64> {
+        let is_over = self.since.is_some_and(|since| now.duration_since(since) >= MINUTE);
+        if self.unsaid == 0 || (self.is_summed && !is_over) {
+            return None;
+        }
+        (self.since, self.is_summed) = (Some(now), true);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// A pattern that no file has matched yet.
+#[derive(Debug)]
+struct Unmatched {
+    matched: bool,
+    /// When it is reported next, and how often it was.
+    next: Instant,
+    reports: usize,
+}
+
+/// What was said.
+pub(super) struct Report {
+    followed: Quota,
+    missing: Quota,
+    linked: Quota,
+    /// When the limit of open files was last spoken of.
+    pub(super) out_of_files: Option<Instant>,
+    /// Names that match and are not followed, as the last survey found them.
+    passed_over: BTreeMap<PathBuf, PassedOver>,
+    has_said_compressed: bool,
+    /// Links to directories that were looked at.
+    links: BTreeSet<PathBuf>,
+    patterns: Vec<Unmatched>,
+    began: Instant,
+}
+
+/// Why a file is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was never seen before.
+    New,
+    /// An earlier run read it, or it is back.
+    Known,
+    /// It has another name.
+    Renamed,
+    /// It holds what another file held that was cut or is gone.
+    Copied,
+}
+
+impl Report {
+    pub(super) fn new(patterns: usize, now: Instant) -> Self {
+        let unmatched = || Unmatched { matched: false, next: now + UNMATCHED_AFTER[0], reports: 0 };
+        Self {
+            followed: Quota::default(),
+            missing: Quota::default(),
+            linked: Quota::default(),
+            out_of_files: None,
+            passed_over: BTreeMap::new(),
+            has_said_compressed: false,
+            links: BTreeSet::new(),
+            patterns: (0..patterns).map(|_| unmatched()).collect(),
+            began: now,
+        }
+    }
+
+    /// For each pattern, whether some file ever matched it.
+    pub(super) fn patterns(&mut self) -> impl Iterator<Item = &mut bool> {
+        self.patterns.iter_mut().map(|pattern| &mut pattern.matched)
+    }
+}
+
+impl File {
+    /// Whether it is to be reported missing now.
+    pub(super) fn is_reported_missing(&self, now: Instant) -> bool {
+        self.missing_since.is_some_and(|since| now.duration_since(since) >= MISSING_AFTER)
+    }
+}
+
+/// Reasons of `source_anomalies`: each is counted from 0 on.
+const REASONS: [&str; 8] = [
+    "line_cut",
+    "late_line",
+    "truncated",
+    "copy_held_back",
+    "unreadable",
+    "vanished_unread",
+    "compressed_passed_over",
+    "link_leads_out",
+];
+
+impl Tailer {
+    /// Shows every counter before there is something to count.
+    pub(super) fn show_reasons(&self) {
+        REASONS.iter().for_each(|reason| self.odd(reason, 0));
+    }
+
+    /// Says that a file is followed from now on.
+    pub(super) fn say_followed(&mut self, id: FileId, why: Why, now: Instant) {
+        let Some(file) = self.files.get(&id) else { return };
+        let (path, place) = (shown(&file.position.path), shown(&file.place));
+        // Named where it is another one.
+        let place = (place != path).then_some(&*place);
+        let (inode, offset) = (file.position.inode, file.position.offset);
+        let why = match why {
+            Why::New => "new",
+            Why::Known => "known",
+            Why::Renamed => "renamed",
+            Why::Copied => "goes on in its copy",
+        };
+        if self.report.followed.may_say(now) {
+            tracing::info!(source = %self.source, file = %path, place, inode, offset, why,
+                "following file");
+        } else {
+            tracing::debug!(source = %self.source, file = %path, place, inode, offset, why,
+                "following file");
+        }
+    }
+
+    /// Says that a file of an earlier run is not there any more, and what may be left of it.
+    pub(super) fn say_missing(&mut self, id: FileId, now: Instant) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        file.missing_since = None;
+        let (place, offset) = (file.place.clone(), file.position.offset);
+        self.odd("vanished_unread", 1);
+        let neighbours = self.neighbours(&place).unwrap_or_default();
+        let is_left = |path: &Path| path.file_name().is_some_and(is_compressed);
+        let left = neighbours.into_iter().filter(|(path, _)| is_left(path));
+        let left = left.max_by_key(|(_, stat)| stat.modified).map(|(path, _)| path);
+        let left = left.as_deref().map_or_else(|| "-".into(), shown);
+        let file = shown(&place);
+        if self.report.missing.may_say(now) {
+            tracing::warn!(source = %self.source, %file, offset, compressed = %left,
+                "file vanished while the agent was away: what was written behind this offset is \
+                 not read; a compressed file in its directory may hold it");
+        } else {
+            tracing::debug!(source = %self.source, %file, offset, "file vanished");
+        }
+    }
+
+    /// Warns of a link that leads out of the directories that the patterns spell out. `place` is where
+    /// it leads.
+    pub(super) fn say_linked(&mut self, path: &Path, place: &Path, now: Instant) {
+        if path == place {
+            return;
+        }
+        let disk = &*self.env.disk;
+        let inside = |pattern: &Pattern| {
+            let directory = pattern.literal_directory();
+            place.starts_with(disk.canonical(&directory).unwrap_or(directory))
+        };
+        if self.options.patterns.iter().any(inside) {
+            return;
+        }
+        self.odd("link_leads_out", 1);
+        let (link, leads_to) = (shown(path), shown(place));
+        if self.report.linked.may_say(now) {
+            tracing::warn!(source = %self.source, %link, %leads_to,
+                "a symbolic link leads out of the watched directories and is followed; set \
+                 `follow_symlinks = false` to pass links over");
+        } else {
+            tracing::debug!(source = %self.source, %link, %leads_to, "a symbolic link leads out");
+        }
+    }
+
+    /// After a survey: says what was found that is not followed, which patterns find nothing, and how
+    /// much was not said.
+    pub(super) fn say_found(&mut self, found: &mut Found, now: Instant) {
+        for link in std::mem::take(&mut found.linked) {
+            if self.report.links.insert(link.clone())
+                && let Ok(place) = self.env.disk.canonical(&link)
+            {
+                self.say_linked(&link, &place, now);
+            }
+        }
+        self.say_passed_over(found);
+        self.say_unmatched(now);
+        let Self { report, source, .. } = self;
+        if let Some(files) = report.followed.rest(now) {
+            tracing::info!(%source, files, "following more files than are named");
+        }
+        if let Some(files) = report.missing.rest(now) {
+            tracing::warn!(%source, files, "more files vanished while the agent was away than are named");
+        }
+        if let Some(links) = report.linked.rest(now) {
+            tracing::warn!(%source, links, "more symbolic links lead out of the watched directories than are named");
+        }
+    }
+
+    fn say_passed_over(&mut self, found: &mut Found) {
+        let mut passed_over = std::mem::take(&mut found.passed_over);
+        passed_over.retain(|path, _| !found.files.contains_key(path) && !self.is_excluded(path));
+        for (path, why) in &passed_over {
+            if self.report.passed_over.get(path) == Some(why) {
+                continue;
+            }
+            let (source, file) = (&self.source, shown(path));
+            match why {
+                PassedOver::Compressed => {
+                    self.odd("compressed_passed_over", 1);
+                    if !std::mem::replace(&mut self.report.has_said_compressed, true) {
+                        tracing::info!(%source, %file, "compressed files are passed over; a pattern \
+                            that names their ending asks for their bytes, as in `*.gz`");
+                    }
+                    tracing::debug!(%source, %file, "compressed file is passed over");
+                }
+                PassedOver::Link => {
+                    tracing::debug!(%source, %file, "symbolic link is passed over");
+                }
+                PassedOver::Special => {
+                    tracing::debug!(%source, %file, "pipe, socket or device is passed over");
+                }
+                PassedOver::Directory => {
+                    let hint = format!("{file}/*.log");
+                    tracing::warn!(%source, %file, "`paths` names a directory; name the files in it, \
+                        for example `{hint}`");
+                }
+            }
+        }
+        self.report.passed_over = passed_over;
+    }
+
+    /// Whether `exclude` names it.
+    pub(super) fn is_excluded(&self, path: &Path) -> bool {
+        self.options.exclusions.iter().any(|exclusion| exclusion.covers(path))
+    }
+
+    /// Warns of patterns that nothing matches: at first after seconds, then ever more rarely.
+    fn say_unmatched(&mut self, now: Instant) {
+        let began = self.report.began;
+        let mut due = Vec::new();
+        for (pattern, state) in self.options.patterns.iter().zip(&mut self.report.patterns) {
+            if !state.matched && now >= state.next {
+                state.reports += 1;
+                let last = UNMATCHED_AFTER.len() - 1;
+                state.next = now + UNMATCHED_AFTER[state.reports.min(last)];
+                due.push(pattern);
+            }
+        }
+        for pattern in due {
+            let seconds = now.duration_since(began).as_secs();
+            let why = self.why_unmatched(pattern);
+            tracing::warn!(source = %self.source, pattern = pattern.text(), seconds, %why,
+                "no file matches a pattern of `paths`");
+        }
+    }
+
+    /// What can be said about why a pattern matches nothing.
+    fn why_unmatched(&self, pattern: &Pattern) -> String {
+        let disk = &*self.env.disk;
+        let directory = pattern.literal_directory();
+        let there = disk.canonical(&directory);
+        let passed =
+            self.report.passed_over.iter().filter(|(path, _)| path.starts_with(&directory));
+        let compressed = passed.clone().filter(|(_, why)| **why == PassedOver::Compressed).count();
+        let links = passed.filter(|(_, why)| **why == PassedOver::Link).count();
+        match there {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let below =
+                    if pattern.is_relative() { self.working_directory() } else { "".into() };
+                format!("{} is not there{below}", shown(&directory))
+            }
+            Err(error) => format!("{}: {error}", shown(&directory)),
+            Ok(_) if compressed > 0 => format!("{compressed} compressed files are passed over"),
+            Ok(_) if links > 0 => format!("{links} symbolic links are passed over"),
+            Ok(there) => format!("no name in {} matches", shown(&there)),
+        }
+    }
+
+    /// Says where relative patterns are looked for.
+    pub(super) fn say_relative(&self) {
+        for pattern in self.options.patterns.iter().filter(|pattern| pattern.is_relative()) {
+            tracing::info!(source = %self.source, pattern = pattern.text(),
+                "a relative pattern is looked for below the working directory{}",
+                self.working_directory());
+        }
+    }
+
+    fn working_directory(&self) -> String {
+        let directory = self.env.disk.canonical(Path::new("."));
+        directory.map(|at| format!(" ({})", shown(&at))).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_lines_a_minute_are_said_and_then_how_many_more() {
+        let now = Instant::now();
+        let mut quota = Quota::default();
+        let said = (0..5_000).filter(|_| quota.may_say(now)).count();
+        assert_eq!((said, quota.rest(now)), (10, Some(4_990)));
+        assert!(!quota.may_say(now + MINUTE / 2));
+        assert_eq!(quota.rest(now + MINUTE / 2), None, "once a minute");
+        assert_eq!(quota.rest(now + MINUTE), Some(1));
+        assert!(quota.may_say(now + MINUTE * 2 + MINUTE));
+        assert_eq!(quota.rest(now + MINUTE * 9), None, "all was said");
+    }
+}

@@ -1,0 +1,305 @@
+//! Which file is which, whatever it is called: fingerprints, and the position of a file as a source
+//! stores it in its channels. A channel that finds a batch damaged reads from it where the lines
+//! stood, and reads them again.
+//!
+//! A file is known by its device and inode *and* by what it holds: a print of its first bytes, and
+//! one of the bytes just in front of the position. Names say nothing (rotation moves them), inodes
+//! alone say little (they are used again), and together with the content a truncated, replaced or
+//! copied file is told from one that only grew.
+//!
+//! Layout of a stored position, all numbers little-endian:
+//!
+//! ```text
+//! 0   u8   version = 1
+//! 1   u8   flags: bit 0 = in the middle of a line that was cut; its rest is passed over
+//! 2   u64  device        10  u64  inode       18  u64  offset
+//! 26  u16  bytes of the head's print          28  u64  the head's print
+//! 36  u16  bytes of the tail's print          38  u64  the tail's print
+//! 46  path that it was found by, in the bytes of its name; if the file lies elsewhere, NUL and its
+//!     path there
+//! ```
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::{self, Write};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::env::{Disk, DiskFile, FileKind, OpenMode};
+
+/// Bytes at the beginning of a file that tell it from others.
+pub const HEAD_BYTES: usize = 1024;
+/// Bytes in front of the position that tell whether the file only grew.
+pub const TAIL_BYTES: usize = 64;
+/// Longest path that a file is found by; what is stored of it has to stay below 4 KiB.
+pub const PATH_BYTES_MAX: usize = STORED_BYTES_MAX - FIXED_BYTES;
+
+const VERSION: u8 = 1;
+const SKIPPING: u8 = 1;
+const FIXED_BYTES: usize = 46;
+const STORED_BYTES_MAX: usize = 4096;
+
+/// Tells a run of bytes from others of its length: XXH3-64.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Print {
+    /// How many bytes it is of.
+    pub len: u16,
+    hash: u64,
+}
+
+impl Print {
+    /// The print of all of `bytes`: at most [`HEAD_BYTES`].
+    pub fn of(bytes: &[u8]) -> Self {
+        let len = u16::try_from(bytes.len()).expect("prints are of at most HEAD_BYTES");
+        Self { len, hash: if bytes.is_empty() { 0 } else { xxh3_64(bytes) } }
+    }
+
+    /// Whether `bytes` begin with what this is the print of.
+    pub fn fits(self, bytes: &[u8]) -> bool {
+        bytes.get(..usize::from(self.len)).is_some_and(|bytes| Self::of(bytes) == self)
+    }
+
+    /// Whether it is of as many bytes as it can be.
+    pub fn is_full(self) -> bool {
+        usize::from(self.len) == HEAD_BYTES
+    }
+}
+
+/// Where the reading of a file stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Device of the file.
+    pub device: u64,
+    /// Inode of the file.
+    pub inode: u64,
+    /// Bytes behind the last line that was handed on.
+    pub offset: u64,
+    /// Whether the offset is in a line that was cut, whose rest is passed over.
+    pub skipping: bool,
+    /// Of the first bytes of the file.
+    pub head: Print,
+    /// Of the bytes in front of the offset.
+    pub tail: Print,
+    /// The path that a pattern found it by, which headers show.
+    pub path: PathBuf,
+}
+
+impl Position {
+    /// As it is stored, for a file that lies at `place`.
+    pub fn encode(&self, place: &Path) -> Bytes {
+        let path = self.path.as_os_str().as_bytes();
+        let mut out = Vec::with_capacity(FIXED_BYTES + path.len());
+        out.extend([VERSION, if self.skipping { SKIPPING } else { 0 }]);
+        for number in [self.device, self.inode, self.offset] {
+            out.extend(number.to_le_bytes());
+        }
+        for print in [self.head, self.tail] {
+            out.extend(print.len.to_le_bytes());
+            out.extend(print.hash.to_le_bytes());
+        }
+        out.extend(path);
+        let place = place.as_os_str().as_bytes();
+        // Where there is no room for it, the file is looked for beside its first path.
+        if place != path && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
+            out.push(0);
+            out.extend(place);
+        }
+        out.into()
+    }
+
+    /// Reads what [`Position::encode`] made, with the place; `None` if it is something else.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, PathBuf)> {
+        let (fixed, paths) = bytes.split_at_checked(FIXED_BYTES)?;
+        let mut parts = paths.splitn(2, |byte| *byte == 0);
+        let path = parts.next().unwrap_or_default();
+        let place = parts.next().unwrap_or(path);
+        let [path, place] = [path, place].map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)));
+        let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let print = |at: usize| {
+            let len = u16::from_le_bytes([fixed[at], fixed[at + 1]]);
+            Some(Print { len, hash: wide(at + 2)? })
+        };
+        let known = fixed[0] == VERSION && fixed[1] & !SKIPPING == 0;
+        let position = Self {
+            device: wide(2)?,
+            inode: wide(10)?,
+            offset: wide(18)?,
+            skipping: fixed[1] & SKIPPING != 0,
+            head: print(26)?,
+            tail: print(36)?,
+            path,
+        };
+        known.then_some((position, place))
+    }
+
+    /// Whether `file` holds what was read up to this position. Without anything read there is
+    /// nothing to tell by, and nothing to repeat.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_in(&self, file: &dyn DiskFile) -> io::Result<bool> {
+        let tail_bytes = usize::from(self.tail.len);
+        let Some(tail_at) = self.offset.checked_sub(tail_bytes as u64) else { return Ok(false) };
+        Ok(file.stat()?.len >= self.offset
+            && self.head.fits(&file.read(0, usize::from(self.head.len))?)
+            && self.tail.fits(&file.read(tail_at, tail_bytes)?))
+    }
+}
+
+/// Lines that a source read: where they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The path that the file was found by.
+    pub path: PathBuf,
+    /// Where they begin.
+    pub from: u64,
+    /// Where they end.
+    pub to: u64,
+    after: Position,
+    place: PathBuf,
+}
+
+impl Stretch {
+    /// Most bytes that are read again at once: a batch has no more.
+    const BYTES_MAX: u64 = 256 << 20;
+
+    /// What lies between two stored positions of one file, the first of which may be missing; `None`
+    /// if they are no positions in a file.
+    pub fn between(before: Option<&[u8]>, after: &[u8]) -> Option<Self> {
+        let (after, place) = Position::decode(after)?;
+        let before = before.and_then(Position::decode);
+        let from = before.map_or(0, |(before, _)| before.offset);
+        let (path, to) = (after.path.clone(), after.offset);
+        (from <= to).then_some(Self { path, from, to, after, place })
+    }
+
+    /// The bytes that stand there now, if the file is still there and holds what was read: where it
+    /// was, or under another name in the same directory.
+    pub fn read(&self, disk: &dyn Disk) -> Option<Vec<u8>> {
+        if self.to - self.from > Self::BYTES_MAX {
+            return None;
+        }
+        let known = [self.place.clone(), self.path.clone()];
+        known.iter().find_map(|path| self.read_in(disk, path)).or_else(|| {
+            let directory = self.place.parent()?;
+            let names = disk.entries(directory).ok()?;
+            let files = names.into_iter().filter(|(_, kind)| *kind == FileKind::File);
+            let mut paths = files.map(|(name, _)| directory.join(name));
+            paths.find_map(|path| self.read_in(disk, &path))
+        })
+    }
+
+    fn read_in(&self, disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
+        let stat = disk.stat(path).ok()?;
+        if stat.kind != FileKind::File
+            || (stat.device, stat.inode) != (self.after.device, self.after.inode)
+        {
+            return None;
+        }
+        let file = disk.open(path, OpenMode::default()).ok()?;
+        if !self.after.is_in(&*file).ok()? {
+            return None;
+        }
+        let bytes = usize::try_from(self.to - self.from).ok()?;
+        file.read(self.from, bytes).ok().filter(|read| read.len() == bytes)
+    }
+}
+
+/// The file and the bytes; control characters of its name are escaped.
+impl fmt::Display for Stretch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It is printed on terminals as well.
+        for c in shown(&self.path).chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+        }
+        write!(f, " bytes {} to {}", self.from, self.to)
+    }
+}
+
+/// A path as headers, labels and log lines show it: a byte that is no UTF-8 is written `\xff`.
+/// Control characters stay as they are: the log writer and the metrics escape them themselves.
+pub fn shown(path: &Path) -> Cow<'_, str> {
+    if let Some(text) = path.to_str() {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("a string takes every write");
+        }
+    }
+    Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_comes_back_from_its_bytes_and_foreign_bytes_do_not() {
+        let position = Position {
+            device: 1,
+            inode: u64::MAX,
+            offset: 1 << 40,
+            skipping: true,
+            head: Print::of(b"head"),
+            tail: Print::of(b"tail of it"),
+            path: "/var/log/ä.log".into(),
+        };
+        for place in ["/var/log/ä.log", "/mnt/ä.log.1"].map(PathBuf::from) {
+            let bytes = position.encode(&place);
+            assert_eq!(Position::decode(&bytes), Some((position.clone(), place)));
+        }
+        let bytes = position.encode(Path::new(&"x".repeat(PATH_BYTES_MAX)));
+        assert!(bytes.len() <= STORED_BYTES_MAX);
+        assert_eq!(Position::decode(&bytes).unwrap().1, position.path);
+        let odd = PathBuf::from(OsStr::from_bytes(b"/var/log/\xff.log"));
+        let odd = Position { path: odd, ..position };
+        for place in [odd.path.clone(), OsStr::from_bytes(b"/\xfe").into()] {
+            assert_eq!(Position::decode(&odd.encode(&place)), Some((odd.clone(), place)));
+        }
+        assert_eq!(Position::decode(&bytes[..40]), None);
+        let mut newer = bytes.to_vec();
+        newer[0] = 2;
+        assert_eq!(Position::decode(&newer), None);
+    }
+
+    #[test]
+    fn a_stretch_is_what_lies_between_two_positions_of_one_file() {
+        let at = |offset| {
+            let (head, tail) = (Print::default(), Print::default());
+            let path = PathBuf::from("/a\n.log");
+            let position =
+                Position { device: 1, inode: 2, offset, skipping: false, head, tail, path };
+            position.encode(Path::new("/a\n.log"))
+        };
+        let text = |before: Option<u64>, after| {
+            let stretch = Stretch::between(before.map(at).as_deref(), &at(after));
+            stretch.map(|stretch| stretch.to_string())
+        };
+        assert_eq!(text(Some(5), 9).as_deref(), Some("/a\\n.log bytes 5 to 9"));
+        assert_eq!(text(None, 9).as_deref(), Some("/a\\n.log bytes 0 to 9"));
+        assert_eq!(text(Some(10), 9), None);
+        assert_eq!(Stretch::between(None, b"something else"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_not_text_is_shown_with_its_bytes() {
+        assert_eq!(shown(Path::new("/a/ä\n.log")), "/a/ä\n.log");
+        let odd = OsStr::from_bytes(b"/a/\xff-\xc3\xa4.log\xc3");
+        assert_eq!(shown(Path::new(odd)), "/a/\\xff-ä.log\\xc3");
+    }
+
+    #[test]
+    fn a_print_fits_what_begins_alike_and_nothing_shorter() {
+        let print = Print::of(b"first\n");
+        assert!(print.fits(b"first\n") && print.fits(b"first\nsecond"));
+        assert!(!print.fits(b"first") && !print.fits(b"First\n"));
+        assert!(Print::default().fits(b""));
+    }
+}
