@@ -26,6 +26,7 @@
 pub mod account;
 pub mod backoff;
 pub mod batch;
+mod births;
 pub mod channel;
 pub mod component;
 pub mod compression;

@@ -12,6 +12,7 @@ use super::aligned;
 use super::core::{Core, Limits, State};
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
+use super::names::Names;
 use super::recovery::{self, Refusal};
 use super::seal::Keyring;
 use super::sled_store::SledStore;
@@ -89,8 +90,12 @@ impl Opening {
         let store = self.store(&directory);
         let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
         store.retain(&ids);
+        let path = directory.join("names");
+        let names = Names::read(&*disk, &path);
+        let mut names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
+        names.trim(recovered.book.window.pending());
         let aside = std::mem::take(&mut recovered.aside);
-        let core = self.core(directory, files, store, recovered, lock);
+        let core = self.core(directory, files, store, recovered, lock, names);
         for (segment, place) in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.keep_aside(segment, &place, &file) {
@@ -121,6 +126,7 @@ impl Opening {
         store: Arc<dyn IndexStore>,
         recovered: recovery::Recovered,
         lock: Box<dyn pipeline::env::Lock>,
+        names: Names,
     ) -> Arc<Core> {
         let owner = recovered.owner;
         let reserve_bytes = files.reserve_bytes(self.config.capacity.0);
@@ -137,6 +143,7 @@ impl Opening {
             metrics: self.cx.metrics.clone(),
             limits,
             owner,
+            names: Mutex::new(names),
             directory,
             log: Mutex::new(Log::new(files.clone(), owner)),
             buffers: aligned::buffers(),
