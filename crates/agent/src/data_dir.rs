@@ -168,14 +168,19 @@ mod tests {
     #[tokio::test]
     async fn data_without_a_format_is_refused_and_an_empty_directory_is_taken() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        std::fs::write(dir.path().join(FORMAT_FILE), "").unwrap();
+        let path = dir.path().join(FORMAT_FILE);
+        let empty = || {
+            let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+            env.disk.open(&path, mode).unwrap().set_len(0).unwrap();
+        };
+        empty();
         drop(DataDir::own(dir.path(), &env).await.unwrap());
         env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
         drop(DataDir::own(dir.path(), &env).await.unwrap());
         for lost in [true, false] {
             match lost {
-                true => std::fs::remove_file(dir.path().join(FORMAT_FILE)).unwrap(),
-                false => std::fs::write(dir.path().join(FORMAT_FILE), "").unwrap(),
+                true => env.disk.remove_file(&path).unwrap(),
+                false => empty(),
             }
             let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
             assert!(

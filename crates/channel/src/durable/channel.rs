@@ -194,11 +194,9 @@ impl Channel for Durable {
 
     fn account(&self) -> Option<Account> {
         let core = self.core();
-        let account = core.state().book.window.account(&core.name, core.owner.origin);
-        let names = core.names();
-        let (accepted, pending) =
-            (names.outside(&account.accepted), names.outside(&account.pending));
-        Some(Account { accepted, pending, ..account })
+        let state = core.state();
+        let account = state.book.window.account(&core.name, core.owner.origin);
+        Some(core.names().account(account, state.book.window.all()))
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {

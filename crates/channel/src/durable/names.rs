@@ -8,8 +8,8 @@
 //!
 //! A copy of this directory had closed the life, so its batches would be taken for old ones. The
 //! numbers behind `but` are half-open runs of sequences that were sent under the first name and keep
-//! it. In the log every batch stays what it was born as: names are given on the way out. A life is
-//! in the file as long as one of its batches is wanted.
+//! it. In the log every batch stays what it was born as: names are given on the way out. The
+//! file holds the newest lives.
 
 use std::fmt::Write as _;
 use std::io;
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use pipeline::env::{Disk, OpenMode};
-use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin};
+use pipeline::{Account, Epoch, Identity, IntervalSet, KeySet, Origin};
 use tracing::warn;
 
 use super::core::Core;
@@ -27,6 +27,8 @@ use super::segment::Owner;
 const FIRST_LINE: &str = "aqueduct names";
 /// More than this is not our file.
 const BYTES_MAX: usize = 16 << 20;
+/// Lives that are remembered. One whose batches are all delivered is looked up by nobody.
+const LIVES_MAX: usize = 64;
 
 /// One life with its other name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +93,27 @@ impl Names {
         }
     }
 
-    /// Leaves out the lives that `wanted` has no batch of.
-    pub(crate) fn trim(&mut self, wanted: &KeySet) {
-        self.all.retain(|named| wanted.get(named.origin, named.epoch).is_some());
+    /// Forgets all but the newest lives.
+    pub(crate) fn trim(&mut self) {
+        let old = self.all.len().saturating_sub(LIVES_MAX);
+        self.all.drain(..old);
+    }
+
+    /// An account by the names outside; `all` is what the channel has stored at any time.
+    pub(crate) fn account(&self, account: Account, all: &KeySet) -> Account {
+        let mut accepted = self.outside(&account.accepted);
+        // Those that were born under the origin before.
+        for Named { origin, epoch, to, kept } in &self.all {
+            let end = all.get(*origin, *epoch).and_then(IntervalSet::last);
+            if *to == account.origin
+                && let Some(last) = end
+            {
+                let born = IntervalSet::from(0..last + 1).difference(kept);
+                accepted.insert_set(*to, *epoch, &born);
+            }
+        }
+        let pending = self.outside(&account.pending);
+        Account { accepted, pending, ..account }
     }
 
     fn text(&self) -> String {
@@ -173,6 +193,7 @@ impl Core {
         let to = known.unwrap_or_else(|| Origin(self.env.entropy.bytes16()));
         let mut next = names.clone();
         next.give((origin, epoch), to, kept);
+        next.trim();
         let disk = &*self.env.disk;
         next.write(disk, &self.directory.join("names"))?;
         *names = next;
@@ -228,9 +249,25 @@ mod tests {
         let outside = [key(OLD, 3, 0), key(NEW, 3, 2), key(OLD, 4, 2)].into_iter().collect();
         assert_eq!(names().outside(&inside), outside);
         assert_eq!(names().lowest(NEW, &inside), Some(Epoch(3)));
-        let mut names = names();
-        names.trim(&KeySet::default());
-        assert_eq!(names, Names::default());
+        let account = Account {
+            channel: "main".into(),
+            origin: NEW,
+            accepted: KeySet::default(),
+            pending: inside.clone(),
+            letters: KeySet::default(),
+        };
+        let account = names().account(account, &inside);
+        assert_eq!(account.accepted, [key(NEW, 3, 2)].into_iter().collect(), "what it answers for");
+        assert!(account.pending.contains(key(NEW, 3, 2)) && account.pending.count() == 3);
+    }
+
+    #[test]
+    fn only_so_many_lives_are_remembered() {
+        let mut names = Names::default();
+        (0..100).for_each(|n| names.give((OLD, Epoch(n)), NEW, &IntervalSet::EMPTY));
+        names.trim();
+        assert_eq!(names.all.len(), LIVES_MAX);
+        assert!(names.of(key(OLD, 99, 0)).is_some() && names.of(key(OLD, 0, 0)).is_none());
     }
 
     #[test]

@@ -92,8 +92,7 @@ impl Opening {
         store.retain(&ids);
         let path = directory.join("names");
         let names = Names::read(&*disk, &path);
-        let mut names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
-        names.trim(recovered.book.window.pending());
+        let names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
         let aside = std::mem::take(&mut recovered.aside);
         let core = self.core(directory, files, store, recovered, lock, names);
         for (segment, place) in aside {
