@@ -25,6 +25,8 @@ pub(crate) struct Scenario {
     pub(crate) forks: bool,
     /// Whoever sends looks up whom it sends to.
     pub(crate) discovers: bool,
+    /// The first edge gets a copy, with events of its own.
+    pub(crate) clones: bool,
     /// Milliseconds between two looks of the driver.
     pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
@@ -57,6 +59,8 @@ enum Theme {
     Ledger,
     /// Copies that nobody knows of, on collectors that come back when their epoch is forgotten.
     Strays,
+    /// Two that run on copies of one disk.
+    Clones,
     /// Who is stopped just before it changes the ledger, while others go on.
     Turns,
 }
@@ -112,6 +116,7 @@ impl Scenario {
             0 | 1 => Theme::Ledger,
             2 => Theme::Strays,
             3 => Theme::Turns,
+            4 => Theme::Clones,
             _ => Theme::Any,
         };
         let roll_age_millis = dice.between(300, 3_000);
@@ -138,6 +143,7 @@ impl Scenario {
             only_first_sweeps: false,
             slower: 1,
             discovers: false,
+            clones: false,
         };
         match theme {
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
@@ -145,6 +151,7 @@ impl Scenario {
             Theme::Ledger => drawn.about_the_ledger(&dice),
             Theme::Strays => drawn.about_strays(&dice),
             Theme::Turns => drawn.about_turns(&dice),
+            Theme::Clones => drawn.about_clones(&dice),
         }
     }
 
@@ -170,6 +177,14 @@ impl Scenario {
         let faults = vec![(FaultKind::StopAtTurn, 4_000), (FaultKind::Kill, 20_000)];
         let hurried = self.hurried(dice, 3..=5, faults);
         Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
+    }
+
+    /// An edge and its copy, that close each other's lives. Nothing else takes them down, and no
+    /// generation comes in: of what is in doubt then, an operator would have to decide.
+    fn about_clones(self, dice: &Dice) -> Self {
+        let faults = vec![(FaultKind::Clone, 6_000), (FaultKind::StoreSlow, 6_000)];
+        let hurried = self.hurried(dice, 2..=3, faults);
+        Self { clones: true, compact_after: 1_000_000, sweep_millis: 60_000, ..hurried }
     }
 
     /// Epochs that end soon, and collectors that are away with what others have delivered.
@@ -240,6 +255,23 @@ impl Scenario {
         )
         .expect("a string takes every write");
         text
+    }
+
+    /// What the copy of an edge makes, beside what it finds on its disk.
+    pub(crate) fn of_the_copy() -> Input {
+        Input { reads: Reads::Numbers, events: 500, pause_millis: 0 }
+    }
+
+    /// The configuration of the copy of an edge.
+    pub(crate) fn copy(&self) -> String {
+        let (count, size) = (Self::of_the_copy().events, self.body_bytes);
+        format!(
+            "{}[sources.own]\ntype = \"sequence\"\ncount = {count}\nrate = 20\n\
+             batch_events = 7\nsize = \"{size}B\"\n{}interceptors = [{{ type = \"host\" }}]\n{}",
+            agent("copy-0"),
+            self.selector("lane", "1"),
+            self.ways(),
+        )
     }
 
     /// The configuration of a relay's agent.
