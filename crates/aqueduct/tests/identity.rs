@@ -221,7 +221,7 @@ fn an_edge_that_is_killed_and_started_at_once_goes_on() {
     let mut killed = Agent::edge(path, &address);
     collector.until(|| wanted.iter().all(|line| stored(path).contains(line)));
     for round in 0..5 {
-        // Nobody waits for its end.
+        // Its end is not waited for.
         killed.child.kill().unwrap();
         let next = Agent::edge(path, &address);
         wanted.extend(log(path, &format!("b-{round}"), 20));

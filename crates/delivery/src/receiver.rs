@@ -136,10 +136,14 @@ impl Receiver {
         Ok(answer)
     }
 
-    /// The sender declares these floors, after its Hello was [heard](Self::hello); answers those that
-    /// count by now.
-    pub fn declared(&mut self, floors: &Floors) -> Floors {
-        self.declared.declare(floors)
+    /// The sender declares these floors in the Hello with this answer; answers those that count by
+    /// now. What is stored of its batches came on an earlier stream of it.
+    pub fn declared(&mut self, floors: &Floors, answer: &Answer) -> Floors {
+        let mut counting = self.declared.declare(floors);
+        for (origin, ..) in answer.stored.iter() {
+            counting.raise_all(&self.declared.carried(origin).unwrap_or_default());
+        }
+        counting
     }
 
     /// A batch of `origin` that came on this stream is stored here; answers the floor that counts

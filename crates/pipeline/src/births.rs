@@ -51,7 +51,7 @@ struct Life {
 
 impl Births {
     fn lives(&self) -> MutexGuard<'_, BTreeMap<(Origin, Epoch), Life>> {
-        // Each change is made whole, whoever panicked in between.
+        // Each change is made whole: a panic elsewhere does no harm here.
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -57,7 +57,7 @@ pub(crate) enum FaultKind {
     Names,
 }
 
-/// All of them but three: names only matter where somebody looks them up, turns of the ledger come
+/// All of them but three: names only matter where agents look them up, turns of the ledger come
 /// often enough only where the seed is about them, and copies need a host for them.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,

@@ -1,5 +1,7 @@
 //! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
 
+mod copies;
+
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
@@ -179,14 +181,6 @@ impl Scenario {
         Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
     }
 
-    /// An edge and its copy, that close each other's lives. Nothing else takes them down, and no
-    /// generation comes in: of what is in doubt then, an operator would have to decide.
-    fn about_clones(self, dice: &Dice) -> Self {
-        let faults = vec![(FaultKind::Clone, 6_000), (FaultKind::StoreSlow, 6_000)];
-        let hurried = self.hurried(dice, 2..=3, faults);
-        Self { clones: true, compact_after: 1_000_000, sweep_millis: 60_000, ..hurried }
-    }
-
     /// Epochs that end soon, and collectors that are away with what others have delivered.
     fn about_strays(self, dice: &Dice) -> Self {
         let faults = vec![
@@ -255,23 +249,6 @@ impl Scenario {
         )
         .expect("a string takes every write");
         text
-    }
-
-    /// What the copy of an edge makes, beside what it finds on its disk.
-    pub(crate) fn of_the_copy() -> Input {
-        Input { reads: Reads::Numbers, events: 500, pause_millis: 0 }
-    }
-
-    /// The configuration of the copy of an edge.
-    pub(crate) fn copy(&self) -> String {
-        let (count, size) = (Self::of_the_copy().events, self.body_bytes);
-        format!(
-            "{}[sources.own]\ntype = \"sequence\"\ncount = {count}\nrate = 20\n\
-             batch_events = 7\nsize = \"{size}B\"\n{}interceptors = [{{ type = \"host\" }}]\n{}",
-            agent("copy-0"),
-            self.selector("lane", "1"),
-            self.ways(),
-        )
     }
 
     /// The configuration of a relay's agent.

@@ -27,7 +27,7 @@ use super::segment::Owner;
 const FIRST_LINE: &str = "aqueduct names";
 /// More than this is not our file.
 const BYTES_MAX: usize = 16 << 20;
-/// Lives that are remembered. One whose batches are all delivered is looked up by nobody.
+/// Lives that are remembered. The name of one whose batches are all delivered is never asked for.
 const LIVES_MAX: usize = 64;
 
 /// One life with its other name.

@@ -32,8 +32,8 @@ async fn a_put_of_a_closed_epoch_is_refused_with_its_reason() {
     assert_eq!(memory.accepted(), 1);
 }
 
-/// Anyone who reaches the port could otherwise close what another agent is about to send, and fill
-/// memory and ledger with origins that do not exist.
+/// Any peer could otherwise close what another agent is about to send, and fill memory and ledger
+/// with origins that do not exist.
 #[tokio::test]
 async fn a_floor_counts_only_from_a_stream_that_carries_its_origin() {
     let (memory, source) = source(json!({})).await;

@@ -203,14 +203,7 @@ impl Conversation {
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
-        let mut counting = self.receiver.declared(&floors);
-        for (origin, ..) in answer.stored.iter() {
-            // It came on an earlier stream of this sender.
-            counting.raise_all(&self.receiver.carried(origin).unwrap_or_default());
-        }
-        if !counting.is_empty() {
-            intake.close_epochs(&counting);
-        }
+        intake.close_epochs(&self.receiver.declared(&floors, &answer));
         if self.hello_due.take().is_some() {
             debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
         }
