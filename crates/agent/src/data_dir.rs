@@ -1,10 +1,12 @@
 //! The data directory: one owner, one format.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pipeline::Env;
 use pipeline::env::{FileKind, Lock, LockError, OpenMode};
+use tokio::time::{Duration, Instant, sleep};
+use tracing::info;
 
 use crate::RunError;
 
@@ -14,28 +16,43 @@ pub(crate) const FORMAT_FILE: &str = "format";
 /// The format that this program writes. It reads no newer one.
 const FORMAT: u32 = 1;
 
+/// How long a start waits for another owner of the directory to end: one that was killed may still
+/// be ending when its supervisor starts the next.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A data directory that this process owns.
 pub(crate) struct DataDir {
     _lock: Box<dyn Lock>,
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, locks it, and looks at its format.
+    /// Makes the directory where it is missing, locks it, and looks at its format. Waits up to 10 s
+    /// for another owner to end, and says so.
     ///
     /// # Errors
     /// Another process owns it, it is of a newer format, or the disk refuses.
-    pub(crate) fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
+    pub(crate) async fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
         let refused =
             |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
         env.disk.create_dir_all(path).map_err(|error| refused(cannot_make(path, &error, env)))?;
-        let lock = env.disk.lock(&path.join("LOCK")).map_err(|error| match error {
-            LockError::Held { pid } => refused(format!(
-                "process {pid} is using it; stop that process, or give this one its own directory"
-            )),
-            LockError::Io(error) => refused(format!("its lock file: {error}")),
-        })?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = false;
+        let lock = lock_by(deadline, &path.join("LOCK"), env, &mut said).await.map_err(refused)?;
+        // What is killed lets go of one file after the other.
+        for inner in inner_locks(path, env) {
+            drop(lock_by(deadline, &inner, env, &mut said).await.map_err(refused)?);
+        }
         let format = read_format(path, env).map_err(|error| refused(error.to_string()))?;
         match format.as_deref().map(|text| text.trim().parse::<u32>()) {
+            None if is_in_use(path, env) => {
+                return Err(refused(format!(
+                    "its file `format` is missing or empty though there is data in it: restore the \
+                     file, or write {FORMAT} into it if this program wrote the data"
+                )));
+            }
             None => write_format(path, env).map_err(|error| refused(error.to_string()))?,
             Some(Ok(FORMAT)) => {}
             Some(Ok(newer)) if newer > FORMAT => {
@@ -61,6 +78,49 @@ fn cannot_make(path: &Path, error: &io::Error, env: &Env) -> String {
     }
 }
 
+/// The lock at `path`; waits until `deadline` for its owner to end, and says so once.
+async fn lock_by(
+    deadline: Instant,
+    path: &Path,
+    env: &Env,
+    said: &mut bool,
+) -> Result<Box<dyn Lock>, String> {
+    loop {
+        match env.disk.lock(path) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { pid }) if Instant::now() >= deadline => {
+                return Err(format!(
+                    "process {pid} is using it; stop that process, or give this one its own directory"
+                ));
+            }
+            Err(LockError::Held { pid }) => {
+                if !std::mem::replace(said, true) {
+                    let (path, wait) = (path.display(), PATIENCE);
+                    info!(%pid, lock = %path, ?wait, "waiting for another process to let go of it");
+                }
+                sleep(LOOK).await;
+            }
+            Err(LockError::Io(error)) => return Err(format!("its lock file: {error}")),
+        }
+    }
+}
+
+/// Where channels and dead letters have their own locks.
+fn inner_locks(path: &Path, env: &Env) -> Vec<PathBuf> {
+    let channels = path.join("channels");
+    let names = env.disk.list(&channels).unwrap_or_default();
+    let directories = names.iter().filter(|(_, kind)| *kind == FileKind::Directory);
+    let locks = directories.map(|(name, _)| channels.join(name));
+    let locks = locks.chain([crate::dead_letters::directory(path)]).map(|at| at.join("LOCK"));
+    locks.filter(|lock| env.disk.stat(lock).is_ok()).collect()
+}
+
+/// Whether an agent has kept something in the directory.
+fn is_in_use(path: &Path, env: &Env) -> bool {
+    let kept = [path.join("channels"), crate::dead_letters::directory(path)];
+    kept.iter().any(|kept| env.disk.stat(kept).is_ok())
+}
+
 fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
     let file = match env.disk.open(&path.join(FORMAT_FILE), OpenMode::default()) {
         Ok(file) => file,
@@ -84,39 +144,89 @@ fn write_format(path: &Path, env: &Env) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_directory_has_one_owner_and_the_second_learns_who_it_is() {
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_has_one_owner_and_the_second_waits_and_learns_who_it_is() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        let first = DataDir::own(dir.path(), &env).unwrap();
-        let message = DataDir::own(dir.path(), &env).err().unwrap().to_string();
+        let first = DataDir::own(dir.path(), &env).await.unwrap();
+        let began = Instant::now();
+        let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(began.elapsed() >= PATIENCE && began.elapsed() < 2 * PATIENCE);
         drop(first);
-        assert!(DataDir::own(dir.path(), &env).is_ok());
+        assert!(DataDir::own(dir.path(), &env).await.is_ok());
     }
 
-    #[test]
-    fn a_file_in_the_place_of_the_directory_is_named() {
+    #[tokio::test]
+    async fn a_file_in_the_place_of_the_directory_is_named() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let file = dir.path().join("a");
         let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
         env.disk.open(&file, mode).unwrap();
-        let message = |path: &Path| DataDir::own(path, &env).err().unwrap().to_string();
-        let expected = "it is not a directory; name another path";
-        assert!(message(&file).contains(expected), "{}", message(&file));
         let expected = format!("{} is not a directory", file.display());
-        assert!(message(&file.join("b/c")).contains(&expected), "{}", message(&file.join("b/c")));
+        for (path, expected) in [
+            (file.clone(), "it is not a directory; name another path"),
+            (file.join("b/c"), &expected),
+        ] {
+            let message = DataDir::own(&path, &env).await.err().unwrap().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
-    #[test]
-    fn a_newer_format_is_refused_with_both_numbers() {
+    /// As after `kill -9` and at once a new start: the old process is still ending.
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_that_is_ending_is_waited_for() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        drop(DataDir::own(dir.path(), &env).unwrap());
+        let first = DataDir::own(dir.path(), &env).await.unwrap();
+        let channel = dir.path().join("channels/main");
+        env.disk.create_dir_all(&channel).unwrap();
+        let inner = env.disk.lock(&channel.join("LOCK")).unwrap();
+        let began = Instant::now();
+        let dying = async {
+            sleep(Duration::from_secs(3)).await;
+            drop(first);
+            sleep(Duration::from_secs(3)).await;
+            drop(inner);
+        };
+        let (second, ()) = tokio::join!(DataDir::own(dir.path(), &env), dying);
+        assert!(second.is_ok() && began.elapsed() >= Duration::from_secs(6));
+    }
+
+    /// A program of another format may have written what is there.
+    #[tokio::test]
+    async fn data_without_a_format_is_refused_and_an_empty_directory_is_taken() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let path = dir.path().join(FORMAT_FILE);
+        let empty = || {
+            let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+            env.disk.open(&path, mode).unwrap().set_len(0).unwrap();
+        };
+        empty();
+        drop(DataDir::own(dir.path(), &env).await.unwrap());
+        env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
+        drop(DataDir::own(dir.path(), &env).await.unwrap());
+        for lost in [true, false] {
+            match lost {
+                true => env.disk.remove_file(&path).unwrap(),
+                false => empty(),
+            }
+            let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
+            assert!(
+                message.contains("missing or empty") && message.contains("write 1"),
+                "{message}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_format_is_refused_with_both_numbers() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        drop(DataDir::own(dir.path(), &env).await.unwrap());
         let file = env
             .disk
             .open(&dir.path().join(FORMAT_FILE), OpenMode { write: true, ..OpenMode::default() })
             .unwrap();
         file.write_at(&[IoSlice::new(b"7\n")], 0, true).unwrap();
-        let message = DataDir::own(dir.path(), &env).err().unwrap().to_string();
+        let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
         assert!(message.contains("format 7") && message.contains("up to 1"), "{message}");
     }
 }

@@ -230,12 +230,16 @@ impl Agent {
         env: &Env,
         metrics: Metrics,
     ) -> Result<Self, RunError> {
-        let data_dir = DataDir::own(&plan.agent.data_dir, env)?;
+        let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         for built in &topology.channels {
             built.channel.open().await?;
             let groups = topology.groups.iter().filter(|group| group.channel == *built.name);
             let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();
             built.channel.register(&consumers).await?;
+        }
+        if let Some(first) = topology.channels.first() {
+            let channels = topology.channels.iter().map(|built| &built.channel);
+            first.floors.begin_lives(channels);
         }
         let letters = topology.dead_letters.clone();
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);

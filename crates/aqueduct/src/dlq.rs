@@ -18,6 +18,7 @@ Examples:
   aqueduct dlq list /var/lib/aqueduct
   aqueduct dlq show /var/lib/aqueduct --reason too_large --format json
   aqueduct dlq replay /var/lib/aqueduct --sink store
+  aqueduct dlq replay /var/lib/aqueduct --reason epoch_closed --new-identity
   aqueduct dlq drop /var/lib/aqueduct --reason unwritable_event --yes
 
 `list` and `show` only look, and may be used while the agent runs. `replay` and `drop` need it
@@ -85,6 +86,11 @@ enum Action {
     Replay {
         #[command(flatten)]
         target: Target,
+        /// Put letters that were refused as `epoch_closed` back under a new identity, because under
+        /// the old one nothing takes them any more. What was delivered under the old one all the same,
+        /// by another copy of the data directory, is delivered a second time
+        #[arg(long)]
+        new_identity: bool,
     },
     /// Drop dead letters: their events are lost
     #[command(after_help = DROP)]
@@ -149,7 +155,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     let env = env::real();
     let (Action::List { target, .. }
     | Action::Show { target, .. }
-    | Action::Replay { target }
+    | Action::Replay { target, .. }
     | Action::Drop { target, .. }) = &args.action;
     if let Err(problem) = show::check_reason(target, &env) {
         cli::say(&problem);
@@ -160,7 +166,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         Action::Show { target, format, limit } => {
             show::show(target, *format, limit.unwrap_or(usize::MAX), &env)
         }
-        Action::Replay { target } => act::replay(target, &env),
+        Action::Replay { target, new_identity } => act::replay(target, *new_identity, &env),
         Action::Drop { target, yes: _ } => act::drop_letters(target, &env),
     };
     done.unwrap_or_else(|problem| {

@@ -108,6 +108,7 @@ mod keys;
 mod layout;
 mod leader;
 mod log;
+mod names;
 mod opening;
 mod overflow;
 pub(crate) mod owner_file;

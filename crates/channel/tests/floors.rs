@@ -78,3 +78,65 @@ async fn what_another_channel_of_the_agent_holds_is_not_declared() {
     commit_one(&*aside).await;
     assert_eq!(board.declarable().of(origin), life);
 }
+
+/// A copy of the directory has closed this life: what was not sent is known by another origin from
+/// then on, also after the next start, which begins under it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
+    let dir = TempDir::new().unwrap();
+    let first = open(&dir, "main").await;
+    let (origin, epoch) = first.birthplace().unwrap();
+    for line in ["a", "b", "c"] {
+        put(&*first, Batch::of([line])).await;
+    }
+    let key = |sequence| Identity { origin, epoch, sequence: Sequence(sequence) };
+    assert_eq!(first.renamed(key(1)), None);
+    first.rename(&IntervalSet::from(0..1)).unwrap();
+    let named = first.renamed(key(1)).unwrap();
+    assert!(named.origin != origin && named == Identity { origin: named.origin, ..key(1) });
+    assert_eq!(first.renamed(key(0)), None, "it was sent under its first name");
+    // What was sent was refused as well.
+    first.rename(&IntervalSet::EMPTY).unwrap();
+    assert_eq!(first.renamed(key(0)).unwrap().origin, named.origin);
+    first.close().await.unwrap();
+    drop(first);
+
+    let second = open(&dir, "main").await;
+    let (new, next) = second.birthplace().unwrap();
+    assert!(new == named.origin && next.starts() == epoch.starts() + 1);
+    assert_eq!(second.renamed(key(2)).unwrap().origin, new);
+    assert_eq!(board(&[&second]).declarable().of(new), epoch, "a batch of it is not committed");
+    for _ in 0..3 {
+        commit_one(&*second).await;
+    }
+    assert_eq!(board(&[&second]).declarable().of(new), next);
+    second.close().await.unwrap();
+}
+
+/// Only what was put once, and refused there, is known to be nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_put_twice_keeps_its_name() {
+    let dir = TempDir::new().unwrap();
+    let main = open(&dir, "main").await;
+    let (origin, epoch) = main.birthplace().unwrap();
+    let key = |sequence| Identity { origin, epoch, sequence: Sequence(sequence) };
+    let board = board(&[&main]);
+    board.begin_lives([&main].into_iter());
+    for sequence in [0, 1, 2, 0] {
+        assert_eq!(board.offered(key(sequence)), key(sequence));
+        board.put(key(sequence));
+    }
+    assert!(!board.renamed_as_closed(key(0)).unwrap(), "the other peer may have it");
+    assert!(board.renamed_as_closed(key(1)).unwrap());
+    let new = board.offered(key(1)).origin;
+    assert_ne!(new, origin);
+    assert_eq!(board.offered(key(0)).origin, origin);
+    assert_eq!(board.offered(key(2)).origin, origin, "its answer is still to come");
+    assert_eq!(board.offered(key(3)).origin, new, "it was never put");
+    assert!(board.renamed_as_closed(key(2)).unwrap());
+    assert_eq!(board.offered(key(2)).origin, new);
+    // Of an earlier life it is not known what became of it.
+    let older = Identity { epoch: Epoch(1), ..key(0) };
+    assert!(!board.renamed_as_closed(older).unwrap());
+    main.close().await.unwrap();
+}

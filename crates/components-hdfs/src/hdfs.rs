@@ -31,8 +31,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
 use pipeline::{
-    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Reach, Settlement, Sink,
-    SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
+    Settlement, Sink, SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -231,6 +231,7 @@ impl HdfsSink {
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
         self.held.know(ledger.view().settled().clone());
+        self.floors.know_closed(&ledger.view().settled().floors);
         let recorded = self.promise == Promise::ExactlyOnce;
         let stage = Stage { fs, dataset, author, options: self.options, recorded };
         let limits = self.limits(&stage).await?;
@@ -257,6 +258,24 @@ impl HdfsSink {
         Ok(())
     }
 
+    /// The name that a batch is committed under. One that was born here in a life that the ledger has
+    /// closed gets another one: a copy of this agent's directory has closed it.
+    async fn named(&self, key: Identity) -> Identity {
+        let key = self.floors.offered(key);
+        self.floors.put(key);
+        if !self.floors.is_own(key) || !self.held.is_closed(key) {
+            return key;
+        }
+        let floors = self.floors.clone();
+        match self.settings.env.offload(move || floors.renamed_as_closed(key)).await {
+            Ok(_) => self.floors.offered(key),
+            Err(error) => {
+                tracing::warn!(%key, %error, "a closed epoch could not be left");
+                key
+            }
+        }
+    }
+
     /// The limits of a roll; a file stays within one block, so that one sync covers it. A file is
     /// made to learn the size of a block, which also shows that the store can be written to.
     async fn limits(&self, stage: &Stage) -> Result<Limits, FsError> {
@@ -279,7 +298,10 @@ impl Sink for HdfsSink {
         Ok(self.opened().await?)
     }
 
-    async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
+    async fn write(&mut self, mut taken: Taken) -> Result<(), SinkError> {
+        if let Some(key) = taken.batch.identity {
+            taken.batch.identity = Some(self.named(key).await);
+        }
         let Some(session) = &self.session else { return Err(HdfsSinkError::NotOpen.into()) };
         let bytes = taken.batch.encoded_len() as u64;
         let ticket = taken.ticket;

@@ -11,15 +11,19 @@
 //!    nobody would say the second one later.
 //! 3. `Committed` is said of what this sender waits for and of nothing else: what it costs is
 //!    bounded by what the sender holds.
-//! 4. A sender that puts more than its window, or waits for more than any real one can, is cut off:
+//! 4. A floor counts once a batch of its origin has come on the same stream: what a sender says of
+//!    origins that it does not carry is not kept.
+//! 5. A sender that puts more than its window, or waits for more than any real one can, is cut off:
 //!    memory is promised to others as well.
 
 mod contents;
+mod declared;
 
-use pipeline::{Epoch, Identity, KeySet, Known, Origin};
+use pipeline::{Epoch, Floors, Identity, KeySet, Known, Origin};
 use thiserror::Error;
 
 use crate::sender::Window;
+use declared::Declared;
 
 pub use contents::Contents;
 
@@ -87,6 +91,7 @@ pub struct Receiver {
     runs: usize,
     stored: KeySet,
     committed: KeySet,
+    declared: Declared,
 }
 
 impl Receiver {
@@ -101,6 +106,7 @@ impl Receiver {
             runs: 0,
             stored: KeySet::default(),
             committed: KeySet::default(),
+            declared: Declared::default(),
         }
     }
 
@@ -128,6 +134,22 @@ impl Receiver {
         self.awaited.remove_all(&answer.committed);
         self.grown_by(runs(keys))?;
         Ok(answer)
+    }
+
+    /// The sender declares these floors in the Hello with this answer; answers those that count by
+    /// now. What is stored of its batches came on an earlier stream of it.
+    pub fn declared(&mut self, floors: &Floors, answer: &Answer) -> Floors {
+        let mut counting = self.declared.declare(floors);
+        for (origin, ..) in answer.stored.iter() {
+            counting.raise_all(&self.declared.carried(origin).unwrap_or_default());
+        }
+        counting
+    }
+
+    /// A batch of `origin` that came on this stream is stored here; answers the floor that counts
+    /// from now on, if one waited for that.
+    pub fn carried(&mut self, origin: Origin) -> Option<Floors> {
+        self.declared.carried(origin)
     }
 
     /// Counts the runs anew when the sum of what was added says that there may be too many.

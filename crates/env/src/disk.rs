@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -129,8 +129,16 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Through a link, a file that is another's would be written over.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| match errno {
+            Errno::LOOP => io::Error::other(format!(
+                "{} is a symbolic link, which a lock is never opened through; remove it",
+                path.display()
+            )),
+            other => other.into(),
+        })?;
+        let mut file = File::from(file);
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -293,6 +301,24 @@ mod tests {
         assert_eq!(pid, std::process::id().to_string());
         drop(held);
         assert!(RealDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn a_lock_is_never_opened_through_a_link_and_is_not_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("LOCK"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let Err(LockError::Io(error)) = RealDisk.lock(&path) else { panic!("followed") };
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        let _held = RealDisk.lock(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o027, 0, "others can read it");
+        let below = dir.path().join("a/b");
+        RealDisk.create_dir_all(&below).unwrap();
+        RealDisk.create_dir_all(&below).unwrap();
+        assert_eq!(fs::metadata(dir.path().join("a")).unwrap().mode() & 0o027, 0);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use tokio::sync::broadcast;
 use crate::account::Account;
 use crate::batch::{Batch, BatchSize};
 use crate::error::{Class, Classify};
-use crate::identity::{Epoch, KeySet, Origin};
+use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 
 /// Place of a batch in one channel: rises with every put, also over restarts. Not its identity.
@@ -190,6 +190,22 @@ pub trait Channel: Send + Sync {
     /// none of it would survive a start.
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         None
+    }
+
+    /// The name outside of a batch that was born here, where it got another one.
+    fn renamed(&self, _key: Identity) -> Option<Identity> {
+        None
+    }
+
+    /// Gives the batches of this life, but for the sequences in `kept`, the name of another origin,
+    /// and so does every later life: a copy of this directory has closed the life. Durable when it
+    /// returns; blocks. Called again it leaves less out, and keeps the new origin.
+    ///
+    /// # Errors
+    /// The disk refused; the names are as they were. Never where there is no
+    /// [birthplace](Channel::birthplace).
+    fn rename(&self, _kept: &IntervalSet) -> Result<(), ChannelError> {
+        Ok(())
     }
 
     /// What it answers for, but for the dead letters; `None` where none of it would survive a start.

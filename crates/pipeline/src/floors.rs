@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::{Buf, BufMut};
 
-use crate::channel::Channel;
+use crate::births::Births;
+use crate::channel::{Channel, ChannelError};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::{MalformedIntervals, get_varint, put_varint};
 use crate::mutant;
@@ -49,6 +50,11 @@ impl Floors {
         if epoch > self.of(origin) {
             self.by_origin.insert(origin, epoch);
         }
+    }
+
+    /// Takes the floor of `origin` out.
+    pub fn take(&mut self, origin: Origin) -> Option<Epoch> {
+        self.by_origin.remove(&origin)
     }
 
     /// Closes what `other` closes.
@@ -106,6 +112,8 @@ impl Floors {
 #[derive(Debug, Clone, Default)]
 pub struct FloorBoard {
     heard: Arc<Mutex<Floors>>,
+    /// What the ledger behind the channel has closed.
+    closed: Arc<Mutex<Arc<Floors>>>,
     agent: Arc<OwnEpochs>,
 }
 
@@ -119,6 +127,8 @@ struct OwnEpochs {
     letters: OnceLock<LowestLetter>,
     /// Some sink forgets batches that are not committed, so the agent cannot tell.
     forgetful: OnceLock<()>,
+    /// The lives of this process, and what of them has left it.
+    births: Births,
 }
 
 /// Answers the lowest epoch of an origin of which the dead letters hold a batch.
@@ -139,13 +149,45 @@ impl FloorBoard {
     /// The board of another channel of the same agent.
     #[must_use]
     pub fn of_another_channel(&self) -> Self {
-        Self { heard: Arc::default(), agent: self.agent.clone() }
+        let (heard, closed) = (Arc::default(), Arc::default());
+        Self { heard, closed, agent: self.agent.clone() }
     }
 
     /// These are all channels of the agent. Said once, before anything runs.
     pub fn know_channels<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         // A second call would say the same.
         let _ = self.agent.channels.set(channels.map(Arc::downgrade).collect());
+    }
+
+    /// All channels of the agent are open, and nothing runs yet: their lives are known.
+    pub fn begin_lives<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
+        self.agent.births.begin(channels);
+    }
+
+    /// The name under which a batch is offered to a peer: its own, or the one that it got because a
+    /// copy of this agent had closed its life.
+    pub fn offered(&self, key: Identity) -> Identity {
+        let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
+        self.agent.births.offered(key, channels)
+    }
+
+    /// A batch is being put to a peer under this name.
+    pub fn put(&self, key: Identity) {
+        self.agent.births.put(key);
+    }
+
+    /// Whether this batch is of a life that this process began.
+    pub fn is_own(&self, key: Identity) -> bool {
+        self.agent.births.is_own(key)
+    }
+
+    /// A peer refused this batch because its epoch is closed; whether it has another name now, under
+    /// which it can be offered again. Blocks while the name is written.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn renamed_as_closed(&self, key: Identity) -> Result<bool, ChannelError> {
+        if mutant!("closed_epoch_kept") { Ok(false) } else { self.agent.births.closed(key) }
     }
 
     /// How the dead letters of the agent answer. Said once, before anything runs.
@@ -164,9 +206,15 @@ impl FloorBoard {
         self.heard().raise_all(floors);
     }
 
-    /// Whether a sender has declared the epoch of this batch empty.
+    /// Whether a sender has declared the epoch of this batch empty, or the ledger has closed it.
     pub fn is_closed(&self, key: Identity) -> bool {
-        self.heard().is_closed(key)
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.heard().is_closed(key) || closed.is_closed(key)
+    }
+
+    /// The ledger behind this channel has closed these: nothing below is ever committed.
+    pub fn know_closed(&self, floors: &Floors) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(floors.clone());
     }
 
     /// What senders have declared.

@@ -24,6 +24,9 @@ impl Epoch {
     /// Bits that are random. More would make every set of identities larger.
     pub const RANDOM_BITS: u32 = 20;
 
+    /// No channel starts so often that its epoch gets there: what claims to be beyond is forged.
+    pub const MAX: Self = Self(u64::MAX >> 1);
+
     /// The epoch of the next start; `random` is any 64 bits.
     #[must_use]
     pub fn next(self, random: u64) -> Self {
@@ -40,6 +43,11 @@ impl Epoch {
 /// Number of a batch within its origin and epoch, from 0, without gaps, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// No life has so many batches: what claims to be beyond is forged.
+    pub const MAX: Self = Self(u64::MAX >> 1);
+}
 
 /// Names one batch for ever. What it names never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

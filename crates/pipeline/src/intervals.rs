@@ -85,12 +85,13 @@ impl IntervalSet {
         after > 0 && value < runs[after - 1].end
     }
 
-    /// Adds `value`; says whether it was new.
+    /// Adds `value`; says whether it was new. `u64::MAX`, which no half-open run can hold, is never
+    /// in a set: it is not added.
     pub fn insert(&mut self, value: u64) -> bool {
-        if self.contains(value) {
+        let Some(end) = value.checked_add(1).filter(|_| !self.contains(value)) else {
             return false;
-        }
-        self.insert_range(value..value + 1);
+        };
+        self.insert_range(value..end);
         true
     }
 
@@ -398,6 +399,15 @@ mod tests {
         fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = IntervalSet::decode(&mut bytes.as_slice());
         }
+    }
+
+    #[test]
+    fn the_end_of_the_range_is_in_no_set() {
+        let mut set = IntervalSet::from(3..5);
+        assert!(!set.insert(u64::MAX) && !set.contains(u64::MAX) && !set.remove(u64::MAX));
+        assert_eq!(set, IntervalSet::from(3..5));
+        assert!(set.insert(u64::MAX - 1) && set.contains(u64::MAX - 1));
+        assert!(!set.insert(u64::MAX - 1), "it is there");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod account;
 pub mod address;
 pub mod backoff;
 pub mod batch;
+mod births;
 pub mod catalogue;
 pub mod channel;
 pub mod component;

@@ -78,6 +78,9 @@ impl Report {
 
 /// One life of the agent on `machine`, until it is crashed or ends by itself.
 async fn live(machine: Arc<Machine>) -> turmoil::Result {
+    if !machine.is_born() {
+        return std::future::pending().await;
+    }
     let mut signals = machine.begin_life();
     let signals = stream::poll_fn(move |cx| signals.poll_recv(cx));
     let path = Path::new("agent.toml");
@@ -101,6 +104,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         ("(relays)", scenario.relays > 0),
         ("(two channels)", scenario.forks),
         ("(discovery)", scenario.discovers),
+        ("(copy of an edge)", scenario.clones),
     ] {
         if is_so {
             world.count_fault(kind);
@@ -176,11 +180,16 @@ impl Cluster {
         let relays = (0..scenario.relays).map(|n| (format!("relay-{n}"), scenario.relay(n)));
         let collectors =
             (0..scenario.collectors).map(|n| (format!("collector-{n}"), scenario.collector(n)));
+        let copy = scenario.clones.then(|| ("copy-0".to_owned(), scenario.copy()));
         let machine = |(name, text): (String, String)| {
             Arc::new(Machine::new(&name, seed, text, world.clone()))
         };
         let machines: Vec<Arc<Machine>> =
-            edges.chain(relays).chain(collectors).map(machine).collect();
+            edges.chain(relays).chain(collectors).chain(copy).map(machine).collect();
+        let copy = machines.last().filter(|_| scenario.clones);
+        if let Some(copy) = copy {
+            copy.wait_for_birth();
+        }
         world.names.list(machines.iter().map(|machine| machine.name.clone()).collect());
         let books = Arc::new(Books::new(world.clone(), scenario.body_bytes));
         let (store, calls) = Store::new(world.clone(), books.clone(), scenario.compact_after);
@@ -200,6 +209,7 @@ impl Cluster {
             Ok(())
         });
         let inputs = machines.iter().cloned().zip(scenario.edges.iter().copied());
+        let inputs = inputs.chain(copy.cloned().map(|copy| (copy, Scenario::of_the_copy())));
         let applications =
             machines.iter().zip(&scenario.edges).filter(|(_, edge)| edge.reads == Reads::Files);
         let applications = applications.map(|(machine, edge)| {
@@ -264,7 +274,8 @@ impl Cluster {
             let (missing, first) = self.books.missing(&machine.name, accepted.iter());
             (missing > 0).then_some((machine.clone(), missing, first))
         };
-        let missing: Vec<_> = self.inputs.iter().filter_map(missing).collect();
+        let born = self.inputs.iter().filter(|(machine, _)| machine.is_born());
+        let missing: Vec<_> = born.filter_map(missing).collect();
         let offers = |(machine, input): &(Arc<Machine>, Input)| {
             input.reads == Reads::Client && machine.sent().0 < input.events
         };
@@ -272,7 +283,8 @@ impl Cluster {
             let said = self.seen.of(&machine.name);
             said.is_some_and(|said| said.at > LOAD && said.events == 0)
         };
-        let held: Vec<_> = self.machines.iter().filter(|machine| !quiet(machine)).collect();
+        let born = self.machines.iter().filter(|machine| machine.is_born());
+        let held: Vec<_> = born.filter(|machine| !quiet(machine)).collect();
         if missing.is_empty() && held.is_empty() && !self.inputs.iter().any(offers) {
             return true;
         }
@@ -294,7 +306,9 @@ impl Cluster {
         let (now, world) = (self.sim.elapsed(), self.world);
         if world.violations().is_empty() {
             self.books.close();
-            proof::hold(&world, &self.books, &self.machines, self.channels);
+            let born = self.machines.iter().filter(|machine| machine.is_born());
+            let born: Vec<_> = born.cloned().collect();
+            proof::hold(&world, &self.books, &born, self.channels);
         }
         for machine in &self.machines {
             let (disk, name) = (machine.disk(), &machine.name);

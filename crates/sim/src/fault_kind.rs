@@ -50,12 +50,15 @@ pub(crate) enum FaultKind {
     DiskSlow,
     /// A wall clock jumps.
     ClockJump,
+    /// An edge's disk is copied while it is off, and both copies are started; later the second one is
+    /// started again.
+    Clone,
     /// Some agents are not found any more, or nobody is.
     Names,
 }
 
-/// All of them but two: names only matter where somebody looks them up, and turns of the ledger
-/// come often enough only where the seed is about them.
+/// All of them but three: names only matter where agents look them up, turns of the ledger come
+/// often enough only where the seed is about them, and copies need a host for them.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -108,6 +111,7 @@ impl FaultKind {
             Self::DiskFails => "disk fails",
             Self::DiskSlow => "disk slow",
             Self::ClockJump => "clock jump",
+            Self::Clone => "clone",
             Self::Names => "names",
         }
     }

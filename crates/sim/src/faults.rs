@@ -42,6 +42,8 @@ pub(crate) struct Faults {
     machines: Vec<Arc<Machine>>,
     edges: usize,
     relays: usize,
+    /// Without the copy of an edge, which is the last one.
+    hosts: usize,
     mood: Arc<Mood>,
     dice: Dice,
     /// Calls of a thousand that are late, at the least and at most.
@@ -70,6 +72,7 @@ impl Faults {
         let dice = Dice::new(seed, "faults");
         let first = |gap: u64| Duration::from_millis(500 + dice.below(gap));
         let clocks = scenario.faults.iter().map(|(kind, gap)| (*kind, *gap, first(*gap))).collect();
+        let hosts = machines.len() - usize::from(scenario.clones);
         let (edges, relays, late) = (scenario.edges.len(), scenario.relays, scenario.late);
         let (repairs, down, links, doomed) = Default::default();
         Self {
@@ -77,6 +80,7 @@ impl Faults {
             machines,
             edges,
             relays,
+            hosts,
             mood,
             dice,
             late,
@@ -229,7 +233,7 @@ impl Faults {
 
     /// A machine that is up.
     fn any_up(&self) -> Option<usize> {
-        let at = self.dice.below(self.machines.len() as u64) as usize;
+        let at = self.dice.below(self.hosts as u64) as usize;
         (!self.down.contains(&at)).then_some(at)
     }
 
@@ -238,7 +242,7 @@ impl Faults {
     }
 
     fn any_collector(&self) -> usize {
-        self.any_of(self.edges + self.relays..self.machines.len())
+        self.any_of(self.edges + self.relays..self.hosts)
     }
 
     /// A sender and one that it sends to.

@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     /// The agent has ended, and why.
     ended: Mutex<Option<String>>,
     sender: Mutex<SenderBook>,
+    /// It does not exist yet: it will be a copy of another one.
+    unborn: AtomicBool,
 }
 
 /// What a sender outside remembers, through all lives of the agent.
@@ -87,6 +89,7 @@ impl Machine {
             signals: Mutex::default(),
             ended: Mutex::default(),
             sender: Mutex::default(),
+            unborn: AtomicBool::new(false),
         };
         machine.disk().set_capacity(DISK_BYTES);
         machine
@@ -115,6 +118,22 @@ impl Machine {
         let disk = SimDisk::new(self.dice.bits());
         disk.set_capacity(DISK_BYTES);
         *lock(&self.disk) = disk;
+    }
+
+    /// It is not there before it becomes a copy.
+    pub(crate) fn wait_for_birth(&self) {
+        self.unborn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is there.
+    pub(crate) fn is_born(&self) -> bool {
+        !self.unborn.load(Ordering::Relaxed)
+    }
+
+    /// It comes into being, with a copy of what is on the disk of `other`.
+    pub(crate) fn become_copy_of(&self, other: &Self) {
+        *lock(&self.disk) = other.disk().copy();
+        self.unborn.store(false, Ordering::Relaxed);
     }
 
     /// The wall clock goes wrong by so much.

@@ -1,5 +1,7 @@
 //! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
 
+mod copies;
+
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
@@ -25,6 +27,8 @@ pub(crate) struct Scenario {
     pub(crate) forks: bool,
     /// Whoever sends looks up whom it sends to.
     pub(crate) discovers: bool,
+    /// The first edge gets a copy, with events of its own.
+    pub(crate) clones: bool,
     /// Milliseconds between two looks of the driver.
     pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
@@ -57,6 +61,8 @@ enum Theme {
     Ledger,
     /// Copies that nobody knows of, on collectors that come back when their epoch is forgotten.
     Strays,
+    /// Two that run on copies of one disk.
+    Clones,
     /// Who is stopped just before it changes the ledger, while others go on.
     Turns,
 }
@@ -112,6 +118,7 @@ impl Scenario {
             0 | 1 => Theme::Ledger,
             2 => Theme::Strays,
             3 => Theme::Turns,
+            4 => Theme::Clones,
             _ => Theme::Any,
         };
         let roll_age_millis = dice.between(300, 3_000);
@@ -138,6 +145,7 @@ impl Scenario {
             only_first_sweeps: false,
             slower: 1,
             discovers: false,
+            clones: false,
         };
         match theme {
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
@@ -145,6 +153,7 @@ impl Scenario {
             Theme::Ledger => drawn.about_the_ledger(&dice),
             Theme::Strays => drawn.about_strays(&dice),
             Theme::Turns => drawn.about_turns(&dice),
+            Theme::Clones => drawn.about_clones(&dice),
         }
     }
 

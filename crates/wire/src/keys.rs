@@ -1,7 +1,7 @@
 //! Identities in messages.
 
 use bytes::{Buf, Bytes, BytesMut};
-use pipeline::{Epoch, Floors, Identity, KeySet, Origin, Sequence};
+use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use thiserror::Error;
 
 use crate::v1;
@@ -22,9 +22,16 @@ pub fn encode(keys: &KeySet) -> Bytes {
 /// What a field `keys` holds. No bytes are no identities.
 ///
 /// # Errors
-/// The bytes are not one encoded set.
+/// The bytes are not one encoded set, or an epoch or a sequence is at the end of the range.
 pub fn decode(bytes: Bytes) -> Result<KeySet, Malformed> {
-    whole(bytes, "keys", KeySet::decode)
+    let keys = whole(bytes, "keys", KeySet::decode)?;
+    let beyond = |epoch, sequences: &IntervalSet| {
+        epoch > Epoch::MAX || sequences.last().is_some_and(|last| last > Sequence::MAX.0)
+    };
+    if keys.iter().any(|(_, epoch, sequences)| beyond(epoch, sequences)) {
+        return Err(Malformed { field: "keys" });
+    }
+    Ok(keys)
 }
 
 /// For the field `floors`.
@@ -35,9 +42,13 @@ pub fn encode_floors(floors: &Floors) -> Bytes {
 /// What a field `floors` holds. No bytes are no floors.
 ///
 /// # Errors
-/// The bytes are not encoded floors.
+/// The bytes are not encoded floors, or one is at the end of the range, where no epoch is.
 pub fn decode_floors(bytes: Bytes) -> Result<Floors, Malformed> {
-    whole(bytes, "floors", Floors::decode)
+    let floors = whole(bytes, "floors", Floors::decode)?;
+    if floors.iter().any(|(_, epoch)| epoch > Epoch::MAX) {
+        return Err(Malformed { field: "floors" });
+    }
+    Ok(floors)
 }
 
 /// Nothing is said by no bytes.
@@ -75,16 +86,17 @@ impl From<Identity> for v1::Identity {
 /// Who a message speaks of.
 ///
 /// # Errors
-/// The identity is missing, or its origin is not 16 bytes long.
+/// The identity is missing, its origin is not 16 bytes long, or its epoch or sequence is at the end
+/// of the range, where none is.
 pub fn identity(message: Option<&v1::Identity>) -> Result<Identity, Malformed> {
     const MALFORMED: Malformed = Malformed { field: "identity" };
     let message = message.ok_or(MALFORMED)?;
     let origin = message.origin.as_ref().try_into().map_err(|_| MALFORMED)?;
-    Ok(Identity {
-        origin: Origin(origin),
-        epoch: Epoch(message.epoch),
-        sequence: Sequence(message.sequence),
-    })
+    let (epoch, sequence) = (Epoch(message.epoch), Sequence(message.sequence));
+    if epoch > Epoch::MAX || sequence > Sequence::MAX {
+        return Err(MALFORMED);
+    }
+    Ok(Identity { origin: Origin(origin), epoch, sequence })
 }
 
 #[cfg(test)]
@@ -113,6 +125,19 @@ mod tests {
         let mut bytes = encode(&[key(1, 1, 1)].into_iter().collect()).to_vec();
         bytes.push(0);
         assert!(decode(bytes.into()).is_err());
+    }
+
+    /// They could be counted on from nowhere: `u64::MAX + 1` is no number.
+    #[test]
+    fn the_end_of_the_range_is_malformed_wherever_it_stands() {
+        for (epoch, sequence) in [(u64::MAX, 0), (Epoch::MAX.0 + 1, 0), (1, u64::MAX - 1)] {
+            let key = key(1, epoch, sequence);
+            assert!(identity(Some(&v1::Identity::from(key))).is_err(), "{key}");
+            assert!(decode(encode(&[key].into_iter().collect())).is_err(), "{key}");
+            let mut floors = Floors::default();
+            floors.raise(key.origin, key.epoch);
+            assert_eq!(decode_floors(encode_floors(&floors)).is_err(), epoch > Epoch::MAX.0);
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use pipeline::{Batch, Existing, Identity, Letter};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
+/// The reason of letters whose epoch is closed, as both sinks name it.
+const EPOCH_CLOSED: &str = "epoch_closed";
+
 /// Bytes of a detail that are kept.
 const DETAIL_MAX: usize = 1024;
 
@@ -127,15 +130,23 @@ impl Label {
         Some((label, letter))
     }
 
-    /// Who the events are when they are put back. A whole batch keeps its identity: wherever it may
-    /// have arrived after all, it is known. A part needs another one, because the rest of its batch
-    /// was delivered under the old; the letter's key makes one that is the same for every try.
+    /// The name of the events when they are put back. A whole batch keeps its identity: wherever it
+    /// may have arrived after all, it is known. A part needs [another one](Self::renamed), because
+    /// the rest of its batch was delivered under the old.
     pub fn put_back_as(&self) -> Option<Identity> {
-        let identity = self.identity?;
-        if self.whole {
-            return Some(identity);
-        }
-        Some(Identity { origin: self.key.parse().ok()?, ..identity })
+        if self.whole { self.identity } else { self.renamed() }
+    }
+
+    /// Another identity, which the letter's key makes: the same for every try, and for every copy of
+    /// the letter.
+    pub fn renamed(&self) -> Option<Identity> {
+        Some(Identity { origin: self.key.parse().ok()?, ..self.identity? })
+    }
+
+    /// Whether the events were refused because the epoch of their batch is closed. Under the same
+    /// identity they are refused for ever.
+    pub fn is_of_closed_epoch(&self) -> bool {
+        self.whole && self.reason == EPOCH_CLOSED
     }
 
     fn values(&self) -> [String; 9] {

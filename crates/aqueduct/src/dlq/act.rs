@@ -11,7 +11,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::{self, Label, OPERATOR};
 use channel::durable::{Config, IndexKind, PutBack};
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, IntervalSet, KeySet,
+    Batch, BuildContext, Channel, ChannelError, Component, Env, Identity, IntervalSet, KeySet,
     TakeTransaction, Ticket,
 };
 
@@ -94,14 +94,23 @@ struct Replayed {
 /// Where letters go back to: channel and group, with who they are.
 type Ways = BTreeMap<(String, String), KeySet>;
 
-pub(super) fn replay(target: &Target, env: &Env) -> Result<ExitCode, String> {
+/// The name under which a letter goes back.
+fn back_as(label: &Label, new_identity: bool) -> Option<Identity> {
+    let renamed = new_identity && label.is_of_closed_epoch();
+    if renamed { label.renamed() } else { label.put_back_as() }
+}
+
+pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<ExitCode, String> {
     let mut done = Replayed::default();
     if has_letters(&target.data_dir, env)? {
         block_on(async {
             let letters = open(target, env).await?;
-            for ((channel, group), keys) in ways(&*letters, target, &mut done).await? {
+            for ((channel, group), keys) in ways(&*letters, target, new_identity, &mut done).await?
+            {
                 let way = (channel.as_str(), group.as_str());
-                if let Err(error) = send(&*letters, target, way, &keys, env, &mut done).await {
+                if let Err(error) =
+                    send(&*letters, (target, new_identity), way, &keys, env, &mut done).await
+                {
                     done.problems.push(agent::chain(&error));
                 }
             }
@@ -122,13 +131,18 @@ pub(super) fn replay(target: &Target, env: &Env) -> Result<ExitCode, String> {
 async fn ways(
     letters: &dyn Channel,
     target: &Target,
+    new_identity: bool,
     done: &mut Replayed,
 ) -> Result<Ways, ChannelError> {
     let mut ways = Ways::new();
-    let mut nameless = 0;
+    let (mut nameless, mut closed) = (0, 0);
     let mut pass = Pass::new(letters, target);
     while let Some((_, label, _)) = pass.next().await? {
-        match label.put_back_as() {
+        if label.is_of_closed_epoch() && !new_identity {
+            closed += 1;
+            continue;
+        }
+        match back_as(&label, new_identity) {
             Some(key) => {
                 ways.entry((label.channel, label.group)).or_default().insert(key);
             }
@@ -141,13 +155,21 @@ async fn ways(
              `aqueduct dlq show` prints them"
         ));
     }
+    if closed > 0 {
+        done.problems.push(format!(
+            "{closed} letters were refused as epoch_closed and stay: another copy of this data \
+             directory (a backup, a clone) has gone on, so what they hold was delivered by it, or \
+             is nowhere. If they were written after the copy was made, put them back with \
+             `--new-identity`; what was delivered by it would be there twice. Else `aqueduct dlq drop`"
+        ));
+    }
     Ok(ways)
 }
 
 /// Puts the letters of one channel and group back.
 async fn send(
     letters: &dyn Channel,
-    target: &Target,
+    (target, new_identity): (&Target, bool),
     (channel, group): (&str, &str),
     keys: &KeySet,
     env: &Env,
@@ -159,7 +181,8 @@ async fn send(
     let back = PutBack::open(config, &cx, group, keys).await?;
     let mut pass = Pass::new(letters, target);
     while let Some((ticket, label, mut events)) = pass.next().await? {
-        let key = label.put_back_as();
+        let stays = label.is_of_closed_epoch() && !new_identity;
+        let key = back_as(&label, new_identity).filter(|_| !stays);
         if key.is_none() || (label.channel.as_str(), label.group.as_str()) != (channel, group) {
             continue;
         }

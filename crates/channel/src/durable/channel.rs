@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet,
-    KeySet, Origin, PutTransaction, TakeTransaction,
+    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Identity,
+    IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 
@@ -183,13 +183,28 @@ impl Channel for Durable {
         Some((core.owner.origin, epoch))
     }
 
+    fn renamed(&self, key: Identity) -> Option<Identity> {
+        self.core().names().of(key)
+    }
+
+    fn rename(&self, kept: &IntervalSet) -> Result<(), ChannelError> {
+        let core = self.core();
+        core.rename(kept).map_err(|error| core.disk_error(error))
+    }
+
     fn account(&self) -> Option<Account> {
         let core = self.core();
-        Some(core.state().book.window.account(&core.name, core.owner.origin))
+        let state = core.state();
+        let account = state.book.window.account(&core.name, core.owner.origin);
+        Some(core.names().account(account, state.book.window.all()))
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
-        self.core().state().book.window.lowest_pending(origin)
+        let core = self.core();
+        let state = core.state();
+        let own = state.book.window.lowest_pending(origin);
+        let named = core.names().lowest(origin, state.book.window.pending());
+        own.into_iter().chain(named).min()
     }
 
     fn watch_settled(&self) -> broadcast::Receiver<Arc<KeySet>> {

@@ -29,6 +29,7 @@ use super::frame::Body;
 use super::hand_off::{self, HandOff, Handing, Locked, Place};
 use super::index::{Entry, IndexStore};
 use super::log::{Files, Log};
+use super::names::Names;
 use super::overflow::Overflow;
 use super::packing::Packed;
 use super::records::{AckRecord, ForgetRecord};
@@ -134,6 +135,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) owner: Owner,
+    /// Its lives that are known by another name outside.
+    pub(crate) names: Mutex<Names>,
     pub(crate) directory: PathBuf,
     pub(crate) files: Arc<Files>,
     pub(crate) store: Arc<dyn IndexStore>,

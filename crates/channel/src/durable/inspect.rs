@@ -20,6 +20,7 @@ use super::heal::{self, Wounded};
 use super::index::Entry;
 use super::keys::Encryption;
 use super::log::Files;
+use super::names::Names;
 use super::opening::Opening;
 use super::owner_file;
 use super::reader;
@@ -111,6 +112,7 @@ fn tickets_at(found: &Scan, record: &SegmentRecord, offset: u64) -> IntervalSet 
 pub struct Inspection {
     files: Files,
     recovered: Recovered,
+    names: Names,
     name: String,
     /// `None`: it may be in use, and change while it is looked at.
     lock: Option<Box<dyn Lock>>,
@@ -197,7 +199,9 @@ impl Inspection {
         let owner = recovery::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| recovery::recover(&files, owner));
         let recovered = recovered.map_err(refused)?;
-        Ok(Self { files, recovered, name, lock })
+        let names = Names::read(&**disk, &directory.join("names"));
+        let names = names.map_err(|error| unusable(error.to_string()))?;
+        Ok(Self { files, recovered, names, name, lock })
     }
 
     fn segments(&self) -> impl Iterator<Item = SegmentRecord> {
@@ -244,7 +248,9 @@ impl Inspection {
 
     /// What it answers for.
     pub fn account(&self) -> Account {
-        self.recovered.book.window.account(&self.name, self.recovered.owner.origin)
+        let window = &self.recovered.book.window;
+        let account = window.account(&self.name, self.recovered.owner.origin);
+        self.names.account(account, window.all())
     }
 
     /// Reads every frame of every segment.

@@ -13,6 +13,7 @@ use super::core::{Core, Limits, State};
 use super::heal::Aside;
 use super::index::{IndexStore, NoStore};
 use super::log::{Files, Log};
+use super::names::Names;
 use super::recovery::{self, Refusal};
 use super::seal::Keyring;
 use super::sled_store::SledStore;
@@ -90,8 +91,11 @@ impl Opening {
         let store = self.store(&directory);
         let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
         store.retain(&ids);
+        let path = directory.join("names");
+        let names = Names::read(&*disk, &path);
+        let names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
         let aside = std::mem::take(&mut recovered.aside);
-        let core = self.core(directory, files, store, recovered, lock);
+        let core = self.core(directory, files, store, recovered, lock, names);
         for Aside { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.keep_aside(segment, &place, &file) {
@@ -129,6 +133,7 @@ impl Opening {
         store: Arc<dyn IndexStore>,
         recovered: recovery::Recovered,
         lock: Box<dyn pipeline::env::Lock>,
+        names: Names,
     ) -> Arc<Core> {
         let owner = recovered.owner;
         let reserve_bytes = files.reserve_bytes(self.config.capacity.0);
@@ -145,6 +150,7 @@ impl Opening {
             metrics: self.cx.metrics.clone(),
             limits,
             owner,
+            names: Mutex::new(names),
             directory,
             log: Mutex::new(Log::new(files.clone(), owner)),
             buffers: aligned::buffers(),

@@ -84,6 +84,8 @@ impl Opened {
                 let _ = disk.remove_file(&directory.join(name));
             }
         }
+        // sled makes files that all may read; the directory is made not for all.
+        let _ = disk.create_dir_all(directory);
         if let Some(store) = Self::attempt(directory) {
             return Some(store);
         }

@@ -126,6 +126,11 @@ impl Held {
         self.state().delivered = delivered;
     }
 
+    /// Whether the ledger has closed the epoch of this batch, as far as it was read.
+    pub(super) fn is_closed(&self, key: Identity) -> bool {
+        self.state().delivered.is_closed(key)
+    }
+
     /// Settles a batch that is held without writing it, if the ledger decides that.
     pub(super) fn settle_known(&self, ticket: Ticket, batch: &Batch) -> bool {
         let Some(key) = batch.identity else { return false };

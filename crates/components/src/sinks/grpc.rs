@@ -247,6 +247,7 @@ impl Sink for Grpc {
             }
             self.shared.changed().await;
         }
+        let identity = self.floors.offered(identity);
         let compress = self.config.compression == Compression::Zstd && self.shared.takes_zstd();
         let put = if compress {
             const CHEAPEST: i32 = 1;

@@ -21,15 +21,56 @@ async fn a_put_of_a_closed_epoch_is_refused_with_its_reason() {
     let floors = wire::keys::encode_floors(&below(2));
     sender.say(from_sender::Message::Hello(Hello { floors, ..Hello::default() })).await;
     sender.hear().await;
-    sender.say(from_sender::Message::Put(put(1))).await;
-    let from_receiver::Message::Refused(refused) = sender.hear().await else { panic!() };
-    assert_eq!(refused.reason(), Reason::EpochClosed);
-    assert_eq!(memory.accepted(), 0);
-
     let mut of_this_life = put(2);
     of_this_life.identity.as_mut().unwrap().epoch = 2;
     sender.say(from_sender::Message::Put(of_this_life)).await;
     assert!(matches!(sender.hear().await, from_receiver::Message::Stored(_)));
+
+    sender.say(from_sender::Message::Put(put(1))).await;
+    let from_receiver::Message::Refused(refused) = sender.hear().await else { panic!() };
+    assert_eq!(refused.reason(), Reason::EpochClosed);
+    assert_eq!(memory.accepted(), 1);
+}
+
+/// Any peer could otherwise close what another agent is about to send, and fill memory and ledger
+/// with origins that do not exist.
+#[tokio::test]
+async fn a_floor_counts_only_from_a_stream_that_carries_its_origin() {
+    let (memory, source) = source(json!({})).await;
+    let mut forger = Played::connect(&source.address).await;
+    let mut forged = below(2);
+    (0..200).for_each(|n| forged.raise(Origin([n; 16]), Epoch(7)));
+    let keys = wire::keys::encode(&[identity(0), identity(1)].into_iter().collect());
+    let floors = wire::keys::encode_floors(&forged);
+    forger.say(from_sender::Message::Hello(Hello { floors, keys, ..Hello::default() })).await;
+    forger.hear().await;
+    assert!(memory.floors.declared().is_empty());
+
+    let mut victim = Played::connect(&source.address).await;
+    victim.say(from_sender::Message::Hello(Hello::default())).await;
+    victim.hear().await;
+    victim.say(from_sender::Message::Put(put(1))).await;
+    assert!(matches!(victim.hear().await, from_receiver::Message::Stored(_)));
+    assert!(memory.floors.declared().is_empty());
+}
+
+#[tokio::test]
+async fn what_stands_at_the_end_of_the_range_ends_the_stream() {
+    let (memory, source) = source(json!({})).await;
+    for floors in [u64::MAX, Epoch::MAX.0 + 1].map(below) {
+        let mut forger = Played::connect(&source.address).await;
+        let floors = wire::keys::encode_floors(&floors);
+        forger.say(from_sender::Message::Hello(Hello { floors, ..Hello::default() })).await;
+        assert_eq!(forger.end().await.code(), tonic::Code::InvalidArgument);
+    }
+    let mut forger = Played::connect(&source.address).await;
+    forger.say(from_sender::Message::Hello(Hello::default())).await;
+    forger.hear().await;
+    let mut last = put(1);
+    last.identity.as_mut().unwrap().sequence = u64::MAX;
+    forger.say(from_sender::Message::Put(last)).await;
+    assert_eq!(forger.end().await.code(), tonic::Code::InvalidArgument);
+    assert_eq!(memory.accepted(), 0);
 }
 
 #[tokio::test]
@@ -70,7 +111,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
 
 /// A relay hands on what the agents before it have declared.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_declares_what_its_channel_has_heard() {
+async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     let env = env::real();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
@@ -87,7 +128,12 @@ async fn a_sink_declares_what_its_channel_has_heard() {
         }
     })
     .await;
-    assert_eq!(memory.floors.declared(), heard);
+    assert!(memory.floors.declared().is_empty(), "none of its batches has come this way");
+    let mut carried = taken(0);
+    carried.batch.identity.as_mut().unwrap().epoch = Epoch(3);
+    within(sink.write(carried)).await.unwrap();
+    Verdicts::default().until(&mut *sink, |v| v.stored == set(0..1)).await;
+    assert_eq!(memory.floors.declared(), below(3), "of the other origin no batch came");
     sink.close().await;
     source.stop().await;
 }

@@ -84,12 +84,31 @@ impl Faults {
                 // It happens when somebody comes there.
                 return None;
             }
+            FaultKind::Clone => return self.copy_edge(sim, now),
             FaultKind::Names => {
                 self.world.names.trouble(&self.dice);
                 self.later(now, 500, 12_000, Repair::Names);
             }
             _ => return self.struck_store_or_disk(kind, now),
         }
+        Some(())
+    }
+
+    /// The first edge goes down, and comes back twice; later the copy is started again, and so is
+    /// ahead of it.
+    fn copy_edge(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<()> {
+        let copy = self.machines.get(self.hosts)?.clone();
+        if copy.is_born() {
+            copy.signal("SIGTERM");
+            return Some(());
+        }
+        if self.down.contains(&0) {
+            return None;
+        }
+        let (one, other) = (self.dice.millis(20, 2_000), self.dice.millis(20, 2_000));
+        self.take_down(sim, 0, now, one);
+        copy.become_copy_of(&self.machines[0]);
+        self.take_down(sim, self.hosts, now, other);
         Some(())
     }
 

@@ -12,14 +12,14 @@ use std::time::Duration;
 use delivery::sender::{Outgoing, Welcome, Window};
 use pipeline::backoff::jittered;
 use pipeline::metrics::SinkLabel;
-use pipeline::{Dispute, Env, FloorBoard, Metrics, Routing, RoutingBoard};
+use pipeline::{Dispute, Env, FloorBoard, Identity, Metrics, Routing, RoutingBoard};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 use wire::keys;
 use wire::v1::{self, FromReceiver, FromSender, Reason, from_receiver, from_sender};
 
@@ -178,7 +178,11 @@ impl Connection {
         tokio::select! {
             biased;
             answer = answers.message() => match answer? {
-                Some(FromReceiver { message: Some(message) }) => self.heed(message)?,
+                Some(FromReceiver { message: Some(message) }) => {
+                    if let Some(refusal) = self.heed(message)? {
+                        self.closed(refusal).await;
+                    }
+                }
                 Some(FromReceiver { message: None }) => {}
                 None => return Ok(false),
             },
@@ -202,12 +206,19 @@ impl Connection {
                 keys: keys::encode(&held),
                 floors: keys::encode_floors(&self.floors.declarable()),
             }),
-            Outgoing::Put(put) => from_sender::Message::Put(put),
+            Outgoing::Put(put) => {
+                // A copy of it may be in any answer from now on.
+                if let Ok(identity) = keys::identity(put.identity.as_ref()) {
+                    self.floors.put(identity);
+                }
+                from_sender::Message::Put(put)
+            }
         };
         FromSender { message: Some(message) }
     }
 
-    fn heed(&self, message: from_receiver::Message) -> Result<(), wire::Malformed> {
+    /// Answers the refusal of a batch that may go on under another name.
+    fn heed(&self, message: from_receiver::Message) -> Result<Option<Refusal>, wire::Malformed> {
         use from_receiver::Message;
         match message {
             Message::Welcome(welcome) => self.welcomed(welcome)?,
@@ -238,6 +249,9 @@ impl Connection {
                     | Reason::OtherContent => {
                         let reason = refused.reason();
                         let detail = format!("{}: {}", self.shared.address, refused.detail);
+                        if reason == Reason::EpochClosed && self.floors.is_own(identity) {
+                            return Ok(Some(Refusal { identity, detail }));
+                        }
                         self.shared.refused(identity, reason, detail);
                     }
                 }
@@ -246,7 +260,22 @@ impl Connection {
                 self.shared.heard(delivery::sender::Sender::draining);
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// A copy of this agent has closed the life that this process is in: what was put nowhere else
+    /// goes on under another name, the rest to the dead letters.
+    async fn closed(&self, Refusal { identity, detail }: Refusal) {
+        let floors = self.floors.clone();
+        let rename = move || floors.renamed_as_closed(identity);
+        match self.env.offload(rename).await {
+            Ok(true) => self.shared.offer_again(identity),
+            Ok(false) => self.shared.refused(identity, Reason::EpochClosed, detail),
+            Err(error) => {
+                warn!(sink = %self.name, %identity, %error, "a closed epoch could not be left");
+                self.shared.offer_again(identity);
+            }
+        }
     }
 
     fn welcomed(&self, welcome: v1::Welcome) -> Result<(), wire::Malformed> {
@@ -308,6 +337,12 @@ impl Connection {
             );
         }
     }
+}
+
+/// A batch of a life that this process began, refused because its epoch is closed.
+struct Refusal {
+    identity: Identity,
+    detail: String,
 }
 
 /// The longest that the next agent is left alone, whatever it asks for.

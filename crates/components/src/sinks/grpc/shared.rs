@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
-use pipeline::{Dispute, Identity, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant};
+use pipeline::{
+    Dispute, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};
@@ -33,6 +35,8 @@ struct State {
     sender: Sender<Put>,
     /// Batches that the next agent will never take, and nobody has asked for yet.
     letters: VecDeque<Letter>,
+    /// Batches that got another name, to be offered again under it.
+    renamed: IntervalSet,
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
@@ -53,6 +57,7 @@ impl Shared {
         let state = State {
             sender: Sender::new(options),
             letters: VecDeque::new(),
+            renamed: IntervalSet::EMPTY,
             attempts: 0,
             failure: None,
             dispute: None,
@@ -132,6 +137,10 @@ impl Shared {
         if let Some(letter) = state.letters.pop_front() {
             return Some(Settlement::refused(letter));
         }
+        if !state.renamed.is_empty() {
+            let tickets = std::mem::take(&mut state.renamed);
+            return Some(Settlement { tickets, outcome: Outcome::Again(None) });
+        }
         let (verdict, tickets) = state.sender.next_settled()?;
         let address = self.address.to_string();
         let again = |error: GrpcError| Outcome::Again(Some(SinkError::from(error)));
@@ -153,7 +162,7 @@ impl Shared {
     /// Whether every batch is settled, and every settlement asked for.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.letters.is_empty() && state.sender.is_idle()
+        state.letters.is_empty() && state.renamed.is_empty() && state.sender.is_idle()
     }
 
     /// Gives back all that is not settled.
@@ -166,6 +175,7 @@ impl Shared {
         let mut state = self.state();
         state.sender = Sender::new(self.options);
         state.letters.clear();
+        state.renamed = IntervalSet::EMPTY;
         state.failure = None;
     }
 
@@ -235,6 +245,15 @@ impl Shared {
         let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
         let reason = reason_name(reason);
         state.letters.push_back(Letter { ticket, events, whole: true, reason, detail });
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The next agent did not take this one under its name: the channel offers it again.
+    pub(super) fn offer_again(&self, identity: Identity) {
+        let mut state = self.state();
+        let Some((ticket, _)) = state.sender.refused(identity) else { return };
+        state.renamed.insert(ticket);
         drop(state);
         self.changed.notify_one();
     }

@@ -203,11 +203,11 @@ impl Conversation {
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
         let intake = &self.service.cx.intake;
-        intake.close_epochs(&floors);
         // Before the question, so that nothing falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
+        intake.close_epochs(&self.receiver.declared(&floors, &answer));
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
         }
@@ -338,7 +338,12 @@ impl Conversation {
     async fn settle(&mut self, outcome: Outcome, known: &Known) -> Result<(), End> {
         let Outcome { identity, bytes, result } = outcome;
         match result {
-            Ok(()) => self.receiver.stored(identity, bytes, known).map_err(End::from),
+            Ok(()) => {
+                if let Some(floors) = self.receiver.carried(identity.origin) {
+                    self.service.cx.intake.close_epochs(&floors);
+                }
+                self.receiver.stored(identity, bytes, known).map_err(End::from)
+            }
             Err(error) if error.class() == Class::Poison => {
                 self.receiver.answered(bytes);
                 self.service.count("refused_by_channel");
