@@ -142,6 +142,16 @@ metrics! {
     discovery_lookups: "discovery_lookups", SinkState => Counter;
     /// Addresses of a discovered sink: present, leaving, or waiting for a seat.
     discovery_members: "discovery_members", SinkState => Gauge;
+    /// Committed files that are not visible yet, because their directory refuses them.
+    sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
+    /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.
+    source_remembered: "source_remembered_bytes", SourceLabel => Gauge;
+    /// Most bytes that senders may make this agent remember.
+    source_remembered_max: "source_remembered_max_bytes", SourceLabel => Gauge;
+    /// Bytes of messages that have arrived in part, or wait to be looked at.
+    source_gathered: "source_gathered_bytes", SourceLabel => Gauge;
+    /// Most bytes of messages that may have arrived in part, or wait to be looked at.
+    source_gathered_max: "source_gathered_max_bytes", SourceLabel => Gauge;
     /// Failures by reason.
     sink_failures: "sink_failures", SinkReason => Counter;
 }

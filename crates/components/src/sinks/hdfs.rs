@@ -8,8 +8,9 @@
 //! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
 //! its events have, become visible together through one entry of the dataset's commit ledger, which
 //! names the batches in them. A batch that the ledger holds already, by whichever collector, is
-//! delivered and not written again. A roll that fails gives its batches back to the channel; what
-//! it staged is cleared away when the sink is opened again.
+//! delivered and not written again. A directory that refuses its file holds up that file alone. A
+//! roll that fails gives its batches back to the channel; what it staged is cleared away when the
+//! sink is opened again.
 //!
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
+use pipeline::metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Reach, Settlement, Sink,
     SinkError, Taken, Unit,
@@ -135,6 +137,7 @@ impl Config {
             block_size: self.block_size.map(|size| size.0),
             replication: self.replication,
         };
+        let label = SinkLabel { sink: cx.name.to_string() };
         Ok(HdfsSink {
             settings: Arc::new(settings),
             connect,
@@ -146,6 +149,7 @@ impl Config {
             directory: cx.directory.clone(),
             held: Arc::default(),
             floors: cx.floors.clone(),
+            unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
             session: None,
         })
@@ -187,6 +191,8 @@ pub(crate) struct HdfsSink {
     held: Arc<Held>,
     /// What the senders behind the channel have declared empty.
     floors: FloorBoard,
+    /// Committed files that their directories refuse.
+    unpublished: Gauge,
     /// What the last opening has read of the ledger.
     known: Known,
     session: Option<Session>,
@@ -225,6 +231,8 @@ impl HdfsSink {
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
+        let retry = ledger.publish_due();
+        self.unpublished.set(ledger.waiting_files() as i64);
         self.held.know(ledger.view().settled().clone());
         let recorded = self.promise == Promise::ExactlyOnce;
         let stage = Stage { fs, dataset, author, options: self.options, recorded };
@@ -239,10 +247,12 @@ impl HdfsSink {
                 ledger: ledger.clone(),
                 floors: self.floors.clone(),
                 held: self.held.clone(),
+                unpublished: self.unpublished.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             open: None,
             finishing: JoinSet::new(),
+            retry,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));

@@ -12,7 +12,7 @@ use delivery::ledger::Token;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Serializer, Taken, Ticket};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::bucket::Template;
@@ -50,7 +50,10 @@ pub(super) struct Writer {
     /// Whether a batch counts as delivered once it is written, before its file is closed.
     pub(super) settles_early: bool,
     pub(super) open: Option<OpenRoll>,
-    pub(super) finishing: JoinSet<()>,
+    /// Each says when files that were refused are to be tried again.
+    pub(super) finishing: JoinSet<Option<Instant>>,
+    /// When that is; `None` while no committed file waits.
+    pub(super) retry: Option<Instant>,
 }
 
 impl Writer {
@@ -58,16 +61,15 @@ impl Writer {
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             let end = self.open.as_ref().map(|roll| roll.life.end());
-            let due = async {
-                match end {
-                    Some(end) => sleep_until(end).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
-                Some(_) = self.finishing.join_next() => {}
-                () = due => self.finish().await,
+                Some(ended) = self.finishing.join_next() => self.note(ended),
+                () = until(end) => self.finish().await,
+                () = until(retry) => {
+                    self.retry = None;
+                    self.finishing.spawn(self.books.clone().publish_waiting());
+                }
                 command = commands.recv() => match command {
                     Some(Command::Write(taken, room)) => {
                         if let Err(error) = self.write(*taken).await {
@@ -165,10 +167,18 @@ impl Writer {
     /// Lets the open roll, if there is one, commit in the background; waits while too many do.
     async fn finish(&mut self) {
         while self.finishing.len() >= FINISHING_MAX {
-            self.finishing.join_next().await;
+            let Some(ended) = self.finishing.join_next().await else { break };
+            self.note(ended);
         }
         if let Some(roll) = self.open.take() {
             self.finishing.spawn(roll.finish(self.books.clone()));
+        }
+    }
+
+    /// One has ended: it says when to try again what waits.
+    fn note(&mut self, ended: Result<Option<Instant>, JoinError>) {
+        if let Ok(Some(retry)) = ended {
+            self.retry = Some(retry);
         }
     }
 
@@ -187,5 +197,12 @@ impl Writer {
         }
         self.books.held.settle(queued, Outcome::Again(None));
         while self.finishing.join_next().await.is_some() {}
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
