@@ -15,15 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::bucket::Template;
+use super::bucket::{OVERFLOW, Template};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
 use super::staged::{Books, OpenRoll, Part};
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
 const FINISHING_MAX: usize = 2;
-/// Where the events go whose directories are more than one roll may hold.
-const OVERFLOW: &str = "_overflow";
 
 /// What the sink tells its writer.
 pub(super) enum Command {
@@ -128,7 +126,8 @@ impl Writer {
         let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
-        for (directory, mut batch) in self.settings.template.route(batch, now) {
+        let Settings { template, buckets_max, .. } = &*self.settings;
+        for (directory, mut batch) in template.route(batch, now, *buckets_max) {
             while !batch.is_empty() {
                 match self.settings.serializer.serialize(&batch) {
                     Ok(bytes) => {

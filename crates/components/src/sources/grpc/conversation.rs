@@ -23,6 +23,7 @@ use wire::exchange::Heard;
 use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
 use wire::{Rejection, keys};
 
+use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::{News, Subscription};
@@ -63,6 +64,8 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
+    /// What is remembered because of it.
+    share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
     outcomes: mpsc::UnboundedReceiver<Box<Outcome>>,
     arrived: Option<Arrived>,
@@ -85,6 +88,7 @@ impl Conversation {
             window,
             _stream,
             committed: service.board.subscribe(),
+            share: service.allowance.share(),
             service,
             peer,
             outbox,
@@ -196,6 +200,8 @@ impl Conversation {
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
+        // Counted before it is made: a few bytes of a Hello become many times as many.
+        self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
         let intake = &self.service.cx.intake;
@@ -204,12 +210,17 @@ impl Conversation {
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
+        drop(asked);
+        self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             debug!(source = %self.service.name, peer = %self.peer, agent = %hello.agent, "Hello");
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
+        // One Welcome at a time, to a sender that reads them: they are as large as Hello.
+        let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
+        drop(free.map_err(|_| End::Quiet)?);
         self.say(FromReceiver {
             message: Some(wire::v1::from_receiver::Message::Welcome(Welcome {
                 agent: AGENT.to_owned(),
@@ -247,6 +258,9 @@ impl Conversation {
             return self
                 .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
                 .await;
+        }
+        if self.share.put() {
+            self.share.count(self.receiver.awaited(), self.committed.origins() + 1)?;
         }
         self.committed.follow(identity.origin);
         let units = budget_units(memory.min(limits.in_flight_max));
