@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
 use http_body::Body;
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
 use tonic::codegen::http;
@@ -66,6 +67,10 @@ pub struct Heard<B> {
     gathering: Arc<Gathering>,
 }
 
+/// Features in a large message at most. Nothing else of a message takes more memory in its parts than
+/// as a whole: an empty text has two bytes there, and two dozen here.
+const FEATURES_MAX: usize = 1 << 10;
+
 /// A head, or the beginning of one.
 #[derive(Default)]
 struct Head {
@@ -118,6 +123,10 @@ where
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FromSender>, Status>> {
         loop {
             if let Some(message) = ready!(self.gather(cx))? {
+                if message.len() > SMALL_BYTES && features(&message) > FEATURES_MAX {
+                    let detail = format!("a Hello has more than {FEATURES_MAX} features");
+                    return Poll::Ready(Err(Status::out_of_range(detail)));
+                }
                 let decoded = FromSender::decode(message);
                 let wrong = |error: prost::DecodeError| Status::internal(error.to_string());
                 return Poll::Ready(decoded.map(Some).map_err(wrong));
@@ -193,6 +202,32 @@ where
             _ => Poll::Pending,
         }
     }
+}
+
+/// How many features the Hellos in this message have; those in front of what is malformed.
+fn features(message: &[u8]) -> usize {
+    const HELLO: u32 = 1;
+    const FEATURES: u32 = 2;
+    let hellos = fields(message).filter(|(number, _)| *number == HELLO);
+    let features = hellos.flat_map(|(_, hello)| fields(hello));
+    features.filter(|(number, _)| *number == FEATURES).count()
+}
+
+/// The fields of a message that have a length, each with its number, up to what is malformed.
+fn fields(mut message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    std::iter::from_fn(move || {
+        while !message.is_empty() {
+            let (number, kind) = decode_key(&mut message).ok()?;
+            if kind == WireType::LengthDelimited {
+                let bytes = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
+                let (field, rest) = message.split_at_checked(bytes)?;
+                message = rest;
+                return Some((number, field));
+            }
+            skip_field(kind, number, &mut message, DecodeContext::default()).ok()?;
+        }
+        None
+    })
 }
 
 /// Moves bytes from `data` as far as there is `room`; says how many.
@@ -302,6 +337,26 @@ mod tests {
             }
             assert!(next(&mut heard).unwrap().is_none());
         }
+    }
+
+    /// Two bytes in the message would be twenty-four in memory.
+    #[tokio::test]
+    async fn a_hello_of_a_million_features_is_refused_before_it_is_made() {
+        let with = |features: usize, keys: usize| {
+            let features = vec![String::new(); features];
+            let hello = Hello { features, keys: vec![0; keys].into(), ..Hello::default() };
+            FromSender { message: Some(from_sender::Message::Hello(hello)) }
+        };
+        let (sent, gathering) =
+            (framed(&[with(9, 500_000), with(400_000, 0)]), gathering(1 << 20, 0));
+        let mut heard = heard(&sent, 16_384, &gathering);
+        assert_eq!(next(&mut heard).unwrap(), Some(with(9, 500_000)));
+        assert_eq!(next(&mut heard).unwrap_err().code(), Code::OutOfRange);
+        assert_eq!(
+            features(&[0x0a, 2, 0x12, 9, 0x0a]),
+            0,
+            "what is cut short is left to the decoder"
+        );
     }
 
     #[tokio::test]
