@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::{Collector, LIMIT, Peer, identity, lines_below};
-use pipeline::{Batch, BatchBuilder, Floors, KeySet, Origin};
+use pipeline::{Batch, BatchBuilder, Epoch, Floors, KeySet, Origin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;

@@ -14,6 +14,7 @@
 //!
 //! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
+mod features;
 mod gathering;
 mod receiver;
 mod sender;

@@ -1,6 +1,7 @@
 //! A collector as its users start it, in a process of its own, and senders that say what they like.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::print_stderr, reason = "figures for who runs it by hand")]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -28,6 +28,7 @@ mod conversation;
 mod ending;
 mod incoming;
 mod news;
+mod waits;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

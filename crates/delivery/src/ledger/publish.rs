@@ -293,7 +293,7 @@ async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result
                 return Err(LedgerError::Occupied { path: to.into(), staged: from.into() });
             }
             (true, false) if error.is_not_found() && !made => {
-                fs.mkdirs(storage::split(to).0).await?
+                fs.mkdirs(storage::split(to).0).await?;
             }
             (true, false) => return Err(error.into()),
         }

@@ -13,6 +13,9 @@ use pipeline::metrics::Gauge;
 use pipeline::pool::{Pool, Room};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tonic::Status;
+
+use super::HEAD_BYTES;
 
 /// Memory of large messages, which goes round among the connections of a receiver.
 pub type Buffers = Pool<Vec<u8>>;
@@ -100,4 +103,18 @@ impl Gathering {
 /// When a message of that many bytes must be whole.
 pub(super) fn due(begun: Instant, bytes: usize) -> Instant {
     begun + BEGIN + Duration::from_secs(bytes as u64 / RATE_MIN)
+}
+
+/// Bytes of the message with this head.
+pub(super) fn length(head: [u8; HEAD_BYTES], bytes_max: usize) -> Result<usize, Status> {
+    let [compressed, length @ ..] = head;
+    if compressed != 0 {
+        return Err(Status::unimplemented("a message is compressed by the transport"));
+    }
+    let bytes = u32::from_be_bytes(length) as usize;
+    if bytes > bytes_max {
+        let detail = format!("a message of {bytes} bytes is over the limit of {bytes_max} bytes");
+        return Err(Status::out_of_range(detail));
+    }
+    Ok(bytes)
 }

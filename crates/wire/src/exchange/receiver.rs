@@ -11,14 +11,14 @@ use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
 use http_body::Body;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
 use tonic::codegen::http;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Code, Status};
 
-use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due};
+use super::features::{FEATURES_MAX, features};
+use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due, length};
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
 
@@ -66,10 +66,6 @@ pub struct Heard<B> {
     message_bytes_max: usize,
     gathering: Arc<Gathering>,
 }
-
-/// Features in a large message at most. Nothing else of a message takes more memory in its parts than
-/// as a whole: an empty text has two bytes there, and two dozen here.
-const FEATURES_MAX: usize = 1 << 10;
 
 /// A head, or the beginning of one.
 #[derive(Default)]
@@ -204,51 +200,11 @@ where
     }
 }
 
-/// How many features the Hellos in this message have; those in front of what is malformed.
-fn features(message: &[u8]) -> usize {
-    const HELLO: u32 = 1;
-    const FEATURES: u32 = 2;
-    let hellos = fields(message).filter(|(number, _)| *number == HELLO);
-    let features = hellos.flat_map(|(_, hello)| fields(hello));
-    features.filter(|(number, _)| *number == FEATURES).count()
-}
-
-/// The fields of a message that have a length, each with its number, up to what is malformed.
-fn fields(mut message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    std::iter::from_fn(move || {
-        while !message.is_empty() {
-            let (number, kind) = decode_key(&mut message).ok()?;
-            if kind == WireType::LengthDelimited {
-                let bytes = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
-                let (field, rest) = message.split_at_checked(bytes)?;
-                message = rest;
-                return Some((number, field));
-            }
-            skip_field(kind, number, &mut message, DecodeContext::default()).ok()?;
-        }
-        None
-    })
-}
-
 /// Moves bytes from `data` as far as there is `room`; says how many.
 fn fill(room: &mut [u8], data: &mut Bytes) -> usize {
     let bytes = room.len().min(data.len());
     data.copy_to_slice(&mut room[..bytes]);
     bytes
-}
-
-/// Bytes of the message with this head.
-fn length(head: [u8; HEAD_BYTES], bytes_max: usize) -> Result<usize, Status> {
-    let [compressed, length @ ..] = head;
-    if compressed != 0 {
-        return Err(Status::unimplemented("a message is compressed by the transport"));
-    }
-    let bytes = u32::from_be_bytes(length) as usize;
-    if bytes > bytes_max {
-        let detail = format!("a message of {bytes} bytes is over the limit of {bytes_max} bytes");
-        return Err(Status::out_of_range(detail));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -352,11 +308,6 @@ mod tests {
         let mut heard = heard(&sent, 16_384, &gathering);
         assert_eq!(next(&mut heard).unwrap(), Some(with(9, 500_000)));
         assert_eq!(next(&mut heard).unwrap_err().code(), Code::OutOfRange);
-        assert_eq!(
-            features(&[0x0a, 2, 0x12, 9, 0x0a]),
-            0,
-            "what is cut short is left to the decoder"
-        );
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use delivery::ledger::Token;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Serializer, Taken, Ticket};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::bucket::{OVERFLOW, Template};
@@ -62,7 +62,7 @@ impl Writer {
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
-                Some(ended) = self.finishing.join_next() => self.note(ended),
+                Some(ended) = self.finishing.join_next() => self.note(ended.ok().flatten()),
                 () = until(end) => self.finish().await,
                 () = until(retry) => {
                     self.retry = None;
@@ -167,7 +167,7 @@ impl Writer {
     async fn finish(&mut self) {
         while self.finishing.len() >= FINISHING_MAX {
             let Some(ended) = self.finishing.join_next().await else { break };
-            self.note(ended);
+            self.note(ended.ok().flatten());
         }
         if let Some(roll) = self.open.take() {
             self.finishing.spawn(roll.finish(self.books.clone()));
@@ -175,10 +175,8 @@ impl Writer {
     }
 
     /// One has ended: it says when to try again what waits.
-    fn note(&mut self, ended: Result<Option<Instant>, JoinError>) {
-        if let Ok(Some(retry)) = ended {
-            self.retry = Some(retry);
-        }
+    fn note(&mut self, retry: Option<Instant>) {
+        self.retry = retry.or(self.retry);
     }
 
     /// The store failed: the open roll comes to nothing, the rolls before it are still finished,

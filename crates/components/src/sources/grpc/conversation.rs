@@ -16,7 +16,7 @@ use pipeline::{
     Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, warn};
 use wire::exchange::Heard;
@@ -27,6 +27,7 @@ use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::{News, Subscription};
+use super::waits::{granted, until};
 use super::{DRAIN, Service, answers, budget_units};
 
 /// How long a sender may take to its first word.
@@ -139,7 +140,7 @@ impl Conversation {
                 self.hear(news);
                 Ok(())
             }
-            permit = granted(&mut self.arrived), if self.arrived.is_some() => {
+            permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)), if self.arrived.is_some() => {
                 let arrived = self.arrived.take().expect("a put waits for this permit");
                 Box::pin(self.begin(arrived.put, permit)).await
             }
@@ -389,20 +390,5 @@ impl Conversation {
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {
         self.outbox.send(Box::new(Ok(message))).await.map_err(|_| End::Quiet)
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The share of the budget for the put that waits for it.
-async fn granted(arrived: &mut Option<Arrived>) -> OwnedSemaphorePermit {
-    match arrived {
-        Some(arrived) => (&mut arrived.permit).await,
-        None => std::future::pending().await,
     }
 }
