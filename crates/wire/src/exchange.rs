@@ -21,7 +21,7 @@ mod sender;
 
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-pub use gathering::{Buffers, Gathering};
+pub use gathering::Gathering;
 pub use receiver::{Heard, answer};
 pub use sender::exchange;
 

@@ -56,6 +56,9 @@ impl Ledger {
     /// Whether every file of the generation is visible, as far as it was read. While one waits for
     /// its directory, the generation grows: by one entry for each roll.
     async fn may_seal(&mut self) -> Result<bool, LedgerError> {
+        if mutant!("checkpoint_before_publish") {
+            return Ok(true);
+        }
         if self.waiting_files() == 0 {
             self.note_generation().await?;
             self.publish_all().await?;

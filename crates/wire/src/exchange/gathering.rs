@@ -18,7 +18,7 @@ use tonic::Status;
 use super::HEAD_BYTES;
 
 /// Memory of large messages, which goes round among the connections of a receiver.
-pub type Buffers = Pool<Vec<u8>>;
+type Buffers = Pool<Vec<u8>>;
 
 /// Messages up to so many bytes need no permit: they are less than a stream costs by itself.
 pub(super) const SMALL_BYTES: usize = 16 << 10;
