@@ -179,8 +179,9 @@ async fn batches_of_a_million_paths() {
                 number += 1;
                 loop {
                     match peer.hear().await.unwrap() {
-                        from_receiver::Message::Stored(_) => break,
-                        from_receiver::Message::Committed(_) => {}
+                        // One after the other: a backlog of them is drained for long.
+                        from_receiver::Message::Committed(_) => break,
+                        from_receiver::Message::Stored(_) => {}
                         other => panic!("{other:?}"),
                     }
                 }
