@@ -8,8 +8,9 @@
 //! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
 //! its events have, become visible together through one entry of the dataset's commit ledger, which
 //! names the batches in them. A batch that the ledger holds already, by whichever collector, is
-//! delivered and not written again. A roll that fails gives its batches back to the channel; what
-//! it staged is cleared away when the sink is opened again.
+//! delivered and not written again. A directory that refuses its file holds up that file alone. A
+//! roll that fails gives its batches back to the channel; what it staged is cleared away when the
+//! sink is opened again.
 //!
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
+use pipeline::metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
     Settlement, Sink, SinkError, Taken, Unit,
@@ -137,6 +139,7 @@ impl Config {
             block_size: self.block_size.map(|size| size.0),
             replication: self.replication,
         };
+        let label = SinkLabel { sink: cx.name.to_string() };
         Ok(HdfsSink {
             settings: Arc::new(settings),
             connect,
@@ -149,6 +152,7 @@ impl Config {
             held: Arc::default(),
             visible: Arc::new(Visible::new(cx)),
             floors: cx.floors.clone(),
+            unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
             session: None,
         })
@@ -192,6 +196,8 @@ pub(crate) struct HdfsSink {
     visible: Arc<Visible>,
     /// What the senders behind the channel have declared empty.
     floors: FloorBoard,
+    /// Committed files that their directories refuse.
+    unpublished: Gauge,
     /// What the last opening has read of the ledger.
     known: Known,
     session: Option<Session>,
@@ -230,6 +236,8 @@ impl HdfsSink {
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
+        let retry = ledger.publish_due();
+        self.unpublished.set(ledger.waiting_files() as i64);
         self.held.know(ledger.view().settled().clone());
         self.floors.know_closed(&ledger.view().settled().floors);
         let recorded = self.promise == Promise::ExactlyOnce;
@@ -246,10 +254,12 @@ impl HdfsSink {
                 floors: self.floors.clone(),
                 held: self.held.clone(),
                 visible: self.visible.clone(),
+                unpublished: self.unpublished.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             open: None,
             finishing: JoinSet::new(),
+            retry,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));

@@ -21,6 +21,7 @@ mod declared;
 
 use pipeline::{Epoch, Floors, Identity, KeySet, Known, Origin};
 use thiserror::Error;
+use wire::keys::Extent;
 
 use crate::sender::Window;
 use declared::Declared;
@@ -233,6 +234,16 @@ impl Receiver {
     /// Whether the sender is still owed the word that something is committed.
     pub fn owes(&self) -> bool {
         !self.awaited.is_empty()
+    }
+
+    /// How much the sender waits for. Takes as long as there are lives.
+    pub fn awaited(&self) -> Extent {
+        let mut extent = Extent::default();
+        for (_, _, sequences) in self.awaited.iter() {
+            extent.lives += 1;
+            extent.runs += sequences.runs().len() as u64;
+        }
+        extent
     }
 
     /// What to say next: `Stored` before `Committed`.

@@ -109,6 +109,7 @@ impl Ledger {
     async fn place(&self, file: &StagedFile) -> Result<Place, LedgerError> {
         // In this order: whoever moves it between the two looks moves it to where it is looked for
         // again.
+        let mut refused = None;
         for path in [
             self.dataset.published(&file.target),
             self.dataset.staged(&file.temp),
@@ -125,9 +126,10 @@ impl Ledger {
                 Ok(stat) if stat.len == file.len => return Ok(Place::Visible),
                 Ok(stat) => return Ok(Place::WrongLength(stat.len)),
                 Err(FsError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+                // A directory that refuses the file may refuse the look, too: it may be staged.
+                Err(error) => refused = Some(error),
             }
         }
-        Ok(Place::Gone)
+        refused.map_or(Ok(Place::Gone), |error| Err(error.into()))
     }
 }

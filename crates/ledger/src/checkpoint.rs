@@ -156,6 +156,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn floors_of_origins_without_a_batch_here_are_not_carried() {
+        let mut floors = Floors::default();
+        for n in 0..200 {
+            floors.raise(Origin([n; 16]), Epoch(4));
+        }
+        let next = decode(encode(&sealed().0, &floors), 1).unwrap();
+        let carried: Vec<Origin> = next.settled().floors.iter().map(|(origin, _)| origin).collect();
+        assert_eq!(carried, [key(1).origin, key(2).origin]);
+    }
+
     /// What is forgotten counts as delivered for ever, whoever makes the generations after it.
     #[test]
     fn closed_epochs_are_not_named_any_more_and_stay_closed() {

@@ -11,7 +11,9 @@
 //!    and a reader needs the newest generation only.
 //! 3. The directory that is to become g+1 lies inside g and vanishes with it: a compactor that was
 //!    paused cannot bring back a generation that was deleted since. Nobody makes g on the way.
-//! 4. A generation is deleted when its successor is in and its predecessor is gone, in one step.
+//! 4. A generation is not sealed while a committed file of it waits for a directory that refuses
+//!    it: behind a seal, rule 2 would hold up every commit. Until then it grows.
+//! 5. A generation is deleted when its successor is in and its predecessor is gone, in one step.
 //!    An index is never freed one by one.
 
 use pipeline::mutant;
@@ -32,7 +34,7 @@ impl Ledger {
     /// # Errors
     /// The store failed. Nothing is lost; whoever meets the seal goes on.
     pub async fn compact(&mut self) -> Result<(), LedgerError> {
-        if self.view().entries() < self.options.compact_after {
+        if self.view().entries() < self.options.compact_after || !self.may_seal().await? {
             return Ok(());
         }
         if mutant!("index_freed") {
@@ -49,6 +51,19 @@ impl Ledger {
         self.succeed().await?;
         info!(generation = self.view().generation(), "the commit ledger has a new generation");
         Ok(())
+    }
+
+    /// Whether every file of the generation is visible, as far as it was read. While one waits for
+    /// its directory, the generation grows: by one entry for each roll.
+    async fn may_seal(&mut self) -> Result<bool, LedgerError> {
+        if mutant!("checkpoint_before_publish") {
+            return Ok(true);
+        }
+        if self.waiting_files() == 0 {
+            self.note_generation().await?;
+            self.publish_all().await?;
+        }
+        Ok(self.waiting_files() == 0)
     }
 
     /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
@@ -70,13 +85,20 @@ impl Ledger {
 
     /// Publishes every file of every entry of the sealed generation.
     async fn publish_generation(&mut self) -> Result<(), LedgerError> {
+        self.note_generation().await?;
+        self.publish_all().await?;
+        self.all_published()
+    }
+
+    /// Notes the files of every entry of the generation that are staged still.
+    async fn note_generation(&mut self) -> Result<(), LedgerError> {
         let staged = self.staged_files().await?;
         let (first, end) = (self.known.view.first(), self.known.view.next());
         let entries = self.read_range(first..end).await?;
         for entry in entries {
             self.note_files(entry, &staged);
         }
-        self.publish_all().await
+        Ok(())
     }
 
     /// Writes the checkpoint and renames it in as the next generation. That something is missing or

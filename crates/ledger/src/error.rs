@@ -51,6 +51,19 @@ pub enum LedgerError {
         /// Where the committed file lies.
         staged: String,
     },
+    /// Directories refuse committed files, and too many of those wait, or a seal waits for them.
+    #[error(
+        "{files} committed files cannot be published: {path} refuses them ({cause}); make that \
+         directory writable for this user, or remove what stands in its place"
+    )]
+    Refused {
+        /// How many wait.
+        files: usize,
+        /// The directory, or one of them.
+        path: String,
+        /// What the store said.
+        cause: String,
+    },
     /// Another one has taken this author for dead; what it staged may be gone.
     #[error("this start of the collector was fenced off; it goes on as a new one")]
     Fenced,
@@ -72,9 +85,11 @@ impl Classify for LedgerError {
     fn class(&self) -> Class {
         match self {
             Self::Store(error) => error.class(),
-            Self::Length { .. } | Self::Fenced | Self::Withdrawn { .. } | Self::Sealed { .. } => {
-                Class::Transient
-            }
+            Self::Length { .. }
+            | Self::Refused { .. }
+            | Self::Fenced
+            | Self::Withdrawn { .. }
+            | Self::Sealed { .. } => Class::Transient,
             Self::Entry { .. }
             | Self::NoGeneration { .. }
             | Self::Vanished { .. }

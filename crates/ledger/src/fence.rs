@@ -58,6 +58,10 @@ impl Ledger {
         self.known.unpublished.extend(named);
         self.publish_all().await?;
         let desk = self.dataset.staged(&Dataset::desk(suspect));
+        if self.awaits(&desk) {
+            // The next look finds it there still.
+            return Ok(());
+        }
         self.fs.delete(&desk).await?;
         info!(%collector, %incarnation, "deleted what it had staged");
         Ok(())

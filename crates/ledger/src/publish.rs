@@ -1,53 +1,304 @@
 //! Publishing: committed files get their final names. Anyone may do it, any number of times.
+//!
+//! ```text
+//!  entry won ─► rename ──────────────► visible
+//!                 └─ refused ─► waits ─ again after 1, 2, 4 … 30 s ─► visible
+//! ```
+//!
+//! A file that its directory refuses (no permission, a quota, a file in the place of a directory)
+//! **waits** on the stage. Its entry is in the ledger, so its batches are delivered, and any
+//! collector that opens the ledger tries again. It holds up no other file and no other roll.
+//!
+//! # Rules
+//!
+//! 1. A generation is not sealed while a file of it waits: what a checkpoint says is visible.
+//! 2. The stage of a file that waits is not deleted, by its own start or by any other.
+//! 3. What waits is bounded: with [`WAITING_MAX`] files of it, no further roll is committed.
 
+use std::collections::BTreeSet;
+use std::mem::take;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use pipeline::mutant;
+use futures::{StreamExt, stream};
+use pipeline::{Class, Classify, mutant};
 use storage::{FileSystem, FsError};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
 
+use super::entry::StagedFile;
 use super::error::LedgerError;
-use super::store::{Ledger, PATIENCE, PAUSE};
+use super::store::{Ledger, PATIENCE, PAUSE, Roll};
 
 /// Files of one commit that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 32;
+/// Files that wait for their directories at most, some 300 bytes each.
+const WAITING_MAX: usize = 4_096;
+/// Pauses between two tries of what waits: the first, which doubles, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What is said of a directory once, when it begins to refuse.
+const REFUSED: &str = "the directory refuses committed files: they wait, are tried again within 30 s, \
+     and hold up no others; make it writable for this user, or remove what stands in its place";
+
+/// A file that was refused, and why.
+type Refused = (StagedFile, FsError);
+
+/// Which directories refuse files, and when they are tried again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Refusals {
+    /// Those that refused at the last try, below the prefix.
+    directories: BTreeSet<String>,
+    /// Tries in a row after which some file still waited.
+    tries: u32,
+    /// When the next one is due; `None` while nothing waits.
+    due: Option<Instant>,
+    /// What the last refusal was, for people.
+    cause: String,
+}
 
 impl Ledger {
-    /// Publishes every committed file that this process knows of.
+    /// Tries to publish every committed file that this process knows of. Those that are refused
+    /// wait.
+    ///
+    /// # Errors
+    /// A file is nowhere, or a foreign one has its name.
     pub(super) async fn publish_all(&mut self) -> Result<(), LedgerError> {
+        let files = take(&mut self.known.unpublished);
+        self.publish_these(files).await
+    }
+
+    /// Publishes the files of a roll that was won; others that wait are tried again when due.
+    pub(super) async fn publish_won(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
+        if self.known.refusals.due.is_none_or(|due| due <= Instant::now()) {
+            self.known.unpublished.extend(files);
+            return self.publish_all().await;
+        }
+        self.publish_these(files).await
+    }
+
+    /// Tries again what waits, if it is time; anything waits at [`Ledger::publish_due`].
+    ///
+    /// # Errors
+    /// As for [`Ledger::commit`].
+    pub async fn publish_waiting(&mut self, now: Instant) -> Result<(), LedgerError> {
+        match self.known.refusals.due {
+            Some(due) if due <= now => self.publish_all().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// When what waits is to be tried again; `None` while nothing waits.
+    pub fn publish_due(&self) -> Option<Instant> {
+        self.known.refusals.due
+    }
+
+    /// Committed files that their directories have refused so far.
+    pub fn waiting_files(&self) -> usize {
+        self.known.unpublished.len()
+    }
+
+    /// A directory below the prefix that refuses files, while one does.
+    pub fn refusing_directory(&self) -> Option<&str> {
+        self.known.refusals.directories.first().map(String::as_str)
+    }
+
+    /// Whether a file that waits lies below this directory of the stage: it must stay.
+    pub(super) fn awaits(&self, directory: &str) -> bool {
+        let below =
+            |path: String| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+        self.known.unpublished.iter().any(|file| below(self.dataset.staged(&file.temp)))
+    }
+
+    /// That nothing waits, or why it does.
+    pub(super) fn all_published(&self) -> Result<(), LedgerError> {
+        if self.known.unpublished.is_empty() { Ok(()) } else { Err(self.refused()) }
+    }
+
+    /// That one more roll may be committed: not too much waits.
+    pub(super) async fn room_to_wait(&mut self) -> Result<(), LedgerError> {
+        if self.waiting_files() < WAITING_MAX {
+            return Ok(());
+        }
+        self.publish_waiting(Instant::now()).await?;
+        if self.waiting_files() < WAITING_MAX { Ok(()) } else { Err(self.refused()) }
+    }
+
+    /// Publishes the files of a roll that no entry names: they are not tried again.
+    pub(super) async fn publish_once(&mut self, roll: &Roll) -> Result<(), LedgerError> {
+        let waiting = take(&mut self.known.unpublished);
+        let files = self.targets(roll, &roll.token.to_string());
+        let published = self.publish_these(files).await.and_then(|()| self.all_published());
+        (self.known.unpublished, self.known.refusals) = (waiting, Refusals::default());
+        published
+    }
+
+    fn refused(&self) -> LedgerError {
+        LedgerError::Refused {
+            files: self.waiting_files(),
+            path: self.refusing_directory().unwrap_or_default().to_owned(),
+            cause: self.known.refusals.cause.clone(),
+        }
+    }
+
+    /// Publishes these files. Those that are refused wait, behind those that waited before. Where
+    /// this is dropped on its way, all of them do.
+    async fn publish_these(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
+        let waited = self.known.unpublished.len();
+        self.known.unpublished.extend(files.iter().cloned());
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
-        let publishing: Vec<_> = (self.known.unpublished.iter().take(all))
+        let (mut now, mut later, mut asked) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for file in files.into_iter().take(all) {
+            let directory = parent(&file.target);
+            let refuses = self.known.refusals.directories.contains(directory);
+            // Of what refused just now, one file asks for all.
+            let to =
+                if refuses && !asked.insert(directory.to_owned()) { &mut later } else { &mut now };
+            to.push(file);
+        }
+        let mut refused = self.try_these(now).await?;
+        let refuse: BTreeSet<String> =
+            refused.iter().map(|(file, _)| parent(&file.target).to_owned()).collect();
+        let (still, now): (Vec<_>, Vec<_>) =
+            later.into_iter().partition(|file| refuse.contains(parent(&file.target)));
+        refused.extend(self.try_these(now).await?);
+        self.known.unpublished.truncate(waited);
+        self.note_refused(refused, still);
+        Ok(())
+    }
+
+    /// Tries to publish these; answers those that were refused.
+    async fn try_these(&self, files: Vec<StagedFile>) -> Result<Vec<Refused>, LedgerError> {
+        let trying: Vec<_> = files
+            .into_iter()
             .map(|file| {
                 let from = self.dataset.staged(&file.temp);
-                publish(self.fs.clone(), from, self.dataset.published(&file.target))
+                let to = self.dataset.published(&file.target);
+                // What refused just now is not worth a pause in which everything else waits.
+                let refuses = self.known.refusals.directories.contains(parent(&file.target));
+                let patience = if refuses { 0 } else { PATIENCE };
+                let fs = self.fs.clone();
+                async move { (publish(fs, from, to, patience).await, file) }
             })
             .collect();
-        let mut publishing = stream::iter(publishing).buffer_unordered(PUBLISHED_AT_ONCE);
-        while publishing.try_next().await?.is_some() {}
-        self.known.unpublished.clear();
+        let mut tried = stream::iter(trying).buffer_unordered(PUBLISHED_AT_ONCE);
+        let (mut refused, mut worst) = (Vec::new(), Ok(()));
+        while let Some((published, file)) = tried.next().await {
+            match published {
+                Ok(()) => {}
+                Err(LedgerError::Store(error)) => refused.push((file, error)),
+                // A file that is nowhere, or whose name is taken: the others are published first.
+                Err(error) => worst = Err(error),
+            }
+        }
+        worst.map(|()| refused)
+    }
+
+    /// These wait, with those that do already; `untried` are in directories that refused others.
+    fn note_refused(&mut self, refused: Vec<Refused>, untried: Vec<StagedFile>) {
+        let before = take(&mut self.known.refusals);
+        let now = &mut self.known.refusals;
+        for (file, error) in &refused {
+            let (directory, error) = (parent(&file.target), Causes(error));
+            now.cause = error.to_string();
+            if now.directories.insert(directory.to_owned())
+                && !before.directories.contains(directory)
+            {
+                let (below, place) = (&file.target, self.dataset.published(directory));
+                warn!(directory = place, file = below, %error, "{REFUSED}");
+            }
+        }
+        let waiting = &mut self.known.unpublished;
+        let mut known: BTreeSet<String> = waiting.iter().map(|file| file.temp.clone()).collect();
+        let waits = refused.into_iter().map(|(file, _)| file).chain(untried);
+        waiting.extend(waits.filter(|file| known.insert(file.temp.clone())));
+        if waiting.is_empty() {
+            if before.due.is_some() {
+                info!("all files that had waited for their directories are published");
+            }
+        } else if now.directories.is_empty() {
+            // Nothing of what waits was tried.
+            *now = before;
+        } else {
+            now.wait(before, Instant::now());
+        }
+    }
+}
+
+impl Refusals {
+    /// After a try in which these refused: the next one, where `before` says what was due.
+    fn wait(&mut self, before: Self, now: Instant) {
+        let was_due = before.due.is_none_or(|due| due <= now);
+        if !was_due {
+            self.directories.extend(before.directories);
+        }
+        self.tries = before.tries + u32::from(was_due);
+        let pause = RETRY.0.saturating_mul(1 << self.tries.saturating_sub(1).min(5)).min(RETRY.1);
+        self.due = before.due.filter(|_| !was_due).or(Some(now + pause));
+    }
+}
+
+/// An error with its causes, in one line.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
         Ok(())
     }
 }
 
-/// Renames one committed file to its final name. Others may do the same at the same time, and any
-/// number of times: what lies where decides, not what a rename answered.
-async fn publish(fs: Arc<dyn FileSystem>, from: String, to: String) -> Result<(), LedgerError> {
+/// The directory of a target, below the prefix; empty for the prefix itself.
+fn parent(target: &str) -> &str {
+    target.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// Renames one committed file to its final name, in several tries where a failure may pass.
+async fn publish(
+    fs: Arc<dyn FileSystem>,
+    from: String,
+    to: String,
+    patience: u32,
+) -> Result<(), LedgerError> {
     for attempt in 0.. {
-        let Err(error) = fs.rename(&from, &to).await else { return Ok(()) };
-        // In this order: whoever moves the file between the two looks moves it to `to`.
-        let staged = exists(&*fs, &from).await?;
-        let published = exists(&*fs, &to).await?;
-        match (staged, published) {
-            (false, true) => return Ok(()),
-            (false, false) => return Err(LedgerError::Vanished { path: to }),
-            (true, true) => return Err(LedgerError::Occupied { path: to, staged: from }),
-            (true, false) if attempt == PATIENCE => return Err(error.into()),
-            (true, false) if error.is_not_found() => fs.mkdirs(storage::split(&to).0).await?,
-            (true, false) => sleep(PAUSE * 2_u32.pow(attempt)).await,
+        match publish_by_one_try(&*fs, &from, &to).await {
+            Err(LedgerError::Store(error))
+                if attempt < patience && error.class() != Class::Fatal =>
+            {
+                sleep(PAUSE * 2_u32.pow(attempt)).await;
+            }
+            published => return published,
         }
     }
     unreachable!("the last attempt returns")
+}
+
+/// Others may do the same at the same time, and any number of times: what lies where decides, not
+/// what a rename answered.
+async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result<(), LedgerError> {
+    for made in [false, true] {
+        let Err(error) = fs.rename(from, to).await else { return Ok(()) };
+        // In this order: whoever moves the file between the two looks moves it to `to`.
+        let staged = exists(fs, from).await?;
+        let published = exists(fs, to).await?;
+        match (staged, published) {
+            (false, true) => return Ok(()),
+            (false, false) => return Err(LedgerError::Vanished { path: to.into() }),
+            (true, true) => {
+                return Err(LedgerError::Occupied { path: to.into(), staged: from.into() });
+            }
+            (true, false) if error.is_not_found() && !made => {
+                fs.mkdirs(storage::split(to).0).await?;
+            }
+            (true, false) => return Err(error.into()),
+        }
+    }
+    unreachable!("the second rename returns")
 }
 
 async fn exists(fs: &dyn FileSystem, path: &str) -> Result<bool, LedgerError> {

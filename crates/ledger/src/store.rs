@@ -15,6 +15,7 @@ use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
+use super::publish::Refusals;
 use super::view::{Totals, View};
 use crate::committer::{Aim, Attempt, Verdict};
 
@@ -50,6 +51,8 @@ pub struct Known {
     pub(super) view: View,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
+    /// Why some of them wait, and until when.
+    pub(super) refusals: Refusals,
     /// Epochs that their origins declared empty.
     pub(super) declared: Floors,
     /// Who of the others may be dead.
@@ -85,7 +88,8 @@ pub struct RollFile {
 /// What became of a roll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// It is this entry, and its files are published.
+    /// It is this entry: its batches are delivered. Its files are published, but for those that
+    /// their directories refuse; those wait.
     Published(u64),
     /// Other entries hold all of its batches; its files are deleted.
     Elsewhere,
@@ -134,7 +138,8 @@ impl Ledger {
     }
 
     /// Commits a roll and publishes its files. Whatever goes wrong, no batch becomes visible twice.
-    /// [`Ledger::compact`] is due from time to time.
+    /// [`Ledger::compact`] is due from time to time, and [`Ledger::publish_waiting`] where
+    /// [`Ledger::publish_due`] says so.
     ///
     /// `closing` makes the files durable and finds them to be of the right length. It goes on while
     /// the entry is prepared; the entry is renamed in only after both have ended well.
@@ -147,6 +152,7 @@ impl Ledger {
         roll: Roll,
         closing: impl Future<Output = Result<(), LedgerError>> + Send,
     ) -> Result<Committed, LedgerError> {
+        self.room_to_wait().await?;
         let volume = Totals::of(&self.targets(&roll, ""));
         let aim = Aim::Commit { keys: roll.keys.clone(), volume };
         let attempt = Attempt { author: self.author, token: roll.token, aim };
@@ -159,8 +165,7 @@ impl Ledger {
             Verdict::Won(index) => {
                 debug!(index, files = roll.files.len(), "wrote an entry of the commit ledger");
                 let files = self.targets(&roll, &index.to_string());
-                self.known.unpublished.extend(files);
-                self.publish_all().await?;
+                self.publish_won(files).await?;
                 Committed::Published(index)
             }
             Verdict::Settled => Committed::Elsewhere,
@@ -179,9 +184,7 @@ impl Ledger {
     /// # Errors
     /// Not all of its files are published.
     pub async fn publish_unrecorded(&mut self, roll: &Roll) -> Result<(), LedgerError> {
-        let files = self.targets(roll, &roll.token.to_string());
-        self.known.unpublished.extend(files);
-        self.publish_all().await
+        self.publish_once(roll).await
     }
 
     /// The files of a roll with the names that they get under `number`.

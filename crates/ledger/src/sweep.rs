@@ -50,13 +50,16 @@ impl Ledger {
             ledger.publish_all().await?;
         }
         for orphan in &orphans {
-            ledger.fs.delete(orphan).await?;
+            if !ledger.awaits(orphan) {
+                ledger.fs.delete(orphan).await?;
+            }
         }
         Ok(ledger)
     }
 
     /// Leaves the store: nothing that this author prepared can be committed after that, what it
-    /// committed is published, and what it staged is deleted. Rolls must not be under way.
+    /// committed is published, and what it staged is deleted, unless a directory refuses some of
+    /// it: then the next opening does that. Rolls must not be under way.
     ///
     /// # Errors
     /// The store failed; the next opening finishes it.
@@ -66,7 +69,9 @@ impl Ledger {
         self.withdraw(&desk).await?;
         self.catch_up(&staged).await?;
         self.publish_all().await?;
-        self.fs.delete(&desk).await?;
+        if !self.awaits(&desk) {
+            self.fs.delete(&desk).await?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Add, Sub};
 
-use pipeline::{Floors, Identity, KeySet, mutant};
+use pipeline::{Epoch, Floors, Identity, KeySet, Origin, mutant};
 
 use super::dataset::Author;
 use super::entry::{Entry, Kind, StagedFile};
@@ -40,10 +40,16 @@ impl Settled {
         self.floors.is_closed(key)
     }
 
-    /// Closes epochs: their batches need not be named any more.
+    /// Closes epochs: their batches need not be named any more. Origins of which no batch was
+    /// committed here are not kept: nothing of them could be forgotten.
     pub(super) fn close(&mut self, floors: &Floors) {
         let before = mutant!("floor_not_made").then(|| self.floors.clone());
-        self.floors.raise_all(floors);
+        let committed: BTreeSet<Origin> = self.keys.iter().map(|(origin, ..)| origin).collect();
+        for (origin, epoch) in floors.iter() {
+            if committed.contains(&origin) || self.floors.of(origin) > Epoch(0) {
+                self.floors.raise(origin, epoch);
+            }
+        }
         let closed = self.floors.closed_of(&self.keys);
         self.keys.remove_all(&closed);
         if let Some(before) = before {

@@ -23,16 +23,27 @@ use crate::mutant;
 
 /// For each origin, the epoch below which nothing is under way any more.
 ///
+/// A clone is the same memory, until one of both is changed: a ledger takes one for each commit.
+///
 /// Encoding: varint number of origins; then for each, in order, 16 bytes of origin, varint epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Floors {
-    by_origin: BTreeMap<Origin, Epoch>,
+    by_origin: Arc<BTreeMap<Origin, Epoch>>,
 }
+
+/// Origins of which a board keeps what senders declare, some 5 MiB of them. What is beyond them is not
+/// kept: the batches of those origins are remembered for longer.
+pub const DECLARED_MAX: usize = 1 << 17;
 
 impl Floors {
     /// Whether nothing is closed.
     pub fn is_empty(&self) -> bool {
         self.by_origin.is_empty()
+    }
+
+    /// Of how many origins epochs are closed.
+    pub fn len(&self) -> usize {
+        self.by_origin.len()
     }
 
     /// The epochs of `origin` below this one are closed; `Epoch(0)`: none of them.
@@ -48,17 +59,24 @@ impl Floors {
     /// Closes the epochs of `origin` below `epoch`; a lower one than before changes nothing.
     pub fn raise(&mut self, origin: Origin, epoch: Epoch) {
         if epoch > self.of(origin) {
-            self.by_origin.insert(origin, epoch);
+            Arc::make_mut(&mut self.by_origin).insert(origin, epoch);
         }
     }
 
     /// Takes the floor of `origin` out.
     pub fn take(&mut self, origin: Origin) -> Option<Epoch> {
-        self.by_origin.remove(&origin)
+        Arc::make_mut(&mut self.by_origin).remove(&origin)
     }
 
-    /// Closes what `other` closes.
+    /// Closes what `other` closes. What was taken before costs nothing.
     pub fn raise_all(&mut self, other: &Self) {
+        if Arc::ptr_eq(&self.by_origin, &other.by_origin) {
+            return;
+        }
+        if self.iter().all(|(origin, epoch)| other.of(origin) >= epoch) {
+            *self = other.clone();
+            return;
+        }
         other.iter().for_each(|(origin, epoch)| self.raise(origin, epoch));
     }
 
@@ -201,9 +219,14 @@ impl FloorBoard {
         let _ = self.agent.forgetful.set(());
     }
 
-    /// A sender has declared these.
+    /// A sender has declared these. Of [`DECLARED_MAX`] origins they are kept.
     pub fn hear(&self, floors: &Floors) {
-        self.heard().raise_all(floors);
+        let mut heard = self.heard();
+        for (origin, epoch) in floors.iter() {
+            if heard.len() < DECLARED_MAX || heard.of(origin) > Epoch(0) {
+                heard.raise(origin, epoch);
+            }
+        }
     }
 
     /// Whether a sender has declared the epoch of this batch empty, or the ledger has closed it.
@@ -269,6 +292,32 @@ mod tests {
         assert!(!floors.is_closed(other));
         let keys: KeySet = [key(2), key(3), other].into_iter().collect();
         assert_eq!(floors.closed_of(&keys), [key(2)].into_iter().collect());
+    }
+
+    #[test]
+    fn what_was_taken_before_is_the_same_memory_and_a_board_is_bounded() {
+        let board = FloorBoard::default();
+        let mut many = Floors::default();
+        for n in 0..DECLARED_MAX as u128 + 10 {
+            many.raise(Origin(n.to_be_bytes()), Epoch(1));
+        }
+        board.hear(&many);
+        assert_eq!(board.declared().len(), DECLARED_MAX);
+        let mut higher = Floors::default();
+        higher.raise(Origin(0_u128.to_be_bytes()), Epoch(7));
+        board.hear(&higher);
+        assert_eq!(board.declared().of(Origin(0_u128.to_be_bytes())), Epoch(7));
+
+        let mut taken = Floors::default();
+        taken.raise_all(&board.declared());
+        assert!(Arc::ptr_eq(&taken.by_origin, &board.heard().by_origin));
+        let (mut one, mut other) = (Floors::default(), Floors::default());
+        one.raise(ORIGIN, Epoch(3));
+        other.raise(ORIGIN, Epoch(2));
+        other.raise(Origin([2; 16]), Epoch(5));
+        one.raise_all(&other);
+        assert_eq!((one.of(ORIGIN), one.of(Origin([2; 16]))), (Epoch(3), Epoch(5)));
+        assert_eq!(other.of(ORIGIN), Epoch(2), "the other one stays as it is");
     }
 
     #[test]

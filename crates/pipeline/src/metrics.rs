@@ -269,6 +269,16 @@ metrics! {
     sink_up: "sink_up", SinkLabel => Gauge;
     /// Time in seconds since 1970 at which the failure of a sink began; 0 while it works.
     sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
+    /// Committed files that are not visible yet, because their directory refuses them.
+    sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
+    /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.
+    source_remembered: "source_remembered_bytes", SourceLabel => Gauge;
+    /// Most bytes that senders may make this agent remember.
+    source_remembered_max: "source_remembered_max_bytes", SourceLabel => Gauge;
+    /// Bytes of messages that have arrived in part, or wait to be looked at.
+    source_gathered: "source_gathered_bytes", SourceLabel => Gauge;
+    /// Most bytes of messages that may have arrived in part, or wait to be looked at.
+    source_gathered_max: "source_gathered_max_bytes", SourceLabel => Gauge;
     /// Failures of the sink by class.
     sink_failures: "sink_failures", SinkReason => Counter;
     /// Version of the program; the value is always 1.

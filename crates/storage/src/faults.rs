@@ -1,6 +1,6 @@
 //! A store that fails at a chosen call, for tests: before the call is applied, after it, or for
 //! good, as a process that dies there sees it. Or one in which, just before that call, a rename is
-//! done that a dead process had asked for.
+//! done that a dead process had asked for. Or one with a directory that takes no files for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -167,5 +167,75 @@ impl FileWriter for FaultyWriter {
     async fn close(self: Box<Self>) -> Result<(), FsError> {
         let Self { path, inner, plan } = *self;
         plan.run("close", &path, inner.close()).await
+    }
+}
+
+/// A store in which one directory takes no files, as one without permission for this user.
+pub struct Refusing {
+    inner: Arc<dyn FileSystem>,
+    directory: String,
+    refuses: AtomicBool,
+}
+
+impl Refusing {
+    /// `inner`, of which `directory` refuses what is to come into it or below it.
+    pub fn new(inner: Arc<dyn FileSystem>, directory: &str) -> Self {
+        Self { inner, directory: directory.into(), refuses: AtomicBool::new(true) }
+    }
+
+    /// Whether it refuses from now on.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    fn look(&self, call: &'static str, path: &str) -> Result<(), FsError> {
+        let below = path.strip_prefix(&self.directory);
+        let is_in = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match is_in && self.refuses.load(Ordering::SeqCst) {
+            true => Err(FsError::Denied { call, path: path.into(), source: "planned".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl FileSystem for Refusing {
+    async fn create(
+        &self,
+        path: &str,
+        options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        self.look("create", path)?;
+        self.inner.create(path, options).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.look("rename", to)?;
+        self.inner.rename(from, to).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        self.look("read", path)?;
+        self.inner.read(path).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        self.look("stat", path)?;
+        self.inner.stat(path).await
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        self.look("list", directory)?;
+        self.inner.list(directory).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        self.look("delete", path)?;
+        self.inner.delete(path).await
+    }
+
+    async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
+        self.look("mkdirs", directory)?;
+        self.inner.mkdirs(directory).await
     }
 }

@@ -14,12 +14,15 @@
 //!
 //! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
+mod features;
+mod gathering;
 mod receiver;
 mod sender;
 
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-pub use receiver::{Buffers, Heard, answer};
+pub use gathering::Gathering;
+pub use receiver::{Heard, answer};
 pub use sender::exchange;
 
 use crate::v1::FromReceiver;

@@ -1,6 +1,7 @@
 //! Identities in messages.
 
 use bytes::{Buf, Bytes, BytesMut};
+use pipeline::intervals::get_varint;
 use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use thiserror::Error;
 
@@ -32,6 +33,38 @@ pub fn decode(bytes: Bytes) -> Result<KeySet, Malformed> {
         return Err(Malformed { field: "keys" });
     }
     Ok(keys)
+}
+
+/// How much an encoded set holds, counted without making it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Lives: pairs of origin and epoch.
+    pub lives: u64,
+    /// Runs of sequences in all of them.
+    pub runs: u64,
+}
+
+/// Counts what a field `keys` holds. It takes no memory.
+///
+/// # Errors
+/// The bytes are not one encoded set.
+pub fn extent(mut bytes: &[u8]) -> Result<Extent, Malformed> {
+    const MALFORMED: Malformed = Malformed { field: "keys" };
+    if bytes.is_empty() {
+        return Ok(Extent::default());
+    }
+    let number = |bytes: &mut &[u8]| get_varint(bytes).ok_or(MALFORMED);
+    let mut extent = Extent { lives: number(&mut bytes)?, runs: 0 };
+    for _ in 0..extent.lives {
+        bytes = bytes.get(size_of::<Origin>()..).ok_or(MALFORMED)?;
+        let _epoch = number(&mut bytes)?;
+        let runs = number(&mut bytes)?;
+        for _ in 0..runs {
+            let (_gap, _length) = (number(&mut bytes)?, number(&mut bytes)?);
+        }
+        extent.runs += runs;
+    }
+    if bytes.is_empty() { Ok(extent) } else { Err(MALFORMED) }
 }
 
 /// For the field `floors`.
@@ -114,6 +147,8 @@ mod tests {
         for keys in
             [KeySet::default(), [key(1, 2, 3), key(1, 2, 4), key(9, 1, 0)].into_iter().collect()]
         {
+            let lives = keys.iter().count() as u64;
+            assert_eq!(extent(&encode(&keys)), Ok(Extent { lives, runs: lives }));
             assert_eq!(decode(encode(&keys)), Ok(keys));
         }
         let message = v1::Identity::from(key(7, 8, 9));
@@ -151,7 +186,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_keys_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = decode(bytes.into());
+            let counted = extent(&bytes);
+            if let Ok(keys) = decode(bytes.into()) {
+                let counted = counted.unwrap();
+                prop_assert!(keys.iter().count() as u64 <= counted.lives);
+            }
         }
     }
 }

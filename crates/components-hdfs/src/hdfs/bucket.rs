@@ -11,6 +11,10 @@
 //!
 //! Time is the header `timestamp` (milliseconds since 1970) in UTC, and the clock of this host
 //! where an event has none that can be read: an odd header must not cost an event.
+//!
+//! A batch is parted into so many directories at most as one roll may hold; the rest of it is one
+//! part more, for [`OVERFLOW`]. So routing costs a few times the batch's own bytes, also where each
+//! event has another value.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,6 +25,10 @@ use jiff::tz::TimeZone;
 use ledger::BOOKS;
 use pipeline::{Batch, EventRef};
 
+/// Where the events go whose directories are more than one roll may hold.
+pub(super) const OVERFLOW: &str = "_overflow";
+/// The part of those, until it has a number.
+const OVER: usize = usize::MAX;
 /// Bytes of a rendered value at most.
 const VALUE_MAX: usize = 128;
 /// Names of a path at most.
@@ -143,9 +151,10 @@ impl Template {
         &self.prefix
     }
 
-    /// The batch by directory, below the prefix. A batch whose headers are shared stays in one
-    /// piece and is looked at once. `now` is in milliseconds since 1970.
-    pub(super) fn route(&self, batch: &Batch, now: i64) -> Vec<(String, Batch)> {
+    /// The batch by directory, below the prefix: `parts_max` of them at most, in the order in which
+    /// they first appear, and [`OVERFLOW`]. A batch whose headers are shared stays in one piece and
+    /// is looked at once. `now` is in milliseconds since 1970.
+    pub(super) fn route(&self, batch: &Batch, now: i64, parts_max: usize) -> Vec<(String, Batch)> {
         let own_time = self.period.is_some() && batch.has_own(TIMESTAMP);
         let own: Vec<bool> = self.headers.iter().map(|name| batch.has_own(name)).collect();
         let Some(first) = batch.events().next() else { return Vec::new() };
@@ -156,13 +165,16 @@ impl Template {
         let mut part_of = vec![0; batch.len()];
         if let Some(period) = self.period.filter(|_| own_time) {
             let times = batch.values(TIMESTAMP).map(|stated| time_of(stated, now));
-            part_by(&mut part_of, times.map(|time| time.div_euclid(period)));
+            part_by(&mut part_of, times.map(|time| time.div_euclid(period)), parts_max);
         }
         for (name, _) in self.headers.iter().zip(own).filter(|(_, own)| *own) {
-            part_by(&mut part_of, batch.values(name));
+            part_by(&mut part_of, batch.values(name), parts_max);
         }
-        let parts = batch.split(&part_of).into_iter().filter_map(|part| {
-            let directory = self.render(part.events().next()?, now);
+        let named = part_of.iter().filter(|part| **part != OVER).max().map_or(0, |last| last + 1);
+        part_of.iter_mut().filter(|part| **part == OVER).for_each(|part| *part = named);
+        let parts = batch.split(&part_of).into_iter().enumerate().filter_map(|(number, part)| {
+            let first = part.events().next()?;
+            let directory = if number < named { self.render(first, now) } else { OVERFLOW.into() };
             Some((directory, part))
         });
         parts.collect()
@@ -197,8 +209,12 @@ impl Template {
 }
 
 /// Parts what is together still and differs in `values`: `part_of` has the number of each event's
-/// part. Parts are numbered as they first appear.
-fn part_by<V: Copy + Eq + Hash>(part_of: &mut [usize], values: impl Iterator<Item = V>) {
+/// part. Parts are numbered as they first appear; the events of those beyond `parts_max` are over.
+fn part_by<V: Copy + Eq + Hash>(
+    part_of: &mut [usize],
+    values: impl Iterator<Item = V>,
+    parts_max: usize,
+) {
     let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
     // Events that are alike often follow each other.
     let mut last = None;
@@ -206,10 +222,12 @@ fn part_by<V: Copy + Eq + Hash>(part_of: &mut [usize], values: impl Iterator<Ite
         let key = (*part, value);
         let number = match last {
             Some((before, number)) if before == key => number,
-            _ => {
+            _ if *part == OVER => OVER,
+            _ if known.len() < parts_max => {
                 let next = known.len();
                 *known.entry(key).or_insert(next)
             }
+            _ => known.get(&key).copied().unwrap_or(OVER),
         };
         last = Some((key, number));
         *part = number;
@@ -252,7 +270,7 @@ mod tests {
 
     fn routed(path: &str, batch: &Batch) -> Vec<(String, usize)> {
         let template = Template::parse(path).unwrap();
-        template.route(batch, NOW).into_iter().map(|(path, part)| (path, part.len())).collect()
+        template.route(batch, NOW, 3).into_iter().map(|(path, part)| (path, part.len())).collect()
     }
 
     #[test]
@@ -274,6 +292,19 @@ mod tests {
         }
         let parted = routed("/logs/%H/%{app}", &builder.finish());
         let expected = [("00/a", 2), ("01/a", 1), ("00/b", 1)];
+        assert_eq!(parted, expected.map(|(path, events)| (path.to_owned(), events)));
+    }
+
+    #[test]
+    fn what_needs_more_directories_than_a_roll_may_hold_stays_together() {
+        let mut builder = BatchBuilder::default();
+        for (time, app) in
+            [("0", "a"), ("3600000", "a"), ("0", "b"), ("0", "a"), ("9", "c"), ("0", "d")]
+        {
+            builder.push(b"x", &[("timestamp", time), ("app", app)]);
+        }
+        let parted = routed("/logs/%H/%{app}", &builder.finish());
+        let expected = [("00/a", 2), ("01/a", 1), ("00/b", 1), (OVERFLOW, 2)];
         assert_eq!(parted, expected.map(|(path, events)| (path.to_owned(), events)));
     }
 

@@ -34,7 +34,7 @@ pub struct Config {
     #[serde(default)]
     pub(super) guarantee: Promise,
     /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
-    /// until the next roll.
+    /// until the next roll. So do those of one batch that has more paths.
     #[serde(default = "default_buckets_max")]
     pub(super) buckets_max: usize,
     /// How long files that another collector has staged must lie unchanged until this one clears

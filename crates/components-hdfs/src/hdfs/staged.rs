@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
+use pipeline::metrics::Gauge;
 use pipeline::{Batch, FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
@@ -44,6 +45,26 @@ pub(super) struct Books {
     pub(super) held: Arc<Held>,
     /// What is said of its files.
     pub(super) visible: Arc<Visible>,
+    /// Committed files that their directories refuse.
+    pub(super) unpublished: Gauge,
+}
+
+impl Books {
+    /// Tries again to publish what waits; says when to come back, if something waits still.
+    pub(super) async fn publish_waiting(self) -> Option<Instant> {
+        let mut ledger = self.ledger.lock().await;
+        if let Err(error) = ledger.publish_waiting(Instant::now()).await {
+            // The next commit meets the same, and fails the sink with it.
+            tracing::debug!(%error, "committed files are not published yet");
+        }
+        self.next_try(&ledger)
+    }
+
+    /// When what waits is tried again.
+    pub(super) fn next_try(&self, ledger: &Ledger) -> Option<Instant> {
+        self.unpublished.set(ledger.waiting_files() as i64);
+        ledger.publish_due()
+    }
 }
 
 /// Part of a batch that goes into one directory.
@@ -137,16 +158,20 @@ impl OpenRoll {
         self.batches.iter().map(|(ticket, _)| *ticket).collect()
     }
 
-    /// Closes the files, commits them, publishes them, and settles the batches.
-    pub(super) async fn finish(self, books: Books) {
+    /// Closes the files, commits them, publishes them, and settles the batches. Says when files
+    /// that were refused are to be tried again, if there are any.
+    pub(super) async fn finish(self, books: Books) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { stage, ledger, floors, held, visible } = books;
-        match self.commit(&stage, &ledger, (&held, &visible)).await {
+        let Books { stage, ledger, floors, held, visible, .. } = &books;
+        match self.commit(stage, ledger, (held, visible)).await {
             Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
-            Err(error) => return held.settle(tickets, Outcome::Again(Some(error.into()))),
+            Err(error) => {
+                held.settle(tickets, Outcome::Again(Some(error.into())));
+                return None;
+            }
         }
         let mut ledger = ledger.lock().await;
         ledger.close_epochs(&floors.declared());
@@ -157,6 +182,7 @@ impl OpenRoll {
         if let Err(error) = ledger.sweep(Instant::now()).await {
             tracing::debug!(%error, "what others left behind is not cleared away yet");
         }
+        books.next_try(&ledger)
     }
 
     /// What became of it; `None`: published, and not recorded.

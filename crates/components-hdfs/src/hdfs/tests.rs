@@ -9,6 +9,7 @@ mod faults;
 mod harness;
 mod others;
 mod real;
+mod refusing;
 mod rolls;
 mod sharing;
 

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::bucket::Template;
+use super::bucket::{OVERFLOW, Template};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
 use super::staged::{Books, OpenRoll, Part};
@@ -23,8 +23,6 @@ use components::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
 const FINISHING_MAX: usize = 2;
-/// Where the events go whose directories are more than one roll may hold.
-const OVERFLOW: &str = "_overflow";
 
 /// What the sink tells its writer.
 pub(super) enum Command {
@@ -51,7 +49,10 @@ pub(super) struct Writer {
     /// Whether a batch counts as delivered once it is written, before its file is closed.
     pub(super) settles_early: bool,
     pub(super) open: Option<OpenRoll>,
-    pub(super) finishing: JoinSet<()>,
+    /// Each says when files that were refused are to be tried again.
+    pub(super) finishing: JoinSet<Option<Instant>>,
+    /// When that is; `None` while no committed file waits.
+    pub(super) retry: Option<Instant>,
 }
 
 impl Writer {
@@ -59,16 +60,15 @@ impl Writer {
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             let end = self.open.as_ref().map(|roll| roll.life.end());
-            let due = async {
-                match end {
-                    Some(end) => sleep_until(end).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
-                Some(_) = self.finishing.join_next() => {}
-                () = due => self.finish().await,
+                Some(ended) = self.finishing.join_next() => self.note(ended.ok().flatten()),
+                () = until(end) => self.finish().await,
+                () = until(retry) => {
+                    self.retry = None;
+                    self.finishing.spawn(self.books.clone().publish_waiting());
+                }
                 command = commands.recv() => match command {
                     Some(Command::Write(taken, room)) => {
                         if let Err(error) = self.write(*taken).await {
@@ -129,8 +129,9 @@ impl Writer {
         let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
-        for (directory, mut batch) in self.settings.template.route(batch, now) {
-            let left_out = self.settings.format.unwritable(&batch);
+        let Settings { template, buckets_max, format, .. } = &*self.settings;
+        for (directory, mut batch) in template.route(batch, now, *buckets_max) {
+            let left_out = format.unwritable(&batch);
             if !left_out.is_empty() {
                 for Unwritable { index, reason } in &left_out {
                     let event = batch.events().nth(*index);
@@ -143,7 +144,7 @@ impl Writer {
                 batch.retain(|event| !is_left_out(event.index()));
             }
             if !batch.is_empty() {
-                let bytes_bound = self.settings.format.size_bound(&batch);
+                let bytes_bound = format.size_bound(&batch);
                 parts.push(Part { directory, batch, bytes_bound });
             }
         }
@@ -169,12 +170,18 @@ impl Writer {
     /// Lets the open roll, if there is one, commit in the background; waits while too many do.
     async fn finish(&mut self) {
         while self.finishing.len() >= FINISHING_MAX {
-            self.finishing.join_next().await;
+            let Some(ended) = self.finishing.join_next().await else { break };
+            self.note(ended.ok().flatten());
         }
         if let Some(roll) = self.open.take() {
             tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
             self.finishing.spawn(roll.finish(self.books.clone()));
         }
+    }
+
+    /// One has ended: it says when to try again what waits.
+    fn note(&mut self, retry: Option<Instant>) {
+        self.retry = retry.or(self.retry);
     }
 
     /// The store failed: the open roll comes to nothing, the rolls before it are still finished,
@@ -192,5 +199,12 @@ impl Writer {
         }
         self.books.held.settle(queued, Outcome::Again(None));
         while self.finishing.join_next().await.is_some() {}
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

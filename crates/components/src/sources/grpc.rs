@@ -9,16 +9,27 @@
 //! The connections are accepted here and not by tonic's server, which is made for many services on
 //! one listener: this one has one, and will decide itself who may connect.
 //!
-//! Memory is bounded in three places: what a connection may have without an answer (its window,
-//! told in Welcome), what all connections may have in work (`in_flight_max`), and how many
-//! connections there are.
+//! Memory is bounded in five places, each for all connections together:
+//!
+//! | what | bound |
+//! |---|---|
+//! | messages that arrive, or whose bodies are in use | `gathered_max` |
+//! | puts in work, as they are when opened | `in_flight_max` |
+//! | what senders hold, and are to hear of | `remembered_max`: see `allowance` |
+//! | what the transport holds unread | `in_flight_max`, or 64 KiB for each connection |
+//! | connections | `connections_max` |
+//!
+//! A connection has a window beside, told in Welcome. What has no room waits unread, or is refused
+//! with a status after which the sender comes again.
 
+mod allowance;
 mod answers;
 mod conversation;
 mod ending;
 mod incoming;
 mod news;
 mod roster;
+mod waits;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +37,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use pipeline::metrics::SourceReason;
+use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Resource, Source,
@@ -39,9 +50,10 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use allowance::Allowance;
 use news::Board;
 use roster::Roster;
-use wire::exchange::Buffers;
+use wire::exchange::Gathering;
 
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -75,6 +87,15 @@ pub struct Config {
     /// Bytes that all connections together may have in work.
     #[serde(default = "defaults::in_flight_max")]
     pub in_flight_max: ByteSize,
+    /// Bytes of messages that may have arrived in part or wait to be stored, over all connections.
+    /// More wait unread. A message that stands still for 20 s ends its connection.
+    #[serde(default = "defaults::gathered_max")]
+    pub gathered_max: ByteSize,
+    /// Bytes that all connections together may make this agent remember of what their senders hold
+    /// unsettled: some 500 for each life of an origin. One connection may take a quarter of it, by
+    /// default some 30,000 lives; more is refused, and tried again by the sender.
+    #[serde(default = "defaults::remembered_max")]
+    pub remembered_max: ByteSize,
     /// Connections at a time. More wait to be accepted. Each is an open file, of which this process
     /// may have as many as its hard limit says (`ulimit -Hn`).
     #[serde(default = "defaults::connections_max")]
@@ -119,6 +140,14 @@ mod defaults {
         ByteSize::mib(64)
     }
 
+    pub(super) fn gathered_max() -> ByteSize {
+        ByteSize::mib(128)
+    }
+
+    pub(super) fn remembered_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
     pub(super) fn connections_max() -> u32 {
         1024
     }
@@ -143,6 +172,8 @@ impl Component for Config {
             ("window_batches", u64::from(self.window_batches)),
             ("window_bytes", self.window_bytes.0),
             ("in_flight_max", self.in_flight_max.0),
+            ("gathered_max", self.gathered_max.0),
+            ("remembered_max", self.remembered_max.0),
             ("connections_max", u64::from(self.connections_max)),
         ];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -216,6 +247,13 @@ impl Source for Grpc {
 impl Grpc {
     fn service(&self, cx: SourceContext) -> Service {
         let Config { message_max, window_batches, window_bytes, in_flight_max, .. } = self.config;
+        let Config { gathered_max, remembered_max, .. } = self.config;
+        let label = SourceLabel { source: self.name.to_string() };
+        let metrics = &self.metrics;
+        metrics.source_gathered_max.get_or_create(&label).set(gathered_max.0 as i64);
+        metrics.source_remembered_max.get_or_create(&label).set(remembered_max.0 as i64);
+        let gathered = metrics.source_gathered.get_or_create(&label).clone();
+        let remembered = metrics.source_remembered.get_or_create(&label).clone();
         Service {
             limits: Limits {
                 body_max: message_max.0,
@@ -225,7 +263,8 @@ impl Grpc {
                 zstd: self.config.compression.contains(&Compression::Zstd),
             },
             budget: Arc::new(Semaphore::new(budget_units(in_flight_max.0) as usize)),
-            buffers: Arc::new(Buffers::new(IDLE_BYTES_MAX)),
+            gathering: Arc::new(Gathering::new(gathered_max.0, IDLE_BYTES_MAX, gathered)),
+            allowance: Allowance::new(remembered_max.0, remembered),
             incarnation: self.env.entropy.next_u64(),
             contents: Mutex::new(Contents::new(CONTENTS)),
             name: self.name.clone(),
@@ -258,8 +297,10 @@ struct Service {
     limits: Limits,
     /// In units of [`budget_units`].
     budget: Arc<Semaphore>,
-    /// Where large puts lie until the channels have copied them.
-    buffers: Arc<Buffers>,
+    /// Where large messages arrive, and puts lie until the channels have copied them.
+    gathering: Arc<Gathering>,
+    /// What senders may make this agent remember.
+    allowance: Arc<Allowance>,
     incarnation: u64,
     /// What came lately, so that another content under the same identity is told.
     contents: Mutex<Contents>,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
-use wire::exchange::{Buffers, Heard};
+use wire::exchange::{Gathering, Heard};
 use wire::v1::{
     FromReceiver, FromSender, Hello, Put, Reason, Refused, Stored, Welcome, from_receiver,
     from_sender,
@@ -48,7 +48,7 @@ impl Played {
     }
 
     /// Connected, and welcome.
-    async fn greeted(address: &str) -> Self {
+    pub(crate) async fn greeted(address: &str) -> Self {
         let mut played = Self::connect(address).await;
         played.say(from_sender::Message::Hello(Hello::default())).await;
         let from_receiver::Message::Welcome(_) = played.hear().await else { panic!("no Welcome") };
@@ -61,6 +61,12 @@ impl Played {
 
     pub(crate) async fn hear(&mut self) -> from_receiver::Message {
         within(self.hear.message()).await.unwrap().unwrap().message.unwrap()
+    }
+
+    /// The next message, or the status that the stream ends with.
+    pub(crate) async fn answer(&mut self) -> Result<from_receiver::Message, Status> {
+        let answer = within(self.hear.message()).await?;
+        Ok(answer.expect("a stream ends with a status").message.unwrap())
     }
 
     pub(crate) async fn end(&mut self) -> Status {
@@ -218,9 +224,9 @@ async fn scripted(env: &Env, script: fn(from_sender::Message) -> Vec<FromReceive
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service_fn(move |request: Request<Incoming>| async move {
-                let buffers = Arc::new(Buffers::new(0));
+                let gathering = Arc::new(Gathering::new(64 << 20, 0, <_>::default()));
                 let said = |heard| converse(heard, script);
-                Ok::<_, Infallible>(wire::answer(request, 4 << 20, &buffers, said))
+                Ok::<_, Infallible>(wire::answer(request, 4 << 20, &gathering, said))
             });
             let served = http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service);

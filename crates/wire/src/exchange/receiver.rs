@@ -8,28 +8,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use futures::future::BoxFuture;
 use http_body::Body;
-use pipeline::pool::{Pool, Room};
 use prost::Message;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
 use tonic::codegen::http;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Code, Status};
 
+use super::features::{FEATURES_MAX, features};
+use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due, length};
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
 
-/// Memory of large messages, which goes round among the connections of a receiver.
-pub type Buffers = Pool<Vec<u8>>;
-
 /// Answers a request: `converse` is given what the sender says, and answers what it is told.
 ///
-/// No message may have more than `message_bytes_max` bytes. Large ones lie in `buffers`, until nobody
-/// looks at their bodies any more.
+/// No message may have more than `message_bytes_max` bytes. Large ones lie in the memory of
+/// `gathering`, until nobody looks at their bodies any more.
 pub fn answer<B, S>(
     request: http::Request<B>,
     message_bytes_max: usize,
-    buffers: &Arc<Buffers>,
+    gathering: &Arc<Gathering>,
     converse: impl FnOnce(Heard<B>) -> S,
 ) -> http::Response<tonic::body::Body>
 where
@@ -44,7 +44,7 @@ where
         head: Head::default(),
         message: None,
         message_bytes_max,
-        buffers: buffers.clone(),
+        gathering: gathering.clone(),
     });
     let plain = SingleMessageCompressionOverride::Disable;
     let said = EncodeBody::new_server(encoder(), answers, None, plain, None);
@@ -64,7 +64,7 @@ pub struct Heard<B> {
     /// A message of which some is missing.
     message: Option<Gathered>,
     message_bytes_max: usize,
-    buffers: Arc<Buffers>,
+    gathering: Arc<Gathering>,
 }
 
 /// A head, or the beginning of one.
@@ -74,13 +74,29 @@ struct Head {
     filled: usize,
 }
 
-/// A message, or the beginning of one. The pool has its buffer back when nobody looks at it any more.
-struct Gathered {
-    room: Room,
-    filled: usize,
+/// A message of which something came, if only its length.
+enum Gathered {
+    /// There is no room for it yet.
+    Waits(Box<Waiting>),
+    /// So many bytes of it are in their place.
+    Arrives(Place, usize, Option<Box<Deadline>>),
 }
 
-impl AsRef<[u8]> for Gathered {
+/// A large message before its first byte is taken in.
+struct Waiting {
+    bytes: usize,
+    right: BoxFuture<'static, Right>,
+}
+
+/// How long is waited for a large message.
+struct Deadline {
+    /// When all of it must be here.
+    due: Instant,
+    /// When more of it must be.
+    more: Pin<Box<Sleep>>,
+}
+
+impl AsRef<[u8]> for Place {
     fn as_ref(&self) -> &[u8] {
         &self.room
     }
@@ -94,20 +110,28 @@ where
     /// The next message; `None` when the sender is done or gone. Cancel safe.
     ///
     /// # Errors
-    /// `OutOfRange`: it is too long; nothing more of it is received. Others: what came is no message
-    /// of the schema, or the connection broke.
+    /// `OutOfRange`: it is too long; nothing more of it is received. `DeadlineExceeded`: it took too
+    /// long. Others: what came is no message of the schema, or the connection broke.
     pub async fn message(&mut self) -> Result<Option<FromSender>, Status> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<FromSender>, Status>> {
         loop {
-            if let Some(message) = self.gather()? {
+            if let Some(message) = ready!(self.gather(cx))? {
+                if message.len() > SMALL_BYTES && features(&message) > FEATURES_MAX {
+                    let detail = format!("a Hello has more than {FEATURES_MAX} features");
+                    return Poll::Ready(Err(Status::out_of_range(detail)));
+                }
                 let decoded = FromSender::decode(message);
                 let wrong = |error: prost::DecodeError| Status::internal(error.to_string());
                 return Poll::Ready(decoded.map(Some).map_err(wrong));
             }
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                ready!(self.stands_still(cx));
+                return Poll::Ready(Err(Status::deadline_exceeded("a message took too long")));
+            };
+            match frame {
                 Some(Ok(frame)) => self.data = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => {
                     let status = Status::from_error(error.into());
@@ -122,25 +146,57 @@ where
         }
     }
 
-    /// Takes from what came; the message, once it is whole.
-    fn gather(&mut self) -> Result<Option<Bytes>, Status> {
-        let message = match &mut self.message {
-            Some(message) => message,
-            None => {
-                let Head { bytes, filled } = &mut self.head;
-                *filled += fill(&mut bytes[*filled..], &mut self.data);
-                if *filled < HEAD_BYTES {
-                    return Ok(None);
-                }
-                let Head { bytes, .. } = take(&mut self.head);
-                let message = begin(bytes, self.message_bytes_max, &self.buffers)?;
-                self.message.insert(message)
+    /// Takes from what came; the message, once it is whole. Pending only while it has no room.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        if self.message.is_none() {
+            let Head { bytes, filled } = &mut self.head;
+            *filled += fill(&mut bytes[*filled..], &mut self.data);
+            if *filled < HEAD_BYTES {
+                return Poll::Ready(Ok(None));
             }
+            let Head { bytes, .. } = take(&mut self.head);
+            let bytes = length(bytes, self.message_bytes_max)?;
+            self.message = Some(if bytes > SMALL_BYTES {
+                let right = self.gathering.right(bytes);
+                Gathered::Waits(Box::new(Waiting { bytes, right }))
+            } else {
+                Gathered::Arrives(self.gathering.place(bytes, None), 0, None)
+            });
+        }
+        if let Some(Gathered::Waits(waiting)) = &mut self.message {
+            let right = ready!(waiting.right.as_mut().poll(cx));
+            let (bytes, now) = (waiting.bytes, Instant::now());
+            let more = Box::pin(sleep_until(now + STANDSTILL));
+            let deadline = Deadline { due: due(now, bytes), more };
+            let place = self.gathering.place(bytes, Some(right));
+            self.message = Some(Gathered::Arrives(place, 0, Some(Box::new(deadline))));
+        }
+        let Some(Gathered::Arrives(place, filled, deadline)) = &mut self.message else {
+            unreachable!("it arrives, or was pending")
         };
-        let Gathered { room, filled } = message;
-        *filled += fill(&mut room[*filled..], &mut self.data);
-        let is_whole = *filled == room.len();
-        Ok(if is_whole { self.message.take().map(Bytes::from_owner) } else { None })
+        let more = fill(&mut place.room[*filled..], &mut self.data);
+        *filled += more;
+        if *filled < place.room.len() {
+            if let Some(Deadline { due, more: sleep }) = deadline.as_deref_mut()
+                && more > 0
+            {
+                sleep.as_mut().reset((*due).min(Instant::now() + STANDSTILL));
+            }
+            return Poll::Ready(Ok(None));
+        }
+        let whole = match self.message.take() {
+            Some(Gathered::Arrives(place, ..)) => Some(Bytes::from_owner(place)),
+            _ => None,
+        };
+        Poll::Ready(Ok(whole))
+    }
+
+    /// Ready when a large message has not gone on for too long.
+    fn stands_still(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.message {
+            Some(Gathered::Arrives(_, _, Some(deadline))) => deadline.more.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
     }
 }
 
@@ -149,24 +205,6 @@ fn fill(room: &mut [u8], data: &mut Bytes) -> usize {
     let bytes = room.len().min(data.len());
     data.copy_to_slice(&mut room[..bytes]);
     bytes
-}
-
-/// A message with this head, of which nothing came yet.
-fn begin(
-    head: [u8; HEAD_BYTES],
-    bytes_max: usize,
-    buffers: &Arc<Buffers>,
-) -> Result<Gathered, Status> {
-    let [compressed, length @ ..] = head;
-    if compressed != 0 {
-        return Err(Status::unimplemented("a message is compressed by the transport"));
-    }
-    let bytes = u32::from_be_bytes(length) as usize;
-    if bytes > bytes_max {
-        let detail = format!("a message of {bytes} bytes is over the limit of {bytes_max} bytes");
-        return Err(Status::out_of_range(detail));
-    }
-    Ok(Gathered { room: buffers.room(bytes), filled: 0 })
 }
 
 #[cfg(test)]
@@ -195,10 +233,30 @@ mod tests {
         }
     }
 
+    /// Something comes, and then nothing more.
+    struct StandsStill(Option<Bytes>);
+
+    impl Body for StandsStill {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let came = self.0.take();
+            came.map_or(Poll::Pending, |data| Poll::Ready(Some(Ok(Frame::data(data)))))
+        }
+    }
+
     const BYTES_MAX: usize = 1 << 20;
 
+    fn gathering(bytes_max: u64, idle_bytes_max: usize) -> Arc<Gathering> {
+        Arc::new(Gathering::new(bytes_max, idle_bytes_max, <_>::default()))
+    }
+
     /// What is heard where `sent` comes in pieces of `piece_bytes` bytes.
-    fn heard(sent: &[u8], piece_bytes: usize, buffers: &Arc<Buffers>) -> Heard<Came> {
+    fn heard(sent: &[u8], piece_bytes: usize, gathering: &Arc<Gathering>) -> Heard<Came> {
         let pieces = sent.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
         Heard {
             body: Came(pieces),
@@ -206,7 +264,7 @@ mod tests {
             head: Head::default(),
             message: None,
             message_bytes_max: BYTES_MAX,
-            buffers: buffers.clone(),
+            gathering: gathering.clone(),
         }
     }
 
@@ -221,13 +279,13 @@ mod tests {
         put.body
     }
 
-    #[test]
-    fn messages_are_heard_as_they_were_said_in_whatever_pieces_they_come() {
+    #[tokio::test]
+    async fn messages_are_heard_as_they_were_said_in_whatever_pieces_they_come() {
         let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
         let hello = FromSender { message: Some(hello) };
         let nothing = FromSender { message: None };
         let said = [hello.clone(), put(10), nothing, put(100_000), put(64 << 10), hello];
-        let (sent, buffers) = (framed(&said), Arc::new(Buffers::new(1 << 20)));
+        let (sent, buffers) = (framed(&said), gathering(1 << 20, 1 << 20));
         for piece_bytes in [1, 4, 5, 6, 1_000, 16_384, sent.len()] {
             let mut heard = heard(&sent, piece_bytes, &buffers);
             for message in &said {
@@ -237,9 +295,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_body_of_a_large_put_lies_where_it_was_gathered_and_its_memory_goes_round() {
-        let (sent, buffers) = (framed(&[put(100_000), put(100_001)]), Arc::new(Pool::new(1 << 20)));
+    /// Two bytes in the message would be twenty-four in memory.
+    #[tokio::test]
+    async fn a_hello_of_a_million_features_is_refused_before_it_is_made() {
+        let with = |features: usize, keys: usize| {
+            let features = vec![String::new(); features];
+            let hello = Hello { features, keys: vec![0; keys].into(), ..Hello::default() };
+            FromSender { message: Some(from_sender::Message::Hello(hello)) }
+        };
+        let (sent, gathering) =
+            (framed(&[with(9, 500_000), with(400_000, 0)]), gathering(1 << 20, 0));
+        let mut heard = heard(&sent, 16_384, &gathering);
+        assert_eq!(next(&mut heard).unwrap(), Some(with(9, 500_000)));
+        assert_eq!(next(&mut heard).unwrap_err().code(), Code::OutOfRange);
+    }
+
+    #[tokio::test]
+    async fn the_body_of_a_large_put_lies_where_it_was_gathered_and_its_memory_goes_round() {
+        let (sent, buffers) = (framed(&[put(100_000), put(100_001)]), gathering(1 << 20, 1 << 20));
         let mut heard = heard(&sent, 16_384, &buffers);
         let mut addresses = Vec::new();
         for _ in 0..2 {
@@ -254,9 +327,9 @@ mod tests {
         assert_eq!(addresses[0], addresses[1]);
     }
 
-    #[test]
-    fn what_is_no_message_is_refused_and_what_is_too_long_by_its_length() {
-        let buffers = Arc::new(Buffers::new(0));
+    #[tokio::test]
+    async fn what_is_no_message_is_refused_and_what_is_too_long_by_its_length() {
+        let buffers = gathering(1 << 20, 0);
         let whole = framed(&[put(100_000)]);
         let too_long = [&[0][..], &(BYTES_MAX as u32 + 1).to_be_bytes()].concat();
         let compressed = [&[1][..], &whole[1..]].concat();
@@ -271,5 +344,48 @@ mod tests {
             let error = next(&mut heard(sent, 16_384, &buffers)).unwrap_err();
             assert_eq!(error.code(), code, "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn messages_that_arrive_have_memory_one_after_the_other() {
+        let gathering = gathering(128 << 10, 0);
+        let sent = framed(&[put(100_000)]);
+        let mut streams: Vec<_> =
+            (0..9).map(|_| Box::pin(heard(&sent[..50_000], 16_384, &gathering))).collect();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let polled = |heard: &mut Heard<Came>, cx: &mut Context<'_>| {
+            // What comes ends within the message: only a stream with room gets so far.
+            match heard.poll_message(cx) {
+                Poll::Ready(message) => message.unwrap_err().code(),
+                Poll::Pending => Code::Unavailable,
+            }
+        };
+        let codes: Vec<Code> = streams.iter_mut().map(|one| polled(one, &mut cx)).collect();
+        let waiting = codes.iter().filter(|code| **code == Code::Unavailable).count();
+        assert_eq!(waiting, 8, "{codes:?}");
+        assert_eq!(gathering.shown(), 98 << 10);
+        drop(streams.remove(0));
+        assert_eq!(polled(&mut streams[0], &mut cx), Code::Internal, "the next one has room");
+        drop(streams);
+        assert_eq!(gathering.shown(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stands_still_gives_its_room_to_others() {
+        let gathering = gathering(128 << 10, 0);
+        let begun = framed(&[put(100_000)])[..50_000].to_vec();
+        let mut still = Heard {
+            body: StandsStill(Some(begun.into())),
+            data: Bytes::new(),
+            head: Head::default(),
+            message: None,
+            message_bytes_max: BYTES_MAX,
+            gathering: gathering.clone(),
+        };
+        let start = Instant::now();
+        assert_eq!(still.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(start.elapsed(), STANDSTILL);
+        drop(still);
+        assert_eq!(gathering.shown(), 0);
     }
 }

@@ -16,17 +16,19 @@ use pipeline::{
     Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, warn};
 use wire::exchange::Heard;
 use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
 use wire::{Rejection, keys};
 
+use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
 use super::news::{News, Subscription};
 use super::roster::Presence;
+use super::waits::{granted, until};
 use super::{DRAIN, Service, answers, budget_units};
 
 /// How long a sender may take to its first word.
@@ -64,6 +66,8 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
+    /// What is remembered because of it.
+    share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
     outcomes: mpsc::UnboundedReceiver<Box<Outcome>>,
     arrived: Option<Arrived>,
@@ -88,6 +92,7 @@ impl Conversation {
             window,
             _stream,
             committed: service.board.subscribe(),
+            share: service.allowance.share(),
             service,
             peer,
             outbox,
@@ -139,7 +144,7 @@ impl Conversation {
                 self.hear(news);
                 Ok(())
             }
-            permit = granted(&mut self.arrived), if self.arrived.is_some() => {
+            permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)), if self.arrived.is_some() => {
                 let arrived = self.arrived.take().expect("a put waits for this permit");
                 Box::pin(self.begin(arrived.put, permit)).await
             }
@@ -200,6 +205,8 @@ impl Conversation {
     }
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
+        // Counted before it is made: a few bytes of a Hello become many times as many.
+        self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
         let intake = &self.service.cx.intake;
@@ -208,12 +215,17 @@ impl Conversation {
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
         intake.close_epochs(&self.receiver.declared(&floors, &answer));
+        drop(asked);
+        self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
+        // One Welcome at a time, to a sender that reads them: they are as large as Hello.
+        let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
+        drop(free.map_err(|_| End::Quiet)?);
         self.say(FromReceiver {
             message: Some(wire::v1::from_receiver::Message::Welcome(Welcome {
                 agent: AGENT.to_owned(),
@@ -251,6 +263,9 @@ impl Conversation {
             return self
                 .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
                 .await;
+        }
+        if self.share.put() {
+            self.share.count(self.receiver.awaited(), self.committed.origins() + 1)?;
         }
         self.committed.follow(identity.origin);
         let units = budget_units(memory.min(limits.in_flight_max));
@@ -384,20 +399,5 @@ impl Conversation {
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {
         self.outbox.send(Box::new(Ok(message))).await.map_err(|_| End::Quiet)
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The share of the budget for the put that waits for it.
-async fn granted(arrived: &mut Option<Arrived>) -> OwnedSemaphorePermit {
-    match arrived {
-        Some(arrived) => (&mut arrived.permit).await,
-        None => std::future::pending().await,
     }
 }

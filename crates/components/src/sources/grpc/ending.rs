@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use super::allowance::Over;
 use super::incoming::Outbox;
 
 /// How long a sender that broke the rules waits until it is told: it would be back at once, and
@@ -33,12 +34,18 @@ impl From<Violation> for End {
     }
 }
 
+impl From<Over> for End {
+    fn from(over: Over) -> Self {
+        Self::Told(Status::resource_exhausted(over.to_string()))
+    }
+}
+
 impl End {
     /// What it means that no further message can be read.
     pub(super) fn unreadable(status: Status) -> Self {
         match status.code() {
             // Seen by its length; nothing more of the message is received.
-            Code::OutOfRange => Self::Told(status),
+            Code::OutOfRange | Code::DeadlineExceeded => Self::Told(status),
             _ => Self::Quiet,
         }
     }

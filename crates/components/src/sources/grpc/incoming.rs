@@ -189,7 +189,7 @@ impl service::Service<Request<Incoming>> for Exchange {
         let Self { service, peer, .. } = self;
         let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
         let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
-        ready(Ok(wire::answer(request, message_max, &service.buffers, |puts| {
+        ready(Ok(wire::answer(request, message_max, &service.gathering, |puts| {
             let (outbox, answers) = mpsc::channel(OUTBOX);
             let conversation = Conversation::new(service.clone(), peer.clone(), outbox);
             tokio::spawn(conversation.run(puts));

@@ -19,6 +19,9 @@ use pipeline::{KeySet, Origin};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+/// Places for origins that are kept while nobody follows as many.
+const ORIGINS_MIN: usize = 4 << 10;
+
 /// What a stream is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
@@ -125,8 +128,15 @@ impl Subscription {
         if let Err(place) = self.origins.binary_search(&origin) {
             self.origins.insert(place, origin);
             let follower = (self.number, self.letterbox.clone());
-            self.board.streams().followers.entry(origin).or_default().push(follower);
+            let mut streams = self.board.streams();
+            // Most origins have one stream: room for more is made when a second one comes.
+            streams.followers.entry(origin).or_insert_with(|| Vec::with_capacity(1)).push(follower);
         }
+    }
+
+    /// How many origins it follows.
+    pub(super) fn origins(&self) -> usize {
+        self.origins.len()
     }
 
     /// The next news; may be dropped while it waits.
@@ -155,6 +165,10 @@ impl Drop for Subscription {
                     streams.followers.remove(origin);
                 }
             }
+        }
+        // What a stream with many origins took is given back.
+        if streams.followers.capacity() > 4 * streams.followers.len() + ORIGINS_MIN {
+            streams.followers.shrink_to_fit();
         }
     }
 }

@@ -1,0 +1,186 @@
+//! A collector as its users start it, in a process of its own, and senders that say what they like.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::print_stderr, reason = "figures for who runs it by hand")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pipeline::{Batch, Epoch, Identity, Origin, Sequence};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+use tonic::{Status, Streaming};
+use wire::v1::{FromReceiver, FromSender, Hello, from_receiver, from_sender};
+use wire::{Packing, pack};
+
+/// Longer than anything that is waited for takes.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+/// What a collector takes by itself, built without optimisation.
+const BASE_KIB: u64 = 48 << 10;
+
+/// A running collector.
+pub(crate) struct Collector {
+    process: Child,
+    pub(crate) folder: TempDir,
+    pub(crate) listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Collector {
+    pub(crate) async fn start(source: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (listen, admin) = (free(), free());
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let text = format!(
+            "[agent]\nname = \"c\"\ndata_dir = \"{}\"\nadmin = \"{admin}\"\n\
+             [sources.in]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n{source}\n\
+             [channels.main]\ntype = \"durable\"\n\
+             [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
+             url = \"file://{}/%{{h}}\"\nroll = {{ age_max = \"2s\", idle_max = \"500ms\" }}\n",
+            at("data"),
+            at("store"),
+        );
+        fs::write(folder.path().join("c.toml"), text).unwrap();
+        let process = launch(folder.path());
+        let collector = Self { process, folder, listen, admin };
+        collector.ready().await;
+        collector
+    }
+
+    /// Killed with -9, and started again.
+    pub(crate) async fn kill_and_start(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = launch(self.folder.path());
+        self.ready().await;
+    }
+
+    async fn ready(&self) {
+        let began = Instant::now();
+        while TcpStream::connect(self.listen).await.is_err() {
+            assert!(began.elapsed() < LIMIT, "{}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// `VmRSS` or `VmHWM`, in KiB.
+    fn memory(&self, row: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let row = status.lines().find_map(|line| line.strip_prefix(row)).unwrap();
+        row.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// That it needed no more than this beside its base, at any time, and what it needed.
+    pub(crate) fn assert_peak(&self, case: &str, mib: u64) {
+        let (peak, now) = (self.memory("VmHWM") >> 10, self.memory("VmRSS") >> 10);
+        eprintln!("{case}: peak {peak} MiB, at the end {now} MiB, allowed {mib} MiB and the base");
+        assert!(peak <= mib + (BASE_KIB >> 10), "{case}: {peak} MiB");
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
+    /// The value of a gauge of its source.
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
+        let mut stream = std::net::TcpStream::connect(self.admin).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        let row = page.lines().find(|line| line.starts_with(name));
+        let value = row.and_then(|row| row.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {page}"))
+    }
+
+    /// An edge is welcome, and its line is stored and committed.
+    pub(crate) async fn serve_an_edge(&self, number: u64) {
+        let began = Instant::now();
+        let mut edge = Peer::connect(self.listen).await;
+        edge.say(from_sender::Message::Hello(Hello::default())).await;
+        let put = pack(identity([0xed; 16], number), &Batch::of(["a line"]), Packing::Plain);
+        assert!(matches!(edge.hear().await, Ok(from_receiver::Message::Welcome(_))));
+        edge.say(from_sender::Message::Put(put)).await;
+        assert!(matches!(edge.hear().await, Ok(from_receiver::Message::Stored(_))));
+        assert!(matches!(edge.hear().await, Ok(from_receiver::Message::Committed(_))));
+        assert!(began.elapsed() < LIMIT);
+    }
+}
+
+/// A sender that says what it likes.
+pub(crate) struct Peer {
+    say: mpsc::Sender<FromSender>,
+    hear: Streaming<FromReceiver>,
+}
+
+impl Peer {
+    pub(crate) async fn connect(to: SocketAddr) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{to}")).unwrap().connect().await;
+        let (say, said) = mpsc::channel(4);
+        let stream = ReceiverStream::new(said);
+        let hear = timeout(LIMIT, wire::exchange(channel.unwrap(), stream)).await.unwrap();
+        Self { say, hear: hear.unwrap() }
+    }
+
+    pub(crate) async fn say(&self, message: from_sender::Message) {
+        let _ = self.say.send(FromSender { message: Some(message) }).await;
+    }
+
+    pub(crate) async fn hear(&mut self) -> Result<from_receiver::Message, Status> {
+        loop {
+            let heard = timeout(LIMIT, self.hear.message()).await.expect("an answer in time")?;
+            let heard = heard.expect("a stream ends with a status").message.unwrap();
+            if !matches!(heard, from_receiver::Message::Busy(_)) {
+                return Ok(heard);
+            }
+        }
+    }
+}
+
+pub(crate) fn identity(origin: [u8; 16], sequence: u64) -> Identity {
+    Identity { origin: Origin(origin), epoch: Epoch(1), sequence: Sequence(sequence) }
+}
+
+/// The program, with the configuration in this folder.
+fn launch(folder: &Path) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_aqueduct-collector"))
+        .args(["--config", &folder.join("c.toml").display().to_string()])
+        // As the container sets it: large blocks go back to the system when they are free.
+        .env("MALLOC_MMAP_THRESHOLD_", "4194304")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// Lines in files that a reader sees.
+pub(crate) fn lines_below(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let lines = entries.flatten().map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() && entry.file_name() != "_aqueduct" => lines_below(&entry.path()),
+        Ok(kind) if kind.is_file() => {
+            let bytes = fs::read(entry.path()).unwrap_or_default();
+            bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+        }
+        _ => 0,
+    });
+    lines.sum()
+}

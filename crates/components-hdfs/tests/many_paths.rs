@@ -1,0 +1,70 @@
+//! A batch of which each event belongs in a directory of its own costs the `hdfs` sink a few times
+//! the batch's own bytes, and nothing for each directory beyond those that a roll may hold.
+//!
+//! Method: the allocator counts. All that is taken while one such batch is routed, written and
+//! committed is more than what is held at any moment.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![allow(clippy::disallowed_methods, reason = "the test looks at the store as it is")]
+
+use std::alloc::System;
+use std::path::Path;
+
+use aqueduct_components_hdfs::hdfs::Config;
+use pipeline::testkit::build;
+use pipeline::{
+    BatchBuilder, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken,
+};
+use serde_json::json;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Events, each with a value of its own.
+const EVENTS: usize = 200_000;
+/// Directories of a roll.
+const BUCKETS: usize = 256;
+/// Bytes taken for each byte of the batch at most.
+const FACTOR: usize = 16;
+/// What a roll with that many files takes beside, whatever is in them.
+const ROLL_BYTES: usize = 24 << 20;
+
+/// Directories below, and lines in their files.
+fn stored(root: &Path) -> (usize, usize) {
+    let directories = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let directories: Vec<_> = directories.filter(|path| !path.ends_with("_aqueduct")).collect();
+    let files = directories.iter().flat_map(|path| std::fs::read_dir(path).unwrap());
+    let lines = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let lines = lines.map(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count()).sum();
+    (directories.len(), lines)
+}
+
+#[tokio::test]
+async fn a_batch_of_many_paths_costs_a_few_times_its_own_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("logs");
+    let url = format!("file://{}/%{{app}}", root.display());
+    let cx = components::alone("store", folder.path(), env::real());
+    let settings = json!({ "url": url, "buckets_max": BUCKETS });
+    let mut sink: Box<dyn Sink> = build::<Config>(&settings, &cx).unwrap();
+    sink.open().await.unwrap();
+    let mut builder = BatchBuilder::default();
+    for n in 0..EVENTS {
+        builder.push(b"a line", &[("app", &format!("{n:07}"))]);
+    }
+    let mut batch = builder.finish();
+    let (origin, epoch) = (Origin([5; 16]), Epoch(1));
+    batch.identity = Some(Identity { origin, epoch, sequence: Sequence(0) });
+    let bytes = batch.encoded_len();
+
+    let region = Region::new(ALLOCATOR);
+    sink.write(Taken { ticket: 0, batch }).await.unwrap();
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    let taken = region.change().bytes_allocated;
+    let most = FACTOR * bytes + ROLL_BYTES;
+    assert!(taken <= most, "{taken} bytes were taken for a batch of {bytes}, over {most}");
+    sink.close().await;
+    assert_eq!(stored(&root), (BUCKETS + 1, EVENTS), "the rest is in _overflow");
+}
