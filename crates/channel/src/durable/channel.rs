@@ -11,6 +11,7 @@ use pipeline::{
     KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::timeout;
 
 use super::core::{Core, Request};
 use super::opening::Opening;
@@ -23,6 +24,8 @@ use super::{Config, give_back, keys};
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a disk that is full or refuses is tried again.
 const DISK_DELAY: Duration = Duration::from_millis(200);
+/// How often a put that waits looks at what the log is told.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
@@ -78,8 +81,14 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
                 let core = strong.clone();
                 strong.env.offload(move || core.look_for_room()).await;
             }
-            strong.state().flush = true;
-            strong.lead();
+            let waits = {
+                let mut state = strong.state();
+                state.flush = !state.saves_room();
+                !state.flush && !state.renew
+            };
+            if !waits {
+                strong.lead();
+            }
         }
     }
 }
@@ -130,10 +139,12 @@ impl Channel for Durable {
                 if state.closed {
                     return Err(core.closed_error());
                 }
-                if state.reserve(size, &core.limits) {
+                let fits = state.reserve(size, &core.limits);
+                core.watch_intake(&mut state);
+                if fits {
                     return Ok(Box::new(Put::new(core.clone(), size)));
                 }
-                if core.limits.overflow == Overflow::DropNewest && !state.disk_full {
+                if core.limits.overflow == Overflow::DropNewest && state.fits_disk(size.bytes) {
                     return Ok(Box::new(Put::dropping(core.clone())));
                 }
                 if state.is_starved(&core.limits) {
@@ -147,7 +158,8 @@ impl Channel for Durable {
                     continue;
                 }
             }
-            room.await;
+            // A stop that lasts is said although nothing happens.
+            let _ = timeout(LOOK, room).await;
         }
     }
 
@@ -179,7 +191,8 @@ impl Channel for Durable {
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
-        let epoch = Epoch(core.state().book.epoch);
+        // What is on no disk must not be known to others: see `room.rs`.
+        let epoch = core.state().durable_epoch;
         Some((core.owner.origin, epoch))
     }
 

@@ -24,6 +24,7 @@ use super::reader;
 use super::records::{
     AckRecord, ForgetRecord, PutRecord, SegmentRecord, StateRecord, decode_consumers,
 };
+use super::room::is_full;
 use super::scan::{Scan, Scanned, scan};
 use super::seal::{KeyMark, SealError};
 use super::segment::{BLOCK, FORMAT, Kind, Owner, read_header_block};
@@ -362,8 +363,14 @@ impl Recovered {
         let Some(last) = self.book.segments.back_mut() else { return Ok(()) };
         let (first, end) = (last.record.first, last.end());
         if last.record.end < last.record.room && !self.book.in_flight.all_acked(first, end) {
-            files.cut(last.record.id, last.record.end)?;
-            last.record.room = last.record.end;
+            match files.cut(last.record.id, last.record.end) {
+                Ok(()) => last.record.room = last.record.end,
+                // It only keeps what it could give back.
+                Err(error) if is_full(&error) => {
+                    warn!(segment = last.record.id, %error, "the last segment could not be cut");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

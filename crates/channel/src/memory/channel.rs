@@ -345,6 +345,8 @@ impl Channel for Memory {
             events: state.total.events,
             bytes: state.total.bytes,
             capacity_bytes: self.core.capacity_bytes,
+            reserve_bytes: 0,
+            until_full: None,
             unsettled_events: held.iter().map(events).sum(),
             oldest_uncommitted: state.held.first_key_value().map(|(_, held)| held.since.elapsed()),
             intake_stopped: state.stops_intake(&self.core),

@@ -135,6 +135,9 @@ impl Channel for Spill {
             events: memory.events + disk.events,
             bytes: memory.bytes + disk.bytes,
             capacity_bytes: memory.capacity_bytes + disk.capacity_bytes,
+            reserve_bytes: memory.reserve_bytes + disk.reserve_bytes,
+            // A full memory stops nobody.
+            until_full: disk.until_full,
             unsettled_events: memory.unsettled_events + disk.unsettled_events,
             oldest_uncommitted: memory.oldest_uncommitted.max(disk.oldest_uncommitted),
             intake_stopped: self.is_full(),
