@@ -4,7 +4,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 use pipeline::Env;
-use pipeline::env::{Lock, LockError, OpenMode};
+use pipeline::env::{Lock, LockError, OpenMode, is_full};
+use tracing::warn;
 
 use crate::RunError;
 
@@ -36,7 +37,13 @@ impl DataDir {
         })?;
         let format = read_format(path, env).map_err(|error| refused(error.to_string()))?;
         match format.as_deref().map(|text| text.trim().parse::<u32>()) {
-            None => write_format(path, env).map_err(|error| refused(error.to_string()))?,
+            None => match write_format(path, env) {
+                Err(error) if is_full(&error) => {
+                    warn!(path = %path.display(), %error,
+                        "the format of the data directory could not be noted; the next start does");
+                }
+                written => written.map_err(|error| refused(error.to_string()))?,
+            },
             Some(Ok(FORMAT)) => {}
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(

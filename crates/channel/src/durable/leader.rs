@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use pipeline::env::is_full;
 use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -18,7 +19,7 @@ use super::hand_off;
 use super::log::Log;
 use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use super::register::Change;
-use super::room::{Open, acks_room, is_full};
+use super::room::{Open, acks_room};
 use super::segment::Kind;
 
 /// A group takes no more requests once it has this many bytes …

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::env::{Disk, DiskFile, OpenMode};
+use pipeline::env::{Disk, DiskFile, OpenMode, is_full};
 use pipeline::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use super::aligned::Aligned;
 use super::frame::Frame;
 use super::kept::Kept;
 use super::layout::{Layout, Part, Pen};
-use super::room::{is_full, with_acks};
+use super::room::with_acks;
 use super::seal::{KeyMark, Keyring, Sealer};
 use super::segment::{BLOCK, Owner, Seed, header_block};
 

@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use pipeline::env::{Disk, Entropy};
+use pipeline::env::{Disk, Entropy, is_full};
 use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
@@ -24,7 +24,6 @@ use super::reader;
 use super::records::{
     AckRecord, ForgetRecord, PutRecord, SegmentRecord, StateRecord, decode_consumers,
 };
-use super::room::is_full;
 use super::scan::{Scan, Scanned, scan};
 use super::seal::{KeyMark, SealError};
 use super::segment::{BLOCK, FORMAT, Kind, Owner, read_header_block};

@@ -43,6 +43,7 @@ use std::io;
 use std::sync::Arc;
 
 use pipeline::BatchSize;
+use pipeline::env::is_full;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -59,11 +60,6 @@ const OPENINGS_KEPT: u64 = 2;
 /// where there may be no next one.
 pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
     ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)
-}
-
-/// Whether an error says that the disk, or a quota, has no room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }
 
 /// The segment that is written, as far as its room goes.
@@ -114,7 +110,8 @@ impl State {
     /// Whether puts wait now. Who asks may put nothing before the answer changes: it has to change
     /// by itself.
     pub(super) fn stops_intake(&self, limits: &Limits) -> bool {
-        let asked = self.refused.or_else(|| self.is_confined().then(BatchSize::default));
+        let smallest = BatchSize { events: 0, bytes: BLOCK as u64 };
+        let asked = self.refused.or_else(|| self.is_confined().then_some(smallest));
         self.closed || asked.is_some_and(|size| !self.fits(size, limits))
     }
 
