@@ -17,7 +17,8 @@ Example:
   aqueduct check /etc/aqueduct/collector.toml
   aqueduct check --resolve /etc/aqueduct/edge.toml
 
-Nothing is opened, connected or written; only --resolve asks DNS.
+Nothing is opened, connected or written; only --resolve asks DNS. A channel larger than what its disk
+has free is warned of.
 
 Exit codes: 0 right, 2 wrong arguments, 78 wrong configuration";
 
@@ -37,7 +38,10 @@ pub(crate) struct CheckArgs {
 /// Checks the file and prints what is to be said of it.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     match report(args, &env::real()) {
-        Ok(text) => cli::print(&text),
+        Ok((text, warnings)) => {
+            warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+            cli::print(&text)
+        }
         Err(errors) => {
             cli::say(&errors.to_string());
             ExitCode::from(EXIT_CONFIG)
@@ -45,7 +49,8 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
+/// What is to be said of the configuration, and what of it does not suit the disk.
+fn report(args: &CheckArgs, env: &Env) -> Result<(String, Vec<String>), ConfigErrors> {
     let settings = cli::read(&args.file, env)?;
     let file = args.file.display().to_string();
     let draft = config::examine(&file, settings, &env.host);
@@ -70,7 +75,7 @@ fn report(args: &CheckArgs, env: &Env) -> Result<String, ConfigErrors> {
         let found = if args.resolve { found(discovery, env) } else { String::new() };
         writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
     }
-    Ok(text)
+    Ok((text, checked.warnings))
 }
 
 /// Who is found now, or why nobody is.
@@ -286,6 +291,42 @@ channel spare is optional: passed over when it is full
         assert!(lines[3].contains("unknown type `loger`; did you mean `logger`?"), "{errors}");
     }
 
+    #[test]
+    fn a_capacity_that_no_batch_fits_is_refused_and_one_that_fits_is_not() {
+        let text = |capacity: &str, batch: &str| {
+            format!(
+                "[agent]\nname = \"a\"\ndata_dir = \"/var/lib/aqueduct\"\n[sources.files]\n\
+                 type = \"tail_dir\"\npaths = [\"/var/log/*.log\"]\nchannels = [\"main\"]\n\
+                 batch_bytes = \"{batch}\"\n[channels.main]\ntype = \"durable\"\n\
+                 capacity = \"{capacity}\"\n[sinks.out]\ntype = \"logger\"\nchannel = \"main\"\n"
+            )
+        };
+        let refused = checked(&text("1MiB", "1MiB")).unwrap_err();
+        assert!(refused.contains(":11: channels.main.capacity: "), "{refused}");
+        assert!(refused.contains("a batch of source `files` has up to 1048576 bytes"), "{refused}");
+        checked(&text("3MiB", "1MiB")).unwrap();
+        checked(&text("1MiB", "256KiB")).unwrap();
+    }
+
+    #[test]
+    fn a_capacity_that_no_disk_holds_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let opened = env::real().disk.open(&file, mode).unwrap();
+        let text = "[agent]\nname = \"a\"\ndata_dir = \"/nowhere/aqueduct\"\n[sources.files]\n\
+             type = \"sequence\"\ncount = 1\nchannels = [\"main\"]\n[channels.main]\n\
+             type = \"durable\"\ncapacity = \"900000TiB\"\n[sinks.out]\ntype = \"logger\"\n\
+             channel = \"main\"\n";
+        opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
+        let report = report(&CheckArgs { file, resolve: false }, &env::real());
+        let (_, warnings) = report.unwrap_or_else(|errors| panic!("{errors}"));
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        for word in ["`main`", "900000TiB", "/nowhere/aqueduct/channels/main", "bytes free"] {
+            assert!(warning.contains(word), "{word} is not in: {warning}");
+        }
+    }
+
     /// The report without the name of the file.
     fn checked(text: &str) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -295,6 +336,6 @@ channel spare is optional: passed over when it is full
         opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
         let prefix = format!("{}: ", file.display());
         let report = report(&CheckArgs { file, resolve: false }, &env::real());
-        report.map(|text| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
+        report.map(|(text, _)| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
     }
 }

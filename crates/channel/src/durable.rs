@@ -91,6 +91,7 @@ mod aligned;
 mod background;
 mod bell;
 mod book;
+mod capacity;
 mod channel;
 mod core;
 mod damage;

@@ -169,6 +169,18 @@ pub trait Channel: Send + Sync {
     /// The disk refused.
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError>;
 
+    /// Bytes of the largest batch that it ever takes, open or not.
+    fn batch_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// What of its settings does not suit the place where it is to be, in sentences that name the
+    /// channel, the directory and what helps. It may be asked before it is opened, and looks at nothing
+    /// but the size and the free space of the file system.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Begins a put of about `size`, and waits for room. May be dropped midway.
     ///
     /// # Errors

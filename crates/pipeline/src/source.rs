@@ -26,6 +26,11 @@ pub trait Source: Send {
     /// # Errors
     /// The source cannot go on; the runner restarts it with back-off.
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
+
+    /// About how many bytes its batches have where there is enough to read; 0 where others make them.
+    fn batch_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// What a running source is given.

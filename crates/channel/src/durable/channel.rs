@@ -18,7 +18,7 @@ use super::opening::Opening;
 use super::overflow::Overflow;
 use super::put::Put;
 use super::take::Take;
-use super::{Config, give_back, keys};
+use super::{Config, capacity, give_back, keys};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -29,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
-const PUT_MAX: u64 = 1 << 30;
+pub(super) const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
-const PUT_OVERHEAD: u64 = 8 << 10;
+pub(super) const PUT_OVERHEAD: u64 = 8 << 10;
 
 /// A durable channel, open or not.
 pub(crate) struct Durable {
@@ -95,6 +95,14 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
 
 #[async_trait]
 impl Channel for Durable {
+    fn batch_max(&self) -> u64 {
+        self.config.batch_max()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        capacity::warnings(self.config.capacity, &self.cx)
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         let opening =
             Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };

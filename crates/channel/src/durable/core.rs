@@ -40,7 +40,7 @@ use super::standstill::Standstill;
 use super::tail::Tail;
 
 /// How much of the disk a channel takes at most, in hundredths.
-const DISK_PERCENT: u64 = 80;
+pub(super) const DISK_PERCENT: u64 = 80;
 
 /// One batch of a put, as the one who puts has prepared it.
 pub(crate) struct NewBatch {

@@ -46,6 +46,11 @@ const SHORT_OF: (u64, u64) = (7, 8);
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
 
+/// What is kept of a capacity for the next segments of this room.
+pub(super) fn reserve_bytes(pool: usize, room: u64, capacity_bytes: u64) -> u64 {
+    ((pool as u64 + 2) * room).min(capacity_bytes / 4)
+}
+
 /// A file that may become a segment.
 pub(crate) struct Prepared {
     /// Number that it is named by.
@@ -208,7 +213,7 @@ impl Files {
     /// What is kept of such a capacity for the next segments: it shrinks with one that the disk cuts
     /// down.
     pub(crate) fn reserve_bytes(&self, capacity_bytes: u64) -> u64 {
-        ((self.pool as u64 + 2) * self.usual_room()).min(capacity_bytes / 4)
+        reserve_bytes(self.pool, self.usual_room(), capacity_bytes)
     }
 
     /// The next segments suit what this one begins with. They grow at once, and shrink when they are

@@ -265,6 +265,10 @@ async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
 
 #[async_trait]
 impl Channel for Memory {
+    fn batch_max(&self) -> u64 {
+        self.core.capacity_bytes
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         let (core, disk) = (&self.core, self.core.env.disk.clone());
         let (directory, path) = (core.directory.clone(), core.path());

@@ -66,6 +66,14 @@ fn by_side(tickets: &IntervalSet) -> (IntervalSet, IntervalSet) {
 
 #[async_trait]
 impl Channel for Spill {
+    fn batch_max(&self) -> u64 {
+        self.memory.batch_max().max(self.disk.batch_max())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.disk.warnings()
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         self.memory.open().await?;
         self.disk.open().await?;
