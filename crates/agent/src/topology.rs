@@ -120,7 +120,9 @@ fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec
             source.required.iter().chain(&source.optional).any(|name| **name == *built.name)
         };
         let fed_by = sources.iter().filter(is_fed);
-        let Some(source) = fed_by.max_by_key(|source| source.source.batch_bytes()) else { continue };
+        let Some(source) = fed_by.max_by_key(|source| source.source.batch_bytes()) else {
+            continue;
+        };
         let (name, bytes) = (&source.name, source.source.batch_bytes());
         let planned = plan.channels.iter().find(|planned| *planned.component.name == *built.name);
         if let Some(planned) = planned.map(|planned| &planned.component).filter(|_| bytes > most) {

@@ -241,3 +241,29 @@ async fn what_the_status_calls_full_is_what_stops_the_intake() {
         assert!(until_full.is_some(), "{mib} MiB: how long it would last was never said");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
+    let disk = SimDisk::new(SEED);
+    // As a quota refuses it: the disk says that it has room.
+    disk.set_quota((256 << 10) + (24 << 10));
+    let channel = try_open(&disk, &settings()).await.unwrap();
+    let mut stored = 0;
+    while matches!(timeout(PATIENCE, put(&*channel, Batch::of(["small"]))).await, Ok(Ok(()))) {
+        stored += 1;
+    }
+    assert!(stored > 20 && channel.status().intake_stopped, "{stored}");
+    let mut take = channel.begin_take("sink");
+    for _ in 0..stored {
+        let taken = next(&mut *take).await.unwrap();
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+        settle().await;
+    }
+    drop(take);
+    drain(&*channel).await;
+    settle().await;
+    settle().await;
+    let status = channel.status();
+    assert!(!status.intake_stopped, "{status:?}");
+    put(&*channel, Batch::of(["small"])).await.unwrap();
+}

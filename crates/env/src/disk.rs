@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch, is_full};
+use pipeline::env::{
+    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch, is_full,
+};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
     CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,

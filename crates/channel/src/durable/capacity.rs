@@ -35,7 +35,8 @@ fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> 
         let problem = "the file system is too small for it";
         return Some((problem, "set less, or give the channel a larger file system"));
     }
-    let problem = "the file system has not so much free, unless the channel occupies the rest itself";
+    let problem =
+        "the file system has not so much free, unless the channel occupies the rest itself";
     (capacity > share(space.available)).then_some((problem, "set less, or free disk space"))
 }
 

@@ -40,7 +40,7 @@ const OPENINGS: u64 = 16;
 /// A next segment that is made ahead is not shorter than this, or than half of a usual one.
 const SHORT_MIN: u64 = 256 << 10;
 /// What a segment has at least behind that which it is begun for: room for some commits.
-const COMMITS_MIN: u64 = 32 << 10;
+const COMMITS_MIN: u64 = 16 << 10;
 /// How much of what the disk has a shorter segment takes: others have to write as well.
 const SHORT_OF: (u64, u64) = (7, 8);
 /// Staging room that is kept between groups.

@@ -34,10 +34,11 @@
 //! 3. When that runs short, commits are written only where one frees a segment, or the channel is
 //!    empty: each takes a block, and gives a file back that becomes the next segment.
 //! 4. An empty channel whose open segment has no room for a put that waits begins a new one, if need
-//!    be of the unused end of the open one, which is cut off for it. Then the old one goes.
+//!    be of the unused end of the open one, which is cut off for it. Then the old one goes, and its
+//!    room is that of the next one.
 //!
-//! So an intake never stays stopped with an empty channel, as long as the disk gives the room of one
-//! put, a STATE and a block to somebody else or to nobody.
+//! So an intake never stays stopped with an empty channel. What 4 cuts off can be taken by another
+//! process before it is used again: then it waits for room of a STATE and a few blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -148,8 +149,11 @@ impl State {
         } else if events > limits.capacity_events {
             ("capacity_events", "see why the sinks do not deliver, or raise `capacity_events`")
         } else if self.capacity_bytes < limits.capacity_bytes {
-            ("disk_space", "the disk holds less than `capacity`: free disk space, or see why the \
-                sinks do not deliver")
+            (
+                "disk_space",
+                "the disk holds less than `capacity`: free disk space, or see why the \
+                sinks do not deliver",
+            )
         } else {
             ("capacity", "see why the sinks do not deliver, or raise `capacity`")
         }
@@ -173,11 +177,9 @@ impl Core {
 
     /// Begins a segment in the place of the open one, which holds nothing any more.
     pub(crate) fn renew(self: &Arc<Self>, log: &mut Log) -> io::Result<()> {
-        let (wanted, needed) = {
-            let state = self.state();
-            (state.wants_renewal(&self.limits), state.refused.unwrap_or_default().bytes)
-        };
-        if wanted { self.roll_or_shorten(log, with_acks(needed)) } else { Ok(()) }
+        let is_wanted = self.state().wants_renewal(&self.limits);
+        // The put that waits need not fit: it goes into the one behind it, which is made of the old one.
+        if is_wanted { self.roll_or_shorten(log, 0) } else { Ok(()) }
     }
 
     /// Begins the next segment; if there is no room, of what the last one has not used.
