@@ -1,13 +1,15 @@
-//! A loop device with ext4 upon a file, mounted; all of it goes when it is dropped.
+//! A loop device with ext4 upon a file, or some memory, mounted; all of it goes when it is dropped.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file as a mounted disk. Needs root.
+/// A file, or memory, as a mounted disk. Needs root.
 #[derive(Debug)]
 pub struct Mounted {
-    device: String,
+    /// The loop device, if there is one.
+    device: Option<String>,
     directory: PathBuf,
 }
 
@@ -20,13 +22,48 @@ impl Mounted {
     pub fn new(file: &Path, directory: &Path, format: bool) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let device = command("losetup", &["--find", "--show", "--direct-io=on", path(file)])?;
-        let mounted = Self { device: device.trim().to_owned(), directory: directory.to_owned() };
+        let device = device.trim().to_owned();
+        // Detached again if what follows fails.
+        let mounted = Self { device: Some(device.clone()), directory: directory.to_owned() };
         if format {
-            command("mkfs.ext4", &["-q", "-F", &mounted.device])?;
+            command("mkfs.ext4", &["-q", "-F", &device])?;
         }
         // barrier=1 is the default; said here because everything depends on it.
-        command("mount", &["-o", "barrier=1", &mounted.device, path(directory)])?;
+        command("mount", &["-o", "barrier=1", &device, path(directory)])?;
         Ok(mounted)
+    }
+
+    /// Mounts `bytes` of memory.
+    ///
+    /// # Errors
+    ///
+    /// A program is missing or refuses, with what it said.
+    pub fn in_memory(bytes: u64, directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let size = format!("size={bytes}");
+        command("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", path(directory)])?;
+        Ok(Self { device: None, directory: directory.to_owned() })
+    }
+
+    /// Writes until nothing goes onto it any more; the file that is in the way.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses for another reason than that it is full.
+    pub fn fill(&self) -> io::Result<PathBuf> {
+        let path = self.directory.join("ballast");
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        for size in [1 << 20, 4 << 10] {
+            let some = vec![7; size];
+            loop {
+                match file.write_all(&some).and_then(|()| file.sync_data()) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(path)
     }
 
     /// Where it is mounted.
@@ -39,7 +76,9 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         // What cannot be undone here is reported by the next mount; a lazy unmount never hangs.
         let _ = command("umount", &["--lazy", path(&self.directory)]);
-        let _ = command("losetup", &["--detach", &self.device]);
+        if let Some(device) = &self.device {
+            let _ = command("losetup", &["--detach", device]);
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use pipeline::Env;
-use pipeline::env::{FileKind, Lock, LockError, OpenMode};
+use pipeline::env::{FileKind, Lock, LockError, OpenMode, is_full};
 use tokio::time::{Duration, Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::RunError;
 
@@ -53,7 +53,13 @@ impl DataDir {
                      file, or write {FORMAT} into it if this program wrote the data"
                 )));
             }
-            None => write_format(path, env).map_err(|error| refused(error.to_string()))?,
+            None => match write_format(path, env) {
+                Err(error) if is_full(&error) => {
+                    warn!(path = %path.display(), %error,
+                        "the format of the data directory could not be noted; the next start does");
+                }
+                written => written.map_err(|error| refused(error.to_string()))?,
+            },
             Some(Ok(FORMAT)) => {}
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(
@@ -95,8 +101,8 @@ async fn lock_by(
             }
             Err(LockError::Held { pid }) => {
                 if !std::mem::replace(said, true) {
-                    let (path, wait) = (path.display(), PATIENCE);
-                    info!(%pid, lock = %path, ?wait, "waiting for another process to let go of it");
+                    let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
+                    info!(%pid, lock = %path, wait_seconds, "waiting for another process to let go of it");
                 }
                 sleep(LOOK).await;
             }

@@ -101,9 +101,12 @@ pub struct Checked {
     pub routings: Vec<(String, Routing)>,
     /// What each discovered sink looks up, by its name.
     pub discoveries: Vec<(String, Discovery)>,
+    /// What may be meant so, and does not suit the disk.
+    pub warnings: Vec<String>,
 }
 
-/// Builds everything that `plan` names, without any I/O, and says what it promises.
+/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk only
+/// its size and free space are asked.
 ///
 /// # Errors
 /// Every setting that is wrong.
@@ -131,7 +134,8 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
         let routing = source.routing.as_ref()?;
         Some((source.name.to_string(), routing.clone()))
     });
-    Ok(Checked { promises, routings: routings.collect(), discoveries })
+    let warnings = topology.channels.iter().flat_map(|built| built.channel.warnings()).collect();
+    Ok(Checked { promises, routings: routings.collect(), discoveries, warnings })
 }
 
 /// The sinks of a group by their names in the configuration: of a discovered one, its first seat.
@@ -232,6 +236,7 @@ impl Agent {
     ) -> Result<Self, RunError> {
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         for built in &topology.channels {
+            built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
             built.channel.open().await?;
             let groups = topology.groups.iter().filter(|group| group.channel == *built.name);
             let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();

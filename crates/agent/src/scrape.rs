@@ -23,6 +23,11 @@ pub(crate) fn channels<'a>(
         metrics.channel_events.get_or_create(&label).set(gauge(status.events));
         metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
         metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));
+        metrics.channel_reserve.get_or_create(&label).set(gauge(status.reserve_bytes));
+        let stopped = i64::from(status.intake_stopped);
+        metrics.channel_intake_stopped.get_or_create(&label).set(stopped);
+        let until_full = status.until_full.map_or(f64::INFINITY, |left| left.as_secs_f64());
+        metrics.channel_until_full.get_or_create(&label).set(until_full);
         metrics.channel_in_flight.get_or_create(&label).set(gauge(status.unsettled_events));
         let oldest = status.oldest_uncommitted.unwrap_or_default();
         metrics.channel_oldest.get_or_create(&label).set(oldest.as_secs_f64());

@@ -97,6 +97,7 @@ impl Topology {
             builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
             dead_letters::Config::default()
         });
+        builder.errors.extend(unfit(plan, &sources, &channels));
         ConfigErrors::check(builder.errors)?;
         Ok(Self { channels, sources, groups, dead_letters })
     }
@@ -115,6 +116,32 @@ impl Topology {
         let found = self.channels.iter().find(|channel| &*channel.name == name);
         found.expect("a plan names only channels that it has")
     }
+}
+
+/// A channel that no usual batch of a source fits: it would try for ever.
+fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    for built in channels {
+        let most = built.channel.batch_max();
+        let is_fed = |source: &&BuiltSource| {
+            source.required.iter().chain(&source.optional).any(|name| **name == *built.name)
+        };
+        let fed_by = sources.iter().filter(is_fed);
+        let Some(source) = fed_by.max_by_key(|source| source.source.batch_bytes()) else {
+            continue;
+        };
+        let (name, bytes) = (&source.name, source.source.batch_bytes());
+        let planned = plan.channels.iter().find(|planned| *planned.component.name == *built.name);
+        if let Some(planned) = planned.map(|planned| &planned.component).filter(|_| bytes > most) {
+            let problem = format!(
+                "a batch of source `{name}` has up to {bytes} bytes, and the largest that fits has \
+                 {most}; raise `capacity`, or make the batches of the source smaller"
+            );
+            let error = planned.settings.invalid("capacity", &problem);
+            errors.push(ConfigError::at(&plan.file, &planned.path, error));
+        }
+    }
+    errors
 }
 
 struct Builder<'a> {

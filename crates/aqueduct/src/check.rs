@@ -19,7 +19,8 @@ Examples:
   aqueduct check --resolve /etc/aqueduct/edge.toml
   aqueduct edge --tail '/a/*.log' --to c:4141 --data-dir /d --print-config | aqueduct check -
 
-Nothing is opened, connected or written; only --resolve asks DNS.
+Nothing is opened, connected or written; only --resolve asks DNS. A channel larger than what its disk
+has free is warned of.
 
 Exit codes: 0 all valid, 2 wrong arguments, 78 a configuration is wrong";
 
@@ -67,8 +68,12 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         };
         let name = file.display().to_string();
         match settings.and_then(|settings| report(&name, settings, args.resolve, &env)) {
-            Ok(text) if cli::print(&text) != ExitCode::SUCCESS => return ExitCode::FAILURE,
-            Ok(_) => {}
+            Ok((text, warnings)) => {
+                warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+                if cli::print(&text) != ExitCode::SUCCESS {
+                    return ExitCode::FAILURE;
+                }
+            }
             Err(errors) => {
                 cli::say(&errors.to_string());
                 all_valid = false;
@@ -78,13 +83,13 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     if all_valid { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
 }
 
-/// What is to be said of the configuration `file`.
+/// What is to be said of the configuration `file`, and what of it does not suit the disk.
 fn report(
     file: &str,
     settings: Settings,
     resolve: bool,
     env: &Env,
-) -> Result<String, ConfigErrors> {
+) -> Result<(String, Vec<String>), ConfigErrors> {
     let draft = config::examine(file, settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
     let programs = match agent::check(&plan, components::EDGE, env) {
@@ -107,7 +112,7 @@ fn report(
         let found = if resolve { found(discovery, env) } else { String::new() };
         writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
     }
-    Ok(text)
+    Ok((text, checked.warnings))
 }
 
 /// Who is found now, or why nobody is.
@@ -362,6 +367,43 @@ channel spare is optional: passed over when it is full
         assert!(lines[3].contains("unknown type `loger`; did you mean `logger`?"), "{errors}");
     }
 
+    #[test]
+    fn a_capacity_that_no_batch_fits_is_refused_and_one_that_fits_is_not() {
+        let text = |capacity: &str, batch: &str| {
+            format!(
+                "[agent]\nname = \"a\"\ndata_dir = \"/var/lib/aqueduct\"\n[sources.files]\n\
+                 type = \"tail_dir\"\npaths = [\"/var/log/*.log\"]\nchannels = [\"main\"]\n\
+                 batch_bytes = \"{batch}\"\n[channels.main]\ntype = \"durable\"\n\
+                 capacity = \"{capacity}\"\n[sinks.out]\ntype = \"logger\"\nchannel = \"main\"\n"
+            )
+        };
+        let refused = checked(&text("1MiB", "1MiB")).unwrap_err();
+        assert!(refused.contains(":11: channels.main.capacity: "), "{refused}");
+        assert!(refused.contains("a batch of source `files` has up to 1048576 bytes"), "{refused}");
+        checked(&text("3MiB", "1MiB")).unwrap();
+        checked(&text("1MiB", "256KiB")).unwrap();
+    }
+
+    #[test]
+    fn a_capacity_that_no_disk_holds_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let opened = env::real().disk.open(&file, mode).unwrap();
+        let text = "[agent]\nname = \"a\"\ndata_dir = \"/nowhere/aqueduct\"\n[sources.files]\n\
+             type = \"sequence\"\ncount = 1\nchannels = [\"main\"]\n[channels.main]\n\
+             type = \"durable\"\ncapacity = \"900000TiB\"\n[sinks.out]\ntype = \"logger\"\n\
+             channel = \"main\"\n";
+        opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
+        let settings = cli::read(&file, &env::real());
+        let report = settings.and_then(|it| report("a.toml", it, false, &env::real()));
+        let (_, warnings) = report.unwrap_or_else(|errors| panic!("{errors}"));
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        for word in ["`main`", "900000TiB", "/nowhere/aqueduct/channels/main", "bytes free"] {
+            assert!(warning.contains(word), "{word} is not in: {warning}");
+        }
+    }
+
     /// The report without the name of the file.
     fn checked(text: &str) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -373,6 +415,6 @@ channel spare is optional: passed over when it is full
         let settings = cli::read(&file, &env::real());
         let report =
             settings.and_then(|it| report(&file.display().to_string(), it, false, &env::real()));
-        report.map(|text| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
+        report.map(|(text, _)| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
     }
 }

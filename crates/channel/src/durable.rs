@@ -32,7 +32,8 @@
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
-//! 7. Acknowledging needs no room that puts could take: puts wait while there is no next segment.
+//! 7. Acknowledging needs no room that puts could take: while there is no next segment, puts leave
+//!    some of the open one to it. What a full disk stops and what not is said in `room.rs`.
 //! 8. When `close` returns nothing goes on in the directory any more: it may be another one's then.
 //!
 //! # Layout
@@ -90,10 +91,12 @@ mod aligned;
 mod background;
 mod bell;
 mod book;
+mod capacity;
 mod channel;
 mod core;
 mod damage;
 mod fetch;
+mod fill_rate;
 mod frame;
 #[cfg(feature = "testkit")]
 pub(crate) mod fuzzed;
@@ -119,11 +122,13 @@ mod reader;
 mod records;
 mod recovery;
 mod register;
+mod room;
 mod scan;
 mod seal;
 mod segment;
 mod sled_store;
 mod sparing;
+mod standstill;
 mod tail;
 mod take;
 

@@ -90,3 +90,180 @@ async fn a_channel_never_takes_more_than_its_share_of_the_disk() {
     assert!(capacity < 4 << 20, "a capacity of {capacity} bytes on a disk of 4 MiB");
     assert!(used <= (4 << 20) * 85 / 100, "{used} bytes of 4 MiB are used");
 }
+
+/// Keeps the disk full with something else: what is given back is taken at once by a foreign file.
+fn fill_with_something_else(disk: &SimDisk) {
+    disk.set_capacity(disk.used());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_opens_again_and_again_on_a_full_disk_and_drains_and_goes_on() {
+    for (seed, restarts) in (0..12).zip([1, 2, 3, 7].into_iter().cycle()) {
+        let disk = SimDisk::new(seed);
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        let stored = 20 + seed as usize * 3;
+        for _ in 0..stored {
+            put(&*channel, Batch::of([large()])).await.unwrap();
+        }
+        fill_with_something_else(&disk);
+        let mut channel = Some(channel);
+        for _ in 0..restarts {
+            // As kill -9 leaves it, with the power on.
+            drop(channel.take());
+            settle().await;
+            disk.crash();
+            let opened = try_open(&disk, &settings()).await;
+            channel = Some(opened.expect("a full disk does not keep a channel from opening"));
+            settle().await;
+        }
+        let channel = channel.unwrap();
+        let found = drain(&*channel).await;
+        assert!(found.len() >= stored, "seed {seed}: {} of {stored} came", found.len());
+        settle().await;
+        settle().await;
+        let status = channel.status();
+        assert!(!status.intake_stopped, "seed {seed}: stopped while it is empty: {status:?}");
+        for _ in 0..2 {
+            put(&*channel, Batch::of([large()])).await.unwrap();
+            assert_eq!(drain(&*channel).await.len(), 1);
+        }
+        // All of it is on the disk: nothing comes again.
+        settle().await;
+        drop(channel);
+        disk.crash();
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        assert_eq!(drain(&*channel).await.len(), 0, "seed {seed}: what was committed came again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_room_at_all_it_delivers_and_takes_nothing_in_until_there_is_some() {
+    let disk = SimDisk::new(SEED);
+    disk.set_capacity(0);
+    let channel = try_open(&disk, &settings()).await.expect("it opens on a disk of nothing");
+    let (origin, named) = channel.birthplace().unwrap();
+    assert!(channel.status().intake_stopped);
+    assert_eq!(fill(&*channel).await, 0);
+    disk.set_capacity(4 << 20);
+    settle().await;
+    settle().await;
+    put(&*channel, Batch::of(["small"])).await.unwrap();
+    let mut take = channel.begin_take("sink");
+    let identity = next(&mut *take).await.unwrap().batch.identity.unwrap();
+    assert_eq!(identity.origin, origin);
+    assert!(named < identity.epoch, "an epoch that is on no disk was named");
+    assert_eq!(channel.birthplace(), Some((origin, identity.epoch)));
+}
+
+/// An epoch that a peer heard of and that the next start does not know may be higher than the one
+/// that this start takes: its batches would be refused.
+#[tokio::test(start_paused = true)]
+async fn no_epoch_is_named_that_the_next_start_may_go_below() {
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        for _ in 0..8 {
+            put(&*channel, Batch::of([large()])).await.unwrap();
+        }
+        drop(channel);
+        let mut highest = pipeline::Epoch(0);
+        for life in 0..3 {
+            disk.crash();
+            // Also what opening gives back is gone at once.
+            disk.set_capacity(0);
+            let channel = try_open(&disk, &settings()).await.unwrap();
+            let (_, epoch) = channel.birthplace().unwrap();
+            assert!(epoch >= highest, "seed {seed}, life {life}");
+            highest = epoch;
+            assert_eq!(drain(&*channel).await.len(), 8, "seed {seed}, life {life}");
+        }
+        disk.crash();
+        disk.set_capacity(16 << 20);
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        put(&*channel, Batch::of(["new"])).await.unwrap();
+        let mut take = channel.begin_take("sink");
+        let mut identity = None;
+        while let Some(taken) = next(&mut *take).await {
+            identity = taken.batch.identity;
+        }
+        let epoch = identity.unwrap().epoch;
+        assert!(epoch >= highest, "seed {seed}: {epoch:?} is closed by {highest:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_of_two_segments_is_used_and_emptied_and_used_again() {
+    for kib in [300, 400, 520, 700] {
+        let disk = SimDisk::new(SEED);
+        disk.set_capacity(kib << 10);
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        let mut all = 0;
+        for round in 0..9 {
+            let stored = fill(&*channel).await;
+            let used = stored as u64 * 30_000;
+            all += used;
+            assert!(stored >= 2, "{kib} KiB, round {round}: {stored} puts fit");
+            assert!(channel.status().intake_stopped);
+            // One put still waits, and gets in as soon as there is room.
+            let found = drain(&*channel).await.len();
+            assert!(found >= stored, "{kib} KiB, round {round}: {found} of {stored} came");
+            settle().await;
+            settle().await;
+            let status = channel.status();
+            assert!(!status.intake_stopped, "{kib} KiB, round {round}: {status:?}");
+        }
+        assert!(all * 100 >= 9 * (kib << 10) * 25, "{kib} KiB: {all} bytes in nine rounds");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_status_calls_full_is_what_stops_the_intake() {
+    for mib in [1, 2, 16, 64] {
+        let disk = SimDisk::new(SEED);
+        let settings = json!({ "capacity": format!("{mib}MiB"), "index": "none" });
+        let channel = try_open(&disk, &settings).await.unwrap();
+        let before = channel.status().capacity_bytes;
+        let mut until_full = None;
+        loop {
+            let put = put(&*channel, Batch::of([large()]));
+            if timeout(PATIENCE, put).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(PATIENCE).await;
+            let status = channel.status();
+            assert_eq!(status.capacity_bytes, before, "{mib} MiB: it wanders");
+            until_full = status.until_full.or(until_full);
+        }
+        let status = channel.status();
+        assert!(status.intake_stopped);
+        let left = status.capacity_bytes.saturating_sub(status.bytes);
+        assert!(left < 50_000, "{mib} MiB: it stopped {left} bytes before it was full");
+        assert!(until_full.is_some(), "{mib} MiB: how long it would last was never said");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
+    let disk = SimDisk::new(SEED);
+    // As a quota refuses it: the disk says that it has room.
+    disk.set_quota((256 << 10) + (24 << 10));
+    let channel = try_open(&disk, &settings()).await.unwrap();
+    let mut stored = 0;
+    while matches!(timeout(PATIENCE, put(&*channel, Batch::of(["small"]))).await, Ok(Ok(()))) {
+        stored += 1;
+    }
+    assert!(stored > 20 && channel.status().intake_stopped, "{stored}");
+    let mut take = channel.begin_take("sink");
+    for _ in 0..stored {
+        let taken = next(&mut *take).await.unwrap();
+        take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
+        settle().await;
+    }
+    drop(take);
+    drain(&*channel).await;
+    settle().await;
+    settle().await;
+    let status = channel.status();
+    assert!(!status.intake_stopped, "{status:?}");
+    put(&*channel, Batch::of(["small"])).await.unwrap();
+}

@@ -72,7 +72,20 @@ mutant rolled_back_comes_last in_flight.rs \
   'if let Some(ticket) = consumer.again.first().filter(|_| consumer.cursor >= next) {' \
   model conformance
 mutant full_disk_not_noticed durable/core.rs \
-  '!self.disk_full && self.fits(size, limits)' 'self.fits(size, limits)' disk_full
+  'is_allowed && self.fits_disk(size.bytes)' 'is_allowed' disk_full
+mutant full_disk_ends_the_opening durable/room.rs \
+  'Err(error) if is_full(&error) => {
+                self.watch_intake' 'Err(error) if is_full(&error) && self.limits.capacity_bytes == 0 => {
+                self.watch_intake' disk_full
+mutant epoch_named_before_it_is_on_the_disk durable/channel.rs \
+  'let epoch = core.state().durable_epoch;' 'let epoch = core.owner.epoch;' disk_full
+mutant empty_channel_stays_stopped durable/room.rs \
+  'is_empty && is_used && self.refused' 'false && is_empty && is_used && self.refused' disk_full
+mutant full_segment_leaves_no_room_for_commits durable/room.rs \
+  'ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' '0 * ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' disk_full
+mutant capacity_wanders durable/core.rs \
+  'let mine: u64 = state.book.segments.iter().map(' \
+  'let mine: u64 = state.book.segments.iter().skip(1).map(' disk_full
 mutant damaged_identity_stays_in_the_window dedupe.rs \
   'self.stored.remove_all(keys);' '' damage
 mutant one_copy_of_the_state durable/log.rs \

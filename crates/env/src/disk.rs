@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pipeline::env::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
+use pipeline::env::{
+    Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch, is_full,
+};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
     CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
@@ -148,15 +150,25 @@ impl Disk for RealDisk {
             }
             Err(other) => return Err(LockError::Io(other.into())),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        // The lock is held whatever comes of the number: a full disk keeps nobody from it.
+        match write_pid(&mut file) {
+            Err(error) if is_full(&error) => {}
+            written => written?,
+        }
         Ok(Box::new(RealLock { _file: file }))
     }
 
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
         Ok(Arc::new(Inotify::new()?))
     }
+}
+
+fn write_pid(file: &mut File) -> io::Result<()> {
+    let pid = format!("{}\n", std::process::id());
+    // In the block that is there, before what is left of a longer one is cut off.
+    file.rewind()?;
+    file.write_all(pid.as_bytes())?;
+    file.set_len(pid.len() as u64)
 }
 
 /// The lock goes with the descriptor.

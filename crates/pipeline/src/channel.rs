@@ -76,8 +76,14 @@ pub struct ChannelStatus {
     pub events: u64,
     /// Bytes that the channel occupies of its capacity.
     pub bytes: u64,
-    /// Capacity in bytes, as it is in force now.
+    /// Bytes at which its intake stops, as it is in force now: the capacity, or what the disk allows,
+    /// without the reserve.
     pub capacity_bytes: u64,
+    /// Bytes that it keeps free beyond that for its own files.
+    pub reserve_bytes: u64,
+    /// How long until it is full if it goes on filling as in the last minutes; nothing if it does not
+    /// fill, or is not known to.
+    pub until_full: Option<Duration>,
     /// Events taken or parked, not yet committed.
     pub unsettled_events: u64,
     /// How long ago the oldest uncommitted batch was put.
@@ -162,6 +168,18 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// The disk refused.
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError>;
+
+    /// Bytes of the largest batch that it ever takes, open or not.
+    fn batch_max(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// What of its settings does not suit the place where it is to be, in sentences that name the
+    /// channel, the directory and what helps. It may be asked before it is opened, and looks at nothing
+    /// but the size and the free space of the file system.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Begins a put of about `size`, and waits for room. May be dropped midway.
     ///

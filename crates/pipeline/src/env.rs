@@ -246,6 +246,11 @@ pub struct Space {
     pub available: u64,
 }
 
+/// Whether an error says that there is no room: of the disk, of its inodes, or of a quota.
+pub fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
+}
+
 /// Files. All calls are synchronous.
 pub trait Disk: Send + Sync {
     /// Opens a file; symbolic links are followed.

@@ -231,8 +231,16 @@ metrics! {
     channel_events: "channel_events", ChannelLabel => Gauge;
     /// Bytes that the channel occupies of its capacity.
     channel_bytes: "channel_bytes", ChannelLabel => Gauge;
-    /// Capacity of the channel in bytes.
+    /// Bytes at which the intake of the channel stops: its capacity, or what the disk allows, without
+    /// the reserve.
     channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
+    /// Bytes that the channel keeps free beyond that for its own files.
+    channel_reserve: "channel_reserve_bytes", ChannelLabel => Gauge;
+    /// Whether the channel takes nothing in, because it or its disk is full: 1 or 0.
+    channel_intake_stopped: "channel_intake_stopped", ChannelLabel => Gauge;
+    /// Seconds until the channel is full if it goes on filling as in the last minutes; +Inf if it does
+    /// not fill.
+    channel_until_full: "channel_until_full_seconds", ChannelLabel => FloatGauge;
     /// Events that are with a sink or stored at the next hop, and not committed.
     channel_in_flight: "channel_in_flight_events", ChannelLabel => Gauge;
     /// Age of the oldest event that some sink has not committed.

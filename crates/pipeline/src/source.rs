@@ -33,6 +33,11 @@ pub trait Source: Send {
     fn resources(&self) -> Vec<Resource> {
         Vec::new()
     }
+
+    /// About how many bytes its batches have where there is enough to read; 0 where others make them.
+    fn batch_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// What a running source is given.

@@ -231,6 +231,7 @@ impl Scenario {
         let (rate, size) = (count.div_ceil(50), self.body_bytes);
         let source = match reads {
             Reads::Files => "type = \"tail_dir\"\npaths = [\"/logs/*\"]\nfile_header = false\n\
+                 batch_bytes = \"256KiB\"\n\
                  poll_min = \"20ms\"\npoll_max = \"200ms\"\nbatch_events = 10"
                 .to_owned(),
             Reads::Numbers => format!(

@@ -21,6 +21,7 @@ const EDGES: usize = 2;
 const COLLECTORS: usize = 3;
 const LINES_PER_SECOND: u64 = 2_000;
 const SMALL_DISK_BYTES: u64 = 192 << 20;
+const SMALL_EDGE_DISK_BYTES: u64 = 96 << 20;
 /// How long the edges may take to deliver what they hold once all is well again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(180);
 
@@ -33,6 +34,7 @@ pub(crate) struct Cluster {
     proxies: Vec<Vec<Proxy>>,
     pub(crate) hdfs: Hdfs,
     small_disk: Option<Mounted>,
+    small_disk_of_edge: Option<Mounted>,
     weaken: bool,
     folder: PathBuf,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The collector whose data lie on the small disk.
     pub(crate) const ON_SMALL_DISK: usize = COLLECTORS - 1;
+    /// The edge whose data lie on a small disk.
+    pub(crate) const EDGE_ON_SMALL_DISK: usize = 0;
     /// DataNodes; each block has two copies.
     pub(crate) const DATANODES: u32 = 3;
     /// The files that readers of the store see.
@@ -56,7 +60,9 @@ impl Cluster {
         fs::create_dir_all(&hdfs_folder).expect("a folder for HDFS");
         let mut hdfs = Hdfs::configured(&hdfs_folder).with_datanodes(Self::DATANODES, 2);
         hdfs.start();
-        let small_disk = getuid().is_root().then(|| small_disk(folder));
+        let small = |name, bytes| getuid().is_root().then(|| small_disk(folder, name, bytes));
+        let small_disk = small("small-disk", SMALL_DISK_BYTES);
+        let small_disk_of_edge = small("small-disk-of-edge", SMALL_EDGE_DISK_BYTES);
         let listen: Vec<SocketAddr> = (0..COLLECTORS).map(|_| http::free_address()).collect();
         let proxies: Vec<Vec<Proxy>> = (0..EDGES)
             .map(|_| listen.iter().map(|&address| Proxy::start(address)).collect())
@@ -68,6 +74,7 @@ impl Cluster {
             proxies,
             hdfs,
             small_disk,
+            small_disk_of_edge,
             weaken,
             folder: folder.to_owned(),
         };
@@ -127,7 +134,7 @@ sinks = ["collector-1", "collector-2", "collector-3"]
 backoff_min = "200ms"
 backoff_max = "2s"
 "#,
-            data = self.folder.join(&name).display(),
+            data = self.edge_data(number).display(),
             logs = self.logs(number).display(),
             processor = if number == 0 { "load_balance" } else { "failover" },
         );
@@ -193,9 +200,23 @@ idle_max = "500ms"
         folder.join(format!("collector-{}", collector + 1))
     }
 
-    /// The mounted small disk, where there is one.
-    pub(crate) fn small_disk(&self) -> Option<&Path> {
-        self.small_disk.as_ref().map(Mounted::directory)
+    /// Where an edge keeps its channel.
+    fn edge_data(&self, edge: usize) -> PathBuf {
+        let folder = match &self.small_disk_of_edge {
+            Some(disk) if edge == Self::EDGE_ON_SMALL_DISK => disk.directory(),
+            _ => &self.folder,
+        };
+        folder.join(format!("edge-{}", edge + 1))
+    }
+
+    /// The small disk of a collector, where there is one.
+    pub(crate) fn small_disk(&self) -> Option<&Mounted> {
+        self.small_disk.as_ref()
+    }
+
+    /// The small disk of an edge, where there is one.
+    pub(crate) fn small_disk_of_edge(&self) -> Option<&Mounted> {
+        self.small_disk_of_edge.as_ref()
     }
 
     /// Removes all that a collector keeps; it must not run.
@@ -230,9 +251,8 @@ idle_max = "500ms"
     ///
     /// When it is not proved within `limit`.
     pub(crate) fn prove(&self, limit: Duration) {
-        let channels: Vec<PathBuf> = (1..=EDGES)
-            .map(|edge| self.folder.join(format!("edge-{edge}/channels/main")))
-            .collect();
+        let channels: Vec<PathBuf> =
+            (0..EDGES).map(|edge| self.edge_data(edge).join("channels/main")).collect();
         let copies = self.folder.join("accounts");
         let url = format!("{}/torture/%Y-%m-%d", self.hdfs.url());
         wait::until("the proof that all is stored", limit, || {
@@ -272,10 +292,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn small_disk(folder: &Path) -> Mounted {
-    let image = folder.join("small-disk.img");
+fn small_disk(folder: &Path, name: &str, bytes: u64) -> Mounted {
+    let image = folder.join(format!("{name}.img"));
     let file = fs::File::create(&image).expect("an image for the small disk");
-    file.set_len(SMALL_DISK_BYTES).expect("room for the small disk");
-    let mounted = Mounted::new(&image, &folder.join("small-disk"), true);
+    file.set_len(bytes).expect("room for the small disk");
+    let mounted = Mounted::new(&image, &folder.join(name), true);
     mounted.unwrap_or_else(|error| panic!("the small disk: {error}"))
 }

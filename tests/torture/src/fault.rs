@@ -1,10 +1,12 @@
 //! What goes wrong in a round, and how it is put right again.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::mounted::Mounted;
+use aqueduct_tests::wait;
 use clap::ValueEnum;
 use rand::prelude::*;
 use rustix::process::{Signal, getuid};
@@ -15,6 +17,11 @@ use crate::proxy::{Mode, Proxy};
 
 /// Longer than every timeout in the cluster's settings, and than resending to another collector.
 const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// How often an edge is started while its disk is full.
+const STARTS_WHILE_FULL: u32 = 3;
+/// How long it may take until it takes in on a disk that is still full.
+const TAKES_IN_LIMIT: Duration = Duration::from_secs(60);
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -37,6 +44,8 @@ pub(crate) enum Fault {
     WipeCollector,
     /// A collector's disk is full.
     FillDisk,
+    /// An edge's disk is full while it is killed again and again and no collector is there.
+    FillEdgeDisk,
     /// kill -9 of a DataNode.
     KillDatanode,
     /// kill -9 of the NameNode.
@@ -45,7 +54,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::KillEdge,
         Self::KillCollector,
         Self::FreezeEdge,
@@ -54,13 +63,14 @@ impl Fault {
         Self::Partition,
         Self::WipeCollector,
         Self::FillDisk,
+        Self::FillEdgeDisk,
         Self::KillDatanode,
         Self::RestartNamenode,
     ];
 
     /// Whether it can be done here.
     pub(crate) fn is_possible(self) -> bool {
-        self != Self::FillDisk || getuid().is_root()
+        !matches!(self, Self::FillDisk | Self::FillEdgeDisk) || getuid().is_root()
     }
 
     /// Does it and undoes it; says what was hit.
@@ -115,12 +125,13 @@ impl Fault {
                 format!("collector-{}, down for {down:?}", collector + 1)
             }
             Self::FillDisk => {
-                let ballast = fill(cluster);
+                let ballast = fill(cluster.small_disk());
                 thread::sleep(LONGER_THAN_ANY_TIMEOUT);
                 let mib = std::fs::metadata(&ballast).map_or(0, |data| data.len() >> 20);
                 std::fs::remove_file(ballast).expect("ballast can be thrown away");
                 format!("of collector-{}, with {mib} MiB of something else", collector + 1)
             }
+            Self::FillEdgeDisk => fill_disk_of_edge(cluster, down),
             Self::KillDatanode => {
                 let daemon = format!("datanode{}", rng.random_range(1..=Cluster::DATANODES));
                 cluster.hdfs.kill(&daemon);
@@ -148,19 +159,34 @@ fn cut(proxies: &[&Proxy], mode: Mode, hold: Duration) {
     }
 }
 
-/// Writes until nothing goes onto the small disk any more; the file that is in the way.
-fn fill(cluster: &Cluster) -> std::path::PathBuf {
-    let path = cluster.small_disk().expect("the fault is possible").join("ballast");
-    let mut file = File::create(&path).expect("a file on the small disk");
-    for size in [1 << 20, 4 << 10] {
-        let some = vec![7; size];
-        loop {
-            match file.write_all(&some).and_then(|()| file.sync_data()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                Err(error) => panic!("fill the small disk: {error}"),
-            }
-        }
+/// Writes until nothing goes onto a small disk any more; the file that is in the way.
+fn fill(disk: Option<&Mounted>) -> PathBuf {
+    let filled = disk.expect("the fault is possible").fill();
+    filled.unwrap_or_else(|error| panic!("fill the small disk: {error}"))
+}
+
+/// The edge's disk is full while no collector is there, and it is killed again and again; then the
+/// collectors come back and the disk stays full. By delivering it has to make the room that it needs.
+fn fill_disk_of_edge(cluster: &mut Cluster, down: Duration) -> String {
+    let edge = Cluster::EDGE_ON_SMALL_DISK;
+    cluster.collectors.iter_mut().for_each(Agent::kill);
+    thread::sleep(down);
+    let ballast = fill(cluster.small_disk_of_edge());
+    for _ in 0..STARTS_WHILE_FULL {
+        cluster.edges[edge].kill();
+        cluster.edges[edge].start();
+        thread::sleep(Duration::from_secs(1));
+        // What the start gave back is taken as well.
+        fill(cluster.small_disk_of_edge());
     }
-    path
+    cluster.collectors.iter_mut().for_each(Agent::start);
+    let edge = &cluster.edges[edge];
+    wait::until("the edge to take in on a full disk", TAKES_IN_LIMIT, || {
+        let stopped = edge.metrics()?.sum("aqueduct_channel_intake_stopped")?;
+        (stopped == 0.0).then_some(())
+    });
+    thread::sleep(LONGER_THAN_ANY_TIMEOUT);
+    let mib = std::fs::metadata(&ballast).map_or(0, |data| data.len() >> 20);
+    std::fs::remove_file(ballast).expect("ballast can be thrown away");
+    format!("with {mib} MiB of something else, {STARTS_WHILE_FULL} starts, after {down:?}")
 }

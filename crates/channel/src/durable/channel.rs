@@ -11,24 +11,27 @@ use pipeline::{
     IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::time::timeout;
 
 use super::core::{Core, Request};
 use super::opening::Opening;
 use super::overflow::Overflow;
 use super::put::Put;
 use super::take::Take;
-use super::{Config, give_back, keys};
+use super::{Config, capacity, give_back, keys};
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a disk that is full or refuses is tried again.
 const DISK_DELAY: Duration = Duration::from_millis(200);
+/// How often a put that waits looks at what the log is told.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
-const PUT_MAX: u64 = 1 << 30;
+pub(super) const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
-const PUT_OVERHEAD: u64 = 8 << 10;
+pub(super) const PUT_OVERHEAD: u64 = 8 << 10;
 
 /// A durable channel, open or not.
 pub(crate) struct Durable {
@@ -78,14 +81,28 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
                 let core = strong.clone();
                 strong.env.offload(move || core.look_for_room()).await;
             }
-            strong.state().flush = true;
-            strong.lead();
+            let waits = {
+                let mut state = strong.state();
+                state.flush = !state.saves_room();
+                !state.flush && !state.renew
+            };
+            if !waits {
+                strong.lead();
+            }
         }
     }
 }
 
 #[async_trait]
 impl Channel for Durable {
+    fn batch_max(&self) -> u64 {
+        self.config.batch_max()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        capacity::warnings(self.config.capacity, &self.cx)
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         let opening =
             Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
@@ -130,10 +147,12 @@ impl Channel for Durable {
                 if state.closed {
                     return Err(core.closed_error());
                 }
-                if state.reserve(size, &core.limits) {
+                let fits = state.reserve(size, &core.limits);
+                core.watch_intake(&mut state);
+                if fits {
                     return Ok(Box::new(Put::new(core.clone(), size)));
                 }
-                if core.limits.overflow == Overflow::DropNewest && !state.disk_full {
+                if core.limits.overflow == Overflow::DropNewest && state.fits_disk(size.bytes) {
                     return Ok(Box::new(Put::dropping(core.clone())));
                 }
                 if state.is_starved(&core.limits) {
@@ -147,7 +166,8 @@ impl Channel for Durable {
                     continue;
                 }
             }
-            room.await;
+            // A stop that lasts is said although nothing happens.
+            let _ = timeout(LOOK, room).await;
         }
     }
 
@@ -179,7 +199,8 @@ impl Channel for Durable {
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
-        let epoch = Epoch(core.state().book.epoch);
+        // What is on no disk must not be known to others: see `room.rs`.
+        let epoch = core.state().durable_epoch;
         Some((core.owner.origin, epoch))
     }
 

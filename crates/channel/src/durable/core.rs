@@ -12,7 +12,7 @@ use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
 use pipeline::trouble::Trouble;
 use pipeline::{
-    Batch, BatchSize, ChannelError, ChannelStatus, Env, Identity, IntervalSet, KeySet,
+    Batch, BatchSize, ChannelError, ChannelStatus, Env, Epoch, Identity, IntervalSet, KeySet,
     SourcePosition, Ticket,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
@@ -25,6 +25,7 @@ use super::aligned::Buffers;
 use super::background::Background;
 use super::bell::Bell;
 use super::book::Book;
+use super::fill_rate::FillRate;
 use super::frame::Body;
 use super::hand_off::{self, HandOff, Handing, Locked, Place};
 use super::index::{Entry, IndexStore};
@@ -33,12 +34,14 @@ use super::names::Names;
 use super::overflow::Overflow;
 use super::packing::Packed;
 use super::records::{AckRecord, ForgetRecord};
+use super::room::Open;
 use super::segment::Owner;
 use super::sparing::{Gait, Sparing};
+use super::standstill::Standstill;
 use super::tail::Tail;
 
 /// How much of the disk a channel takes at most, in hundredths.
-const DISK_PERCENT: u64 = 80;
+pub(super) const DISK_PERCENT: u64 = 80;
 
 /// One batch of a put, as the one who puts has prepared it.
 pub(crate) struct NewBatch {
@@ -120,6 +123,14 @@ pub(crate) struct State {
     pub(crate) reserve_bytes: u64,
     /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
+    /// How far the segment that is written goes.
+    pub(crate) open: Open,
+    /// A new segment may begin although the open one is not full.
+    pub(crate) renew: bool,
+    /// The epoch of the next start will be higher than this one: it is on the disk.
+    pub(crate) durable_epoch: Epoch,
+    pub(crate) standstill: Standstill,
+    pub(crate) fill_rate: FillRate,
     /// Looks at the disk since then that found no room.
     pub(crate) no_room: Trouble,
     /// What there was no room for last; nothing once there was room again.
@@ -174,6 +185,7 @@ impl State {
         next_segment: u64,
         capacity_bytes: u64,
         reserve_bytes: u64,
+        durable_epoch: Epoch,
     ) -> Self {
         Self {
             book,
@@ -194,6 +206,11 @@ impl State {
             capacity_bytes,
             reserve_bytes,
             disk_full: false,
+            open: Open::default(),
+            renew: false,
+            durable_epoch,
+            standstill: Standstill::default(),
+            fill_rate: FillRate::default(),
             no_room: Trouble::default(),
             refused: None,
             closed: false,
@@ -214,20 +231,16 @@ impl State {
         self.forget.merge(&forget);
     }
 
-    /// Whether puts wait for the disk rather than for the consumers.
-    pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
-        self.disk_full || (self.refused.is_some() && self.capacity_bytes < limits.capacity_bytes)
-    }
-
     pub(super) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
         let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + self.reserve_bytes;
         let events = self.book.events + self.reserved.events + size.events;
-        bytes <= self.capacity_bytes && events <= limits.capacity_events
+        let is_allowed = bytes <= self.capacity_bytes && events <= limits.capacity_events;
+        is_allowed && self.fits_disk(size.bytes)
     }
 
     /// Room for `size`, if puts are not to wait.
     pub(crate) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
-        let fits = !self.disk_full && self.fits(size, limits);
+        let fits = self.fits(size, limits);
         self.refused = (!fits).then_some(size);
         if fits {
             self.reserved.bytes += size.bytes;
@@ -284,7 +297,7 @@ impl Handing for State {
     }
 
     fn has_work(&self) -> bool {
-        self.flush && self.has_news()
+        self.renew || (self.flush && self.has_news())
     }
 }
 
@@ -394,11 +407,12 @@ impl Core {
             return;
         }
         let (files, store) = (self.files.clone(), self.store.clone());
+        files.leave(released.iter().map(|segment| segment.record.room).sum());
         let gone: Vec<_> = released.iter().map(|s| (s.record.id, s.record.room)).collect();
         self.background.run(&self.env, move || {
             for (id, room) in gone {
                 store.remove(id);
-                files.recycle(id, room);
+                files.arrive(id, room);
             }
         });
     }
@@ -413,7 +427,8 @@ impl Core {
                 return;
             }
         };
-        let idle = self.files.idle_bytes();
+        // While a file is being made it is not known where its room is counted; then comes the next look.
+        let Some(idle) = self.files.idle_bytes() else { return };
         {
             let mut state = self.state();
             let mine: u64 = state.book.segments.iter().map(|segment| segment.record.room).sum();
@@ -426,7 +441,10 @@ impl Core {
 
     /// What the channel holds now.
     pub(crate) fn status(&self) -> ChannelStatus {
-        let state = self.state();
+        let now = Instant::now();
+        let mut state = self.state();
+        let bytes = state.book.bytes();
+        state.fill_rate.note(now, bytes);
         let book = &state.book;
         let since = book.in_flight.oldest_unsettled().and_then(|ticket| {
             let segment = book.segment_of(ticket)?;
@@ -437,8 +455,10 @@ impl Core {
         let age = |ms: u64| Duration::from_millis(self.now_ms().saturating_sub(ms));
         ChannelStatus {
             events: book.events,
-            bytes: book.bytes(),
-            capacity_bytes: state.capacity_bytes,
+            bytes,
+            capacity_bytes: state.usable_bytes(),
+            reserve_bytes: state.reserve_bytes,
+            until_full: state.fill_rate.until_full(now, bytes, state.usable_bytes()),
             unsettled_events: book.events_of(&book.in_flight.held()),
             oldest_uncommitted: since.filter(|_| book.events > 0).map(age),
             intake_stopped: state.stops_intake(&self.limits),

@@ -6,19 +6,20 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use pipeline::trouble::seconds;
+use pipeline::env::is_full;
 use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::book::Book;
-use super::core::{Core, NewBatch, NewPut, Request, State, Unserved};
+use super::core::{Core, NewBatch, NewPut, Reply, Request, State, Unserved};
 use super::frame::Frame;
 use super::group::{Group, Placed, Written};
 use super::hand_off;
 use super::log::Log;
 use super::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use super::register::Change;
+use super::room::{Open, acks_room};
 use super::segment::Kind;
 
 /// A group takes no more requests once it has this many bytes …
@@ -169,8 +170,14 @@ impl Core {
     /// Makes a group durable; answers where each of its frames begins.
     fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
         if group.is_empty() {
-            if !self.state().limbo.is_empty() {
+            let (limbo, renew) = {
+                let mut state = self.state();
+                (!state.limbo.is_empty(), std::mem::take(&mut state.renew))
+            };
+            if limbo {
                 self.roll(log, 0)?;
+            } else if renew {
+                self.renew(log)?;
             }
             return Ok(Vec::new());
         }
@@ -230,12 +237,14 @@ impl Core {
         let (prepared, end) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                self.state().take_news_back();
+                let mut state = self.state();
+                state.take_news_back();
+                state.open.room = log.room();
+                drop(state);
                 self.note_full_disk(&error);
                 return Err(error);
             }
         };
-        self.refresh_capacity();
         let (sealed, limbo) = {
             let mut state = self.state();
             state.acks_in_write = AckRecord::default();
@@ -247,6 +256,14 @@ impl Core {
                 .back()
                 .and_then(|segment| Some((segment.record.id, segment.index.clone()?)));
             let (room, since_ms) = (prepared.room, now_ms);
+            state.open = Open {
+                room,
+                begun_at: end,
+                acks: acks_room(room, end),
+                short: self.files.is_short(room),
+                next_ready: false,
+            };
+            state.durable_epoch = self.owner.epoch;
             let record =
                 SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.book.begin_segment(record, prepared.file);
@@ -255,6 +272,7 @@ impl Core {
             self.release(&mut state, true);
             (sealed, std::mem::take(&mut state.limbo))
         };
+        self.refresh_capacity();
         for (reply, error) in limbo {
             // Who asked may be gone.
             let _ = reply.send(Err(Unserved::Disk(error)));
@@ -265,12 +283,12 @@ impl Core {
             if let Some((id, index)) = sealed {
                 store.save(id, &index);
             }
-            if let Err(error) = files.prepare(id + 1)
-                && let Some(core) = core.upgrade()
-            {
-                core.note_full_disk(&error);
-            }
+            let prepared = files.prepare(id + 1, 0);
             if let Some(core) = core.upgrade() {
+                match prepared {
+                    Ok(()) => core.note_next_segment(id + 1),
+                    Err(error) => core.note_full_disk(&error),
+                }
                 core.state().book.trim();
             }
         });
@@ -293,58 +311,12 @@ impl Core {
         }
     }
 
-    /// Stops the intake if an error says that the disk has no room.
-    pub(crate) fn note_full_disk(&self, error: &io::Error) {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if !full.contains(&error.kind()) {
-            warn!(channel = %self.name, %error, "the next segment cannot be made");
-            return;
-        }
-        let mut state = self.state();
-        if !std::mem::replace(&mut state.disk_full, true) {
-            self.incident("disk_full", 1);
-        }
-        self.waits_for_room(&mut state, error);
-        drop(state);
-        self.dirty.notify_one();
-        self.files.emptied.notify_one();
-    }
-
-    fn waits_for_room(&self, state: &mut State, error: &io::Error) {
-        let now = Instant::now();
-        state.no_room.count(now);
-        if let Some((_, lasts)) = state.no_room.to_say(now, &error.to_string()) {
-            warn!(channel = %self.name, %error, lasts_seconds = seconds(lasts),
-                "the disk is full; intake waits until there is room");
-        }
-    }
-
-    /// Looks whether the disk has room again.
-    pub(crate) fn look_for_room(&self) {
-        let (disk_full, next) = {
-            let state = self.state();
-            (state.disk_full, state.next_segment)
-        };
-        if disk_full {
-            let prepared = self.files.prepare(next);
-            let mut state = self.state();
-            match prepared {
-                Ok(()) => {
-                    state.disk_full = false;
-                    let (_, lasted) = state.no_room.over(Instant::now()).unwrap_or_default();
-                    info!(channel = %self.name, lasted_seconds = seconds(lasted), "the disk has room again; intake goes on");
-                }
-                Err(error) => self.waits_for_room(&mut state, &error),
-            }
-        }
-        self.refresh_capacity();
-    }
-
     /// Takes over what was written, or gives it back, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
         let (mut answer, mut rings) = (Ok(()), true);
-        let replies = std::mem::take(&mut group.replies);
+        let mut replies = std::mem::take(&mut group.replies);
+        let mut registered = None;
         self.state().hand_off.learn(replies.len());
         match written {
             Ok(offsets) => {
@@ -369,9 +341,18 @@ impl Core {
                 state.unreserve(group.reserved);
                 state.take_news_back();
                 keep_what_failed(&mut state.book, &group);
+                if let Some(change) = group.registered.filter(|_| state.open.room == 0)
+                    && is_full(&error)
+                {
+                    // No segment is open: the first STATE that is written says who is there.
+                    settled.insert_all(&change.apply(&mut state));
+                    registered = replies.pop();
+                }
                 answer = Err(Unserved::Disk(Arc::new(error)));
             }
         }
+        // Who asked may be gone.
+        registered.map(|reply: Reply| reply.send(Ok(())));
         // First those who wait for the disk: they have the next batch.
         for reply in replies {
             // Who asked may be gone; the write stands all the same.
@@ -413,6 +394,7 @@ impl Core {
         }
         self.release(state, false);
         self.watch_fill(state);
+        self.watch_intake(state);
     }
 }
 

@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::env::{Disk, DiskFile, OpenMode};
+use pipeline::env::{Disk, DiskFile, OpenMode, is_full};
 use pipeline::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use super::aligned::Aligned;
 use super::frame::Frame;
 use super::kept::Kept;
 use super::layout::{Layout, Part, Pen};
+use super::room::with_acks;
 use super::seal::{KeyMark, Keyring, Sealer};
 use super::segment::{BLOCK, Owner, Seed, header_block};
 
@@ -36,8 +37,19 @@ const GONE: &str = "gone";
 const OPENING_LITTLE: u64 = 256 << 10;
 /// A segment has room for at least so many times what it begins with, where it may.
 const OPENINGS: u64 = 16;
+/// A next segment that is made ahead is not shorter than this, or than half of a usual one.
+const SHORT_MIN: u64 = 256 << 10;
+/// What a segment has at least behind that which it is begun for: room for some commits.
+const COMMITS_MIN: u64 = 16 << 10;
+/// How much of what the disk has a shorter segment takes: others have to write as well.
+const SHORT_OF: (u64, u64) = (7, 8);
 /// Staging room that is kept between groups.
 const STAGING_KEPT: usize = 2 << 20;
+
+/// What is kept of a capacity for the next segments of this room.
+pub(super) fn reserve_bytes(pool: usize, room: u64, capacity_bytes: u64) -> u64 {
+    ((pool as u64 + 2) * room).min(capacity_bytes / 4)
+}
 
 /// A file that may become a segment.
 pub(crate) struct Prepared {
@@ -88,6 +100,12 @@ pub(crate) struct Files {
     rooms: RangeInclusive<u64>,
     /// The room of the next ones.
     usual_room: AtomicU64,
+    /// What the last segment began with.
+    opening: AtomicU64,
+    /// How many files are being made.
+    making: AtomicUsize,
+    /// Bytes of released segments that are not free yet.
+    leaving: AtomicU64,
     pool: usize,
     direct: AtomicBool,
     ahead: Mutex<Ahead>,
@@ -126,6 +144,9 @@ impl Files {
             keys,
             usual_room: AtomicU64::new(*rooms.start()),
             rooms,
+            opening: AtomicU64::default(),
+            making: AtomicUsize::default(),
+            leaving: AtomicU64::default(),
             pool,
             direct: AtomicBool::new(true),
             ahead: Mutex::new(Ahead { spare: Spare::None, begun: None }),
@@ -197,12 +218,13 @@ impl Files {
     /// What is kept of such a capacity for the next segments: it shrinks with one that the disk cuts
     /// down.
     pub(crate) fn reserve_bytes(&self, capacity_bytes: u64) -> u64 {
-        ((self.pool as u64 + 2) * self.usual_room()).min(capacity_bytes / 4)
+        reserve_bytes(self.pool, self.usual_room(), capacity_bytes)
     }
 
     /// The next segments suit what this one begins with. They grow at once, and shrink when they are
     /// four times too large: files of another size are of no use to them.
     fn suit(&self, opening: u64) {
+        self.opening.store(opening, Ordering::Relaxed);
         let (least, most) = (*self.rooms.start(), *self.rooms.end());
         let mut suitable = least;
         while opening > OPENING_LITTLE && suitable < opening * OPENINGS && suitable * 2 <= most {
@@ -213,6 +235,22 @@ impl Files {
             self.usual_room.store(suitable, Ordering::Relaxed);
             self.emptied.notify_one();
         }
+    }
+
+    /// Whether a segment of this room is shorter than usual.
+    pub(crate) fn is_short(&self, room: u64) -> bool {
+        room < self.usual_room()
+    }
+
+    /// Segments of so many bytes are released; [`Files::arrive`] follows for each.
+    pub(crate) fn leave(&self, bytes: u64) {
+        self.leaving.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A segment that left is free.
+    pub(crate) fn arrive(&self, id: u64, room: u64) {
+        self.recycle(id, room);
+        self.leaving.fetch_sub(room, Ordering::Relaxed);
     }
 
     /// A released segment's file: kept to be used again, or given back to the disk.
@@ -302,20 +340,59 @@ impl Files {
         let _ = self.disk.remove_file(path);
     }
 
-    /// Bytes of files that hold nothing: those of released segments and the next segment's.
-    pub(crate) fn idle_bytes(&self) -> u64 {
+    /// Bytes of files that hold nothing: those of released segments and the next segment's. Not known
+    /// while one is being made.
+    pub(crate) fn idle_bytes(&self) -> Option<u64> {
         let spare = match &locked(&self.ahead).spare {
             Spare::Ready(prepared) => prepared.room,
             Spare::None | Spare::Preparing => 0,
         };
+        if self.making.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         let going = locked(&self.going).as_ref().map_or(0, |file| file.len);
         let free: u64 = locked(&self.free).files.iter().map(|(_, room)| room).sum();
-        spare + going + free
+        Some(spare + going + free + self.leaving.load(Ordering::Relaxed))
     }
 
-    /// Makes the file of segment `id` with room for `needed` bytes and more, durably.
-    fn make(&self, id: u64, needed: u64) -> io::Result<Prepared> {
-        let room = self.usual_room().max(needed.next_multiple_of(BLOCK as u64));
+    /// Makes the file of segment `id` with the usual room, or as much as it `needs` or the disk has;
+    /// at least `least`.
+    fn make(&self, id: u64, needs: u64, least: u64) -> io::Result<Prepared> {
+        self.making.fetch_add(1, Ordering::Relaxed);
+        let usual = self.usual_room().max(needs.next_multiple_of(BLOCK as u64));
+        let made = match self.make_of(id, usual) {
+            Err(error) if is_full(&error) => self.make_short(id, least, usual, error),
+            made => made,
+        };
+        self.making.fetch_sub(1, Ordering::Relaxed);
+        made
+    }
+
+    /// Makes a file of less than the usual room, which the disk does not have.
+    fn make_short(
+        &self,
+        id: u64,
+        least: u64,
+        usual: u64,
+        mut error: io::Error,
+    ) -> io::Result<Prepared> {
+        let free = locked(&self.free).files.iter().map(|(_, room)| *room).max();
+        let space = self.disk.space(&self.directory).map_or(usual, |space| space.available);
+        let most = (space / SHORT_OF.1 * SHORT_OF.0).min(usual);
+        let halves = std::iter::successors(Some(most), |room| Some(room / 2));
+        let rooms = free.into_iter().chain(halves.take_while(|room| *room > 0));
+        let rooms = rooms.map(|room| room / BLOCK as u64 * BLOCK as u64);
+        for room in rooms.take_while(|room| *room >= least) {
+            match self.make_of(id, room) {
+                Err(refused) if is_full(&refused) => error = refused,
+                made => return made,
+            }
+        }
+        Err(error)
+    }
+
+    /// Makes the file of segment `id`, so large, durably.
+    fn make_of(&self, id: u64, room: u64) -> io::Result<Prepared> {
         let recycled = {
             let mut free = locked(&self.free);
             let fitting = free.files.iter().rposition(|(_, its)| *its == room);
@@ -344,8 +421,9 @@ impl Files {
         Ok(Prepared { id, room, file })
     }
 
-    /// Makes the next segment's file ahead of need; nothing if that segment is begun already.
-    pub(crate) fn prepare(&self, id: u64) -> io::Result<()> {
+    /// Makes the next segment's file ahead of need, large enough for a put of `needed` bytes; nothing
+    /// if that segment is begun already.
+    pub(crate) fn prepare(&self, id: u64, needed: u64) -> io::Result<()> {
         {
             let mut ahead = locked(&self.ahead);
             let is_late = ahead.begun.is_some_and(|begun| id <= begun);
@@ -354,7 +432,8 @@ impl Files {
             }
             ahead.spare = Spare::Preparing;
         }
-        let made = self.make(id, 0);
+        let least = with_acks(self.opening.load(Ordering::Relaxed) + needed);
+        let made = self.make(id, 0, least.max(SHORT_MIN.min(self.usual_room() / 2)));
         let mut ahead = locked(&self.ahead);
         let result = made.map(|prepared| ahead.spare = Spare::Ready(prepared));
         if result.is_err() {
@@ -380,7 +459,7 @@ impl Files {
             Spare::Ready(_) | Spare::None | Spare::Preparing => {}
         }
         drop(ahead);
-        self.make(id, needed)
+        self.make(id, needed, needed + COMMITS_MIN)
     }
 }
 
@@ -480,6 +559,18 @@ impl Log {
         }
     }
 
+    /// Bytes of the segment that is written; 0 if there is none.
+    pub(crate) fn room(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.room)
+    }
+
+    /// The file of segment `id` was cut to what it holds.
+    pub(crate) fn cut(&mut self, id: u64) {
+        if let Some(current) = self.current.as_mut().filter(|current| current.id == id) {
+            current.room = current.end;
+        }
+    }
+
     /// The key that the segment that is written is sealed with.
     pub(crate) fn key(&self) -> Option<KeyMark> {
         Some(self.current.as_ref()?.sealer.as_ref()?.mark())
@@ -539,11 +630,11 @@ mod tests {
             segment.file.write_at(&[IoSlice::new(text)], 0, true)?;
         }
         files.recycle(4, first.room);
-        files.prepare(5)?;
+        files.prepare(5, 0)?;
         let mut found = [0; 12];
         files.open(5, false)?.read_at(&mut found, 0)?;
         assert_eq!(&found, b"acknowledged");
-        files.prepare(6)?;
+        files.prepare(6, 0)?;
         assert_eq!(files.next(6, 0)?.id, 6);
         Ok(())
     }
@@ -560,7 +651,7 @@ mod tests {
             files.next(id, 0)?;
         }
         (1..=5).for_each(|id| files.recycle(id, room));
-        assert_eq!(files.idle_bytes(), 5 * room);
+        assert_eq!(files.idle_bytes(), Some(5 * room));
         assert!(files.give_back(room, false));
         let names = || Ok::<_, io::Error>(files.list()?.into_iter().map(|(id, _)| id).collect());
         let left: Vec<u64> = names()?;
@@ -618,7 +709,7 @@ mod tests {
         }
         (1..=3).for_each(|id| files.recycle(id, room));
         assert!(files.give_back(room / 4, false) && files.give_back(room / 4, false));
-        assert_eq!(files.idle_bytes(), 2 * room + room / 2);
+        assert_eq!(files.idle_bytes(), Some(2 * room + room / 2));
         assert_eq!(files.list()?, [(2, room), (3, room)]);
         assert_eq!(disk.list(&directory)?.len(), 3);
         // Half of one is left by a life that ends here.

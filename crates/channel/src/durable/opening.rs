@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::env::LockError;
-use pipeline::{BuildContext, ChannelError};
+use pipeline::{BuildContext, ChannelError, Epoch};
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
 
@@ -81,13 +81,16 @@ impl Opening {
         let owner = owner.map_err(|refusal| self.refused(refusal))?;
         let recovered = recovery::recover(&files, owner);
         let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
+        let last_epoch = recovered.owner.epoch;
         recovered.begin_life(self.cx.env.entropy.next_u64());
         recovered.tidy(&files).map_err(io)?;
         recovered.report(&self.cx.name);
-        if let Err(error) = owner_file::write(&*disk, &path, &recovered.owner) {
+        let written = owner_file::write(&*disk, &path, &recovered.owner);
+        if let Err(error) = &written {
             // The segment that is begun below says the same; on a full disk that must do.
             warn!(path = %path.display(), %error, "the owner file could not be written");
         }
+        let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);
         let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
         store.retain(&ids);
@@ -95,7 +98,7 @@ impl Opening {
         let names = Names::read(&*disk, &path);
         let names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
         let aside = std::mem::take(&mut recovered.aside);
-        let core = self.core(directory, files, store, recovered, lock, names);
+        let core = self.core(directory, files, store, recovered, (lock, durable_epoch), names);
         for Aside { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.keep_aside(segment, &place, &file) {
@@ -111,7 +114,7 @@ impl Opening {
         }
         core.refresh_capacity();
         let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
-        core.roll(&mut log, 0).map_err(io)?;
+        core.begin_writing(&mut log).map_err(io)?;
         drop(log);
         core.state().book.trim();
         Ok(core)
@@ -132,7 +135,7 @@ impl Opening {
         files: Arc<Files>,
         store: Arc<dyn IndexStore>,
         recovered: recovery::Recovered,
-        lock: Box<dyn pipeline::env::Lock>,
+        (lock, durable_epoch): (Box<dyn pipeline::env::Lock>, Epoch),
         names: Names,
     ) -> Arc<Core> {
         let owner = recovered.owner;
@@ -162,6 +165,7 @@ impl Opening {
                 recovered.next_segment,
                 self.config.capacity.0,
                 reserve_bytes,
+                durable_epoch,
             )),
             lock: Mutex::new(Some(lock)),
             room: Notify::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pipeline::{BatchSize, IntervalSet};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::core::{Core, State};
@@ -33,11 +34,14 @@ const CALM_PERCENT: u64 = 70;
 impl Core {
     /// Warns once each time the channel passes the mark.
     pub(crate) fn watch_fill(&self, state: &mut State) {
-        let (bytes, capacity) = (state.book.bytes(), state.capacity_bytes.max(1));
+        // Of what stops the intake, or a small channel would stop before it warned.
+        let (bytes, capacity) = (state.book.bytes(), state.usable_bytes().max(1));
+        state.fill_rate.note(Instant::now(), bytes);
         let percent = bytes.saturating_mul(100) / capacity;
         if percent >= WARN_PERCENT && !state.warned {
             state.warned = true;
-            warn!(channel = %self.name, bytes, capacity, percent, "the channel is filling up");
+            warn!(channel = %self.name, bytes, capacity, percent,
+                directory = %self.directory.display(), "the channel is filling up");
         } else if percent < CALM_PERCENT {
             state.warned = false;
         }

@@ -8,7 +8,7 @@ use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
 use tokio::sync::oneshot;
 
 use super::Compression;
-use super::core::{Core, Limits, NewBatch, NewPut, Request, State};
+use super::core::{Core, NewBatch, NewPut, Request};
 use super::frame::Body;
 use super::packing::{Packed, pack};
 use super::records::PutRecord;
@@ -84,15 +84,6 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         Body::of_pieces(parts.map(joined).collect())
     };
     NewPut { batches: new, body }
-}
-
-impl State {
-    /// Whether puts wait now. Who asks may put nothing before the answer changes: it has to change
-    /// by itself.
-    pub(super) fn stops_intake(&self, limits: &Limits) -> bool {
-        let full = || self.refused.is_some_and(|size| !self.fits(size, limits));
-        self.disk_full || self.closed || full()
-    }
 }
 
 #[async_trait]

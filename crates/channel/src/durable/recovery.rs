@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use pipeline::env::{Disk, Entropy};
+use pipeline::env::{Disk, Entropy, is_full};
 use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
 use tracing::{error, info, warn};
 
@@ -344,8 +344,14 @@ impl Recovered {
         let Some(last) = self.book.segments.back_mut() else { return Ok(()) };
         let (first, end) = (last.record.first, last.end());
         if last.record.end < last.record.room && !self.book.in_flight.all_acked(first, end) {
-            files.cut(last.record.id, last.record.end)?;
-            last.record.room = last.record.end;
+            match files.cut(last.record.id, last.record.end) {
+                Ok(()) => last.record.room = last.record.end,
+                // It only keeps what it could give back.
+                Err(error) if is_full(&error) => {
+                    warn!(segment = last.record.id, %error, "the last segment could not be cut");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

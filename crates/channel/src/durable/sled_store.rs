@@ -12,15 +12,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use pipeline::env::Disk;
+use pipeline::env::{Disk, is_full};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::index::{IndexStore, SegmentIndex};
 
 const PART_BYTES: usize = 60 << 10;
 const CACHE_BYTES: u64 = 4 << 20;
+/// With less than this free, what sled says of its directory is said of the disk.
+const ROOM_MIN: u64 = 2 << 20;
+/// How long after the disk had no room it is tried again.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Indexes of sealed segments in a sled directory, which is opened when the first is kept or asked
 /// for: sled's threads wake every second for as long as the process lives, and a channel without a
@@ -30,11 +36,21 @@ pub(crate) struct SledStore {
     directory: PathBuf,
     /// `None` inside: it cannot be opened.
     opened: OnceLock<Option<Opened>>,
+    /// The disk had no room; until then it is not tried again. Held while it is opened.
+    waits_until: Mutex<Option<Instant>>,
 }
 
 struct Opened {
     tree: sled::Tree,
     db: sled::Db,
+}
+
+/// What opening came to.
+enum Tried {
+    Open(Opened),
+    /// The disk has no room for it: nothing is wrong with what is there.
+    NoRoom,
+    Failed,
 }
 
 /// What a guarded call came to.
@@ -57,11 +73,31 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
 impl SledStore {
     /// Indexes in `directory`; nothing is opened yet.
     pub(crate) fn new(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
-        Self { disk, directory, opened: OnceLock::new() }
+        Self { disk, directory, opened: OnceLock::new(), waits_until: Mutex::default() }
     }
 
     fn opened(&self) -> Option<&Opened> {
-        self.opened.get_or_init(|| Opened::open(&self.disk, &self.directory)).as_ref()
+        if let Some(opened) = self.opened.get() {
+            return opened.as_ref();
+        }
+        let mut waits_until = self.waits_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if waits_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let opened = match self.opened.get() {
+            Some(opened) => return opened.as_ref(),
+            None => match Opened::open(&self.disk, &self.directory) {
+                Tried::Open(opened) => Some(opened),
+                Tried::Failed => None,
+                Tried::NoRoom => {
+                    *waits_until = Some(Instant::now() + RETRY);
+                    warn!(directory = %self.directory.display(),
+                        "the disk has no room for the channel's index; segments are read instead");
+                    return None;
+                }
+            },
+        };
+        self.opened.get_or_init(|| opened).as_ref()
     }
 
     /// Opened if there may be something in it.
@@ -72,9 +108,8 @@ impl SledStore {
 }
 
 impl Opened {
-    /// Opens the directory, or an empty one in its place if it is damaged; `None` if even that
-    /// fails.
-    fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Option<Self> {
+    /// Opens the directory, or an empty one in its place if it is damaged.
+    fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Tried {
         if let Ok(names) = disk.list(directory) {
             // A snapshot that was being written when the process died would be taken for a whole one.
             let torn = names
@@ -86,28 +121,46 @@ impl Opened {
         }
         // sled makes files that all may read; the directory is made not for all.
         let _ = disk.create_dir_all(directory);
-        if let Some(store) = Self::attempt(directory) {
-            return Some(store);
+        match Self::attempt(disk, directory) {
+            Tried::Failed => {}
+            tried => return tried,
         }
         let aside = directory.with_extension("damaged");
         warn!(directory = %directory.display(), aside = %aside.display(),
             "the channel's index is damaged; it is put aside and built anew");
         let _ = disk.remove_dir_all(&aside);
-        disk.rename(directory, &aside).ok()?;
-        Self::attempt(directory)
+        match disk.rename(directory, &aside) {
+            Ok(()) => Self::attempt(disk, directory),
+            Err(_) => Tried::Failed,
+        }
     }
 
-    fn attempt(directory: &Path) -> Option<Self> {
-        guarded("open", || {
+    fn attempt(disk: &Arc<dyn Disk>, directory: &Path) -> Tried {
+        let mut is_refused = false;
+        let opened = guarded("open", || {
             let db = sled::Config::new()
                 .path(directory)
                 .mode(sled::Mode::HighThroughput)
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
-                .open()?;
-            let tree = db.open_tree("seg")?;
-            Ok(Self { tree, db })
-        })
+                .open();
+            let opened = db.and_then(|db| Ok(Self { tree: db.open_tree("seg")?, db }));
+            match opened {
+                Err(sled::Error::Io(error)) if is_full(&error) => {
+                    is_refused = true;
+                    Ok(None)
+                }
+                opened => opened.map(Some),
+            }
+        });
+        let above = directory.parent().unwrap_or(directory);
+        match opened {
+            Some(Some(opened)) => Tried::Open(opened),
+            _ if is_refused => Tried::NoRoom,
+            // It panics, or says something else, when it cannot write.
+            _ if disk.space(above).is_ok_and(|space| space.available < ROOM_MIN) => Tried::NoRoom,
+            _ => Tried::Failed,
+        }
     }
 }
 

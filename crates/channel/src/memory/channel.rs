@@ -265,6 +265,10 @@ async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
 
 #[async_trait]
 impl Channel for Memory {
+    fn batch_max(&self) -> u64 {
+        self.core.capacity_bytes
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         let (core, disk) = (&self.core, self.core.env.disk.clone());
         let (directory, path) = (core.directory.clone(), core.path());
@@ -345,6 +349,8 @@ impl Channel for Memory {
             events: state.total.events,
             bytes: state.total.bytes,
             capacity_bytes: self.core.capacity_bytes,
+            reserve_bytes: 0,
+            until_full: None,
             unsettled_events: held.iter().map(events).sum(),
             oldest_uncommitted: state.held.first_key_value().map(|(_, held)| held.since.elapsed()),
             intake_stopped: state.stops_intake(&self.core),

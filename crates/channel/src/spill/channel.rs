@@ -66,6 +66,14 @@ fn by_side(tickets: &IntervalSet) -> (IntervalSet, IntervalSet) {
 
 #[async_trait]
 impl Channel for Spill {
+    fn batch_max(&self) -> u64 {
+        self.memory.batch_max().max(self.disk.batch_max())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.disk.warnings()
+    }
+
     async fn open(&self) -> Result<(), ChannelError> {
         self.memory.open().await?;
         self.disk.open().await?;
@@ -135,6 +143,9 @@ impl Channel for Spill {
             events: memory.events + disk.events,
             bytes: memory.bytes + disk.bytes,
             capacity_bytes: memory.capacity_bytes + disk.capacity_bytes,
+            reserve_bytes: memory.reserve_bytes + disk.reserve_bytes,
+            // A full memory stops nobody.
+            until_full: disk.until_full,
             unsettled_events: memory.unsettled_events + disk.unsettled_events,
             oldest_uncommitted: memory.oldest_uncommitted.max(disk.oldest_uncommitted),
             intake_stopped: self.is_full(),

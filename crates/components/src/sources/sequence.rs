@@ -209,6 +209,10 @@ fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
 
 #[async_trait]
 impl Source for Numbers {
+    fn batch_bytes(&self) -> u64 {
+        self.batch_events.saturating_mul(self.body_bytes as u64)
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         // Dropped midway, a batch is in all, some or no channels; the next start asks.
         match cx.stop.run_until_cancelled(self.make(&cx)).await {

@@ -345,6 +345,10 @@ struct TailDir {
 
 #[async_trait]
 impl Source for TailDir {
+    fn batch_bytes(&self) -> u64 {
+        self.options.limits.batch_bytes as u64
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let known = cx.intake.positions(&self.name);
         let files = recover::recover(&self.name, &known, Instant::now());

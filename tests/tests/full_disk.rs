@@ -1,0 +1,103 @@
+//! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes on.
+//!
+//! Method: the optimised programs with a `file://` store. The edge's data lie on a small file system of
+//! its own, in memory or on a loop device with ext4, which a foreign file fills to the last block; it is
+//! filled up again after each start. What is asserted: the lines in the store, each once.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a system test looks at the machine as it is: its clock, its disk"
+)]
+
+use std::fs::File;
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::mounted::Mounted;
+use aqueduct_tests::reconcile::compare;
+use aqueduct_tests::site::Site;
+use aqueduct_tests::wait;
+
+const LIMIT: Duration = Duration::from_secs(90);
+const LINES: usize = 200_000;
+/// More logs of so many lines than a small disk has room for.
+const PARTS: usize = 16;
+
+/// In memory, and on ext4.
+fn small_disks(site: &Site, bytes: u64) -> [Box<dyn Fn() -> std::io::Result<Mounted>>; 2] {
+    let (directory, image) = (site.path().join("edge"), site.path().join("edge.img"));
+    let mounted_at = directory.clone();
+    let ext4 = move || {
+        File::create(&image)?.set_len(bytes)?;
+        Mounted::new(&image, &mounted_at, true)
+    };
+    [Box::new(move || Mounted::in_memory(bytes, &directory)), Box::new(ext4)]
+}
+
+fn gauge(edge: &Agent, name: &str, wanted: impl Fn(f64) -> bool) {
+    wait::until(&format!("a good value of {name}"), LIMIT, || {
+        edge.metrics()?.sum(name).filter(|value| wanted(*value)).map(drop)
+    });
+}
+
+#[test]
+#[ignore = "needs the optimised programs and root: tests/run"]
+fn an_edge_restarted_on_a_full_disk_delivers_and_goes_on_while_it_stays_full() {
+    for kind in 0..2 {
+        let site = Site::new();
+        let disk = small_disks(&site, 144 << 20)[kind]().expect("a small disk");
+        let (mut edge, mut collector) = (site.edge(), site.collector());
+        edge.start();
+        site.log("held", LINES);
+        gauge(&edge, "aqueduct_channel_events", |events| events >= LINES as f64);
+        disk.fill().expect("a full disk");
+        site.log("while-full", LINES);
+        for _ in 0..3 {
+            edge.kill();
+            edge.start();
+            thread::sleep(Duration::from_secs(1));
+            disk.fill().expect("a full disk");
+        }
+        collector.start();
+        wait_until_delivered(&edge, LIMIT);
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 0.0);
+        site.log("afterwards", LINES);
+        wait_until_delivered(&edge, LIMIT);
+        site.wait_until_stored(3 * LINES);
+        edge.stop(Duration::from_secs(25));
+        collector.stop(Duration::from_secs(25));
+        site.prove();
+        let found = compare(&site.logged(), &site.stored());
+        assert!(found.is_none(), "{found}");
+        drop(disk);
+    }
+}
+
+#[test]
+#[ignore = "needs the optimised programs and root: tests/run"]
+fn a_disk_smaller_than_two_segments_is_used_and_the_intake_goes_on_when_it_is_empty() {
+    for kind in 0..2 {
+        let site = Site::new();
+        let disk = small_disks(&site, 64 << 20)[kind]().expect("a small disk");
+        let (mut edge, mut collector) = (site.edge(), site.collector());
+        edge.start();
+        for part in 0..PARTS {
+            site.log(&format!("part-{part}"), LINES);
+        }
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 1.0);
+        let bytes = edge.metrics().and_then(|metrics| metrics.sum("aqueduct_channel_bytes"));
+        assert!(bytes >= Some((20 << 20).into()), "it stopped at {bytes:?} bytes of 64 MiB");
+        let said = edge.output();
+        assert!(said.contains("the intake has stopped"), "{said}");
+        collector.start();
+        wait_until_delivered(&edge, LIMIT);
+        gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 0.0);
+        assert!(edge.output().contains("the intake goes on"), "{}", edge.output());
+        site.wait_until_stored(PARTS * LINES);
+        edge.stop(Duration::from_secs(25));
+        collector.stop(Duration::from_secs(25));
+        let found = compare(&site.logged(), &site.stored());
+        assert!(found.is_none(), "{found}");
+        drop(disk);
+    }
+}
