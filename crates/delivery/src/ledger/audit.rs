@@ -26,6 +26,7 @@ use super::store::{FileNames, Known, Ledger, Options};
 use super::view::View;
 
 pub use contents::Contents;
+pub(super) use contents::index_of;
 
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;

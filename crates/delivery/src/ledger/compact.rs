@@ -63,7 +63,7 @@ impl Ledger {
         if newest.generation() <= self.known.view.generation() {
             return Err(LedgerError::Sealed { generation: self.known.view.generation() });
         }
-        self.known.view = newest;
+        self.take_over(newest)?;
         self.delete_old().await;
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
+use super::memory::Memory;
 use super::view::{Totals, View};
 use crate::committer::{Aim, Attempt, Verdict};
 
@@ -48,6 +49,8 @@ pub struct Options {
 pub struct Known {
     /// What the entries read so far say.
     pub(super) view: View,
+    /// The attempt that won the last of them, in this generation.
+    pub(super) last: Option<Token>,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
     /// Epochs that their origins declared empty.
@@ -103,6 +106,12 @@ pub struct Ledger {
     pub(super) options: Options,
     /// Tokens made so far.
     pub(super) minted: u64,
+    /// What its collector remembers.
+    pub(super) memory: Memory,
+    /// The number that names it.
+    pub(super) identity: Token,
+    /// Entries that are not remembered yet.
+    pub(super) fresh: Vec<Entry>,
 }
 
 impl Ledger {
@@ -114,7 +123,13 @@ impl Ledger {
         options: Options,
         known: Known,
     ) -> Self {
-        Self { fs, dataset, author, known, options, minted: 0 }
+        let (memory, identity, fresh) = (Memory::none(), Token([0; 16]), Vec::new());
+        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh }
+    }
+
+    /// The number that names this ledger, through all its generations.
+    pub fn identity(&self) -> Token {
+        self.identity
     }
 
     /// What the entries read so far say.
@@ -169,6 +184,7 @@ impl Ledger {
         if !matches!(committed, Committed::Published(_)) {
             self.discard(&roll.files, prepared.as_deref()).await;
         }
+        self.remember().await;
         Ok(committed)
     }
 

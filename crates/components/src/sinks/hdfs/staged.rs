@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
@@ -40,6 +41,7 @@ pub(super) struct Books {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) floors: FloorBoard,
     pub(super) held: Arc<Held>,
+    pub(super) decision: Arc<Decision>,
 }
 
 /// Part of a batch that goes into one directory, ready to be written.
@@ -124,8 +126,8 @@ impl OpenRoll {
     /// Closes the files, commits them, publishes them, and settles the batches.
     pub(super) async fn finish(self, books: Books) {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { stage, ledger, floors, held } = books;
-        match self.commit(&stage, &ledger, &held).await {
+        let Books { stage, ledger, floors, held, decision } = books;
+        match self.commit(&stage, &ledger, &held, &decision).await {
             Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
@@ -149,6 +151,7 @@ impl OpenRoll {
         stage: &Stage,
         ledger: &Mutex<Ledger>,
         held: &Held,
+        decision: &Decision,
     ) -> Result<Option<Committed>, HdfsSinkError> {
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
@@ -162,7 +165,8 @@ impl OpenRoll {
             ledger.publish_unrecorded(&roll).await?;
             return Ok(None);
         }
-        let committed = ledger.commit(roll, closing).await?;
+        let committed = ledger.commit(roll, closing).await;
+        let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         Ok(Some(committed))
     }

@@ -88,7 +88,7 @@ impl Audit {
 
 /// The index of the entry that published a file, which is called
 /// `<host>-<sink>-<index>-<n>.<extension>`.
-fn index_of(name: &str, sink: &str) -> Option<u64> {
+pub(in crate::ledger) fn index_of(name: &str, sink: &str) -> Option<u64> {
     let (name, _extension) = name.rsplit_once('.')?;
     let mut parts = name.rsplitn(3, '-');
     let (number, index, stem) = (parts.next()?, parts.next()?, parts.next()?);
