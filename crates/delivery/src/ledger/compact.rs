@@ -47,6 +47,7 @@ impl Ledger {
         }
         self.append(Aim::Seal(self.view().generation())).await?;
         self.succeed().await?;
+        self.remember().await;
         info!(generation = self.view().generation(), "the commit ledger has a new generation");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Sixteen random bytes that name a collector, one start of it, or one attempt to commit.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 16]);
 
 impl Token {

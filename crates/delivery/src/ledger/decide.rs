@@ -20,7 +20,7 @@ use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::{Memory, Remembered};
-use super::recall::{encode_identity, last_published, read_identity};
+use super::recall::{Name, last_published, read_name};
 use super::salvage::{Salvage, Sum};
 use super::store::write_file;
 use super::view::View;
@@ -143,15 +143,13 @@ impl Operator {
         }
         let generation = known.as_ref().map_or(0, |known| known.generation);
         let generation = generation.max(stored.generation);
-        let identity = match stored.identity.filter(|_| stored.problems.is_empty()) {
-            Some(identity) => identity,
-            None => Token(self.env.entropy.bytes16()),
-        };
+        // Others that remember more are asked too.
+        let name = Name::new(Token(self.env.entropy.bytes16()));
         let next = next.max(stored.next());
         if is_bare {
             notes.push(format!("the ledger names no batch; its entries are numbered from {next} on"));
         }
-        self.install(sum.view(generation, next), identity, &mut notes).await?;
+        self.install(sum.view(generation, next), &name, &mut notes).await?;
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
     }
 
@@ -184,9 +182,13 @@ impl Operator {
         }
         let generation = sources.iter().map(|source| source.generation).max().unwrap_or(0);
         let next = sources.iter().map(|source| source.next()).max().unwrap_or(0);
-        let identity = stored.identity.or(known.as_ref().and_then(|known| known.identity));
-        let identity = identity.unwrap_or_else(|| Token(self.env.entropy.bytes16()));
-        self.install(sum.view(generation, next), identity, &mut notes).await?;
+        let mut name = Name::new(Token(self.env.entropy.bytes16()));
+        for source in sources.iter().filter_map(|source| source.name.as_ref()) {
+            name.follows.extend(source.follows.iter().chain([&source.identity]));
+        }
+        name.follows.sort_unstable();
+        name.follows.dedup();
+        self.install(sum.view(generation, next), &name, &mut notes).await?;
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
     }
 
@@ -233,7 +235,7 @@ impl Operator {
     async fn install(
         &self,
         mut view: View,
-        identity: Token,
+        name: &Name,
         notes: &mut Vec<String>,
     ) -> Result<(), DecisionError> {
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
@@ -245,7 +247,7 @@ impl Operator {
         self.fs.mkdirs(&begin).await?;
         let content = checkpoint::encode(&view, &Floors::default());
         write_file(&*self.fs, &format!("{begin}/checkpoint"), content).await?;
-        write_file(&*self.fs, &format!("{prepared}/identity"), encode_identity(identity)).await?;
+        write_file(&*self.fs, &format!("{prepared}/identity"), name.encode()).await?;
         if self.exists(&place).await? {
             let aside = self.dataset.staged(&format!("replaced-{incarnation}"));
             self.fs.rename(&place, &aside).await?;
@@ -262,11 +264,12 @@ impl Operator {
         mut stored: Salvage,
         notes: Vec<String>,
     ) -> Result<Decided, DecisionError> {
-        let identity = match stored.identity {
-            Some(identity) => identity,
+        let name = match stored.name.take() {
+            Some(name) => name,
             None => self.name_it().await?,
         };
-        stored.identity = Some(identity);
+        let identity = name.identity;
+        stored.name = Some(name);
         let standing = standing(&stored);
         let path = Memory::path(&self.directory, &self.name).display().to_string();
         let failed = move |source| DecisionError::Memory { path: path.clone(), source };
@@ -278,18 +281,19 @@ impl Operator {
     }
 
     /// Gives the ledger an identity, unless it has got one meanwhile.
-    async fn name_it(&self) -> Result<Token, DecisionError> {
+    async fn name_it(&self) -> Result<Name, DecisionError> {
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
         let desk = self.dataset.staged(&Dataset::desk(Author { collector, incarnation }));
-        let (draft, identity) = (format!("{desk}/identity"), Token(self.env.entropy.bytes16()));
+        let (draft, name) =
+            (format!("{desk}/identity"), Name::new(Token(self.env.entropy.bytes16())));
         self.fs.mkdirs(&desk).await?;
-        write_file(&*self.fs, &draft, encode_identity(identity)).await?;
+        write_file(&*self.fs, &draft, name.encode()).await?;
         let renamed = self.fs.rename(&draft, &self.dataset.identity()).await;
         self.fs.delete(&desk).await?;
         match renamed {
-            Ok(()) => Ok(identity),
+            Ok(()) => Ok(name),
             Err(error @ FsError::AlreadyExists { .. }) => {
-                Ok(read_identity(&*self.fs, &self.dataset).await?.ok_or(error)?)
+                Ok(read_name(&*self.fs, &self.dataset).await?.ok_or(error)?)
             }
             Err(error) => Err(error.into()),
         }
@@ -304,6 +308,6 @@ fn distinct<'a>(sources: &[&'a Salvage]) -> Vec<&'a Entry> {
 }
 
 fn standing(found: &Salvage) -> Standing {
-    let (identity, view) = (found.identity, found.view());
+    let (identity, view) = (found.identity(), found.view());
     Standing { identity, view, problems: found.problems.clone() }
 }

@@ -32,23 +32,45 @@ const LOOKED_INTO_MAX: usize = 256;
 struct Body {
     #[prost(bytes = "bytes", tag = "1")]
     identity: Bytes,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    follows: Vec<Bytes>,
 }
 
-/// The content of the file that names a ledger.
-pub(super) fn encode_identity(identity: Token) -> Bytes {
-    frame::wrap(MAGIC, &Body { identity: bytes_of(identity) })
+/// What names a ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) identity: Token,
+    /// The ledgers that it was rebuilt from: who remembers one of them may go on with it.
+    pub(super) follows: Vec<Token>,
 }
 
-/// The identity of the ledger of `dataset`, if it has one.
-pub(super) async fn read_identity(
+impl Name {
+    /// The name of a ledger that follows no other.
+    pub(super) fn new(identity: Token) -> Self {
+        Self { identity, follows: Vec::new() }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let follows = self.follows.iter().map(|token| bytes_of(*token)).collect();
+        frame::wrap(MAGIC, &Body { identity: bytes_of(self.identity), follows })
+    }
+
+    fn decode(framed: Bytes) -> Result<Self, EntryError> {
+        let body: Body = frame::unwrap(MAGIC, framed)?;
+        let follows = body.follows.iter().map(|token| token_of(token)).collect::<Result<_, _>>()?;
+        Ok(Self { identity: token_of(&body.identity)?, follows })
+    }
+}
+
+/// The name of the ledger of `dataset`, if it has one.
+pub(super) async fn read_name(
     fs: &dyn FileSystem,
     dataset: &Dataset,
-) -> Result<Option<Token>, LedgerError> {
+) -> Result<Option<Name>, LedgerError> {
     let path = dataset.identity();
-    let said = |framed| token_of(&frame::unwrap::<Body>(MAGIC, framed)?.identity);
     match fs.read(&path).await {
-        Ok(framed) => match said(framed) {
-            Ok(identity) => Ok(Some(identity)),
+        Ok(framed) => match Name::decode(framed) {
+            Ok(name) => Ok(Some(name)),
             Err(source) => Err(LedgerError::Entry { path, source }),
         },
         Err(FsError::NotFound { .. }) => Ok(None),
@@ -112,7 +134,7 @@ impl Ledger {
     /// Looks at the identity of the ledger, which gets one if it has none and none is remembered.
     pub(super) async fn identify(&mut self) -> Result<(), LedgerError> {
         let expected = self.memory.mark.as_ref().map(|mark| mark.identity);
-        let found = match (read_identity(&*self.fs, &self.dataset).await?, expected) {
+        let found = match (read_name(&*self.fs, &self.dataset).await?, expected) {
             (None, Some(expected)) if !mutant!("empty_ledger_begun_anew") => {
                 let path = self.dataset.identity();
                 return Err(self.changed(Change::Nameless { expected, path }));
@@ -120,36 +142,37 @@ impl Ledger {
             (None, _) => self.name_it().await?,
             (Some(found), _) => found,
         };
-        match expected {
-            Some(expected) if expected != found && !mutant!("empty_ledger_begun_anew") => {
-                Err(self.changed(Change::Other { expected, found }))
-            }
-            Some(expected) if expected != found => {
-                self.memory.mark = None;
+        let Name { identity, follows } = found;
+        if let Some(expected) = expected.filter(|expected| *expected != identity) {
+            if mutant!("empty_ledger_begun_anew") {
                 self.memory.view = None;
                 self.known.view = View::default();
-                self.known.last = None;
-                self.identity = found;
-                Ok(())
+            } else if !follows.contains(&expected) {
+                return Err(self.changed(Change::Other { expected, found: identity }));
             }
-            _ => {
-                self.identity = found;
-                Ok(())
-            }
+            self.memory.mark = None;
+            self.elders.extend(self.memory.view.take());
         }
+        if self.known.identity.is_some_and(|known| known != identity) {
+            self.elders.push(std::mem::take(&mut self.known.view));
+            self.known.last = None;
+        }
+        self.known.identity = Some(identity);
+        self.identity = identity;
+        Ok(())
     }
 
     /// Gives a ledger of an earlier program its identity; of several that do so one wins.
-    async fn name_it(&self) -> Result<Token, LedgerError> {
+    async fn name_it(&self) -> Result<Name, LedgerError> {
         let draft = self.dataset.staged(&format!("{}/identity", Dataset::desk(self.author)));
         self.fs.delete(&draft).await?;
-        let identity = new_identity(self.author);
-        write_file(&*self.fs, &draft, encode_identity(identity)).await?;
+        let name = Name::new(new_identity(self.author));
+        write_file(&*self.fs, &draft, name.encode()).await?;
         match self.fs.rename(&draft, &self.dataset.identity()).await {
-            Ok(()) => Ok(identity),
+            Ok(()) => Ok(name),
             Err(FsError::AlreadyExists { .. }) => {
                 self.fs.delete(&draft).await?;
-                let found = read_identity(&*self.fs, &self.dataset).await?;
+                let found = read_name(&*self.fs, &self.dataset).await?;
                 let path = self.dataset.identity();
                 found.ok_or(LedgerError::Entry { path, source: EntryError::Foreign })
             }
@@ -204,32 +227,45 @@ impl Ledger {
     /// Whether a generation knows all that is known.
     pub(super) fn hold_generation_against(&self, newest: &View) -> Result<(), LedgerError> {
         for before in self.memory.view.iter().chain([&self.known.view]) {
-            if newest.generation() < before.generation() {
+            let generation = newest.generation();
+            if generation == before.generation() {
+                if newest.first() != before.first() {
+                    return Err(self.changed(Change::Differs { generation, index: before.first() }));
+                }
+            } else if generation < before.generation() || newest.first() < before.next() {
                 return Err(self.changed(shorter(before, newest)));
-            }
-            if newest.generation() == before.generation() {
-                continue;
-            }
-            if newest.first() < before.next() {
-                return Err(self.changed(shorter(before, newest)));
-            }
-            let known = &before.settled().keys;
-            let mut forgotten = known.clone();
-            forgotten.remove_all(&newest.settled_of(known));
-            if !forgotten.is_empty() {
-                let (generation, batches) = (newest.generation(), forgotten.count());
-                return Err(self.changed(Change::Forgets { generation, batches }));
+            } else {
+                self.knows_all_of(before, newest)?;
             }
         }
         Ok(())
     }
 
-    /// Whether the ledger, which was read to its end, is as long as it was.
+    fn knows_all_of(&self, before: &View, now: &View) -> Result<(), LedgerError> {
+        let known = &before.settled().keys;
+        let mut forgotten = known.clone();
+        forgotten.remove_all(&now.settled_of(known));
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let (generation, batches) = (now.generation(), forgotten.count());
+        Err(self.changed(Change::Forgets { generation, batches }))
+    }
+
+    /// Whether the ledger, which was read to its end, is as long as it was, and knows as much.
     pub(super) fn hold_end_against(&mut self) -> Result<(), LedgerError> {
-        let Some(before) = self.memory.view.take() else { return Ok(()) };
         let view = &self.known.view;
-        if (view.generation(), view.next()) < (before.generation(), before.next()) {
-            return Err(self.changed(shorter(&before, view)));
+        if let Some(before) = self.memory.view.take() {
+            if (view.generation(), view.next()) < (before.generation(), before.next()) {
+                return Err(self.changed(shorter(&before, view)));
+            }
+            self.knows_all_of(&before, view)?;
+        }
+        for elder in std::mem::take(&mut self.elders) {
+            if view.next() < elder.next() {
+                return Err(self.changed(shorter(&elder, view)));
+            }
+            self.knows_all_of(&elder, view)?;
         }
         Ok(())
     }
@@ -241,6 +277,11 @@ impl Ledger {
         let Some(last) = self.known.last else {
             // Nothing was read of this generation yet: it must be there itself.
             let newest = self.newest().await.map_err(|error| self.or_missing(error))?;
+            let is_same = newest.generation() == view.generation() && !view.is_sealed();
+            if is_same && newest.settled() != view.settled() {
+                let (generation, index) = (view.generation(), view.first());
+                return Err(self.changed(Change::Differs { generation, index }));
+            }
             return self.hold_generation_against(&newest);
         };
         let index = view.next() - 1;

@@ -12,7 +12,7 @@ use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Remembered;
-use super::recall::read_identity;
+use super::recall::{Name, read_name};
 use super::store::read_entry;
 use super::view::{Settled, Totals, View};
 
@@ -21,7 +21,7 @@ use super::view::{Settled, Totals, View};
 pub(super) struct Salvage {
     /// Whether anything is there at all.
     pub(super) is_there: bool,
-    pub(super) identity: Option<Token>,
+    pub(super) name: Option<Name>,
     /// The newest generation, whether or not it can be read.
     pub(super) generation: u64,
     /// What its checkpoint says, and the checkpoint itself.
@@ -49,8 +49,8 @@ impl Salvage {
             Err(error) => return Err(error.into()),
         };
         found.is_there = true;
-        match read_identity(&**fs, dataset).await {
-            Ok(identity) => found.identity = identity,
+        match read_name(&**fs, dataset).await {
+            Ok(name) => found.name = name,
             Err(error @ LedgerError::Entry { .. }) => found.problems.push(error.to_string()),
             Err(error) => return Err(error),
         }
@@ -124,13 +124,18 @@ impl Salvage {
         let begin = checkpoint::decode(checkpoint.clone(), generation);
         Self {
             is_there: true,
-            identity: Some(identity),
+            name: Some(Name::new(identity)),
             generation,
             begin: begin.unwrap_or_else(|_| View::new(generation)),
             checkpoint,
             entries,
             problems: Vec::new(),
         }
+    }
+
+    /// The number that names it.
+    pub(super) fn identity(&self) -> Option<Token> {
+        self.name.as_ref().map(|name| name.identity)
     }
 
     /// Index of the first entry that is certainly not in it.

@@ -51,6 +51,8 @@ pub struct Known {
     pub(super) view: View,
     /// The attempt that won the last of them, in this generation.
     pub(super) last: Option<Token>,
+    /// The ledger that they are of.
+    pub(super) identity: Option<Token>,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
     /// Epochs that their origins declared empty.
@@ -112,6 +114,8 @@ pub struct Ledger {
     pub(super) identity: Token,
     /// Entries that are not remembered yet.
     pub(super) fresh: Vec<Entry>,
+    /// What ledgers said that this one was rebuilt from, until it was read.
+    pub(super) elders: Vec<View>,
 }
 
 impl Ledger {
@@ -123,8 +127,9 @@ impl Ledger {
         options: Options,
         known: Known,
     ) -> Self {
-        let (memory, identity, fresh) = (Memory::none(), Token([0; 16]), Vec::new());
-        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh }
+        let (memory, identity) = (Memory::none(), Token::default());
+        let (fresh, elders) = Default::default();
+        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh, elders }
     }
 
     /// The number that names this ledger, through all its generations.

@@ -15,7 +15,7 @@ use super::dataset::{Author, Dataset, PREPARED, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Memory;
-use super::recall;
+use super::recall::{Name, new_identity};
 use super::store::{Known, Ledger, Options, read_entry, write_file};
 
 /// Entries that are read at the same time.
@@ -115,7 +115,7 @@ impl Ledger {
         }
         let prepared = format!("{desk}/ledger");
         fs.mkdirs(&format!("{prepared}/g0")).await?;
-        let identity = recall::encode_identity(recall::new_identity(self.author));
+        let identity = Name::new(new_identity(self.author)).encode();
         write_file(&*fs, &format!("{prepared}/identity"), identity).await?;
         match fs.rename(&prepared, &dataset.ledger()).await {
             Ok(()) => Ok(()),

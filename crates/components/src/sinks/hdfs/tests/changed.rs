@@ -69,6 +69,7 @@ async fn a_ledger_deleted_below_a_sink_at_work_stops_it_and_what_it_held_comes_l
         if path == "/logs" {
             // The data is gone too: nothing that it held counts as committed.
             operator.adopt().await.unwrap();
+            sink = one.sink(&store);
         } else {
             operator.rebuild().await.unwrap();
         }
