@@ -6,6 +6,7 @@ mod channel;
 mod check;
 mod demo;
 mod dlq;
+mod ledger;
 mod verify;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use channel::ChannelArgs;
 use check::CheckArgs;
 use demo::DemoArgs;
 use dlq::DlqArgs;
+use ledger::LedgerArgs;
 use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
@@ -34,6 +36,7 @@ enum Command {
     Verify(VerifyArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
+    Ledger(LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
+        Ok(Program { command: Command::Ledger(args) }) => ledger::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, &components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => {
             cli::execute(&args, &components::COLLECTOR)

@@ -29,10 +29,14 @@ pub struct Contents {
 impl Contents {
     /// Whether every file is there and holds what was written.
     pub fn is_sound(&self) -> bool {
-        let Self { damaged, short, older, older_read, .. } = self;
-        let whole = (older_read.files, older_read.bytes) == (older.files, older.bytes)
-            && older_read.events >= older.events;
-        damaged.is_empty() && short.is_empty() && whole
+        self.damaged.is_empty() && self.short.is_empty() && self.is_whole()
+    }
+
+    /// Whether all that older generations committed is there.
+    pub fn is_whole(&self) -> bool {
+        let Self { older, older_read, .. } = self;
+        (older_read.files, older_read.bytes) == (older.files, older.bytes)
+            && older_read.events >= older.events
     }
 }
 
