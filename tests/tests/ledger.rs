@@ -27,6 +27,8 @@ struct Scene {
     collector: Agent,
     edge: Agent,
     written: usize,
+    /// Bytes of the collector's output that were looked at.
+    seen: usize,
 }
 
 impl Scene {
@@ -35,7 +37,7 @@ impl Scene {
         let (mut collector, mut edge) = (site.collector(), site.edge());
         collector.start();
         edge.start();
-        let mut scene = Self { site, collector, edge, written: 0 };
+        let mut scene = Self { site, collector, edge, written: 0, seen: 0 };
         for name in ["one", "two", "three"] {
             scene.log(name);
             scene.site.wait_until_stored(scene.written);
@@ -56,12 +58,13 @@ impl Scene {
 
     /// The collector says what to do, and stores nothing of what is new.
     fn is_stopped(&mut self, why: &str) {
-        let (before, from) = (self.site.stored().len(), self.collector.output().len());
+        let (before, from) = (self.site.stored().len(), self.seen);
         self.log(why);
         wait::until("the sink to be stopped", Duration::from_secs(30), || {
             let output = self.collector.output();
             output[from.min(output.len())..].contains("aqueduct ledger show --store").then_some(())
         });
+        self.seen = self.collector.output().len();
         thread::sleep(Duration::from_secs(2));
         assert_eq!(self.site.stored().len(), before, "{why}: it stores nothing");
     }

@@ -52,10 +52,12 @@ pub(crate) enum FaultKind {
     ClockJump,
     /// Some agents are not found any more, or nobody is.
     Names,
+    /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds it.
+    LedgerChanged,
 }
 
-/// All of them but two: names only matter where somebody looks them up, and turns of the ledger
-/// come often enough only where the seed is about them.
+/// All of them but three: names only matter where somebody looks them up; turns of the ledger come
+/// often enough only where the seed is about them, and it is changed from outside only there.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -109,6 +111,7 @@ impl FaultKind {
             Self::DiskSlow => "disk slow",
             Self::ClockJump => "clock jump",
             Self::Names => "names",
+            Self::LedgerChanged => "ledger changed",
         }
     }
 }

@@ -164,7 +164,8 @@ impl Operator {
         let sources: Vec<&Salvage> = known.iter().chain([&stored]).collect();
         let is_empty =
             |source: &&Salvage| source.entries.is_empty() && source.checkpoint.is_empty();
-        if sources.iter().all(is_empty) {
+        let was_empty = known.is_some() && last_published(&*self.fs, &self.dataset).await?.is_none();
+        if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(
                 "there is nothing to rebuild from: the store names no batch, and {directory} remembers \

@@ -9,7 +9,8 @@
 //!
 //! Each part is framed as in the ledger (`frame`). An entry is appended with one durable write; a
 //! new generation replaces the file in whole. What is remembered is never ahead of the store: an
-//! entry comes in here after it was won there. An end that was cut short counts as not written.
+//! entry comes in here after it was won there, and before its files are published. An end that was
+//! cut short counts as not written.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

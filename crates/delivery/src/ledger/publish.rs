@@ -16,6 +16,8 @@ const PUBLISHED_AT_ONCE: usize = 32;
 impl Ledger {
     /// Publishes every committed file that this process knows of.
     pub(super) async fn publish_all(&mut self) -> Result<(), LedgerError> {
+        // First, so that whatever is visible is named by a memory, should the ledger be lost.
+        self.remember().await;
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
         let publishing: Vec<_> = (self.known.unpublished.iter().take(all))
             .map(|file| {

@@ -272,7 +272,10 @@ impl Ledger {
 
     /// Looks whether the entry that was read last still stands in its place: whoever empties or
     /// replaces the ledger below a collector at work stops it here, before its next commit.
-    pub(super) async fn still_there(&self) -> Result<(), LedgerError> {
+    ///
+    /// # Errors
+    /// It does not, or the store failed.
+    pub async fn still_there(&self) -> Result<(), LedgerError> {
         let view = &self.known.view;
         let Some(last) = self.known.last else {
             // Nothing was read of this generation yet: it must be there itself.

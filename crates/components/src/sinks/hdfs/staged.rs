@@ -44,6 +44,19 @@ pub(super) struct Books {
     pub(super) decision: Arc<Decision>,
 }
 
+impl Books {
+    /// Why a file could not be staged. Where its directory is missing, the ledger may be too.
+    pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
+        if error.is_not_found()
+            && self.stage.recorded
+            && let Err(changed) = self.ledger.lock().await.still_there().await
+        {
+            return self.decision.wanted(changed);
+        }
+        error.into()
+    }
+}
+
 /// Part of a batch that goes into one directory, ready to be written.
 pub(super) struct Part {
     pub(super) directory: String,
