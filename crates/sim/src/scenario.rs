@@ -180,12 +180,14 @@ impl Scenario {
     /// lost or fails: then nothing may remember what the ledger said.
     fn about_changes(self, dice: &Dice) -> Self {
         let faults = vec![
-            (FaultKind::LedgerChanged, 12_000),
-            (FaultKind::Kill, 5_000),
+            (FaultKind::LedgerChanged, 10_000),
+            // Copies that come late: they are what a ledger begun anew would repeat.
+            (FaultKind::StoreCut, 5_000),
+            (FaultKind::Stray, 8_000),
+            (FaultKind::Kill, 8_000),
             (FaultKind::Restart, 8_000),
             (FaultKind::Reset, 3_000),
             (FaultKind::OneWay, 4_000),
-            (FaultKind::PowerCut, 15_000),
         ];
         let hurried = self.hurried(dice, 2..=3, faults);
         Self { compact_after: dice.between(2, 20), ..hurried }

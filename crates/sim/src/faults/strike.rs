@@ -95,7 +95,7 @@ impl Faults {
                 }
                 self.operator().change(&self.dice)?;
                 // Meanwhile collectors come and go, and store nothing.
-                self.later(now, 2_000, 6_000, Repair::Ledger);
+                self.later(now, 3_000, 15_000, Repair::Ledger);
             }
             _ => return self.struck_store_or_disk(kind, now),
         }
