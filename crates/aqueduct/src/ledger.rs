@@ -228,3 +228,6 @@ fn told(done: &str, decided: &Decided) -> String {
     describe(&mut text, &format!("the ledger is {done}"), &decided.standing);
     text
 }
+
+#[cfg(test)]
+mod tests;
