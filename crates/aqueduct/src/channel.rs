@@ -62,7 +62,7 @@ Examples:
 
 /// Look into a durable channel; check, export or repair one that no agent uses.
 #[derive(Debug, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct ChannelArgs {
     #[command(subcommand)]
     action: Action,

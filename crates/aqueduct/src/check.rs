@@ -19,8 +19,8 @@ Examples:
   aqueduct check --resolve /etc/aqueduct/edge.toml
   aqueduct edge --tail '/a/*.log' --to c:4141 --data-dir /d --print-config | aqueduct check -
 
-Nothing is opened, connected or written; only --resolve asks DNS. A channel larger than what its disk
-has free is warned of.
+Nothing is opened, connected or written; only --resolve asks DNS.
+A channel larger than what its disk has free is warned of.
 
 Exit codes: 0 all valid, 2 wrong arguments, 78 a configuration is wrong";
 
@@ -29,7 +29,7 @@ const STDIN: &str = "-";
 
 /// Report everything that is wrong with a configuration, or what each path of it promises.
 #[derive(Debug, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
     /// Configuration files: .toml, .yaml or .yml; - for standard input
     #[arg(value_name = "FILE", required = true)]

@@ -38,7 +38,7 @@ It ends with exit code 0 only if no line is missing and none is repeated.";
 
 /// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
 #[derive(Debug, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
     /// Files to tail instead of a log that the demo writes
     #[arg(value_name = "FILES")]

@@ -52,7 +52,7 @@ The agent must be stopped. Save the events first, if in doubt: aqueduct dlq show
 
 /// List, show, put back or drop the events of an agent that could never be delivered.
 #[derive(Debug, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct DlqArgs {
     #[command(subcommand)]
     action: Action,

@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod channel;
 mod check;
+mod commit_ledger;
 mod demo;
 mod dlq;
 mod verify;
@@ -15,13 +16,14 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use channel::ChannelArgs;
 use check::CheckArgs;
+use commit_ledger::LedgerArgs;
 use demo::DemoArgs;
 use dlq::DlqArgs;
 use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "aqueduct", version = env!("AQUEDUCT_VERSION"), about)]
+#[command(name = "aqueduct", version = env!("AQUEDUCT_VERSION"))]
 struct Program {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +36,7 @@ enum Command {
     Verify(VerifyArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
+    Ledger(LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
+        Ok(Program { command: Command::Ledger(args) }) => commit_ledger::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Err(error) => cli::usage(&error),

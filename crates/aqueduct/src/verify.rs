@@ -13,6 +13,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
@@ -38,18 +39,25 @@ Examples:
   aqueduct verify --store 'hdfs://namenode:8020/logs/%Y-%m-%d' edge-1.json edge-2.json
   aqueduct verify --store file:///data/logs --deep /var/lib/aqueduct/channels/main
   aqueduct verify --store file:///data/logs http://127.0.0.1:9464
+  aqueduct verify --store file:///data/logs --retention 30d /var/lib/aqueduct/channels/main
 
 A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
 account that a channel or the dead letters still hold it: give the accounts of collectors too, where
-they have dead letters or edges have `retain = \"stored\"`. Letters that an operator dropped are shown
+they have dead letters or edges have `retain = \"stored\"`. What is among dead letters is not in the
+store, so it is not proved: deliver it by `aqueduct dlq replay`. Letters that an operator dropped are shown
 as missing. A collector whose selector or interceptors leave out every event of a batch
 writes nothing of it, so such batches are shown as missing.
 
-Exit codes: 0 proved, 1 disproved or not readable, 2 wrong arguments";
+A file that the ledger names and the store has not is lost, unless --retention says that files of that age
+are deleted on purpose: then it is shown as expired. Its age is that of its entry in the ledger. A
+ledger with a hole is never proved: `aqueduct ledger --help` says how it is mended.
+
+Exit codes: 0 proved, 1 not proved (missing, repeated, lost, in dead letters; with --complete: pending) or
+not readable, 2 wrong arguments";
 
 /// Prove that everything that edges accepted is in visible files, once.
 #[derive(Debug, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
     /// The `url` of an `hdfs` sink; several where batches are spread over several
     #[arg(long, value_name = "URL", required = true)]
@@ -63,6 +71,9 @@ pub(crate) struct VerifyArgs {
     /// Fail (exit code 1) while anything is pending, or among the dead letters
     #[arg(long)]
     complete: bool,
+    /// Files committed longer ago than this may have been deleted by a retention job (30d, 12h)
+    #[arg(long, value_name = "PERIOD", value_parser = humantime::parse_duration)]
+    retention: Option<Duration>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -114,6 +125,8 @@ enum VerifyError {
         #[source]
         source: std::io::Error,
     },
+    #[error("{address} is no file: http:// is missing; give http://{address}")]
+    NoScheme { address: String },
     #[error("{path} holds no account")]
     Empty { path: String },
     #[error("{path} cannot be looked into")]
@@ -159,7 +172,9 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
 /// held; and the report about it.
 pub(crate) async fn proof(url: &str, channel: PathBuf, env: &Env) -> (bool, String) {
     let (store, accounts) = (vec![url.to_owned()], vec![channel]);
-    let args = VerifyArgs { store, sink: None, deep: true, complete: false, json: false, accounts };
+    let (sink, retention) = (None, None);
+    let args =
+        VerifyArgs { store, sink, deep: true, complete: false, retention, json: false, accounts };
     match verified(&args, env).await {
         Ok(report) => (report.is_proved(false), report.text()),
         Err(error) => (false, agent::chain(&error)),
@@ -178,7 +193,9 @@ async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     }
     let settled = audited.iter().map(|one| one.audit.view.settled());
     let proofs = prove(&accounts, settled);
-    Ok(Report::new(accounts.into_iter().zip(proofs).collect(), audited, args.complete))
+    let accounts = accounts.into_iter().zip(proofs).collect();
+    let expired = args.retention.and_then(|period| env.clock.now().checked_sub(period));
+    Ok(Report::new(accounts, audited, args.complete, expired))
 }
 
 async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError> {
@@ -218,7 +235,14 @@ fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> 
         let file = env.disk.open(path, OpenMode::default())?;
         file.read(0, env.disk.stat(path)?.len as usize)
     })();
-    text.map_err(|source| VerifyError::File { path: shown.to_owned(), source })
+    text.map_err(|source: std::io::Error| {
+        let port = shown.rsplit_once(':').map(|(_, port)| port.split('/').next().unwrap_or(port));
+        let is_address = port.is_some_and(|port| port.parse::<u16>().is_ok());
+        if source.kind() == std::io::ErrorKind::NotFound && is_address {
+            return VerifyError::NoScheme { address: shown.to_owned() };
+        }
+        VerifyError::File { path: shown.to_owned(), source }
+    })
 }
 
 async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, VerifyError> {

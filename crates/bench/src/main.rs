@@ -43,7 +43,7 @@ use crate::error::{Doing, Result};
 use crate::report::Report;
 
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Cli {
     /// Print one JSON object a line to stdout, and the table to stderr
     #[arg(long, global = true)]

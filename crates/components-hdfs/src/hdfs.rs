@@ -16,6 +16,7 @@
 
 mod bucket;
 mod config;
+mod decision;
 mod error;
 mod held;
 mod identity;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledger::{Author, Dataset, FileNames, Known, Ledger, Options, Token};
+use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token};
 use pipeline::metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
@@ -45,6 +46,7 @@ use bucket::{Template, confined};
 use components::format::Format;
 pub use config::Config;
 use config::Promise;
+use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
 use roll::Limits;
@@ -126,8 +128,10 @@ impl Config {
             age_max: self.roll.age_max.0,
             idle_max: self.roll.idle_max.0,
         };
-        let dataset = Dataset::new(template.prefix(), &sink);
-        let dataset_name = format!("{sink} in {}{}", url.store(), template.prefix());
+        let dataset = place::dataset(url, &cx.name);
+        let (dataset, dataset_name) =
+            dataset.map_err(|problem| BuildError::invalid("url", problem))?;
+        let decision = Decision::of(&self.url, &cx.name, &cx.directory);
         let settings = Settings {
             env: cx.env.clone(),
             template,
@@ -145,6 +149,7 @@ impl Config {
             connect,
             dataset,
             dataset_name,
+            decision: Arc::new(decision),
             keeping,
             promise: self.guarantee,
             options,
@@ -187,6 +192,8 @@ pub(crate) struct HdfsSink {
     dataset: Dataset,
     /// The dataset in its store, for people and for comparison.
     dataset_name: String,
+    /// What an operator is pointed to where the ledger was changed from outside.
+    decision: Arc<Decision>,
     keeping: Options,
     promise: Promise,
     options: CreateOptions,
@@ -235,12 +242,18 @@ impl HdfsSink {
         // A failed opening has taken nothing in that is not read again by the next one.
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
-        let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known).await?;
+        let recorded = self.promise == Promise::ExactlyOnce;
+        let memory = match recorded {
+            true => self.memory().await?,
+            // Nothing is left out by the ledger, whatever it says.
+            false => Memory::none(),
+        };
+        let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
+        let ledger = ledger.await.map_err(|error| self.decision.wanted(error))?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.know(ledger.view().settled().clone());
         self.floors.know_closed(&ledger.view().settled().floors);
-        let recorded = self.promise == Promise::ExactlyOnce;
         let stage = Stage { fs, dataset, author, options: self.options, recorded };
         let limits = self.limits(&stage).await?;
         let ledger = Arc::new(Mutex::new(ledger));
@@ -255,6 +268,7 @@ impl HdfsSink {
                 held: self.held.clone(),
                 visible: self.visible.clone(),
                 unpublished: self.unpublished.clone(),
+                decision: self.decision.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             open: None,
@@ -284,6 +298,16 @@ impl HdfsSink {
                 key
             }
         }
+    }
+
+    /// What this collector remembers of the ledger.
+    async fn memory(&self) -> Result<Memory, HdfsSinkError> {
+        let (env, directory) = (&self.settings.env, &self.directory);
+        let memory = Memory::load(env, directory, &self.dataset_name).await;
+        memory.map_err(|source| HdfsSinkError::Memory {
+            path: Memory::path(directory, &self.dataset_name).display().to_string(),
+            source,
+        })
     }
 
     /// The limits of a roll; a file stays within one block, so that one sync covers it. A file is

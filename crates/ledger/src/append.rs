@@ -82,10 +82,9 @@ impl Ledger {
                 debug!(first = next, entries = entries.len(), "read of the commit ledger");
             }
             for entry in &entries {
-                if self.note_own(entry).await.is_err() {
+                if self.note_own(entry).await.is_err() || self.take_in(entry).is_err() {
                     return;
                 }
-                self.known.view.absorb(entry);
             }
             if (entries.len() as u64) < at_once {
                 return;
@@ -107,6 +106,9 @@ impl Ledger {
 
     /// Runs an attempt to its end, over as many generations as it takes.
     pub(super) async fn advance(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
+        if !mutant!("empty_ledger_begun_anew") {
+            self.still_there().await?;
+        }
         loop {
             match self.try_once(work).await? {
                 Verdict::Sealed => self.succeed().await?,
@@ -118,7 +120,8 @@ impl Ledger {
     /// Does what the committer asks for until it is done.
     async fn try_once(&mut self, work: &mut Work<'_>) -> Result<Verdict, LedgerError> {
         let mut committer = Committer::new(work.attempt.clone(), &self.known.view);
-        let mut silent = 0;
+        // The entry that the next outcome may add to the view.
+        let (mut silent, mut coming) = (0, None);
         loop {
             let outcome = match committer.step(&self.known.view) {
                 Step::Done(verdict) => return Ok(verdict),
@@ -128,6 +131,7 @@ impl Ledger {
                         drop(self.fs.delete(&lost).await);
                     }
                     let entry = self.entry(work, index);
+                    coming = Some(entry.clone());
                     let (path, ()) = try_join!(self.prepare(entry), work.closed())?;
                     work.prepared = Some(path);
                     Outcome::Prepared
@@ -160,16 +164,36 @@ impl Ledger {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Step::Reload => Outcome::Reloaded(Box::new(self.newest().await?)),
+                Step::Reload => {
+                    let newest = self.newest().await?;
+                    self.hold_generation_against(&newest)?;
+                    Outcome::Reloaded(Box::new(newest))
+                }
                 Step::Read(index) => match self.read_patiently(index).await? {
                     Some(entry) => {
+                        self.hold_against(&entry)?;
                         self.note_own(&entry).await?;
+                        coming = Some(entry.clone());
                         Outcome::Entry(Box::new(entry))
                     }
                     None => Outcome::NoEntry,
                 },
             };
+            let before = (self.view().generation(), self.view().next());
             committer.on(outcome, &mut self.known.view);
+            self.followed(before, &coming);
+        }
+    }
+
+    /// Notes what an outcome has added to the view, which was at `before`.
+    fn followed(&mut self, before: (u64, u64), coming: &Option<Entry>) {
+        let (generation, next) = (self.view().generation(), self.view().next());
+        if generation != before.0 {
+            self.turned_over();
+        } else if let Some(entry) = coming.as_ref().filter(|entry| entry.index + 1 == next)
+            && next > before.1
+        {
+            self.took_in(entry);
         }
     }
 
@@ -197,7 +221,7 @@ impl Ledger {
     }
 
     /// The entry at `index`, if there is one. Looks again when the store gives no answer.
-    async fn read_patiently(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+    pub(super) async fn read_patiently(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
         for attempt in 0.. {
             match self.read(index).await {
                 Err(LedgerError::Store(error))

@@ -13,7 +13,7 @@
 mod contents;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::KeySet;
@@ -22,10 +22,12 @@ use storage::{FileSystem, FsError};
 use super::dataset::{Author, Dataset, Token};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
+use super::recall::read_name;
 use super::store::{FileNames, Known, Ledger, Options};
 use super::view::View;
 
 pub use contents::Contents;
+pub(super) use contents::index_of;
 
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
@@ -39,6 +41,11 @@ pub struct Audit {
     pub repeated: KeySet,
     /// The files of the newest generation's entries, and what the store has of each.
     pub files: Vec<(StagedFile, Place)>,
+    /// When its newest generation began, and so all that older ones committed was committed; `None`
+    /// for the first one, or where the store keeps no times.
+    pub begun: Option<SystemTime>,
+    /// The number that names the ledger; one of an earlier program has none.
+    pub identity: Option<Token>,
 }
 
 /// What the store has of a committed file.
@@ -50,8 +57,8 @@ pub enum Place {
     WrongLength(u64),
     /// It still waits on the stage; whoever opens the ledger next publishes it.
     Staged,
-    /// It is nowhere.
-    Gone,
+    /// It is nowhere. It was committed then, where the store keeps the time of a file.
+    Gone(Option<SystemTime>),
 }
 
 impl Audit {
@@ -94,19 +101,36 @@ impl Ledger {
         for entry in self.unread_entries().await? {
             if let Kind::Commit { keys, files: more } = &entry.kind {
                 repeated.insert_all(&self.view().settled_of(keys));
-                files.extend_from_slice(more);
+                files.extend(more.iter().map(|file| (entry.index, file.clone())));
             }
             self.known.view.absorb(&entry);
         }
-        let looked_up = files.into_iter().map(|file| async {
-            let place = self.place(&file).await?;
+        let ledger = &*self;
+        let looked_up = files.into_iter().map(|(index, file)| async move {
+            let place = ledger.place(index, &file).await?;
             Ok::<_, LedgerError>((file, place))
         });
         let looked_up = stream::iter(looked_up).buffered(LOOKED_UP_AT_ONCE);
-        Ok(Audit { view: self.view().clone(), repeated, files: looked_up.try_collect().await? })
+        let files = looked_up.try_collect().await?;
+        let generation = self.view().generation();
+        let begun = match generation {
+            0 => None,
+            generation => self.time_of(&self.dataset.checkpoint(generation)).await?,
+        };
+        let name = read_name(&*self.fs, &self.dataset).await?;
+        let identity = name.map(|name| name.identity);
+        Ok(Audit { view: self.view().clone(), repeated, files, begun, identity })
     }
 
-    async fn place(&self, file: &StagedFile) -> Result<Place, LedgerError> {
+    async fn time_of(&self, path: &str) -> Result<Option<SystemTime>, LedgerError> {
+        match self.fs.stat(path).await {
+            Ok(stat) => Ok(stat.modified),
+            Err(FsError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn place(&self, index: u64, file: &StagedFile) -> Result<Place, LedgerError> {
         // In this order: whoever moves it between the two looks moves it to where it is looked for
         // again.
         let mut refused = None;
@@ -130,6 +154,12 @@ impl Ledger {
                 Err(error) => refused = Some(error),
             }
         }
-        refused.map_or(Ok(Place::Gone), |error| Err(error.into()))
+        match refused {
+            Some(error) => Err(error.into()),
+            None => {
+                let entry = self.dataset.entry(self.view().generation(), index);
+                Ok(Place::Gone(self.time_of(&entry).await?))
+            }
+        }
     }
 }

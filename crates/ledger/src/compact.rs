@@ -49,6 +49,7 @@ impl Ledger {
         }
         self.append(Aim::Seal(self.view().generation())).await?;
         self.succeed().await?;
+        self.remember().await;
         info!(generation = self.view().generation(), "the commit ledger has a new generation");
         Ok(())
     }
@@ -78,7 +79,7 @@ impl Ledger {
         if newest.generation() <= self.known.view.generation() {
             return Err(LedgerError::Sealed { generation: self.known.view.generation() });
         }
-        self.known.view = newest;
+        self.take_over(newest)?;
         self.delete_old().await;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Sixteen random bytes that name a collector, one start of it, or one attempt to commit.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 16]);
 
 impl Token {
@@ -42,6 +42,7 @@ pub struct Author {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
     prefix: String,
+    sink: String,
     root: String,
 }
 
@@ -55,12 +56,23 @@ pub(super) const PREPARED: &str = ".entry";
 impl Dataset {
     /// The dataset of the sink `sink` below `prefix`, an absolute path without a slash at its end.
     pub fn new(prefix: &str, sink: &str) -> Self {
-        Self { prefix: prefix.into(), root: format!("{prefix}/{BOOKS}/{sink}") }
+        let root = format!("{prefix}/{BOOKS}/{sink}");
+        Self { prefix: prefix.into(), sink: sink.into(), root }
     }
 
     /// The directory that everything is published below.
     pub fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The name of the sink, as it stands in the names of its files.
+    pub fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    /// The file that holds the identity of the ledger.
+    pub(super) fn identity(&self) -> String {
+        format!("{}/ledger/identity", self.root)
     }
 
     /// The full path of a published file that an entry names below the prefix.

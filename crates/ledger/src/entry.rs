@@ -223,7 +223,7 @@ pub(super) fn bytes_of(token: Token) -> Bytes {
     Bytes::copy_from_slice(&token.0)
 }
 
-fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
+pub(super) fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
     let damaged = |_| EntryError::Damaged { problem: "a name in it" };
     bytes.try_into().map(Token).map_err(damaged)
 }

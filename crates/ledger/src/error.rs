@@ -4,6 +4,7 @@ use pipeline::{Class, Classify};
 use storage::FsError;
 use thiserror::Error;
 
+use super::change::Change;
 use super::entry::EntryError;
 
 /// Why the ledger could not be read or advanced.
@@ -21,8 +22,16 @@ pub enum LedgerError {
         #[source]
         source: EntryError,
     },
+    /// The ledger is not as its collectors have left it: it was changed from outside.
+    #[error("the commit ledger {path} is not as this collector knows it: {change}")]
+    Changed {
+        /// The directory.
+        path: String,
+        /// What has changed.
+        change: Change,
+    },
     /// The ledger's directory is there and holds no generation: it was damaged from outside.
-    #[error("{path} holds no generation; restore it, an empty ledger would repeat everything")]
+    #[error("{path} holds no generation; an empty ledger would repeat everything")]
     NoGeneration {
         /// The directory.
         path: String,
@@ -81,6 +90,14 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether the ledger was damaged or changed from outside, so that an operator has to decide
+    /// what it goes on from.
+    pub fn wants_decision(&self) -> bool {
+        matches!(self, Self::Changed { .. } | Self::Entry { .. } | Self::NoGeneration { .. })
+    }
+}
+
 impl Classify for LedgerError {
     fn class(&self) -> Class {
         match self {
@@ -90,7 +107,8 @@ impl Classify for LedgerError {
             | Self::Fenced
             | Self::Withdrawn { .. }
             | Self::Sealed { .. } => Class::Transient,
-            Self::Entry { .. }
+            Self::Changed { .. }
+            | Self::Entry { .. }
             | Self::NoGeneration { .. }
             | Self::Vanished { .. }
             | Self::Occupied { .. } => Class::Blocked,

@@ -31,6 +31,13 @@ pub(super) fn wrap(magic: &[u8; 8], body: &impl Message) -> Bytes {
     out.freeze()
 }
 
+/// The frame that `bytes` begins with, cut off from it; `None` if it is not whole.
+pub(super) fn split(bytes: &mut Bytes) -> Option<Bytes> {
+    let len = bytes.get(12..HEAD)?.try_into().map(u32::from_le_bytes).ok()? as usize;
+    let whole = HEAD.checked_add(len)?.checked_add(TAIL)?;
+    (whole <= bytes.len()).then(|| bytes.split_to(whole))
+}
+
 /// The message in a frame, if it is whole.
 pub(super) fn unwrap<M: Message + Default>(
     magic: &[u8; 8],

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <prefix>/_aqueduct/<sink>/
-//!   ledger/g0/00000000000000000000      entries without gaps; won by a rename that never replaces
+//!   ledger/identity               what names the ledger, through all its generations
+//!          g0/00000000000000000000      entries without gaps; won by a rename that never replaces
 //!             00000000000000000001
 //!        g1/checkpoint                all that the generations before say; the newest one counts
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
@@ -24,6 +25,9 @@
 //! | `store` | what is kept open and called: [`Ledger`] |
 //! | `publish` | how committed files get their final names |
 //! | `sweep` | what a start finishes and clears away |
+//! | `memory`, `recall` | what a collector remembers of it; how it is known again |
+//! | `salvage`, `decide` | what is left of a damaged one; what an operator makes of it |
+//! | `change` | how it can be found to be another one |
 //! | `audit` | what it proves, read without changing anything |
 //! | `fence` | how what another collector left behind is cleared away |
 //! | `idle` | which collectors may have left something behind: pure |
@@ -31,24 +35,32 @@
 
 mod append;
 mod audit;
+mod change;
 mod checkpoint;
 pub mod committer;
 mod compact;
 mod dataset;
+mod decide;
 pub mod entry;
 mod error;
 mod fence;
 mod frame;
 mod idle;
+mod memory;
 pub mod proof;
 mod publish;
+mod recall;
+mod salvage;
 mod store;
 mod sweep;
 pub mod view;
 
 pub use audit::{Audit, Contents, Place};
+pub use change::Change;
 pub use dataset::{Author, BOOKS, Dataset, Token};
+pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
+pub use memory::{Memory, Remembered};
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use view::{Settled, Totals, View};

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | committed | in a ledger, or below one of its floors: in a visible file, once |
 //! | pending | not in a ledger, and some channel whose account is given still holds it |
-//! | in dead letters | neither, and among the dead letters of some account that is given |
+//! | in dead letters | neither, and among the dead letters of some account that is given; also one of an epoch that a ledger has closed, if the channel that named it has it among its own: a floor names no batch |
 //! | missing | accepted, and nowhere |
 
 use pipeline::{Account, KeySet};
@@ -39,10 +39,14 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     let ledgers: Vec<&Settled> = ledgers.collect();
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
+        ledgers.iter().for_each(|settled| rest.remove_all(&settled.keys));
+        // An epoch is closed when all of it is committed and none of it is a letter. So what is one
+        // all the same is of a second life of that epoch: of a copy of the directory, perhaps.
+        let second = rest.intersection(&account.letters);
         for settled in &ledgers {
-            rest.remove_all(&settled.keys);
             rest.remove_all(&settled.floors.closed_of(&account.accepted));
         }
+        rest.insert_all(&second);
         let pending = rest.intersection(&held);
         let committed = account.accepted.count() - rest.count();
         rest.remove_all(&pending);
@@ -107,6 +111,23 @@ mod tests {
         let proofs = prove(&[edge, collector], [&ledger].into_iter());
         assert_eq!((proofs[0].committed, &proofs[0].pending), (6, &keys(1, 8..9)));
         assert_eq!((&proofs[0].letters, &proofs[0].missing), (&keys(1, 6..8), &keys(1, 9..10)));
+    }
+
+    /// A directory restored from an old copy names new lines by an epoch that was closed.
+    #[test]
+    fn a_letter_of_a_closed_epoch_is_not_committed_by_its_floor() {
+        let mut edge = account(keys(1, 0..10), KeySet::default());
+        edge.letters = keys(1, 7..10);
+        let mut closed = Settled::default();
+        closed.floors.raise(OWN, Epoch(2));
+        let proofs = prove(&[edge.clone()], [&closed].into_iter());
+        assert_eq!((proofs[0].committed, &proofs[0].letters), (7, &keys(1, 7..10)));
+        // A copy that came late at a collector says nothing of the edge's own batch.
+        let mut collector = account(KeySet::default(), KeySet::default());
+        (collector.origin, collector.letters) = (Origin([9; 16]), edge.letters);
+        edge.letters = KeySet::default();
+        let proofs = prove(&[edge, collector], [&closed].into_iter());
+        assert_eq!((proofs[0].committed, proofs[0].letters.count()), (10, 0));
     }
 
     #[test]

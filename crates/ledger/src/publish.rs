@@ -144,6 +144,8 @@ impl Ledger {
     /// Publishes these files. Those that are refused wait, behind those that waited before. Where
     /// this is dropped on its way, all of them do.
     async fn publish_these(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
+        // First, so that whatever is visible is named by a memory, should the ledger be lost.
+        self.remember().await;
         let waited = self.known.unpublished.len();
         self.known.unpublished.extend(files.iter().cloned());
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };

@@ -15,6 +15,7 @@ use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
+use super::memory::Memory;
 use super::publish::Refusals;
 use super::view::{Totals, View};
 use crate::committer::{Aim, Attempt, Verdict};
@@ -49,6 +50,10 @@ pub struct Options {
 pub struct Known {
     /// What the entries read so far say.
     pub(super) view: View,
+    /// The attempt that won the last of them, in this generation.
+    pub(super) last: Option<Token>,
+    /// The ledger that they are of.
+    pub(super) identity: Option<Token>,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
     /// Why some of them wait, and until when.
@@ -107,6 +112,14 @@ pub struct Ledger {
     pub(super) options: Options,
     /// Tokens made so far.
     pub(super) minted: u64,
+    /// What its collector remembers.
+    pub(super) memory: Memory,
+    /// The number that names it.
+    pub(super) identity: Token,
+    /// Entries that are not remembered yet.
+    pub(super) fresh: Vec<Entry>,
+    /// What ledgers said that this one was rebuilt from, until it was read.
+    pub(super) elders: Vec<View>,
 }
 
 impl Ledger {
@@ -118,7 +131,14 @@ impl Ledger {
         options: Options,
         known: Known,
     ) -> Self {
-        Self { fs, dataset, author, known, options, minted: 0 }
+        let (memory, identity) = (Memory::none(), Token::default());
+        let (fresh, elders) = Default::default();
+        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh, elders }
+    }
+
+    /// The number that names this ledger, through all its generations.
+    pub fn identity(&self) -> Token {
+        self.identity
     }
 
     /// What the entries read so far say.
@@ -175,6 +195,7 @@ impl Ledger {
         if !matches!(committed, Committed::Published(_)) {
             self.discard(&roll.files, prepared.as_deref()).await;
         }
+        self.remember().await;
         Ok(committed)
     }
 

@@ -10,31 +10,38 @@ use pipeline::mutant;
 use storage::{FileSystem, FsError, Listed};
 use tracing::info;
 
+use super::change::Change;
 use super::dataset::{Author, Dataset, PREPARED, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
-use super::store::{Known, Ledger, Options, read_entry};
+use super::memory::Memory;
+use super::recall::{Name, new_identity};
+use super::store::{Known, Ledger, Options, read_entry, write_file};
 
 /// Entries that are read at the same time.
 pub(super) const READ_AT_ONCE: usize = 16;
 
 impl Ledger {
     /// Opens the ledger for `author`, who must be new: makes it if this is the first of all
-    /// openings, reads it to its end (from `known` on, if this process read it before), finishes
-    /// the renames of committed files, and deletes what other starts of this collector left.
+    /// openings, reads it to its end (from `known` on, if this process read it before), holds it
+    /// against `memory`, finishes the renames of committed files, and deletes what other starts of
+    /// this collector left.
     ///
     /// # Errors
-    /// The store failed, or the ledger is damaged. Nothing is lost; open it again.
+    /// The store failed, or the ledger is damaged, or it is not the one that is remembered. Nothing
+    /// is lost; open it again.
     pub async fn open(
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
         author: Author,
         options: Options,
         known: Known,
+        memory: Memory,
     ) -> Result<Self, LedgerError> {
-        fs.mkdirs(&dataset.staged(&Dataset::desk(author))).await?;
-        found(&*fs, &dataset, author).await?;
         let mut ledger = Self::unread(fs, dataset, author, options, known);
+        ledger.memory = memory;
+        ledger.found().await?;
+        ledger.identify().await?;
         let staged = ledger.staged_files().await?;
         let orphans = ledger.orphans().await?;
         // Once its prepared entries are gone, a dead start can commit nothing any more, not even
@@ -45,6 +52,18 @@ impl Ledger {
         // What is not staged any more was published, or somebody has removed it.
         ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
+        if ledger.view().next() == 0
+            && let Some(file) = ledger.not_beside_files().await?
+        {
+            // Others may have begun meanwhile: what is visible was committed before.
+            ledger.catch_up(&staged).await?;
+            if ledger.view().next() == 0 {
+                return Err(ledger.changed(Change::Beside { file }));
+            }
+        }
+        ledger.hold_end_against()?;
+        ledger.still_there().await?;
+        ledger.remember().await;
         if !ledger.known.unpublished.is_empty() {
             info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
@@ -75,13 +94,51 @@ impl Ledger {
         Ok(())
     }
 
+    /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole, so
+    /// that one without a generation or an identity is never seen; of several founders one wins.
+    async fn found(&mut self) -> Result<(), LedgerError> {
+        let (fs, dataset) = (self.fs.clone(), self.dataset.clone());
+        let desk = dataset.staged(&Dataset::desk(self.author));
+        if is_there(&*fs, &dataset).await? {
+            fs.mkdirs(&desk).await?;
+            if mutant!("ledger_made_anew") {
+                fs.mkdirs(&dataset.generation(0)).await?;
+            }
+            return Ok(());
+        }
+        if let Some(mark) = &self.memory.mark
+            && !mutant!("empty_ledger_begun_anew")
+        {
+            let (generation, entries) = (mark.generation, mark.next());
+            return Err(self.changed(Change::Missing { generation, entries }));
+        }
+        // Who began meanwhile may have published: that is no file beside a missing ledger.
+        if let Some(file) = self.not_beside_files().await?
+            && !is_there(&*fs, &dataset).await?
+        {
+            return Err(self.changed(Change::Beside { file }));
+        }
+        let prepared = format!("{desk}/ledger");
+        fs.mkdirs(&format!("{prepared}/g0")).await?;
+        let identity = Name::new(new_identity(self.author)).encode();
+        write_file(&*fs, &format!("{prepared}/identity"), identity).await?;
+        match fs.rename(&prepared, &dataset.ledger()).await {
+            Ok(()) => Ok(()),
+            Err(FsError::AlreadyExists { .. }) => {
+                fs.delete(&prepared).await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads the newest generation to its end, and notes the committed files that are still staged.
     async fn catch_up(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
         loop {
             let newest = self.newest().await?;
             if newest.generation() != self.known.view.generation() {
                 // All that older ones committed was published before this one came in.
-                self.known.view = newest;
+                self.take_over(newest)?;
                 self.known.unpublished.clear();
             }
             self.read_on(staged).await?;
@@ -94,7 +151,7 @@ impl Ledger {
 
     async fn read_on(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
         for entry in self.unread_entries().await? {
-            self.known.view.absorb(&entry);
+            self.take_in(&entry)?;
             self.note_files(entry, staged);
         }
         Ok(())
@@ -108,6 +165,14 @@ impl Ledger {
         let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
         let end = end.map_or(next, |last| last + 1);
         let mut entries = self.read_range(next..end).await?;
+        let index = next + entries.len() as u64;
+        if index < end {
+            // A generation that was deleted meanwhile has no holes: there is a newer one.
+            let generation = self.view().generation();
+            if self.newest().await?.generation() == generation {
+                return Err(self.changed(Change::Hole { generation, index, last: end - 1 }));
+            }
+        }
         while let Some(entry) = self.read(next + entries.len() as u64).await? {
             entries.push(entry);
         }
@@ -201,25 +266,10 @@ fn tokens(names: Vec<Listed>) -> impl Iterator<Item = Token> {
     directories.filter_map(|listed| Token::parse(&listed.name))
 }
 
-/// Makes the ledger, unless it is there. It is prepared elsewhere and renamed in whole, so that a
-/// ledger without a generation is never seen; of several founders one wins.
-async fn found(fs: &dyn FileSystem, dataset: &Dataset, author: Author) -> Result<(), LedgerError> {
+async fn is_there(fs: &dyn FileSystem, dataset: &Dataset) -> Result<bool, LedgerError> {
     match fs.stat(&dataset.ledger()).await {
-        Ok(_) if mutant!("ledger_made_anew") => {
-            return Ok(fs.mkdirs(&dataset.generation(0)).await?);
-        }
-        Ok(_) => return Ok(()),
-        Err(FsError::NotFound { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let prepared = dataset.staged(&format!("{}/ledger", Dataset::desk(author)));
-    fs.mkdirs(&format!("{prepared}/g0")).await?;
-    match fs.rename(&prepared, &dataset.ledger()).await {
-        Ok(()) => Ok(()),
-        Err(FsError::AlreadyExists { .. }) => {
-            fs.delete(&prepared).await?;
-            Ok(())
-        }
+        Ok(_) => Ok(true),
+        Err(FsError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

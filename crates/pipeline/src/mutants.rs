@@ -28,6 +28,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("generations_out_of_order", "a generation goes when the one before it is gone"),
     ("parents_made", "nobody makes a generation on the way to an entry"),
     ("ledger_made_anew", "a ledger is made once, in whole"),
+    ("empty_ledger_begun_anew", "a ledger that is remembered is never begun anew"),
     ("checkpoint_not_searched", "where a generation is gone, the next one decides what is left"),
     ("checkpoint_is_own_win", "nothing is published on the word of a checkpoint"),
     ("no_fence", "nothing of another is deleted before its fence is in"),

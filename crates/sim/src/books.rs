@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use ledger::{Author, Entry, Kind, StagedFile};
+use ledger::{Author, Entry, Kind, StagedFile, View};
 use pipeline::KeySet;
 use storage::memory::Memory;
 
@@ -104,6 +104,17 @@ impl Books {
         let mut missing = events.filter(|n| !seen(n));
         let first = missing.next();
         (first.map_or(0, |_| 1 + missing.count() as u64), first)
+    }
+
+    /// The ledger of `dataset` was rebuilt: what no collector remembered, and so none published, is
+    /// not committed any more.
+    pub(crate) fn restate(&self, dataset: &str, view: &View) {
+        let mut state = lock(&self.state);
+        state.committed = view.settled_of(&state.committed);
+        state.waiting.retain(|temp, _| temp.split('/').next() != Some(dataset));
+        state.sealed.retain(|(sealed, _)| sealed != dataset);
+        state.fenced = view.fenced().copied().collect();
+        state.newest_generation.insert(dataset.to_owned(), view.generation());
     }
 
     /// Files and ledger at the end: the visible files are those that entries named, and no others.

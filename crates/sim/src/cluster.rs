@@ -193,8 +193,8 @@ impl Cluster {
         world.names.list(machines.iter().map(|machine| machine.name.clone()).collect());
         let books = Arc::new(Books::new(world.clone(), scenario.body_bytes));
         let (store, calls) = Store::new(world.clone(), books.clone(), scenario.compact_after);
-        let faults =
-            Faults::new(seed, scenario, machines.clone(), store.mood.clone(), world.clone());
+        let kept = (store.mood.clone(), books.clone());
+        let faults = Faults::new(seed, scenario, machines.clone(), kept, world.clone());
         parts::place(store, machines.clone());
         for machine in &machines {
             let at = machine.clone();

@@ -55,10 +55,13 @@ pub(crate) enum FaultKind {
     Clone,
     /// Some agents are not found any more, or nobody is.
     Names,
+    /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds it.
+    LedgerChanged,
 }
 
-/// All of them but three: names only matter where agents look them up, turns of the ledger come
-/// often enough only where the seed is about them, and copies need a host for them.
+/// All of them but four: names only matter where agents look them up, turns of the ledger come
+/// often enough only where the seed is about them, it is changed from outside only there, and copies
+/// need a host for them.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -113,6 +116,7 @@ impl FaultKind {
             Self::ClockJump => "clock jump",
             Self::Clone => "clone",
             Self::Names => "names",
+            Self::LedgerChanged => "ledger changed",
         }
     }
 }

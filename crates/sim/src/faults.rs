@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use turmoil::Sim;
 
+use crate::books::Books;
 use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 use crate::machine::{DISK_BYTES, Machine};
@@ -34,6 +35,7 @@ enum Repair {
     StoreSlow(usize),
     Disk(usize),
     Names,
+    Ledger,
 }
 
 /// What goes wrong in one simulation.
@@ -45,6 +47,7 @@ pub(crate) struct Faults {
     /// Without the copy of an edge, which is the last one.
     hosts: usize,
     mood: Arc<Mood>,
+    books: Arc<Books>,
     dice: Dice,
     /// Calls of a thousand that are late, at the least and at most.
     late: (u64, u64),
@@ -66,7 +69,7 @@ impl Faults {
         seed: u64,
         scenario: &Scenario,
         machines: Vec<Arc<Machine>>,
-        mood: Arc<Mood>,
+        (mood, books): (Arc<Mood>, Arc<Books>),
         world: Arc<World>,
     ) -> Self {
         let dice = Dice::new(seed, "faults");
@@ -82,6 +85,7 @@ impl Faults {
             relays,
             hosts,
             mood,
+            books,
             dice,
             late,
             clocks,
@@ -200,6 +204,12 @@ impl Faults {
             Repair::StoreCut(at) => self.machines[*at].cut_store(false),
             Repair::StoreSlow(at) => self.machines[*at].slow_store(0),
             Repair::Names => self.world.names.heal(),
+            Repair::Ledger => {
+                for at in self.edges + self.relays..self.machines.len() {
+                    self.take_down(sim, at, now, Duration::from_millis(200));
+                }
+                self.operator().rebuild();
+            }
             Repair::Disk(at) => {
                 let (machine, disk) = (&self.machines[*at], self.machines[*at].disk());
                 disk.set_capacity(DISK_BYTES);

@@ -32,6 +32,7 @@
 //! | `turn` | the calls of the store at which a stop hurts most |
 //! | `input` | applications that write log files, with rotation |
 //! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
+//! | `operator` | changes of the ledger from outside, and how they are mended |
 //! | `parts` | what the agents are made of |
 //! | `observer` | asks every agent for its metrics, as an operator would |
 //! | `cluster` | one seed from beginning to end |
@@ -59,6 +60,7 @@ mod mutants;
 mod names;
 mod net;
 mod observer;
+mod operator;
 mod parts;
 mod proof;
 mod scenario;

@@ -63,6 +63,8 @@ enum Theme {
     Strays,
     /// Two that run on copies of one disk.
     Clones,
+    /// A ledger that is deleted, cut, or put back to an older copy.
+    Changed,
     /// Who is stopped just before it changes the ledger, while others go on.
     Turns,
 }
@@ -119,6 +121,7 @@ impl Scenario {
             2 => Theme::Strays,
             3 => Theme::Turns,
             4 => Theme::Clones,
+            5 => Theme::Changed,
             _ => Theme::Any,
         };
         let roll_age_millis = dice.between(300, 3_000);
@@ -154,6 +157,7 @@ impl Scenario {
             Theme::Strays => drawn.about_strays(&dice),
             Theme::Turns => drawn.about_turns(&dice),
             Theme::Clones => drawn.about_clones(&dice),
+            Theme::Changed => drawn.about_changes(&dice),
         }
     }
 
@@ -179,6 +183,23 @@ impl Scenario {
         let faults = vec![(FaultKind::StopAtTurn, 4_000), (FaultKind::Kill, 20_000)];
         let hurried = self.hurried(dice, 3..=5, faults);
         Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
+    }
+
+    /// The store's owner does to the ledger what it should not, and an operator mends it. No disk is
+    /// lost or fails: then nothing may remember what the ledger said.
+    fn about_changes(self, dice: &Dice) -> Self {
+        let faults = vec![
+            (FaultKind::LedgerChanged, 10_000),
+            // Copies that come late: they are what a ledger begun anew would repeat.
+            (FaultKind::StoreCut, 5_000),
+            (FaultKind::Stray, 8_000),
+            (FaultKind::Kill, 8_000),
+            (FaultKind::Restart, 8_000),
+            (FaultKind::Reset, 3_000),
+            (FaultKind::OneWay, 4_000),
+        ];
+        let hurried = self.hurried(dice, 2..=3, faults);
+        Self { compact_after: dice.between(2, 20), ..hurried }
     }
 
     /// Epochs that end soon, and collectors that are away with what others have delivered.

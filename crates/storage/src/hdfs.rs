@@ -13,7 +13,7 @@ mod unhurried;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -149,7 +149,10 @@ fn not_reached(error: &io::Error) -> bool {
 fn stat_of(status: &FileStatus) -> Stat {
     let directory = status.isdir;
     let len = if directory { 0 } else { status.length as u64 };
-    Stat { len, directory, block_size: status.blocksize.filter(|size| *size > 0) }
+    let block_size = status.blocksize.filter(|size| *size > 0);
+    let modified = Duration::from_millis(status.modification_time);
+    let modified = SystemTime::UNIX_EPOCH.checked_add(modified);
+    Stat { len, directory, block_size, modified }
 }
 
 #[async_trait]

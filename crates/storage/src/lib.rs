@@ -18,6 +18,8 @@ pub mod local;
 pub mod memory;
 mod url;
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -33,6 +35,8 @@ pub struct Stat {
     pub directory: bool,
     /// Bytes of a block of this file, where files consist of blocks.
     pub block_size: Option<u64>,
+    /// Last change of its content by the store's clock, where the store keeps one.
+    pub modified: Option<SystemTime>,
 }
 
 /// One name in a directory.

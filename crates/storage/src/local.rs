@@ -119,7 +119,8 @@ impl FileSystem for Local {
         let stat = self.run("stat", path, |disk, path| disk.stat(path)).await?;
         let directory = stat.kind == FileKind::Directory;
         let len = if directory { 0 } else { stat.len };
-        Ok(Stat { len, directory, block_size: None })
+        let modified = Some(stat.modified);
+        Ok(Stat { len, directory, block_size: None, modified })
     }
 
     async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {

@@ -156,12 +156,12 @@ impl FileSystem for Memory {
         sleep(self.latency).await;
         let names = self.names();
         if is_directory(&names, path) {
-            return Ok(Stat { len: 0, directory: true, block_size: None });
+            return Ok(Stat { len: 0, directory: true, block_size: None, modified: None });
         }
         match names.get(path) {
             Some(Node::File(content)) => {
                 let len = lock(content).bytes.len() as u64;
-                Ok(Stat { len, directory: false, block_size: None })
+                Ok(Stat { len, directory: false, block_size: None, modified: None })
             }
             _ => Err(not_found(path)),
         }

@@ -21,7 +21,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wr
 
 /// Take events from edges and store each in HDFS or a file system, exactly once.
 #[derive(Debug, Clone, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub struct CollectorArgs {
     /// Address to listen on for edges
     #[arg(long, value_name = "HOST:PORT")]

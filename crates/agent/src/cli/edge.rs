@@ -25,7 +25,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wr
 
 /// Tail files and send each line to a collector, exactly once.
 #[derive(Debug, Clone, Args)]
-#[command(about, long_about = None, after_help = EXAMPLES)]
+#[command(long_about = None, after_help = EXAMPLES)]
 pub struct EdgeArgs {
     /// Files to tail: a path or a pattern, quoted; may be given several times
     #[arg(long, value_name = "PATTERN", required_unless_present = "config")]

@@ -1,6 +1,7 @@
 //! What `aqueduct verify` says.
 
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use ledger::proof::Proof;
 use ledger::{Contents, Place, Totals};
@@ -45,6 +46,8 @@ struct LedgerLine {
     committed: Sums,
     visible: u64,
     staged: u64,
+    /// Files that are deleted, and older than the retention.
+    expired: u64,
     problems: Vec<String>,
     read: Option<Sums>,
 }
@@ -67,6 +70,7 @@ impl Report {
         proofs: Vec<(Account, Proof)>,
         audited: Vec<Audited>,
         complete: bool,
+        expired: Option<SystemTime>,
     ) -> Self {
         let mut repeated = KeySet::default();
         audited.iter().for_each(|one| repeated.insert_all(&one.audit.repeated));
@@ -89,17 +93,18 @@ impl Report {
         let mut report = Self {
             proved: false,
             accounts: accounts.collect(),
-            ledgers: audited.into_iter().map(LedgerLine::of).collect(),
+            ledgers: audited.into_iter().map(|one| LedgerLine::of(one, expired)).collect(),
         };
         report.proved = report.is_proved(complete);
         report
     }
 
-    /// Whether every batch is where it should be, once; with `complete`, already in the store.
+    /// Whether every batch is where it should be, once; with `complete`, already in the store. What
+    /// is among dead letters is not: an operator has to deliver it.
     pub(super) fn is_proved(&self, complete: bool) -> bool {
         let accounts = self.accounts.iter().all(|line| {
-            let is_done = line.pending == 0 && line.dead_letters == 0;
-            line.missing == 0 && line.repeated == 0 && (!complete || is_done)
+            let is_done = !complete || line.pending == 0;
+            line.missing == 0 && line.repeated == 0 && line.dead_letters == 0 && is_done
         });
         let staged = |line: &LedgerLine| complete && line.staged > 0;
         accounts && self.ledgers.iter().all(|line| line.problems.is_empty() && !staged(line))
@@ -118,10 +123,24 @@ impl Report {
         for line in &self.ledgers {
             line.show(&mut text);
         }
-        text.push_str(if self.proved {
-            "PROVED: what was accepted is committed once, or pending or in dead letters as shown\n"
-        } else {
-            "NOT PROVED\n"
+        let letters: u64 = self.accounts.iter().map(|line| line.dead_letters).sum();
+        if letters > 0 {
+            put(
+                &mut text,
+                format_args!(
+                    "{letters} batches are in dead letters, not in the store: `aqueduct dlq replay` \
+                     delivers them"
+                ),
+            );
+        }
+        let expired: u64 = self.ledgers.iter().map(|line| line.expired).sum();
+        text.push_str(match (self.proved, expired) {
+            (true, 0) => "PROVED: what was accepted is committed once, or pending as shown\n",
+            (true, _) => {
+                "PROVED: what was accepted was committed once, or is pending as shown; expired files \
+                 are deleted\n"
+            }
+            (false, _) => "NOT PROVED\n",
         });
         text
     }
@@ -154,15 +173,21 @@ impl AccountLine {
 }
 
 impl LedgerLine {
-    fn of(audited: Audited) -> Self {
+    fn of(audited: Audited, before: Option<SystemTime>) -> Self {
         let Audited { url, sink, audit, contents } = audited;
-        let mut problems = Vec::new();
+        let (mut problems, mut expired) = (Vec::new(), 0);
+        let is_old =
+            |at: Option<SystemTime>| at.is_some_and(|at| before.is_some_and(|before| at <= before));
         let count =
             |wanted| audit.files.iter().filter(|(_, place)| *place == wanted).count() as u64;
         for (file, place) in &audit.files {
             match place {
                 Place::Visible | Place::Staged => {}
-                Place::Gone => problems.push(format!("{} is nowhere", file.target)),
+                Place::Gone(at) if is_old(*at) => expired += 1,
+                Place::Gone(_) if before.is_some() => {
+                    problems.push(format!("{} is nowhere, and not expired", file.target));
+                }
+                Place::Gone(_) => problems.push(format!("{} is nowhere", file.target)),
                 Place::WrongLength(actual) => {
                     problems.push(format!("{} has {actual} bytes, not {}", file.target, file.len));
                 }
@@ -172,7 +197,12 @@ impl LedgerLine {
             problems.push(format!("{} batches are committed twice", audit.repeated.count()));
         }
         if let Some(contents) = &contents {
-            problems.extend(problems_of(contents));
+            let missing = contents.older.files.saturating_sub(contents.older_read.files);
+            let may_be = is_old(audit.begun) && missing > 0;
+            if may_be {
+                expired += missing;
+            }
+            problems.extend(problems_of(contents, may_be));
         }
         Self {
             url,
@@ -183,6 +213,7 @@ impl LedgerLine {
             committed: Sums::of(audit.view.totals()),
             visible: count(Place::Visible),
             staged: count(Place::Staged),
+            expired,
             problems,
             read: contents.map(|contents| Sums::of(contents.read)),
         }
@@ -201,6 +232,9 @@ impl LedgerLine {
             text,
             format_args!("  files      {visible:>12} of these entries visible, {staged} staged"),
         );
+        if self.expired > 0 {
+            put(text, format_args!("  expired    {:>12} files", self.expired));
+        }
         if let Some(Sums { files, bytes, events }) = self.read {
             put(
                 text,
@@ -213,12 +247,13 @@ impl LedgerLine {
     }
 }
 
-fn problems_of(contents: &Contents) -> Vec<String> {
+/// `expired`: files of older generations may be gone.
+fn problems_of(contents: &Contents, expired: bool) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(contents.damaged.iter().map(|path| format!("{path} is not what was written")));
     let short = contents.short.iter();
     problems.extend(short.map(|path| format!("{path} has fewer lines than events")));
-    if !contents.is_sound() && problems.is_empty() {
+    if !contents.is_whole() && !expired {
         let (wanted, found) = (contents.older, contents.older_read);
         problems.push(format!(
             "of the generations before, {} files with {} bytes and {} events were committed; {} files \

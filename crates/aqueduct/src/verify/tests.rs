@@ -52,7 +52,8 @@ fn url(dir: &TempDir) -> String {
 
 fn args(dir: &TempDir, deep: bool, account: PathBuf) -> VerifyArgs {
     let (store, accounts) = (vec![url(dir)], vec![account]);
-    VerifyArgs { store, sink: None, deep, complete: true, json: false, accounts }
+    let (sink, retention) = (None, None);
+    VerifyArgs { store, sink, deep, complete: true, retention, json: false, accounts }
 }
 
 async fn report(dir: &TempDir, deep: bool) -> Result<Report, VerifyError> {
@@ -134,7 +135,10 @@ async fn what_is_among_dead_letters_is_told_as_that() {
     account.letters.insert_set(account.origin, epoch, &(5..6).into());
     write(&file, account.to_json().as_bytes());
     let report = verified(&args(&dir, false, file), &env::real()).await.unwrap();
-    assert!(report.is_proved(false) && !report.is_proved(true), "{}", report.text());
+    let text = report.text();
+    assert!(!report.is_proved(false), "what is in dead letters is not in the store: {text}");
+    assert!(text.contains("2 batches are in dead letters, not in the store"), "{text}");
+    assert!(text.ends_with("NOT PROVED\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,6 +156,45 @@ async fn a_file_that_was_changed_is_found_by_reading_and_one_that_is_gone_withou
     let shallow = report(&dir, false).await.unwrap();
     assert!(!shallow.is_proved(true));
     assert!(shallow.text().contains("is nowhere"), "{}", shallow.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_deletes_is_expired_and_what_is_younger_is_lost() {
+    let dir = TempDir::new().unwrap();
+    accepted(&dir, 3, 3).await;
+    env::real().disk.remove_file(&a_file(&dir)).unwrap();
+    for (retention, proved) in [(None, false), (Some("1h"), false), (Some("0s"), true)] {
+        let mut args = args(&dir, true, dir.path().join("main"));
+        args.retention = retention.map(|period| humantime::parse_duration(period).unwrap());
+        let report = verified(&args, &env::real()).await.unwrap();
+        let text = report.text();
+        assert_eq!(report.is_proved(true), proved, "{retention:?}: {text}");
+        assert_eq!(text.contains("expired               1 files"), proved, "{text}");
+        assert_eq!(text.contains("is nowhere"), !proved, "{text}");
+    }
+}
+
+/// Also where all that its account names is in what is left of the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_with_a_hole_proves_nothing() {
+    for gone in ["00000000000000000000", "00000000000000000001"] {
+        let dir = TempDir::new().unwrap();
+        accepted(&dir, 3, 3).await;
+        let ledger = dir.path().join("logs/_aqueduct/store/ledger/g0");
+        env::real().disk.remove_file(&ledger.join(gone)).unwrap();
+        let error = agent::chain(&report(&dir, false).await.err().unwrap());
+        assert!(error.contains("is missing, and entry 2 is there"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_without_its_scheme_is_told_as_that() {
+    for address in ["127.0.0.1:16003", "edge-1:9464/account"] {
+        let error = accounts_of(Path::new(address), &env::real()).await.err().unwrap().to_string();
+        assert!(error.contains("http:// is missing"), "{error}");
+    }
+    let error = accounts_of(Path::new("edge-1.json"), &env::real()).await.err().unwrap();
+    assert!(matches!(error, VerifyError::File { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

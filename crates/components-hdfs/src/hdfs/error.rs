@@ -14,6 +14,27 @@ pub enum HdfsSinkError {
     /// The store failed, or is damaged, where the commits are kept.
     #[error("cannot use the store")]
     Commit(#[from] LedgerError),
+    /// The ledger was changed from outside: going on could store committed batches again.
+    #[error(
+        "nothing is stored until an operator has decided what the commit ledger goes on from: \
+         `{command}`"
+    )]
+    Undecided {
+        /// The command that shows what has changed.
+        command: String,
+        /// What has changed.
+        #[source]
+        source: LedgerError,
+    },
+    /// What this collector remembers of the ledger cannot be read.
+    #[error("cannot read what is remembered of the commit ledger, {path}")]
+    Memory {
+        /// The file.
+        path: String,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The number of this collector cannot be kept with its data.
     #[error("cannot keep the identity of this collector in {path}")]
     Identity {
@@ -32,9 +53,9 @@ impl Classify for HdfsSinkError {
     fn class(&self) -> Class {
         match self {
             Self::Store(error) => error.class(),
-            Self::Commit(error) => error.class(),
+            Self::Commit(error) | Self::Undecided { source: error, .. } => error.class(),
             Self::Identity { .. } => Class::Blocked,
-            Self::NotOpen => Class::Transient,
+            Self::Memory { .. } | Self::NotOpen => Class::Transient,
         }
     }
 }

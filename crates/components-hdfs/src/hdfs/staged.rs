@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
@@ -47,6 +48,20 @@ pub(super) struct Books {
     pub(super) visible: Arc<Visible>,
     /// Committed files that their directories refuse.
     pub(super) unpublished: Gauge,
+    pub(super) decision: Arc<Decision>,
+}
+
+impl Books {
+    /// Why a file could not be staged. Where its directory is missing, the ledger may be too.
+    pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
+        if error.is_not_found()
+            && self.stage.recorded
+            && let Err(changed) = self.ledger.lock().await.still_there().await
+        {
+            return self.decision.wanted(changed);
+        }
+        error.into()
+    }
 }
 
 impl Books {
@@ -162,8 +177,8 @@ impl OpenRoll {
     /// that were refused are to be tried again, if there are any.
     pub(super) async fn finish(self, books: Books) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { stage, ledger, floors, held, visible, .. } = &books;
-        match self.commit(stage, ledger, (held, visible)).await {
+        let Books { ledger, floors, held, .. } = &books;
+        match self.commit(&books).await {
             Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
@@ -186,12 +201,8 @@ impl OpenRoll {
     }
 
     /// What became of it; `None`: published, and not recorded.
-    async fn commit(
-        mut self,
-        stage: &Stage,
-        ledger: &Mutex<Ledger>,
-        (held, visible): (&Held, &Visible),
-    ) -> Result<Option<Committed>, HdfsSinkError> {
+    async fn commit(mut self, books: &Books) -> Result<Option<Committed>, HdfsSinkError> {
+        let Books { stage, ledger, held, visible, decision, .. } = books;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
@@ -212,7 +223,8 @@ impl OpenRoll {
             visible.published(&stage.dataset, &files);
             return Ok(None);
         }
-        let committed = ledger.commit(roll, closing).await?;
+        let committed = ledger.commit(roll, closing).await;
+        let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
             let files = ledger.targets(&published, &index.to_string());

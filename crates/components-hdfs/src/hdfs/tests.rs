@@ -5,6 +5,7 @@
 //! it), behind one that fails or dies at the n-th call, for every n. What is visible at the end is
 //! counted line by line. The clock is paused: no test waits.
 
+mod changed;
 mod faults;
 mod harness;
 mod others;
@@ -85,7 +86,7 @@ async fn at_least_once_writes_no_entries_and_says_so() {
     assert_eq!(sink.guarantee(), Guarantee::AtLeastOnce);
     harness::deliver(&mut sink, &[(0, batch(0, &["a"])), (1, batch(1, &["b"]))]).await;
     assert_eq!(lines_of(&store), ["a", "b"]);
-    assert!(!store.files().keys().any(|path| path.contains("/_aqueduct/")), "{:?}", store.files());
+    assert!(!store.files().keys().any(|path| path.contains("/ledger/g")), "{:?}", store.files());
 }
 
 /// Writes no event whose body holds `!`.

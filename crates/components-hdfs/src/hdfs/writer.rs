@@ -110,7 +110,10 @@ impl Writer {
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                let fill = roll.write(part, &self.settings.format, &self.books.stage).await?;
+                let fill = match roll.write(part, &self.settings.format, &self.books.stage).await {
+                    Ok(fill) => fill,
+                    Err(error) => return Err(self.books.cause(error).await),
+                };
                 full |= self.limits.is_full(fill);
             }
         }

@@ -31,10 +31,14 @@ pub struct Contents {
 impl Contents {
     /// Whether every file is there and holds what was written.
     pub fn is_sound(&self) -> bool {
-        let Self { damaged, short, older, older_read, older_uncounted, .. } = self;
-        let whole = (older_read.files, older_read.bytes) == (older.files, older.bytes)
-            && (*older_uncounted || older_read.events >= older.events);
-        damaged.is_empty() && short.is_empty() && whole
+        self.damaged.is_empty() && self.short.is_empty() && self.is_whole()
+    }
+
+    /// Whether all that older generations committed is there.
+    pub fn is_whole(&self) -> bool {
+        let Self { older, older_read, older_uncounted, .. } = self;
+        (older_read.files, older_read.bytes) == (older.files, older.bytes)
+            && (*older_uncounted || older_read.events >= older.events)
     }
 }
 
@@ -103,7 +107,7 @@ fn is_lines(name: &str) -> bool {
 
 /// The index of the entry that published a file, which is called
 /// `<host>-<sink>-<index>-<n>.<extension>`.
-fn index_of(name: &str, sink: &str) -> Option<u64> {
+pub(crate) fn index_of(name: &str, sink: &str) -> Option<u64> {
     let mut parts = name.rsplitn(3, '-');
     let (number, index, stem) = (parts.next()?, parts.next()?, parts.next()?);
     let (number, _extension) = number.split_once('.')?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_ledger::{
-    Author, Dataset, FileNames, Known, Ledger, LedgerError, Options, Roll, RollFile, Token,
+    Author, Dataset, FileNames, Known, Ledger, LedgerError, Memory, Options, Roll, RollFile, Token,
 };
 use bytes::Bytes;
 use pipeline::{Epoch, Identity, KeySet, Origin, Sequence};
@@ -42,7 +42,7 @@ async fn with_options(
 ) -> Result<Ledger, LedgerError> {
     let dataset = Dataset::new(prefix, "store");
     let options = options(number, compact_after);
-    Ledger::open(fs, dataset, author(number), options, Known::default()).await
+    Ledger::open(fs, dataset, author(number), options, Known::default(), Memory::none()).await
 }
 
 /// The same process opens the ledger once more, with what it knows, as a new incarnation.
@@ -54,10 +54,10 @@ pub(crate) async fn open_again(
     let incarnation = Token([!number; 16]);
     let author = Author { incarnation, ..author(number) };
     let dataset = Dataset::new("/logs", "store");
-    Ledger::open(fs, dataset, author, options(number, 1_000), known).await
+    Ledger::open(fs, dataset, author, options(number, 1_000), known, Memory::none()).await
 }
 
-fn options(number: u8, compact_after: u64) -> Options {
+pub(crate) fn options(number: u8, compact_after: u64) -> Options {
     let names = FileNames { stem: format!("host-{number}-store"), extension: "log".into() };
     Options { names, compact_after, sweep_after: QUIET }
 }

@@ -4,6 +4,7 @@
 //! n-th call, for every n. One runs on a real HDFS too.
 #![allow(clippy::unwrap_used)] // A promise that fails is to stop the test, helpers included.
 
+mod changed;
 mod crowd;
 mod fence;
 mod floors;

@@ -93,10 +93,10 @@ async fn an_entry_is_prepared_while_its_files_are_closed_and_wins_only_after_tha
     });
     sleep(Duration::from_secs(20)).await;
     let names = |part: &str| store.files().keys().filter(|path| path.contains(part)).count();
-    assert_eq!((names(".entry"), names("/ledger/"), names("/day/")), (1, 0, 0));
+    assert_eq!((names(".entry"), names("/ledger/g"), names("/day/")), (1, 0, 0));
     close.send(Ok(())).unwrap();
     assert_eq!(committing.await.unwrap(), Committed::Published(0));
-    assert_eq!((names(".entry"), names("/ledger/"), names("/day/")), (0, 1, 1));
+    assert_eq!((names(".entry"), names("/ledger/g"), names("/day/")), (0, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

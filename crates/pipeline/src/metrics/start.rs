@@ -11,7 +11,19 @@ use crate::Class;
 pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("*", &["optional_channel_full", "optional_channel_failed"]),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped"]),
-    ("tail_dir", &["truncated", "unreadable", "line_cut", "late_line", "copy_held_back"]),
+    (
+        "tail_dir",
+        &[
+            "truncated",
+            "unreadable",
+            "line_cut",
+            "late_line",
+            "copy_held_back",
+            "vanished_unread",
+            "compressed_passed_over",
+            "link_leads_out",
+        ],
+    ),
     (
         "grpc",
         &[
@@ -39,12 +51,14 @@ const DURABLE: &[&str] = &[
     "disk_full",
     "segment_given_up",
     "keys_not_read",
+    "mended_batch",
+    "given_up_events",
+    "renamed_life",
 ];
 
 /// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused"]),
-    ("file_roll", &["refused"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "epoch_closed"]),
 ];

@@ -7,6 +7,7 @@ use turmoil::Sim;
 
 use super::{Faults, Repair};
 use crate::fault_kind::FaultKind;
+use crate::operator::Operator;
 use crate::turn::RACES;
 use crate::world::lock;
 
@@ -89,6 +90,14 @@ impl Faults {
                 self.world.names.trouble(&self.dice);
                 self.later(now, 500, 12_000, Repair::Names);
             }
+            FaultKind::LedgerChanged => {
+                if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::Ledger)) {
+                    return None;
+                }
+                self.operator().change(&self.dice)?;
+                // Meanwhile collectors come and go, and store nothing.
+                self.later(now, 3_000, 15_000, Repair::Ledger);
+            }
             _ => return self.struck_store_or_disk(kind, now),
         }
         Some(())
@@ -118,6 +127,12 @@ impl Faults {
         links.iter().for_each(|(a, b)| sim.hold(self.name(*a), self.name(*b)));
         self.machines[at].freeze(true);
         self.later(now, least, 12_000, Repair::Thaw(at, links));
+    }
+
+    /// The owner of the store, and the operator of the collectors.
+    pub(super) fn operator(&self) -> Operator<'_> {
+        let collectors = &self.machines[self.edges + self.relays..];
+        Operator { world: &self.world, books: &self.books, collectors }
     }
 
     fn struck_link(&mut self, sim: &Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {

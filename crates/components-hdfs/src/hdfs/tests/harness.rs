@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ledger::Operator;
 use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
 use serde_json::Value;
 use storage::memory::Memory;
@@ -12,7 +13,7 @@ use storage::{FileSystem, StoreUrl};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::hdfs::{Config, HdfsSink};
+use crate::hdfs::{Config, HdfsSink, place};
 
 /// Longer than any roll of these tests; the clock is paused, so it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -32,9 +33,23 @@ impl Collector {
         Self { settings, directory: tempfile::tempdir().unwrap() }
     }
 
+    /// Its settings are these from its next start on.
+    pub(super) fn change(&mut self, settings: Value) {
+        self.settings = settings;
+    }
+
     /// A start of this collector, on `store`.
     pub(super) fn sink(&self, store: &Memory) -> HdfsSink {
         self.sink_on(Arc::new(store.clone()))
+    }
+
+    /// An operator of this collector, with `store`.
+    pub(super) fn operator(&self, store: Arc<dyn FileSystem>) -> Operator {
+        let config: Config = Settings::from_json(&self.settings).read().unwrap();
+        let (dataset, name) =
+            place::dataset(&StoreUrl::parse(&config.url).unwrap(), "store").unwrap();
+        let directory = self.directory.path().to_owned();
+        Operator { fs: store, dataset, name, env: env::real(), directory }
     }
 
     /// A start of this collector, on any store.

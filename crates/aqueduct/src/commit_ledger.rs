@@ -1,0 +1,235 @@
+//! `aqueduct ledger`: what an operator decides when a commit ledger was changed from outside.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use clap::{Args, Subcommand};
+use components_hdfs::hdfs::place;
+use ledger::{Decided, DecisionError, Operator, Standing};
+use pipeline::Env;
+use pipeline::env::{Lock, LockError};
+use storage::{FsError, StoreUrl};
+use thiserror::Error;
+
+const EXAMPLES: &str = "\
+Examples:
+  # What the store has, and what the collector with this data directory remembers of it:
+  aqueduct ledger show --store 'hdfs://nn:8020/logs/%Y' --sink store --data-dir /var/lib/aqueduct
+
+  # The ledger was deleted, cut or damaged; the files that readers see are still there:
+  aqueduct ledger rebuild --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
+
+  # The ledger as it is now is the right one (an older copy was restored with its files, or the
+  # dataset was emptied on purpose):
+  aqueduct ledger adopt --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
+
+A collector that finds a ledger other than it left it stores nothing. Its batches wait in its channel and
+on the edges until one of these was run:
+
+            what it does                                  repeats                     losses
+  rebuild   makes a whole ledger of what the store and    none of what either names   none
+            this collector name; other collectors go on
+            by themselves, or want it too if they
+            remember more
+  adopt     takes the ledger as it is now; a missing one  what only the lost part     none
+            begins empty; each collector is asked for     named, where a channel
+            itself                                        still holds it
+
+Run `rebuild` with the data directory of each collector that is stopped, the one that stored last first.
+Stop the collector whose data directory is given; with `rebuild`, no other one may be storing.
+What is replaced is moved aside below _aqueduct/SINK, never deleted.
+
+Exit codes: 0 done (show: sound, and as it is remembered), 1 not done, 2 wrong arguments";
+
+/// Show, adopt or rebuild a commit ledger that was changed from outside.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct LedgerArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say what the store has, and what the collector remembers
+    Show(Target),
+    /// Take the ledger in the store for the right one; begin an empty one where there is none
+    Adopt(Target),
+    /// Make a whole ledger of what the store and the collector still name
+    Rebuild(Target),
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// The `url` of the `hdfs` sink
+    #[arg(long, value_name = "URL")]
+    store: String,
+    /// Name of that sink
+    #[arg(long, value_name = "NAME")]
+    sink: String,
+    /// Data directory of a collector that stores there
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+/// Why it was not done.
+#[derive(Debug, Error)]
+enum LedgerCommandError {
+    #[error("--store {url}: {problem}")]
+    Store { url: String, problem: String },
+    #[error("{url} cannot be opened")]
+    Connect {
+        url: String,
+        #[source]
+        source: FsError,
+    },
+    #[error("--data-dir {path}: no agent's data directory")]
+    NoDataDir { path: String },
+    #[error("--data-dir {path}: process {pid} is using it; stop that collector first")]
+    InUse { path: String, pid: String },
+    #[error("--data-dir {path}: its lock file: {problem}")]
+    Lock { path: String, problem: String },
+    #[error("a runtime cannot be started: {0}")]
+    Runtime(std::io::Error),
+    #[error(transparent)]
+    Decision(#[from] DecisionError),
+}
+
+/// Does what is asked.
+pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
+    match done(args, &env::real()) {
+        Ok((text, true)) => cli::print(&text),
+        Ok((text, false)) => {
+            cli::print(&text);
+            ExitCode::from(EXIT_RUNTIME)
+        }
+        Err(error) => {
+            cli::say(&agent::chain(&error));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// What is to be printed, and whether all is well.
+fn done(args: &LedgerArgs, env: &Env) -> Result<(String, bool), LedgerCommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(LedgerCommandError::Runtime)?;
+    runtime.block_on(async {
+        match &args.action {
+            Action::Show(target) => {
+                let operator = operator(target, env)?;
+                let (stored, known) = (operator.stored().await?, operator.remembered()?);
+                Ok(shown(&operator.name, &stored, known.as_ref()))
+            }
+            Action::Adopt(target) => {
+                let _lock = owned(&target.data_dir, env)?;
+                let decided = operator(target, env)?.adopt().await?;
+                Ok((told("adopted", &decided), true))
+            }
+            Action::Rebuild(target) => {
+                let _lock = owned(&target.data_dir, env)?;
+                let decided = operator(target, env)?.rebuild().await?;
+                Ok((told("rebuilt", &decided), true))
+            }
+        }
+    })
+}
+
+fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> {
+    let Target { store, sink, data_dir } = target;
+    if env.disk.stat(&data_dir.join("format")).is_err() {
+        return Err(LedgerCommandError::NoDataDir { path: data_dir.display().to_string() });
+    }
+    let wrong = |problem: String| LedgerCommandError::Store { url: store.clone(), problem };
+    let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
+    let (dataset, name) = place::dataset(&url, sink).map_err(wrong)?;
+    let connected = url.connect(env);
+    let fs: Arc<dyn storage::FileSystem> =
+        connected.map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
+    let directory = data_dir.join("sinks").join(sink);
+    Ok(Operator { fs, dataset, name, env: env.clone(), directory })
+}
+
+/// The data directory, as long as no agent uses it.
+fn owned(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
+    let path = data_dir.display().to_string();
+    if env.disk.stat(&data_dir.join("format")).is_err() {
+        return Err(LedgerCommandError::NoDataDir { path });
+    }
+    env.disk.lock(&data_dir.join("LOCK")).map_err(|error| match error {
+        LockError::Held { pid } => LedgerCommandError::InUse { path, pid },
+        LockError::Io(error) => LedgerCommandError::Lock { path, problem: error.to_string() },
+    })
+}
+
+fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a string takes it");
+}
+
+fn describe(text: &mut String, title: &str, standing: &Standing) {
+    let Standing { identity, view, problems } = standing;
+    put(text, format_args!("{title}"));
+    let named = identity.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
+    put(text, format_args!("  identity   {named}"));
+    let (generation, next) = (view.generation(), view.next());
+    put(text, format_args!("  generation {generation}, entries up to {next}"));
+    let (totals, batches) = (view.totals(), view.settled().keys.count());
+    put(
+        text,
+        format_args!(
+            "  committed  {batches} batches by name, {} events in {} files, {} bytes",
+            totals.events, totals.files, totals.bytes
+        ),
+    );
+    for problem in problems {
+        put(text, format_args!("  problem: {problem}"));
+    }
+}
+
+fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> (String, bool) {
+    let mut text = String::new();
+    describe(&mut text, &format!("ledger of {name}, in the store"), stored);
+    let Some(known) = known else {
+        put(&mut text, format_args!("this collector remembers no ledger of that dataset"));
+        return (text, stored.problems.is_empty());
+    };
+    describe(&mut text, "as this collector remembers it", known);
+    let mut forgotten = known.view.settled().keys.clone();
+    forgotten.remove_all(&stored.view.settled_of(&known.view.settled().keys));
+    let same = stored.identity == known.identity;
+    let sound = stored.problems.is_empty() && same && forgotten.is_empty();
+    if !same {
+        put(&mut text, format_args!("the store has another ledger than is remembered"));
+    }
+    if !forgotten.is_empty() {
+        let count = forgotten.count();
+        put(
+            &mut text,
+            format_args!(
+                "{count} batches are remembered as committed, and the store names them not"
+            ),
+        );
+    }
+    let verdict = if sound {
+        "nothing is to be decided"
+    } else {
+        "decide by `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help says what each means"
+    };
+    put(&mut text, format_args!("{verdict}"));
+    (text, sound)
+}
+
+fn told(done: &str, decided: &Decided) -> String {
+    let mut text = String::new();
+    for note in &decided.notes {
+        put(&mut text, format_args!("note: {note}"));
+    }
+    describe(&mut text, &format!("the ledger is {done}"), &decided.standing);
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The command decides for a stopped collector, shows what has changed, and refuses the rest.
+//!
+//! Method: a real sink below `file://` commits one batch; then its ledger is deleted.
+
+use components_hdfs::hdfs::Config as SinkConfig;
+use pipeline::env::OpenMode;
+use pipeline::testkit::build;
+use pipeline::{Batch, BuildContext, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+fn target(dir: &TempDir) -> Target {
+    let store = format!("file://{}/logs/%Y", dir.path().display());
+    Target { store, sink: "store".into(), data_dir: dir.path().join("data") }
+}
+
+/// Offers one batch to a start of the collector; whether it was delivered.
+fn offer(dir: &TempDir, number: u64) -> bool {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = dir.path().join("data/sinks/store");
+        let cx = BuildContext::alone("store", &place, env::real());
+        let settings = json!({ "url": target(dir).store });
+        let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
+        if sink.open().await.is_err() {
+            return false;
+        }
+        let mut batch = Batch::of([format!("line {number}")]);
+        let (origin, epoch) = (Origin([5; 16]), Epoch(1));
+        batch.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
+        sink.write(Taken { ticket: 0, batch }).await.unwrap();
+        sink.flush();
+        let outcome = sink.settled().await.outcome;
+        sink.close().await;
+        matches!(outcome, Outcome::Delivered)
+    })
+}
+
+/// A collector that has stored one batch, and is stopped.
+fn site() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    assert!(offer(&dir, 0));
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    env::real().disk.open(&dir.path().join("data/format"), mode).unwrap();
+    dir
+}
+
+fn act(action: Action) -> Result<(String, bool), String> {
+    done(&LedgerArgs { action }, &env::real()).map_err(|error| agent::chain(&error))
+}
+
+fn lose(dir: &TempDir) {
+    env::real().disk.remove_dir_all(&dir.path().join("logs/_aqueduct")).unwrap();
+}
+
+#[test]
+fn what_was_lost_is_shown_and_a_rebuilt_ledger_names_it_again() {
+    let dir = site();
+    let (text, sound) = act(Action::Show(target(&dir))).unwrap();
+    assert!(sound && text.contains("nothing is to be decided"), "{text}");
+    lose(&dir);
+    let (text, sound) = act(Action::Show(target(&dir))).unwrap();
+    for part in ["there is no directory", "1 batches are remembered", "aqueduct ledger rebuild"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!sound && !offer(&dir, 1), "it stores nothing");
+    let (text, sound) = act(Action::Rebuild(target(&dir))).unwrap();
+    assert!(sound && text.contains("1 batches by name, 1 events in 1 files"), "{text}");
+    assert!(offer(&dir, 0) && offer(&dir, 1));
+    let (text, sound) = act(Action::Show(target(&dir))).unwrap();
+    assert!(sound && text.contains("2 batches by name, 2 events in 2 files"), "{text}");
+}
+
+#[test]
+fn an_adopted_ledger_begins_empty_and_says_so() {
+    let dir = site();
+    lose(&dir);
+    let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();
+    assert!(sound && text.contains("names no batch; its entries are numbered from 1 on"), "{text}");
+    assert!(offer(&dir, 1));
+}
+
+#[test]
+fn a_collector_that_runs_and_a_directory_of_no_agent_are_refused() {
+    let dir = site();
+    lose(&dir);
+    let lock = env::real().disk.lock(&dir.path().join("data/LOCK")).ok().unwrap();
+    for action in [Action::Adopt(target(&dir)), Action::Rebuild(target(&dir))] {
+        let error = act(action).unwrap_err();
+        assert!(error.contains("stop that collector first"), "{error}");
+    }
+    drop(lock);
+    let elsewhere = Target { data_dir: dir.path().join("logs"), ..target(&dir) };
+    for action in [Action::Show(elsewhere)] {
+        let error = act(action).unwrap_err();
+        assert!(error.contains("no agent's data directory"), "{error}");
+    }
+    let fresh = Target { sink: "another".into(), ..target(&dir) };
+    let error = act(Action::Rebuild(fresh)).unwrap_err();
+    assert!(error.contains("nothing to rebuild from"), "{error}");
+}

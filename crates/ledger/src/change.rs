@@ -1,0 +1,82 @@
+//! How a ledger is found to be another one than its collectors have left.
+
+use thiserror::Error;
+
+use super::dataset::Token;
+
+/// What has changed, from outside. Each of these stops the sink before it stores anything: to go on
+/// could store again what is committed already.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Change {
+    /// A ledger is remembered, and there is none.
+    #[error("it is gone; it had {entries} entries, in generation {generation}")]
+    Missing {
+        /// The generation that is remembered.
+        generation: u64,
+        /// Entries of all generations that are remembered.
+        entries: u64,
+    },
+    /// Its identity is gone, and one is remembered.
+    #[error("its identity {expected} is gone: the file {path} is missing")]
+    Nameless {
+        /// What is remembered.
+        expected: Token,
+        /// The file that holds it.
+        path: String,
+    },
+    /// It is another ledger.
+    #[error("it is another ledger: its identity is {found}, that of the known one is {expected}")]
+    Other {
+        /// What is remembered.
+        expected: Token,
+        /// What is there.
+        found: Token,
+    },
+    /// It ends before what is remembered: an older copy, or its newest entries are gone.
+    #[error(
+        "it is shorter than it was: {expected} entries were read, up to generation \
+         {expected_generation}; now it has {found}, in generation {generation}"
+    )]
+    Shorter {
+        /// Entries of all generations that are remembered.
+        expected: u64,
+        /// The generation that is remembered.
+        expected_generation: u64,
+        /// Entries of all generations that are there.
+        found: u64,
+        /// The newest generation that is there.
+        generation: u64,
+    },
+    /// An entry that was read before is another one now: an older copy that has grown again.
+    #[error("its entry {index} in generation {generation} is not the one that was read before")]
+    Differs {
+        /// The generation.
+        generation: u64,
+        /// The entry.
+        index: u64,
+    },
+    /// A newer generation does not name batches that an older one did.
+    #[error("its generation {generation} does not know {batches} batches that were committed")]
+    Forgets {
+        /// The generation.
+        generation: u64,
+        /// How many.
+        batches: u64,
+    },
+    /// An entry is missing below one that is there.
+    #[error("its entry {index} in generation {generation} is missing, and entry {last} is there")]
+    Hole {
+        /// The generation.
+        generation: u64,
+        /// The first entry that is missing.
+        index: u64,
+        /// The last entry that is there.
+        last: u64,
+    },
+    /// There is none, or one without an entry, and a file that an entry has published.
+    #[error("it is missing or empty, and {file} was published by an entry of it")]
+    Beside {
+        /// The file.
+        file: String,
+    },
+}

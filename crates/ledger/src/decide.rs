@@ -1,0 +1,317 @@
+//! What an operator can decide about a ledger that was changed from outside.
+//!
+//! | decision | what it does | repeats | losses |
+//! |---|---|---|---|
+//! | adopt | the ledger as it is now is the right one; a missing one begins empty | what only the lost part named is stored again, where a channel still holds it | none |
+//! | rebuild | a new generation of all that the store and the collector's memory name | none of what either names | none |
+//!
+//! Both number the entries on behind everything that is known, so that no file name comes again.
+//! Neither deletes anything: a ledger that is replaced is moved aside.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pipeline::{Env, Floors};
+use storage::{FileSystem, FsError};
+use thiserror::Error;
+
+use super::checkpoint;
+use super::dataset::{Author, Dataset, Token};
+use super::entry::{Entry, Kind};
+use super::error::LedgerError;
+use super::memory::{Memory, Remembered};
+use super::recall::{Name, last_published, read_name};
+use super::salvage::{Salvage, Sum};
+use super::store::write_file;
+use super::view::View;
+
+/// Why a decision was not carried out.
+#[derive(Debug, Error)]
+pub enum DecisionError {
+    /// The store failed.
+    #[error("the ledger cannot be read or written")]
+    Ledger(#[from] LedgerError),
+    /// The data directory failed.
+    #[error("what the collector remembers, {path}, cannot be read or written")]
+    Memory {
+        /// The file.
+        path: String,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It would not do what it is for.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<FsError> for DecisionError {
+    fn from(error: FsError) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// One ledger, and one collector that remembers it, for an operator.
+pub struct Operator {
+    /// The store.
+    pub fs: Arc<dyn FileSystem>,
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The dataset as the sink calls it.
+    pub name: String,
+    /// Where the memory lies.
+    pub env: Env,
+    /// The data directory of the sink on the collector.
+    pub directory: PathBuf,
+}
+
+/// What is known of a ledger in one place.
+#[derive(Debug)]
+pub struct Standing {
+    /// The number that names it; `None`: it has none, or there is no ledger.
+    pub identity: Option<Token>,
+    /// What its readable entries say.
+    pub view: View,
+    /// What is wrong with it, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// What a decision has done.
+#[derive(Debug)]
+pub struct Decided {
+    /// The ledger as it is now.
+    pub standing: Standing,
+    /// What was noticed on the way, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Operator {
+    /// The ledger in the store as it is. Nothing is changed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn stored(&self) -> Result<Standing, DecisionError> {
+        Ok(standing(&Salvage::read(&self.fs, &self.dataset).await?))
+    }
+
+    /// What the collector remembers of it; `None`: nothing. Nothing is changed.
+    ///
+    /// # Errors
+    /// The data directory cannot be read.
+    pub fn remembered(&self) -> Result<Option<Standing>, DecisionError> {
+        Ok(self.recalled()?.map(|remembered| standing(&Salvage::of(remembered))))
+    }
+
+    fn recalled(&self) -> Result<Option<Remembered>, DecisionError> {
+        let path = Memory::path(&self.directory, &self.name);
+        let read = Remembered::read(&self.env, &path);
+        let read = read.map_err(|source| {
+            let path = path.display().to_string();
+            DecisionError::Memory { path, source }
+        })?;
+        Ok(read.filter(|found| found.dataset == self.name))
+    }
+
+    /// Takes the ledger in the store for the right one. The collector must not run.
+    ///
+    /// # Errors
+    /// It cannot be read to its end: then `rebuild` is what helps. Or store or disk failed.
+    pub async fn adopt(&self) -> Result<Decided, DecisionError> {
+        let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
+        let known = known.map(Salvage::of);
+        let is_bare = stored.entries.is_empty() && stored.checkpoint.is_empty();
+        if !stored.problems.is_empty() && !is_bare {
+            let problems = stored.problems.join("; ");
+            return Err(DecisionError::Refused(format!(
+                "a ledger with holes cannot be adopted ({problems}); `aqueduct ledger rebuild` makes \
+                 a whole one of what can be read and what collectors remember"
+            )));
+        }
+        let visible = last_published(&*self.fs, &self.dataset).await?;
+        let known_next = known.as_ref().map_or(0, Salvage::next);
+        let next = known_next.max(visible.map_or(0, |index| index + 1));
+        let mut notes = Vec::new();
+        if stored.problems.is_empty() && stored.next() >= next {
+            return self.take(stored, notes).await;
+        }
+        // A file name of an index that was given before may be taken.
+        let mut sum = Sum::default();
+        sum.add_checkpoint(&stored.begin);
+        for entry in &stored.entries {
+            self.publish(entry, &mut notes).await?;
+            sum.add(entry);
+        }
+        let generation = known.as_ref().map_or(0, |known| known.generation);
+        let generation = generation.max(stored.generation);
+        // Others that remember more are asked too.
+        let name = Name::new(Token(self.env.entropy.bytes16()));
+        let next = next.max(stored.next());
+        if is_bare {
+            notes.push(format!(
+                "the ledger names no batch; its entries are numbered from {next} on"
+            ));
+        }
+        self.install(sum.view(generation, next), &name, &mut notes).await?;
+        self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
+    }
+
+    /// Makes a whole ledger of all that the store and the collector's memory name. The collector
+    /// must not run, and no other one may be storing.
+    ///
+    /// # Errors
+    /// Neither names anything; or store or disk failed.
+    pub async fn rebuild(&self) -> Result<Decided, DecisionError> {
+        let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
+        let known = known.map(Salvage::of);
+        let sources: Vec<&Salvage> = known.iter().chain([&stored]).collect();
+        let is_empty =
+            |source: &&Salvage| source.entries.is_empty() && source.checkpoint.is_empty();
+        let was_empty =
+            known.is_some() && last_published(&*self.fs, &self.dataset).await?.is_none();
+        if sources.iter().all(is_empty) && !was_empty {
+            let directory = self.directory.display();
+            return Err(DecisionError::Refused(format!(
+                "there is nothing to rebuild from: the store names no batch, and {directory} remembers \
+                 none; try the data directory of another collector that has stored into this dataset, \
+                 or begin an empty ledger by `aqueduct ledger adopt`"
+            )));
+        }
+        let mut notes = stored.problems.clone();
+        let mut sum = Sum::default();
+        sources.iter().for_each(|source| sum.add_checkpoint(&source.begin));
+        for entry in distinct(&sources) {
+            if self.publish(entry, &mut notes).await? {
+                sum.add(entry);
+            }
+        }
+        let generation = sources.iter().map(|source| source.generation).max().unwrap_or(0);
+        let next = sources.iter().map(|source| source.next()).max().unwrap_or(0);
+        let mut name = Name::new(Token(self.env.entropy.bytes16()));
+        for source in sources.iter().filter_map(|source| source.name.as_ref()) {
+            name.follows.extend(source.follows.iter().chain([&source.identity]));
+        }
+        name.follows.sort_unstable();
+        name.follows.dedup();
+        self.install(sum.view(generation, next), &name, &mut notes).await?;
+        self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
+    }
+
+    /// Publishes what an entry names and is staged still; whether any of its files is in the store.
+    async fn publish(&self, entry: &Entry, notes: &mut Vec<String>) -> Result<bool, DecisionError> {
+        let Kind::Commit { keys, files } = &entry.kind else { return Ok(true) };
+        let mut there = files.is_empty();
+        for file in files {
+            let (from, to) =
+                (self.dataset.staged(&file.temp), self.dataset.published(&file.target));
+            if self.exists(&to).await? {
+                there = true;
+                continue;
+            }
+            if self.exists(&from).await? {
+                self.fs.mkdirs(storage::split(&to).0).await?;
+                self.fs.rename(&from, &to).await?;
+                there = true;
+                continue;
+            }
+            notes.push(format!("{to} is named by entry {}, and is nowhere", entry.index));
+        }
+        if !there {
+            let count = keys.count();
+            notes.push(format!(
+                "none of the files of entry {} is in the store: its {count} batches count as not \
+                 committed",
+                entry.index
+            ));
+        }
+        Ok(there)
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, DecisionError> {
+        match self.fs.stat(path).await {
+            Ok(_) => Ok(true),
+            Err(FsError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a ledger in place whose first generation says what `view` says; the one that is there is
+    /// moved aside.
+    async fn install(
+        &self,
+        mut view: View,
+        name: &Name,
+        notes: &mut Vec<String>,
+    ) -> Result<(), DecisionError> {
+        let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
+        let desk = self.dataset.staged(&Dataset::desk(Author { collector, incarnation }));
+        let (prepared, place) = (format!("{desk}/ledger"), self.dataset.ledger());
+        let index = view.next();
+        view.absorb_seal(index);
+        let begin = format!("{prepared}/g{}", view.generation() + 1);
+        self.fs.mkdirs(&begin).await?;
+        let content = checkpoint::encode(&view, &Floors::default());
+        write_file(&*self.fs, &format!("{begin}/checkpoint"), content).await?;
+        write_file(&*self.fs, &format!("{prepared}/identity"), name.encode()).await?;
+        if self.exists(&place).await? {
+            let aside = self.dataset.staged(&format!("replaced-{incarnation}"));
+            self.fs.rename(&place, &aside).await?;
+            notes.push(format!("the ledger that was there lies in {aside} now"));
+        }
+        self.fs.rename(&prepared, &place).await?;
+        self.fs.delete(&desk).await?;
+        Ok(())
+    }
+
+    /// Remembers the ledger that was read.
+    async fn take(
+        &self,
+        mut stored: Salvage,
+        notes: Vec<String>,
+    ) -> Result<Decided, DecisionError> {
+        let name = match stored.name.take() {
+            Some(name) => name,
+            None => self.name_it().await?,
+        };
+        let identity = name.identity;
+        stored.name = Some(name);
+        let standing = standing(&stored);
+        let path = Memory::path(&self.directory, &self.name).display().to_string();
+        let failed = move |source| DecisionError::Memory { path: path.clone(), source };
+        let memory = Memory::load(&self.env, &self.directory, &self.name).await;
+        let mut memory = memory.map_err(&failed)?;
+        let Salvage { begin, checkpoint, entries, .. } = stored;
+        memory.replace(identity, begin, checkpoint, entries).await.map_err(failed)?;
+        Ok(Decided { standing, notes })
+    }
+
+    /// Gives the ledger an identity, unless it has got one meanwhile.
+    async fn name_it(&self) -> Result<Name, DecisionError> {
+        let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
+        let desk = self.dataset.staged(&Dataset::desk(Author { collector, incarnation }));
+        let (draft, name) =
+            (format!("{desk}/identity"), Name::new(Token(self.env.entropy.bytes16())));
+        self.fs.mkdirs(&desk).await?;
+        write_file(&*self.fs, &draft, name.encode()).await?;
+        let renamed = self.fs.rename(&draft, &self.dataset.identity()).await;
+        self.fs.delete(&desk).await?;
+        match renamed {
+            Ok(()) => Ok(name),
+            Err(error @ FsError::AlreadyExists { .. }) => {
+                Ok(read_name(&*self.fs, &self.dataset).await?.ok_or(error)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The entries of all sources, each once.
+fn distinct<'a>(sources: &[&'a Salvage]) -> Vec<&'a Entry> {
+    let mut seen = std::collections::BTreeSet::new();
+    let all = sources.iter().flat_map(|source| &source.entries);
+    all.filter(|entry| seen.insert(entry.attempt)).collect()
+}
+
+fn standing(found: &Salvage) -> Standing {
+    let (identity, view) = (found.identity(), found.view());
+    Standing { identity, view, problems: found.problems.clone() }
+}

@@ -1,0 +1,266 @@
+//! What a collector remembers of a ledger, on its own disk: enough to know it again, and to make it
+//! anew with nothing forgotten.
+//!
+//! ```text
+//!  head         AQMEMORY  dataset, identity, generation, its first index
+//!  checkpoint   AQCHECKP  what that generation begins with; generation 0 has none
+//!  entry …      AQLEDGER  its entries in order, as they were read or written, up to the newest
+//! ```
+//!
+//! Each part is framed as in the ledger (`frame`). An entry is appended with one durable write; a
+//! new generation replaces the file in whole. What is remembered is never ahead of the store: an
+//! entry comes in here after it was won there, and before its files are published. An end that was
+//! cut short counts as not written.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use pipeline::Env;
+use pipeline::env::OpenMode;
+use prost::Message;
+
+use super::checkpoint;
+use super::dataset::Token;
+use super::entry::{Entry, EntryError, bytes_of, token_of};
+use super::frame;
+use super::view::View;
+
+const MAGIC: &[u8; 8] = b"AQMEMORY";
+
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(string, tag = "1")]
+    dataset: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    identity: Bytes,
+    #[prost(uint64, tag = "3")]
+    generation: u64,
+    #[prost(uint64, tag = "4")]
+    first: u64,
+}
+
+/// The newest generation of a ledger, as far as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The dataset that the ledger is of.
+    pub dataset: String,
+    /// The identity of the ledger.
+    pub identity: Token,
+    /// What its entries say.
+    pub view: View,
+    /// What the generation begins with; empty for generation 0.
+    pub(super) checkpoint: Bytes,
+    /// The entries of the generation.
+    pub(super) entries: Vec<Entry>,
+    /// Bytes of the file up to the end of the last whole part.
+    len: u64,
+}
+
+impl Remembered {
+    /// What the file at `path` holds. `None`: there is no such file, or it is of no use.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn read(env: &Env, path: &Path) -> io::Result<Option<Self>> {
+        let file = match env.disk.open(path, OpenMode::default()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let len = usize::try_from(file.stat()?.len).map_err(io::Error::other)?;
+        Ok(Self::decode(file.read(0, len)?.into()).ok())
+    }
+
+    fn decode(mut file: Bytes) -> Result<Self, EntryError> {
+        let (whole, damaged) = (file.len(), EntryError::Damaged { problem: "its length" });
+        let head = frame::split(&mut file).ok_or(damaged)?;
+        let Head { dataset, identity, generation, first } = frame::unwrap(MAGIC, head)?;
+        let (mut view, mut kept) = (View::new(generation), Bytes::new());
+        if generation > 0 {
+            let damaged = EntryError::Damaged { problem: "its checkpoint" };
+            kept = frame::split(&mut file).ok_or(damaged)?;
+            view = checkpoint::decode(kept.clone(), generation)?;
+        }
+        if view.first() != first {
+            return Err(EntryError::Misplaced { said: first, place: view.first() });
+        }
+        let (mut entries, mut rest) = (Vec::new(), file.len());
+        while let Some(framed) = frame::split(&mut file) {
+            let Ok(entry) = Entry::decode(framed, view.next()) else { break };
+            view.absorb(&entry);
+            entries.push(entry);
+            rest = file.len();
+        }
+        let identity = token_of(&identity)?;
+        let len = (whole - rest) as u64;
+        Ok(Self { dataset, identity, view, checkpoint: kept, entries, len })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let head = Head {
+            dataset: self.dataset.clone(),
+            identity: bytes_of(self.identity),
+            generation: self.view.generation(),
+            first: self.view.first(),
+        };
+        let mut file = frame::wrap(MAGIC, &head).to_vec();
+        file.extend_from_slice(&self.checkpoint);
+        self.entries.iter().for_each(|entry| file.extend_from_slice(&entry.encode()));
+        file
+    }
+
+    /// Writes the file at `path` in whole, durably.
+    ///
+    /// # Errors
+    /// The disk failed; the file that was there stays.
+    pub(super) fn write(&mut self, env: &Env, path: &Path) -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        env.disk.create_dir_all(directory)?;
+        let (draft, bytes) = (path.with_extension("new"), self.encode());
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let file = env.disk.open(&draft, mode)?;
+        file.set_len(0)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0, true)?;
+        env.disk.rename(&draft, path)?;
+        env.disk.sync_dir(directory)?;
+        self.len = bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What is left of it in memory while a ledger is open.
+    fn known(&self) -> Mark {
+        let attempts = self.entries.iter().map(|entry| entry.attempt).collect();
+        let (generation, first) = (self.view.generation(), self.view.first());
+        Mark { identity: self.identity, generation, first, attempts, len: self.len }
+    }
+}
+
+/// How far a ledger was read, and by which entries it is known again.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) identity: Token,
+    pub(super) generation: u64,
+    pub(super) first: u64,
+    /// The attempts that won its entries: no two are the same.
+    attempts: Vec<Token>,
+    len: u64,
+}
+
+impl Mark {
+    /// Entries of all generations.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.attempts.len() as u64
+    }
+
+    /// The attempt that won this entry, if it is one of the generation that is remembered.
+    pub(super) fn attempt(&self, generation: u64, index: u64) -> Option<Token> {
+        let at = index.checked_sub(self.first).filter(|_| generation == self.generation)?;
+        self.attempts.get(usize::try_from(at).ok()?).copied()
+    }
+}
+
+/// The memory of one opening of a ledger.
+#[derive(Default)]
+pub struct Memory {
+    place: Option<(Env, PathBuf)>,
+    dataset: String,
+    pub(super) mark: Option<Mark>,
+    /// What was known at the opening, until the ledger was held against it.
+    pub(super) view: Option<View>,
+}
+
+impl Memory {
+    /// One that knows nothing and keeps nothing: whatever ledger is there is taken.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// What the file of `dataset` in `directory` holds.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn load(env: &Env, directory: &Path, dataset: &str) -> io::Result<Self> {
+        let path = Self::path(directory, dataset);
+        let (world, at) = (env.clone(), path.clone());
+        let read = env.offload(move || Remembered::read(&world, &at)).await?;
+        let of = |found: &Remembered| found.dataset == dataset;
+        let (mark, view) = read.filter(of).map(|found| (found.known(), found.view)).unzip();
+        Ok(Self { place: Some((env.clone(), path)), dataset: dataset.into(), mark, view })
+    }
+
+    /// The file that is kept for `dataset` in the data directory of its sink.
+    pub fn path(directory: &Path, dataset: &str) -> PathBuf {
+        directory.join(format!("ledger-{:08x}", crc32c::crc32c(dataset.as_bytes())))
+    }
+
+    /// Whether anything is kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Entries of the generation `generation` from this index on are news.
+    pub(super) fn news(&self, identity: Token, view: &View) -> u64 {
+        match &self.mark {
+            Some(mark) if (mark.identity, mark.generation) == (identity, view.generation()) => {
+                mark.next()
+            }
+            _ => view.first(),
+        }
+    }
+
+    /// Remembers `entries`, which follow what is remembered.
+    ///
+    /// # Errors
+    /// The disk failed: what was remembered before still is, and nothing more until the next
+    /// opening.
+    pub(super) async fn extend(&mut self, entries: Vec<Entry>) -> io::Result<()> {
+        let (Some((env, path)), Some(mark)) = (self.place.clone(), &mut self.mark) else {
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.encode()));
+        let (at, len) = (mark.len, bytes.len() as u64);
+        let disk = env.disk.clone();
+        let written = env.offload(move || {
+            let mode = OpenMode { write: true, ..OpenMode::default() };
+            let file = disk.open(&path, mode)?;
+            file.write_at(&[IoSlice::new(&bytes)], at, true)?;
+            // What an end that was cut short has left must not look like what follows.
+            if file.stat()?.len > at + len { file.set_len(at + len) } else { Ok(()) }
+        });
+        if let Err(error) = written.await {
+            self.place = None;
+            return Err(error);
+        }
+        mark.len += len;
+        mark.attempts.extend(entries.iter().map(|entry| entry.attempt));
+        Ok(())
+    }
+
+    /// Remembers a generation in whole, in place of all that was remembered before.
+    ///
+    /// # Errors
+    /// As [`Memory::extend`].
+    pub(super) async fn replace(
+        &mut self,
+        identity: Token,
+        view: View,
+        checkpoint: Bytes,
+        entries: Vec<Entry>,
+    ) -> io::Result<()> {
+        let Some((env, path)) = self.place.clone() else { return Ok(()) };
+        let dataset = self.dataset.clone();
+        let mut whole = Remembered { dataset, identity, view, checkpoint, entries, len: 0 };
+        let world = env.clone();
+        let written = env.offload(move || whole.write(&world, &path).map(|()| whole.known()));
+        match written.await {
+            Ok(mark) => self.mark = Some(mark),
+            Err(error) => {
+                self.place = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}

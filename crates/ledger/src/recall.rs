@@ -1,0 +1,380 @@
+//! A ledger is held against what its collector remembers of it, when it is opened, before each
+//! commit, and whenever a generation follows another.
+//!
+//! # Rules (the simulator shows what the first prevents)
+//!
+//! 1. Where a ledger is remembered, a missing one is never made anew.
+//! 2. A ledger goes on with the entries that were read of it, and knows all that it knew: one that
+//!    is shorter, or another one, is refused.
+//! 3. An entry that is missing below another is a hole, never the end.
+//! 4. Beside files that entries have published, there is a ledger with entries.
+
+use bytes::Bytes;
+use pipeline::mutant;
+use prost::Message;
+use storage::{FileSystem, FsError, Listed};
+use tracing::warn;
+
+use super::audit::index_of;
+use super::change::Change;
+use super::dataset::{Author, Dataset, Token};
+use super::entry::{Entry, EntryError, bytes_of, token_of};
+use super::error::LedgerError;
+use super::frame;
+use super::store::{Ledger, write_file};
+use super::view::View;
+
+const MAGIC: &[u8; 8] = b"AQIDENTY";
+/// Directories that are looked into for published files before a ledger is begun.
+const LOOKED_INTO_MAX: usize = 256;
+
+#[derive(Clone, PartialEq, Message)]
+struct Body {
+    #[prost(bytes = "bytes", tag = "1")]
+    identity: Bytes,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    follows: Vec<Bytes>,
+}
+
+/// What names a ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) identity: Token,
+    /// The ledgers that it was rebuilt from: who remembers one of them may go on with it.
+    pub(super) follows: Vec<Token>,
+}
+
+impl Name {
+    /// The name of a ledger that follows no other.
+    pub(super) fn new(identity: Token) -> Self {
+        Self { identity, follows: Vec::new() }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let follows = self.follows.iter().map(|token| bytes_of(*token)).collect();
+        frame::wrap(MAGIC, &Body { identity: bytes_of(self.identity), follows })
+    }
+
+    fn decode(framed: Bytes) -> Result<Self, EntryError> {
+        let body: Body = frame::unwrap(MAGIC, framed)?;
+        let follows = body.follows.iter().map(|token| token_of(token)).collect::<Result<_, _>>()?;
+        Ok(Self { identity: token_of(&body.identity)?, follows })
+    }
+}
+
+/// The name of the ledger of `dataset`, if it has one.
+pub(super) async fn read_name(
+    fs: &dyn FileSystem,
+    dataset: &Dataset,
+) -> Result<Option<Name>, LedgerError> {
+    let path = dataset.identity();
+    match fs.read(&path).await {
+        Ok(framed) => match Name::decode(framed) {
+            Ok(name) => Ok(Some(name)),
+            Err(source) => Err(LedgerError::Entry { path, source }),
+        },
+        Err(FsError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The number that names a new ledger.
+pub(super) fn new_identity(author: Author) -> Token {
+    // An incarnation is random, new for each opening, and founds one ledger at most.
+    Token(u128::from_be_bytes(author.incarnation.0).rotate_left(64).to_be_bytes())
+}
+
+/// The files below the prefix that entries have published, with the indices of these, as far as
+/// `directories` directories show; it stops at the first one, if `first_only`.
+async fn published(
+    fs: &dyn FileSystem,
+    dataset: &Dataset,
+    directories: usize,
+    first_only: bool,
+) -> Result<Option<(String, u64)>, LedgerError> {
+    let (mut open, mut last) = (vec![dataset.prefix().to_owned()], None::<(String, u64)>);
+    for _ in 0..directories {
+        let Some(directory) = open.pop() else { break };
+        let names = match fs.list(if directory.is_empty() { "/" } else { &directory }).await {
+            Ok(names) => names,
+            Err(FsError::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for Listed { name, directory: is_directory } in names {
+            let path = format!("{directory}/{name}");
+            if is_directory && !name.starts_with(['_', '.']) {
+                open.push(path);
+            } else if !is_directory && let Some(index) = index_of(&name, dataset.sink()) {
+                if last.as_ref().is_none_or(|(_, last)| index > *last) {
+                    last = Some((path, index));
+                }
+                if first_only {
+                    return Ok(last);
+                }
+            }
+        }
+    }
+    Ok(last)
+}
+
+/// The highest index in the name of any published file.
+pub(super) async fn last_published(
+    fs: &dyn FileSystem,
+    dataset: &Dataset,
+) -> Result<Option<u64>, LedgerError> {
+    Ok(published(fs, dataset, usize::MAX, false).await?.map(|(_, index)| index))
+}
+
+impl Ledger {
+    /// An error that says what has changed.
+    pub(super) fn changed(&self, change: Change) -> LedgerError {
+        LedgerError::Changed { path: self.dataset.ledger(), change }
+    }
+
+    /// Looks at the identity of the ledger, which gets one if it has none and none is remembered.
+    pub(super) async fn identify(&mut self) -> Result<(), LedgerError> {
+        let expected = self.memory.mark.as_ref().map(|mark| mark.identity);
+        let found = match (read_name(&*self.fs, &self.dataset).await?, expected) {
+            (None, Some(expected)) if !mutant!("empty_ledger_begun_anew") => {
+                let path = self.dataset.identity();
+                return Err(self.changed(Change::Nameless { expected, path }));
+            }
+            (None, _) => self.name_it().await?,
+            (Some(found), _) => found,
+        };
+        let Name { identity, follows } = found;
+        if let Some(expected) = expected.filter(|expected| *expected != identity) {
+            if mutant!("empty_ledger_begun_anew") {
+                self.memory.view = None;
+                self.known.view = View::default();
+            } else if !follows.contains(&expected) {
+                return Err(self.changed(Change::Other { expected, found: identity }));
+            }
+            self.memory.mark = None;
+            self.elders.extend(self.memory.view.take());
+        }
+        if self.known.identity.is_some_and(|known| known != identity) {
+            self.elders.push(std::mem::take(&mut self.known.view));
+            self.known.last = None;
+        }
+        self.known.identity = Some(identity);
+        self.identity = identity;
+        Ok(())
+    }
+
+    /// Gives a ledger of an earlier program its identity; of several that do so one wins.
+    async fn name_it(&self) -> Result<Name, LedgerError> {
+        let draft = self.dataset.staged(&format!("{}/identity", Dataset::desk(self.author)));
+        self.fs.delete(&draft).await?;
+        let name = Name::new(new_identity(self.author));
+        write_file(&*self.fs, &draft, name.encode()).await?;
+        match self.fs.rename(&draft, &self.dataset.identity()).await {
+            Ok(()) => Ok(name),
+            Err(FsError::AlreadyExists { .. }) => {
+                self.fs.delete(&draft).await?;
+                let found = read_name(&*self.fs, &self.dataset).await?;
+                let path = self.dataset.identity();
+                found.ok_or(LedgerError::Entry { path, source: EntryError::Foreign })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in the next entry, unless another one was read in its place before.
+    pub(super) fn take_in(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        self.hold_against(entry)?;
+        self.known.view.absorb(entry);
+        self.took_in(entry);
+        Ok(())
+    }
+
+    /// Whether an entry is the one that was read in its place before, if one was.
+    pub(super) fn hold_against(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let generation = self.known.view.generation();
+        let mark = self.memory.mark.as_ref();
+        match mark.and_then(|mark| mark.attempt(generation, entry.index)) {
+            Some(attempt) if attempt != entry.attempt => {
+                Err(self.changed(Change::Differs { generation, index: entry.index }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry is in the view now.
+    pub(super) fn took_in(&mut self, entry: &Entry) {
+        self.known.last = Some(entry.attempt);
+        if self.memory.is_kept() && entry.index >= self.memory.news(self.identity, &self.known.view)
+        {
+            self.fresh.push(entry.clone());
+        }
+    }
+
+    /// Goes on with a newer generation, which must know all that was known before.
+    pub(super) fn take_over(&mut self, newest: View) -> Result<(), LedgerError> {
+        self.hold_generation_against(&newest)?;
+        self.known.view = newest;
+        self.turned_over();
+        Ok(())
+    }
+
+    /// The view is at the beginning of another generation.
+    pub(super) fn turned_over(&mut self) {
+        self.known.last = None;
+        self.fresh.clear();
+    }
+
+    /// Whether a generation knows all that is known.
+    pub(super) fn hold_generation_against(&self, newest: &View) -> Result<(), LedgerError> {
+        for before in self.memory.view.iter().chain([&self.known.view]) {
+            let generation = newest.generation();
+            if generation == before.generation() {
+                if newest.first() != before.first() {
+                    return Err(self.changed(Change::Differs { generation, index: before.first() }));
+                }
+            } else if generation < before.generation() || newest.first() < before.next() {
+                return Err(self.changed(shorter(before, newest)));
+            } else {
+                self.knows_all_of(before, newest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn knows_all_of(&self, before: &View, now: &View) -> Result<(), LedgerError> {
+        let known = &before.settled().keys;
+        let mut forgotten = known.clone();
+        forgotten.remove_all(&now.settled_of(known));
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let (generation, batches) = (now.generation(), forgotten.count());
+        Err(self.changed(Change::Forgets { generation, batches }))
+    }
+
+    /// Whether the ledger, which was read to its end, is as long as it was, and knows as much.
+    pub(super) fn hold_end_against(&mut self) -> Result<(), LedgerError> {
+        let view = &self.known.view;
+        if let Some(before) = self.memory.view.take() {
+            if (view.generation(), view.next()) < (before.generation(), before.next()) {
+                return Err(self.changed(shorter(&before, view)));
+            }
+            self.knows_all_of(&before, view)?;
+        }
+        for elder in std::mem::take(&mut self.elders) {
+            if view.next() < elder.next() {
+                return Err(self.changed(shorter(&elder, view)));
+            }
+            self.knows_all_of(&elder, view)?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the entry that was read last still stands in its place: whoever empties or
+    /// replaces the ledger below a collector at work stops it here, before its next commit.
+    ///
+    /// # Errors
+    /// It does not, or the store failed.
+    pub async fn still_there(&self) -> Result<(), LedgerError> {
+        let view = &self.known.view;
+        let Some(last) = self.known.last else {
+            // Nothing was read of this generation yet: it must be there itself.
+            let newest = self.newest().await.map_err(|error| self.or_missing(error))?;
+            let is_same = newest.generation() == view.generation() && !view.is_sealed();
+            if is_same && newest.settled() != view.settled() {
+                let (generation, index) = (view.generation(), view.first());
+                return Err(self.changed(Change::Differs { generation, index }));
+            }
+            return self.hold_generation_against(&newest);
+        };
+        let index = view.next() - 1;
+        match self.read_patiently(index).await? {
+            Some(entry) if entry.attempt == last => Ok(()),
+            Some(_) => {
+                let generation = view.generation();
+                Err(self.changed(Change::Differs { generation, index }))
+            }
+            None => {
+                let newest = self.newest().await.map_err(|error| self.or_missing(error))?;
+                if newest.generation() > view.generation() {
+                    return self.hold_generation_against(&newest);
+                }
+                Err(self.changed(shorter(view, &newest)))
+            }
+        }
+    }
+
+    /// A ledger that is not there any more, below one who has read it.
+    fn or_missing(&self, error: LedgerError) -> LedgerError {
+        match error {
+            LedgerError::Store(error) if error.is_not_found() => {
+                let (generation, entries) = (self.known.view.generation(), self.known.view.next());
+                self.changed(Change::Missing { generation, entries })
+            }
+            error => error,
+        }
+    }
+
+    /// Remembers what was read and written since. That the disk fails is told, and stops nothing:
+    /// a memory that is behind refuses less.
+    pub(super) async fn remember(&mut self) {
+        if !self.memory.is_kept() {
+            return;
+        }
+        if let Err(problem) = self.remembered().await {
+            warn!(
+                ledger = self.dataset.ledger(),
+                problem, "what the commit ledger holds cannot be remembered in the data directory"
+            );
+        }
+    }
+
+    async fn remembered(&mut self) -> Result<(), String> {
+        let told = |error: LedgerError| error.to_string();
+        let view = &self.known.view;
+        let (from, next) = (self.memory.news(self.identity, view), view.next());
+        let is_new = self.memory.mark.as_ref().is_none_or(|mark| {
+            (mark.identity, mark.generation) != (self.identity, view.generation())
+        });
+        let mut entries = std::mem::take(&mut self.fresh);
+        entries.retain(|entry| entry.index >= from);
+        if entries.len() as u64 != next.saturating_sub(from) {
+            entries = self.read_range(from..next).await.map_err(told)?;
+        }
+        if !is_new {
+            if entries.is_empty() {
+                return Ok(());
+            }
+            return self.memory.extend(entries).await.map_err(|error| error.to_string());
+        }
+        let view = self.known.view.clone();
+        let checkpoint = match view.generation() {
+            0 => Bytes::new(),
+            generation => match self.fs.read(&self.dataset.checkpoint(generation)).await {
+                Ok(checkpoint) => checkpoint,
+                // There is a newer one, which the next commit finds.
+                Err(FsError::NotFound { .. }) => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            },
+        };
+        let replaced = self.memory.replace(self.identity, view, checkpoint, entries).await;
+        replaced.map_err(|error| error.to_string())
+    }
+
+    /// A ledger without an entry beside files that entries have published is not a new one.
+    pub(super) async fn not_beside_files(&self) -> Result<Option<String>, LedgerError> {
+        if self.memory.mark.is_some() || !self.memory.is_kept() {
+            return Ok(None);
+        }
+        let found = published(&*self.fs, &self.dataset, LOOKED_INTO_MAX, true).await?;
+        Ok(found.map(|(file, _)| file))
+    }
+}
+
+fn shorter(before: &View, found: &View) -> Change {
+    Change::Shorter {
+        expected: before.next(),
+        expected_generation: before.generation(),
+        found: found.next(),
+        generation: found.generation(),
+    }
+}
