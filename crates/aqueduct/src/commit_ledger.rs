@@ -26,8 +26,8 @@ Examples:
   # dataset was emptied on purpose):
   aqueduct ledger adopt --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
 
-A collector that finds a ledger other than it left it stores nothing. Its batches wait in its channel and
-on the edges until one of these was run:
+A collector that finds a ledger other than it left it stores nothing. Its batches wait in its
+channel and on the edges until one of these was run:
 
             what it does                                  repeats                     losses
   rebuild   makes a whole ledger of what the store and    none of what either names   none
@@ -38,11 +38,27 @@ on the edges until one of these was run:
             begins empty; each collector is asked for     named, where a channel
             itself                                        still holds it
 
-Run `rebuild` with the data directory of each collector that is stopped, the one that stored last first.
-Stop the collector whose data directory is given; with `rebuild`, no other one may be storing.
+Run `rebuild` with the data directory of each collector that is stopped, the one that stored last
+first. Stop the collector whose data directory is given; with `rebuild`, none may be storing.
 What is replaced is moved aside below _aqueduct/SINK, never deleted.
 
 Exit codes: 0 done (show: sound, and as it is remembered), 1 not done, 2 wrong arguments";
+
+const SHOW: &str = "\
+Examples:
+  aqueduct ledger show --store file:///data/logs --sink store --data-dir /var/lib/aqueduct";
+
+const ADOPT: &str = "\
+Examples:
+  aqueduct ledger adopt --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
+
+`aqueduct ledger --help` says what that means for repeats and losses.";
+
+const REBUILD: &str = "\
+Examples:
+  aqueduct ledger rebuild --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
+
+`aqueduct ledger --help` says what that means for repeats and losses.";
 
 /// Show, adopt or rebuild a commit ledger that was changed from outside.
 #[derive(Debug, Args)]
@@ -55,10 +71,13 @@ pub(crate) struct LedgerArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Say what the store has, and what the collector remembers
+    #[command(after_help = SHOW)]
     Show(Target),
     /// Take the ledger in the store for the right one; begin an empty one where there is none
+    #[command(after_help = ADOPT)]
     Adopt(Target),
     /// Make a whole ledger of what the store and the collector still name
+    #[command(after_help = REBUILD)]
     Rebuild(Target),
 }
 

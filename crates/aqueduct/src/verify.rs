@@ -44,16 +44,16 @@ Examples:
 A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
 account that a channel or the dead letters still hold it: give the accounts of collectors too, where
 they have dead letters or edges have `retain = \"stored\"`. What is among dead letters is not in the
-store, so it is not proved: deliver it by `aqueduct dlq replay`. Letters that an operator dropped are shown
-as missing. A collector whose selector or interceptors leave out every event of a batch
+store, so it is not proved: deliver it by `aqueduct dlq replay`. Letters that an operator dropped
+are shown as missing. A collector whose selector or interceptors leave out every event of a batch
 writes nothing of it, so such batches are shown as missing.
 
-A file that the ledger names and the store has not is lost, unless --retention says that files of that age
-are deleted on purpose: then it is shown as expired. Its age is that of its entry in the ledger. A
-ledger with a hole is never proved: `aqueduct ledger --help` says how it is mended.
+A file that the ledger names and the store has not is lost, unless --retention says that files of
+that age are deleted on purpose: then it is shown as expired. Its age is that of its entry in the
+ledger. A ledger with a hole is never proved: `aqueduct ledger --help` says how it is mended.
 
-Exit codes: 0 proved, 1 not proved (missing, repeated, lost, in dead letters; with --complete: pending) or
-not readable, 2 wrong arguments";
+Exit codes: 0 proved, 1 not proved (missing, repeated, lost, in dead letters; with --complete:
+pending) or not readable, 2 wrong arguments";
 
 /// Prove that everything that edges accepted is in visible files, once.
 #[derive(Debug, Args)]
@@ -125,8 +125,6 @@ enum VerifyError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{address} is no file: http:// is missing; give http://{address}")]
-    NoScheme { address: String },
     #[error("{path} holds no account")]
     Empty { path: String },
     #[error("{path} cannot be looked into")]
@@ -213,21 +211,12 @@ async fn accounts_of(path: &Path, env: &Env) -> Result<Vec<Account>, VerifyError
             let said = admin::get(env, &address, "/account").await;
             said.map_err(|source| VerifyError::Agent { address, source })?.into_bytes()
         }
-        None if is_address(&shown, path, env) => {
-            return Err(VerifyError::Scheme { address: shown });
-        }
         None => text_of(path, &shown, env)?,
     };
     let accounts = Account::from_json(&text);
     let accounts =
         accounts.map_err(|source| VerifyError::Account { path: shown.clone(), source })?;
     if accounts.is_empty() { Err(VerifyError::Empty { path: shown }) } else { Ok(accounts) }
-}
-
-/// Whether this is the address of an agent rather than a file.
-fn is_address(shown: &str, path: &Path, env: &Env) -> bool {
-    let is_address = !shown.contains('/') && pipeline::address::check(shown, "", false).is_ok();
-    is_address && env.disk.stat(path).is_err()
 }
 
 fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> {
@@ -239,7 +228,7 @@ fn text_of(path: &Path, shown: &str, env: &Env) -> Result<Vec<u8>, VerifyError> 
         let port = shown.rsplit_once(':').map(|(_, port)| port.split('/').next().unwrap_or(port));
         let is_address = port.is_some_and(|port| port.parse::<u16>().is_ok());
         if source.kind() == std::io::ErrorKind::NotFound && is_address {
-            return VerifyError::NoScheme { address: shown.to_owned() };
+            return VerifyError::Scheme { address: shown.to_owned() };
         }
         VerifyError::File { path: shown.to_owned(), source }
     })

@@ -5,7 +5,7 @@
 use components_hdfs::hdfs::Config as SinkConfig;
 use pipeline::env::OpenMode;
 use pipeline::testkit::build;
-use pipeline::{Batch, BuildContext, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
+use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -21,7 +21,7 @@ fn offer(dir: &TempDir, number: u64) -> bool {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let place = dir.path().join("data/sinks/store");
-        let cx = BuildContext::alone("store", &place, env::real());
+        let cx = components::alone("store", &place, env::real());
         let settings = json!({ "url": target(dir).store });
         let mut sink: Box<dyn Sink> = build::<SinkConfig>(&settings, &cx).unwrap();
         if sink.open().await.is_err() {
@@ -93,10 +93,8 @@ fn a_collector_that_runs_and_a_directory_of_no_agent_are_refused() {
     }
     drop(lock);
     let elsewhere = Target { data_dir: dir.path().join("logs"), ..target(&dir) };
-    for action in [Action::Show(elsewhere)] {
-        let error = act(action).unwrap_err();
-        assert!(error.contains("no agent's data directory"), "{error}");
-    }
+    let error = act(Action::Show(elsewhere)).unwrap_err();
+    assert!(error.contains("no agent's data directory"), "{error}");
     let fresh = Target { sink: "another".into(), ..target(&dir) };
     let error = act(Action::Rebuild(fresh)).unwrap_err();
     assert!(error.contains("nothing to rebuild from"), "{error}");

@@ -54,6 +54,7 @@ pub(super) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
 }
 
 #[cfg(all(test, feature = "testkit"))]
+#[expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 mod tests {
     use super::*;
     use crate::testkit::{SimDisk, world};

@@ -24,6 +24,17 @@ impl Faults {
         self.world.note("faults", format_args!("{}", kind.name()));
     }
 
+    /// Changes the ledger from outside, unless it waits for an operator already.
+    fn change_ledger(&mut self, now: Duration) -> Option<()> {
+        if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::Ledger)) {
+            return None;
+        }
+        self.operator().change(&self.dice)?;
+        // Meanwhile collectors come and go, and store nothing.
+        self.later(now, 3_000, 15_000, Repair::Ledger);
+        Some(())
+    }
+
     /// Injects a fault, if it can be.
     fn struck(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
         match kind {
@@ -90,14 +101,7 @@ impl Faults {
                 self.world.names.trouble(&self.dice);
                 self.later(now, 500, 12_000, Repair::Names);
             }
-            FaultKind::LedgerChanged => {
-                if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::Ledger)) {
-                    return None;
-                }
-                self.operator().change(&self.dice)?;
-                // Meanwhile collectors come and go, and store nothing.
-                self.later(now, 3_000, 15_000, Repair::Ledger);
-            }
+            FaultKind::LedgerChanged => return self.change_ledger(now),
             _ => return self.struck_store_or_disk(kind, now),
         }
         Some(())

@@ -97,7 +97,15 @@ pub(super) fn taken(ticket: Ticket, batch: &Batch) -> Taken {
 /// Delivers all batches.
 pub(super) async fn deliver(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) {
     assert!(drive(sink, batches).await, "every batch is delivered");
+    at_rest(sink).await;
     sink.close().await;
+}
+
+/// Waits for what follows a settlement: a new generation of the ledger is begun with it held.
+pub(super) async fn at_rest(sink: &HdfsSink) {
+    if let Some(session) = &sink.session {
+        drop(session.ledger.lock().await);
+    }
 }
 
 /// Writes the batches until all are delivered, opening the sink again after each failure; `false`

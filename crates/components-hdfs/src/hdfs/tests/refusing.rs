@@ -9,7 +9,7 @@ use storage::faults::{Fault, Faulty, Refusing};
 use storage::memory::Memory;
 use tokio::time::sleep;
 
-use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines};
+use super::harness::{Collector, at_rest, deliver, drive, lines_of, numbered, numbered_lines};
 
 const BATCHES: u64 = 6;
 /// Longer than the longest pause between two tries.
@@ -58,6 +58,7 @@ async fn the_other_paths_go_on_and_the_refused_files_follow_by_themselves() {
 
     let more: Vec<_> = numbered(BATCHES + 2).split_off(BATCHES as usize);
     assert!(drive(&mut sink, &more).await);
+    at_rest(&sink).await;
     sink.close().await;
     assert_eq!(lines_of(&store), numbered_lines(BATCHES + 2));
     assert!(!store.directories().iter().any(|path| path.ends_with("/ledger/g0")), "it ends then");
