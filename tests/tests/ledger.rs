@@ -83,7 +83,8 @@ impl Scene {
     }
 
     fn ledger_name(&self) -> String {
-        let text = fs::read_to_string(self.site.path().join("collector.toml")).expect("its settings");
+        let text =
+            fs::read_to_string(self.site.path().join("collector.toml")).expect("its settings");
         let table = text.lines().find_map(|line| line.strip_prefix("[sinks.")).expect("a sink");
         table.trim_end_matches(']').to_owned()
     }

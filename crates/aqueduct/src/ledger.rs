@@ -147,8 +147,8 @@ fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> 
     let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
     let (dataset, name) = place::dataset(&url, sink).map_err(wrong)?;
     let connected = url.connect(env);
-    let fs: Arc<dyn storage::FileSystem> = connected
-        .map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
+    let fs: Arc<dyn storage::FileSystem> =
+        connected.map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
     let directory = data_dir.join("sinks").join(sink);
     Ok(Operator { fs, dataset, name, env: env.clone(), directory })
 }
@@ -208,7 +208,9 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> (String, bo
         let count = forgotten.count();
         put(
             &mut text,
-            format_args!("{count} batches are remembered as committed, and the store names them not"),
+            format_args!(
+                "{count} batches are remembered as committed, and the store names them not"
+            ),
         );
     }
     let verdict = if sound {

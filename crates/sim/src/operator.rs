@@ -90,7 +90,8 @@ impl Operator<'_> {
                 Ok(decided) => {
                     let (notes, view) = (&decided.notes, &decided.standing.view);
                     let count = view.settled().keys.count();
-                    self.world.note("operator", format_args!("rebuilt: {count} batches, {notes:?}"));
+                    self.world
+                        .note("operator", format_args!("rebuilt: {count} batches, {notes:?}"));
                     self.books.restate(SINK, view);
                 }
                 Err(DecisionError::Refused(told)) => {

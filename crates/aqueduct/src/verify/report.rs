@@ -176,9 +176,8 @@ impl LedgerLine {
     fn of(audited: Audited, before: Option<SystemTime>) -> Self {
         let Audited { url, sink, audit, contents } = audited;
         let (mut problems, mut expired) = (Vec::new(), 0);
-        let is_old = |at: Option<SystemTime>| {
-            at.is_some_and(|at| before.is_some_and(|before| at <= before))
-        };
+        let is_old =
+            |at: Option<SystemTime>| at.is_some_and(|at| before.is_some_and(|before| at <= before));
         let count =
             |wanted| audit.files.iter().filter(|(_, place)| *place == wanted).count() as u64;
         for (file, place) in &audit.files {

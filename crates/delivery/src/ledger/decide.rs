@@ -147,7 +147,9 @@ impl Operator {
         let name = Name::new(Token(self.env.entropy.bytes16()));
         let next = next.max(stored.next());
         if is_bare {
-            notes.push(format!("the ledger names no batch; its entries are numbered from {next} on"));
+            notes.push(format!(
+                "the ledger names no batch; its entries are numbered from {next} on"
+            ));
         }
         self.install(sum.view(generation, next), &name, &mut notes).await?;
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
@@ -164,7 +166,8 @@ impl Operator {
         let sources: Vec<&Salvage> = known.iter().chain([&stored]).collect();
         let is_empty =
             |source: &&Salvage| source.entries.is_empty() && source.checkpoint.is_empty();
-        let was_empty = known.is_some() && last_published(&*self.fs, &self.dataset).await?.is_none();
+        let was_empty =
+            known.is_some() && last_published(&*self.fs, &self.dataset).await?.is_none();
         if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(

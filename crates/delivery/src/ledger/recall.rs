@@ -203,8 +203,7 @@ impl Ledger {
     /// An entry is in the view now.
     pub(super) fn took_in(&mut self, entry: &Entry) {
         self.known.last = Some(entry.attempt);
-        if self.memory.is_kept()
-            && entry.index >= self.memory.news(self.identity, &self.known.view)
+        if self.memory.is_kept() && entry.index >= self.memory.news(self.identity, &self.known.view)
         {
             self.fresh.push(entry.clone());
         }

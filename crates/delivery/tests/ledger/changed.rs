@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_delivery::ledger::{
-    Change, Committed, Dataset, Decided, DecisionError, Known, Ledger, LedgerError, Memory, Operator,
-    Token,
+    Change, Committed, Dataset, Decided, DecisionError, Known, Ledger, LedgerError, Memory,
+    Operator, Token,
 };
 use pipeline::Env;
 use storage::FileSystem;
@@ -207,8 +207,7 @@ async fn another_ledger_in_its_place_is_refused() {
 #[tokio::test]
 async fn a_ledger_without_an_identity_gets_one() {
     let site = Site::new();
-    let mut ledger =
-        crate::harness::open(site.fs.clone(), 3).await.unwrap();
+    let mut ledger = crate::harness::open(site.fs.clone(), 3).await.unwrap();
     site.commit(&mut ledger, 0..2).await;
     site.fs.delete(&format!("{LEDGER}/identity")).await.unwrap();
     let (one, other) = tokio::join!(site.open(1), site.open(2));
@@ -256,7 +255,8 @@ async fn two_collectors_that_begin_a_dataset_together_are_not_asked() {
             let memory = Memory::load(&site.env, &site.directory(2), NAME).await.unwrap();
             let dataset = Dataset::new("/logs", "store");
             let options = options(2, 1_000);
-            Ledger::open(Arc::new(slow), dataset, author(2), options, Known::default(), memory).await
+            Ledger::open(Arc::new(slow), dataset, author(2), options, Known::default(), memory)
+                .await
         };
         let first = async {
             let mut ledger = site.open(1).await.unwrap();
@@ -327,7 +327,8 @@ async fn what_was_won_and_not_published_is_published_by_rebuilding_or_not_commit
         site.of_five().await;
         let visible = "/logs/day/host-1-store-4-0.log";
         let files = site.store.files();
-        let entry = aqueduct_delivery::ledger::Entry::decode(files[&format!("{ENTRY}4")].clone(), 4);
+        let entry =
+            aqueduct_delivery::ledger::Entry::decode(files[&format!("{ENTRY}4")].clone(), 4);
         let aqueduct_delivery::ledger::Kind::Commit { files, .. } = entry.unwrap().kind else {
             panic!("a commit")
         };

@@ -18,9 +18,8 @@ impl Decision {
         // DATA_DIR/sinks/NAME, as the agent lays it out.
         let data_dir = directory.parent().and_then(Path::parent).unwrap_or(directory);
         let data_dir = data_dir.display();
-        let command = format!(
-            "aqueduct ledger show --store '{url}' --sink '{name}' --data-dir '{data_dir}'"
-        );
+        let command =
+            format!("aqueduct ledger show --store '{url}' --sink '{name}' --data-dir '{data_dir}'");
         Self { command }
     }
 

@@ -34,7 +34,9 @@ async fn a_ledger_deleted_while_collectors_are_down_stops_them_with_the_command_
         let mut sink = collector.sink(&store);
         let error = sink.open().await.unwrap_err();
         let told = error.to_string();
-        for part in ["nothing is stored until", "aqueduct ledger show --store 'file:///logs/%{app}'"] {
+        for part in
+            ["nothing is stored until", "aqueduct ledger show --store 'file:///logs/%{app}'"]
+        {
             assert!(told.contains(part), "{told}");
         }
         assert!(!drive(&mut sink, &numbered(6)).await, "it stores nothing");
