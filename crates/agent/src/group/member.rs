@@ -19,7 +19,7 @@ use pipeline::discovery;
 use pipeline::metrics::{Counter, SinkLabel};
 use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{
-    Env, Failure, IntervalSet, Metrics, Outcome, Reach, Seat, SeatView, Settlement, Sink,
+    Env, Failure, IntervalSet, Metrics, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
     SinkError, Taken,
 };
 use tokio::sync::mpsc;
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::burial::Buried;
+use super::turning;
 use crate::chain;
 use crate::health::Standing;
 
@@ -42,8 +43,10 @@ const OPEN_RETRY: Duration = Duration::from_millis(100);
 pub(super) enum Event {
     /// It can be used.
     Opened(usize),
-    /// It failed and will be opened again.
-    Failed(usize, Failure),
+    /// It failed, for this reason, and will be opened again.
+    Failed(usize, Failure, Arc<str>),
+    /// What the next agent says of itself is otherwise than before.
+    NextHop(usize),
     /// Its seat is otherwise than before.
     Seat(usize, SeatView),
     /// What became of batches in its hand.
@@ -59,9 +62,20 @@ pub(super) struct Handle {
     unacknowledged_bytes: Arc<AtomicU64>,
     proves: bool,
     seat: Option<SeatView>,
+    next_hop: Option<NextHop>,
 }
 
 impl Handle {
+    /// What the next agent says of itself, if it does.
+    pub(super) fn next_hop(&self) -> Option<&NextHop> {
+        self.next_hop.as_ref()
+    }
+
+    /// Whether the next agent says that it cannot store what it holds.
+    pub(super) fn is_unable(&self) -> bool {
+        self.next_hop.as_ref().is_some_and(NextHop::is_unable)
+    }
+
     /// Its seat, as it was before the first change.
     pub(super) fn seat(&self) -> Option<SeatView> {
         self.seat
@@ -182,10 +196,14 @@ pub(super) fn spawn(
     let proves = sink.reach() == Reach::NextAgent;
     let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
+    let next_hop = sink.next_hop().cloned();
+    if let Some(hop) = next_hop.clone() {
+        tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
+    }
     let (trouble, flushed) = (Trouble::default(), false);
     let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
     tasks.spawn(member.run(stop, end));
-    Handle { name, queue, unacknowledged_bytes, proves, seat: view }
+    Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 
 /// Why a sink is not fed any more.
@@ -354,7 +372,11 @@ impl MemberTask {
             self.shared.standing.failed(&text, pause);
         }
         let SinkError { class, retry_after, .. } = *error;
-        self.shared.tell(Event::Failed(self.shared.index, Failure { class, retry_after }));
+        self.shared.tell(Event::Failed(
+            self.shared.index,
+            Failure { class, retry_after },
+            text.into(),
+        ));
         self.return_queue();
         pause
     }

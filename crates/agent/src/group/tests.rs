@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, Reach,
-    RoutingBoard, Settings, SinkError,
+    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, OutletBoard,
+    Reach, RoutingBoard, Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -196,6 +196,7 @@ async fn start_with(
     let parts = GroupParts {
         name: "group".into(),
         channel: channel.clone(),
+        outlet: OutletBoard::default(),
         channel_name: "test".into(),
         dead_letters: dead_letters.clone(),
         processor,

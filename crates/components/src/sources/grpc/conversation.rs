@@ -66,6 +66,7 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
+    outlet: super::outlet::Subscription,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -92,6 +93,7 @@ impl Conversation {
             window,
             _stream,
             committed: service.board.subscribe(),
+            outlet: service.outlet.subscribe(),
             share: service.allowance.share(),
             service,
             peer,
@@ -140,6 +142,7 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
+            changed = self.outlet.next(), if self.presence.is_some() => self.say(changed).await,
             news = self.committed.next() => {
                 self.hear(news);
                 Ok(())
@@ -219,6 +222,9 @@ impl Conversation {
         self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
+            if let Some(outage) = self.outlet.first() {
+                self.say(outage).await?;
+            }
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
