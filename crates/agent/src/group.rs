@@ -29,10 +29,10 @@ mod turning;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::metrics::{SinkLabel, SinkReason};
+use pipeline::metrics::SinkLabel;
 use pipeline::trouble::{Trouble, seconds};
 use pipeline::{
-    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
+    Channel, ChannelError, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
     SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
 };
 use tokio::sync::mpsc;
@@ -95,7 +95,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
-        let sent = member::Sent::of(&named.name, &parts.metrics);
+        let sent = tally::Sent::of(&named.name, &parts.metrics);
         let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
@@ -392,12 +392,6 @@ impl Group {
             self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
         self.take.commit(tickets);
-    }
-
-    fn count_failure(&self, index: usize, class: Class) {
-        let sink = self.members[index].handle.name().to_string();
-        let label = SinkReason { sink, reason: class.to_string() };
-        self.metrics.sink_failures.get_or_create(&label).inc();
     }
 }
 

@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
 use pipeline::discovery;
-use pipeline::metrics::{Counter, SinkLabel};
 use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{
-    Env, Failure, IntervalSet, Metrics, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
+    Env, Failure, IntervalSet, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
     SinkError, Taken,
 };
 use tokio::sync::mpsc;
@@ -29,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::burial::Buried;
+use super::tally::Sent;
 use super::turning;
 use crate::chain;
 use crate::health::Standing;
@@ -110,22 +110,6 @@ impl Handle {
     pub(super) fn send(&self, taken: Taken) {
         // A member ends only after its group has stopped sending.
         self.queue.try_send(taken).expect("the group is the only one that fills the queue");
-    }
-}
-
-/// Counts what a sink is handed.
-pub(super) struct Sent {
-    events: Counter,
-    bytes: Counter,
-}
-
-impl Sent {
-    /// The counters of the sink `name`.
-    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
-        let label = SinkLabel { sink: name.to_owned() };
-        let events = metrics.sink_sent.get_or_create(&label).clone();
-        let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
-        Self { events, bytes }
     }
 }
 
