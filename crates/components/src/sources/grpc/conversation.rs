@@ -142,7 +142,9 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            changed = self.outlet.next(), if self.presence.is_some() => self.say(changed).await,
+            Ok(()) = self.outlet.changed(), if self.presence.is_some() => {
+                Box::pin(self.tell_outlet()).await
+            }
             news = self.committed.next() => {
                 self.hear(news);
                 Ok(())
@@ -401,6 +403,11 @@ impl Conversation {
         let answered = self.receiver.unanswered() == 0 || elapsed >= DRAIN;
         let told = !self.receiver.owes() || elapsed >= linger;
         if answered && told { Err(End::Quiet) } else { Ok(()) }
+    }
+
+    async fn tell_outlet(&mut self) -> Result<(), End> {
+        let outlet = self.outlet.now();
+        self.say(outlet).await
     }
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {

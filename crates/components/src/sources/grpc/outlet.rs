@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use wire::v1::{FromReceiver, Outlet, from_receiver};
@@ -53,11 +54,13 @@ impl Subscription {
         self.cause.borrow_and_update().as_deref().map(|cause| message(Some(cause)))
     }
 
-    /// The next change, to be said. Cancel safe.
-    pub(super) async fn next(&mut self) -> FromReceiver {
-        if self.cause.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+    /// Waits for a change, which is to be said; the source ends before it can fail. Cancel safe.
+    pub(super) fn changed(&mut self) -> impl Future<Output = Result<(), RecvError>> {
+        self.cause.changed()
+    }
+
+    /// What is to be said now.
+    pub(super) fn now(&mut self) -> FromReceiver {
         message(self.cause.borrow_and_update().as_deref())
     }
 }
