@@ -5,9 +5,10 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Nothing leaves a channel, because all sinks of a group behind it fail.
@@ -50,55 +51,73 @@ impl OutletBoard {
     }
 }
 
-/// What a sink and its group tell each other of the agent behind the sink. Clones share it.
-#[derive(Debug, Clone)]
-pub struct NextHop {
-    unable: Arc<watch::Sender<bool>>,
-    others_able: Arc<watch::Sender<bool>>,
+/// A fact that changes, and that others wait for.
+#[derive(Debug, Default)]
+struct Fact {
+    holds: AtomicBool,
+    changed: Notify,
 }
 
-impl Default for NextHop {
-    fn default() -> Self {
-        Self {
-            unable: watch::Sender::new(false).into(),
-            others_able: watch::Sender::new(false).into(),
+impl Fact {
+    fn set(&self, holds: bool) {
+        if self.holds.swap(holds, Ordering::SeqCst) != holds {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.holds.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is otherwise than `known`; what it is then.
+    async fn otherwise(&self, known: bool) -> bool {
+        loop {
+            // It hears of what comes after this line.
+            let changed = self.changed.notified();
+            if self.holds() != known {
+                return !known;
+            }
+            changed.await;
         }
     }
 }
 
-fn set(state: &watch::Sender<bool>, value: bool) {
-    state.send_if_modified(|was| std::mem::replace(was, value) != value);
+/// What a sink and its group tell each other of the agent behind the sink. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct NextHop {
+    unable: Arc<Fact>,
+    others_able: Arc<Fact>,
 }
 
 impl NextHop {
     /// The next agent says whether it cannot store what it holds.
     pub fn set_unable(&self, unable: bool) {
-        set(&self.unable, unable);
+        self.unable.set(unable);
     }
 
     /// Whether the next agent says that it cannot store what it holds.
     pub fn is_unable(&self) -> bool {
-        *self.unable.borrow()
+        self.unable.holds()
     }
 
-    /// Sees each change of [`NextHop::is_unable`] from now on.
-    pub fn watch_unable(&self) -> watch::Receiver<bool> {
-        self.unable.subscribe()
+    /// Waits until [`NextHop::is_unable`] is otherwise than `known`; what it is then. Cancel safe.
+    pub async fn unable_otherwise(&self, known: bool) -> bool {
+        self.unable.otherwise(known).await
     }
 
     /// Whether another member of the group is open, and its next agent stores what it holds.
     pub fn set_others_able(&self, able: bool) {
-        set(&self.others_able, able);
+        self.others_able.set(able);
     }
 
     /// What [`NextHop::set_others_able`] said last.
     pub fn are_others_able(&self) -> bool {
-        *self.others_able.borrow()
+        self.others_able.holds()
     }
 
-    /// Sees each change of [`NextHop::are_others_able`] from now on.
-    pub fn watch_others(&self) -> watch::Receiver<bool> {
-        self.others_able.subscribe()
+    /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel safe.
+    pub async fn others_otherwise(&self, known: bool) -> bool {
+        self.others_able.otherwise(known).await
     }
 }
 
@@ -117,7 +136,7 @@ mod tests {
         };
         board.fails(&one, "a".into(), now);
         board.fails(&two, "b".into(), now + Duration::from_secs(1));
-        board.clone().fails(&one, "c".into(), now + Duration::from_secs(2));
+        board.fails(&one, "c".into(), now + Duration::from_secs(2));
         assert_eq!(board.outage(), outage(0, "c"));
         board.works("one");
         assert_eq!(board.outage(), outage(1, "b"));

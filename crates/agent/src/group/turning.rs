@@ -34,9 +34,11 @@ pub(super) async fn watch(
     events: mpsc::UnboundedSender<Event>,
     end: CancellationToken,
 ) {
-    let mut unable = hop.watch_unable();
     let changes = async {
-        while unable.changed().await.is_ok() {
+        // As the group takes it to be before the first word.
+        let mut unable = false;
+        loop {
+            unable = hop.unable_otherwise(unable).await;
             // The group listens until all its members have ended.
             let _ = events.send(Event::NextHop(index));
         }

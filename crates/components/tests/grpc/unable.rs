@@ -19,8 +19,7 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     let began = Instant::now();
     memory.outlet.fails(&"group".into(), "the store refuses".into(), began);
-    let mut unable = hop.watch_unable();
-    unable.changed().await.unwrap();
+    assert!(hop.unable_otherwise(false).await);
     assert!((15..=17).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     // No other agent is able: this one goes on taking batches, and nothing is given back.
     write(&mut *sink, 5..8).await;
@@ -31,8 +30,7 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     verdicts.until(&mut *sink, |v| v.again == set(0..8)).await;
     assert_eq!(verdicts.failures, Vec::<String>::new());
     memory.outlet.works("group");
-    unable.changed().await.unwrap();
-    assert!(!hop.is_unable());
+    assert!(!hop.unable_otherwise(true).await);
     write(&mut *sink, 0..8).await;
     memory.commit_all();
     let mut verdicts = Verdicts::default();

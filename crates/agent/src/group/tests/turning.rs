@@ -27,7 +27,6 @@ impl Sink for Hopping {
     }
 
     async fn settled(&mut self) -> Settlement {
-        let mut others = self.hop.watch_others();
         loop {
             let tickets = std::mem::take(&mut self.stored);
             if !tickets.is_empty() && self.delivers {
@@ -43,7 +42,7 @@ impl Sink for Hopping {
             }
             tokio::select! {
                 () = self.woken.notified() => {}
-                _ = others.changed() => {}
+                _ = self.hop.others_otherwise(self.hop.are_others_able()) => {}
             }
         }
     }

@@ -262,14 +262,11 @@ impl Shared {
 
     /// Lets the sender know whether other members of the group are able, for ever.
     pub(super) async fn keep_others(&self) {
-        let mut others = self.hop.watch_others();
+        let mut able = self.hop.are_others_able();
         loop {
-            let able = *others.borrow_and_update();
             self.state().sender.others_are_able(able);
             self.deadline.notify_one();
-            if others.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            able = self.hop.others_otherwise(able).await;
         }
     }
 

@@ -66,7 +66,8 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
-    outlet: super::outlet::Subscription,
+    /// Whether the sender was told that what is held here cannot be stored.
+    outage_said: bool,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -93,7 +94,7 @@ impl Conversation {
             window,
             _stream,
             committed: service.board.subscribe(),
-            outlet: service.outlet.subscribe(),
+            outage_said: false,
             share: service.allowance.share(),
             service,
             peer,
@@ -142,7 +143,7 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            Ok(()) = self.outlet.changed(), if self.presence.is_some() => {
+            () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
             }
             news = self.committed.next() => {
@@ -224,9 +225,7 @@ impl Conversation {
         self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
-            if let Some(outage) = self.outlet.first() {
-                self.say(outage).await?;
-            }
+            self.tell_outlet().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -406,8 +405,10 @@ impl Conversation {
     }
 
     async fn tell_outlet(&mut self) -> Result<(), End> {
-        let outlet = self.outlet.now();
-        self.say(outlet).await
+        match self.service.outlet.to_say(&mut self.outage_said) {
+            Some(outlet) => self.say(outlet).await,
+            None => Ok(()),
+        }
     }
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {

@@ -10,11 +10,11 @@
 //! may hold a batch then; the ledger of the store tells the second one that it is committed. A sender
 //! that keeps nothing once it is stored here (`retain = "stored"`) has nothing to send again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::sync::watch::error::RecvError;
+use pipeline::Outage;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use wire::v1::{FromReceiver, Outlet, from_receiver};
@@ -33,35 +33,45 @@ const DETAIL_MAX: usize = 300;
 /// What the conversations say: the cause, while this agent cannot store what it holds.
 #[derive(Default)]
 pub(super) struct Notice {
-    cause: watch::Sender<Option<Arc<str>>>,
+    cause: Mutex<Option<Arc<str>>>,
+    changed: Notify,
 }
 
 impl Notice {
-    /// For one stream.
-    pub(super) fn subscribe(&self) -> Subscription {
-        Subscription { cause: self.cause.subscribe() }
-    }
-}
-
-/// One stream's view of it.
-pub(super) struct Subscription {
-    cause: watch::Receiver<Option<Arc<str>>>,
-}
-
-impl Subscription {
-    /// What is said before Welcome, if there is anything.
-    pub(super) fn first(&mut self) -> Option<FromReceiver> {
-        self.cause.borrow_and_update().as_deref().map(|cause| message(Some(cause)))
+    fn cause(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        // It is whole between two calls, also after a panic elsewhere.
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, which is to be said; the source ends before it can fail. Cancel safe.
-    pub(super) fn changed(&mut self) -> impl Future<Output = Result<(), RecvError>> {
-        self.cause.changed()
+    /// Says otherwise, if it is; `true`: it was.
+    fn say(&self, outage: Option<&Outage>) -> bool {
+        let mut cause = self.cause();
+        let changed = cause.is_some() != outage.is_some();
+        if changed {
+            *cause = outage.map(|outage| outage.cause.clone());
+            drop(cause);
+            self.changed.notify_waiters();
+        }
+        changed
     }
 
-    /// What is to be said now.
-    pub(super) fn now(&mut self) -> FromReceiver {
-        message(self.cause.borrow_and_update().as_deref())
+    /// Waits until a stream that has said `failing` has to say otherwise. Cancel safe.
+    pub(super) async fn otherwise(&self, failing: bool) {
+        loop {
+            // It hears of what comes after this line.
+            let changed = self.changed.notified();
+            if self.cause().is_some() != failing {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What a stream says that has said `failing`, if that is so no more.
+    pub(super) fn to_say(&self, failing: &mut bool) -> Option<FromReceiver> {
+        let cause = self.cause();
+        let changed = std::mem::replace(failing, cause.is_some()) != cause.is_some();
+        changed.then(|| message(cause.as_deref()))
     }
 }
 
@@ -81,13 +91,7 @@ pub(super) async fn watch(service: &Service) {
         let outage = service.cx.intake.outage();
         let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
         let outage = outage.filter(|_| lasts >= UNABLE_AFTER);
-        let changed = service.outlet.cause.send_if_modified(|said| {
-            let changed = said.is_some() != outage.is_some();
-            if changed {
-                *said = outage.as_ref().map(|outage| outage.cause.clone());
-            }
-            changed
-        });
+        let changed = service.outlet.say(outage.as_ref());
         let source = &service.name;
         match outage {
             _ if !changed => {}
