@@ -33,6 +33,7 @@ pub struct Agent {
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
     log_filter: Option<&'static str>,
+    current_dir: Option<PathBuf>,
     admin: SocketAddr,
     log: PathBuf,
     process: Option<Process>,
@@ -44,8 +45,8 @@ impl Agent {
         let admin = http::free_address();
         let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
         arguments.extend(["--admin".to_owned(), admin.to_string()]);
-        let (conf_dir, log_filter, log) = (None, None, log.to_owned());
-        Self { program, arguments, conf_dir, log_filter, admin, log, process: None }
+        let (conf_dir, log_filter, current_dir, log) = (None, None, None, log.to_owned());
+        Self { program, arguments, conf_dir, log_filter, current_dir, admin, log, process: None }
     }
 
     /// With `HADOOP_CONF_DIR` set.
@@ -56,6 +57,11 @@ impl Agent {
     /// With `RUST_LOG` set.
     pub fn with_log_filter(self, filter: &'static str) -> Self {
         Self { log_filter: Some(filter), ..self }
+    }
+
+    /// In this folder.
+    pub fn with_current_dir(self, dir: &Path) -> Self {
+        Self { current_dir: Some(dir.to_owned()), ..self }
     }
 
     /// Starts it and waits until its admin page answers.
@@ -69,6 +75,9 @@ impl Agent {
         command.args(&self.arguments).env_remove("HADOOP_CONF_DIR");
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);
+        }
+        if let Some(dir) = &self.current_dir {
+            command.current_dir(dir);
         }
         if let Some(filter) = self.log_filter {
             command.env("RUST_LOG", filter);

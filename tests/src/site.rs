@@ -139,7 +139,12 @@ impl Site {
     }
 }
 
-fn read_below(folder: &Path) -> Vec<u8> {
+/// All bytes of all files below `folder`.
+///
+/// # Panics
+///
+/// When one of them cannot be read.
+pub fn read_below(folder: &Path) -> Vec<u8> {
     let entries = fs::read_dir(folder).expect("a folder that exists");
     let mut bytes = Vec::new();
     for path in entries.map(|entry| entry.expect("an entry").path()) {

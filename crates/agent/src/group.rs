@@ -24,15 +24,16 @@
 mod burial;
 mod member;
 mod tally;
+mod turning;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::metrics::{SinkLabel, SinkReason};
+use pipeline::metrics::SinkLabel;
 use pipeline::trouble::{Trouble, seconds};
 use pipeline::{
-    Channel, ChannelError, Class, IntervalSet, MemberView, Metrics, Outcome, Report, SeatView,
-    Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
+    Channel, ChannelError, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
+    SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -46,6 +47,7 @@ use crate::health::Health;
 use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
 use tally::{Passed, Tally};
+use turning::Outlet;
 
 /// The type of every sink that has a seat.
 const DISCOVERED: &str = "grpc";
@@ -71,6 +73,8 @@ pub(crate) struct GroupParts {
     pub(crate) processor: Box<dyn SinkProcessor>,
     /// The members, by index as the processor knows them.
     pub(crate) sinks: Vec<NamedSink>,
+    /// Where the sources of that channel see whether this group works.
+    pub(crate) outlet: OutletBoard,
     /// Name of that channel.
     pub(crate) channel_name: Arc<str>,
     /// Where events go that can never be delivered.
@@ -91,7 +95,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
-        let sent = member::Sent::of(&named.name, &parts.metrics);
+        let sent = tally::Sent::of(&named.name, &parts.metrics);
         let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
@@ -103,6 +107,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let mut group = Group {
         members,
         take: parts.channel.begin_take(&parts.name),
+        outlet: Outlet { board: parts.outlet, channel: parts.channel },
         burials: Burials::new(
             parts.dead_letters,
             parts.env,
@@ -128,6 +133,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
 struct Group {
     name: Arc<str>,
     take: Box<dyn TakeTransaction>,
+    outlet: Outlet,
     processor: Box<dyn SinkProcessor>,
     members: Vec<Member>,
     metrics: Metrics,
@@ -162,6 +168,7 @@ impl Member {
             is_open: self.open,
             unproved: self.in_hand.len(),
             proves: self.handle.proves(),
+            is_unable: self.handle.is_unable(),
             seat: self.seat,
         }
     }
@@ -286,12 +293,14 @@ impl Group {
                 self.chosen = None;
                 self.members[index].open = true;
                 debug!(sink = %self.members[index].handle.name(), "open");
+                self.outlet_opened();
                 self.processor.report(index, Report::Opened, Instant::now());
             }
-            Event::Failed(index, failure) => {
+            Event::Failed(index, failure, cause) => {
                 self.chosen = None;
                 self.members[index].open = false;
                 self.count_failure(index, failure.class);
+                self.outlet_failed(failure, cause);
                 self.processor.report(index, Report::Failed(failure), Instant::now());
             }
             Event::Seat(index, view) => {
@@ -304,6 +313,11 @@ impl Group {
                     self.members[index].open = false;
                     self.processor.report(index, Report::Replaced, Instant::now());
                 }
+                self.tell_others();
+            }
+            Event::NextHop(index) => {
+                self.chosen = None;
+                self.outlet_said(index);
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Buried(buried) => {
@@ -332,6 +346,7 @@ impl Group {
                 let fresh = self.tally.stored(&tickets, Instant::now());
                 self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
+                self.outlet_proved(index);
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
@@ -339,6 +354,7 @@ impl Group {
                 self.count_stored(&label, &fresh);
                 let leaving = self.burials.may_leave(tickets);
                 self.leave(&leaving);
+                self.outlet_proved(index);
             }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
@@ -376,12 +392,6 @@ impl Group {
             self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
         self.take.commit(tickets);
-    }
-
-    fn count_failure(&self, index: usize, class: Class) {
-        let sink = self.members[index].handle.name().to_string();
-        let label = SinkReason { sink, reason: class.to_string() };
-        self.metrics.sink_failures.get_or_create(&label).inc();
     }
 }
 

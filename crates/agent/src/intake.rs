@@ -23,8 +23,8 @@ use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, Permit, PutTransaction,
-    Routing,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, Outage, OutletBoard,
+    Permit, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -45,6 +45,8 @@ pub(crate) struct AgentIntake {
     optional: Vec<Arc<dyn Channel>>,
     /// Of the required channels alone: that a batch is committed says nothing of optional ones.
     boards: Vec<FloorBoard>,
+    /// Of the required channels alone, too.
+    outlets: Vec<OutletBoard>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
@@ -59,7 +61,7 @@ impl AgentIntake {
         health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
+        (required, boards, outlets): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>, Vec<OutletBoard>),
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
@@ -72,6 +74,7 @@ impl AgentIntake {
             required,
             optional,
             boards,
+            outlets,
             routing,
             metrics,
             agreed,
@@ -314,6 +317,11 @@ impl Intake for AgentIntake {
 
     fn is_full(&self) -> bool {
         self.required.iter().any(|channel| channel.is_full())
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        let outages = self.outlets.iter().filter_map(OutletBoard::outage);
+        outages.min_by_key(|outage| outage.since)
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -281,11 +281,13 @@ impl Agent {
         let sources = std::mem::take(&mut topology.sources);
         for group in groups {
             let channel = topology.channel(&group.channel);
+            let outlet = topology.outlet(&group.channel);
             let BuiltGroup { name, processor, sinks, channel: channel_name } = group;
             let (metrics, env) = (metrics.clone(), env.clone());
             let parts = GroupParts {
                 name,
                 channel,
+                outlet,
                 channel_name: channel_name.into(),
                 dead_letters: self.dead_letters.clone(),
                 processor,
@@ -329,11 +331,12 @@ impl Agent {
     ) {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
         let boards = built.required.iter().map(|name| topology.floors(name)).collect();
+        let outlets = built.required.iter().map(|name| topology.outlet(name)).collect();
         let intake = Arc::new(AgentIntake::new(
             (self.health.clone(), standing.clone()),
             built.interceptors,
             built.selector,
-            (channels(&built.required), boards),
+            (channels(&built.required), boards, outlets),
             built.routing,
             channels(&built.optional),
             metrics.clone(),

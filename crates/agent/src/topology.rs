@@ -6,8 +6,8 @@ use std::sync::Arc;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, Metrics, Role,
-    Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, Metrics,
+    OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -27,6 +27,8 @@ pub(crate) struct BuiltChannel {
     pub(crate) name: Arc<str>,
     /// What is known along it of epochs that hold nothing any more.
     pub(crate) floors: FloorBoard,
+    /// Whether what it holds can leave it.
+    pub(crate) outlet: OutletBoard,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
@@ -74,7 +76,8 @@ impl Topology {
             let built = builder.component(plan, "channels", (&floors, &alone))?;
             metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
-            Some(BuiltChannel { name, floors, channel: Arc::from(built) })
+            let outlet = OutletBoard::default();
+            Some(BuiltChannel { name, floors, outlet, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
@@ -110,6 +113,11 @@ impl Topology {
     /// What is known along the channel of this name of epochs that hold nothing any more.
     pub(crate) fn floors(&self, name: &str) -> FloorBoard {
         self.built(name).floors.clone()
+    }
+
+    /// Whether what the channel of this name holds can leave it.
+    pub(crate) fn outlet(&self, name: &str) -> OutletBoard {
+        self.built(name).outlet.clone()
     }
 
     fn built(&self, name: &str) -> &BuiltChannel {

@@ -24,6 +24,8 @@ mod pair;
 mod peers;
 #[path = "grpc/routing.rs"]
 mod routing;
+#[path = "grpc/unable.rs"]
+mod unable;
 
 use std::time::Duration;
 

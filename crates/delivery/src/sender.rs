@@ -23,9 +23,12 @@
 //! 5. What was given back is not known here any more: a late answer changes nothing.
 //! 6. A peer that is barred is put nothing, and its word about what it has counts as before.
 //! 7. A peer that is not waited for any more is let go: all is given back.
+//! 8. A peer that says that it cannot store is given back from after [`GIVE_BACK_AFTER`], where
+//!    another one is able; where none is, it is waited for as ever.
 
 mod parked;
 mod timing;
+mod unable;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +38,8 @@ use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin, Ticket};
 use tokio::time::Instant;
 
 use parked::Parked;
+pub use unable::GIVE_BACK_AFTER;
+use unable::Outlet;
 use window::Load;
 pub use window::Window;
 
@@ -173,6 +178,7 @@ pub struct Sender<P> {
     /// What is unanswered and not put on this connection yet, in order.
     queue: VecDeque<Identity>,
     parked: Parked,
+    outlet: Outlet,
     /// Lives that this connection has said Hello for.
     greeted: BTreeSet<(Origin, Epoch)>,
     hellos: VecDeque<KeySet>,
@@ -194,6 +200,7 @@ impl<P: Clone> Sender<P> {
             put: Load::default(),
             queue: VecDeque::new(),
             parked: Parked::default(),
+            outlet: Outlet::default(),
             greeted: BTreeSet::new(),
             hellos: VecDeque::new(),
             asked: VecDeque::new(),
@@ -325,17 +332,6 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Delivered, &tickets);
     }
 
-    /// The peer has no room. It did not take `keys`; all else that was put waits there.
-    pub fn busy(&mut self, retry_after: Duration, keys: &KeySet, now: Instant) {
-        if let Link::Up(peer) = &mut self.link {
-            peer.busy_until = Some(now + retry_after);
-            peer.excused_at = Some(now);
-        }
-        for (_, ticket) in self.answered_in(keys) {
-            self.settle(Verdict::NotTaken(retry_after), ticket);
-        }
-    }
-
     /// The peer could not read a put; another try may do better.
     pub fn unreadable(&mut self, identity: Identity) {
         if let Some(entry) = self.remove(identity) {
@@ -347,13 +343,6 @@ impl<P: Clone> Sender<P> {
     /// given back before, or is stored: then the refusal changes nothing.
     pub fn refused(&mut self, identity: Identity) -> Option<(Ticket, P)> {
         self.remove(identity).map(|entry| (entry.ticket, entry.parcel))
-    }
-
-    /// The peer is stopping.
-    pub fn draining(&mut self) {
-        if let Link::Up(peer) = &mut self.link {
-            peer.draining = true;
-        }
     }
 
     /// Takes those of the unanswered batches out that are in `keys`. Walks over what is held here,

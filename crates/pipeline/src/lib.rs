@@ -12,6 +12,7 @@
 //! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
 //! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
 //! | [`account`] | what a channel answers for, for auditors |
+//! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`] |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
@@ -51,6 +52,7 @@ pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
 pub mod notice;
+pub mod outlet;
 pub mod pool;
 pub mod processor;
 pub mod resource;
@@ -83,6 +85,7 @@ pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use metrics::Metrics;
+pub use outlet::{NextHop, Outage, OutletBoard};
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::{Dispute, Routing, RoutingBoard};

@@ -24,6 +24,8 @@ pub struct MemberView {
     pub unproved: usize,
     /// Whether it says soon what it has stored, so that one batch shows whether it works.
     pub proves: bool,
+    /// Whether the next agent says that it cannot store what it holds.
+    pub is_unable: bool,
     /// Its seat, where it is discovered: one that is not present gets nothing.
     pub seat: Option<SeatView>,
 }

@@ -21,6 +21,7 @@ use crate::channel::{Taken, Ticket};
 use crate::discovery::Seat;
 use crate::error::{Class, Classify};
 use crate::intervals::IntervalSet;
+use crate::outlet::NextHop;
 
 /// The word of a sink about batches that it had taken over.
 #[derive(Debug)]
@@ -156,6 +157,12 @@ pub trait Sink: Send {
     /// [`Sink::open`] while nobody sits there; when it has let go of whoever left, the seat has a new
     /// turn, and it wants to be opened again.
     fn seat(&self) -> Option<&Seat> {
+        None
+    }
+
+    /// What the next agent says of itself, where it says that it cannot store what it holds; and
+    /// whether another member of the group is able.
+    fn next_hop(&self) -> Option<&NextHop> {
         None
     }
 

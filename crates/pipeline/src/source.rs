@@ -14,6 +14,7 @@ use crate::error::{Class, Classify};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
+use crate::outlet::Outage;
 use crate::resource::Resource;
 use crate::routing::Routing;
 
@@ -105,6 +106,12 @@ pub trait Intake: Send + Sync {
 
     /// Whether a batch would have to wait now.
     fn is_full(&self) -> bool;
+
+    /// The longest outage of the sinks behind a required channel; `None` while something can leave
+    /// each of them.
+    fn outage(&self) -> Option<Outage> {
+        None
+    }
 
     /// How its batches are sent into datasets; `None` where others decide that.
     fn routing(&self) -> Option<Routing>;

@@ -3,8 +3,8 @@
 //! messages of a newer peer (fields and kinds that nobody knows yet) are read.
 
 use aqueduct_wire::v1::{
-    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Put, Reason, Refused, Routing,
-    Stored, Welcome, from_receiver, from_sender,
+    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Outlet, Put, Reason, Refused,
+    Routing, Stored, Welcome, from_receiver, from_sender,
 };
 use aqueduct_wire::{Packing, keys, pack};
 use pipeline::{Batch, Epoch, Floors, Identity, KeySet, Origin, Sequence};
@@ -93,6 +93,10 @@ fn the_receivers_messages_are_these_bytes() {
             format!("2a1e0a160a10{ORIGIN}1002180510011a026e6f"),
         ),
         (from_receiver::Message::Draining(Draining {}), "3200".to_owned()),
+        (
+            from_receiver::Message::Outlet(Outlet { failing: true, detail: "no".into() }),
+            "3a06080112026e6f".to_owned(),
+        ),
     ];
     for (message, bytes) in expected {
         assert_eq!(hex(&receiver(message)), bytes.replace(' ', ""));

@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pipeline::backoff::jittered;
 use pipeline::discovery;
-use pipeline::metrics::{Counter, SinkLabel};
 use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{
-    Env, Failure, IntervalSet, Metrics, Outcome, Reach, Seat, SeatView, Settlement, Sink,
+    Env, Failure, IntervalSet, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
     SinkError, Taken,
 };
 use tokio::sync::mpsc;
@@ -29,6 +28,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::burial::Buried;
+use super::tally::Sent;
+use super::turning;
 use crate::chain;
 use crate::health::Standing;
 
@@ -42,8 +43,10 @@ const OPEN_RETRY: Duration = Duration::from_millis(100);
 pub(super) enum Event {
     /// It can be used.
     Opened(usize),
-    /// It failed and will be opened again.
-    Failed(usize, Failure),
+    /// It failed, for this reason, and will be opened again.
+    Failed(usize, Failure, Arc<str>),
+    /// What the next agent says of itself is otherwise than before.
+    NextHop(usize),
     /// Its seat is otherwise than before.
     Seat(usize, SeatView),
     /// What became of batches in its hand.
@@ -59,9 +62,20 @@ pub(super) struct Handle {
     unacknowledged_bytes: Arc<AtomicU64>,
     proves: bool,
     seat: Option<SeatView>,
+    next_hop: Option<NextHop>,
 }
 
 impl Handle {
+    /// What the next agent says of itself, if it does.
+    pub(super) fn next_hop(&self) -> Option<&NextHop> {
+        self.next_hop.as_ref()
+    }
+
+    /// Whether the next agent says that it cannot store what it holds.
+    pub(super) fn is_unable(&self) -> bool {
+        self.next_hop.as_ref().is_some_and(NextHop::is_unable)
+    }
+
     /// Its seat, as it was before the first change.
     pub(super) fn seat(&self) -> Option<SeatView> {
         self.seat
@@ -96,22 +110,6 @@ impl Handle {
     pub(super) fn send(&self, taken: Taken) {
         // A member ends only after its group has stopped sending.
         self.queue.try_send(taken).expect("the group is the only one that fills the queue");
-    }
-}
-
-/// Counts what a sink is handed.
-pub(super) struct Sent {
-    events: Counter,
-    bytes: Counter,
-}
-
-impl Sent {
-    /// The counters of the sink `name`.
-    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
-        let label = SinkLabel { sink: name.to_owned() };
-        let events = metrics.sink_sent.get_or_create(&label).clone();
-        let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
-        Self { events, bytes }
     }
 }
 
@@ -182,10 +180,14 @@ pub(super) fn spawn(
     let proves = sink.reach() == Reach::NextAgent;
     let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
+    let next_hop = sink.next_hop().cloned();
+    if let Some(hop) = next_hop.clone() {
+        tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
+    }
     let (trouble, flushed) = (Trouble::default(), false);
     let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
     tasks.spawn(member.run(stop, end));
-    Handle { name, queue, unacknowledged_bytes, proves, seat: view }
+    Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 
 /// Why a sink is not fed any more.
@@ -354,7 +356,11 @@ impl MemberTask {
             self.shared.standing.failed(&text, pause);
         }
         let SinkError { class, retry_after, .. } = *error;
-        self.shared.tell(Event::Failed(self.shared.index, Failure { class, retry_after }));
+        self.shared.tell(Event::Failed(
+            self.shared.index,
+            Failure { class, retry_after },
+            text.into(),
+        ));
         self.return_queue();
         pause
     }

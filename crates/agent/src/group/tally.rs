@@ -4,12 +4,15 @@
 //! and *committed* when it leaves the channel: then by the sink that had said so. Events that go to
 //! the dead letters are neither.
 //!
-//! Pure: it holds numbers only, for each batch that was sent and is still in the channel.
+//! The tally is pure: it holds numbers only, for each batch that was sent and is still in the channel.
 
 use std::collections::BTreeMap;
 
-use pipeline::{IntervalSet, Ticket};
+use pipeline::metrics::{Counter, SinkLabel, SinkReason};
+use pipeline::{Class, IntervalSet, Metrics, Ticket};
 use tokio::time::{Duration, Instant};
+
+use super::Group;
 
 /// A batch that was sent and has not left the channel.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +102,33 @@ impl Tally {
 impl Counted {
     fn passed(&self, now: Instant) -> Passed {
         Passed { events: self.events, took: now.duration_since(self.since) }
+    }
+}
+
+/// Counts what a sink is handed.
+pub(super) struct Sent {
+    /// Events.
+    pub(super) events: Counter,
+    /// Bytes of their bodies.
+    pub(super) bytes: Counter,
+}
+
+impl Sent {
+    /// The counters of the sink `name`.
+    pub(super) fn of(name: &str, metrics: &Metrics) -> Self {
+        let label = SinkLabel { sink: name.to_owned() };
+        let events = metrics.sink_sent.get_or_create(&label).clone();
+        let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
+        Self { events, bytes }
+    }
+}
+
+impl Group {
+    /// A member has failed.
+    pub(super) fn count_failure(&self, index: usize, class: Class) {
+        let sink = self.members[index].handle.name().to_string();
+        let label = SinkReason { sink, reason: class.to_string() };
+        self.metrics.sink_failures.get_or_create(&label).inc();
     }
 }
 

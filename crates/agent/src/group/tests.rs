@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, Env, EventRef, FloorBoard, Guarantee, Letter, Reach,
-    RoutingBoard, Settings, SinkError,
+    Batch, BuildContext, Class, Component, Env, EventRef, FloorBoard, Guarantee, Letter,
+    OutletBoard, Reach, RoutingBoard, Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -157,6 +157,30 @@ async fn start_with(
     scripts: &[Arc<Script>],
     letters: dead_letters::Config,
 ) -> Bench {
+    let sinks = scripts.iter().map(|script| {
+        Box::new(Scripted {
+            script: script.clone(),
+            settled: VecDeque::new(),
+            staged: Vec::new(),
+            woken: Arc::new(Notify::new()),
+        }) as Box<dyn Sink>
+    });
+    let (sinks, outlet) = (sinks.collect(), OutletBoard::default());
+    if scripts.len() == 1 {
+        use components::processors::single::Config;
+        start_sinks::<Config>(processor, sinks, letters, outlet).await
+    } else {
+        use components::processors::load_balance::Config;
+        start_sinks::<Config>(processor, sinks, letters, outlet).await
+    }
+}
+
+async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
+    processor: serde_json::Value,
+    sinks: Vec<Box<dyn Sink>>,
+    letters: dead_letters::Config,
+    outlet: OutletBoard,
+) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let env: Env = env::real();
     let metrics = Metrics::default();
@@ -174,28 +198,18 @@ async fn start_with(
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));
     channel.open().await.unwrap();
     channel.register(&["group".into()]).await.unwrap();
-    let names: Vec<String> = (0..scripts.len()).map(|index| format!("sink-{index}")).collect();
+    let names: Vec<String> = (0..sinks.len()).map(|index| format!("sink-{index}")).collect();
     let mut settings = processor;
     settings["sinks"] = json!(names);
-    let processor: Box<dyn SinkProcessor> = if scripts.len() == 1 {
-        built::<components::processors::single::Config>(&settings, &cx)
-    } else {
-        built::<components::processors::load_balance::Config>(&settings, &cx)
-    };
-    let sinks = names.iter().zip(scripts).map(|(name, script)| NamedSink {
-        name: name.as_str().into(),
-        sink: Box::new(Scripted {
-            script: script.clone(),
-            settled: VecDeque::new(),
-            staged: Vec::new(),
-            woken: Arc::new(Notify::new()),
-        }),
-    });
+    let processor = built::<P>(&settings, &cx);
+    let sinks = names.iter().zip(sinks);
+    let sinks = sinks.map(|(name, sink)| NamedSink { name: name.as_str().into(), sink });
     let letters = DeadLetters::new(letters, directory.path(), &env, &metrics);
     let dead_letters = Arc::new(letters);
     let parts = GroupParts {
         name: "group".into(),
         channel: channel.clone(),
+        outlet,
         channel_name: "test".into(),
         dead_letters: dead_letters.clone(),
         processor,
@@ -315,6 +329,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
 }
 
 mod letters;
+mod turning;
 
 #[tokio::test(start_paused = true)]
 async fn members_work_side_by_side() {

@@ -104,12 +104,32 @@ impl Balance {
 }
 
 /// Picks among the sinks of the best tier that has a live one; among those that are discovered, of
-/// the best priority that has one.
+/// the best priority that has one. Where the next agent of a live one says that it cannot store, those
+/// go first that are open and able, of whatever tier.
 pub(super) struct Tiered {
     /// Members by index, the best tier first.
     pub(super) tiers: Vec<Vec<usize>>,
     pub(super) balance: Balance,
     pub(super) penalties: Penalties,
+}
+
+impl Tiered {
+    /// One of the members that `may` be used.
+    fn pick(
+        &mut self,
+        origin: Option<Origin>,
+        members: &[MemberView],
+        may: &[bool],
+    ) -> Option<usize> {
+        let priority = |at: &usize| members[*at].seat.map_or(0, |seat| seat.priority);
+        self.tiers.iter().find_map(|tier| {
+            let mut live: Vec<usize> = tier.iter().copied().filter(|at| may[*at]).collect();
+            if let Some(best) = live.iter().map(priority).min() {
+                live.retain(|at| priority(at) == best);
+            }
+            self.balance.pick(origin, &live, members)
+        })
+    }
 }
 
 impl SinkProcessor for Tiered {
@@ -119,17 +139,17 @@ impl SinkProcessor for Tiered {
         members: &[MemberView],
         now: Instant,
     ) -> Selection {
-        let priority = |at: &usize| members[*at].seat.map_or(0, |seat| seat.priority);
-        for tier in &self.tiers {
-            let live = tier.iter().copied();
-            let mut live: Vec<usize> =
-                live.filter(|at| self.penalties.is_live(*at, &members[*at], now)).collect();
-            if let Some(best) = live.iter().map(priority).min() {
-                live.retain(|at| priority(at) == best);
-            }
-            if let Some(member) = self.balance.pick(origin, &live, members) {
-                return Selection::Use(member);
-            }
+        let live = members.iter().enumerate();
+        let live: Vec<bool> =
+            live.map(|(at, view)| self.penalties.is_live(at, view, now)).collect();
+        let mut able = live.clone();
+        if members.iter().zip(&live).any(|(view, live)| *live && view.is_unable) {
+            let views = members.iter().zip(&mut able);
+            views.for_each(|(view, may)| *may &= view.is_open && !view.is_unable);
+        }
+        let picked = self.pick(origin, members, &able);
+        if let Some(member) = picked.or_else(|| self.pick(origin, members, &live)) {
+            return Selection::Use(member);
         }
         Selection::WaitUntil(self.penalties.ask_again(now))
     }

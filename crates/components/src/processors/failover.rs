@@ -209,4 +209,18 @@ mod tests {
             assert_eq!(built::<Config>(&settings).err().unwrap().path, path);
         }
     }
+
+    #[test]
+    fn a_member_that_cannot_store_is_used_only_when_no_able_one_is_open() {
+        let settings = json!({ "sinks": ["s1", "s2", "s3"] });
+        let mut group = Group::new(built::<Config>(&settings).unwrap(), &[9; 3]);
+        group.views[0].is_unable = true;
+        assert_eq!(group.select(None), Selection::Use(1));
+        group.views[1].is_open = false;
+        assert_eq!(group.select(None), Selection::Use(2), "it does not wait for a closed one");
+        group.views[2].is_unable = true;
+        assert_eq!(group.select(None), Selection::Use(0), "any is a buffer");
+        group.views[0].is_unable = false;
+        assert_eq!(group.select(None), Selection::Use(0));
+    }
 }

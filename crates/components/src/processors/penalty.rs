@@ -141,6 +141,7 @@ mod tests {
         is_open: true,
         unproved: 0,
         proves: true,
+        is_unable: false,
         seat: None,
     };
 

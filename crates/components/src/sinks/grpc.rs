@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::{
     BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, Letter,
-    Metrics, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ impl Component for Config {
             (Some(address), None) => {
                 pipeline::address::check(address, "collector-1:4141", false)
                     .map_err(|problem| BuildError::invalid("address", problem))?;
-                let sink = Grpc::new(&self, address, cx);
+                let sink = Grpc::new(&self, address, cx, NextHop::default());
                 sink.map(|sink| Box::new(sink) as Box<dyn Sink>).ok_or_else(|| {
                     let problem = format!("`{address}` cannot be part of a URL");
                     BuildError::invalid("address", problem)
@@ -112,7 +112,7 @@ impl Task {
 
 impl Grpc {
     /// To this address; `None` if it is none.
-    fn new(config: &Config, address: &str, cx: &BuildContext) -> Option<Self> {
+    fn new(config: &Config, address: &str, cx: &BuildContext, hop: NextHop) -> Option<Self> {
         address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok())?;
         let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
         let options = Options {
@@ -129,7 +129,7 @@ impl Grpc {
         Some(Self {
             name: cx.name.clone(),
             env: cx.env.clone(),
-            shared: Arc::new(Shared::new(address.into(), options)),
+            shared: Arc::new(Shared::new(address.into(), options, hop)),
             floors: cx.floors.clone(),
             routing: cx.routing.clone(),
             metrics: cx.metrics.clone(),
@@ -286,6 +286,10 @@ impl Sink for Grpc {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn next_hop(&self) -> Option<&NextHop> {
+        Some(&self.shared.hop)
     }
 
     fn reach(&self) -> Reach {

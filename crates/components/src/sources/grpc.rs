@@ -28,6 +28,7 @@ mod conversation;
 mod ending;
 mod incoming;
 mod news;
+mod outlet;
 mod roster;
 mod waits;
 
@@ -229,11 +230,12 @@ impl Source for Grpc {
         }
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
-        let work = service.work.clone();
+        let (work, watched) = (service.work.clone(), service.clone());
         let (board, committed) = (service.board.clone(), service.cx.intake.watch_committed());
         tokio::select! {
             biased;
             () = board.run(committed) => {}
+            () = outlet::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
         work.close();
@@ -273,6 +275,7 @@ impl Grpc {
             cx,
             streams: Arc::new(()),
             board: Arc::default(),
+            outlet: outlet::Notice::default(),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
@@ -308,6 +311,8 @@ struct Service {
     streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
     board: Arc<Board>,
+    /// Tells each stream whether what is held here can be stored.
+    outlet: outlet::Notice,
     /// Who is connected.
     roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.

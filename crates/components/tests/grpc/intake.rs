@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, BatchSize, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet,
-    KeySet, Known, Origin, Permit, Routing, source::Unreserved,
+    KeySet, Known, Origin, Outage, OutletBoard, Permit, Routing, source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -19,6 +19,7 @@ pub(crate) struct Memory {
     pub(crate) room: Semaphore,
     arrived: Notify,
     pub(crate) floors: FloorBoard,
+    pub(crate) outlet: OutletBoard,
     /// What it says of where its batches go.
     pub(crate) routing: Mutex<Option<Routing>>,
 }
@@ -39,6 +40,7 @@ impl Memory {
             room: Semaphore::new(1 << 20),
             arrived: Notify::new(),
             floors: FloorBoard::default(),
+            outlet: OutletBoard::default(),
             routing: Mutex::default(),
         })
     }
@@ -131,6 +133,10 @@ impl Intake for Memory {
 
     fn is_full(&self) -> bool {
         self.room.available_permits() == 0
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        self.outlet.outage()
     }
 
     fn routing(&self) -> Option<Routing> {

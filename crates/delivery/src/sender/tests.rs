@@ -3,6 +3,7 @@
 //! Method: one test for each rule, which fails without it; any order of calls is in `model`.
 
 mod model;
+mod unable;
 
 use std::time::Duration;
 

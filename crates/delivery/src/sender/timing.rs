@@ -15,6 +15,7 @@ impl<P: Clone> Sender<P> {
         self.hellos = [held].into();
         self.asked = [parked].into();
         self.link = Link::Greeting { since: now };
+        self.outlet.connected();
     }
 
     /// The peer's answer to the oldest Hello without one. An answer to nothing is passed over.
@@ -23,6 +24,7 @@ impl<P: Clone> Sender<P> {
         if let Link::Greeting { .. } = self.link {
             self.away_since = None;
             self.hopeless = false;
+            self.outlet.welcomed();
             self.link = Link::Up(Peer {
                 window: welcome.window,
                 body_max: welcome.body_max,
@@ -111,10 +113,11 @@ impl<P: Clone> Sender<P> {
             let tickets = self.parked.take_all();
             self.settle_all(Verdict::Missing, &tickets);
         }
+        let turned = self.turn_away(now);
         match &self.link {
             Link::Down => false,
             Link::Greeting { since } => now >= *since + self.options.welcome_timeout,
-            Link::Up(_) => self.give_up_late(now),
+            Link::Up(_) => self.give_up_late(now) || turned,
         }
     }
 
@@ -125,6 +128,7 @@ impl<P: Clone> Sender<P> {
         let waits_for_it = !self.hopeless || !self.unanswered.is_empty();
         [
             oldest.map(|at| self.due(at)),
+            self.turns_at(),
             away.filter(|_| waits_for_it).map(|at| at + self.options.courtesy),
             away.filter(|_| !self.parked.is_empty()).map(|at| at + self.options.resend_after),
             match self.link {

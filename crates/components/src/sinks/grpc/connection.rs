@@ -63,6 +63,7 @@ impl Connection {
             biased;
             () = stop.cancelled() => {}
             () = self.shared.keep_time() => {}
+            () = self.shared.keep_others() => {}
             () = self.keep_connected() => {}
         }
         // Who is not asked any more has no say.
@@ -258,6 +259,18 @@ impl Connection {
             }
             Message::Draining(v1::Draining {}) => {
                 self.shared.heard(delivery::sender::Sender::draining);
+            }
+            Message::Outlet(v1::Outlet { failing, detail }) => {
+                let (sink, address) = (&self.name, &self.shared.address);
+                match (self.shared.unable(failing), failing) {
+                    (true, true) => warn!(
+                        %sink, %address, %detail,
+                        "the next agent cannot store what it holds; its group turns to another \
+                         member that can, if there is one",
+                    ),
+                    (true, false) => info!(%sink, %address, "the next agent stores again"),
+                    (false, _) => {}
+                }
             }
         }
         Ok(None)

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pipeline::discovery::{Discovery, Query};
 use pipeline::{
-    BuildContext, BuildError, Guarantee, IntervalSet, Outcome, Reach, Seat, SeatBoard, Settlement,
-    Sink, SinkError, Taken,
+    BuildContext, BuildError, Guarantee, IntervalSet, NextHop, Outcome, Reach, Seat, SeatBoard,
+    Settlement, Sink, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -53,13 +53,15 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         }
     };
     let (held, moved) = (None, IntervalSet::EMPTY);
-    Ok(Box::new(Discovered { config, cx, seat, held, moved, lookups_as, lookups: None }))
+    let (hop, lookups) = (NextHop::default(), None);
+    Ok(Box::new(Discovered { config, cx, seat, hop, held, moved, lookups_as, lookups }))
 }
 
 struct Discovered {
     config: Config,
     cx: BuildContext,
     seat: Seat,
+    hop: NextHop,
     held: Option<Held>,
     /// Given back: they came while the occupant was leaving.
     moved: IntervalSet,
@@ -112,7 +114,7 @@ impl Discovered {
     /// A sink to whoever sits there, if somebody does.
     fn meet(&mut self) {
         let Some(occupant) = self.seat.occupant() else { return };
-        match Grpc::new(&self.config, &occupant.address, &self.cx) {
+        match Grpc::new(&self.config, &occupant.address, &self.cx, self.hop.clone()) {
             Some(sink) => self.held = Some(Held { sink, closing: false }),
             None => warn!(
                 sink = %self.cx.name, address = %occupant.address,
@@ -224,6 +226,10 @@ impl Sink for Discovered {
 
     fn seat(&self) -> Option<&Seat> {
         Some(&self.seat)
+    }
+
+    fn next_hop(&self) -> Option<&NextHop> {
+        Some(&self.hop)
     }
 
     fn reach(&self) -> Reach {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
 use pipeline::{
-    Dispute, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket, mutant,
+    Dispute, Identity, IntervalSet, KeySet, Letter, NextHop, Outcome, Settlement, SinkError,
+    Ticket, mutant,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ use super::GrpcError;
 
 pub(super) struct Shared {
     pub(super) address: Arc<str>,
+    /// Between this sink and its group.
+    pub(super) hop: NextHop,
     options: Options,
     state: Mutex<State>,
     /// For the sink: there is room, a settlement, or a change of the connection.
@@ -53,7 +56,7 @@ impl State {
 }
 
 impl Shared {
-    pub(super) fn new(address: Arc<str>, options: Options) -> Self {
+    pub(super) fn new(address: Arc<str>, options: Options, hop: NextHop) -> Self {
         let state = State {
             sender: Sender::new(options),
             letters: VecDeque::new(),
@@ -65,6 +68,7 @@ impl Shared {
         };
         Self {
             address,
+            hop,
             options,
             state: Mutex::new(state),
             changed: Notify::new(),
@@ -174,6 +178,8 @@ impl Shared {
     pub(super) fn forget(&self) {
         let mut state = self.state();
         state.sender = Sender::new(self.options);
+        state.sender.others_are_able(self.hop.are_others_able());
+        self.hop.set_unable(false);
         state.letters.clear();
         state.renamed = IntervalSet::EMPTY;
         state.failure = None;
@@ -223,10 +229,11 @@ impl Shared {
 
     pub(super) fn next_outgoing(&self, now: Instant) -> Option<Outgoing<Put>> {
         let mut state = self.state();
-        let idle = state.sender.deadline().is_none();
+        let before = state.sender.deadline();
         let outgoing = state.sender.next_outgoing(now);
+        let nearer = state.sender.deadline() != before;
         drop(state);
-        if idle {
+        if nearer {
             self.deadline.notify_one();
         }
         outgoing
@@ -234,8 +241,33 @@ impl Shared {
 
     /// Tells the sender what the next agent said.
     pub(super) fn heard(&self, tell: impl FnOnce(&mut Sender<Put>)) {
-        tell(&mut self.state().sender);
+        let mut state = self.state();
+        tell(&mut state.sender);
+        let is_unable = state.sender.is_unable();
+        drop(state);
         self.changed.notify_one();
+        if is_unable {
+            // What is stored there now may have to be given back.
+            self.deadline.notify_one();
+        }
+    }
+
+    /// The next agent says whether it cannot store what it holds; `true` if it was otherwise before.
+    pub(super) fn unable(&self, unable: bool) -> bool {
+        let was = self.hop.is_unable();
+        self.heard(|sender| sender.unable(unable, Instant::now()));
+        self.hop.set_unable(unable);
+        was != unable
+    }
+
+    /// Lets the sender know whether other members of the group are able, for ever.
+    pub(super) async fn keep_others(&self) {
+        let mut able = self.hop.are_others_able();
+        loop {
+            self.state().sender.others_are_able(able);
+            self.deadline.notify_one();
+            able = self.hop.others_otherwise(able).await;
+        }
     }
 
     /// The next agent will never take this one.
@@ -262,6 +294,7 @@ impl Shared {
     pub(super) fn welcomed(&self, welcome: &Welcome, dispute: Option<Dispute>) {
         let mut state = self.state();
         state.sender.welcome(welcome);
+        self.hop.set_unable(state.sender.is_unable());
         if state.sender.is_up() {
             state.failure = None;
         }

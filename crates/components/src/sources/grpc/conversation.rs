@@ -66,6 +66,8 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
+    /// Whether the sender was told that what is held here cannot be stored.
+    outage_said: bool,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -92,6 +94,7 @@ impl Conversation {
             window,
             _stream,
             committed: service.board.subscribe(),
+            outage_said: false,
             share: service.allowance.share(),
             service,
             peer,
@@ -140,6 +143,9 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
+            () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
+                Box::pin(self.tell_outlet()).await
+            }
             news = self.committed.next() => {
                 self.hear(news);
                 Ok(())
@@ -219,6 +225,7 @@ impl Conversation {
         self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
+            self.tell_outlet().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -395,6 +402,13 @@ impl Conversation {
         let answered = self.receiver.unanswered() == 0 || elapsed >= DRAIN;
         let told = !self.receiver.owes() || elapsed >= linger;
         if answered && told { Err(End::Quiet) } else { Ok(()) }
+    }
+
+    async fn tell_outlet(&mut self) -> Result<(), End> {
+        match self.service.outlet.to_say(&mut self.outage_said) {
+            Some(outlet) => self.say(outlet).await,
+            None => Ok(()),
+        }
     }
 
     async fn say(&mut self, message: FromReceiver) -> Result<(), End> {

@@ -1,0 +1,105 @@
+//! An agent that cannot store what it holds says so to its senders.
+//!
+//! ```text
+//!   all sinks fail ──15 s──► UNABLE: said on every stream, before Welcome on a new one;
+//!         ▲                    │     puts are taken as before
+//!         └── one has stored ◄─┘
+//! ```
+//!
+//! A sender then turns to other agents, and gives them what is not committed here either. Two agents
+//! may hold a batch then; the ledger of the store tells the second one that it is committed. A sender
+//! that keeps nothing once it is stored here (`retain = "stored"`) has nothing to send again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pipeline::Outage;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use wire::v1::{FromReceiver, Outlet, from_receiver};
+
+use super::Service;
+
+/// How long all sinks may fail before senders hear of it.
+const UNABLE_AFTER: Duration = Duration::from_secs(15);
+
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes of a cause that senders hear of.
+const DETAIL_MAX: usize = 300;
+
+/// What the conversations say: the cause, while this agent cannot store what it holds.
+#[derive(Default)]
+pub(super) struct Notice {
+    cause: Mutex<Option<Arc<str>>>,
+    changed: Notify,
+}
+
+impl Notice {
+    fn cause(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        // It is whole between two calls, also after a panic elsewhere.
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says otherwise, if it is; `true`: it was.
+    fn say(&self, outage: Option<&Outage>) -> bool {
+        let mut cause = self.cause();
+        let changed = cause.is_some() != outage.is_some();
+        if changed {
+            *cause = outage.map(|outage| outage.cause.clone());
+            drop(cause);
+            self.changed.notify_waiters();
+        }
+        changed
+    }
+
+    /// Waits until a stream that has said `failing` has to say otherwise. Cancel safe.
+    pub(super) async fn otherwise(&self, failing: bool) {
+        loop {
+            // It hears of what comes after this line.
+            let changed = self.changed.notified();
+            if self.cause().is_some() != failing {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// What a stream says that has said `failing`, if that is so no more.
+    pub(super) fn to_say(&self, failing: &mut bool) -> Option<FromReceiver> {
+        let cause = self.cause();
+        let changed = std::mem::replace(failing, cause.is_some()) != cause.is_some();
+        changed.then(|| message(cause.as_deref()))
+    }
+}
+
+fn message(cause: Option<&str>) -> FromReceiver {
+    let detail = cause.unwrap_or_default();
+    let detail = detail[..detail.floor_char_boundary(DETAIL_MAX)].to_owned();
+    let outlet = Outlet { failing: cause.is_some(), detail };
+    FromReceiver { message: Some(from_receiver::Message::Outlet(outlet)) }
+}
+
+/// Keeps the conversations informed, for ever.
+pub(super) async fn watch(service: &Service) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let outage = service.cx.intake.outage();
+        let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
+        let outage = outage.filter(|_| lasts >= UNABLE_AFTER);
+        let changed = service.outlet.say(outage.as_ref());
+        let source = &service.name;
+        match outage {
+            _ if !changed => {}
+            Some(outage) => warn!(
+                %source, cause = %outage.cause, lasts_seconds = lasts.as_secs(),
+                "no sink stores what this agent holds: says so to its senders, which turn to others",
+            ),
+            None => info!(%source, "what this agent holds is stored again: says so to its senders"),
+        }
+    }
+}

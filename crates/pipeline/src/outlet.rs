@@ -1,0 +1,146 @@
+//! Whether what an agent holds can leave it, and whether the next agent says that of itself.
+//!
+//! ```text
+//!   a sink group ──OutletBoard──► source ──"cannot store"──► sink of the agent before ──NextHop──► its group
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Nothing leaves a channel, because all sinks of a group behind it fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// The first failure after something had left.
+    pub since: Instant,
+    /// What the sink that failed last says.
+    pub cause: Arc<str>,
+}
+
+/// For each group of a channel whose members all fail, since when they do. Written by the groups
+/// that take from the channel, read by the sources that fill it. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct OutletBoard {
+    failing: Arc<Mutex<BTreeMap<Arc<str>, Outage>>>,
+}
+
+impl OutletBoard {
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Outage>> {
+        // The map is whole between two calls, also after a panic elsewhere.
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No member of `group` works. A later call does not begin the time anew.
+    pub fn fails(&self, group: &Arc<str>, cause: Arc<str>, now: Instant) {
+        let mut failing = self.failing();
+        let outage = Outage { since: now, cause: cause.clone() };
+        failing.entry(group.clone()).or_insert(outage).cause = cause;
+    }
+
+    /// Some member of `group` works.
+    pub fn works(&self, group: &str) {
+        self.failing().remove(group);
+    }
+
+    /// The outage of the group that has failed for longest; `None` where all of them work.
+    pub fn outage(&self) -> Option<Outage> {
+        self.failing().values().min_by_key(|outage| outage.since).cloned()
+    }
+}
+
+/// A fact that changes, and that others wait for.
+#[derive(Debug, Default)]
+struct Fact {
+    holds: AtomicBool,
+    changed: Notify,
+}
+
+impl Fact {
+    fn set(&self, holds: bool) {
+        if self.holds.swap(holds, Ordering::SeqCst) != holds {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.holds.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is otherwise than `known`; what it is then.
+    async fn otherwise(&self, known: bool) -> bool {
+        loop {
+            // It hears of what comes after this line.
+            let changed = self.changed.notified();
+            if self.holds() != known {
+                return !known;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// What a sink and its group tell each other of the agent behind the sink. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct NextHop {
+    unable: Arc<Fact>,
+    others_able: Arc<Fact>,
+}
+
+impl NextHop {
+    /// The next agent says whether it cannot store what it holds.
+    pub fn set_unable(&self, unable: bool) {
+        self.unable.set(unable);
+    }
+
+    /// Whether the next agent says that it cannot store what it holds.
+    pub fn is_unable(&self) -> bool {
+        self.unable.holds()
+    }
+
+    /// Waits until [`NextHop::is_unable`] is otherwise than `known`; what it is then. Cancel safe.
+    pub async fn unable_otherwise(&self, known: bool) -> bool {
+        self.unable.otherwise(known).await
+    }
+
+    /// Whether another member of the group is open, and its next agent stores what it holds.
+    pub fn set_others_able(&self, able: bool) {
+        self.others_able.set(able);
+    }
+
+    /// What [`NextHop::set_others_able`] said last.
+    pub fn are_others_able(&self) -> bool {
+        self.others_able.holds()
+    }
+
+    /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel safe.
+    pub async fn others_otherwise(&self, known: bool) -> bool {
+        self.others_able.otherwise(known).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_group_that_failed_first_counts_and_a_repetition_does_not() {
+        let (board, now) = (OutletBoard::default(), Instant::now());
+        let (one, two) = (Arc::from("one"), Arc::from("two"));
+        let outage = |seconds, cause: &str| {
+            Some(Outage { since: now + Duration::from_secs(seconds), cause: cause.into() })
+        };
+        board.fails(&one, "a".into(), now);
+        board.fails(&two, "b".into(), now + Duration::from_secs(1));
+        board.fails(&one, "c".into(), now + Duration::from_secs(2));
+        assert_eq!(board.outage(), outage(0, "c"));
+        board.works("one");
+        assert_eq!(board.outage(), outage(1, "b"));
+        board.works("two");
+        assert_eq!(board.outage(), None);
+    }
+}
