@@ -4,6 +4,7 @@
 //! | looked at | what it would break |
 //! |---|---|
 //! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal, or by one who is fenced; what it names is there |
+//! | a ledger comes in | no collector begins one anew that had entries |
 //! | a generation comes in | its number is new; all that is committed is published |
 //! | a file becomes visible | an entry names it, in this place and with this content |
 //! | a staged file is deleted | no entry waits for it |
@@ -59,6 +60,11 @@ struct State {
 pub(crate) fn ledger_place(path: &str) -> Option<(&str, &str)> {
     let (dataset, below) = path.strip_prefix(ROOT)?.split_once('/')?;
     Some((dataset, below.strip_prefix("ledger/g")?))
+}
+
+/// The dataset whose ledger comes in where this path is.
+fn begun(path: &str) -> Option<&str> {
+    path.strip_prefix(ROOT)?.strip_suffix("/ledger").filter(|dataset| !dataset.contains('/'))
 }
 
 impl Books {
@@ -153,6 +159,10 @@ impl Books {
                 None => self.succeeded(dataset, generation),
                 Some(Ok(index)) => self.won(dataset, generation, index, to),
                 Some(Err(_)) => {}
+            }
+        } else if let Some(dataset) = begun(to) {
+            if lock(&self.state).datasets.contains(dataset) {
+                self.world.violation(format!("{to}, which had entries, was begun anew"));
             }
         } else if !to.starts_with(ROOT) {
             self.became_visible(from, to);
