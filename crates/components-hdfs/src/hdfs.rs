@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token};
+use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, Turns};
 use pipeline::metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
@@ -159,6 +159,7 @@ impl Config {
             floors: cx.floors.clone(),
             unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
+            turns: Turns::default(),
             session: None,
         })
     }
@@ -207,6 +208,8 @@ pub(crate) struct HdfsSink {
     unpublished: Gauge,
     /// What the last opening has read of the ledger.
     known: Known,
+    /// Which opening may write what is remembered of it.
+    turns: Turns,
     session: Option<Session>,
 }
 
@@ -303,7 +306,7 @@ impl HdfsSink {
     /// What this collector remembers of the ledger.
     async fn memory(&self) -> Result<Memory, HdfsSinkError> {
         let (env, directory) = (&self.settings.env, &self.directory);
-        let memory = Memory::load(env, directory, &self.dataset_name).await;
+        let memory = Memory::load(env, directory, &self.dataset_name, &self.turns).await;
         memory.map_err(|source| HdfsSinkError::Memory {
             path: Memory::path(directory, &self.dataset_name).display().to_string(),
             source,

@@ -19,7 +19,7 @@ use super::checkpoint;
 use super::dataset::{Author, Dataset, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
-use super::memory::{Memory, Remembered};
+use super::memory::{Memory, Remembered, Turns};
 use super::recall::{Name, last_published, read_name};
 use super::salvage::{Salvage, Sum};
 use super::store::write_file;
@@ -277,7 +277,7 @@ impl Operator {
         let standing = standing(&stored);
         let path = Memory::path(&self.directory, &self.name).display().to_string();
         let failed = move |source| DecisionError::Memory { path: path.clone(), source };
-        let memory = Memory::load(&self.env, &self.directory, &self.name).await;
+        let memory = Memory::load(&self.env, &self.directory, &self.name, &Turns::default()).await;
         let mut memory = memory.map_err(&failed)?;
         let Salvage { begin, checkpoint, entries, .. } = stored;
         memory.replace(identity, begin, checkpoint, entries).await.map_err(failed)?;

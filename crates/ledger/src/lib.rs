@@ -61,6 +61,6 @@ pub use dataset::{Author, BOOKS, Dataset, Token};
 pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
-pub use memory::{Memory, Remembered};
+pub use memory::{Memory, Remembered, Turns};
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
 pub use view::{Settled, Totals, View};

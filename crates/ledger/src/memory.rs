@@ -14,6 +14,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use pipeline::Env;
@@ -160,10 +161,40 @@ impl Mark {
     }
 }
 
+/// Which opening of a sink may write its memory: the newest one, and one write at a time. A commit
+/// that was given up may still have a write under way.
+#[derive(Debug, Clone, Default)]
+pub struct Turns(Arc<Mutex<u64>>);
+
+impl Turns {
+    /// Does `work`, as long as the opening `turn` is the newest one.
+    fn during(&self, turn: u64, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        // Nothing is left half done under the lock that is not found by the next reader.
+        let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *newest == turn { work() } else { Err(io::Error::other("the sink was opened again")) }
+    }
+
+    /// Reads by `work` for a new opening, and the number of that.
+    fn next<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<(u64, T)> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest += 1;
+        Ok((*newest, work()?))
+    }
+}
+
+/// Where a memory is kept.
+#[derive(Clone)]
+struct Place {
+    env: Env,
+    path: PathBuf,
+    turns: Turns,
+    turn: u64,
+}
+
 /// The memory of one opening of a ledger.
 #[derive(Default)]
 pub struct Memory {
-    place: Option<(Env, PathBuf)>,
+    place: Option<Place>,
     dataset: String,
     pub(super) mark: Option<Mark>,
     /// What was known at the opening, until the ledger was held against it.
@@ -176,17 +207,25 @@ impl Memory {
         Self::default()
     }
 
-    /// What the file of `dataset` in `directory` holds.
+    /// What the file of `dataset` in `directory` holds. Of all openings with these `turns` only the
+    /// newest one writes it.
     ///
     /// # Errors
     /// The disk failed.
-    pub async fn load(env: &Env, directory: &Path, dataset: &str) -> io::Result<Self> {
-        let path = Self::path(directory, dataset);
-        let (world, at) = (env.clone(), path.clone());
-        let read = env.offload(move || Remembered::read(&world, &at)).await?;
+    pub async fn load(
+        env: &Env,
+        directory: &Path,
+        dataset: &str,
+        turns: &Turns,
+    ) -> io::Result<Self> {
+        let (path, turns) = (Self::path(directory, dataset), turns.clone());
+        let (world, at, order) = (env.clone(), path.clone(), turns.clone());
+        let read = env.offload(move || order.next(|| Remembered::read(&world, &at)));
+        let (turn, read) = read.await?;
         let of = |found: &Remembered| found.dataset == dataset;
         let (mark, view) = read.filter(of).map(|found| (found.known(), found.view)).unzip();
-        Ok(Self { place: Some((env.clone(), path)), dataset: dataset.into(), mark, view })
+        let place = Some(Place { env: env.clone(), path, turns, turn });
+        Ok(Self { place, dataset: dataset.into(), mark, view })
     }
 
     /// The file that is kept for `dataset` in the data directory of its sink.
@@ -215,19 +254,22 @@ impl Memory {
     /// The disk failed: what was remembered before still is, and nothing more until the next
     /// opening.
     pub(super) async fn extend(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        let (Some((env, path)), Some(mark)) = (self.place.clone(), &mut self.mark) else {
+        let (Some(place), Some(mark)) = (self.place.clone(), &mut self.mark) else {
             return Ok(());
         };
+        let Place { env, path, turns, turn } = place;
         let mut bytes = Vec::new();
         entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.encode()));
         let (at, len) = (mark.len, bytes.len() as u64);
         let disk = env.disk.clone();
         let written = env.offload(move || {
-            let mode = OpenMode { write: true, ..OpenMode::default() };
-            let file = disk.open(&path, mode)?;
-            file.write_at(&[IoSlice::new(&bytes)], at, true)?;
-            // What an end that was cut short has left must not look like what follows.
-            if file.stat()?.len > at + len { file.set_len(at + len) } else { Ok(()) }
+            turns.during(turn, || {
+                let mode = OpenMode { write: true, ..OpenMode::default() };
+                let file = disk.open(&path, mode)?;
+                file.write_at(&[IoSlice::new(&bytes)], at, true)?;
+                // What an end that was cut short has left must not look like what follows.
+                if file.stat()?.len > at + len { file.set_len(at + len) } else { Ok(()) }
+            })
         });
         if let Err(error) = written.await {
             self.place = None;
@@ -249,11 +291,14 @@ impl Memory {
         checkpoint: Bytes,
         entries: Vec<Entry>,
     ) -> io::Result<()> {
-        let Some((env, path)) = self.place.clone() else { return Ok(()) };
+        let Some(Place { env, path, turns, turn }) = self.place.clone() else { return Ok(()) };
         let dataset = self.dataset.clone();
         let mut whole = Remembered { dataset, identity, view, checkpoint, entries, len: 0 };
         let world = env.clone();
-        let written = env.offload(move || whole.write(&world, &path).map(|()| whole.known()));
+        let written = env.offload(move || {
+            turns.during(turn, || whole.write(&world, &path))?;
+            Ok(whole.known())
+        });
         match written.await {
             Ok(mark) => self.mark = Some(mark),
             Err(error) => {

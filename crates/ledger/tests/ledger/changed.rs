@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aqueduct_ledger::{
     Change, Committed, Dataset, Decided, DecisionError, Known, Ledger, LedgerError, Memory,
-    Operator, Token,
+    Operator, Token, Turns,
 };
 use pipeline::Env;
 use storage::FileSystem;
@@ -45,7 +45,9 @@ impl Site {
     }
 
     async fn start(&self, number: u8, known: Known, after: u64) -> Result<Ledger, LedgerError> {
-        let memory = Memory::load(&self.env, &self.directory(number), NAME).await.unwrap();
+        let memory = Memory::load(&self.env, &self.directory(number), NAME, &Turns::default())
+            .await
+            .unwrap();
         let author = aqueduct_ledger::Author {
             incarnation: Token(self.env.entropy.bytes16()),
             ..author(number)
@@ -252,7 +254,8 @@ async fn two_collectors_that_begin_a_dataset_together_are_not_asked() {
         let slow = site.store.with_latency(std::time::Duration::from_millis(1));
         let late = async {
             tokio::time::sleep(std::time::Duration::from_micros(400 * delay)).await;
-            let memory = Memory::load(&site.env, &site.directory(2), NAME).await.unwrap();
+            let memory =
+                Memory::load(&site.env, &site.directory(2), NAME, &Turns::default()).await.unwrap();
             let dataset = Dataset::new("/logs", "store");
             let options = options(2, 1_000);
             Ledger::open(Arc::new(slow), dataset, author(2), options, Known::default(), memory)
