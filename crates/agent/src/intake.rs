@@ -23,8 +23,8 @@ use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, Permit, PutTransaction,
-    Routing,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, LimitBoard, Metrics, Origin, Permit,
+    PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -45,6 +45,8 @@ pub(crate) struct AgentIntake {
     optional: Vec<Arc<dyn Channel>>,
     /// Of the required channels alone: that a batch is committed says nothing of optional ones.
     boards: Vec<FloorBoard>,
+    /// What the peers behind the required channels take at most.
+    limits: Vec<LimitBoard>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
@@ -59,11 +61,12 @@ impl AgentIntake {
         health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        (required, boards): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>),
+        (required, boards): (Vec<Arc<dyn Channel>>, Vec<(FloorBoard, LimitBoard)>),
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
+        let (boards, limits) = boards.into_iter().unzip();
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
             source: health.1.name().clone(),
@@ -72,6 +75,7 @@ impl AgentIntake {
             required,
             optional,
             boards,
+            limits,
             routing,
             metrics,
             agreed,
@@ -314,6 +318,10 @@ impl Intake for AgentIntake {
 
     fn is_full(&self) -> bool {
         self.required.iter().any(|channel| channel.is_full())
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        self.limits.iter().filter_map(LimitBoard::smallest).min()
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -323,7 +323,7 @@ impl Agent {
         metrics: &Metrics,
     ) {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
-        let boards = built.required.iter().map(|name| topology.floors(name)).collect();
+        let boards = built.required.iter().map(|name| topology.boards(name)).collect();
         let intake = Arc::new(AgentIntake::new(
             (self.health.clone(), standing.clone()),
             built.interceptors,

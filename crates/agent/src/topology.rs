@@ -6,8 +6,8 @@ use std::sync::Arc;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, Metrics, Role,
-    Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LimitBoard,
+    Metrics, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -27,6 +27,8 @@ pub(crate) struct BuiltChannel {
     pub(crate) name: Arc<str>,
     /// What is known along it of epochs that hold nothing any more.
     pub(crate) floors: FloorBoard,
+    /// What the peers behind it take at most.
+    pub(crate) limits: LimitBoard,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
@@ -69,12 +71,13 @@ impl Topology {
         };
         let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
         let channels = plan.channels.iter().filter_map(|channel| {
-            let floors = agent_floors.of_another_channel();
+            let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
+            let along = Along { floors: &floors, limits: &limits, routing: &alone };
             let plan = &channel.component;
-            let built = builder.component(plan, "channels", (&floors, &alone))?;
+            let built = builder.component(plan, "channels", along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
-            Some(BuiltChannel { name, floors, channel: Arc::from(built) })
+            Some(BuiltChannel { name, floors, limits, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
@@ -88,7 +91,7 @@ impl Topology {
         builder.errors.extend(resources.clashes());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
-            builder.group(group, channel.map(|channel| &channel.floors))
+            builder.group(group, channel)
         });
         let groups: Vec<BuiltGroup> = groups.collect();
         sources.iter_mut().for_each(|source| source.routing = routing::of(source, &groups));
@@ -106,15 +109,25 @@ impl Topology {
         self.built(name).channel.clone()
     }
 
-    /// What is known along the channel of this name of epochs that hold nothing any more.
-    pub(crate) fn floors(&self, name: &str) -> FloorBoard {
-        self.built(name).floors.clone()
+    /// What is known along the channel of this name: of epochs that hold nothing any more, and of what
+    /// the peers behind it take at most.
+    pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard) {
+        let built = self.built(name);
+        (built.floors.clone(), built.limits.clone())
     }
 
     fn built(&self, name: &str) -> &BuiltChannel {
         let found = self.channels.iter().find(|channel| &*channel.name == name);
         found.expect("a plan names only channels that it has")
     }
+}
+
+/// What a component shares with others along its channel and in its group.
+#[derive(Clone, Copy)]
+struct Along<'a> {
+    floors: &'a FloorBoard,
+    limits: &'a LimitBoard,
+    routing: &'a RoutingBoard,
 }
 
 struct Builder<'a> {
@@ -132,7 +145,7 @@ impl Builder<'_> {
         &mut self,
         plan: &ComponentPlan,
         role: &str,
-        along: (&FloorBoard, &RoutingBoard),
+        along: Along<'_>,
     ) -> Option<Box<R>> {
         let cx = self.context(plan, role, along);
         self.built(plan, &cx)
@@ -142,7 +155,7 @@ impl Builder<'_> {
         &self,
         plan: &ComponentPlan,
         role: &str,
-        (floors, routing): (&FloorBoard, &RoutingBoard),
+        Along { floors, limits, routing }: Along<'_>,
     ) -> BuildContext {
         BuildContext {
             name: plan.name.as_str().into(),
@@ -151,6 +164,7 @@ impl Builder<'_> {
             metrics: self.metrics.clone(),
             catalogue: self.catalogue,
             floors: floors.clone(),
+            limits: limits.clone(),
             routing: routing.clone(),
             seat: None,
         }
@@ -173,7 +187,11 @@ impl Builder<'_> {
 
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // What feeds channels has no business with what is forgotten behind them.
-        let none = (&FloorBoard::default(), &RoutingBoard::default());
+        let none = Along {
+            floors: &FloorBoard::default(),
+            limits: &LimitBoard::default(),
+            routing: &RoutingBoard::default(),
+        };
         let source = self.component(&plan.component, "sources", none);
         let interceptors: Vec<_> = plan
             .interceptors
@@ -193,10 +211,11 @@ impl Builder<'_> {
         })
     }
 
-    fn group(&mut self, plan: &GroupPlan, floors: Option<&FloorBoard>) -> Option<BuiltGroup> {
+    fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
-        let (floors, routing) = (floors.cloned().unwrap_or_default(), RoutingBoard::default());
-        let along = (&floors, &routing);
+        let of = |built: &BuiltChannel| (built.floors.clone(), built.limits.clone());
+        let (floors, limits) = channel.map(of).unwrap_or_default();
+        let along = Along { floors: &floors, limits: &limits, routing: &RoutingBoard::default() };
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
@@ -219,11 +238,7 @@ impl Builder<'_> {
     }
 
     /// The members that a sink is: one, or as many as it has seats.
-    fn sinks(
-        &mut self,
-        plan: &ComponentPlan,
-        along: (&FloorBoard, &RoutingBoard),
-    ) -> Option<Vec<NamedSink>> {
+    fn sinks(&mut self, plan: &ComponentPlan, along: Along<'_>) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let Some(seat) = first.seat() else {
             self.metrics.begin_sink(&plan.name, &plan.kind);

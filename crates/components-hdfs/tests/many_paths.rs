@@ -12,9 +12,7 @@ use std::path::Path;
 
 use aqueduct_components_hdfs::hdfs::Config;
 use pipeline::testkit::build;
-use pipeline::{
-    BatchBuilder, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken,
-};
+use pipeline::{BatchBuilder, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

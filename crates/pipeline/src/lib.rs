@@ -13,6 +13,7 @@
 //! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
+//! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
@@ -47,6 +48,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod limits;
 pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
@@ -82,6 +84,7 @@ pub use floors::{FloorBoard, Floors};
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
+pub use limits::LimitBoard;
 pub use metrics::Metrics;
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use resource::Resource;

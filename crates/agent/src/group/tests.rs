@@ -167,6 +167,7 @@ async fn start_with(
         metrics: metrics.clone(),
         catalogue: pipeline::Catalogue::EMPTY,
         floors: FloorBoard::default(),
+        limits: pipeline::LimitBoard::default(),
         routing: RoutingBoard::default(),
         seat: None,
     };
