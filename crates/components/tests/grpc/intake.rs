@@ -21,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) floors: FloorBoard,
     /// What it says of where its batches go.
     pub(crate) routing: Mutex<Option<Routing>>,
+    /// What the agents behind it take at most.
+    pub(crate) batch_bytes_max: Mutex<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl Memory {
             arrived: Notify::new(),
             floors: FloorBoard::default(),
             routing: Mutex::default(),
+            batch_bytes_max: Mutex::default(),
         })
     }
 
@@ -131,6 +134,10 @@ impl Intake for Memory {
 
     fn is_full(&self) -> bool {
         self.room.available_permits() == 0
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        *self.batch_bytes_max.lock().unwrap()
     }
 
     fn routing(&self) -> Option<Routing> {
