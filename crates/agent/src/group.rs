@@ -340,6 +340,10 @@ impl Group {
                 let leaving = self.burials.may_leave(tickets);
                 self.leave(&leaving);
             }
+            Outcome::HeldBack => {
+                debug!(sink = %label.sink, batches = tickets.count(), "held back");
+                self.take.park(&tickets);
+            }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
                 self.burials.given_back(&tickets);

@@ -32,7 +32,7 @@ fn until(log: &Path, so: impl Fn() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < Duration::from_secs(120), "{}", read_to_string(log).unwrap());
-        sleep(Duration::from_millis(50));
+        sleep(Duration::from_millis(200));
     }
 }
 
@@ -51,7 +51,7 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
         .spawn();
     let edge = Agent { child: child.unwrap() };
     // All of it is in the channel, cut at 1 MiB.
-    let segments = dir.path().join("edge/channels/main");
+    let segments = dir.path().join("edge/channels/main/log");
     let held = || {
         let files = std::fs::read_dir(&segments).into_iter().flatten().flatten();
         files.filter_map(|file| file.metadata().ok()).map(|it| it.len()).sum::<u64>()

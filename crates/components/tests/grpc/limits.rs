@@ -40,10 +40,10 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     }
     write(&mut *sink, 2..5).await;
     let mut verdicts = Verdicts::default();
-    verdicts.until(&mut *sink, |v| v.stored == set(2..5)).await;
+    verdicts.until(&mut *sink, |v| v.stored == set(2..5) && v.held_back == set(0..2)).await;
     assert_eq!(
         verdicts,
-        Verdicts { stored: set(2..5), ..Verdicts::default() },
+        Verdicts { stored: set(2..5), held_back: set(0..2), ..Verdicts::default() },
         "nothing else is said"
     );
 

@@ -40,6 +40,8 @@ struct State {
     renamed: IntervalSet,
     /// Batches that wait for a larger limit of the next agent, see `held`.
     held_back: IntervalSet,
+    /// Those of them that the group has not heard of.
+    newly_held: IntervalSet,
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
@@ -55,8 +57,14 @@ impl State {
     }
 
     fn release(&mut self) {
+        self.newly_held = IntervalSet::EMPTY;
         let held_back = std::mem::take(&mut self.held_back);
         self.renamed.insert_all(&held_back);
+    }
+
+    fn hold_back(&mut self, ticket: Ticket) {
+        self.held_back.insert(ticket);
+        self.newly_held.insert(ticket);
     }
 }
 
@@ -67,6 +75,7 @@ impl Shared {
             letters: VecDeque::new(),
             renamed: IntervalSet::EMPTY,
             held_back: IntervalSet::EMPTY,
+            newly_held: IntervalSet::EMPTY,
             attempts: 0,
             failure: None,
             dispute: None,
@@ -147,8 +156,10 @@ impl Shared {
         let number =
             usize::try_from(state.held_back.count()).unwrap_or(usize::MAX).saturating_add(1);
         if number <= HELD_MAX {
-            state.held_back.insert(ticket);
+            state.hold_back(ticket);
         }
+        drop(state);
+        self.changed.notify_one();
         number
     }
 
@@ -166,6 +177,10 @@ impl Shared {
         if !state.renamed.is_empty() {
             let tickets = std::mem::take(&mut state.renamed);
             return Some(Settlement { tickets, outcome: Outcome::Again(None) });
+        }
+        if !state.newly_held.is_empty() {
+            let tickets = std::mem::take(&mut state.newly_held);
+            return Some(Settlement { tickets, outcome: Outcome::HeldBack });
         }
         let (verdict, tickets) = state.sender.next_settled()?;
         let address = self.address.to_string();
@@ -206,6 +221,7 @@ impl Shared {
         state.letters.clear();
         state.renamed = IntervalSet::EMPTY;
         state.held_back = IntervalSet::EMPTY;
+        state.newly_held = IntervalSet::EMPTY;
         state.failure = None;
     }
 
@@ -276,7 +292,9 @@ impl Shared {
         let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
         if reason == Reason::TooLarge && events.len() > 1 {
             // It took larger ones when this one was offered.
-            state.held_back.insert(ticket);
+            state.hold_back(ticket);
+            drop(state);
+            self.changed.notify_one();
             return;
         }
         let reason = reason_name(reason);
