@@ -36,6 +36,9 @@ use crate::health::{Health, Standing};
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
 
+/// What is known along each required channel.
+pub(crate) type Boards = Vec<(FloorBoard, LimitBoard)>;
+
 /// The way from one source into its channels.
 pub(crate) struct AgentIntake {
     source: Arc<str>,
@@ -61,7 +64,7 @@ impl AgentIntake {
         health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        (required, boards): (Vec<Arc<dyn Channel>>, Vec<(FloorBoard, LimitBoard)>),
+        (required, boards): (Vec<Arc<dyn Channel>>, Boards),
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,

@@ -262,7 +262,7 @@ impl Sink for Grpc {
         }
     }
 
-    /// What is held back is given back: the peer takes it in this life no more.
+    /// What is held back is given back: no larger limit is waited for.
     fn flush(&mut self) {
         self.shared.release();
     }
