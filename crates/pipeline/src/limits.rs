@@ -76,12 +76,13 @@ mod tests {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         assert_eq!(board.smallest(), None);
         board.named(&a, Some(64 << 10));
-        board.clone().named(&b, Some(16 << 20));
+        let same = board.clone();
+        same.named(&b, Some(16 << 20));
         assert_eq!(board.smallest(), Some(64 << 10));
         board.named(&a, Some(32 << 20));
         assert_eq!(board.smallest(), Some(16 << 20));
         board.withdraw("b");
-        assert_eq!(board.smallest(), Some(32 << 20));
+        assert_eq!(same.smallest(), Some(32 << 20));
         board.named(&a, None);
         assert_eq!(board.smallest(), None);
     }
