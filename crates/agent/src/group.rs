@@ -356,6 +356,10 @@ impl Group {
                 self.leave(&leaving);
                 self.outlet_proved(index);
             }
+            Outcome::HeldBack => {
+                debug!(sink = %label.sink, batches = tickets.count(), "held back");
+                self.take.park(&tickets);
+            }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
                 self.burials.given_back(&tickets);

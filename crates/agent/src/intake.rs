@@ -23,8 +23,8 @@ use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, Metrics, Origin, Outage, OutletBoard,
-    Permit, PutTransaction, Routing,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, LimitBoard, Metrics, Origin, Outage,
+    OutletBoard, Permit, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -35,6 +35,9 @@ use crate::health::{Health, Standing};
 
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
+
+/// What is known along each required channel.
+pub(crate) type Boards = Vec<(FloorBoard, LimitBoard, OutletBoard)>;
 
 /// The way from one source into its channels.
 pub(crate) struct AgentIntake {
@@ -47,6 +50,8 @@ pub(crate) struct AgentIntake {
     boards: Vec<FloorBoard>,
     /// Of the required channels alone, too.
     outlets: Vec<OutletBoard>,
+    /// What the peers behind the required channels take at most.
+    limits: Vec<LimitBoard>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
@@ -61,11 +66,12 @@ impl AgentIntake {
         health: (Health, Standing),
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        (required, boards, outlets): (Vec<Arc<dyn Channel>>, Vec<FloorBoard>, Vec<OutletBoard>),
+        (required, boards): (Vec<Arc<dyn Channel>>, Boards),
         routing: Option<Routing>,
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
+        let (boards, limits, outlets) = boards.into_iter().collect();
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
             source: health.1.name().clone(),
@@ -75,6 +81,7 @@ impl AgentIntake {
             optional,
             boards,
             outlets,
+            limits,
             routing,
             metrics,
             agreed,
@@ -322,6 +329,10 @@ impl Intake for AgentIntake {
     fn outage(&self) -> Option<Outage> {
         let outages = self.outlets.iter().filter_map(OutletBoard::outage);
         outages.min_by_key(|outage| outage.since)
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        self.limits.iter().filter_map(LimitBoard::smallest).min()
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -330,13 +330,12 @@ impl Agent {
         metrics: &Metrics,
     ) {
         let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
-        let boards = built.required.iter().map(|name| topology.floors(name)).collect();
-        let outlets = built.required.iter().map(|name| topology.outlet(name)).collect();
+        let boards = built.required.iter().map(|name| topology.boards(name)).collect();
         let intake = Arc::new(AgentIntake::new(
             (self.health.clone(), standing.clone()),
             built.interceptors,
             built.selector,
-            (channels(&built.required), boards, outlets),
+            (channels(&built.required), boards),
             built.routing,
             channels(&built.optional),
             metrics.clone(),

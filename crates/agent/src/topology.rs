@@ -6,8 +6,8 @@ use std::sync::Arc;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, Metrics,
-    OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LimitBoard,
+    Metrics, OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -29,6 +29,8 @@ pub(crate) struct BuiltChannel {
     pub(crate) floors: FloorBoard,
     /// Whether what it holds can leave it.
     pub(crate) outlet: OutletBoard,
+    /// What the peers behind it take at most.
+    pub(crate) limits: LimitBoard,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
@@ -71,13 +73,14 @@ impl Topology {
         };
         let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
         let channels = plan.channels.iter().filter_map(|channel| {
-            let floors = agent_floors.of_another_channel();
+            let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
+            let along = Along { floors: &floors, limits: &limits, routing: &alone };
             let plan = &channel.component;
-            let built = builder.component(plan, "channels", (&floors, &alone))?;
+            let built = builder.component(plan, "channels", along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
             let outlet = OutletBoard::default();
-            Some(BuiltChannel { name, floors, outlet, channel: Arc::from(built) })
+            Some(BuiltChannel { name, floors, outlet, limits, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
@@ -91,7 +94,7 @@ impl Topology {
         builder.errors.extend(resources.clashes());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
-            builder.group(group, channel.map(|channel| &channel.floors))
+            builder.group(group, channel)
         });
         let groups: Vec<BuiltGroup> = groups.collect();
         sources.iter_mut().for_each(|source| source.routing = routing::of(source, &groups));
@@ -110,9 +113,11 @@ impl Topology {
         self.built(name).channel.clone()
     }
 
-    /// What is known along the channel of this name of epochs that hold nothing any more.
-    pub(crate) fn floors(&self, name: &str) -> FloorBoard {
-        self.built(name).floors.clone()
+    /// What is known along the channel of this name: of epochs that hold nothing any more, of what
+    /// the peers behind it take at most, and whether what it holds can leave it.
+    pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard, OutletBoard) {
+        let built = self.built(name);
+        (built.floors.clone(), built.limits.clone(), built.outlet.clone())
     }
 
     /// Whether what the channel of this name holds can leave it.
@@ -152,6 +157,14 @@ fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec
     errors
 }
 
+/// What a component shares with others along its channel and in its group.
+#[derive(Clone, Copy)]
+struct Along<'a> {
+    floors: &'a FloorBoard,
+    limits: &'a LimitBoard,
+    routing: &'a RoutingBoard,
+}
+
 struct Builder<'a> {
     file: &'a str,
     data_dir: &'a Path,
@@ -167,7 +180,7 @@ impl Builder<'_> {
         &mut self,
         plan: &ComponentPlan,
         role: &str,
-        along: (&FloorBoard, &RoutingBoard),
+        along: Along<'_>,
     ) -> Option<Box<R>> {
         let cx = self.context(plan, role, along);
         self.built(plan, &cx)
@@ -177,7 +190,7 @@ impl Builder<'_> {
         &self,
         plan: &ComponentPlan,
         role: &str,
-        (floors, routing): (&FloorBoard, &RoutingBoard),
+        Along { floors, limits, routing }: Along<'_>,
     ) -> BuildContext {
         BuildContext {
             name: plan.name.as_str().into(),
@@ -186,6 +199,7 @@ impl Builder<'_> {
             metrics: self.metrics.clone(),
             catalogue: self.catalogue,
             floors: floors.clone(),
+            limits: limits.clone(),
             routing: routing.clone(),
             seat: None,
         }
@@ -208,7 +222,11 @@ impl Builder<'_> {
 
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
         // What feeds channels has no business with what is forgotten behind them.
-        let none = (&FloorBoard::default(), &RoutingBoard::default());
+        let none = Along {
+            floors: &FloorBoard::default(),
+            limits: &LimitBoard::default(),
+            routing: &RoutingBoard::default(),
+        };
         let source = self.component(&plan.component, "sources", none);
         let interceptors: Vec<_> = plan
             .interceptors
@@ -228,10 +246,11 @@ impl Builder<'_> {
         })
     }
 
-    fn group(&mut self, plan: &GroupPlan, floors: Option<&FloorBoard>) -> Option<BuiltGroup> {
+    fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
-        let (floors, routing) = (floors.cloned().unwrap_or_default(), RoutingBoard::default());
-        let along = (&floors, &routing);
+        let of = |built: &BuiltChannel| (built.floors.clone(), built.limits.clone());
+        let (floors, limits) = channel.map(of).unwrap_or_default();
+        let along = Along { floors: &floors, limits: &limits, routing: &RoutingBoard::default() };
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
@@ -254,11 +273,7 @@ impl Builder<'_> {
     }
 
     /// The members that a sink is: one, or as many as it has seats.
-    fn sinks(
-        &mut self,
-        plan: &ComponentPlan,
-        along: (&FloorBoard, &RoutingBoard),
-    ) -> Option<Vec<NamedSink>> {
+    fn sinks(&mut self, plan: &ComponentPlan, along: Along<'_>) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let Some(seat) = first.seat() else {
             self.metrics.begin_sink(&plan.name, &plan.kind);

@@ -146,6 +146,10 @@ fn note(delivered: &mut IntervalSet, tickets: &IntervalSet, outcome: Outcome) ->
         Outcome::Refused(letter) => {
             Err(Error::Content { path_name: "wire".to_owned(), detail: letter.detail })
         }
+        Outcome::HeldBack => Err(Error::Content {
+            path_name: "wire".to_owned(),
+            detail: "batches were held back by their size".to_owned(),
+        }),
         Outcome::Again(None) => Err(Error::Content {
             path_name: "wire".to_owned(),
             detail: "batches came back on a healthy connection".to_owned(),

@@ -13,6 +13,7 @@ use crate::catalogue::{Catalogue, Role};
 use crate::discovery::Seat;
 use crate::env::Env;
 use crate::floors::FloorBoard;
+use crate::limits::LimitBoard;
 use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
 use crate::settings::{Settings, SettingsError};
@@ -83,6 +84,8 @@ pub struct BuildContext {
     pub catalogue: Catalogue,
     /// What is known along its channel of epochs that hold nothing any more.
     pub floors: FloorBoard,
+    /// What the peers behind its channel take at most.
+    pub limits: LimitBoard,
     /// What is known in its group of how the members route.
     pub routing: RoutingBoard,
     /// The seat to be taken. A sink that is discovered is built first without one, and makes the
@@ -101,6 +104,7 @@ impl BuildContext {
             metrics: Metrics::default(),
             catalogue: Catalogue::EMPTY,
             floors: FloorBoard::default(),
+            limits: LimitBoard::default(),
             routing: RoutingBoard::default(),
             seat: None,
         }

@@ -14,6 +14,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`] |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
+//! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
@@ -48,6 +49,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod limits;
 pub mod log_rate;
 pub mod metrics;
 pub mod mutants;
@@ -84,6 +86,7 @@ pub use floors::{FloorBoard, Floors};
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
+pub use limits::LimitBoard;
 pub use metrics::Metrics;
 pub use outlet::{NextHop, Outage, OutletBoard};
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};

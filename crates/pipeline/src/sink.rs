@@ -8,6 +8,7 @@
 //!        Stored     the next hop has it, durably; the channel parks it
 //!        Delivered  it is where it belongs; the channel lets it go
 //!        Again      it is not; the channel offers it again, to any sink of the group
+//!        HeldBack   the next hop takes no batch of this size now; others pass it
 //!        Refused    some or all of its events can never be; they go to the dead letters
 //! ```
 
@@ -39,6 +40,9 @@ pub enum Outcome {
     Stored,
     /// Where it belongs, for good.
     Delivered,
+    /// The other side works and does not take this batch as it is set up now. The sink remembers the
+    /// ticket, and settles it later; the channel parks it, and offers others.
+    HeldBack,
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
     /// moved on purpose, or is offered again because nobody has it).
     Again(Option<SinkError>),

@@ -113,6 +113,12 @@ pub trait Intake: Send + Sync {
         None
     }
 
+    /// Bytes of the largest encoded batch that every peer behind the required channels takes; `None`
+    /// where none is known. A source cuts its batches to it, by [`Cut`](crate::limits::Cut).
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+
     /// How its batches are sent into datasets; `None` where others decide that.
     fn routing(&self) -> Option<Routing>;
 }

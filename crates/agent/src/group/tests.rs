@@ -103,6 +103,11 @@ impl Sink for Scripted {
 
     fn flush(&mut self) {
         for Taken { ticket, batch } in self.staged.drain(..) {
+            if batch.events().all(|event| event.body().starts_with(b"held")) {
+                let tickets = (ticket..ticket + 1).into();
+                self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack });
+                continue;
+            }
             let is_bad = |event: EventRef<'_>| event.body().starts_with(b"bad");
             let (mut bad, mut good) = (batch.clone(), batch);
             bad.retain(is_bad);
@@ -191,6 +196,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         metrics: metrics.clone(),
         catalogue: pipeline::Catalogue::EMPTY,
         floors: FloorBoard::default(),
+        limits: pipeline::LimitBoard::default(),
         routing: RoutingBoard::default(),
         seat: None,
     };
@@ -328,6 +334,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
     }
 }
 
+mod held;
 mod letters;
 mod turning;
 

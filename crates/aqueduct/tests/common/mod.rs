@@ -32,8 +32,13 @@ pub(crate) struct Agent {
 impl Agent {
     /// A collector that takes batches up to a size, and the address where it listens.
     pub(crate) fn collector(dir: &Path, message_max: &str) -> (Self, String) {
-        let port = free_port();
-        let (address, dir_name) = (format!("127.0.0.1:{port}"), dir.display());
+        let address = format!("127.0.0.1:{}", free_port());
+        (Self::collector_at(dir, &address, message_max), address)
+    }
+
+    /// The same at an address that is known before.
+    pub(crate) fn collector_at(dir: &Path, address: &str, message_max: &str) -> Self {
+        let dir_name = dir.display();
         let text = format!(
             "[agent]\ndata_dir = \"{dir_name}/collector\"\ngrace = \"5s\"\n\
              [sources.edges]\ntype = \"grpc\"\nlisten = \"{address}\"\nchannels = [\"main\"]\n\
@@ -44,7 +49,7 @@ impl Agent {
         );
         let file = dir.join("collector.toml");
         write(&file, &text);
-        (Self::start(&["collector", "--config", &file.display().to_string()]), address)
+        Self::start(&["collector", "--config", &file.display().to_string()])
     }
 
     /// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
@@ -96,7 +101,7 @@ pub(crate) fn stored(dir: &Path) -> Vec<String> {
     lines
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aqueduct"));
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
     command

@@ -15,6 +15,7 @@ mod connection;
 mod connector;
 mod discovered;
 mod error;
+mod held;
 mod shared;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::{
-    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, Letter,
+    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
     Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
@@ -36,7 +37,7 @@ pub use config::{Compression, Config, Keep};
 pub use error::GrpcError;
 
 use connection::Connection;
-use shared::{Shared, TOO_LARGE};
+use shared::Shared;
 
 /// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
 const COURTESY: Duration = Duration::from_secs(2);
@@ -84,6 +85,7 @@ struct Grpc {
     env: Env,
     config: Config,
     floors: FloorBoard,
+    limits: LimitBoard,
     routing: RoutingBoard,
     metrics: Metrics,
     endpoint: Endpoint,
@@ -131,6 +133,7 @@ impl Grpc {
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(address.into(), options, hop)),
             floors: cx.floors.clone(),
+            limits: cx.limits.clone(),
             routing: cx.routing.clone(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
@@ -154,6 +157,7 @@ impl Grpc {
             connect_timeout: self.config.connect_timeout.0,
             shared: self.shared.clone(),
             floors: self.floors.clone(),
+            limits: self.limits.clone(),
             routing: self.routing.clone(),
             metrics: self.metrics.clone(),
             resend_after: self.config.resend_after.0,
@@ -229,18 +233,7 @@ impl Sink for Grpc {
                 break;
             }
             if let Room::TooLarge(limit_bytes) = room {
-                let detail = format!(
-                    "batch of {size_bytes} bytes is over the limit of {limit_bytes} bytes at {}",
-                    self.shared.address
-                );
-                self.shared.refuse(Letter {
-                    ticket,
-                    events: batch,
-                    whole: true,
-                    reason: TOO_LARGE,
-                    detail,
-                });
-                return Ok(());
+                return Ok(held::too_large(&self.name, &self.shared, ticket, batch, limit_bytes)?);
             }
             if let Some(error) = self.obstacle(room) {
                 return Err(error.into());
@@ -269,8 +262,10 @@ impl Sink for Grpc {
         }
     }
 
-    /// Nothing is held back here, so there is nothing to hasten.
-    fn flush(&mut self) {}
+    /// What is held back is given back: no larger limit is waited for.
+    fn flush(&mut self) {
+        self.shared.release();
+    }
 
     async fn close(&mut self) {
         if let Some(task) = &mut self.task {

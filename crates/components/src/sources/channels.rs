@@ -69,12 +69,25 @@ impl One {
 pub(super) struct Channels {
     all: Vec<Mutex<One>>,
     committed: broadcast::Sender<Arc<KeySet>>,
+    limit: Mutex<Option<u64>>,
+    largest: Mutex<u64>,
 }
 
 impl Channels {
     pub(super) fn new(count: usize) -> Self {
         let all = (0..count).map(|_| Mutex::default()).collect();
-        Self { all, committed: broadcast::Sender::new(1) }
+        Self {
+            all,
+            committed: broadcast::Sender::new(1),
+            limit: Mutex::default(),
+            largest: Mutex::default(),
+        }
+    }
+
+    /// The next agents take batches of up to so many bytes; bytes of the largest batch since the last call.
+    pub(super) fn agree(&self, bytes: u64) -> u64 {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+        std::mem::take(&mut *self.largest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn one(&self, channel: usize) -> std::sync::MutexGuard<'_, One> {
@@ -82,6 +95,8 @@ impl Channels {
     }
 
     pub(super) fn put(&self, channel: usize, batch: &Batch) -> Result<(), IntakeError> {
+        let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+        *largest = batch.size().bytes.max(*largest);
         self.one(channel).put(batch)
     }
 
@@ -193,6 +208,10 @@ impl Intake for Channels {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -13,6 +13,8 @@
 //! | 500 | a channel failed while it stored: the events may be stored or not |
 //! | 503 | no room within `wait_max`: nothing is stored, also not later; come again after `Retry-After` |
 //!
+//! A request that is over the `message_max` of the next agents becomes several batches.
+//!
 //! A client that gets no answer sends again, so an event may be stored more than once. Room is
 //! reserved before anything is stored, so a 503 never means "stored later".
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
+use pipeline::limits::Cut;
 use pipeline::trouble::{Trouble, seconds};
 use pipeline::units::ByteSize;
 use pipeline::{
@@ -120,6 +121,14 @@ impl Numbers {
         batch
     }
 
+    /// Most numbers of the next batch: as set, and as the next agents take.
+    fn events_max(&self, cx: &SourceContext) -> u64 {
+        let Some(bytes) = cx.intake.batch_bytes_max() else { return self.batch_events };
+        let cut = Cut::within(bytes);
+        let number_bytes = self.body_bytes.max(DIGITS_MAX) as u64 + 1;
+        self.batch_events.min(cut.events).min(cut.body_bytes / number_bytes).max(1)
+    }
+
     /// Where each required channel stands.
     fn standing(&self, cx: &SourceContext) -> Vec<u64> {
         let next = |positions: &Vec<(Bytes, Bytes)>| {
@@ -133,7 +142,7 @@ impl Numbers {
     async fn step(&self, standing: &mut [u64], cx: &SourceContext) -> Result<u64, IntakeError> {
         let start = standing.iter().copied().min().unwrap_or(0);
         let further = standing.iter().copied().filter(|next| *next > start).min();
-        let end = start.saturating_add(self.batch_events).min(self.end);
+        let end = start.saturating_add(self.events_max(cx)).min(self.end);
         let end = further.map_or(end, |further| end.min(further));
         let batch = self.batch(start, end);
         if further.is_none() {

@@ -8,6 +8,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `agreed` | batches are cut to what the next agents take |
 //! | `glob` | patterns, and the walk that finds what they match |
 //! | `identity` | which file is which: prints of what it holds; the stored position |
 //! | `lines` | where lines end, and which is too long |
@@ -63,6 +64,7 @@
 //! links are followed unless `follow_symlinks` says otherwise, and reported where one leads out of the
 //! directories that the patterns spell out.
 
+mod agreed;
 mod buffers;
 mod bundle;
 mod ears;
@@ -357,6 +359,7 @@ impl Source for TailDir {
         let mut ears = Ears::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
+        tailer.agree_with(cx.intake.clone());
         tailer.fit_open_max();
         tailer.say_relative();
         tailer.show_reasons();

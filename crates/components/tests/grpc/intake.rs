@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) outlet: OutletBoard,
     /// What it says of where its batches go.
     pub(crate) routing: Mutex<Option<Routing>>,
+    /// What the agents behind it take at most.
+    pub(crate) batch_bytes_max: Mutex<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ impl Memory {
             floors: FloorBoard::default(),
             outlet: OutletBoard::default(),
             routing: Mutex::default(),
+            batch_bytes_max: Mutex::default(),
         })
     }
 
@@ -137,6 +140,10 @@ impl Intake for Memory {
 
     fn outage(&self) -> Option<Outage> {
         self.outlet.outage()
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        *self.batch_bytes_max.lock().unwrap()
     }
 
     fn routing(&self) -> Option<Routing> {

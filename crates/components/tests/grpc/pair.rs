@@ -109,6 +109,7 @@ pub(crate) struct Verdicts {
     pub(crate) stored: IntervalSet,
     pub(crate) delivered: IntervalSet,
     pub(crate) again: IntervalSet,
+    pub(crate) held_back: IntervalSet,
     pub(crate) refused: IntervalSet,
     pub(crate) failures: Vec<String>,
 }
@@ -130,6 +131,7 @@ impl Verdicts {
         let set = match settlement.outcome {
             Outcome::Stored => &mut self.stored,
             Outcome::Delivered => &mut self.delivered,
+            Outcome::HeldBack => &mut self.held_back,
             Outcome::Again(reason) => {
                 self.failures.extend(reason.map(|error| error.to_string()));
                 &mut self.again

@@ -357,3 +357,20 @@ fn who_is_barred_is_put_nothing_and_what_it_has_still_counts() {
     offer(&mut sender, 3);
     assert_eq!(send(&mut sender, now).0, [3]);
 }
+
+/// It was put to a peer that took it; the next Welcome names a smaller limit.
+#[test]
+fn what_the_peer_takes_no_more_is_given_back_and_not_put_again() {
+    let now = start();
+    let mut sender = up(OPTIONS, now);
+    (0..3).for_each(|n| offer(&mut sender, n));
+    send(&mut sender, now);
+    sender.disconnected(now);
+    sender.connected(now);
+    send(&mut sender, now);
+    sender.welcome(&nothing());
+    sender.give_back(|sequence| *sequence == 1);
+    assert_eq!(verdicts(&mut sender), [(Verdict::LetGo, tickets([101]))]);
+    assert_eq!(send(&mut sender, now).0, [0, 2]);
+    assert_eq!(sender.unanswered_bytes(), 20);
+}

@@ -46,6 +46,18 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Missing, &tickets);
     }
 
+    /// Gives back what is unanswered here and that this peer never takes, as `which` says: it is not put
+    /// again.
+    pub fn give_back(&mut self, which: impl Fn(&P) -> bool) {
+        let named = self.unanswered.iter().filter(|(_, entry)| which(&entry.parcel));
+        let named: Vec<Identity> = named.map(|(identity, _)| *identity).collect();
+        for identity in named {
+            if let Some(entry) = self.remove(identity) {
+                self.settle(Verdict::LetGo, entry.ticket);
+            }
+        }
+    }
+
     /// Whether batches may be put at this peer, which has said Welcome. What was put before it was
     /// barred may be there, so its answer is waited for; what was not is given back.
     pub fn bar(&mut self, barred: bool) {

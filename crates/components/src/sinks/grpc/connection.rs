@@ -12,7 +12,7 @@ use std::time::Duration;
 use delivery::sender::{Outgoing, Welcome, Window};
 use pipeline::backoff::jittered;
 use pipeline::metrics::SinkLabel;
-use pipeline::{Dispute, Env, FloorBoard, Identity, Metrics, Routing, RoutingBoard};
+use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Metrics, Routing, RoutingBoard};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -50,6 +50,7 @@ pub(super) struct Connection {
     pub(super) connect_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) floors: FloorBoard,
+    pub(super) limits: LimitBoard,
     pub(super) routing: RoutingBoard,
     pub(super) metrics: Metrics,
     /// After being away for so long, nothing is known to be with the next agent.
@@ -68,6 +69,7 @@ impl Connection {
         }
         // Who is not asked any more has no say.
         self.routing.withdraw(&self.shared.address);
+        self.limits.withdraw(&self.shared.address);
         self.tell(None);
     }
 
@@ -297,6 +299,8 @@ impl Connection {
         let first = !self.shared.is_up();
         let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
         self.routing.heard(&self.shared.address, routing);
+        let named = (welcome.body_max > 0).then_some(welcome.body_max);
+        self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());
         self.shared.welcomed(

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use wire::v1::{Put, Reason};
 
 use super::GrpcError;
+use super::held::HELD_MAX;
 
 pub(super) struct Shared {
     pub(super) address: Arc<str>,
@@ -38,8 +39,12 @@ struct State {
     sender: Sender<Put>,
     /// Batches that the next agent will never take, and nobody has asked for yet.
     letters: VecDeque<Letter>,
-    /// Batches that got another name, to be offered again under it.
+    /// Batches that got another name, or are not held back any more, to be offered again.
     renamed: IntervalSet,
+    /// Batches that wait for a larger limit of the next agent, see `held`.
+    held_back: IntervalSet,
+    /// Those of them that the group has not heard of.
+    newly_held: IntervalSet,
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
@@ -53,6 +58,17 @@ impl State {
         self.sender.bar(dispute.is_some());
         self.dispute = dispute;
     }
+
+    fn release(&mut self) {
+        self.newly_held = IntervalSet::EMPTY;
+        let held_back = std::mem::take(&mut self.held_back);
+        self.renamed.insert_all(&held_back);
+    }
+
+    fn hold_back(&mut self, ticket: Ticket) {
+        self.held_back.insert(ticket);
+        self.newly_held.insert(ticket);
+    }
 }
 
 impl Shared {
@@ -61,6 +77,8 @@ impl Shared {
             sender: Sender::new(options),
             letters: VecDeque::new(),
             renamed: IntervalSet::EMPTY,
+            held_back: IntervalSet::EMPTY,
+            newly_held: IntervalSet::EMPTY,
             attempts: 0,
             failure: None,
             dispute: None,
@@ -136,6 +154,25 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    /// Holds a batch back until the connection ends, unless [`HELD_MAX`] are already; as which one.
+    pub(super) fn hold_back(&self, ticket: Ticket) -> usize {
+        let mut state = self.state();
+        let number =
+            usize::try_from(state.held_back.count()).unwrap_or(usize::MAX).saturating_add(1);
+        if number <= HELD_MAX {
+            state.hold_back(ticket);
+        }
+        drop(state);
+        self.changed.notify_one();
+        number
+    }
+
+    /// Gives back what is held back.
+    pub(super) fn release(&self) {
+        self.state().release();
+        self.changed.notify_one();
+    }
+
     pub(super) fn next_settlement(&self) -> Option<Settlement> {
         let mut state = self.state();
         if let Some(letter) = state.letters.pop_front() {
@@ -144,6 +181,10 @@ impl Shared {
         if !state.renamed.is_empty() {
             let tickets = std::mem::take(&mut state.renamed);
             return Some(Settlement { tickets, outcome: Outcome::Again(None) });
+        }
+        if !state.newly_held.is_empty() {
+            let tickets = std::mem::take(&mut state.newly_held);
+            return Some(Settlement { tickets, outcome: Outcome::HeldBack });
         }
         let (verdict, tickets) = state.sender.next_settled()?;
         let address = self.address.to_string();
@@ -166,12 +207,15 @@ impl Shared {
     /// Whether every batch is settled, and every settlement asked for.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.letters.is_empty() && state.renamed.is_empty() && state.sender.is_idle()
+        let nothing_waits = state.renamed.is_empty() && state.held_back.is_empty();
+        state.letters.is_empty() && nothing_waits && state.sender.is_idle()
     }
 
     /// Gives back all that is not settled.
     pub(super) fn let_go(&self) {
-        self.state().sender.let_go();
+        let mut state = self.state();
+        state.release();
+        state.sender.let_go();
     }
 
     /// Forgets every batch: the channel offers them again.
@@ -182,6 +226,8 @@ impl Shared {
         self.hop.set_unable(false);
         state.letters.clear();
         state.renamed = IntervalSet::EMPTY;
+        state.held_back = IntervalSet::EMPTY;
+        state.newly_held = IntervalSet::EMPTY;
         state.failure = None;
     }
 
@@ -217,6 +263,7 @@ impl Shared {
         state.attempts += 1;
         state.hang_up = false;
         state.sender.disconnected(now);
+        state.release();
         drop(state);
         self.changed.notify_one();
         self.deadline.notify_one();
@@ -275,6 +322,13 @@ impl Shared {
         let mut state = self.state();
         let Some((ticket, put)) = state.sender.refused(identity) else { return };
         let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
+        if reason == Reason::TooLarge && events.len() > 1 {
+            // It took larger ones when this one was offered.
+            state.hold_back(ticket);
+            drop(state);
+            self.changed.notify_one();
+            return;
+        }
         let reason = reason_name(reason);
         state.letters.push_back(Letter { ticket, events, whole: true, reason, detail });
         drop(state);
@@ -298,6 +352,9 @@ impl Shared {
         if state.sender.is_up() {
             state.failure = None;
         }
+        // Those were offered to a connection that took them.
+        let bytes = |put: &Put| put.uncompressed_bytes.max(put.body.len() as u64);
+        state.sender.give_back(|put| bytes(put) > welcome.body_max);
         state.bar(dispute);
         drop(state);
         self.changed.notify_one();

@@ -229,6 +229,8 @@ impl Conversation {
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
+        // A batch that none behind its channels takes is better cut by its sender.
+        let behind = self.service.cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         // One Welcome at a time, to a sender that reads them: they are as large as Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
@@ -242,7 +244,7 @@ impl Conversation {
                 committed_keys: keys::encode(&answer.committed),
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
-                body_max: limits.body_max,
+                body_max: limits.body_max.min(behind),
                 routing: routing.map(|Routing { digest, text }| wire::v1::Routing {
                     digest,
                     text: text.to_string(),

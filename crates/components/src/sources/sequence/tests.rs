@@ -50,6 +50,16 @@ async fn bodies_have_the_size_asked_for() {
     assert_eq!((all[0].as_str(), all[9].as_str(), all[10].as_str()), ("0.", "9.", "10"));
 }
 
+#[tokio::test]
+async fn batches_are_cut_to_what_the_next_agents_take() {
+    let channels = Arc::new(Channels::new(1));
+    run_until(&json!({ "count": 500, "size": "100B" }), &channels, 500).await;
+    assert!(channels.agree(4 << 10) > 40_000);
+    run_until(&json!({ "count": 1000, "size": "100B" }), &channels, 1000).await;
+    let largest = channels.agree(0);
+    assert!((1_000..=4 << 10).contains(&largest), "{largest}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_events_a_second_than_allowed() {
     let channels = Arc::new(Channels::new(1));

@@ -69,8 +69,10 @@ async fn store(mut messages: mpsc::Receiver<(Frame, Origin)>, shared: &Shared) {
     let mut gathered = Gathered::default();
     while let Some((frame, origin)) = messages.recv().await {
         gathered.push(&frame, &origin, shared);
-        while !gathered.is_full(shared.limits.batch_events) {
-            let Ok((frame, origin)) = messages.try_recv() else { break };
+        while let Ok((frame, origin)) = messages.try_recv() {
+            if gathered.is_full(frame.message.len(), shared) {
+                gathered.store(shared).await;
+            }
             gathered.push(&frame, &origin, shared);
         }
         gathered.store(shared).await;

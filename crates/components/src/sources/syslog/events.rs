@@ -4,6 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pipeline::env::unix_millis;
+use pipeline::limits::Cut;
 use pipeline::metrics::SourceReason;
 use pipeline::{Batch, BatchBuilder};
 use tracing::warn;
@@ -81,9 +82,19 @@ impl Gathered {
         self.events.push(body, &headers);
     }
 
-    /// Whether the next message belongs into another batch.
-    pub(super) fn is_full(&self, events_max: usize) -> bool {
-        self.events.len() >= events_max || self.events.body_bytes() >= BATCH_BYTES
+    /// Whether the next message, of so many bytes, belongs into another batch.
+    pub(super) fn is_full(&self, next_bytes: usize, shared: &Shared) -> bool {
+        /// Overhead of an event, with its headers, in that of a plain one.
+        const HEADERS: u64 = 4;
+        let (events, bytes) = (self.events.len(), self.events.body_bytes());
+        let is_over = |limit: u64| {
+            let cut = Cut::within(limit);
+            let is_too_long = (bytes + next_bytes) as u64 > cut.body_bytes;
+            events > 0 && (is_too_long || events as u64 >= cut.events / HEADERS)
+        };
+        events >= shared.limits.batch_events
+            || bytes >= BATCH_BYTES
+            || shared.cx.intake.batch_bytes_max().is_some_and(is_over)
     }
 
     /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel refuses

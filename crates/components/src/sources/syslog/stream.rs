@@ -64,8 +64,8 @@ async fn take(frame: &Frame, gathered: &mut Gathered, origin: &Origin, shared: &
     if frame.is_cut {
         count(shared, "message_cut", 1);
     }
-    gathered.push(frame, origin, shared);
-    if gathered.is_full(shared.limits.batch_events) {
+    if gathered.is_full(frame.message.len(), shared) {
         gathered.store(shared).await;
     }
+    gathered.push(frame, origin, shared);
 }

@@ -42,6 +42,8 @@ pub(super) struct Bundle {
     room: Option<Room>,
     /// Bytes of the lines.
     filled: usize,
+    /// Bytes of the paths, which are in the batch too.
+    path_bytes: usize,
     /// Bytes of the last read, behind the lines.
     read: usize,
     lines: Lines,
@@ -59,12 +61,20 @@ impl Bundle {
             header: header.map(Arc::from),
             room: None,
             filled: 0,
+            path_bytes: 0,
             read: 0,
             lines: Lines::default(),
             paths: Vec::new(),
             positions: Vec::new(),
             parts: Vec::new(),
         }
+    }
+
+    /// Batches are made within these limits from now on. Nothing is bundled when it is called.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.bytes_max = limits.batch_bytes.min(BYTES_MAX);
+        self.events_max = limits.batch_events;
+        self.room = None;
     }
 
     /// Whether a read of that many bytes is little.
@@ -75,7 +85,7 @@ impl Bundle {
     /// Whether a read of that many bytes has room behind the lines. What is little has room in an empty
     /// one.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        self.filled + bytes <= self.bytes_max
+        self.filled + self.path_bytes + bytes <= self.bytes_max
     }
 
     /// Reads up to `bytes` of `file` at `offset`, which [fit](Self::fits), to where the lines end; fewer
@@ -122,6 +132,7 @@ impl Bundle {
         }
         self.filled += bytes;
         if self.header.is_some() {
+            self.path_bytes += path.len();
             self.paths.push((path.to_owned(), lines.len()));
         }
         self.lines.append(&room[..start], lines, &room[start..start + bytes]);
@@ -151,7 +162,7 @@ impl Bundle {
                 Bytes::copy_from_slice(&room[..self.filled])
             }
         };
-        (self.filled, self.read) = (0, 0);
+        (self.filled, self.path_bytes, self.read) = (0, 0, 0);
         let mut batch = std::mem::take(&mut self.lines).into_batch(bodies);
         if let Some(header) = &self.header {
             let paths = self.paths.iter().map(|(path, events)| (Some(path.as_str()), *events));

@@ -40,6 +40,7 @@ use pipeline::metrics::{FileLabel, Gauge, SourceLabel, SourceReason, Text};
 use pipeline::{Batch, Env, Metrics, SourcePosition};
 use tokio::time::Instant;
 
+use super::agreed::Agreed;
 use super::buffers::Buffers;
 use super::bundle::Bundle;
 use super::file::{File, FileId, READS_AHEAD, Stage};
@@ -163,6 +164,7 @@ pub(super) struct Tailer {
     pub(super) buffers: Buffers,
     /// What this turn has read in little.
     pub(super) bundle: Bundle,
+    pub(super) agreed: Agreed,
     /// Files that are done with and have no name any more. Whoever closes the last of them waits while
     /// the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
     pub(super) deleted: Vec<Arc<dyn DiskFile>>,
@@ -213,6 +215,7 @@ impl Tailer {
             turns: 0,
             opened: Vec::new(),
             buffers: Buffers::new(),
+            agreed: Agreed::new(options.limits),
             bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             deleted: Vec::new(),
             options,
@@ -232,6 +235,7 @@ impl Tailer {
     ) -> Vec<Chunk> {
         let now = Instant::now();
         self.turns += 1;
+        self.heed_agreed();
         settled.iter().for_each(|settled| self.settle(*settled));
         changes.iter().for_each(|change| self.heed(change, now));
         let mut chunks = Vec::new();

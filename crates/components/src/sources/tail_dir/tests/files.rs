@@ -66,6 +66,27 @@ async fn what_is_not_named_any_more_is_not_read_and_named_again_goes_on_where_it
     }
 }
 
+/// One large file, and many small ones that share batches.
+#[tokio::test]
+async fn batches_are_cut_to_what_the_next_agents_take_from_the_next_turn_on() {
+    let rig = Rig::new(&json!({}));
+    let running = rig.start();
+    let lines: Vec<String> = (0..3_000).map(|n| format!("line {n:0>40}")).collect();
+    let all: Vec<&str> = lines.iter().map(String::as_str).collect();
+    rig.append("a.log", lines[..1_000].join("\n") + "\n");
+    rig.expect(&all[..1_000]).await;
+    assert!(rig.channels.agree(8 << 10) > 8 << 10);
+    rig.append("a.log", lines[1_000..2_000].join("\n") + "\n");
+    rig.expect(&all[..2_000]).await;
+    for (n, some) in lines[2_000..].chunks(10).enumerate() {
+        rig.append(&format!("small-{n}.log"), some.join("\n") + "\n");
+    }
+    rig.expect(&all).await;
+    let largest = rig.channels.agree(0);
+    assert!((2_000..=8 << 10).contains(&largest), "{largest}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
     let mut rig = Rig::new(&json!({}));

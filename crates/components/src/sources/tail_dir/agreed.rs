@@ -1,0 +1,64 @@
+//! What the next agents take, as they said: batches are cut to it.
+
+use std::sync::Arc;
+
+use pipeline::Intake;
+use pipeline::limits::Cut;
+
+use super::lines::Limits;
+use super::tailer::Tailer;
+
+/// The limits that are set, and the one that was agreed.
+pub(super) struct Agreed {
+    set: Limits,
+    /// Bytes of an encoded batch.
+    bytes_max: Option<u64>,
+    intake: Option<Arc<dyn Intake>>,
+}
+
+impl Agreed {
+    /// Nothing is agreed yet.
+    pub(super) fn new(set: Limits) -> Self {
+        Self { set, bytes_max: None, intake: None }
+    }
+
+    /// The limits within which a batch of at most so many bytes is made.
+    fn limits(&self, bytes: Option<u64>) -> Limits {
+        let Some(bytes) = bytes else { return self.set };
+        let Cut { body_bytes, events } = Cut::within(bytes);
+        let smaller = |set: usize, most: u64| set.min(usize::try_from(most).unwrap_or(usize::MAX));
+        Limits {
+            line_bytes: self.set.line_bytes,
+            batch_bytes: smaller(self.set.batch_bytes, body_bytes),
+            batch_events: smaller(self.set.batch_events, events),
+        }
+    }
+}
+
+impl Tailer {
+    /// Batches are cut to what `intake` says.
+    pub(super) fn agree_with(&mut self, intake: Arc<dyn Intake>) {
+        self.agreed.intake = Some(intake);
+    }
+
+    /// Takes note of what the next agents take now. Between two turns, when nothing is bundled.
+    pub(super) fn heed_agreed(&mut self) {
+        let bytes = self.agreed.intake.as_ref().and_then(|intake| intake.batch_bytes_max());
+        if bytes == self.agreed.bytes_max {
+            return;
+        }
+        self.agreed.bytes_max = bytes;
+        let limits = self.agreed.limits(bytes);
+        self.options.limits = limits;
+        self.bundle.limit(limits);
+        let (source, line_max) = (&self.source, limits.line_bytes as u64);
+        if let Some(bytes) = bytes.filter(|bytes| line_max > *bytes) {
+            tracing::warn!(
+                %source, line_max, message_max = bytes,
+                "`line_max` of this source ({line_max} bytes) is over `message_max` of the next agent \
+                 ({bytes} bytes): longer lines than that go to the dead letters; lower `line_max` \
+                 here or raise `message_max` there",
+            );
+        }
+    }
+}
