@@ -126,10 +126,14 @@ impl Ledger {
 
     /// Publishes the files of a roll that no entry names: they are not tried again.
     pub(super) async fn publish_once(&mut self, roll: &Roll) -> Result<(), LedgerError> {
-        let waiting = take(&mut self.known.unpublished);
+        let (waited, refusals) = (self.known.unpublished.len(), self.known.refusals.clone());
         let files = self.targets(roll, &roll.token.to_string());
-        let published = self.publish_these(files).await.and_then(|()| self.all_published());
-        (self.known.unpublished, self.known.refusals) = (waiting, Refusals::default());
+        let published = self.publish_these(files).await;
+        let published = published.and_then(|()| {
+            if self.waiting_files() == waited { Ok(()) } else { Err(self.refused()) }
+        });
+        self.known.unpublished.truncate(waited);
+        self.known.refusals = refusals;
         published
     }
 
@@ -144,10 +148,12 @@ impl Ledger {
     /// Publishes these files. Those that are refused wait, behind those that waited before. Where
     /// this is dropped on its way, all of them do.
     async fn publish_these(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
-        // First, so that whatever is visible is named by a memory, should the ledger be lost.
-        self.remember().await;
         let waited = self.known.unpublished.len();
+        // Before anything is waited for: the entry is in the view, and no opening reads it again.
         self.known.unpublished.extend(files.iter().cloned());
+        // Before the renames, so that whatever is visible is named by a memory, should the ledger be
+        // lost.
+        self.remember().await;
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
         let (mut now, mut later, mut asked) = (Vec::new(), Vec::new(), BTreeSet::new());
         for file in files.into_iter().take(all) {
