@@ -95,7 +95,7 @@ impl Ledger {
     async fn note_generation(&mut self) -> Result<(), LedgerError> {
         let staged = self.staged_files().await?;
         let (first, end) = (self.known.view.first(), self.known.view.next());
-        let entries = self.read_range(first..end).await?;
+        let entries = self.read_whole(first..end).await?;
         for entry in entries {
             self.note_files(entry, &staged);
         }

@@ -71,7 +71,7 @@ impl Ledger {
     /// of older generations are published.
     async fn named_by(&self, author: Author) -> Result<Vec<StagedFile>, LedgerError> {
         let staged = self.staged_by(author).await?;
-        let entries = self.read_range(self.view().first()..self.view().next()).await?;
+        let entries = self.read_whole(self.view().first()..self.view().next()).await?;
         let mut named = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.author == author) {
             if let Kind::Commit { files, .. } = entry.kind {

@@ -164,17 +164,24 @@ impl Ledger {
         let next = self.view().next();
         let end = names.iter().filter_map(|listed| listed.name.parse::<u64>().ok()).max();
         let end = end.map_or(next, |last| last + 1);
-        let mut entries = self.read_range(next..end).await?;
-        let index = next + entries.len() as u64;
-        if index < end {
-            // A generation that was deleted meanwhile has no holes: there is a newer one.
-            let generation = self.view().generation();
-            if self.newest().await?.generation() == generation {
-                return Err(self.changed(Change::Hole { generation, index, last: end - 1 }));
-            }
-        }
+        let mut entries = self.read_whole(next..end).await?;
         while let Some(entry) = self.read(next + entries.len() as u64).await? {
             entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// The entries of a range that the ledger has had; of a generation that was deleted meanwhile
+    /// perhaps fewer.
+    ///
+    /// # Errors
+    /// One is missing: the ledger was changed from outside.
+    pub(super) async fn read_whole(&self, range: Range<u64>) -> Result<Vec<Entry>, LedgerError> {
+        let entries = self.read_range(range.clone()).await?;
+        let (index, generation) = (range.start + entries.len() as u64, self.view().generation());
+        // A generation that was deleted meanwhile has no holes: there is a newer one.
+        if index < range.end && self.newest().await?.generation() == generation {
+            return Err(self.changed(Change::Hole { generation, index, last: range.end - 1 }));
         }
         Ok(entries)
     }
