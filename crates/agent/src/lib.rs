@@ -21,6 +21,7 @@ mod source;
 mod stop;
 mod topology;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -87,6 +88,8 @@ pub struct Promise {
     pub channel: String,
     /// Kind of that channel.
     pub channel_kind: String,
+    /// What that channel promises.
+    pub channel_guarantee: Guarantee,
     /// What the sink promises.
     pub guarantee: Guarantee,
 }
@@ -96,6 +99,8 @@ pub struct Promise {
 pub struct Checked {
     /// Of each sink.
     pub promises: Vec<Promise>,
+    /// What each source promises, by its name.
+    pub sources: BTreeMap<String, Guarantee>,
     /// How each source's batches are sent into datasets, by its name: the same on all collectors of
     /// a group. Without those that hand on to other agents.
     pub routings: Vec<(String, Routing)>,
@@ -123,6 +128,7 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
                 sink: name.clone(),
                 channel: group.channel.clone(),
                 channel_kind: kind(&group.channel),
+                channel_guarantee: topology.channel(&group.channel).guarantee(),
                 guarantee: named.sink.guarantee(),
             });
             if let Some(seat) = named.sink.seat() {
@@ -135,7 +141,9 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
         Some((source.name.to_string(), routing.clone()))
     });
     let warnings = topology.channels.iter().flat_map(|built| built.channel.warnings()).collect();
-    Ok(Checked { promises, routings: routings.collect(), discoveries, warnings })
+    let sources = topology.sources.iter();
+    let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
+    Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
 }
 
 /// The sinks of a group by their names in the configuration: of a discovered one, its first seat.

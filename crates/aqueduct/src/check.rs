@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::Promise;
 use agent::cli::{self, EXIT_CONFIG};
+use agent::{Checked, Promise};
 use clap::{Args, ValueEnum};
 use config::{ConfigErrors, Plan, SourcePlan};
 use pipeline::discovery::{Discovery, Found, Query};
@@ -97,7 +97,7 @@ fn report(
         Err(_) => "aqueduct-collector",
     };
     let mut text = format!("{file}: valid, for {programs}\n");
-    for path in paths(&plan, &checked.promises) {
+    for path in paths(&plan, &checked) {
         let Path { source, channel, sink, guarantee, weakest } = path;
         let promise = words(guarantee);
         let weakest = weakest.map(|link| format!("; weakest link: {link}")).unwrap_or_default();
@@ -145,59 +145,61 @@ struct Path {
 }
 
 /// Every way from a source to a sink, with the weakest promise on it.
-fn paths(plan: &Plan, promises: &[Promise]) -> Vec<Path> {
+fn paths(plan: &Plan, checked: &Checked) -> Vec<Path> {
     let mut paths = Vec::new();
     for source in &plan.sources {
+        let given = checked.sources.get(&source.component.name);
+        let given = given.copied().unwrap_or(Guarantee::ExactlyOnce);
         let required = source.channels.iter().map(|channel| (channel, true));
         let optional = source.optional_channels.iter().map(|channel| (channel, false));
         for (channel, is_required) in required.chain(optional) {
-            for promise in promises.iter().filter(|promise| promise.channel == *channel) {
-                paths.push(path(plan, source, is_required, promise));
+            for promise in checked.promises.iter().filter(|promise| promise.channel == *channel) {
+                paths.push(path(plan, (source, given), is_required, promise));
             }
         }
     }
     paths
 }
 
-fn path(plan: &Plan, source: &SourcePlan, is_required: bool, promise: &Promise) -> Path {
-    let kind = promise.channel_kind.as_str();
-    let (entry, why) = match (is_required, kind) {
+fn path(
+    plan: &Plan,
+    (source, given): (&SourcePlan, Guarantee),
+    is_required: bool,
+    promise: &Promise,
+) -> Path {
+    let name = &source.component.name;
+    let (held, why) = match (is_required, promise.channel_guarantee) {
         (false, _) => (Guarantee::BestEffort, "is optional: passed over when it is full"),
-        (true, _) if drops(plan, &promise.channel) => {
-            (Guarantee::BestEffort, "drops events when it is full")
-        }
-        (true, "memory" | "spill") => {
+        (true, Guarantee::BestEffort) => (Guarantee::BestEffort, "drops events when it is full"),
+        (true, Guarantee::AtLeastOnce) => {
             (Guarantee::AtLeastOnce, "ends with its process: events are read or sent again")
         }
-        (true, _) => (Guarantee::ExactlyOnce, ""),
+        (true, Guarantee::ExactlyOnce) => (Guarantee::ExactlyOnce, ""),
     };
-    let weakest = if entry < promise.guarantee {
-        Some(format!("channel {} {why}", promise.channel))
-    } else if promise.guarantee < Guarantee::ExactlyOnce {
+    let guarantee = given.min(held).min(promise.guarantee);
+    let weakest = if guarantee == Guarantee::ExactlyOnce {
+        forgets_early(plan, &promise.sink).then(|| {
+            format!(
+                "sink {} has `retain = \"stored\"`: events are lost with the disk of the next agent",
+                promise.sink
+            )
+        })
+    } else if promise.guarantee == guarantee {
         Some(format!("sink {}", promise.sink))
-    } else if forgets_early(plan, &promise.sink) {
-        Some(format!(
-            "sink {} has `retain = \"stored\"`: events are lost with the disk of the next agent",
-            promise.sink
-        ))
+    } else if held == guarantee {
+        Some(format!("channel {} {why}", promise.channel))
+    } else if guarantee == Guarantee::AtLeastOnce {
+        Some(format!("source {name}: what was not answered is sent again under a new identity"))
     } else {
-        None
+        Some(format!("source {name}: its protocol has no answers"))
     };
     Path {
-        source: format!("{} ({})", source.component.name, source.component.kind),
-        channel: format!("{} ({kind})", promise.channel),
+        source: format!("{name} ({})", source.component.kind),
+        channel: format!("{} ({})", promise.channel, promise.channel_kind),
         sink: promise.sink.clone(),
-        guarantee: entry.min(promise.guarantee),
+        guarantee,
         weakest,
     }
-}
-
-/// Whether a full channel loses events rather than hold its sources back.
-fn drops(plan: &Plan, channel: &str) -> bool {
-    let channel = plan.channels.iter().find(|plan| plan.component.name == channel);
-    let Some(settings) = channel.map(|plan| &plan.component.settings) else { return false };
-    let beneath = [Some(settings), settings.get("disk")].into_iter().flatten();
-    beneath.filter_map(|table| says(table, "overflow")).any(|overflow| overflow != "block")
 }
 
 /// Whether the sink lets the channel forget what only the next agent's disk has.
@@ -273,6 +275,26 @@ files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; w
 channel spare is optional: passed over when it is full
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
+        let tail = "type = \"tail_dir\"\npaths = [\"/a/*.log\"]";
+        for (source, promise) in [
+            (
+                "type = \"http\"\nlisten = \"127.0.0.1:0\"",
+                "at least once: events may be repeated; weakest link: source files: what was not \
+                 answered is sent again under a new identity\n",
+            ),
+            (
+                "type = \"syslog\"\nudp = \"127.0.0.1:0\"",
+                "best effort: events may be lost; weakest link: source files: its protocol has no \
+                 answers\n",
+            ),
+        ] {
+            let text = checked(&GOOD.replace(tail, source)).unwrap();
+            assert!(text.contains(&format!("-> safe (durable) -> next: {promise}")), "{text}");
+        }
     }
 
     #[test]

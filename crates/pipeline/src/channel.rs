@@ -42,6 +42,7 @@ use crate::batch::{Batch, BatchSize};
 use crate::error::{Class, Classify};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
+use crate::sink::Guarantee;
 
 /// Place of a batch in one channel: rises with every put, also over restarts. Not its identity.
 pub type Ticket = u64;
@@ -168,6 +169,10 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// The disk refused.
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError>;
+
+    /// What it promises of the events that are put into it, a dying agent and a full channel
+    /// included.
+    fn guarantee(&self) -> Guarantee;
 
     /// Bytes of the largest batch that it ever takes, open or not.
     fn batch_max(&self) -> u64 {

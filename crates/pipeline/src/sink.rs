@@ -77,7 +77,8 @@ impl Settlement {
     }
 }
 
-/// What a sink promises about an event that it says is delivered.
+/// What a source, a channel or a sink promises about an event that it has taken over: what it read,
+/// what it stored, what it says is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guarantee {
     /// It may be lost.

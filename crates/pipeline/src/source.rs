@@ -17,6 +17,7 @@ use crate::intervals::IntervalSet;
 use crate::outlet::Outage;
 use crate::resource::Resource;
 use crate::routing::Routing;
+use crate::sink::Guarantee;
 
 /// Where events enter the agent.
 #[async_trait]
@@ -29,6 +30,9 @@ pub trait Source: Send {
     /// # Errors
     /// The source cannot go on; the runner restarts it with back-off.
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError>;
+
+    /// What it promises of the events that reach it, a dying agent and a lost answer included.
+    fn guarantee(&self) -> Guarantee;
 
     /// What it takes that no other component can have then.
     fn resources(&self) -> Vec<Resource> {

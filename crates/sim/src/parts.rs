@@ -11,8 +11,8 @@ use components::sources::{self, sequence, tail_dir};
 use components_hdfs::hdfs;
 use pipeline::component::entry;
 use pipeline::{
-    BatchBuilder, BuildContext, BuildError, Catalogue, Component, Entry, Group, Sink, Source,
-    SourceContext, SourceError,
+    BatchBuilder, BuildContext, BuildError, Catalogue, Component, Entry, Group, Guarantee, Sink,
+    Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -85,6 +85,10 @@ struct Sender {
 
 #[async_trait]
 impl Source for Sender {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let Client { count, size, pause_millis } = self.settings;
         while !cx.stop.is_cancelled() {

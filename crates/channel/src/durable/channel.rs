@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Identity,
-    IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
+    Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
+    Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::timeout;
@@ -95,6 +95,13 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
 
 #[async_trait]
 impl Channel for Durable {
+    fn guarantee(&self) -> Guarantee {
+        match self.config.overflow {
+            Overflow::Block => Guarantee::ExactlyOnce,
+            Overflow::DropNewest | Overflow::DropOldest => Guarantee::BestEffort,
+        }
+    }
+
     fn batch_max(&self) -> u64 {
         self.config.batch_max()
     }

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::notice;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Identity,
-    IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition, TakeTransaction, Ticket,
+    Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Guarantee,
+    Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
+    TakeTransaction, Ticket,
 };
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -265,6 +266,11 @@ async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
 
 #[async_trait]
 impl Channel for Memory {
+    fn guarantee(&self) -> Guarantee {
+        // It ends with its process: events are read or sent again.
+        Guarantee::AtLeastOnce
+    }
+
     fn batch_max(&self) -> u64 {
         self.core.capacity_bytes
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, IntervalSet, KeySet, Origin,
-    PutTransaction, TakeTransaction, Taken, Ticket,
+    Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet, KeySet,
+    Origin, PutTransaction, TakeTransaction, Taken, Ticket,
 };
 use tokio::sync::broadcast;
 
@@ -66,6 +66,10 @@ fn by_side(tickets: &IntervalSet) -> (IntervalSet, IntervalSet) {
 
 #[async_trait]
 impl Channel for Spill {
+    fn guarantee(&self) -> Guarantee {
+        self.memory.guarantee().min(self.disk.guarantee())
+    }
+
     fn batch_max(&self) -> u64 {
         self.memory.batch_max().max(self.disk.batch_max())
     }

@@ -41,8 +41,8 @@ use delivery::sender::Window;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Identity, Metrics, Resource, Source,
-    SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Metrics, Resource,
+    Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -213,6 +213,10 @@ struct Grpc {
 
 #[async_trait]
 impl Source for Grpc {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
     fn resources(&self) -> Vec<Resource> {
         vec![Resource::Listen { setting: "listen", address: self.config.listen.clone() }]
     }

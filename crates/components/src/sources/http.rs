@@ -31,8 +31,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::Stream;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Resource, Source,
-    SourceContext, SourceError, Unit,
+    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Guarantee, Resource,
+    Source, SourceContext, SourceError, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -164,6 +164,11 @@ struct Http {
 
 #[async_trait]
 impl Source for Http {
+    fn guarantee(&self) -> Guarantee {
+        // A client without its answer sends the request again.
+        Guarantee::AtLeastOnce
+    }
+
     fn resources(&self) -> Vec<Resource> {
         vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
     }

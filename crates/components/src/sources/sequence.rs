@@ -15,8 +15,8 @@ use pipeline::limits::Cut;
 use pipeline::trouble::{Trouble, seconds};
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, IntakeError, Source,
-    SourceContext, SourceError, SourcePosition, Unit,
+    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, IntakeError,
+    Source, SourceContext, SourceError, SourcePosition, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -218,6 +218,10 @@ fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
 
 #[async_trait]
 impl Source for Numbers {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
     fn batch_bytes(&self) -> u64 {
         self.batch_events.saturating_mul(self.body_bytes as u64)
     }

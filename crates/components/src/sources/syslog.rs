@@ -28,8 +28,8 @@ use jiff::tz::{Offset, TimeZone};
 use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Resource, Source, SourceContext,
-    SourceError, Unit,
+    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Metrics, Resource, Source,
+    SourceContext, SourceError, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -231,6 +231,11 @@ struct Shared {
 
 #[async_trait]
 impl Source for Syslog {
+    fn guarantee(&self) -> Guarantee {
+        // The protocol has no answers: what is under way when either end dies is lost.
+        Guarantee::BestEffort
+    }
+
     fn resources(&self) -> Vec<Resource> {
         let resource = |(transport, address): &(Transport, String)| match transport {
             Transport::Tcp => Resource::Listen { setting: "listen", address: address.clone() },

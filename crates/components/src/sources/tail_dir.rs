@@ -98,7 +98,7 @@ use async_trait::async_trait;
 use pipeline::env::Watch;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Metrics, Source, SourceContext,
+    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Metrics, Source, SourceContext,
     SourceError, Unit,
 };
 use schemars::JsonSchema;
@@ -347,6 +347,10 @@ struct TailDir {
 
 #[async_trait]
 impl Source for TailDir {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
     fn batch_bytes(&self) -> u64 {
         self.options.limits.batch_bytes as u64
     }
