@@ -287,7 +287,7 @@ channel spare is optional: passed over when it is full
                  answered is sent again under a new identity\n",
             ),
             (
-                "type = \"syslog\"\nudp = \"127.0.0.1:0\"",
+                "type = \"syslog\"\nlisten = [\"udp://127.0.0.1:514\"]",
                 "best effort: events may be lost; weakest link: source files: its protocol has no \
                  answers\n",
             ),
