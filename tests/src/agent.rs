@@ -196,8 +196,8 @@ pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
         let metrics = edge.metrics()?;
         let unread = metrics.sum("aqueduct_source_lag_bytes")?;
         let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events")? == 0.0;
-        // For two seconds: the edge may not have seen the newest file yet, and a batch is in neither
-        // number while it is between file and channel.
+        // For two seconds: the edge may not have seen the newest file yet, and a batch is in
+        // neither number while it is between file and channel.
         in_a_row = if idle { in_a_row + 1 } else { 0 };
         (in_a_row >= 100).then_some(())
     });

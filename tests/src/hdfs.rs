@@ -129,7 +129,8 @@ impl Hdfs {
         checked(output.expect("bash runs"), &format!("hdfs fs {arguments:?}"))
     }
 
-    /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches nothing.
+    /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches
+    /// nothing.
     pub fn read(&self, pattern: &str) -> Vec<u8> {
         if self.list(pattern).is_empty() { Vec::new() } else { self.fs(&["-cat", pattern]) }
     }

@@ -31,7 +31,7 @@ pub fn free_address() -> SocketAddr {
     panic!("no free port between 10000 and 30000")
 }
 
-/// Status and body of `GET path`, or `None` when nobody answers in time.
+/// Status and body of `GET path`, or `None` without an answer in time.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let (head, body) = ask(address, path, &[])?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
@@ -58,7 +58,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads them, or `None` when nobody answers in time.
+    /// Reads them, or `None` without an answer in time.
     pub fn read(address: SocketAddr) -> Option<Self> {
         let (status, text) = get(address, "/metrics")?;
         (status == 200).then(|| Self::parse(&text))

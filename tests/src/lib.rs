@@ -11,8 +11,8 @@
 //! in `tests/tests` are ignored by a plain `cargo test`, because they need those programs;
 //! `tests/run` installs them, builds ours, and runs everything.
 //!
-//! Helpers panic with what went wrong: to a test that is a failure, and there is nobody to hand an
-//! error to.
+//! Helpers panic with what went wrong: to a test that is a failure, and there is no caller to hand
+//! an error to.
 #![allow(
     clippy::disallowed_methods,
     reason = "system tests look at the machine as it is: its clock, its disk and its network"

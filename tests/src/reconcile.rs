@@ -80,8 +80,8 @@ pub fn compare(written: &[u8], stored: &[u8]) -> Differences {
     }
 }
 
-/// Has `aqueduct verify` prove from the accounts of `channels`, and the ledger and files of the store at
-/// `url`, that all that was accepted is visible, once.
+/// Has `aqueduct verify` prove from the accounts of `channels`, and the ledger and files of the
+/// store at `url`, that all that was accepted is visible, once.
 ///
 /// # Panics
 ///

@@ -1,11 +1,11 @@
-//! Goal: `docker compose up` is a working site. What its web server logs is in HDFS within a minute,
-//! and stays complete, each line once, while a collector is stopped and started again.
+//! Goal: `docker compose up` is a working site. What its web server logs is in HDFS within a
+//! minute, and stays complete, each line once, while a collector is stopped and started again.
 //!
-//! Method: a real Docker engine of the test's own runs the `docker-compose.yml` that users run, once
-//! by Compose 1.29 and once by Compose v2 where its plugin is installed. curl sends numbered requests
-//! to the web server; in the middle of them the collector that the edge sends to is stopped. At the
-//! end the agents are stopped, so that nothing more can come, and what Hadoop's shell reads from HDFS
-//! must be, byte for byte, the web server's log.
+//! Method: a real Docker engine of the test's own runs the `docker-compose.yml` that users run,
+//! once by Compose 1.29 and once by Compose v2 where its plugin is installed. curl sends numbered
+//! requests to the web server; in the middle of them the collector that the edge sends to is
+//! stopped. At the end the agents are stopped, so that nothing more can come, and what Hadoop's
+//! shell reads from HDFS must be, byte for byte, the web server's log.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -111,8 +111,8 @@ fn check(engine: &Engine, compose: &'static [&'static str]) {
     eprint!("{compose:?}: {}", String::from_utf8_lossy(&proof));
 }
 
-/// The tiers of `docker-compose.yml`. Dropping it removes them, after showing what they printed when
-/// the test fails.
+/// The tiers of `docker-compose.yml`. Dropping it removes them, after showing what they printed
+/// when the test fails.
 struct Site<'a> {
     engine: &'a Engine,
     compose: &'static [&'static str],
@@ -149,8 +149,8 @@ impl Site<'_> {
         command
     }
 
-    /// The files that a reader of HDFS sees: those whose names begin with a dot or an underscore are
-    /// no data to Hadoop's tools.
+    /// The files that a reader of HDFS sees: those whose names begin with a dot or an underscore
+    /// are no data to Hadoop's tools.
     fn stored_files(&self) -> Vec<String> {
         let listing = self.hdfs(&["-ls", "-R", "-C", "/logs"]).output();
         let listing = listing.expect("Compose can be started").stdout;

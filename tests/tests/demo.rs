@@ -55,7 +55,7 @@ fn demo(files: &[&str]) -> String {
     output
 }
 
-/// The number beside `name` in the reconciliation.
+/// The number next to `name` in the reconciliation.
 fn count(output: &str, name: &str) -> u64 {
     let row = output.lines().rev().find(|line| line.trim_start().starts_with(name));
     let row = row.unwrap_or_else(|| panic!("no row {name} in:\n{output}"));

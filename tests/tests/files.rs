@@ -1,8 +1,8 @@
-//! Goal: files are read as they are, whatever they are called and whatever lies in their directory; what is
-//! not named is not read; and a batch that the disk damaged is read again from its file.
+//! Goal: files are read as they are, whatever they are called and whatever lies in their directory;
+//! what is not named is not read; and a batch that the disk damaged is read again from its file.
 //!
-//! Method: a folder as an application may leave it, an edge over it that is started again with another
-//! configuration, and a bit flipped in its channel while it is down.
+//! Method: a folder as an application may leave it, an edge over it that is started again with
+//! another configuration, and a bit flipped in its channel while it is down.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

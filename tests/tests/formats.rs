@@ -1,8 +1,9 @@
 //! Goal: files of every format are read back by the tools of their readers, byte for byte.
 //!
-//! Method: a collector follows a log and stores it in a real HDFS, in each format; it is killed twice with
-//! -9 meanwhile. Then Hadoop's own shell decodes the files (`hdfs dfs -text`: Avro containers by Avro's own
-//! Java library, gzip by Hadoop's codec), `zstd` those that it cannot, and every line has to be there, once.
+//! Method: a collector follows a log and stores it in a real HDFS, in each format; it is killed
+//! twice with -9 meanwhile. Then Hadoop's own shell decodes the files (`hdfs dfs -text`: Avro
+//! containers by Avro's own Java library, gzip by Hadoop's codec), `zstd` those that it cannot, and
+//! every line has to be there, once.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

@@ -1,8 +1,10 @@
-//! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes on.
+//! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes
+//! on.
 //!
-//! Method: the optimised programs with a `file://` store. The edge's data lie on a small file system of
-//! its own, in memory or on a loop device with ext4, which a foreign file fills to the last block; it is
-//! filled up again after each start. What is asserted: the lines in the store, each once.
+//! Method: the optimised programs with a `file://` store. The edge's data lie on a small file
+//! system of its own, in memory or on a loop device with ext4, which a foreign file fills to the
+//! last block; it is filled up again after each start. What is asserted: the lines in the store,
+//! each once.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

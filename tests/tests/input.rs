@@ -1,7 +1,7 @@
 //! Goal: no input, however odd, stops an edge, grows its memory, or costs another file a line.
 //!
-//! Method: files with the bytes that parsers trip over lie beside plain ones; folders come late, and
-//! things that only look like logs match the glob. The store must hold the bytes as they were
+//! Method: files with the bytes that parsers trip over lie next to plain ones; folders come late,
+//! and things that only look like logs match the glob. The store must hold the bytes as they were
 //! written, the edge must count what it found odd, and its peak memory is read from the kernel.
 #![allow(
     clippy::disallowed_methods,

@@ -1,8 +1,9 @@
 //! Goal: clients that people use hand their events to an agent, which hands them on.
 //!
-//! Method: `curl` posts to the `http` source, `logger` and a real rsyslog send to the `syslog` source, over
-//! TCP with both framings and over UDP. One agent sends all of it by the `http` sink to the `http`
-//! source of a second one, which keeps it in files by `file_roll`. What is asserted are those files.
+//! Method: `curl` posts to the `http` source, `logger` and a real rsyslog send to the `syslog`
+//! source, over TCP with both framings and over UDP. One agent sends all of it by the `http` sink
+//! to the `http` source of a second one, which keeps it in files by `file_roll`. What is asserted
+//! are those files.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

@@ -119,7 +119,7 @@ fn a_ledger_deleted_below_collectors_at_work_is_rebuilt_without_repeats() {
     let mut scene = Scene::begin();
     fs::remove_dir_all(scene.site.path().join("store/_aqueduct")).expect("the books");
     scene.is_stopped("while it runs");
-    // Nor does one that knows nothing begin anew beside what is visible.
+    // Nor does one that knows nothing begin again next to what is visible.
     scene.collector.kill();
     let kept = scene.site.path().join("collector");
     let aside = scene.site.path().join("aside");

@@ -1,7 +1,7 @@
 //! The goal: what an agent shows at `/metrics` is read by every reader as it is meant. Method: real
-//! agents move lines, and their pages, in both forms, are given to `promtool`, which Prometheus comes
-//! with, and to the parsers of the Python client. Both are told apart by the `Accept` header, as
-//! Prometheus sends it.
+//! agents move lines, and their pages, in both forms, are given to `promtool`, which Prometheus
+//! comes with, and to the parsers of the Python client. Both are distinguished by the `Accept`
+//! header, as Prometheus sends it.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,11 +1,11 @@
 //! Goal: what a real web server writes is in HDFS, each line once, whatever is killed on the way.
 //!
 //! Method: nginx logs real requests of wrk, at more than 1,000 a second, while logrotate renames
-//! its log. An edge tails the logs and sends to one collector, which stores in a real HDFS. Edge and
-//! collector are killed (-9) and started again, in an order and at times that come from a printed
-//! seed. Just before each kill the victim is asked how many events it holds that are not settled:
-//! a kill that hits nothing proves nothing, so most must hit. At the end Hadoop's own shell reads
-//! everything back, and it must be, byte for byte, the lines that nginx wrote.
+//! its log. An edge tails the logs and sends to one collector, which stores in a real HDFS. Edge
+//! and collector are killed (-9) and started again, in an order and at times that come from a
+//! printed seed. Just before each kill the victim is asked how many events it holds that are not
+//! settled: a kill that hits nothing proves nothing, so most must hit. At the end Hadoop's own
+//! shell reads everything back, and it must be, byte for byte, the lines that nginx wrote.
 //!
 //! The test of the test: the same with the collector's memory of batches switched off. Then the
 //! kills must leave repeated lines, or the first test could not have seen any.

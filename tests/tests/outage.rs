@@ -74,7 +74,7 @@ fn warnings(collector: &Agent) -> usize {
     collector.output().lines().filter(|line| line.contains("WARN")).count()
 }
 
-/// A short outage is the HDFS client's own affair; one that lasts is told.
+/// A short outage is the HDFS client's own affair; one that lasts is logged.
 fn wait_until_it_says_more(collector: &Agent, said: usize) {
     wait::until("the collector to say that HDFS is away", Duration::from_secs(60), || {
         (warnings(collector) > said).then_some(())

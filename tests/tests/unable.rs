@@ -1,8 +1,8 @@
 //! Goal: a collector whose store refuses holds nothing up while another one works: what it took is
 //! stored by the other one within a stated time, once.
 //!
-//! Method: the real programs. Both collectors have the same store, by the path of a link in their own
-//! working folders; for the first one a file takes the place of that link.
+//! Method: the real programs. Both collectors have the same store, by the path of a link in their
+//! own working folders; for the first one a file takes the place of that link.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

@@ -20,13 +20,13 @@ pub(crate) const POLL: Duration = Duration::from_millis(1);
 /// When one write is given up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes after which the log is rotated. The last file goes at once, and where the disk is told of what
-/// is free, everybody waits for it: 70 ms with 128 MiB.
+/// Bytes after which the log is rotated. The last file goes at once, and where the disk learns what
+/// is free, all writers wait for it: 70 ms with 128 MiB.
 const ROTATE_BYTES: u64 = 16 << 20;
 /// Rotated files that are kept.
 const KEPT: u32 = 128;
 /// After so many bytes the log is written to the disk. The system alone would do it once in half a
-/// minute, with all of that at once, and whoever shares the disk would wait for it.
+/// minute, with all of that at once, and all users of the disk would wait for it.
 const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 /// A write whose lines have all arrived.
@@ -46,22 +46,23 @@ struct Log<'a> {
     rotated: u32,
     /// Bytes since it was last given to be written to the disk.
     fresh: u64,
-    /// Takes what is done beside the writing.
-    beside: mpsc::Sender<Beside>,
+    /// Takes what is done while the log is written.
+    aside: mpsc::Sender<Aside>,
 }
 
-/// What the disk is asked for beside the writing of the log.
-enum Beside {
+/// What the disk is asked for while the log is written.
+enum Aside {
     /// What this file has is to be on the disk.
     WriteBack(File),
     /// This file is to go.
     Remove(PathBuf),
 }
 
-impl Beside {
+impl Aside {
     fn run(self) -> Result<()> {
         match self {
-            // What cannot be written back now is a matter of the system's, as it would be without this.
+            // What cannot be written back now is a matter of the system's, as it would be without
+            // this.
             Self::WriteBack(file) => drop(file.sync_data()),
             Self::Remove(path) => fs::remove_file(&path).at("remove", &path)?,
         }
@@ -80,7 +81,7 @@ impl Log<'_> {
         if self.fresh >= WRITE_BACK_BYTES {
             self.fresh = 0;
             let file = self.file.try_clone().at("open again", self.path)?;
-            self.ask(Beside::WriteBack(file));
+            self.ask(Aside::WriteBack(file));
         }
         Ok(())
     }
@@ -93,18 +94,18 @@ impl Log<'_> {
         self.bytes = 0;
         if self.rotated > KEPT {
             let old = self.place(self.rotated - KEPT);
-            self.ask(Beside::Remove(old));
+            self.ask(Aside::Remove(old));
         }
         Ok(())
     }
 
-    fn ask(&self, beside: Beside) {
-        // Who is not there any more has failed, and that is told when the writing ends.
-        let _ = self.beside.send(beside);
+    fn ask(&self, aside: Aside) {
+        // A receiver that is gone has failed; the error is returned when the writing ends.
+        let _ = self.aside.send(aside);
     }
 
-    /// The name of a rotated log, which the edge's pattern matches: at the highest rates one is rotated
-    /// ten times a second, and may come and go between two looks of the edge.
+    /// The name of a rotated log, which the edge's pattern matches: at the highest rates one is
+    /// rotated ten times a second, and may come and go between two looks of the edge.
     fn place(&self, number: u32) -> PathBuf {
         self.path.with_extension(format!("{number}.log"))
     }
@@ -128,17 +129,17 @@ pub(crate) fn run(
     let line = "2026-11-20T12:00:00Z 192.0.2.7 GET /articles/index.html 200 5120 \"Mozilla/5.0 \
                 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\" 0.0123 upstream-3\n";
     let (tell, told) = mpsc::channel();
-    let (beside, asked) = mpsc::channel();
+    let (aside, asked) = mpsc::channel();
     thread::scope(|scope| {
-        let beside_it = scope.spawn(move || asked.iter().try_for_each(Beside::run));
+        let aside_thread = scope.spawn(move || asked.iter().try_for_each(Aside::run));
         let writer = scope.spawn(move || -> Result<()> {
-            let mut log = Log { file, path, bytes: 0, rotated: 0, fresh: 0, beside };
+            let mut log = Log { file, path, bytes: 0, rotated: 0, fresh: 0, aside };
             let (started, mut lines) = (Instant::now(), 0.0);
             while writing() {
                 let due = (started.elapsed().as_secs_f64() * rate).floor();
                 log.append(line.repeat((due - lines) as usize).as_bytes())?;
                 lines = due;
-                // The one who listens may have given up; then nobody asks for more.
+                // The receiver may have given up; then no more is asked for.
                 if tell.send(Written { lines: before + lines, at: Instant::now() }).is_err() {
                     break;
                 }
@@ -149,7 +150,7 @@ pub(crate) fn run(
         let arrived = arrivals(&told, running);
         drop(told);
         writer.join().expect("the writer does not panic")?;
-        beside_it.join().expect("what is done beside it does not panic")?;
+        aside_thread.join().expect("the thread does not panic")?;
         arrived
     })
 }

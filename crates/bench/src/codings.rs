@@ -1,5 +1,5 @@
 //! What compression and sealing cost the durable channel, and what they save: batches of access log
-//! lines by one producer, then all of them taken from the disk, beside a plain channel.
+//! lines by one producer, then all of them taken from the disk, compared with a plain channel.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
-//! Which cores the parts of a benchmark run on, and who of them is first.
+//! Which cores the parts of a benchmark run on, and which of them is first.
 //!
-//! A thread hands its own set of cores, and its own priority, on to the threads and processes that it
-//! starts.
+//! A thread hands its own set of cores, and its own priority, on to the threads and processes that
+//! it starts.
 
 use std::io;
 use std::process::Command;
@@ -36,8 +36,8 @@ impl Apart {
     }
 }
 
-/// Puts this thread, and all that it starts from now on, before all others that want its core. It takes
-/// a privilege.
+/// Puts this thread, and all that it starts from now on, before all others that want its core. It
+/// takes a privilege.
 pub(crate) fn go_first() -> Result<()> {
     let this = gettid().as_raw_nonzero().to_string();
     process::run("chrt", Command::new("chrt").args(["--rr", "--pid", "1", &this]))?;

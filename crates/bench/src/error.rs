@@ -42,11 +42,11 @@ pub(crate) enum Error {
     },
     /// This user may not have as many connections as are to be measured.
     #[error(
-        "{needed} open files are needed and {allowed} are allowed: raise the hard limit (ulimit -Hn \
-         as root, LimitNOFILE in a systemd unit), or measure fewer edges"
+        "{needed} open files are needed and {allowed} are allowed: raise the hard limit (ulimit \
+         -Hn as root, LimitNOFILE in a systemd unit), or measure fewer edges"
     )]
     OpenFiles {
-        /// Connections and what a program has open beside them.
+        /// Connections and what else a program has open.
         needed: u64,
         /// The hard limit.
         allowed: u64,
@@ -59,7 +59,7 @@ pub(crate) enum Error {
     /// A page or message that could not be understood.
     #[error("unexpected answer from {from}: {detail}")]
     Answer {
-        /// Who answered.
+        /// The peer that answered.
         from: String,
         /// What was wrong with it.
         detail: String,

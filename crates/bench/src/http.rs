@@ -1,7 +1,7 @@
 //! One request at a time to a page on loopback: WebHDFS, metrics, readiness.
 //!
-//! Who looks at a page a thousand times a second keeps the connection: what is measured would pay for
-//! the others.
+//! A client that looks at a page a thousand times a second keeps the connection: what is measured
+//! would pay for the others.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

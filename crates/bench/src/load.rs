@@ -31,7 +31,7 @@ struct Lines {
 
 impl Load {
     /// A batch as a source makes it: made anew each time around the same bytes, so that its
-    /// encoding is paid for by whoever stores or sends it.
+    /// encoding is paid for by the stage that stores or sends it.
     pub(crate) fn batch(self) -> Batch {
         static LARGEST: OnceLock<Arc<Lines>> = OnceLock::new();
         let lines = LARGEST.get_or_init(|| Arc::new(lines(SIZES[2].events)));

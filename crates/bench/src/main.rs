@@ -1,4 +1,4 @@
-//! Benchmarks of Aqueduct, each beside a peer or beside the raw limit of the machine.
+//! Benchmarks of Aqueduct, each compared with a peer or with the raw limit of the machine.
 //!
 //! `cargo run --release -p aqueduct-bench -- e2e|tail|channel|wire` sets up all that it needs,
 //! prints a table and, with `--json`, one object a line on stdout.
@@ -57,11 +57,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// The whole path into a real HDFS, beside Flume and `hdfs dfs -put`
+    /// The whole path into a real HDFS, compared with Flume and `hdfs dfs -put`
     E2e(e2e::Options),
     /// HDFS goes away under load and comes back: how fast the backlog drains
     Outage(e2e::outage::Options),
-    /// Edge to collector without a store, beside the OpenTelemetry Collector
+    /// Edge to collector without a store, compared with the OpenTelemetry Collector
     Forward(forward::Options),
     /// From a line in a file to the collector's disk: how long one line takes
     Latency(latency::Options),
@@ -74,13 +74,13 @@ enum Bench {
     Edges(fan_in::edges::Options),
     /// Whether speed stays as it is while files, paths, backlog or events grow
     Growth(growth::Options),
-    /// Reading files alone, beside memchr over the same file
+    /// Reading files alone, compared with memchr over the same file
     Tail(tail::Options),
-    /// The durable channel alone, beside the bare disk
+    /// The durable channel alone, compared with the bare disk
     Channel(channel::Options),
-    /// Compression and sealing on disk, beside a plain channel
+    /// Compression and sealing on disk, compared with a plain channel
     Codings(codings::Options),
-    /// Sink and source of the wire alone, beside plain TCP
+    /// Sink and source of the wire alone, compared with plain TCP
     Wire(wire::Options),
 }
 

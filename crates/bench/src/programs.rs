@@ -1,4 +1,4 @@
-//! Our own programs, as a user has them: built beside this one and run from files.
+//! Our own programs, as a user has them: built together with this one and run from files.
 
 use std::env;
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Builds both with the profile of this program if Cargo started it, for a stale agent would
-    /// be measured otherwise; without Cargo takes those that lie beside it.
+    /// be measured otherwise; without Cargo takes those in its own folder.
     pub(crate) fn prepare() -> Result<Self> {
         let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
         let folder = own.parent().unwrap_or(Path::new("."));

@@ -171,7 +171,8 @@ pub(crate) fn synced_appends(folder: &Path, size: usize, limit: Duration) -> Res
     Ok(Moved { bytes, seconds })
 }
 
-/// Reads the first `most` bytes of these files, one after the other, with O_DIRECT in blocks of 1 MiB.
+/// Reads the first `most` bytes of these files, one after the other, with O_DIRECT in blocks of 1
+/// MiB.
 pub(crate) fn direct_reads(files: &[PathBuf], most: u64) -> Result<Moved> {
     let flags = OFlags::DIRECT.bits() as i32;
     let mut buffer = Aligned::new(1 << 20);
@@ -191,8 +192,9 @@ pub(crate) fn direct_reads(files: &[PathBuf], most: u64) -> Result<Moved> {
     Ok(Moved { bytes, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// Reads a file, or every file below a folder, so that whoever is measured finds it in the page cache
-/// as he would what was written just now: a system may give back early what lay unused for seconds.
+/// Reads a file, or every file below a folder, so that the measured program finds it in the page
+/// cache as he would what was written just now: a system may give back early what lay unused for
+/// seconds.
 pub(crate) fn warm(path: &Path) -> Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path).at("list", path)? {

@@ -78,7 +78,7 @@ pub(crate) enum Better {
     Less,
 }
 
-/// One line of a report: ours beside a reference.
+/// One line of a report: ours and a reference.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     /// The subcommand.

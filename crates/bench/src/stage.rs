@@ -93,7 +93,7 @@ impl Intake for Counter {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         if let Some(identity) = batch.identity {
             self.seen().insert(identity);
-            // Nobody listens before a source does; then the set is asked for.
+            // Nothing listens before a source does; then the set is asked for.
             let _ = self.committed.send(Arc::new([identity].into_iter().collect()));
         }
         self.arrived.send_modify(|arrived| {

@@ -1,4 +1,4 @@
-//! Reading alone: `tail_dir` over one file beside `read` and `memchr` over the same file.
+//! Reading alone: `tail_dir` over one file, compared with `read` and `memchr` over the same file.
 //!
 //! The clock runs from the instant at which the file is linked into the watched folder, so the
 //! pause between two looks at the folder counts against us; a long file makes it small.

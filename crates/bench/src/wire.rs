@@ -1,4 +1,5 @@
-//! The wire alone: our gRPC sink and source over loopback beside plain TCP with the same bytes.
+//! The wire alone: our gRPC sink and source over loopback, compared with plain TCP with the same
+//! bytes.
 //!
 //! The source's intake calls each batch stored and delivered at once. The clock runs until the
 //! sink has heard of the last batch that it is delivered; on the raw side, until the last message

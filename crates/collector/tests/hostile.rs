@@ -1,8 +1,9 @@
 //! Goal: whatever comes from the network, the memory of a collector stays within what its settings
 //! allow, is given back, and edges are served all the while.
 //!
-//! Method: the real program in a process of its own, hostile senders on loopback, and the kernel's word
-//! for its memory. `AQUEDUCT_HOSTILE_SECONDS` says how long each case goes on; a few seconds unless set.
+//! Method: the real program in a process of its own, hostile senders on loopback, and the kernel's
+//! word for its memory. `AQUEDUCT_HOSTILE_SECONDS` says how long each case goes on; a few seconds
+//! unless set.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]

@@ -1,8 +1,8 @@
-//! Goal: a directory that refuses its files holds up no others, and what it refused arrives once when
-//! it takes files again, whatever happens to the collector meanwhile.
+//! Goal: a directory that refuses its files holds up no others, and what it refused arrives once
+//! when it takes files again, whatever happens to the collector meanwhile.
 //!
-//! Method: the real program with a `file://` store. A file stands where one of two directories belongs,
-//! which even root cannot write into.
+//! Method: the real program with a `file://` store. A file stands where one of two directories
+//! belongs, which even root cannot write into.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]
@@ -19,7 +19,8 @@ use tokio::time::sleep;
 use wire::v1::{Hello, from_receiver, from_sender};
 use wire::{Packing, pack};
 
-/// Sends the batches of these numbers, of one line each, into the directories `bad` and `good` by turns.
+/// Sends the batches of these numbers, of one line each, into the directories `bad` and `good` by
+/// turns.
 async fn send(collector: &Collector, numbers: std::ops::Range<u64>) {
     let mut edge = Peer::connect(collector.listen).await;
     edge.say(from_sender::Message::Hello(Hello::default())).await;

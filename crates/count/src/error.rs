@@ -43,7 +43,7 @@ pub(crate) enum Error {
     },
     /// Stages have become dearer.
     #[error(
-        "dearer by more than 5 %: {rows}. Profile it (valgrind --tool=callgrind, the program's own \\
+        "dearer by more than 5 %: {rows}. Profile it (valgrind --tool=callgrind, the program's own \
          --stage), or accept it: aqueduct-count --write {table}, and say in the commit why",
         rows = rows.join(", "),
         table = table.display()

@@ -2,8 +2,8 @@
 //!
 //! They do not depend on how busy a machine is, so that a change which makes a stage dearer is seen
 //! where times would drown it. This program is two: without `--stage` it runs itself under valgrind
-//! with two numbers of events for each stage, and takes the difference: what a start costs falls out.
-//! With `--stage` it does the work of that stage ([`stages`]).
+//! with two numbers of events for each stage, and takes the difference: what a start costs falls
+//! out. With `--stage` it does the work of that stage ([`stages`]).
 //!
 //! What is counted are all threads in user space. Valgrind shows every program the same processor,
 //! one with AVX2 where the real one has it, so that `memchr` and libc choose the same code on every
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is there to be told that printing failed.
+            // There is no other place to report that printing failed.
             let _ = writeln!(io::stderr().lock(), "aqueduct-count: {error}");
             ExitCode::FAILURE
         }

@@ -1,5 +1,5 @@
 //! The stages, each alone: built as an agent builds it, on real files, with the same events every
-//! time. One thread drives them, so that nothing depends on who comes first.
+//! time. One thread drives them, so that nothing depends on the order of threads.
 
 use std::fs;
 use std::hint::black_box;

@@ -70,7 +70,7 @@ impl Table {
         Some(format!("{before}{}{}", self.markdown(), &rest[old..]))
     }
 
-    /// This table beside an earlier one.
+    /// This table compared with an earlier one.
     pub(crate) fn compare(&self, earlier: &Self) -> Comparison {
         let rows = self.rows.iter().map(|(name, now)| {
             let then = earlier.rows.iter().find(|(known, _)| known == name);
@@ -80,7 +80,7 @@ impl Table {
     }
 }
 
-/// Each row of a table beside the same one of an earlier table.
+/// Each row of a table compared with the same one of an earlier table.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     rows: Vec<(String, f64, Option<f64>)>,

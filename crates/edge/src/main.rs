@@ -1,4 +1,5 @@
-//! `aqueduct-edge`: the agent beside the producers. It knows what an edge needs, and no store.
+//! `aqueduct-edge`: the agent on the machines of the producers. It knows what an edge needs, and no
+//! store.
 
 use std::process::ExitCode;
 

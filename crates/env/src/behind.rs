@@ -15,7 +15,8 @@ use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much a thread steps back, `nice(2)`: of two threads that both want one core, it gets a tenth.
+/// How much a thread steps back, `nice(2)`: of two threads that both want one core, it gets a
+/// tenth.
 const NICENESS: i32 = 10;
 
 /// A runtime that is made when it is first asked for.
@@ -43,7 +44,7 @@ impl Drop for Behind {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take().flatten() {
             // Its owner may be dropped by a task, which must not wait. All that matters here is
-            // waited for by whoever started it.
+            // waited for by the task that started it.
             runtime.shutdown_background();
         }
     }

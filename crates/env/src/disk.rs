@@ -150,7 +150,7 @@ impl Disk for RealDisk {
             }
             Err(other) => return Err(LockError::Io(other.into())),
         }
-        // The lock is held whatever comes of the number: a full disk keeps nobody from it.
+        // The lock is held whatever comes of the number: a full disk does not prevent it.
         match write_pid(&mut file) {
             Err(error) if is_full(&error) => {}
             written => written?,
@@ -210,7 +210,8 @@ impl DiskFile for RealFile {
             let at = offset + buffer.len() as u64;
             match rustix::io::pread(&self.file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
-                // A vector may have more room than was asked for, and the system has filled that too.
+                // A vector may have more room than was asked for, and the system has filled that
+                // too.
                 Ok(_) => buffer.truncate(bytes),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

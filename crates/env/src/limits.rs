@@ -12,8 +12,9 @@ const AT_ONCE: u64 = 4096;
 /// Systems begin with a limit that is low for the sake of old programs (`select` counts to 1,024).
 ///
 /// To be called before the process has threads. The table of open files is enlarged then at no cost
-/// and stays so; once threads share it, whoever opens the file or takes the connection that needs a
-/// larger one waits until every core has let go of the old one, 10 to 15 ms at each doubling.
+/// and stays so; once threads share it, the thread that opens the file or takes the connection that
+/// needs a larger one waits until every core has let go of the old one, 10 to 15 ms at each
+/// doubling.
 ///
 /// # Errors
 /// The system refuses; the old limit stays.

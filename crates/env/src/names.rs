@@ -1,9 +1,9 @@
 //! Names: hosts by the system, as every other program of this host sees them, services by DNS.
 //!
 //! The system's resolver knows `/etc/hosts`, search domains and what a container has in place of a
-//! name server; it does not know SRV records, and cannot be told whom to ask. Both go by DNS alone,
-//! with what `/etc/resolv.conf` says at that moment. Nothing is kept from one lookup to the next:
-//! who asks says how often.
+//! name server; it does not know SRV records, and has no setting for the server to ask. Both go by
+//! DNS alone, with what `/etc/resolv.conf` says at that moment. Nothing is kept from one lookup to
+//! the next: the caller decides how often.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

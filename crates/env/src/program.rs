@@ -28,7 +28,7 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
         // It may have ended by itself meanwhile.
         let _ = child.kill();
         let _ = child.wait();
-        // Whoever else has the pipe may keep it open: the reader is left alone.
+        // Another process may keep the pipe open: the reader is left alone.
         return ended.map(|()| Vec::new());
     }
     let bytes = reader.join().map_err(|_| io::Error::other("its output could not be read"))??;

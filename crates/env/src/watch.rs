@@ -30,7 +30,7 @@ const NAMES: WatchFlags = WatchFlags::CREATE
     // A directory may be asked for by two names, by one of them for its files as well.
     .union(WatchFlags::MASK_ADD);
 
-/// File systems that others write to without this kernel being told, by their magic numbers: NFS,
+/// File systems that others write to without notice to this kernel, by their magic numbers: NFS,
 /// SMB (three), FUSE, 9P, Ceph, Lustre, AFS (two), GPFS, OCFS2, Coda.
 const REMOTE: [i64; 13] = [
     0x6969,
@@ -60,7 +60,7 @@ struct State {
     moves: Moves,
 }
 
-/// Puts together the two events that a move is told in.
+/// Puts together the two events that a move consists of.
 #[derive(Default)]
 struct Moves {
     /// The names that the last one moved from, with the number that its other event has as well.
@@ -142,8 +142,8 @@ fn note(
 }
 
 impl Moves {
-    /// The move that this event completes, told once for each way to name it. `paths` are those of the
-    /// event.
+    /// The move that this event completes, told once for each way to name it. `paths` are those of
+    /// the event.
     fn note(&mut self, watched: &Watched, event: &Event<'_>, paths: &[PathBuf]) -> Vec<Change> {
         let (events, cookie) = (event.events(), event.cookie());
         if events.contains(ReadFlags::MOVED_FROM) && watched.content {
@@ -207,7 +207,7 @@ impl Watch for Inotify {
             match read {
                 Ok(Ok(changes)) if changes.is_empty() => {}
                 Ok(Ok(changes)) => return changes,
-                // What it was is not known: whoever asks looks at everything.
+                // What it was is not known: the caller looks at everything.
                 Ok(Err(_)) => return BTreeSet::from([Change::Uncounted]),
                 Err(_nothing_there) => {}
             }
@@ -226,7 +226,7 @@ mod tests {
 
     async fn changes(watch: &Inotify) -> Vec<Change> {
         let changed = timeout(Duration::from_secs(20), watch.changed()).await;
-        changed.expect("a change is told").into_iter().collect()
+        changed.expect("a change is reported").into_iter().collect()
     }
 
     #[tokio::test]
@@ -253,14 +253,14 @@ mod tests {
         fs::rename(&log, &rotated).unwrap();
         let names = [&log, &rotated].map(|name| Change::Name(name.clone()));
         assert_eq!(changes(&watch).await, [&names[..], &[moved(0, &log, &rotated)]].concat());
-        // Where only directories count it is told that it went there, and no more of it.
+        // Where only directories count it is reported that it went there, and no more of it.
         fs::rename(&rotated, &further).unwrap();
         let gone = [Change::Name(rotated.clone()), moved(1, &rotated, &further)];
         assert_eq!(changes(&watch).await, gone);
         fs::rename(&further, &log).unwrap();
         assert_eq!(changes(&watch).await, [Change::Name(log.clone())]);
         fs::rename(&log, elsewhere.path().join("a.log")).unwrap();
-        assert_eq!(changes(&watch).await, [Change::Name(log.clone())], "nobody looks there");
+        assert_eq!(changes(&watch).await, [Change::Name(log.clone())], "it is not watched");
         fs::create_dir(root.join("more")).unwrap();
         assert_eq!(changes(&watch).await, [Change::Name(root.join("more"))]);
     }

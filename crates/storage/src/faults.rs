@@ -99,7 +99,7 @@ impl Plan {
         match self.next() {
             Verdict::Work => work.await,
             Verdict::WorkAfter(from, to) => {
-                // The store answers a ghost as it answers anybody, and nobody hears it.
+                // The store answers a ghost as it answers any caller, and the answer is lost.
                 drop(self.inner.rename(&from, &to).await);
                 work.await
             }

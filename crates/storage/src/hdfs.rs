@@ -3,7 +3,7 @@
 //! Its calls to the NameNode wait for ever on one that is frozen, and an answer may be lost after
 //! the work was done. So each call here has a limit, and an error says whether the call may have
 //! been applied. Nothing is retried here but what the client itself knows to be safe (a standby, a
-//! refused connection): a lost answer is resolved by who asked, who knows what to look for.
+//! refused connection): a lost answer is resolved by the caller, which knows what to look for.
 //!
 //! A close goes on a moment after each answer, not at once: `unhurried` says why.
 
@@ -29,8 +29,8 @@ use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends a sync
-/// whose DataNode died behind the last packet: the client (0.14.8) never learns of that then.
+/// Limit of one transfer to the DataNodes, with the mending of a broken pipeline. It also ends a
+/// sync whose DataNode died behind the last packet: the client (0.14.8) never learns of that then.
 const DATA_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of closing a file, which waits until the NameNode knows of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
@@ -42,8 +42,9 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(6);
 const FILE_PERMISSION: u32 = 0o640;
 const DIRECTORY_PERMISSION: u32 = 0o750;
 
-/// What the client is told unless the site's own configuration is stronger: with as few DataNodes
-/// as copies there is none to take the place of one that fails, and the write should go on.
+/// What the client is configured with unless the site's own configuration is stronger: with as few
+/// DataNodes as copies there is none to take the place of one that fails, and the write should go
+/// on.
 const SETTINGS: [(&str, &str); 1] =
     [("dfs.client.block.write.replace-datanode-on-failure.best-effort", "true")];
 

@@ -82,7 +82,7 @@ impl FileSystem for Local {
         path: &str,
         _options: CreateOptions,
     ) -> Result<Box<dyn FileWriter>, FsError> {
-        // Whoever reads a store does so later, and mostly elsewhere.
+        // A store is read later, and mostly elsewhere.
         let mode =
             OpenMode { write: true, create_new: true, uncached: true, ..OpenMode::default() };
         let file = self.run("create", path, move |disk, path| disk.open(path, mode)).await?;
@@ -144,7 +144,7 @@ impl FileSystem for Local {
         }
         match self.names.sync(Path::new(split(path).0)).await {
             Ok(()) => Ok(true),
-            // Its directory has gone too, by somebody else's hand.
+            // Its directory has gone too, deleted by another program.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(explain(error, "delete", path)),
         }

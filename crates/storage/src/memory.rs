@@ -37,7 +37,7 @@ impl Memory {
         Self::default()
     }
 
-    /// The same store, for somebody to whom every call takes this long: so calls of several
+    /// The same store, for a client for which every call takes this long: so calls of several
     /// interleave, and differently for each choice.
     pub fn with_latency(&self, latency: Duration) -> Self {
         Self { names: self.names.clone(), latency }

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! What tonic generates copies each message of a sender into a buffer of its own, and gathers it at
-//! the receiver in another: a mebibyte of fresh memory each time, which the system has to make page by
-//! page. A batch was encoded where it was born and is one slice since then. It goes to the transport as
-//! that slice, which hands it to the system; and it is gathered in memory that went round before. That
-//! the body is the last field of a `Put` is a rule of the schema.
+//! the receiver in another: a mebibyte of fresh memory each time, which the system has to make page
+//! by page. A batch was encoded where it was born and is one slice since then. It goes to the
+//! transport as that slice, which hands it to the system; and it is gathered in memory that went
+//! round before. That the body is the last field of a `Put` is a rule of the schema.
 //!
 //! Layout of a frame: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
@@ -33,9 +33,9 @@ const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
 /// Bytes in front of each message: whether it is compressed, and how long it is.
 const HEAD_BYTES: usize = 5;
 
-/// Answers as bytes, and back. A buffer of them grows with the messages that go through it; what it is
-/// before the first of them, every connection pays: with ten thousand of them the usual 8 KiB are 80
-/// MiB.
+/// Answers as bytes, and back. A buffer of them grows with the messages that go through it; what it
+/// is before the first of them, every connection pays: with ten thousand of them the usual 8 KiB
+/// are 80 MiB.
 type Answers = ProstCodec<FromReceiver, FromReceiver>;
 
 fn buffers() -> tonic::codec::BufferSettings {

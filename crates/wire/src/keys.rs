@@ -116,7 +116,7 @@ impl From<Identity> for v1::Identity {
     }
 }
 
-/// Who a message speaks of.
+/// The origins that a message names.
 ///
 /// # Errors
 /// The identity is missing, its origin is not 16 bytes long, or its epoch or sequence is at the end

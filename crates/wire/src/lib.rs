@@ -7,7 +7,7 @@
 //! | [`keys`] | identities and sets of them, as the messages carry them |
 //! | [`parcel`] | a batch as a `Put`, and back: digest, compression, limits |
 //!
-//! Who sends what when is decided in the crate `delivery`. Nothing here opens a connection.
+//! What is sent when is decided in the crate `delivery`. Nothing here opens a connection.
 
 pub mod exchange;
 pub mod keys;

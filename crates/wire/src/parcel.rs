@@ -62,7 +62,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The batch and the reason to tell its sender; `None` where the put does not even say who it
+    /// The batch and the reason to tell its sender; `None` where the put does not even say what it
     /// is.
     pub fn answer(&self) -> Option<(Identity, Reason)> {
         match self {
@@ -101,7 +101,7 @@ pub fn pack(identity: Identity, batch: &Batch, packing: Packing) -> Put {
 /// Bytes that [`unpack`] will hold at once for `put`, if its sizes are within `body_max` bytes.
 ///
 /// # Errors
-/// The put does not say who it is, or is too large.
+/// The put has no identity, or is too large.
 pub fn check(put: &Put, body_max: u64) -> Result<(Identity, u64), Rejection> {
     let identity = keys::identity(put.identity.as_ref())?;
     let body_bytes = put.body.len() as u64;

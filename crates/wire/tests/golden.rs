@@ -1,6 +1,6 @@
 //! Goal: what two versions say to each other keeps its meaning.
 //! Method: the bytes of every message are held against those that earlier versions wrote, and
-//! messages of a newer peer (fields and kinds that nobody knows yet) are read.
+//! messages of a newer peer (fields and kinds that are not known yet) are read.
 
 use aqueduct_wire::v1::{
     Busy, Committed, Draining, FromReceiver, FromSender, Hello, Outlet, Put, Reason, Refused,
@@ -74,8 +74,8 @@ fn the_receivers_messages_are_these_bytes() {
         (
             from_receiver::Message::Welcome(welcome),
             format!(
-                "0a600a016112047a737464190100000000000000 2218{set}2a18{set}304038808080044080808008 \
-                 520c090700000000000000120172"
+                "0a600a016112047a737464190100000000000000 \
+                 2218{set}2a18{set}304038808080044080808008 520c090700000000000000120172"
             ),
         ),
         (from_receiver::Message::Stored(Stored { keys: keys() }), format!("121a0a18{set}")),

@@ -26,7 +26,8 @@ struct Promise {
     committing: HashSet<u64>,
 }
 
-/// Makes `cuts` cuts. `true` = every one of them lost nothing; with `lie`, that some lost something.
+/// Makes `cuts` cuts. `true` = every one of them lost nothing; with `lie`, that some lost
+/// something.
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(crate) fn campaign(cuts: u32, seed: u64, lie: bool) -> io::Result<bool> {
     let mut random = StdRng::seed_from_u64(seed);

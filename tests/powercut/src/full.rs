@@ -1,6 +1,6 @@
 //! A disk that fills up under a channel, by other hands, and is emptied again.
 //!
-//! The channel works on a small ext4 upon a loop device. While it puts, a file beside it takes the
+//! The channel works on a small ext4 upon a loop device. While it puts, another file takes the
 //! rest of the disk: puts wait, or fail, but what was acknowledged stays and can be taken. Then the
 //! file goes, and the puts go on by themselves. At the end a new life of the channel gives out each
 //! batch that was acknowledged and not committed, once, in order.
@@ -41,8 +41,8 @@ pub(crate) fn run() -> io::Result<bool> {
     // The put that waited when the process ended was never answered.
     let sound = left == expected || (left[..] == [&expected[..], &[seen.stored]].concat()[..]);
     println!(
-        "disk full: {} stored, {} refused, waited {:.1} s; {} ms after there was room they went on; \
-         {} left of {}: {}",
+        "disk full: {} stored, {} refused, waited {:.1} s; {} ms after there was room they went \
+         on; {} left of {}: {}",
         seen.stored,
         seen.refused,
         seen.waited.as_secs_f64(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   writer process ─► ext4 ─► loop device ─► one file in FUSE, in this process
-//!        │ says on a pipe what was acknowledged        │ keeps what was synced, and beside it
+//!        │ says on a pipe what was acknowledged        │ keeps what was synced, and next to it
 //!        ▼                                             ▼ every write since the last sync
 //!   the promise so far ───────────── cut ─────────► what was synced, and a seeded subset of the
 //!                                                    sectors written since: mounted, opened, read
@@ -13,8 +13,8 @@
 //! whose commit had returned before the cut has to come out of the channel, whole and once, unless
 //! the consumer had begun to commit it.
 //!
-//! `run --lie` hands the channel a disk whose syncs do nothing; then the harness has to find losses.
-//! Needs root (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
+//! `run --lie` hands the channel a disk whose syncs do nothing; then the harness has to find
+//! losses. Needs root (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
 
 #![expect(clippy::disallowed_methods, reason = "it stands outside the world that `Env` is")]
 

@@ -1,8 +1,8 @@
 //! A Docker engine of the test's own, which leaves no trace on the machine.
 //!
 //! It runs in a network, a mount and a process namespace of its own, so neither its bridges and
-//! packet filter rules nor its mounts meet those of another engine; and when its first process ends,
-//! the kernel ends every container with it. That happens also when the test is killed (-9).
+//! packet filter rules nor its mounts meet those of another engine; and when its first process
+//! ends, the kernel ends every container with it. That happens also when the test is killed (-9).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ impl Engine {
     /// A folder for the test's files, which lives as long as the engine.
     pub(crate) fn scratch(&self) -> PathBuf {
         let dir = self.dir.join("scratch");
-        fs::create_dir_all(&dir).expect("a folder beside the engine's");
+        fs::create_dir_all(&dir).expect("a folder next to the engine's");
         dir
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
 }
 
 /// Clusters side by side, each in a folder of its own: round n is the one of cluster n modulo their
-/// number, so that a seed says who gets what.
+/// number, so that a seed says which gets what.
 fn loses_nothing(
     arguments: &Arguments,
     seed: u64,
@@ -80,7 +80,7 @@ fn loses_nothing(
         for cluster in 0..clusters {
             let folder = work.join(format!("cluster-{}", cluster + 1));
             let own = rounds.iter().filter(move |(number, _)| number % clusters == cluster);
-            // One after the other: each looks for ports that nobody has.
+            // One after the other: each looks for free ports.
             let Some(mut campaign) = Campaign::start(&folder, seed, false) else {
                 failed.store(true, Ordering::SeqCst);
                 return;

@@ -221,7 +221,7 @@ idle_max = "500ms"
 
     /// Removes all that a collector keeps; it must not run.
     pub(crate) fn wipe(&self, collector: usize) {
-        fs::remove_dir_all(self.data(collector)).expect("a folder that nobody uses");
+        fs::remove_dir_all(self.data(collector)).expect("a folder that is not in use");
     }
 
     /// The ways of all edges to a collector.
@@ -275,7 +275,7 @@ idle_max = "500ms"
     }
 }
 
-/// Copies files that somebody may be writing; what is gone by now is left out.
+/// Copies files that may be written meanwhile; what is gone by now is left out.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -53,8 +53,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The kinds of each change. Not `FillEdgeDisk`: its edge does not always take in again in time,
-    /// and why is not known (`docs/proof.md`); it is asked for by name.
+    /// The kinds of each change. Not `FillEdgeDisk`: its edge does not always take in again in
+    /// time, and why is not known (`docs/proof.md`); it is asked for by name.
     pub(crate) const ALL: [Self; 10] = [
         Self::KillEdge,
         Self::KillCollector,
@@ -166,7 +166,8 @@ fn fill(disk: Option<&Mounted>) -> PathBuf {
 }
 
 /// The edge's disk is full while no collector is there, and it is killed again and again; then the
-/// collectors come back and the disk stays full. By delivering it has to make the room that it needs.
+/// collectors come back and the disk stays full. By delivering it has to make the room that it
+/// needs.
 fn fill_disk_of_edge(cluster: &mut Cluster, down: Duration) -> String {
     let edge = Cluster::EDGE_ON_SMALL_DISK;
     cluster.collectors.iter_mut().for_each(Agent::kill);

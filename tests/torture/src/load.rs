@@ -28,7 +28,7 @@ pub(crate) fn rest_of_line(serial: u64) -> &'static str {
     }
 }
 
-/// A thread that writes while it is told to.
+/// A thread that writes until it is stopped.
 pub(crate) struct Writer {
     name: String,
     folder: PathBuf,

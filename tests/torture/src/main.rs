@@ -42,7 +42,7 @@ use fault::Fault;
     after_help = "Examples:\n  \
         aqueduct-torture --rounds 10                      one round of each kind\n  \
         aqueduct-torture --rounds 50 --resume ~/torture   fifty more of a campaign\n  \
-        aqueduct-torture --rounds 500 --parallel 4 --resume ~/torture   all of it, four at a time\n  \
+        aqueduct-torture --rounds 500 --parallel 4 --resume ~/torture   all of it, four at once\n  \
         aqueduct-torture --rounds 5 --only wipe-collector --seed 7\n  \
         aqueduct-torture --rounds 25 --only cut-answers --weaken   (has to find repeated lines)\n\n\
         It needs Java, Maven, curl and flock, and for the small disk root and mkfs.ext4; without\n\

@@ -1,4 +1,4 @@
-//! A backlog that nobody takes: how fast it grows, what memory and disk it needs, how soon the
+//! A backlog without a consumer: how fast it grows, what memory and disk it needs, how soon the
 //! channel is open again over it (also without its index), and how fast it drains.
 
 use std::fs;
@@ -46,7 +46,7 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let (meta, aside) = (directory.join("meta"), scratch.path().join("meta"));
     fs::rename(&meta, &aside).at("put aside", &meta)?;
     let rebuild_s = cold_open(&directory, events).await?;
-    // The drain is that of a channel whose index is there, as it is unless somebody deletes it.
+    // The drain is that of a channel whose index is there, as it is unless it is deleted.
     if meta.exists() {
         fs::remove_dir_all(&meta).at("remove", &meta)?;
     }
@@ -84,8 +84,8 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
         reference: drained.raw.spread().map(|spread| ("raw-direct", spread)),
     });
     report.note(
-        "backlog, raw-direct: writes go to allocated blocks, in one pass; reads are of 1 MiB in the \
-         same files, in turn with the parts of the drain",
+        "backlog, raw-direct: writes go to allocated blocks, in one pass; reads are of 1 MiB in \
+         the same files, in turn with the parts of the drain",
     );
     Ok(())
 }

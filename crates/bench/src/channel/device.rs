@@ -1,5 +1,5 @@
-//! What arrives at the device below a folder, as the kernel counts it. It counts for everybody: on
-//! a machine that does other things these figures are too high.
+//! What arrives at the device below a folder, as the kernel counts it. It counts for all processes:
+//! on a machine that does other things these figures are too high.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

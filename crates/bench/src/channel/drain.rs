@@ -1,5 +1,5 @@
-//! How fast a backlog is drained, beside reading the same files with nothing on top: by one consumer
-//! after the other, each of which reads all of it, and in turn with the raw side.
+//! How fast a backlog is drained, compared with reading the same files with nothing on top: by one
+//! consumer after the other, each of which reads all of it, and in turn with the raw side.
 
 use std::fs;
 use std::path::{Path, PathBuf};

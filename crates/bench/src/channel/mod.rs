@@ -1,6 +1,6 @@
-//! The durable channel alone, beside what the disk does with nothing on top at the same write size:
-//! `raw-direct` (O_DIRECT and O_DSYNC over blocks written before) and `raw-append` (append and
-//! fdatasync).
+//! The durable channel alone, compared with what the disk does with nothing on top at the same
+//! write size: `raw-direct` (O_DIRECT and O_DSYNC over blocks written before) and `raw-append`
+//! (append and fdatasync).
 
 mod backlog;
 mod buffered;
@@ -67,11 +67,11 @@ enum What {
     Memory,
     /// Memory of very many origins
     Origins,
-    /// Draining, beside reading the same files: plain, compressed, and without the index
+    /// Draining, compared with reading the same files: plain, compressed, and without the index
     Drain,
     /// Puts of three sizes by one and by eight producers
     Puts,
-    /// Three consumers beside one
+    /// Three consumers compared with one
     Consumers,
     /// Batches of many origins, with and without dedupe
     Dedupe,
@@ -86,7 +86,7 @@ impl Options {
         self.cases.is_empty() || self.cases.contains(&what)
     }
 
-    /// Whether a case is wanted that says something beside puts of this size.
+    /// Whether a case is wanted that says something compared with puts of this size.
     fn wants_batch(&self, load: Load) -> bool {
         let is_named = self.batches.iter().any(|name| name == load.name);
         let puts = self.wants(What::Puts) && (self.batches.is_empty() || is_named);
@@ -179,8 +179,8 @@ fn ours_of(setup: &Setup) -> impl Iterator<Item = (usize, usize)> {
     steady::PRODUCERS.into_iter().enumerate().filter(|_| !setup.peers_only)
 }
 
-/// The raw sides of one size of batch. Direct writes come before and after each of our runs, half the
-/// time each: a disk whose speed drifts is the same one for both then.
+/// The raw sides of one size of batch. Direct writes come before and after each of our runs, half
+/// the time each: a disk whose speed drifts is the same one for both then.
 struct RawSide {
     file: DirectFile,
     written: Moved,

@@ -87,7 +87,7 @@ impl Special {
         Ok(())
     }
 
-    /// All of it beside its reference.
+    /// All of it compared with its reference.
     pub(super) fn figures(&self, report: &mut Report, puts: &[(Load, Results)]) {
         let mut add = |case: String, unit, ours: &Series, name: &'static str, against: &Series| {
             report.add(Figure {

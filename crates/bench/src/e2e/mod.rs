@@ -1,5 +1,6 @@
 //! The main job as a whole: an access log from an edge through one collector into a real HDFS,
-//! with a durable channel at both tiers, beside Flume with the same tiers and `hdfs dfs -put`.
+//! with a durable channel at both tiers, compared with Flume with the same tiers and `hdfs dfs
+//! -put`.
 //!
 //! The clock runs from the instant at which the log is linked into the watched folder, with the
 //! agents warm, until all of its bytes are in visible files; the agents go on running. After each
@@ -39,7 +40,7 @@ pub(crate) struct Options {
     /// Runs of Flume, which takes minutes for each
     #[arg(long, default_value_t = 2)]
     flume_runs: u32,
-    /// Whom to measure against
+    /// The peer to measure against
     #[arg(long, value_delimiter = ',', default_value = "flume-1.11,hdfs-put")]
     against: Vec<Peer>,
     /// Keep the scratch folder of the last run of each

@@ -53,11 +53,11 @@ pub(crate) struct Options {
     /// catch up with
     #[arg(long, default_value_t = 200_000)]
     rate: u32,
-    /// Where HDFS keeps its blocks, if not on the disk of both tiers: a folder on another disk, or in
-    /// memory, as if the DataNodes were other machines
+    /// Where HDFS keeps its blocks, if not on the disk of both tiers: a folder on another disk, or
+    /// in memory, as if the DataNodes were other machines
     #[arg(long, value_name = "FOLDER")]
     blocks_in: Option<PathBuf>,
-    /// Gives both tiers all cores but one, which HDFS leaves to the writer of the log and to who
+    /// Gives both tiers all cores but one, which HDFS leaves to the writer of the log and to what
     /// measures, as if HDFS were other machines; otherwise all share all. For root
     #[arg(long)]
     apart: bool,
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
                 && let Err(error) = cores::go_first()
             {
                 crate::progress(&format!(
-                    "HDFS may hold up who measures, on the same core: {error}"
+                    "HDFS may hold up the measuring, on the same core: {error}"
                 ));
             }
             arrivals::run(options.rate.into(), (file, &path), &mut running, 0.0, go_on)

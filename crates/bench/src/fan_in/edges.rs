@@ -19,7 +19,7 @@ const CONNECTING_MAX: usize = 64;
 /// Until all are connected.
 const CONNECT_LIMIT: Duration = Duration::from_secs(90);
 
-/// What the process is told.
+/// What the process gets as its input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The collector
@@ -59,7 +59,7 @@ pub(super) struct Seen {
     pub(super) cores: f64,
 }
 
-/// Files that a program has open beside its connections.
+/// Files that a program has open in addition to its connections.
 const OTHER_FILES: u64 = 100;
 
 /// Room for as many connections, here and in the programs that are started.

@@ -1,5 +1,5 @@
-//! Many edges on one collector: thousands of connections, each with a small batch a second, and some
-//! peers among them that misbehave.
+//! Many edges on one collector: thousands of connections, each with a small batch a second, and
+//! some peers among them that misbehave.
 //!
 //! The edges are simulated by one process of their own ([`edges`]) over real connections on
 //! loopback, so that the collector's CPU and memory are its own. It is durable: an edge hears

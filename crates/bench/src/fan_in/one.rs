@@ -176,8 +176,8 @@ impl Edge {
         }
     }
 
-    /// Twenty million bytes, over the 16 MiB that are allowed by default. Made once: who makes them
-    /// uses the processors that the others need.
+    /// Twenty million bytes, over the 16 MiB that are allowed by default. Made once: a client that
+    /// makes them uses the processors that the others need.
     fn oversized(&self) -> FromSender {
         static LARGE: OnceLock<FromSender> = OnceLock::new();
         LARGE.get_or_init(|| self.message(0, 250_000)).clone()

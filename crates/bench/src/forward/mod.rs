@@ -1,5 +1,5 @@
-//! Forwarding alone: a log from an edge with a queue on disk to a collector that drops it, beside
-//! two OpenTelemetry Collectors.
+//! Forwarding alone: a log from an edge with a queue on disk to a collector that drops it, compared
+//! with two OpenTelemetry Collectors.
 //!
 //! The clock runs from the link into the watched folder, with both tiers warm, until the collector
 //! has counted every line as accepted. Ours has stored it durably by then, also on the collector;

@@ -2,10 +2,10 @@
 //! first batch.
 //!
 //! The backlog is made in this process, into the directory of an edge that is started behind it.
-//! First it has nothing else to do, which is noted: a line costs the disk as much then, written once
-//! and read or written once more, as a line of a new log costs an edge without a backlog. Then a log is
-//! linked into its folder: it has to take that in while it sends what is older. Measured is what leaves
-//! the edge until all of the log is in; what it took in meanwhile is noted too.
+//! First it has nothing else to do, which is noted: a line costs the disk as much then, written
+//! once and read or written once more, as a line of a new log costs an edge without a backlog. Then
+//! a log is linked into its folder: it has to take that in while it sends what is older. Measured
+//! is what leaves the edge until all of the log is in; what it took in meanwhile is noted too.
 
 use std::fs;
 use std::path::Path;
@@ -71,9 +71,9 @@ pub(super) fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
         points.iter().filter_map(at).collect::<Vec<_>>().join(", ")
     };
     let note = format!(
-        "edge to collector, durable at both, without a store: what the edge sends while it takes in a \
-         new log; of that it took meanwhile, in MB/s, medians: {}; before that, with nothing but its \
-         backlog, it sent {}",
+        "edge to collector, durable at both, without a store: what the edge sends while it takes \
+         in a new log; of that it took meanwhile, in MB/s, medians: {}; before that, with nothing \
+         but its backlog, it sent {}",
         medians(|besides| &besides.taken),
         medians(|besides| &besides.alone)
     );

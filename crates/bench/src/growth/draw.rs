@@ -62,7 +62,8 @@ fn markdown(curve: &Curve) -> String {
     let started = curve.points.iter().any(|point| point.start_s.spread().is_some());
     let (head, rule) = if started { (" start, s |", "---:|") } else { ("", "") };
     let mut text = format!(
-        "| {} | MB/s | of the first | events/s | memory, MiB |{head}\n|---:|---:|---:|---:|---:|{rule}\n",
+        "| {} | MB/s | of the first | events/s | memory, MiB \
+         |{head}\n|---:|---:|---:|---:|---:|{rule}\n",
         curve.unit
     );
     let cell = |series: &Series| series.spread().map_or_else(|| "–".to_owned(), human_spread);
@@ -137,7 +138,8 @@ fn svg(curve: &Curve) -> String {
             out,
             "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top:.1}\" y2=\"{low:.1}\" \
              stroke=\"#1f6fb2\"/><circle cx=\"{at:.1}\" cy=\"{middle:.1}\" r=\"4\" \
-             fill=\"#1f6fb2\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{value}</text>",
+             fill=\"#1f6fb2\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
+             text-anchor=\"middle\">{value}</text>",
             floor + 16.0
         );
     }

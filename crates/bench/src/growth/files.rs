@@ -1,9 +1,9 @@
 //! The path of both tiers: with many files or events of other sizes, without a store, and with many
 //! paths of a store.
 //!
-//! A store closes files only after a while, and until then the collector holds what is in them: its first
-//! gigabytes go to segment files that are made. Where there is a store, a first round of as much is not
-//! counted.
+//! A store closes files only after a while, and until then the collector holds what is in them: its
+//! first gigabytes go to segment files that are made. Where there is a store, a first round of as
+//! much is not counted.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -31,11 +31,11 @@ const LINE_BYTES: u64 = 177;
 const DIGITS: usize = 9;
 /// For the disk to come to rest after the input was written.
 const REST: Duration = Duration::from_millis(300);
-/// Time for the disk to take back what a run leaves: where the file system discards, that goes on for
-/// seconds after the files are gone, and the next run would share the disk with it.
+/// Time for the disk to take back what a run leaves: where the file system discards, that goes on
+/// for seconds after the files are gone, and the next run would share the disk with it.
 const GIVEN_BACK: Duration = Duration::from_secs(3);
 
-/// Files with lines in them, beside the watched folder; moved into it as one.
+/// Files with lines in them, next to the watched folder; moved into it as one.
 struct Input {
     folder: PathBuf,
     lines: u64,
@@ -101,8 +101,8 @@ pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
     let inputs = PATHS.map(|count| (count, (count, LINE_BYTES)));
     let points = measure(&inputs, Ending::Store, options, setup)?;
     let note = "edge to collector to file://, until all is delivered; the same lines in as many \
-                followed files as there are paths, each with a path of its own; all on one disk; the \
-                same agents moved as much before"
+                followed files as there are paths, each with a path of its own; all on one disk; \
+                the same agents moved as much before"
         .to_owned();
     Ok(Curve { axis: Axis::Buckets, unit: "paths", points, note })
 }
@@ -110,7 +110,8 @@ pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
 /// Points by their value, with number of files and size of lines.
 ///
 /// Each run has logs of its own: those of all points together are more than the memory of a small
-/// machine, and what the system had taken back of them would be read from the disk that is measured.
+/// machine, and what the system had taken back of them would be read from the disk that is
+/// measured.
 fn measure(
     cases: &[(u64, (u64, u64))],
     ending: Ending,
@@ -132,7 +133,8 @@ fn measure(
     Ok(points)
 }
 
-/// Moves the files of `input` to `inside`, a watched folder; seconds until `lines` are there in all.
+/// Moves the files of `input` to `inside`, a watched folder; seconds until `lines` are there in
+/// all.
 fn move_all(running: &mut Running, input: &Input, inside: &Path, lines: u64) -> Result<f64> {
     raw::warm(&input.folder)?;
     let started = Instant::now();
@@ -183,7 +185,8 @@ fn one_run(
     let [edge, collector] = usage.each_ref().map(|tier| tier.cpu_s);
     let (x, rate) = (point.x, input.rate(seconds));
     crate::progress(&format!(
-        "growth: {x}: {rate:.0} MB/s, CPU {edge:.2} s at the edge, {collector:.2} s at the collector"
+        "growth: {x}: {rate:.0} MB/s, CPU {edge:.2} s at the edge, {collector:.2} s at the \
+         collector"
     ));
     point.add(input.lines, input.bytes, seconds);
     point.memory.push(usage.iter().map(|tier| tier.peak_rss_mib).sum());

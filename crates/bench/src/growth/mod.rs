@@ -47,12 +47,12 @@ pub(crate) struct Options {
     /// The largest backlog, in gigabytes
     #[arg(long, default_value_t = 20)]
     backlog_gb: u64,
-    /// Where the collector keeps its data, if not on the disk of the edge: a folder on another disk,
-    /// or in memory, as if it were another machine. Not for `sink`, which has no collector
+    /// Where the collector keeps its data, if not on the disk of the edge: a folder on another
+    /// disk, or in memory, as if it were another machine. Not for `sink`, which has no collector
     #[arg(long, value_name = "FOLDER")]
     collector_in: Option<PathBuf>,
-    /// Where the logs of `files`, `size` and `buckets` lie, if not on the disk of the edge: in memory
-    /// the system cannot take a part of them back before they are read
+    /// Where the logs of `files`, `size` and `buckets` lie, if not on the disk of the edge: in
+    /// memory the system cannot take a part of them back before they are read
     #[arg(long, value_name = "FOLDER")]
     logs_in: Option<PathBuf>,
     /// Write the plot and the table into this folder, which holds growth.md
@@ -134,7 +134,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     }
 }
 
-/// Each point beside the first one: 1 is as fast, less is slower.
+/// Each point relative to the first one: 1 is as fast, less is slower.
 fn figures(curve: &Curve, report: &mut Report) {
     let first = curve.points.first().and_then(|point| point.rate.spread());
     for point in &curve.points {

@@ -1,5 +1,5 @@
 //! What the disk itself does meanwhile: one block written directly and synchronously, again and
-//! again, beside what is measured. What it takes, no durable path can undercut.
+//! again, while something is measured. What it takes, no durable path can undercut.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,10 @@ const PAUSE: Duration = Duration::from_millis(25);
 const FILE_BYTES: u64 = 4 << 20;
 
 /// Runs `work`; what it gives, and the milliseconds of each write of a block meanwhile.
-pub(super) fn beside<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<(T, Vec<f64>)> {
+pub(super) fn alongside<T>(
+    folder: &Path,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Vec<f64>)> {
     let file = DirectFile::create(folder, 1, FILE_BYTES, Blocks::Written)?;
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -1,8 +1,8 @@
-//! How long a line takes from the file to the collector's disk, with durable channels at both tiers:
-//! one line at a time at a calm edge, then with a writer that keeps both busy.
+//! How long a line takes from the file to the collector's disk, with durable channels at both
+//! tiers: one line at a time at a calm edge, then with a writer that keeps both busy.
 //!
 //! A line has arrived when the collector counts it as accepted: it is durable there by then. The
-//! counter is read every millisecond, which is the error of each figure. Beside it one block is
+//! counter is read every millisecond, which is the error of each figure. Meanwhile one block is
 //! written to the same disk again and again ([`disk`]): a line waits for two such writes, one at
 //! each tier, so that a disk that stalls shows in both.
 
@@ -31,8 +31,8 @@ pub(crate) struct Options {
     /// Lines at the calm edge
     #[arg(long, default_value_t = 200)]
     lines: u32,
-    /// Lines a second of the writer that keeps both busy: over half of what both bear here while the
-    /// log is written to the same disk
+    /// Lines a second of the writer that keeps both busy: over half of what both bear here while
+    /// the log is written to the same disk
     #[arg(long, default_value_t = 1_200_000)]
     load: u32,
     /// Seconds that it writes
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         Ok::<_, Error>(millis)
     };
     calm_line(1.0)?;
-    let (calm, blocks) = disk::beside(scratch.path(), || {
+    let (calm, blocks) = disk::alongside(scratch.path(), || {
         let mut calm = Vec::new();
         for line in 0..options.lines {
             thread::sleep(PAUSE + Duration::from_micros(u64::from(line) * 977 % 10_000));
@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     add(report, "calm", (calm, blocks), [20.0, 50.0]);
 
     let before = f64::from(options.lines) + 1.0;
-    let (busy, blocks) = disk::beside(scratch.path(), || {
+    let (busy, blocks) = disk::alongside(scratch.path(), || {
         let (began, end) = (Instant::now(), Duration::from_secs(options.seconds.into()));
         let writing = || began.elapsed() < end;
         arrivals::run(options.load.into(), (file, &path), &mut running, before, writing)
@@ -100,8 +100,8 @@ fn calm_line(
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Adds median, 99th percentile and the longest, each beside its target (NaN where there is none)
-/// and beside what the disk took meanwhile.
+/// Adds median, 99th percentile and the longest, each with its target (NaN where there is none)
+/// and with what the disk took meanwhile.
 fn add(
     report: &mut Report,
     case: &str,

@@ -1,7 +1,7 @@
 //! A collector as its users start it, in a process of its own, and senders that say what they like.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::print_stderr, reason = "figures for who runs it by hand")]
+#![allow(clippy::print_stderr, reason = "figures for a run by hand")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -49,7 +49,8 @@ impl Collector {
         let at = |name: &str| folder.path().join(name).display().to_string();
         let text = format!(
             "[agent]\nname = \"c\"\ndata_dir = \"{}\"\nadmin = \"{admin}\"\n\
-             [sources.in]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n{source}\n\
+             [sources.in]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = \
+             [\"main\"]\n{source}\n\
              [channels.main]\ntype = \"durable\"\n\
              [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n\
              url = \"file://{}/%{{h}}\"\nroll = {{ age_max = \"2s\", idle_max = \"500ms\" }}\n",
@@ -90,7 +91,7 @@ impl Collector {
         row.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// That it needed no more than this beside its base, at any time, and what it needed.
+    /// That it needed no more than this on top of its base, at any time, and what it needed.
     pub(crate) fn assert_peak(&self, case: &str, mib: u64) {
         let (peak, now) = (self.memory("VmHWM") >> 10, self.memory("VmRSS") >> 10);
         eprintln!("{case}: peak {peak} MiB, at the end {now} MiB, allowed {mib} MiB and the base");

@@ -1,8 +1,8 @@
-//! Whether the NameNode can be reached at all: its client tries a refused connection again and again, and
-//! says nothing of it until the call's time is over.
+//! Whether the NameNode can be reached at all: its client tries a refused connection again and
+//! again, and says nothing of it until the call's time is over.
 //!
-//! Where the URL names a host and a port, that address is connected to before the first call, and after
-//! a call without an answer. Those behind a name service are left to the client.
+//! Where the URL names a host and a port, that address is connected to before the first call, and
+//! after a call without an answer. Those behind a name service are left to the client.
 
 use std::io;
 use std::sync::Arc;

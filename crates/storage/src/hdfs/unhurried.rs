@@ -3,8 +3,8 @@
 //! To close a file the client sends the last packet of the block to the DataNode, waits for its
 //! acknowledgement, and asks the NameNode at once to complete the file. The NameNode does so only
 //! when the DataNode has reported the block, and that report leaves the DataNode at the same time
-//! as the acknowledgement. It mostly comes second, by a millisecond or two; the client is told
-//! "not yet", and asks again after 500 ms, a time that cannot be set.
+//! as the acknowledgement. It mostly comes second, by a millisecond or two; the client gets the
+//! answer "not yet", and asks again after 500 ms, a time that cannot be set.
 //!
 //! All that this client's future waits for in between is woken by an answer. So when it is polled
 //! again a few milliseconds after it was woken, and not at once, the request to complete the file

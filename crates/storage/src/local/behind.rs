@@ -1,8 +1,8 @@
-//! Writing behind the caller's back: while the disk has some bytes, those who write make the next
+//! Writing behind the caller's back: while the disk has some bytes, the writers make the next
 //! ones ready, and all that came meanwhile is written in one go.
 //!
 //! ```text
-//!   append ─room─► waiting │ a b b c ⚑a │ ──taken whole──► write a, b + b, c; tell who waits for a
+//!   append ─room─► waiting │ a b b c ⚑a │ ─taken whole─► write a, b + b, c; wake what waits for a
 //!                          └ one thread for all files, as long as something waits
 //! ```
 //!
@@ -14,7 +14,7 @@
 //! 1. The bytes of a file are written in the order of their coming.
 //! 2. What waits or is being written is never more than [`ROOM`], of all files of a store together,
 //!    unless it is one piece that is larger: that has it alone.
-//! 3. A file of which a write failed is not written any more; its next call is told why.
+//! 3. A file of which a write failed is not written any more; its next call gets the reason.
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,7 @@ pub(super) struct Behind {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Job>,
-    /// Somebody does what waits.
+    /// A thread does what waits.
     busy: bool,
 }
 
@@ -52,7 +52,7 @@ enum Job {
         piece: Piece,
         room: OwnedSemaphorePermit,
     },
-    /// Tell who waits that all before this is done.
+    /// Wakes the caller that waits for all before this.
     Tell(oneshot::Sender<()>),
 }
 
@@ -70,7 +70,7 @@ struct State {
     len: u64,
     /// A write failed.
     broken: bool,
-    /// Why, until it is told.
+    /// Why, until it is reported.
     error: Option<io::Error>,
 }
 
@@ -110,7 +110,7 @@ impl Behind {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Whole between two calls, whoever panicked in between.
+        // Whole between two calls, whichever thread panicked in between.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,13 +139,16 @@ impl Behind {
                 match job {
                     Job::Write { end, piece, room } => {
                         let mut pieces = vec![(piece, room)];
-                        let same = |job: &Job| matches!(job, Job::Write { end: other, .. } if Arc::ptr_eq(other, &end));
+                        let same = |job: &Job| match job {
+                            Job::Write { end: other, .. } => Arc::ptr_eq(other, &end),
+                            _ => false,
+                        };
                         while let Some(Job::Write { piece, room, .. }) = jobs.next_if(same) {
                             pieces.push((piece, room));
                         }
                         end.write(&pieces);
                     }
-                    // Who asked may be gone.
+                    // The caller may be gone.
                     Job::Tell(done) => drop(done.send(())),
                 }
             }
@@ -304,7 +307,7 @@ mod tests {
         let error = behind.sync(&end_a).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(behind.append(&end_a, piece("3")).await.is_err());
-        assert!(behind.sync(&end_a).await.is_err(), "also when it was told before");
+        assert!(behind.sync(&end_a).await.is_err(), "also when it was reported before");
         behind.sync(&end_b).await.unwrap();
         assert_eq!((content(&folder, "a"), content(&folder, "b")), ("1".into(), "x".into()));
     }

@@ -1,8 +1,9 @@
 //! Names that become durable together.
 //!
 //! A roll of a thousand files makes, closes and renames them side by side, and each step ends with
-//! its directory being synced. Those who wait for the same directory share one sync: who comes
-//! while one is under way may have changed a name that it does not cover, and shares the next.
+//! its directory being synced. Callers that wait for the same directory share one sync: a caller
+//! that comes while one is under way may have changed a name that it does not cover, and shares the
+//! next.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::Env;
 
-/// Directories that somebody wants synced.
+/// Directories that are to be synced.
 pub(super) struct Names {
     env: Env,
     directories: Mutex<BTreeMap<PathBuf, Arc<Directory>>>,
@@ -46,7 +47,7 @@ impl Names {
         if *done >= number {
             return Ok(());
         }
-        // All who asked before this have changed their names before they asked.
+        // All callers before this have changed their names before they asked.
         let covered = shared.asked.load(Ordering::SeqCst);
         let (disk, path) = (self.env.disk.clone(), directory.to_owned());
         self.env.offload(move || disk.sync_dir(&path)).await?;
@@ -63,12 +64,12 @@ impl Names {
     }
 
     fn directories(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<Directory>>> {
-        // Whole between two calls, whoever panicked in between.
+        // Whole between two calls, whichever thread panicked in between.
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Someone who waits for a directory; the last one to go has it forgotten.
+/// A caller that waits for a directory; when the last one goes it is forgotten.
 struct Waiting<'a> {
     names: &'a Names,
     directory: &'a Path,
@@ -165,7 +166,7 @@ mod tests {
             task.unwrap().unwrap();
         }
         assert_eq!(disk.begun(), 2, "they share one");
-        assert!(names.directories().is_empty(), "nobody waits, nothing is kept");
+        assert!(names.directories().is_empty(), "nothing waits, nothing is kept");
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! How much memory messages may take while they arrive, over all streams of a receiver.
 //!
 //! A message's length comes first, and its bytes when the sender pleases. So a large one has its
-//! memory only with a permit for all of it, in the order of asking, and keeps both until nobody looks
-//! at its body any more. It must go on arriving: one that stands still, or is slower than
+//! memory only with a permit for all of it, in the order of asking, and keeps both until nothing
+//! looks at its body any more. It must go on arriving: one that stands still, or is slower than
 //! [`RATE_MIN`] on the whole, ends its stream and gives the room to others.
 
 use std::sync::Arc;

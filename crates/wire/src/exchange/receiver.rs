@@ -22,10 +22,10 @@ use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due, le
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
 
-/// Answers a request: `converse` is given what the sender says, and answers what it is told.
+/// Answers a request: `converse` gets what the sender says, and answers it.
 ///
 /// No message may have more than `message_bytes_max` bytes. Large ones lie in the memory of
-/// `gathering`, until nobody looks at their bodies any more.
+/// `gathering`, until nothing looks at their bodies any more.
 pub fn answer<B, S>(
     request: http::Request<B>,
     message_bytes_max: usize,
@@ -110,8 +110,8 @@ where
     /// The next message; `None` when the sender is done or gone. Cancel safe.
     ///
     /// # Errors
-    /// `OutOfRange`: it is too long; nothing more of it is received. `DeadlineExceeded`: it took too
-    /// long. Others: what came is no message of the schema, or the connection broke.
+    /// `OutOfRange`: it is too long; nothing more of it is received. `DeadlineExceeded`: it took
+    /// too long. Others: what came is no message of the schema, or the connection broke.
     pub async fn message(&mut self) -> Result<Option<FromSender>, Status> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
