@@ -30,11 +30,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pipeline::metrics::SinkLabel;
-use pipeline::trouble::{Trouble, seconds};
 use pipeline::{
     Channel, ChannelError, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
-    SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
+    SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
+use support::mutant;
+use support::trouble::{Trouble, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pipeline::backoff::jittered;
 use pipeline::metrics::SourceLabel;
-use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{Class, Env, Metrics, Source, SourceContext};
+use support::backoff::jittered;
+use support::trouble::{Trouble, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

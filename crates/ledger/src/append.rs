@@ -1,8 +1,9 @@
 //! The loop around [`Committer`]: it does what the pure part asks for.
 
 use futures::future::BoxFuture;
-use pipeline::{Class, Classify, KeySet, mutant};
+use pipeline::{Class, Classify, KeySet};
 use storage::FsError;
+use support::mutant;
 use tokio::time::sleep;
 use tokio::try_join;
 use tracing::debug;

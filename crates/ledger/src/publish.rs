@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use pipeline::{Class, Classify, mutant};
+use pipeline::{Class, Classify};
 use storage::{FileSystem, FsError};
+use support::mutant;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 

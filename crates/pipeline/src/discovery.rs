@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::env::Names;
-use crate::notice;
 pub use seating::{Change, Counts, Found, SeatView, Seating};
+use support::notice;
 
 /// What is looked up to find the members.
 #[derive(Debug, Clone, PartialEq, Eq)]

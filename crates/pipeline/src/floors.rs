@@ -19,7 +19,7 @@ use crate::births::Births;
 use crate::channel::{Channel, ChannelError};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::{MalformedIntervals, get_varint, put_varint};
-use crate::mutant;
+use support::mutant;
 
 /// For each origin, the epoch below which nothing is under way any more.
 ///

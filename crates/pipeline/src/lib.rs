@@ -25,19 +25,15 @@
 //! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`resource`] | what only one component can have: an address to listen on |
-//! | [`error`], [`backoff`], [`trouble`], [`compression`], [`pool`] | shared by all of them |
-//! | [`metrics`], [`notice`], [`units`] | shared by all of them |
-//! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
+//! | [`error`], [`metrics`], [`units`] | shared by all of them |
 
 pub mod account;
 pub mod address;
-pub mod backoff;
 pub mod batch;
 mod births;
 pub mod catalogue;
 pub mod channel;
 pub mod component;
-pub mod compression;
 pub mod decoder;
 pub mod deliver;
 pub mod discovery;
@@ -50,12 +46,8 @@ pub mod identity;
 pub mod interceptor;
 pub mod intervals;
 pub mod limits;
-pub mod log_rate;
 pub mod metrics;
-pub mod mutants;
-pub mod notice;
 pub mod outlet;
-pub mod pool;
 pub mod processor;
 pub mod resource;
 pub mod routing;
@@ -66,7 +58,6 @@ pub mod sink;
 pub mod source;
 #[cfg(feature = "testkit")]
 pub mod testkit;
-pub mod trouble;
 pub mod units;
 
 pub use account::{Account, AccountError};

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::notice;
+use support::notice;
 
 /// Bytes of its text that are told to others.
 const TEXT_MAX: usize = 2 << 10;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pipeline::backoff::jittered;
-use pipeline::trouble::{Trouble, seconds};
 use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
+use support::backoff::jittered;
+use support::trouble::{Trouble, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;

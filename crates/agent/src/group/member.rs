@@ -14,13 +14,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pipeline::backoff::jittered;
 use pipeline::discovery;
-use pipeline::trouble::{Trouble, millis, seconds};
 use pipeline::{
     Env, Failure, IntervalSet, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
     SinkError, Taken,
 };
+use support::backoff::jittered;
+use support::trouble::{Trouble, millis, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;

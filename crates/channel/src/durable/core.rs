@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use pipeline::env::{Lock, unix_millis};
 use pipeline::metrics::{ChannelReason, Metrics};
-use pipeline::trouble::Trouble;
 use pipeline::{
     Batch, BatchSize, ChannelError, ChannelStatus, Env, Epoch, Identity, IntervalSet, KeySet,
     SourcePosition, Ticket,
 };
+use support::trouble::Trouble;
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::Instant;
 use tracing::warn;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
 use pipeline::env::unix_millis;
-use pipeline::log_rate::LogRate;
 use pipeline::metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::{BuildContext, Env};
+use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::{debug, info};
 

@@ -20,9 +20,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
 use pipeline::{Class, Failure, MemberView, Report};
+use support::backoff::jittered;
 use tokio::time::Instant;
 
 /// How long members are passed over.

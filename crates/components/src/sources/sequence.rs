@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
 use pipeline::limits::Cut;
-use pipeline::trouble::{Trouble, seconds};
 use pipeline::units::ByteSize;
 use pipeline::{
     Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, IntakeError,
@@ -20,6 +18,8 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use support::backoff::jittered;
+use support::trouble::{Trouble, seconds};
 use tokio::time::Instant;
 
 /// The one key of this source's positions.

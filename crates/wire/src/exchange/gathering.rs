@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use pipeline::metrics::Gauge;
-use pipeline::pool::{Pool, Room};
+use support::pool::{Pool, Room};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::Status;

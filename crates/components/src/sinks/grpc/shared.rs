@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
 use pipeline::{
-    Dispute, Identity, IntervalSet, KeySet, Letter, NextHop, Outcome, Settlement, SinkError,
-    Ticket, mutant,
+    Dispute, Identity, IntervalSet, KeySet, Letter, NextHop, Outcome, Settlement, SinkError, Ticket,
 };
+use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};

@@ -13,8 +13,9 @@ use delivery::sender::Window;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use pipeline::{
-    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
+    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing,
 };
+use support::mutant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tonic::Status;

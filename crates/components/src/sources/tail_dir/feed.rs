@@ -22,10 +22,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::trouble::{Trouble, seconds};
 use pipeline::{ChannelError, Class, Classify, Intake, IntakeError, SourceError};
+use support::backoff::jittered;
+use support::trouble::{Trouble, seconds};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

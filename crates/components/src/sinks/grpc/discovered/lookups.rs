@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::backoff::{jittered, spread};
 use pipeline::discovery::{Change, Counts, Found};
 use pipeline::metrics::SinkState;
 use pipeline::{Env, Metrics, SeatBoard};
+use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
