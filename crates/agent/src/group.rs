@@ -29,10 +29,10 @@ mod turning;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::metrics::SinkLabel;
+use metrics::{Metrics, SinkLabel};
 use pipeline::{
-    Channel, ChannelError, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
-    SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
+    Channel, ChannelError, IntervalSet, MemberView, Outcome, OutletBoard, Report, SeatView,
+    Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
 use support::mutant;
 use support::trouble::{Trouble, seconds};

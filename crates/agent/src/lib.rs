@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
+use metrics::Metrics;
 use pipeline::discovery::Discovery;
-use pipeline::{Catalogue, ChannelError, Env, Guarantee, Metrics, Routing};
+use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;

@@ -45,7 +45,8 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
 mod tests {
     use catalogue::FULL;
     use config::Plan;
-    use pipeline::{Env, Metrics};
+    use metrics::Metrics;
+    use pipeline::Env;
 
     use super::*;
     use crate::topology::Topology;

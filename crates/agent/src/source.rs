@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::metrics::SourceLabel;
-use pipeline::{Class, Env, Metrics, Source, SourceContext};
+use metrics::{Metrics, SourceLabel};
+use pipeline::{Class, Env, Source, SourceContext};
 use support::backoff::jittered;
 use support::trouble::{Trouble, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
+use metrics::Metrics;
 use pipeline::settings::Value;
 use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LimitBoard,
-    Metrics, OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;

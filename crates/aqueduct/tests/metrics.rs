@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pipeline::Metrics;
-use pipeline::metrics::start::{CHANNEL_REASONS, LETTER_REASONS, SOURCE_REASONS};
+use metrics::Metrics;
+use metrics::start::{CHANNEL_REASONS, LETTER_REASONS, SOURCE_REASONS};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -47,7 +47,7 @@ fn every_reason_is_documented_and_counted_somewhere() {
             let reason = rest.split('"').next().unwrap();
             assert!(
                 there.contains(reason),
-                "{reason} is neither in pipeline::metrics::start nor in docs/metrics.md",
+                "{reason} is neither in metrics::start nor in docs/metrics.md",
             );
         }
     }

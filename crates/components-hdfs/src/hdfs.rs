@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, Turns};
-use pipeline::metrics::{Gauge, SinkLabel};
+use metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
     Settlement, Sink, SinkError, Taken, Unit,

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metrics::Metrics;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,7 +15,6 @@ use crate::discovery::Seat;
 use crate::env::Env;
 use crate::floors::FloorBoard;
 use crate::limits::LimitBoard;
-use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
 use crate::settings::{Settings, SettingsError};
 

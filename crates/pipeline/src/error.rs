@@ -42,3 +42,14 @@ impl std::fmt::Display for Class {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_counts_its_failures_by_the_names_of_the_classes() {
+        let of_a_sink = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Blocked];
+        assert_eq!(of_a_sink.map(|class| class.to_string()), metrics::start::FAILURE_CLASSES);
+    }
+}

@@ -25,7 +25,7 @@
 //! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
 //! | [`resource`] | what only one component can have: an address to listen on |
-//! | [`error`], [`metrics`], [`units`] | shared by all of them |
+//! | [`error`], [`units`] | shared by all of them |
 
 pub mod account;
 pub mod address;
@@ -46,7 +46,6 @@ pub mod identity;
 pub mod interceptor;
 pub mod intervals;
 pub mod limits;
-pub mod metrics;
 pub mod outlet;
 pub mod processor;
 pub mod resource;
@@ -78,7 +77,6 @@ pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
 pub use limits::LimitBoard;
-pub use metrics::Metrics;
 pub use outlet::{NextHop, Outage, OutletBoard};
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use resource::Resource;

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::metrics::{Counter, SinkLabel, SinkReason};
-use pipeline::{Class, IntervalSet, Metrics, Ticket};
+use metrics::{Counter, Metrics, SinkLabel, SinkReason};
+use pipeline::{Class, IntervalSet, Ticket};
 use tokio::time::{Duration, Instant};
 
 use super::Group;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::{ChannelReason, Metrics};
 use pipeline::env::{Lock, unix_millis};
-use pipeline::metrics::{ChannelReason, Metrics};
 use pipeline::{
     Batch, BatchSize, ChannelError, ChannelStatus, Env, Epoch, Identity, IntervalSet, KeySet,
     SourcePosition, Ticket,

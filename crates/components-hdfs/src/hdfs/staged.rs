@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
-use pipeline::metrics::Gauge;
+use metrics::Gauge;
 use pipeline::{Batch, FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;

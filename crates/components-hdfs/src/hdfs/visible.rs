@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
+use metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::env::unix_millis;
-use pipeline::metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::{BuildContext, Env};
 use support::log_rate::LogRate;
 use tokio::time::Instant;

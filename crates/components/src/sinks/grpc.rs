@@ -23,9 +23,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
+use metrics::Metrics;
 use pipeline::{
     BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

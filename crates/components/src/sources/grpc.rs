@@ -38,11 +38,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use pipeline::metrics::{SourceLabel, SourceReason};
+use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Metrics, Resource,
-    Source, SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

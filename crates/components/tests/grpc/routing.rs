@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pipeline::metrics::SinkLabel;
+use metrics::SinkLabel;
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Routing, Sink, SinkError};
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
-use pipeline::metrics::SinkLabel;
-use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Metrics, Routing, RoutingBoard};
+use metrics::{Metrics, SinkLabel};
+use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Routing, RoutingBoard};
 use support::backoff::jittered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};

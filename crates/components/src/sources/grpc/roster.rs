@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::Metrics;
-use pipeline::metrics::{Gauge, SourceLabel};
+use metrics::{Gauge, Metrics, SourceLabel};
 use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{Metrics, SinkState};
 use pipeline::discovery::{Change, Counts, Found};
-use pipeline::metrics::SinkState;
-use pipeline::{Env, Metrics, SeatBoard};
+use pipeline::{Env, SeatBoard};
 use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
