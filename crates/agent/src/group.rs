@@ -30,9 +30,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use metrics::{Metrics, SinkLabel};
+use peers::OutletBoard;
 use pipeline::{
-    Channel, ChannelError, IntervalSet, MemberView, Outcome, OutletBoard, Report, SeatView,
-    Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
+    Channel, ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection,
+    Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
 use support::mutant;
 use support::trouble::{Trouble, seconds};
@@ -97,7 +98,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
         let sent = tally::Sent::of(&named.name, &parts.metrics);
-        let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
+        let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);

@@ -21,10 +21,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
 use metrics::{Metrics, SourceLabel, SourceReason};
+use peers::{FloorBoard, LimitBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, LimitBoard, Origin, Outage, OutletBoard,
-    Permit, PutTransaction, Routing,
+    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
+    Interceptor, IntervalSet, KeySet, Known, Origin, Outage, Permit, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;

@@ -1,4 +1,4 @@
-//! What an agent says of where the batches of a source go: see [`pipeline::routing`].
+//! What an agent says of where the batches of a source go: see [`peers::routing`].
 //!
 //! ```text
 //!   by "kind": "order" into store in hdfs://nn:8020/orders, else into store in hdfs://nn:8020/rest

@@ -1,6 +1,7 @@
 //! How a role is built from settings. A new component is one file with a `Config`, and one line in
 //! its role's table.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::catalogue::{Catalogue, Role};
-use crate::discovery::Seat;
 use crate::env::Env;
-use crate::floors::FloorBoard;
-use crate::limits::LimitBoard;
-use crate::routing::RoutingBoard;
+use crate::extensions::Extensions;
 use crate::settings::{Settings, SettingsError};
 
 /// Implemented by a component's settings.
@@ -82,15 +80,8 @@ pub struct BuildContext {
     pub metrics: Metrics,
     /// The components that it can be made of in turn: encoders, codecs, decoders.
     pub catalogue: Catalogue,
-    /// What is known along its channel of epochs that hold nothing any more.
-    pub floors: FloorBoard,
-    /// What the peers behind its channel take at most.
-    pub limits: LimitBoard,
-    /// What is known in its group of how the members route.
-    pub routing: RoutingBoard,
-    /// The seat to be taken. A sink that is discovered is built first without one, and makes the
-    /// board; then once for each further seat.
-    pub seat: Option<Seat>,
+    /// What it shares with the other components along its channel and in its group, by type.
+    pub extensions: Extensions,
 }
 
 impl BuildContext {
@@ -103,11 +94,13 @@ impl BuildContext {
             env,
             metrics: Metrics::default(),
             catalogue: Catalogue::EMPTY,
-            floors: FloorBoard::default(),
-            limits: LimitBoard::default(),
-            routing: RoutingBoard::default(),
-            seat: None,
+            extensions: Extensions::default(),
         }
+    }
+
+    /// What it shares of this type: as [`Extensions::get`]. Outside an agent it is the default.
+    pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
+        self.extensions.get()
     }
 }
 

@@ -12,15 +12,14 @@
 //! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
 //! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
 //! | [`account`] | what a channel answers for, for auditors |
-//! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`] |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
-//! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
-//! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
+//! | [`extensions`] | what components share by type: [`Extensions`] |
+//! | [`routing`] | how events go into datasets, as agents tell each other: [`Routing`] |
 //! | [`settings`] | configuration values that know the line they stand on |
 //! | [`file_position`] | where the reading of a file stands, as it is stored |
 //! | [`env`](mod@env) | the world, injected: clock, randomness, network, disk |
@@ -30,23 +29,20 @@
 pub mod account;
 pub mod address;
 pub mod batch;
-mod births;
 pub mod catalogue;
 pub mod channel;
 pub mod component;
 pub mod decoder;
 pub mod deliver;
-pub mod discovery;
 pub mod encoder;
 pub mod env;
 pub mod error;
+pub mod extensions;
 pub mod file_position;
 pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
-pub mod limits;
-pub mod outlet;
 pub mod processor;
 pub mod resource;
 pub mod routing;
@@ -68,21 +64,19 @@ pub use channel::{
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey, Unit};
 pub use decoder::{Decoder, MalformedMessage, Message};
-pub use discovery::{Seat, SeatBoard, SeatView};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
 pub use error::{Class, Classify};
-pub use floors::{FloorBoard, Floors};
+pub use extensions::Extensions;
+pub use floors::Floors;
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
-pub use limits::LimitBoard;
-pub use outlet::{NextHop, Outage, OutletBoard};
-pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
+pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
-pub use routing::{Dispute, Routing, RoutingBoard};
+pub use routing::Routing;
 pub use selector::ChannelSelector;
 
 pub use settings::{Settings, SettingsError};
 pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
-pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};
+pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};

@@ -7,9 +7,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::discovery::SeatView;
 use crate::error::Class;
 use crate::identity::Origin;
+
+/// A seat as its group sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeatView {
+    /// How often somebody has left it: with each turn it is another member.
+    pub turn: u64,
+    /// Whether somebody sits there who is not leaving: only then it is given anything.
+    pub is_present: bool,
+    /// Of the occupant: the lowest are used, as long as one of them works.
+    pub priority: u16,
+    /// Of the occupant: its share among those of the same priority.
+    pub weight: u16,
+    /// Of the occupant: the same for the same address, wherever it sits.
+    pub key: u64,
+}
 
 /// What the processor is told of a member at each decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,10 +14,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pipeline::discovery;
+use peers::discovery;
+use peers::{NextHop, Seat};
 use pipeline::{
-    Env, Failure, IntervalSet, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
-    SinkError, Taken,
+    Env, Failure, IntervalSet, Outcome, Reach, SeatView, Settlement, Sink, SinkError, Taken,
 };
 use support::backoff::jittered;
 use support::trouble::{Trouble, millis, seconds};
@@ -178,9 +178,10 @@ pub(super) fn spawn(
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
     let proves = sink.reach() == Reach::NextAgent;
-    let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
+    let extensions = sink.extensions();
+    let seat = extensions.find::<Seat>().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
-    let next_hop = sink.next_hop().cloned();
+    let next_hop = extensions.find::<NextHop>();
     if let Some(hop) = next_hop.clone() {
         tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }

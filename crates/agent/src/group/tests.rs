@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use peers::OutletBoard;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Class, Component, Env, EventRef, FloorBoard, Guarantee, Letter,
-    OutletBoard, Reach, RoutingBoard, Settings, SinkError,
+    Batch, BuildContext, Class, Component, Env, EventRef, Guarantee, Letter, Reach, Settings,
+    SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -195,10 +196,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         env: env.clone(),
         metrics: metrics.clone(),
         catalogue: pipeline::Catalogue::EMPTY,
-        floors: FloorBoard::default(),
-        limits: pipeline::LimitBoard::default(),
-        routing: RoutingBoard::default(),
-        seat: None,
+        extensions: pipeline::Extensions::default(),
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));

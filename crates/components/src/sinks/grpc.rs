@@ -24,9 +24,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
+use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, Env, Extensions, FlumeKey, Guarantee, Reach, Settlement,
+    Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -56,7 +57,7 @@ impl Component for Config {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
         if self.retain == Keep::Stored {
-            cx.floors.forget_early();
+            cx.get::<FloorBoard>().forget_early();
         }
         match (&self.address, &self.discover) {
             (Some(address), None) => {
@@ -133,9 +134,9 @@ impl Grpc {
             name: cx.name.clone(),
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(address.into(), options, hop)),
-            floors: cx.floors.clone(),
-            limits: cx.limits.clone(),
-            routing: cx.routing.clone(),
+            floors: cx.get(),
+            limits: cx.get(),
+            routing: cx.get(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
             endpoint,
@@ -284,8 +285,8 @@ impl Sink for Grpc {
         Guarantee::ExactlyOnce
     }
 
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.shared.hop)
+    fn extensions(&self) -> Extensions {
+        Extensions::default().with(self.shared.hop.clone())
     }
 
     fn reach(&self) -> Reach {

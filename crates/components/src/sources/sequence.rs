@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use peers::limits::Cut;
 use pipeline::env::Entropy;
-use pipeline::limits::Cut;
 use pipeline::units::ByteSize;
 use pipeline::{
     Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, IntakeError,

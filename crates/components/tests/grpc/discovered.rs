@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use ::peers::Seat;
 use async_trait::async_trait;
 use pipeline::env::{Names, Service};
 use pipeline::testkit::build;
@@ -78,7 +79,7 @@ impl World {
 
     /// Waits until the seat has its next turn, as the group's runner does.
     async fn until_left(&mut self, verdicts: &mut Verdicts) {
-        let seat = self.sink.seat().unwrap().clone();
+        let seat = self.sink.extensions().find::<Seat>().unwrap();
         let turn = seat.view().turn;
         within(async {
             while seat.view().turn == turn {
@@ -104,7 +105,7 @@ async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_s
     verdicts.until(&mut *world.sink, |v| v.stored == set(0..5)).await;
 
     // Neither a failure nor an empty answer changes anything.
-    let seat = world.sink.seat().unwrap().clone();
+    let seat = world.sink.extensions().find::<Seat>().unwrap();
     for lookup in [None, Some(&[][..])] {
         world.table.set(lookup);
         tokio::time::sleep(Duration::from_millis(1_500)).await;

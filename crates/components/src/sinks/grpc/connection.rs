@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
 use metrics::{Metrics, SinkLabel};
-use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Routing, RoutingBoard};
+use peers::{Dispute, FloorBoard, LimitBoard, RoutingBoard};
+use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};

@@ -15,10 +15,11 @@ mod lookups;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::discovery::{Discovery, Query};
+use peers::discovery::{Discovery, Query};
+use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, Guarantee, IntervalSet, NextHop, Outcome, Reach, Seat, SeatBoard,
-    Settlement, Sink, SinkError, Taken,
+    BuildContext, BuildError, Extensions, Guarantee, IntervalSet, Outcome, Reach, Settlement, Sink,
+    SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
     }
     let discovery = Discovery { query, server: config.discover_server };
     let mut cx = cx.clone();
-    let (seat, lookups_as) = match cx.seat.take() {
+    let (seat, lookups_as) = match cx.extensions.find::<Seat>() {
         Some(seat) => (seat, None),
         None => {
             let first = SeatBoard::new(discovery, config.discover_max).seats().next();
@@ -224,12 +225,8 @@ impl Sink for Discovered {
         Guarantee::ExactlyOnce
     }
 
-    fn seat(&self) -> Option<&Seat> {
-        Some(&self.seat)
-    }
-
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.hop)
+    fn extensions(&self) -> Extensions {
+        Extensions::default().with(self.seat.clone()).with(self.hop.clone())
     }
 
     fn reach(&self) -> Reach {

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
-use pipeline::{
-    Dispute, Identity, IntervalSet, KeySet, Letter, NextHop, Outcome, Settlement, SinkError, Ticket,
-};
+use peers::{Dispute, NextHop};
+use pipeline::{Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket};
 use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;

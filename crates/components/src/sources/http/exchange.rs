@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use pipeline::limits::{Cut, EVENT_OVERHEAD_BYTES};
+use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{
     Batch, BatchBuilder, Class, Classify, Decoder, Env, Intake, IntakeError, MalformedMessage,
     Message,

@@ -1,4 +1,4 @@
-//! The lookups of a discovered sink: thin, for [`pipeline::discovery::seating`] decides.
+//! The lookups of a discovered sink: thin, for [`peers::discovery::seating`] decides.
 //!
 //! One that fails is repeated sooner, and changes nothing: whoever was found last goes on.
 
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Metrics, SinkState};
-use pipeline::discovery::{Change, Counts, Found};
-use pipeline::{Env, SeatBoard};
+use peers::SeatBoard;
+use peers::discovery::{Change, Counts, Found};
+use pipeline::Env;
 use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};

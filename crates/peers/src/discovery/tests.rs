@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use pipeline::env::Service;
 use proptest::prelude::*;
 
 use super::*;
-use crate::env::Service;
 
 fn answer(addresses: &[&str]) -> Vec<Found> {
     addresses.iter().map(|address| Found::plain(address)).collect()

@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 
+use pipeline::SeatView;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -54,21 +55,6 @@ impl Ord for Found {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.rank().cmp(&other.rank())
     }
-}
-
-/// A seat as its group sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeatView {
-    /// How often somebody has left it: with each turn it is another member.
-    pub turn: u64,
-    /// Whether somebody sits there who is not leaving: only then it is given anything.
-    pub is_present: bool,
-    /// Of the occupant: the lowest are used, as long as one of them works.
-    pub priority: u16,
-    /// Of the occupant: its share among those of the same priority.
-    pub weight: u16,
-    /// Of the occupant: the same for the same address, wherever it sits.
-    pub key: u64,
 }
 
 /// What an answer has changed.

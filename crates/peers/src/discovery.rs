@@ -21,12 +21,13 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pipeline::SeatView;
+use pipeline::env::Names;
+use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::env::Names;
-pub use seating::{Change, Counts, Found, SeatView, Seating};
-use support::notice;
+pub use seating::{Change, Counts, Found, Seating};
 
 /// What is looked up to find the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
