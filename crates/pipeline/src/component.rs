@@ -5,7 +5,7 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use metrics::Metrics;
+use metrics::{MetricError, MetricSpec, Metrics, Scope};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,6 +22,8 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     const KIND: &'static str;
     /// The Flume properties that mean the same, for the converter.
     const FLUME: &'static [FlumeKey] = &[];
+    /// The metrics of this component alone, for [`BuildContext::scope`].
+    const METRICS: &'static [MetricSpec] = &[];
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
     type Role: ?Sized;
 
@@ -98,6 +100,11 @@ impl BuildContext {
         }
     }
 
+    /// The metrics of a component of this type: those in [`Component::METRICS`].
+    pub fn scope<C: Component>(&self) -> Scope {
+        self.metrics.scope(C::KIND, &self.name, C::METRICS)
+    }
+
     /// What it shares of this type: as [`Extensions::get`]. Outside an agent it is the default.
     pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
         self.extensions.get()
@@ -122,12 +129,21 @@ impl BuildError {
     }
 }
 
+/// A mistake in the code of a component, and none of its settings: reported at its `type`.
+impl From<MetricError> for BuildError {
+    fn from(error: MetricError) -> Self {
+        Self::invalid("type", error)
+    }
+}
+
 /// One line of a role's table.
 pub struct Entry<R: ?Sized> {
     /// What `type = "…"` says.
     pub kind: &'static str,
     /// The Flume properties that mean the same.
     pub flume: &'static [FlumeKey],
+    /// The metrics of this component alone.
+    pub metrics: &'static [MetricSpec],
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
@@ -139,6 +155,7 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     Entry {
         kind: C::KIND,
         flume: C::FLUME,
+        metrics: C::METRICS,
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;

@@ -4,6 +4,7 @@
 //! be UTF-8. The library has no look-around and no back-references, so that matching takes time
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
+use metrics::{Counter, MetricSpec};
 use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
@@ -26,22 +27,28 @@ impl Component for Config {
         FlumeKey::new("regex", "regex", Unit::Text),
         FlumeKey::new("excludeEvents", "exclude", Unit::Flag),
     ];
+    const METRICS: &'static [MetricSpec] =
+        &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
     type Role = dyn Interceptor;
 
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let regex = super::pattern("regex", &self.regex)?;
-        Ok(Box::new(RegexFilter { regex, exclude: self.exclude }))
+        let dropped = cx.scope::<Self>().counter("dropped_events")?;
+        Ok(Box::new(RegexFilter { regex, exclude: self.exclude, dropped }))
     }
 }
 
 struct RegexFilter {
     regex: Regex,
     exclude: bool,
+    dropped: Counter,
 }
 
 impl Interceptor for RegexFilter {
     fn intercept(&self, batch: &mut Batch) {
+        let before = batch.len();
         batch.retain(|event| self.regex.is_match(event.body()) != self.exclude);
+        self.dropped.inc_by((before - batch.len()) as u64);
     }
 
     fn routes_by(&self, _header: Option<&str>) -> Option<String> {
@@ -74,6 +81,16 @@ mod tests {
             assert_eq!(bodies, expected.map(str::as_bytes), "exclude = {exclude}");
             assert_eq!(batch.shared_header("host"), Some("web-1"));
         }
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted_by_component() {
+        let cx = BuildContext::alone("in-0", std::path::Path::new("unused"), env::real());
+        let filter = build::<Config>(&json!({ "regex": "error" }), &cx).unwrap();
+        filter.intercept(&mut Batch::of(["an error", "a note", "done"]));
+        filter.intercept(&mut Batch::of(["an error"]));
+        let line = "aqueduct_regex_filter_dropped_events_total{component=\"in-0\"} 2\n";
+        assert!(cx.metrics.text().contains(line), "{}", cx.metrics.text());
     }
 
     #[test]
