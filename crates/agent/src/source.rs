@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::{Metrics, SourceLabel};
-use pipeline::{Class, Env, Source, SourceContext};
+use pipeline::{Env, ErrorClass, Source, SourceContext};
 use support::backoff::jittered;
 use support::trouble::{Trouble, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};
@@ -54,7 +54,7 @@ impl Runner {
                 }
                 Err(error) => error,
             };
-            if error.class == Class::Fatal {
+            if error.class == ErrorClass::Fatal {
                 self.failure.of_source(&self.name, chain(&error));
                 return;
             }

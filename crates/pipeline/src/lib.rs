@@ -66,7 +66,7 @@ pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey
 pub use decoder::{Decoder, MalformedMessage, Message};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
-pub use error::{Class, Classify};
+pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};

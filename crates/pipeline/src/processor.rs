@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Class;
+use crate::error::ErrorClass;
 use crate::identity::Origin;
 
 /// A seat as its group sees it.
@@ -77,13 +77,13 @@ pub enum Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// What it says about the batch that it met.
-    pub class: Class,
+    pub class: ErrorClass,
     /// When to come again, where the other side has said so: then it works, and is only busy.
     pub retry_after: Option<Duration>,
 }
 
-impl From<Class> for Failure {
-    fn from(class: Class) -> Self {
+impl From<ErrorClass> for Failure {
+    fn from(class: ErrorClass) -> Self {
         Self { class, retry_after: None }
     }
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::channel::{Taken, Ticket};
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
 use crate::extensions::Extensions;
 use crate::intervals::IntervalSet;
 
@@ -104,7 +104,7 @@ pub enum Reach {
 #[error("{source}")]
 pub struct SinkError {
     /// What the failure says about the batch.
-    pub class: Class,
+    pub class: ErrorClass,
     /// When to come again, where the other side has said so.
     pub retry_after: Option<Duration>,
     /// The sink's own error.

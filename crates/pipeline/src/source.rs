@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSize};
 use crate::channel::ChannelError;
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
@@ -179,10 +179,10 @@ pub enum IntakeError {
 }
 
 impl Classify for IntakeError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Channel(error) => error.class(),
-            Self::Stopping => Class::Transient,
+            Self::Stopping => ErrorClass::Transient,
         }
     }
 }
@@ -192,7 +192,7 @@ impl Classify for IntakeError {
 #[error("{message}")]
 pub struct SourceError {
     /// `Fatal` keeps it stopped until the configuration changes; everything else restarts it.
-    pub class: Class,
+    pub class: ErrorClass,
     /// What happened, with the thing and its limit.
     pub message: String,
     /// The cause beneath.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
+use pipeline::{Classify, Env, ErrorClass, IntervalSet, Letter, Ticket};
 use support::backoff::jittered;
 use support::trouble::{Trouble, seconds};
 use tokio::sync::mpsc;
@@ -150,7 +150,7 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
         };
         let error = chain(&problem);
         match problem.class() {
-            Class::Poison => {
+            ErrorClass::Poison => {
                 error!(
                     channel = from.channel, sink = from.sink, %error,
                     "a batch that can never be delivered is too large for the dead letters, and \
@@ -158,7 +158,10 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
                 );
                 return false;
             }
-            Class::Transient | Class::Indeterminate | Class::Blocked | Class::Fatal => {
+            ErrorClass::Transient
+            | ErrorClass::Indeterminate
+            | ErrorClass::Blocked
+            | ErrorClass::Fatal => {
                 let now = Instant::now();
                 trouble.count(now);
                 if let Some((failures, lasts)) = trouble.to_say(now, &error) {

@@ -297,7 +297,7 @@ impl Sink for Grpc {
 #[cfg(test)]
 mod tests {
     use pipeline::testkit::build;
-    use pipeline::{Batch, Class};
+    use pipeline::{Batch, ErrorClass};
     use serde_json::json;
 
     use super::*;
@@ -321,6 +321,6 @@ mod tests {
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();
         let taken = Taken { ticket: 1, batch: Batch::of(["x"]) };
-        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Blocked);
+        assert_eq!(sink.write(taken).await.unwrap_err().class, ErrorClass::Blocked);
     }
 }

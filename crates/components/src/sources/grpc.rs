@@ -41,8 +41,8 @@ use delivery::sender::Window;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Resource, Source,
-    SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Identity, Resource,
+    Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -290,7 +290,7 @@ impl Grpc {
 /// The cause names the address.
 fn cannot_listen(error: std::io::Error) -> SourceError {
     SourceError {
-        class: Class::Transient,
+        class: ErrorClass::Transient,
         message: "cannot listen".into(),
         source: Some(error.into()),
     }

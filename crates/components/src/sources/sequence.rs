@@ -13,8 +13,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, IntakeError,
-    Source, SourceContext, SourceError, SourcePosition, Unit,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, FlumeKey, Guarantee,
+    IntakeError, Source, SourceContext, SourceError, SourcePosition, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -162,7 +162,7 @@ impl Numbers {
         let mut standing = self.standing(cx);
         if standing.is_empty() {
             let message = "the source has no required channel".to_owned();
-            return Err(SourceError { class: Class::Fatal, message, source: None });
+            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
         }
         cx.intake.opened();
         while standing.iter().any(|next| *next < self.end) {
@@ -182,8 +182,8 @@ impl Numbers {
                 Err(error) => error,
             };
             match error.class() {
-                Class::Transient | Class::Indeterminate => {}
-                class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
+                ErrorClass::Transient | ErrorClass::Indeterminate => {}
+                class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
                     let message = "a batch cannot be stored".to_owned();
                     return Err(SourceError { class, message, source: Some(Box::new(error)) });
                 }

@@ -80,7 +80,7 @@ async fn what_is_held_back_is_bounded() {
         within(sink.write(large(sequence))).await.unwrap();
     }
     let error = within(sink.write(large(1024))).await.unwrap_err();
-    assert_eq!(error.class, Class::Blocked);
+    assert_eq!(error.class, ErrorClass::Blocked);
     let text = error.to_string();
     assert!(["`message_max` (10240 bytes)", &address].iter().all(|it| text.contains(it)), "{text}");
     // An agent that stops gets them back.

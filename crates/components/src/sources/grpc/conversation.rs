@@ -13,7 +13,7 @@ use delivery::sender::Window;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use pipeline::{
-    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing,
+    Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin, Routing,
 };
 use support::mutant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -369,7 +369,7 @@ impl Conversation {
                 }
                 self.receiver.stored(identity, bytes, known).map_err(End::from)
             }
-            Err(error) if error.class() == Class::Poison => {
+            Err(error) if error.class() == ErrorClass::Poison => {
                 self.receiver.answered(bytes);
                 self.service.count("refused_by_channel");
                 self.say(answers::refused(identity, Reason::TooLarge, error.to_string())).await

@@ -23,7 +23,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pipeline::env::Entropy;
-use pipeline::{ChannelError, Class, Classify, Intake, IntakeError, SourceError};
+use pipeline::{ChannelError, Classify, ErrorClass, Intake, IntakeError, SourceError};
 use support::backoff::jittered;
 use support::trouble::{Trouble, seconds};
 use tokio::sync::oneshot;
@@ -307,8 +307,8 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
             Err(error) => error,
         };
         match error.class() {
-            Class::Transient | Class::Indeterminate => {}
-            class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
+            ErrorClass::Transient | ErrorClass::Indeterminate => {}
+            class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
                 let message =
                     format!("a batch of {} bytes cannot be stored", chunk.batch.size().bytes);
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
