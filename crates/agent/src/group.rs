@@ -35,8 +35,8 @@ use pipeline::{
     Channel, ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection,
     Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
+use support::failure_log::{FailureLog, seconds};
 use support::mutant;
-use support::trouble::{Trouble, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -123,7 +123,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         pending: None,
         chosen: None,
         refuse_reads_until: None,
-        trouble: Trouble::default(),
+        trouble: FailureLog::default(),
         tally: Tally::default(),
     };
     group.serve(events, &stop, grace).await;
@@ -147,7 +147,7 @@ struct Group {
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
     /// Reads of the channel that failed since the last one that did not.
-    trouble: Trouble,
+    trouble: FailureLog,
     /// What the batches count for that were sent and are still in the channel.
     tally: Tally,
 }
@@ -281,7 +281,7 @@ impl Group {
         let (now, error) = (Instant::now(), chain(error));
         self.refuse_reads_until = Some(now + READ_RETRY);
         self.trouble.count(now);
-        if let Some((failures, lasts)) = self.trouble.to_say(now, &error) {
+        if let Some((failures, lasts)) = self.trouble.should_log(now, &error) {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),

@@ -8,12 +8,12 @@
 //! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
 //! | [`notice`] | waiting for a change without missing it |
 //! | [`pool`] | large buffers that are used again |
-//! | [`trouble`] | failures that repeat, and when they are logged |
+//! | [`failure_log`] | failures that repeat, and when they are logged |
 
 pub mod backoff;
 pub mod compression;
+pub mod failure_log;
 pub mod log_rate;
 pub mod mutants;
 pub mod notice;
 pub mod pool;
-pub mod trouble;

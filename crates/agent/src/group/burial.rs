@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipeline::{Classify, Env, ErrorClass, IntervalSet, Letter, Ticket};
 use support::backoff::jittered;
-use support::trouble::{Trouble, seconds};
+use support::failure_log::{FailureLog, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,7 @@ impl Burials {
 
 /// Stores a letter, however often the disk refuses; `false`: it can never be stored.
 async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureLog::default();
     loop {
         let problem = match dead_letters.store(letter, from).await {
             Ok(()) => return true,
@@ -164,7 +164,7 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
             | ErrorClass::Fatal => {
                 let now = Instant::now();
                 trouble.count(now);
-                if let Some((failures, lasts)) = trouble.to_say(now, &error) {
+                if let Some((failures, lasts)) = trouble.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
                         "a dead letter cannot be stored yet");
                 }

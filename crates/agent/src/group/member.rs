@@ -20,7 +20,7 @@ use pipeline::{
     Env, Failure, IntervalSet, Outcome, Reach, SeatView, Settlement, Sink, SinkError, Taken,
 };
 use support::backoff::jittered;
-use support::trouble::{Trouble, millis, seconds};
+use support::failure_log::{FailureLog, millis, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -185,7 +185,7 @@ pub(super) fn spawn(
     if let Some(hop) = next_hop.clone() {
         tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }
-    let (trouble, flushed) = (Trouble::default(), false);
+    let (trouble, flushed) = (FailureLog::default(), false);
     let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
@@ -206,7 +206,7 @@ struct MemberTask {
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
-    trouble: Trouble,
+    trouble: FailureLog,
     flushed: bool,
 }
 
@@ -240,7 +240,7 @@ impl MemberTask {
                 End::Left => true,
             };
             if is_over {
-                self.trouble = Trouble::default();
+                self.trouble = FailureLog::default();
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -344,7 +344,7 @@ impl MemberTask {
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
         // Whoever is leaving is expected to be gone one moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if !is_leaving && let Some((failures, lasts)) = self.trouble.to_say(now, &text) {
+        if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),

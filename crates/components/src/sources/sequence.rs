@@ -19,7 +19,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use support::backoff::jittered;
-use support::trouble::{Trouble, seconds};
+use support::failure_log::{FailureLog, seconds};
 use tokio::time::Instant;
 
 /// The one key of this source's positions.
@@ -158,7 +158,7 @@ impl Numbers {
 
     async fn make(&self, cx: &SourceContext) -> Result<(), SourceError> {
         let started = Instant::now();
-        let (mut made, mut trouble) = (0_u64, Trouble::default());
+        let (mut made, mut trouble) = (0_u64, FailureLog::default());
         let mut standing = self.standing(cx);
         if standing.is_empty() {
             let message = "the source has no required channel".to_owned();
@@ -190,7 +190,7 @@ impl Numbers {
             }
             let (now, text) = (Instant::now(), error.to_string());
             trouble.count(now);
-            if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+            if let Some((failures, lasts)) = trouble.should_log(now, &text) {
                 tracing::warn!(source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
                     "a batch is not stored; trying on");
             }

@@ -408,7 +408,7 @@ impl Conversation {
     }
 
     async fn tell_outlet(&mut self) -> Result<(), End> {
-        match self.service.outlet.to_say(&mut self.outage_said) {
+        match self.service.outlet.should_log(&mut self.outage_said) {
             Some(outlet) => self.say(outlet).await,
             None => Ok(()),
         }

@@ -25,7 +25,7 @@ use futures::stream::FuturesUnordered;
 use pipeline::env::Entropy;
 use pipeline::{ChannelError, Classify, ErrorClass, Intake, IntakeError, SourceError};
 use support::backoff::jittered;
-use support::trouble::{Trouble, seconds};
+use support::failure_log::{FailureLog, seconds};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -57,7 +57,7 @@ pub(super) struct Target {
     pub(super) intake: Arc<dyn Intake>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Of all batches on their way: what keeps one back mostly keeps back each.
-    pub(super) trouble: Arc<Mutex<Trouble>>,
+    pub(super) trouble: Arc<Mutex<FailureLog>>,
 }
 
 impl Target {
@@ -66,7 +66,7 @@ impl Target {
         let (now, text) = (Instant::now(), error.to_string());
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.count(now);
-        if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+        if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
                 "a batch is not stored; trying on");
         }
