@@ -29,10 +29,10 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
         channels.push(datasets);
     }
     channels.resize(source.required.len() + source.optional.len(), Vec::new());
-    let header = source.selector.looks_at();
-    let changes = source.interceptors.iter().filter_map(|one| one.routes_by(header));
+    let header = source.selector.routing_header();
+    let changes = source.interceptors.iter().filter_map(|one| one.routing_effect(header));
     let changes: Vec<String> = changes.collect();
-    let rule = source.selector.rule(&channels);
+    let rule = source.selector.routing_rule(&channels);
     let text = match (&*changes, header) {
         ([], _) => rule,
         (changes, Some(header)) => format!("{rule}; {header:?} is {}", changes.join(", then ")),

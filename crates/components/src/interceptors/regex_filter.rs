@@ -51,7 +51,7 @@ impl Interceptor for RegexFilter {
         self.dropped.inc_by((before - batch.len()) as u64);
     }
 
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         let verb = if self.exclude { "without" } else { "only" };
         Some(format!("{verb} bodies that match {:?}", self.regex.as_str()))
     }
@@ -110,8 +110,9 @@ mod tests {
 
     #[test]
     fn the_routing_tells_one_filter_from_another() {
-        let text =
-            |exclude| filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routes_by(None);
+        let text = |exclude| {
+            filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routing_effect(None)
+        };
         assert_ne!(text(true), text(false));
     }
 }

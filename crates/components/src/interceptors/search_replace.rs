@@ -89,7 +89,7 @@ impl Interceptor for SearchReplace {
     }
 
     /// Bodies do not route.
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None
     }
 }
