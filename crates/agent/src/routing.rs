@@ -5,7 +5,7 @@
 //!   └────────── the selector ─────────────┘ └ name of the sink, store, prefix ┘
 //! ```
 
-use pipeline::{Reach, Routing};
+use pipeline::{DedupeScope, Routing};
 
 use crate::topology::{BuiltGroup, BuiltSource};
 
@@ -20,10 +20,10 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
         let sinks = groups.flat_map(|group| &group.sinks);
         let mut datasets = Vec::new();
         for named in sinks {
-            match named.sink.reach() {
-                Reach::NextAgent => return None,
-                Reach::Dataset(name) => datasets.push(name),
-                Reach::Nothing => {}
+            match named.sink.dedupe_scope() {
+                DedupeScope::NextAgent => return None,
+                DedupeScope::Dataset(name) => datasets.push(name),
+                DedupeScope::Nothing => {}
             }
         }
         channels.push(datasets);

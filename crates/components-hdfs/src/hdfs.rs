@@ -35,8 +35,8 @@ use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, 
 use metrics::{Gauge, SinkLabel};
 use peers::FloorBoard;
 use pipeline::{
-    BuildContext, BuildError, Component, FlumeKey, Guarantee, Identity, Reach, Settlement, Sink,
-    SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, FlumeKey, Guarantee, Identity, Settlement,
+    Sink, SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -392,10 +392,10 @@ impl Sink for HdfsSink {
         }
     }
 
-    fn reach(&self) -> Reach {
+    fn dedupe_scope(&self) -> DedupeScope {
         match self.promise {
-            Promise::ExactlyOnce => Reach::Dataset(self.dataset_name.clone()),
-            Promise::AtLeastOnce | Promise::BestEffort => Reach::Nothing,
+            Promise::ExactlyOnce => DedupeScope::Dataset(self.dataset_name.clone()),
+            Promise::AtLeastOnce | Promise::BestEffort => DedupeScope::Nothing,
         }
     }
 }

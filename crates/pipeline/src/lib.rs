@@ -78,5 +78,5 @@ pub use routing::Routing;
 pub use selector::ChannelSelector;
 
 pub use settings::{Settings, SettingsError};
-pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
+pub use sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};

@@ -90,7 +90,7 @@ pub enum Guarantee {
 
 /// What knows, behind a sink, which batches it has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub enum DedupeScope {
     /// Nothing: what is repeated is there twice.
     Nothing,
     /// This dataset, by its ledger.
@@ -164,8 +164,8 @@ pub trait Sink: Send {
     }
 
     /// What knows which batches it has.
-    fn reach(&self) -> Reach {
-        Reach::Nothing
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::Nothing
     }
 }
 

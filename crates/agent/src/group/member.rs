@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use peers::discovery;
 use peers::{NextHop, Seat};
 use pipeline::{
-    Env, Failure, IntervalSet, Outcome, Reach, SeatView, Settlement, Sink, SinkError, Taken,
+    DedupeScope, Env, Failure, IntervalSet, Outcome, SeatView, Settlement, Sink, SinkError, Taken,
 };
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, millis, seconds};
@@ -177,7 +177,7 @@ pub(super) fn spawn(
     let unacknowledged_bytes = Arc::new(AtomicU64::new(0));
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
-    let proves = sink.reach() == Reach::NextAgent;
+    let proves = sink.dedupe_scope() == DedupeScope::NextAgent;
     let extensions = sink.extensions();
     let seat = extensions.find::<Seat>().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);

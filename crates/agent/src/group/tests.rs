@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use peers::OutletBoard;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, Env, ErrorClass, EventRef, Guarantee, Letter, Reach, Settings,
-    SinkError,
+    Batch, BuildContext, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee, Letter,
+    Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -136,8 +136,8 @@ impl Sink for Scripted {
         Guarantee::BestEffort
     }
 
-    fn reach(&self) -> Reach {
-        if self.script.proves { Reach::NextAgent } else { Reach::Nothing }
+    fn dedupe_scope(&self) -> DedupeScope {
+        if self.script.proves { DedupeScope::NextAgent } else { DedupeScope::Nothing }
     }
 }
 

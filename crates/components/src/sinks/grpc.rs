@@ -26,8 +26,8 @@ use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
 use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Extensions, FlumeKey, Guarantee, Reach, Settlement,
-    Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, FlumeKey, Guarantee,
+    Settlement, Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -289,8 +289,8 @@ impl Sink for Grpc {
         Extensions::default().with(self.shared.hop.clone())
     }
 
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }
 

@@ -59,8 +59,8 @@ impl Sink for Hopping {
         pipeline::Extensions::default().with(self.hop.clone())
     }
 
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }
 

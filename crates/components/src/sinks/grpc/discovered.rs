@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use peers::discovery::{Discovery, Query};
 use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, Extensions, Guarantee, IntervalSet, Outcome, Reach, Settlement, Sink,
-    SinkError, Taken,
+    BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
+    Sink, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -229,7 +229,7 @@ impl Sink for Discovered {
         Extensions::default().with(self.seat.clone()).with(self.hop.clone())
     }
 
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }
