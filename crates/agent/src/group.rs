@@ -311,7 +311,7 @@ impl Group {
                     self.metrics.begin_sink(self.members[index].handle.name(), DISCOVERED);
                 }
                 let before = self.members[index].seat.replace(view);
-                if before.is_some_and(|before| before.turn != view.turn) {
+                if before.is_some_and(|before| before.generation != view.generation) {
                     self.members[index].open = false;
                     self.processor.report(index, Report::Replaced, Instant::now());
                 }

@@ -220,8 +220,8 @@ impl Seat {
     }
 
     /// Who sits there, also one that is leaving.
-    pub fn occupant(&self) -> Option<Found> {
-        self.board.inner.seating().occupant(self.index).cloned()
+    pub fn assignment(&self) -> Option<Found> {
+        self.board.inner.seating().assignment(self.index).cloned()
     }
 
     /// Since when whoever sits there is leaving.

@@ -13,8 +13,8 @@ use crate::identity::Origin;
 /// A seat as its group sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeatView {
-    /// How often somebody has left it: with each turn it is another member.
-    pub turn: u64,
+    /// How often somebody has left it: with each generation it is another member.
+    pub generation: u64,
     /// Whether somebody sits there who is not leaving: only then it is given anything.
     pub is_present: bool,
     /// Of the occupant: the lowest are used, as long as one of them works.

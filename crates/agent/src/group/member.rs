@@ -5,7 +5,7 @@
 //!      └── pause, doubling from 100 ms, jittered ◄─────────────────────────────────────┘
 //! ```
 //!
-//! A member that is discovered has a seat: the group hears of each change there. With each turn of the
+//! A member that is discovered has a seat: the group hears of each change there. With each generation of the
 //! seat it is another one: it is opened again, and waits meanwhile for as long as nobody sits there.
 //!
 //! While it is closed its settlements still count: what the next hop had stored before may be
@@ -140,10 +140,10 @@ impl Shared {
         Self { index, name, events, env, longest_pause, sent, standing }
     }
 
-    /// The seat is otherwise now; `true`: it has a new turn.
+    /// The seat is otherwise now; `true`: it has a new generation.
     fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
         let Some((_, known)) = seat else { return false };
-        let is_over = known.turn != view.turn;
+        let is_over = known.generation != view.generation;
         if is_over || known.is_present != view.is_present {
             self.standing.replaced(view.is_present);
         }
