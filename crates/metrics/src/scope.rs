@@ -1,9 +1,10 @@
 //! Metrics of single components, in addition to those that all sources, channels and sinks have.
 //!
-//! A component declares them in a table, and registers them when it is built. From then on they are shown
-//! as `aqueduct_<kind>_<name>{component="<name>"}`, with 0 before anything is counted.
+//! A component declares them in a table, and registers them when it is built. From then on they are
+//! shown as `aqueduct_<kind>_<name>{component="<name>"}`, with 0 before anything is counted.
 //!
 //! ```
+//! # use aqueduct_metrics as metrics;
 //! use metrics::{Metrics, MetricSpec};
 //!
 //! const METRICS: &[MetricSpec] =
@@ -30,7 +31,7 @@ use crate::{Counter, FloatGauge, Metrics, Seconds, Text};
 /// One metric of a component: a row of its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricSpec {
-    /// Its name without prefix and without `_total`, in snake case, with its unit: `dropped_events`.
+    /// Its name in snake case, with its unit, without prefix and `_total`: `dropped_events`.
     pub name: &'static str,
     /// What it counts or shows, as one sentence.
     pub help: &'static str,

@@ -1,5 +1,5 @@
-//! What the components along a channel know of closed epochs: what senders declare, what the ledger has
-//! closed, and what this agent itself can declare.
+//! What the components along a channel know of closed epochs: what senders declare, what the ledger
+//! has closed, and what this agent itself can declare.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 

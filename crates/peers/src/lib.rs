@@ -12,8 +12,9 @@
 //! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
 //! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
 //!
-//! A component gets a board from its [`BuildContext`](pipeline::BuildContext), by type; a sink hands its
-//! [`Seat`] and its [`NextHop`] to its group by [`Sink::extensions`](pipeline::Sink::extensions).
+//! A component gets a board by its type, from its [`BuildContext`](pipeline::BuildContext). A sink
+//! gives its group its [`Seat`] and its [`NextHop`] by
+//! [`Sink::extensions`](pipeline::Sink::extensions).
 
 mod births;
 pub mod discovery;

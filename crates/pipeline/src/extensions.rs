@@ -1,6 +1,7 @@
 //! Values that components share by their type, so that the roles need not know each of them.
 //!
 //! ```
+//! # use aqueduct_pipeline as pipeline;
 //! use pipeline::extensions::Extensions;
 //!
 //! #[derive(Clone, Default, PartialEq, Debug)]

@@ -5,7 +5,8 @@
 //!    └────────── one Intake ───────────┘          └────── one sink group ─────┘
 //! ```
 //!
-//! Nothing here does I/O. Everybody depends on this crate, and it depends on nobody.
+//! Nothing here does I/O, and no machine runs here: boards are in `aqueduct-peers`, pools, back-off and
+//! codings in `aqueduct-support`, metrics in `aqueduct-metrics`.
 //!
 //! | module | what it holds |
 //! |---|---|

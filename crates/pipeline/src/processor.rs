@@ -13,7 +13,7 @@ use crate::identity::Origin;
 /// A seat as its group sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeatView {
-    /// How often somebody has left it: with each generation it is another member.
+    /// How often an address has left it: with each generation it is another member.
     pub generation: u64,
     /// Whether somebody sits there who is not leaving: only then it is given anything.
     pub is_present: bool,

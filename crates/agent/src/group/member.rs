@@ -5,8 +5,8 @@
 //!      └── pause, doubling from 100 ms, jittered ◄─────────────────────────────────────┘
 //! ```
 //!
-//! A member that is discovered has a seat: the group hears of each change there. With each generation of the
-//! seat it is another one: it is opened again, and waits meanwhile for as long as nobody sits there.
+//! A member that is discovered has a seat, and reports each change there to the group. With each
+//! generation of the seat it is another one: it is opened again, and waits while the seat is empty.
 //!
 //! While it is closed its settlements still count: what the next hop had stored before may be
 //! delivered, or offered again when it stays away too long.

@@ -1,4 +1,4 @@
-//! A component's own metrics are shown once per kind, by component, and a mistake in their table is an
+//! Metrics of a component are shown once per kind, by component, and a mistake in their table is an
 //! error. Method: scopes of one agent's metrics, and the text that a reader gets.
 
 use std::time::Duration;

@@ -185,7 +185,8 @@ proptest! {
             let mut places: BTreeMap<&String, usize> = BTreeMap::new();
             for (seat, address) in now_seated.iter().enumerate() {
                 let view = seating.view(seat);
-                prop_assert!(view.generation > views.get(seat).map_or(0, |v: &SeatView| v.generation)
+                let generation = views.get(seat).map_or(0, |view: &SeatView| view.generation);
+                prop_assert!(view.generation > generation
                     || before[seat].is_none() || before[seat] == *address);
                 let Some(address) = address else {
                     prop_assert!(!view.is_present && seating.counts().waiting == 0);
