@@ -13,10 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::{Format, Metrics};
 use pipeline::env::{Listener, Stream};
-use pipeline::metrics::Format;
-use pipeline::trouble::Trouble;
-use pipeline::{Account, Channel, Env, Metrics};
+use pipeline::{Account, Channel, Env};
+use support::failure_log::FailureLog;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -72,11 +72,11 @@ impl Drop for Admin {
 
 async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
     let guests = Arc::new(Guests::default());
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureLog::default();
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => {
-                trouble = Trouble::default();
+                trouble = FailureLog::default();
                 let (pages, guest) = (pages.clone(), guests.admit());
                 tokio::spawn(async move {
                     tokio::select! {
@@ -89,7 +89,7 @@ async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
             Err(error) => {
                 let now = Instant::now();
                 trouble.count(now);
-                if trouble.to_say(now, &error.to_string()).is_some() {
+                if trouble.should_log(now, &error.to_string()).is_some() {
                     warn!(%error, "the admin listener cannot accept; trying on");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;

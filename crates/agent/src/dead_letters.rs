@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use channel::durable::{Encryption, IndexKind, Overflow};
+use metrics::{Metrics, SinkReason};
 use pipeline::env::unix_millis;
-use pipeline::metrics::SinkReason;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Metrics,
-    Origin, Settings, SettingsError,
+    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Origin,
+    Settings, SettingsError,
 };
 use serde::Deserialize;
 use tokio::sync::OnceCell;

@@ -29,12 +29,14 @@ mod turning;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::metrics::SinkLabel;
-use pipeline::trouble::{Trouble, seconds};
+use metrics::{Metrics, SinkLabel};
+use peers::OutletBoard;
 use pipeline::{
-    Channel, ChannelError, IntervalSet, MemberView, Metrics, Outcome, OutletBoard, Report,
-    SeatView, Selection, Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket, mutant,
+    Channel, ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection,
+    Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
+use support::failure_log::{FailureLog, seconds};
+use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -96,7 +98,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
         let sent = tally::Sent::of(&named.name, &parts.metrics);
-        let is_present = named.sink.seat().is_none_or(|seat| seat.view().is_present);
+        let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
@@ -121,7 +123,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         pending: None,
         chosen: None,
         refuse_reads_until: None,
-        trouble: Trouble::default(),
+        trouble: FailureLog::default(),
         tally: Tally::default(),
     };
     group.serve(events, &stop, grace).await;
@@ -145,7 +147,7 @@ struct Group {
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
     /// Reads of the channel that failed since the last one that did not.
-    trouble: Trouble,
+    trouble: FailureLog,
     /// What the batches count for that were sent and are still in the channel.
     tally: Tally,
 }
@@ -279,7 +281,7 @@ impl Group {
         let (now, error) = (Instant::now(), chain(error));
         self.refuse_reads_until = Some(now + READ_RETRY);
         self.trouble.count(now);
-        if let Some((failures, lasts)) = self.trouble.to_say(now, &error) {
+        if let Some((failures, lasts)) = self.trouble.should_log(now, &error) {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),
@@ -309,7 +311,7 @@ impl Group {
                     self.metrics.begin_sink(self.members[index].handle.name(), DISCOVERED);
                 }
                 let before = self.members[index].seat.replace(view);
-                if before.is_some_and(|before| before.turn != view.turn) {
+                if before.is_some_and(|before| before.generation != view.generation) {
                     self.members[index].open = false;
                     self.processor.report(index, Report::Replaced, Instant::now());
                 }

@@ -16,9 +16,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pipeline::Metrics;
+use metrics::{Metrics, SinkLabel, SourceLabel};
 use pipeline::env::Clock;
-use pipeline::metrics::{SinkLabel, SourceLabel};
 use tokio::time::{Duration, Instant};
 use tracing::info;
 

@@ -20,11 +20,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
-use pipeline::metrics::{SourceLabel, SourceReason};
+use metrics::{Metrics, SourceLabel, SourceReason};
+use peers::{FloorBoard, LimitBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, LimitBoard, Metrics, Origin, Outage,
-    OutletBoard, Permit, PutTransaction, Routing,
+    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
+    Interceptor, IntervalSet, KeySet, Known, Origin, Outage, Permit, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;

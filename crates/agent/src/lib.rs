@@ -27,8 +27,9 @@ use std::sync::Arc;
 
 use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
-use pipeline::discovery::Discovery;
-use pipeline::{Catalogue, ChannelError, Env, Guarantee, Metrics, Routing};
+use metrics::Metrics;
+use peers::discovery::Discovery;
+use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -131,7 +132,7 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
                 channel_guarantee: topology.channel(&group.channel).guarantee(),
                 guarantee: named.sink.guarantee(),
             });
-            if let Some(seat) = named.sink.seat() {
+            if let Some(seat) = named.seat() {
                 discoveries.push((name, seat.board().discovery().clone()));
             }
         }
@@ -153,7 +154,7 @@ fn named_sinks<'a>(
 ) -> impl Iterator<Item = (String, &'a NamedSink)> {
     let planned = plan.groups.iter().find(|planned| *planned.name == *group.name);
     let names = planned.map_or(&[][..], |planned| &planned.sinks).iter();
-    let is_first = |named: &&NamedSink| named.sink.seat().is_none_or(|seat| seat.index() == 0);
+    let is_first = |named: &&NamedSink| named.seat().is_none_or(|seat| seat.index() == 0);
     let names: Vec<String> = names.map(|sink| sink.name.clone()).collect();
     names.into_iter().zip(group.sinks.iter().filter(is_first))
 }

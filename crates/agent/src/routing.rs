@@ -1,11 +1,11 @@
-//! What an agent says of where the batches of a source go: see [`pipeline::routing`].
+//! What an agent says of where the batches of a source go: see [`peers::routing`].
 //!
 //! ```text
 //!   by "kind": "order" into store in hdfs://nn:8020/orders, else into store in hdfs://nn:8020/rest
 //!   └────────── the selector ─────────────┘ └ name of the sink, store, prefix ┘
 //! ```
 
-use pipeline::{Reach, Routing};
+use pipeline::{DedupeScope, Routing};
 
 use crate::topology::{BuiltGroup, BuiltSource};
 
@@ -20,19 +20,19 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
         let sinks = groups.flat_map(|group| &group.sinks);
         let mut datasets = Vec::new();
         for named in sinks {
-            match named.sink.reach() {
-                Reach::NextAgent => return None,
-                Reach::Dataset(name) => datasets.push(name),
-                Reach::Nothing => {}
+            match named.sink.dedupe_scope() {
+                DedupeScope::NextAgent => return None,
+                DedupeScope::Dataset(name) => datasets.push(name),
+                DedupeScope::Nothing => {}
             }
         }
         channels.push(datasets);
     }
     channels.resize(source.required.len() + source.optional.len(), Vec::new());
-    let header = source.selector.looks_at();
-    let changes = source.interceptors.iter().filter_map(|one| one.routes_by(header));
+    let header = source.selector.routing_header();
+    let changes = source.interceptors.iter().filter_map(|one| one.routing_effect(header));
     let changes: Vec<String> = changes.collect();
-    let rule = source.selector.rule(&channels);
+    let rule = source.selector.routing_rule(&channels);
     let text = match (&*changes, header) {
         ([], _) => rule,
         (changes, Some(header)) => format!("{rule}; {header:?} is {}", changes.join(", then ")),
@@ -45,7 +45,8 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
 mod tests {
     use catalogue::FULL;
     use config::Plan;
-    use pipeline::{Env, Metrics};
+    use metrics::Metrics;
+    use pipeline::Env;
 
     use super::*;
     use crate::topology::Topology;

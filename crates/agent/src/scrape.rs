@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::metrics::{ChannelLabel, VersionLabel};
-use pipeline::{Channel, Env, Metrics};
+use metrics::{ChannelLabel, Metrics, VersionLabel};
+use pipeline::{Channel, Env};
 
 use crate::cli::stderr;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pipeline::backoff::jittered;
-use pipeline::metrics::SourceLabel;
-use pipeline::trouble::{Trouble, millis, seconds};
-use pipeline::{Class, Env, Metrics, Source, SourceContext};
+use metrics::{Metrics, SourceLabel};
+use pipeline::{Env, ErrorClass, Source, SourceContext};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -40,7 +40,7 @@ pub(crate) struct Runner {
 impl Runner {
     /// Runs `source` until `stop`.
     pub(crate) async fn run(self, mut source: Box<dyn Source>, stop: CancellationToken) {
-        let (mut failures, mut trouble) = (0, Trouble::default());
+        let (mut failures, mut trouble) = (0, FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         loop {
             let began = Instant::now();
@@ -54,12 +54,12 @@ impl Runner {
                 }
                 Err(error) => error,
             };
-            if error.class == Class::Fatal {
+            if error.class == ErrorClass::Fatal {
                 self.failure.of_source(&self.name, chain(&error));
                 return;
             }
             if self.standing.is_open() {
-                trouble = Trouble::default();
+                trouble = FailureLog::default();
             }
             failures = if began.elapsed() > HEALTHY_RUN { 1 } else { failures + 1 };
             let (base, limit) = RESTART;
@@ -72,11 +72,11 @@ impl Runner {
         }
     }
 
-    fn failed(&self, error: &str, pause: Duration, trouble: &mut Trouble) {
+    fn failed(&self, error: &str, pause: Duration, trouble: &mut FailureLog) {
         self.standing.failed(error, pause);
         let now = Instant::now();
         trouble.count(now);
-        if let Some((failures, lasts)) = trouble.to_say(now, error) {
+        if let Some((failures, lasts)) = trouble.should_log(now, error) {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),

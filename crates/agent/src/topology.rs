@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
+use metrics::Metrics;
+use peers::{FloorBoard, LimitBoard, OutletBoard, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LimitBoard,
-    Metrics, OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Interceptor, Role, Routing,
+    Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -71,12 +73,12 @@ impl Topology {
             catalogue,
             errors: Vec::new(),
         };
-        let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
+        let agent_floors = FloorBoard::default();
         let channels = plan.channels.iter().filter_map(|channel| {
             let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
-            let along = Along { floors: &floors, limits: &limits, routing: &alone };
             let plan = &channel.component;
-            let built = builder.component(plan, "channels", along)?;
+            let along = Extensions::default().with(floors.clone()).with(limits.clone());
+            let built = builder.component(plan, "channels", &along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
             let outlet = OutletBoard::default();
@@ -131,6 +133,13 @@ impl Topology {
     }
 }
 
+impl NamedSink {
+    /// The seat that its address comes from, where that is looked up.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.sink.extensions().find()
+    }
+}
+
 /// A channel that no usual batch of a source fits: it would try for ever.
 fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec<ConfigError> {
     let mut errors = Vec::new();
@@ -157,14 +166,6 @@ fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec
     errors
 }
 
-/// What a component shares with others along its channel and in its group.
-#[derive(Clone, Copy)]
-struct Along<'a> {
-    floors: &'a FloorBoard,
-    limits: &'a LimitBoard,
-    routing: &'a RoutingBoard,
-}
-
 struct Builder<'a> {
     file: &'a str,
     data_dir: &'a Path,
@@ -175,33 +176,26 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds one component; a problem is noted and the rest goes on, so that all are told at once.
+    /// Builds one component, with what it shares with others along its channel and in its group. A
+    /// problem is noted and the rest goes on, so that all are reported at once.
     fn component<R: Role + ?Sized>(
         &mut self,
         plan: &ComponentPlan,
         role: &str,
-        along: Along<'_>,
+        along: &Extensions,
     ) -> Option<Box<R>> {
         let cx = self.context(plan, role, along);
         self.built(plan, &cx)
     }
 
-    fn context(
-        &self,
-        plan: &ComponentPlan,
-        role: &str,
-        Along { floors, limits, routing }: Along<'_>,
-    ) -> BuildContext {
+    fn context(&self, plan: &ComponentPlan, role: &str, along: &Extensions) -> BuildContext {
         BuildContext {
             name: plan.name.as_str().into(),
             directory: self.data_dir.join(role).join(&plan.name),
             env: self.env.clone(),
             metrics: self.metrics.clone(),
             catalogue: self.catalogue,
-            floors: floors.clone(),
-            limits: limits.clone(),
-            routing: routing.clone(),
-            seat: None,
+            extensions: along.clone(),
         }
     }
 
@@ -221,12 +215,8 @@ impl Builder<'_> {
     }
 
     fn source(&mut self, plan: &SourcePlan) -> Option<BuiltSource> {
-        // What feeds channels has no business with what is forgotten behind them.
-        let none = Along {
-            floors: &FloorBoard::default(),
-            limits: &LimitBoard::default(),
-            routing: &RoutingBoard::default(),
-        };
+        // Sources do not need the boards of the channels.
+        let none = &Extensions::default();
         let source = self.component(&plan.component, "sources", none);
         let interceptors: Vec<_> = plan
             .interceptors
@@ -250,8 +240,8 @@ impl Builder<'_> {
         // A channel that could not be built is told of already.
         let of = |built: &BuiltChannel| (built.floors.clone(), built.limits.clone());
         let (floors, limits) = channel.map(of).unwrap_or_default();
-        let along = Along { floors: &floors, limits: &limits, routing: &RoutingBoard::default() };
-        let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, along)).collect();
+        let along = Extensions::default().with(floors).with(limits).with(RoutingBoard::default());
+        let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
             // As often as a sink has members, so that both count the same.
@@ -262,7 +252,7 @@ impl Builder<'_> {
             let all = plan.sinks.iter().zip(&sinks).flat_map(of).collect();
             processor.settings.set("sinks", Settings { value: Value::List(all), line: names.line });
         }
-        let processor = self.component(&processor, "groups", along);
+        let processor = self.component(&processor, "groups", &along);
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
@@ -273,18 +263,18 @@ impl Builder<'_> {
     }
 
     /// The members that a sink is: one, or as many as it has seats.
-    fn sinks(&mut self, plan: &ComponentPlan, along: Along<'_>) -> Option<Vec<NamedSink>> {
+    fn sinks(&mut self, plan: &ComponentPlan, along: &Extensions) -> Option<Vec<NamedSink>> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
-        let Some(seat) = first.seat() else {
+        let Some(seat) = first.extensions().find::<Seat>() else {
             self.metrics.begin_sink(&plan.name, &plan.kind);
             return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));
         let board = seat.board().clone();
-        let mut sinks = vec![NamedSink { name: name(seat), sink: first }];
+        let mut sinks = vec![NamedSink { name: name(&seat), sink: first }];
         for seat in board.seats().skip(1) {
-            let cx = self.context(plan, "sinks", along);
-            let cx = BuildContext { name: name(&seat), seat: Some(seat), ..cx };
+            let cx = self.context(plan, "sinks", &along.with(seat.clone()));
+            let cx = BuildContext { name: name(&seat), ..cx };
             let sink = self.built(plan, &cx)?;
             sinks.push(NamedSink { name: cx.name, sink });
         }

@@ -82,7 +82,7 @@ impl Interceptor for DropMarked {
         batch.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
     }
 
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         Some("drop* is dropped".to_owned())
     }
 }

@@ -8,7 +8,7 @@ use agent::cli::{self, EXIT_CONFIG};
 use agent::{Checked, Promise};
 use clap::{Args, ValueEnum};
 use config::{ConfigErrors, Plan, SourcePlan};
-use pipeline::discovery::{Discovery, Found, Query};
+use peers::discovery::{Discovery, Found, Query};
 use pipeline::settings::Value;
 use pipeline::{Env, Guarantee, Routing, Settings};
 

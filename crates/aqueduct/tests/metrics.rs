@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pipeline::Metrics;
-use pipeline::metrics::start::{CHANNEL_REASONS, LETTER_REASONS, SOURCE_REASONS};
+use metrics::Metrics;
+use metrics::start::{CHANNEL_REASONS, FAILURE_CLASSES, LETTER_REASONS, SOURCE_REASONS};
+use pipeline::{
+    Channel, ChannelSelector, Codec, Decoder, Encoder, Interceptor, Role, Sink, SinkProcessor,
+    Source,
+};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -18,10 +22,11 @@ fn every_metric_is_documented_with_its_type() {
     let documented = rows(&page).filter(|cells| cells.len() == 3);
     let documented: BTreeSet<(String, String)> =
         documented.map(|cells| (cells[0].clone(), cells[1].clone())).collect();
-    let there = Metrics::catalogue().into_iter().map(|(name, kind)| match kind {
-        "counter" => (format!("{name}_total"), kind.to_owned()),
-        _ => (name, kind.to_owned()),
-    });
+    let there =
+        Metrics::catalogue().into_iter().chain(of_components()).map(|(name, kind)| match kind {
+            "counter" => (format!("{name}_total"), kind.to_owned()),
+            _ => (name, kind.to_owned()),
+        });
     assert_eq!(documented, there.collect());
 }
 
@@ -30,7 +35,7 @@ fn every_reason_is_documented_and_counted_somewhere() {
     let page = page();
     let documented = rows(&page).filter(|cells| cells.len() == 2).map(|cells| cells[0].clone());
     let mut documented: BTreeSet<String> = documented.collect();
-    for class in ["transient", "indeterminate", "poison", "blocked"] {
+    for class in FAILURE_CLASSES {
         assert!(documented.remove(class), "{class} is not documented");
     }
     let tables = [SOURCE_REASONS, CHANNEL_REASONS, LETTER_REASONS].concat();
@@ -47,10 +52,30 @@ fn every_reason_is_documented_and_counted_somewhere() {
             let reason = rest.split('"').next().unwrap();
             assert!(
                 there.contains(reason),
-                "{reason} is neither in pipeline::metrics::start nor in docs/metrics.md",
+                "{reason} is neither in metrics::start nor in docs/metrics.md",
             );
         }
     }
+}
+
+/// The metrics of single components, from each role of the catalogue.
+fn of_components() -> Vec<(String, &'static str)> {
+    fn of<R: Role + ?Sized>(all: &mut Vec<(String, &'static str)>) {
+        for entry in catalogue::FULL.entries::<R>() {
+            all.extend(entry.metrics.iter().map(|spec| spec.described(entry.kind)));
+        }
+    }
+    let mut all = Vec::new();
+    of::<dyn Source>(&mut all);
+    of::<dyn Interceptor>(&mut all);
+    of::<dyn ChannelSelector>(&mut all);
+    of::<dyn Channel>(&mut all);
+    of::<dyn SinkProcessor>(&mut all);
+    of::<dyn Sink>(&mut all);
+    of::<dyn Encoder>(&mut all);
+    of::<dyn Codec>(&mut all);
+    of::<dyn Decoder>(&mut all);
+    all
 }
 
 fn page() -> String {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use peers::FloorBoard;
 use pipeline::{
-    Batch, BatchSize, BuildContext, Env, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError,
-    KeySet, Known, Origin, Permit, Role, Routing, Settings, source::Unreserved,
+    Batch, BatchSize, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, KeySet,
+    Known, Origin, Permit, Role, Routing, Settings, source::Unreserved,
 };
 use tokio::sync::{broadcast, watch};
 

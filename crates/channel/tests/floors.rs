@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use aqueduct_channel::durable::Config;
+use peers::FloorBoard;
 use pipeline::testkit::build;
-use pipeline::{Batch, BuildContext, Channel, Epoch, FloorBoard, Identity, IntervalSet, Sequence};
+use pipeline::{Batch, BuildContext, Channel, Epoch, Identity, IntervalSet, Sequence};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -14,7 +14,7 @@ use aqueduct_channel::durable;
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use common::*;
-use pipeline::metrics::ChannelReason;
+use metrics::ChannelReason;
 use pipeline::testkit::build;
 use pipeline::{Batch, BuildContext, Channel, IntervalSet, SourcePosition};
 use serde_json::json;

@@ -32,10 +32,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, Turns};
-use pipeline::metrics::{Gauge, SinkLabel};
+use metrics::{Gauge, SinkLabel};
+use peers::FloorBoard;
 use pipeline::{
-    BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
-    Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, FlumeKey, Guarantee, Identity, Settlement,
+    Sink, SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -156,7 +157,7 @@ impl Config {
             directory: cx.directory.clone(),
             held: Arc::default(),
             visible: Arc::new(Visible::new(cx)),
-            floors: cx.floors.clone(),
+            floors: cx.get(),
             unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
             turns: Turns::default(),
@@ -391,10 +392,10 @@ impl Sink for HdfsSink {
         }
     }
 
-    fn reach(&self) -> Reach {
+    fn dedupe_scope(&self) -> DedupeScope {
         match self.promise {
-            Promise::ExactlyOnce => Reach::Dataset(self.dataset_name.clone()),
-            Promise::AtLeastOnce | Promise::BestEffort => Reach::Nothing,
+            Promise::ExactlyOnce => DedupeScope::Dataset(self.dataset_name.clone()),
+            Promise::AtLeastOnce | Promise::BestEffort => DedupeScope::Nothing,
         }
     }
 }

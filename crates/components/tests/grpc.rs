@@ -35,7 +35,7 @@ use intake::Memory;
 use pair::{
     Verdicts, free_address, identity, open_sink, set, sink, start_source, taken, within, write,
 };
-use pipeline::{Batch, Class, KeySet};
+use pipeline::{Batch, ErrorClass, KeySet};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn a_full_channel_is_back_pressure_and_a_hint_not_a_failure_of_what_was_pu
         }
     })
     .await;
-    assert_eq!(refused.1.class, Class::Transient);
+    assert_eq!(refused.1.class, ErrorClass::Transient);
     assert!(refused.1.to_string().contains("has no room"), "{}", refused.1);
     memory.room.add_permits(100);
     let mut verdicts = Verdicts::default();
@@ -242,7 +242,7 @@ async fn nobody_at_the_address_is_a_transient_failure_that_names_it() {
     let address = free_address(&env).await;
     let mut sink = sink(&env, &address, json!({}));
     let error = within(sink.open()).await.unwrap_err();
-    assert_eq!(error.class, Class::Transient);
+    assert_eq!(error.class, ErrorClass::Transient);
     assert!(error.to_string().contains(&address), "{error}");
     sink.close().await;
 }

@@ -1,8 +1,9 @@
 //! The loop around [`Committer`]: it does what the pure part asks for.
 
 use futures::future::BoxFuture;
-use pipeline::{Class, Classify, KeySet, mutant};
+use pipeline::{Classify, ErrorClass, KeySet};
 use storage::FsError;
+use support::mutant;
 use tokio::time::sleep;
 use tokio::try_join;
 use tracing::debug;
@@ -153,7 +154,7 @@ impl Ledger {
                         Ok(()) => Outcome::Won,
                         Err(FsError::AlreadyExists { .. }) => Outcome::Taken,
                         Err(FsError::NotFound { .. }) => Outcome::Missing,
-                        Err(error) if error.class() == Class::Indeterminate => {
+                        Err(error) if error.class() == ErrorClass::Indeterminate => {
                             silent += 1;
                             if silent > PATIENCE {
                                 return Err(error.into());
@@ -225,7 +226,7 @@ impl Ledger {
         for attempt in 0.. {
             match self.read(index).await {
                 Err(LedgerError::Store(error))
-                    if error.class() == Class::Indeterminate && attempt < PATIENCE =>
+                    if error.class() == ErrorClass::Indeterminate && attempt < PATIENCE =>
                 {
                     debug!(index, %error, "looking again for an entry of the ledger");
                     sleep(PAUSE * 2_u32.pow(attempt)).await;

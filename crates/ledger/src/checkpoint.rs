@@ -3,8 +3,9 @@
 //! It is framed as `frame` draws it, with the magic `AQCHECKP`.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::{Floors, KeySet, mutant};
+use pipeline::{Floors, KeySet};
 use prost::Message;
+use support::mutant;
 
 use super::entry::{EntryError, author_of, bytes_of};
 use super::frame;

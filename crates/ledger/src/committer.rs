@@ -28,7 +28,8 @@
 //! 6. Who was taken for dead stops: what it staged may be gone.
 //! 7. A batch of an epoch that the ledger has closed counts as held by an earlier entry.
 
-use pipeline::{KeySet, mutant};
+use pipeline::KeySet;
+use support::mutant;
 
 use crate::{Author, Entry, Token, Totals, View};
 

@@ -16,8 +16,8 @@
 //! 5. A generation is deleted when its successor is in and its predecessor is gone, in one step.
 //!    An index is never freed one by one.
 
-use pipeline::mutant;
 use storage::{FsError, Listed};
+use support::mutant;
 use tracing::{debug, info};
 
 use super::checkpoint;

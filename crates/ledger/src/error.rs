@@ -1,6 +1,6 @@
 //! Why the ledger could not be read or advanced.
 
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 use storage::FsError;
 use thiserror::Error;
 
@@ -99,19 +99,19 @@ impl LedgerError {
 }
 
 impl Classify for LedgerError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
             Self::Length { .. }
             | Self::Refused { .. }
             | Self::Fenced
             | Self::Withdrawn { .. }
-            | Self::Sealed { .. } => Class::Transient,
+            | Self::Sealed { .. } => ErrorClass::Transient,
             Self::Changed { .. }
             | Self::Entry { .. }
             | Self::NoGeneration { .. }
             | Self::Vanished { .. }
-            | Self::Occupied { .. } => Class::Blocked,
+            | Self::Occupied { .. } => ErrorClass::Blocked,
         }
     }
 }

@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::mutant;
+use support::mutant;
 use tokio::time::Instant;
 use tracing::{info, warn};
 

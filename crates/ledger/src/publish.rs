@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use pipeline::{Class, Classify, mutant};
+use pipeline::{Classify, ErrorClass};
 use storage::{FileSystem, FsError};
+use support::mutant;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -276,7 +277,7 @@ async fn publish(
     for attempt in 0.. {
         match publish_by_one_try(&*fs, &from, &to).await {
             Err(LedgerError::Store(error))
-                if attempt < patience && error.class() != Class::Fatal =>
+                if attempt < patience && error.class() != ErrorClass::Fatal =>
             {
                 sleep(PAUSE * 2_u32.pow(attempt)).await;
             }

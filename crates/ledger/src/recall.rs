@@ -10,9 +10,9 @@
 //! 4. Beside files that entries have published, there is a ledger with entries.
 
 use bytes::Bytes;
-use pipeline::mutant;
 use prost::Message;
 use storage::{FileSystem, FsError, Listed};
+use support::mutant;
 use tracing::warn;
 
 use super::audit::index_of;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use pipeline::{Floors, KeySet, mutant};
+use pipeline::{Floors, KeySet};
 use storage::{CreateOptions, FileSystem, FsError};
+use support::mutant;
 use tracing::debug;
 
 use super::append::{Work, stopped};

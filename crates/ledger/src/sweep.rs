@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use pipeline::mutant;
 use storage::{FileSystem, FsError, Listed};
+use support::mutant;
 use tracing::info;
 
 use super::change::Change;

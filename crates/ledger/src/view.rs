@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::{Add, Sub};
 
-use pipeline::{Epoch, Floors, Identity, KeySet, Origin, mutant};
+use pipeline::{Epoch, Floors, Identity, KeySet, Origin};
+use support::mutant;
 
 use super::dataset::Author;
 use super::entry::{Entry, Kind, StagedFile};

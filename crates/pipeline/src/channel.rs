@@ -39,7 +39,7 @@ use tokio::sync::broadcast;
 
 use crate::account::Account;
 use crate::batch::{Batch, BatchSize};
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
 use crate::sink::Guarantee;
@@ -143,11 +143,13 @@ pub enum ChannelError {
 }
 
 impl Classify for ChannelError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Closed { .. } | Self::Disk { .. } | Self::OutOfTurn { .. } => Class::Transient,
-            Self::TooLarge { .. } => Class::Poison,
-            Self::Unusable { .. } => Class::Fatal,
+            Self::Closed { .. } | Self::Disk { .. } | Self::OutOfTurn { .. } => {
+                ErrorClass::Transient
+            }
+            Self::TooLarge { .. } => ErrorClass::Poison,
+            Self::Unusable { .. } => ErrorClass::Fatal,
         }
     }
 }

@@ -1,21 +1,19 @@
 //! How a role is built from settings. A new component is one file with a `Config`, and one line in
 //! its role's table.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metrics::{MetricError, MetricSpec, Metrics, Scope};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::catalogue::{Catalogue, Role};
-use crate::discovery::Seat;
 use crate::env::Env;
-use crate::floors::FloorBoard;
-use crate::limits::LimitBoard;
-use crate::metrics::Metrics;
-use crate::routing::RoutingBoard;
+use crate::extensions::Extensions;
 use crate::settings::{Settings, SettingsError};
 
 /// Implemented by a component's settings.
@@ -24,6 +22,8 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     const KIND: &'static str;
     /// The Flume properties that mean the same, for the converter.
     const FLUME: &'static [FlumeKey] = &[];
+    /// The metrics of this component alone, for [`BuildContext::scope`].
+    const METRICS: &'static [MetricSpec] = &[];
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
     type Role: ?Sized;
 
@@ -82,15 +82,8 @@ pub struct BuildContext {
     pub metrics: Metrics,
     /// The components that it can be made of in turn: encoders, codecs, decoders.
     pub catalogue: Catalogue,
-    /// What is known along its channel of epochs that hold nothing any more.
-    pub floors: FloorBoard,
-    /// What the peers behind its channel take at most.
-    pub limits: LimitBoard,
-    /// What is known in its group of how the members route.
-    pub routing: RoutingBoard,
-    /// The seat to be taken. A sink that is discovered is built first without one, and makes the
-    /// board; then once for each further seat.
-    pub seat: Option<Seat>,
+    /// What it shares with the other components along its channel and in its group, by type.
+    pub extensions: Extensions,
 }
 
 impl BuildContext {
@@ -103,11 +96,18 @@ impl BuildContext {
             env,
             metrics: Metrics::default(),
             catalogue: Catalogue::EMPTY,
-            floors: FloorBoard::default(),
-            limits: LimitBoard::default(),
-            routing: RoutingBoard::default(),
-            seat: None,
+            extensions: Extensions::default(),
         }
+    }
+
+    /// The metrics of a component of this type: those in [`Component::METRICS`].
+    pub fn scope<C: Component>(&self) -> Scope {
+        self.metrics.scope(C::KIND, &self.name, C::METRICS)
+    }
+
+    /// What it shares of this type: as [`Extensions::get`]. Outside an agent it is the default.
+    pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
+        self.extensions.get()
     }
 }
 
@@ -129,12 +129,21 @@ impl BuildError {
     }
 }
 
+/// A mistake in the code of a component, and none of its settings: reported at its `type`.
+impl From<MetricError> for BuildError {
+    fn from(error: MetricError) -> Self {
+        Self::invalid("type", error)
+    }
+}
+
 /// One line of a role's table.
 pub struct Entry<R: ?Sized> {
     /// What `type = "…"` says.
     pub kind: &'static str,
     /// The Flume properties that mean the same.
     pub flume: &'static [FlumeKey],
+    /// The metrics of this component alone.
+    pub metrics: &'static [MetricSpec],
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
@@ -146,6 +155,7 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     Entry {
         kind: C::KIND,
         flume: C::FLUME,
+        metrics: C::METRICS,
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;

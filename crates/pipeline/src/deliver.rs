@@ -32,7 +32,7 @@ use tokio::time::timeout;
 
 use crate::batch::Batch;
 use crate::channel::{Taken, Ticket};
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
 use crate::identity::Origin;
 use crate::intervals::IntervalSet;
 use crate::sink::{Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
@@ -98,8 +98,8 @@ struct TimedOut {
 }
 
 impl Classify for TimedOut {
-    fn class(&self) -> Class {
-        Class::Indeterminate
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Indeterminate
     }
 }
 
@@ -163,7 +163,7 @@ impl<D: Deliver> Requests<D> {
                 self.refuse(taken, Some(&events), reason, detail);
                 false
             }
-            Err(error) if error.class == Class::Poison => {
+            Err(error) if error.class == ErrorClass::Poison => {
                 self.refuse(taken, None, "refused", error.to_string());
                 false
             }

@@ -6,10 +6,11 @@
 //! simulator can run them in place.
 
 mod names;
+mod net;
 pub mod over;
 mod usage;
+mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -17,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use names::{Names, NoNames, Service};
+pub use net::{Datagrams, Listener, Net, Stream};
 pub use usage::Usage;
+pub use watch::{Change, Sight, Watch};
 
 /// Everything outside the process. Cheap to clone.
 #[derive(Clone)]
@@ -122,67 +123,6 @@ pub trait Blocking: Send + Sync {
     fn usage(&self) -> Option<Usage> {
         None
     }
-}
-
-/// A two-way stream of bytes.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Connections. Addresses are `host:port`.
-#[async_trait]
-pub trait Net: Send + Sync {
-    /// Connects; names are resolved anew each time.
-    ///
-    /// # Errors
-    /// As the system says.
-    async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>>;
-
-    /// Listens. Port 0 takes a free one.
-    ///
-    /// # Errors
-    /// As the system says, with the address in the message.
-    async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>>;
-
-    /// Receives datagrams (UDP). Port 0 takes a free one. A world without them refuses.
-    ///
-    /// # Errors
-    /// As the system says, with the address in the message.
-    async fn bind(&self, address: &str) -> io::Result<Box<dyn Datagrams>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{address}: no datagrams here")))
-    }
-
-    /// More connections than this the process can never have, whatever it does: each is an open
-    /// file. `None` without a limit.
-    fn connections_max(&self) -> Option<u64> {
-        None
-    }
-}
-
-/// Accepts connections.
-#[async_trait]
-pub trait Listener: Send + Sync {
-    /// The next connection and its peer's address. Cancel safe.
-    ///
-    /// # Errors
-    /// As the system says; the listener goes on.
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, String)>;
-
-    /// The address listened on, with its real port.
-    fn local_address(&self) -> String;
-}
-
-/// Receives datagrams.
-#[async_trait]
-pub trait Datagrams: Send + Sync {
-    /// The next datagram, its first bytes in `room`; how many there are, and its sender's address.
-    /// What does not fit into `room` is lost. Cancel safe.
-    ///
-    /// # Errors
-    /// As the system says; the receiver goes on.
-    async fn receive(&self, room: &mut [u8]) -> io::Result<(usize, String)>;
-
-    /// The address that is listened on, with its real port.
-    fn local_address(&self) -> String;
 }
 
 /// How to open a file.
@@ -361,53 +301,6 @@ pub trait Disk: Send + Sync {
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
         Err(io::ErrorKind::Unsupported.into())
     }
-}
-
-/// Tells what changes in directories when it changes, so that nobody has to look all the time.
-///
-/// It may miss something (what others write to a shared file system, what is written through a name
-/// elsewhere), so who must not miss it looks now and then all the same.
-#[async_trait]
-pub trait Watch: Send + Sync {
-    /// Looks at these directories from now on, and at no others; `true` = also at the content of the
-    /// files in them, `false` = only at the directories in them. What is not there is passed over.
-    ///
-    /// # Errors
-    /// As the system says, for instance that there are too many. Nothing is told reliably then.
-    fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight>;
-
-    /// What changed since the last call; waits until something has. Cancel safe.
-    async fn changed(&self) -> BTreeSet<Change>;
-}
-
-/// What a watch can see.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sight {
-    /// Some directory was not looked at before: what changed in it until now was not told.
-    pub new: bool,
-    /// Content may change without being told: the system may not look, or others write there too.
-    pub blind: bool,
-}
-
-/// What a watch tells.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// The bytes of this file.
-    Content(PathBuf),
-    /// This name came, went, or means something else now.
-    Name(PathBuf),
-    /// What had one name has another; told beside what it changes about its names. Known only of
-    /// files, from a directory whose files are looked at to one that is looked at.
-    Moved {
-        /// Rises from one move to the next, so that those told together stand in order.
-        nth: u64,
-        /// The name that it had.
-        from: PathBuf,
-        /// The name that it has now.
-        to: PathBuf,
-    },
-    /// More than was kept count of.
-    Uncounted,
 }
 
 /// Held while it lives.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What may have happened to a batch, and so what may be done with it next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum ErrorClass {
     /// Not applied. It may be tried again, here or elsewhere, after a pause.
     Transient,
     /// May or may not be applied. A retry is safe only because the batch carries its identity; a
@@ -22,7 +22,7 @@ pub enum Class {
 /// Implemented once for each component's error enum, by one `match` without a catch-all arm.
 pub trait Classify {
     /// The class of this failure.
-    fn class(&self) -> Class;
+    fn class(&self) -> ErrorClass;
 
     /// When to come again, where the other side has said so: it works, and is busy.
     fn retry_after(&self) -> Option<Duration> {
@@ -31,7 +31,7 @@ pub trait Classify {
 }
 
 /// The lower-case name of the class, as it stands in logs and metrics.
-impl std::fmt::Display for Class {
+impl std::fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Transient => "transient",
@@ -40,5 +40,21 @@ impl std::fmt::Display for Class {
             Self::Blocked => "blocked",
             Self::Fatal => "fatal",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_counts_its_failures_by_the_names_of_the_classes() {
+        let of_a_sink = [
+            ErrorClass::Transient,
+            ErrorClass::Indeterminate,
+            ErrorClass::Poison,
+            ErrorClass::Blocked,
+        ];
+        assert_eq!(of_a_sink.map(|class| class.to_string()), metrics::start::FAILURE_CLASSES);
     }
 }

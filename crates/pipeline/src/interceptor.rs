@@ -13,5 +13,5 @@ pub trait Interceptor: Send + Sync {
     /// What it does that a selector which looks at `header` can see: the value that it writes there,
     /// or what it drops. Part of the agent's [`Routing`](crate::Routing), so the same text for the
     /// same effect. `None`: nothing of the kind.
-    fn routes_by(&self, header: Option<&str>) -> Option<String>;
+    fn routing_effect(&self, header: Option<&str>) -> Option<String>;
 }

@@ -7,9 +7,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::discovery::SeatView;
-use crate::error::Class;
+use crate::error::ErrorClass;
 use crate::identity::Origin;
+
+/// A seat as its group sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeatView {
+    /// How often an address has left it: with each generation it is another member.
+    pub generation: u64,
+    /// Whether somebody sits there who is not leaving: only then it is given anything.
+    pub is_present: bool,
+    /// Of the occupant: the lowest are used, as long as one of them works.
+    pub priority: u16,
+    /// Of the occupant: its share among those of the same priority.
+    pub weight: u16,
+    /// Of the occupant: the same for the same address, wherever it sits.
+    pub key: u64,
+}
 
 /// What the processor is told of a member at each decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,13 +77,13 @@ pub enum Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// What it says about the batch that it met.
-    pub class: Class,
+    pub class: ErrorClass,
     /// When to come again, where the other side has said so: then it works, and is only busy.
     pub retry_after: Option<Duration>,
 }
 
-impl From<Class> for Failure {
-    fn from(class: Class) -> Self {
+impl From<ErrorClass> for Failure {
+    fn from(class: ErrorClass) -> Self {
         Self { class, retry_after: None }
     }
 }

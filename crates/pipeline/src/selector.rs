@@ -9,9 +9,9 @@ pub trait ChannelSelector: Send + Sync {
     fn select(&self, batch: &Batch) -> Vec<Option<Batch>>;
 
     /// The header that it looks at, if any.
-    fn looks_at(&self) -> Option<&str>;
+    fn routing_header(&self) -> Option<&str>;
 
     /// The same function of the events has the same text; `channels` names the datasets behind each
     /// channel, in any order.
-    fn rule(&self, channels: &[Vec<String>]) -> String;
+    fn routing_rule(&self, channels: &[Vec<String>]) -> String;
 }

@@ -19,10 +19,9 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::channel::{Taken, Ticket};
-use crate::discovery::Seat;
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
+use crate::extensions::Extensions;
 use crate::intervals::IntervalSet;
-use crate::outlet::NextHop;
 
 /// The word of a sink about batches that it had taken over.
 #[derive(Debug)]
@@ -91,7 +90,7 @@ pub enum Guarantee {
 
 /// What knows, behind a sink, which batches it has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub enum DedupeScope {
     /// Nothing: what is repeated is there twice.
     Nothing,
     /// This dataset, by its ledger.
@@ -105,7 +104,7 @@ pub enum Reach {
 #[error("{source}")]
 pub struct SinkError {
     /// What the failure says about the batch.
-    pub class: Class,
+    pub class: ErrorClass,
     /// When to come again, where the other side has said so.
     pub retry_after: Option<Duration>,
     /// The sink's own error.
@@ -158,22 +157,15 @@ pub trait Sink: Send {
     /// What this sink promises.
     fn guarantee(&self) -> Guarantee;
 
-    /// The seat that its address comes from, where that is looked up. Such a sink waits in
-    /// [`Sink::open`] while nobody sits there; when it has let go of whoever left, the seat has a new
-    /// turn, and it wants to be opened again.
-    fn seat(&self) -> Option<&Seat> {
-        None
-    }
-
-    /// What the next agent says of itself, where it says that it cannot store what it holds; and
-    /// whether another member of the group is able.
-    fn next_hop(&self) -> Option<&NextHop> {
-        None
+    /// What it shares with its group, by type. A group knows the `Seat` that the address of the sink
+    /// comes from, and the `NextHop`: the state of the agent behind it (both in `aqueduct-peers`).
+    fn extensions(&self) -> Extensions {
+        Extensions::default()
     }
 
     /// What knows which batches it has.
-    fn reach(&self) -> Reach {
-        Reach::Nothing
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::Nothing
     }
 }
 

@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSize};
 use crate::channel::ChannelError;
-use crate::error::{Class, Classify};
+use crate::error::{Classify, ErrorClass};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
-use crate::outlet::Outage;
 use crate::resource::Resource;
 use crate::routing::Routing;
 use crate::sink::Guarantee;
@@ -118,13 +118,22 @@ pub trait Intake: Send + Sync {
     }
 
     /// Bytes of the largest encoded batch that every peer behind the required channels takes; `None`
-    /// where none is known. A source cuts its batches to it, by [`Cut`](crate::limits::Cut).
+    /// where none is known. A source cuts its batches to it, by `Cut` of `aqueduct-peers`.
     fn batch_bytes_max(&self) -> Option<u64> {
         None
     }
 
     /// How its batches are sent into datasets; `None` where others decide that.
     fn routing(&self) -> Option<Routing>;
+}
+
+/// Nothing leaves a channel, because all sinks of a group behind it fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    /// The first failure after something had left.
+    pub since: Instant,
+    /// What the sink that failed last says.
+    pub cause: Arc<str>,
 }
 
 /// Room in every required channel for one batch.
@@ -170,10 +179,10 @@ pub enum IntakeError {
 }
 
 impl Classify for IntakeError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Channel(error) => error.class(),
-            Self::Stopping => Class::Transient,
+            Self::Stopping => ErrorClass::Transient,
         }
     }
 }
@@ -183,7 +192,7 @@ impl Classify for IntakeError {
 #[error("{message}")]
 pub struct SourceError {
     /// `Fatal` keeps it stopped until the configuration changes; everything else restarts it.
-    pub class: Class,
+    pub class: ErrorClass,
     /// What happened, with the thing and its limit.
     pub message: String,
     /// The cause beneath.

@@ -129,7 +129,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> io::Result<bool> {
     #[cfg(feature = "mutants")]
     if let Some(name) = &cli.mutant {
-        pipeline::mutants::plant(name).map_err(io::Error::other)?;
+        support::mutants::plant(name).map_err(io::Error::other)?;
     }
     if let Some(seed) = cli.seed {
         let report = cluster::run(seed, cli.trace);

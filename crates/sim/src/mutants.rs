@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::{ControlFlow, Range};
 
-use pipeline::mutants::ALL;
+use support::mutants::ALL;
 
 use crate::campaign::run_each;
 

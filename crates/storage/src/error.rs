@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
 /// Cause as another library gave it.
@@ -105,16 +105,16 @@ pub enum FsError {
 }
 
 impl Classify for FsError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::NotFound { .. }
             | Self::AlreadyExists { .. }
             | Self::NoDirectory { .. }
             | Self::Unavailable { .. }
             | Self::SafeMode { .. }
-            | Self::NoRoom { .. } => Class::Transient,
-            Self::Timeout { .. } | Self::Failed { .. } => Class::Indeterminate,
-            Self::Denied { .. } | Self::Unusable { .. } => Class::Blocked,
+            | Self::NoRoom { .. } => ErrorClass::Transient,
+            Self::Timeout { .. } | Self::Failed { .. } => ErrorClass::Indeterminate,
+            Self::Denied { .. } | Self::Unusable { .. } => ErrorClass::Blocked,
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     fn silence_is_not_a_refusal() {
         let limit = Duration::from_secs(15);
         let error = FsError::Timeout { call: "rename", path: "/a".into(), limit };
-        assert_eq!(error.class(), Class::Indeterminate);
+        assert_eq!(error.class(), ErrorClass::Indeterminate);
         assert_eq!(error.to_string(), "no answer to rename /a within 15s");
     }
 }

@@ -244,7 +244,7 @@ impl FileWriter for HdfsWriter {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{Class, Classify};
+    use pipeline::{Classify, ErrorClass};
 
     use super::*;
 
@@ -261,16 +261,16 @@ mod tests {
         let quota = "org.apache.hadoop.hdfs.protocol.NSQuotaExceededException";
         assert!(matches!(said(quota), FsError::NoRoom { .. }));
         let denied = "org.apache.hadoop.security.AccessControlException";
-        assert_eq!(said(denied).class(), Class::Blocked);
-        assert_eq!(said("java.lang.NullPointerException").class(), Class::Indeterminate);
+        assert_eq!(said(denied).class(), ErrorClass::Blocked);
+        assert_eq!(said("java.lang.NullPointerException").class(), ErrorClass::Indeterminate);
     }
 
     #[test]
     fn a_refused_connection_was_not_applied_and_a_broken_one_may_have_been() {
         let class =
             |kind: io::ErrorKind| explain(HdfsError::IOError(kind.into()), "rename", "/a").class();
-        assert_eq!(class(io::ErrorKind::ConnectionRefused), Class::Transient);
-        assert_eq!(class(io::ErrorKind::ConnectionReset), Class::Indeterminate);
+        assert_eq!(class(io::ErrorKind::ConnectionRefused), ErrorClass::Transient);
+        assert_eq!(class(io::ErrorKind::ConnectionReset), ErrorClass::Indeterminate);
     }
 
     #[tokio::test(start_paused = true)]

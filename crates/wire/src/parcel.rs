@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use pipeline::batch::encoding::digest_of;
-use pipeline::{Batch, DecodeError, Identity, compression};
+use pipeline::{Batch, DecodeError, Identity};
+use support::compression;
 use thiserror::Error;
 
 use crate::keys::{self, Malformed};

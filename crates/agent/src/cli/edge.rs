@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use pipeline::discovery::Query;
+use peers::discovery::Query;
 use pipeline::settings::Settings;
 
 use super::{AgentArgs, Common, component, list, table, texts};

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn the_causes_of_an_error_are_in_its_field() {
         let error = pipeline::SourceError {
-            class: pipeline::Class::Fatal,
+            class: pipeline::ErrorClass::Fatal,
             message: "not\nread".into(),
             source: Some(Box::new(io::Error::other("no disk"))),
         };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pipeline::backoff::jittered;
-use pipeline::trouble::{Trouble, seconds};
-use pipeline::{Class, Classify, Env, IntervalSet, Letter, Ticket};
+use pipeline::{Classify, Env, ErrorClass, IntervalSet, Letter, Ticket};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,7 @@ impl Burials {
 
 /// Stores a letter, however often the disk refuses; `false`: it can never be stored.
 async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureLog::default();
     loop {
         let problem = match dead_letters.store(letter, from).await {
             Ok(()) => return true,
@@ -150,7 +150,7 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
         };
         let error = chain(&problem);
         match problem.class() {
-            Class::Poison => {
+            ErrorClass::Poison => {
                 error!(
                     channel = from.channel, sink = from.sink, %error,
                     "a batch that can never be delivered is too large for the dead letters, and \
@@ -158,10 +158,13 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
                 );
                 return false;
             }
-            Class::Transient | Class::Indeterminate | Class::Blocked | Class::Fatal => {
+            ErrorClass::Transient
+            | ErrorClass::Indeterminate
+            | ErrorClass::Blocked
+            | ErrorClass::Fatal => {
                 let now = Instant::now();
                 trouble.count(now);
-                if let Some((failures, lasts)) = trouble.to_say(now, &error) {
+                if let Some((failures, lasts)) = trouble.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
                         "a dead letter cannot be stored yet");
                 }

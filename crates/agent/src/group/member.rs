@@ -5,8 +5,8 @@
 //!      └── pause, doubling from 100 ms, jittered ◄─────────────────────────────────────┘
 //! ```
 //!
-//! A member that is discovered has a seat: the group hears of each change there. With each turn of the
-//! seat it is another one: it is opened again, and waits meanwhile for as long as nobody sits there.
+//! A member that is discovered has a seat, and reports each change there to the group. With each
+//! generation of the seat it is another one: it is opened again, and waits while the seat is empty.
 //!
 //! While it is closed its settlements still count: what the next hop had stored before may be
 //! delivered, or offered again when it stays away too long.
@@ -14,13 +14,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pipeline::backoff::jittered;
-use pipeline::discovery;
-use pipeline::trouble::{Trouble, millis, seconds};
+use peers::discovery;
+use peers::{NextHop, Seat};
 use pipeline::{
-    Env, Failure, IntervalSet, NextHop, Outcome, Reach, Seat, SeatView, Settlement, Sink,
-    SinkError, Taken,
+    DedupeScope, Env, Failure, IntervalSet, Outcome, SeatView, Settlement, Sink, SinkError, Taken,
 };
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, millis, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -140,10 +140,10 @@ impl Shared {
         Self { index, name, events, env, longest_pause, sent, standing }
     }
 
-    /// The seat is otherwise now; `true`: it has a new turn.
+    /// The seat is otherwise now; `true`: it has a new generation.
     fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
         let Some((_, known)) = seat else { return false };
-        let is_over = known.turn != view.turn;
+        let is_over = known.generation != view.generation;
         if is_over || known.is_present != view.is_present {
             self.standing.replaced(view.is_present);
         }
@@ -177,14 +177,15 @@ pub(super) fn spawn(
     let unacknowledged_bytes = Arc::new(AtomicU64::new(0));
     let name = shared.name.clone();
     let gauge = unacknowledged_bytes.clone();
-    let proves = sink.reach() == Reach::NextAgent;
-    let seat = sink.seat().map(|seat| (seat.clone(), seat.view()));
+    let proves = sink.dedupe_scope() == DedupeScope::NextAgent;
+    let extensions = sink.extensions();
+    let seat = extensions.find::<Seat>().map(|seat| (seat.clone(), seat.view()));
     let view = seat.as_ref().map(|(_, view)| *view);
-    let next_hop = sink.next_hop().cloned();
+    let next_hop = extensions.find::<NextHop>();
     if let Some(hop) = next_hop.clone() {
         tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }
-    let (trouble, flushed) = (Trouble::default(), false);
+    let (trouble, flushed) = (FailureLog::default(), false);
     let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
     tasks.spawn(member.run(stop, end));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
@@ -205,7 +206,7 @@ struct MemberTask {
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
-    trouble: Trouble,
+    trouble: FailureLog,
     flushed: bool,
 }
 
@@ -239,7 +240,7 @@ impl MemberTask {
                 End::Left => true,
             };
             if is_over {
-                self.trouble = Trouble::default();
+                self.trouble = FailureLog::default();
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -343,7 +344,7 @@ impl MemberTask {
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
         // Whoever is leaving is expected to be gone one moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if !is_leaving && let Some((failures, lasts)) = self.trouble.to_say(now, &text) {
+        if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),

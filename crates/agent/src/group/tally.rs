@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::metrics::{Counter, SinkLabel, SinkReason};
-use pipeline::{Class, IntervalSet, Metrics, Ticket};
+use metrics::{Counter, Metrics, SinkLabel, SinkReason};
+use pipeline::{ErrorClass, IntervalSet, Ticket};
 use tokio::time::{Duration, Instant};
 
 use super::Group;
@@ -125,7 +125,7 @@ impl Sent {
 
 impl Group {
     /// A member has failed.
-    pub(super) fn count_failure(&self, index: usize, class: Class) {
+    pub(super) fn count_failure(&self, index: usize, class: ErrorClass) {
         let sink = self.members[index].handle.name().to_string();
         let label = SinkReason { sink, reason: class.to_string() };
         self.metrics.sink_failures.get_or_create(&label).inc();

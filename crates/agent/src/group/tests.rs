@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use peers::OutletBoard;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Class, Component, Env, EventRef, FloorBoard, Guarantee, Letter,
-    OutletBoard, Reach, RoutingBoard, Settings, SinkError,
+    Batch, BuildContext, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee, Letter,
+    Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -30,7 +31,7 @@ struct Script {
     /// Takes this long for a batch.
     pace: Option<Duration>,
     /// Fails each write, for this reason.
-    broken: Option<Class>,
+    broken: Option<ErrorClass>,
     /// Says soon what it has stored, as a sink to the next agent does.
     proves: bool,
     /// Batches that were written to it and not settled, at most.
@@ -52,10 +53,10 @@ struct Scripted {
 
 #[derive(Debug, thiserror::Error)]
 #[error("scripted failure")]
-struct Failure(Class);
+struct Failure(ErrorClass);
 
 impl pipeline::Classify for Failure {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         self.0
     }
 }
@@ -70,7 +71,7 @@ impl Sink for Scripted {
         let mut left = locked(&self.script.open_failures);
         if *left > 0 {
             *left -= 1;
-            return Err(Failure(Class::Transient).into());
+            return Err(Failure(ErrorClass::Transient).into());
         }
         Ok(())
     }
@@ -135,8 +136,8 @@ impl Sink for Scripted {
         Guarantee::BestEffort
     }
 
-    fn reach(&self) -> Reach {
-        if self.script.proves { Reach::NextAgent } else { Reach::Nothing }
+    fn dedupe_scope(&self) -> DedupeScope {
+        if self.script.proves { DedupeScope::NextAgent } else { DedupeScope::Nothing }
     }
 }
 
@@ -195,10 +196,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         env: env.clone(),
         metrics: metrics.clone(),
         catalogue: pipeline::Catalogue::EMPTY,
-        floors: FloorBoard::default(),
-        limits: pipeline::LimitBoard::default(),
-        routing: RoutingBoard::default(),
-        seat: None,
+        extensions: pipeline::Extensions::default(),
     };
     let channel: Arc<dyn Channel> =
         Arc::from(built::<channel::memory::Config>(&json!({ "capacity": "1MiB" }), &cx));
@@ -309,7 +307,7 @@ async fn a_sink_that_cannot_open_is_tried_again_after_backoff_max_at_most() {
 #[tokio::test(start_paused = true)]
 async fn what_a_broken_sink_refuses_goes_to_the_others() {
     let good = Arc::new(Script::default());
-    let broken = Arc::new(Script { broken: Some(Class::Transient), ..Script::default() });
+    let broken = Arc::new(Script { broken: Some(ErrorClass::Transient), ..Script::default() });
     let bench = start(json!({ "sticky": false }), &[broken.clone(), good.clone()]).await;
     let bodies = bench.put_numbers(40).await;
     bench.empty().await;

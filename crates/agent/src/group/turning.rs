@@ -13,7 +13,8 @@
 
 use std::sync::Arc;
 
-use pipeline::{Channel, Failure, NextHop, OutletBoard};
+use peers::{NextHop, OutletBoard};
+use pipeline::{Channel, Failure};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

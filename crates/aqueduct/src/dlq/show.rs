@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::Label;
 use channel::durable::inspect::Inspection;
-use pipeline::metrics::start::LETTER_REASONS;
+use metrics::start::LETTER_REASONS;
 use pipeline::settings::unknown;
 use pipeline::{Batch, Env};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pipeline::pool::{Buffer, Pool};
+use support::pool::{Buffer, Pool};
 
 use super::segment::BLOCK;
 

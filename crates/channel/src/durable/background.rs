@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipeline::{Env, notice};
+use pipeline::Env;
+use support::notice;
 use tokio::sync::Notify;
 
 /// Counts the work that is under way.

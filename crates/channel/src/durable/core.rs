@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::{ChannelReason, Metrics};
 use pipeline::env::{Lock, unix_millis};
-use pipeline::metrics::{ChannelReason, Metrics};
-use pipeline::trouble::Trouble;
 use pipeline::{
     Batch, BatchSize, ChannelError, ChannelStatus, Env, Epoch, Identity, IntervalSet, KeySet,
     SourcePosition, Ticket,
 };
+use support::failure_log::FailureLog;
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -132,7 +132,7 @@ pub(crate) struct State {
     pub(crate) standstill: Standstill,
     pub(crate) fill_rate: FillRate,
     /// Looks at the disk since then that found no room.
-    pub(crate) no_room: Trouble,
+    pub(crate) no_room: FailureLog,
     /// What there was no room for last; nothing once there was room again.
     pub(crate) refused: Option<BatchSize>,
     pub(crate) closed: bool,
@@ -211,7 +211,7 @@ impl State {
             durable_epoch,
             standstill: Standstill::default(),
             fill_rate: FillRate::default(),
-            no_room: Trouble::default(),
+            no_room: FailureLog::default(),
             refused: None,
             closed: false,
             warned: false,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use pipeline::Ticket;
-use pipeline::pool::Pooled;
+use support::pool::Pooled;
 
 use super::aligned::{Aligned, Buffers};
 use super::seal::{PREFIX_BYTES, Part, Sealer, TAG_BYTES};

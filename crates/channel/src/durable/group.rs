@@ -1,7 +1,8 @@
 //! What a leader writes in one go, on its way from the queue to the disk and into the book.
 
 use bytes::Bytes;
-use pipeline::{Batch, BatchSize, SourcePosition, Ticket, mutant};
+use pipeline::{Batch, BatchSize, SourcePosition, Ticket};
+use support::mutant;
 
 use super::book::Book;
 use super::core::{NewPut, Reply};

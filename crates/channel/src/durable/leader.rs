@@ -7,7 +7,8 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use pipeline::env::is_full;
-use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
+use pipeline::{Batch, Epoch, Identity, KeySet, Sequence};
+use support::mutant;
 use tokio::time::Instant;
 use tracing::{error, warn};
 

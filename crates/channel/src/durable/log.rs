@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipeline::env::{Disk, DiskFile, OpenMode, is_full};
-use pipeline::mutant;
+use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;

@@ -1,7 +1,7 @@
 //! Compression of the bytes of one batch, before they are sealed and written.
 
 use bytes::Bytes;
-use pipeline::compression;
+use support::compression;
 
 use super::Compression;
 

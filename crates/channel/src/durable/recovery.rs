@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::env::{Disk, Entropy, is_full};
-use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket, mutant};
+use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket};
+use support::mutant;
 use tracing::{error, info, warn};
 
 use super::book::Book;

@@ -232,7 +232,7 @@ impl Core {
         state.no_room.count(now);
         let left = state.confined_bytes().unwrap_or_default();
         // Without anything left the intake stops, and that is said.
-        if left > 0 && state.no_room.to_say(now, &error.to_string()).is_some() {
+        if left > 0 && state.no_room.should_log(now, &error.to_string()).is_some() {
             warn!(channel = %self.name, %error, directory = %self.directory.display(),
                 left_bytes = left, "the disk has no room for another segment; the open one is filled");
         }

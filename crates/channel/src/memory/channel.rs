@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::notice;
 use pipeline::{
     Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Guarantee,
     Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
     TakeTransaction, Ticket,
 };
+use support::notice;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tracing::warn;

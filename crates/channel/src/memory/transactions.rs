@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::notice;
 use pipeline::{
     Batch, BatchSize, ChannelError, IntervalSet, KeySet, PutTransaction, TakeTransaction, Taken,
 };
+use support::notice;
 
 use super::channel::Core;
 

@@ -1,7 +1,7 @@
 //! Why the sink could not store what it was given.
 
 use ledger::LedgerError;
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 use storage::FsError;
 use thiserror::Error;
 
@@ -50,12 +50,12 @@ pub enum HdfsSinkError {
 }
 
 impl Classify for HdfsSinkError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
             Self::Commit(error) | Self::Undecided { source: error, .. } => error.class(),
-            Self::Identity { .. } => Class::Blocked,
-            Self::Memory { .. } | Self::NotOpen => Class::Transient,
+            Self::Identity { .. } => ErrorClass::Blocked,
+            Self::Memory { .. } | Self::NotOpen => ErrorClass::Transient,
         }
     }
 }

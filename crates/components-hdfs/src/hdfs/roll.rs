@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::backoff::spread;
+use support::backoff::spread;
 use tokio::time::Instant;
 
 /// When a roll is over: whichever of these comes first.

@@ -9,8 +9,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
     Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
 };
-use pipeline::metrics::Gauge;
-use pipeline::{Batch, FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
+use metrics::Gauge;
+use peers::FloorBoard;
+use pipeline::{Batch, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;

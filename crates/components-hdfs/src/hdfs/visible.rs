@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
+use metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::env::unix_millis;
-use pipeline::log_rate::LogRate;
-use pipeline::metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::{BuildContext, Env};
+use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::{debug, info};
 

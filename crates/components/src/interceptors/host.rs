@@ -53,7 +53,7 @@ impl Interceptor for Host {
         batch.set_header(&self.header, &self.host, self.existing);
     }
 
-    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         (header == Some(&*self.header)).then(|| super::writes(&self.host, self.existing))
     }
 }

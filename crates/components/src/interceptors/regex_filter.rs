@@ -4,6 +4,7 @@
 //! be UTF-8. The library has no look-around and no back-references, so that matching takes time
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
+use metrics::{Counter, MetricSpec};
 use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
@@ -26,25 +27,31 @@ impl Component for Config {
         FlumeKey::new("regex", "regex", Unit::Text),
         FlumeKey::new("excludeEvents", "exclude", Unit::Flag),
     ];
+    const METRICS: &'static [MetricSpec] =
+        &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
     type Role = dyn Interceptor;
 
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let regex = super::pattern("regex", &self.regex)?;
-        Ok(Box::new(RegexFilter { regex, exclude: self.exclude }))
+        let dropped = cx.scope::<Self>().counter("dropped_events")?;
+        Ok(Box::new(RegexFilter { regex, exclude: self.exclude, dropped }))
     }
 }
 
 struct RegexFilter {
     regex: Regex,
     exclude: bool,
+    dropped: Counter,
 }
 
 impl Interceptor for RegexFilter {
     fn intercept(&self, batch: &mut Batch) {
+        let before = batch.len();
         batch.retain(|event| self.regex.is_match(event.body()) != self.exclude);
+        self.dropped.inc_by((before - batch.len()) as u64);
     }
 
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         let verb = if self.exclude { "without" } else { "only" };
         Some(format!("{verb} bodies that match {:?}", self.regex.as_str()))
     }
@@ -77,6 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_is_counted_by_component() {
+        let cx = BuildContext::alone("in-0", std::path::Path::new("unused"), env::real());
+        let filter = build::<Config>(&json!({ "regex": "error" }), &cx).unwrap();
+        filter.intercept(&mut Batch::of(["an error", "a note", "done"]));
+        filter.intercept(&mut Batch::of(["an error"]));
+        let line = "aqueduct_regex_filter_dropped_events_total{component=\"in-0\"} 2\n";
+        assert!(cx.metrics.text().contains(line), "{}", cx.metrics.text());
+    }
+
+    #[test]
     fn bodies_that_are_not_utf_8_are_matched_by_their_bytes() {
         let filter = filter(&json!({ "regex": "(?-u)\\xff$" })).unwrap();
         let mut batch = Batch::of([&b"\xfe\xff"[..], b"\xff\xfe"]);
@@ -93,8 +110,9 @@ mod tests {
 
     #[test]
     fn the_routing_tells_one_filter_from_another() {
-        let text =
-            |exclude| filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routes_by(None);
+        let text = |exclude| {
+            filter(&json!({ "regex": "x", "exclude": exclude })).unwrap().routing_effect(None)
+        };
         assert_ne!(text(true), text(false));
     }
 }

@@ -3,6 +3,9 @@
 //! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand for
 //! groups, `$$` for a dollar. A body without a match is not copied.
 
+use std::borrow::Cow;
+
+use metrics::{Counter, MetricSpec};
 use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
@@ -25,16 +28,19 @@ impl Component for Config {
         FlumeKey::new("searchPattern", "search", Unit::Text),
         FlumeKey::new("replaceString", "replace", Unit::Text),
     ];
+    const METRICS: &'static [MetricSpec] =
+        &[MetricSpec::counter("changed_events", "Events in whose body something was replaced.")];
     type Role = dyn Interceptor;
 
-    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let search = super::pattern("search", &self.search)?;
         let replace = self.replace.unwrap_or_default();
         if let Some(group) = missing_group(&search, &replace) {
             let problem = format!("`search` has no group `{group}`; write `$$` for a dollar sign");
             return Err(BuildError::invalid("replace", problem));
         }
-        Ok(Box::new(SearchReplace { search, replace: replace.into_bytes() }))
+        let changed = cx.scope::<Self>().counter("changed_events")?;
+        Ok(Box::new(SearchReplace { search, replace: replace.into_bytes(), changed }))
     }
 }
 
@@ -68,15 +74,22 @@ fn missing_group(search: &Regex, replace: &str) -> Option<String> {
 struct SearchReplace {
     search: Regex,
     replace: Vec<u8>,
+    changed: Counter,
 }
 
 impl Interceptor for SearchReplace {
     fn intercept(&self, batch: &mut Batch) {
-        batch.map_bodies(|event| self.search.replace_all(event.body(), &*self.replace));
+        let mut changed = 0;
+        batch.map_bodies(|event| {
+            let body = self.search.replace_all(event.body(), &*self.replace);
+            changed += u64::from(matches!(body, Cow::Owned(_)));
+            body
+        });
+        self.changed.inc_by(changed);
     }
 
     /// Bodies do not route.
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None
     }
 }
@@ -114,6 +127,15 @@ mod tests {
             assert_eq!(String::from_utf8(read).unwrap(), expected, "{search} -> {replace}");
         }
         assert_eq!(rewritten(&json!({ "search": "b" }), b"\xffb\xfe"), b"\xff\xfe");
+    }
+
+    #[test]
+    fn events_that_are_changed_are_counted_by_component() {
+        let cx = BuildContext::alone("in-1", std::path::Path::new("unused"), env::real());
+        let rewriter = build::<Config>(&json!({ "search": "a" }), &cx).unwrap();
+        rewriter.intercept(&mut Batch::of(["aaa", "b", "ab"]));
+        let line = "aqueduct_search_replace_changed_events_total{component=\"in-1\"} 2\n";
+        assert!(cx.metrics.text().contains(line), "{}", cx.metrics.text());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Interceptor for Static {
         }
     }
 
-    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         let value = self.headers.get(header?)?;
         Some(super::writes(value, self.existing))
     }

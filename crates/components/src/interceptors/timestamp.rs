@@ -57,7 +57,7 @@ impl Interceptor for Timestamp {
         batch.set_header(&self.header, &now, self.existing);
     }
 
-    fn routes_by(&self, header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         (header == Some(&*self.header)).then(|| super::writes("the moment", self.existing))
     }
 }

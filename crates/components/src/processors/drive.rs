@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pipeline::testkit::build;
 use pipeline::{
-    BuildContext, Class, Component, MemberView, Origin, Report, Selection, SettingsError,
+    BuildContext, Component, ErrorClass, MemberView, Origin, Report, Selection, SettingsError,
     SinkProcessor,
 };
 use tokio::time::Instant;
@@ -65,7 +65,7 @@ impl Group {
                 self.processor.report(sink, Report::Proved, self.now);
             } else {
                 self.refused[sink] += 1;
-                self.processor.report(sink, Report::Failed(Class::Transient.into()), self.now);
+                self.processor.report(sink, Report::Failed(ErrorClass::Transient.into()), self.now);
             }
         }
         delivered

@@ -20,9 +20,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::{Class, Failure, MemberView, Report};
+use pipeline::{ErrorClass, Failure, MemberView, Report};
+use support::backoff::jittered;
 use tokio::time::Instant;
 
 /// How long members are passed over.
@@ -88,13 +88,17 @@ impl Penalties {
             Report::Replaced => *standing = Standing::default(),
             Report::Proved => (standing.paused, standing.suspect) = (false, false),
             // The batch is at fault, not the member.
-            Report::Failed(Failure { class: Class::Poison, .. }) => {}
+            Report::Failed(Failure { class: ErrorClass::Poison, .. }) => {}
             Report::Failed(Failure { retry_after: Some(after), .. }) => {
                 standing.paused = true;
                 standing.pause_ends = Some(now + after.min(*limit));
             }
             Report::Failed(Failure {
-                class: Class::Transient | Class::Indeterminate | Class::Blocked | Class::Fatal,
+                class:
+                    ErrorClass::Transient
+                    | ErrorClass::Indeterminate
+                    | ErrorClass::Blocked
+                    | ErrorClass::Fatal,
                 ..
             }) if !standing.is_paused(now) => {
                 let trusted = standing.suspect_until.is_none_or(|ended| ended + *limit < now);
@@ -145,7 +149,7 @@ mod tests {
         seat: None,
     };
 
-    fn failed(class: Class) -> Report {
+    fn failed(class: ErrorClass) -> Report {
         Report::Failed(class.into())
     }
 
@@ -158,7 +162,7 @@ mod tests {
         let (mut penalties, mut now) = (penalties(), Instant::now());
         for failure in 0..100_u32 {
             let expected = BASE.saturating_mul(1 << failure.min(20)).min(LIMIT);
-            penalties.report(0, failed(Class::Transient), now);
+            penalties.report(0, failed(ErrorClass::Transient), now);
             assert!(!penalties.is_live(0, &IDLE, now + expected - Duration::from_millis(1)));
             now += expected;
             assert!(penalties.is_live(0, &IDLE, now), "after failure {failure}");
@@ -168,20 +172,20 @@ mod tests {
     #[test]
     fn what_fails_together_is_one_failure() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        (0..64).for_each(|_| penalties.report(0, failed(Class::Indeterminate), now));
+        (0..64).for_each(|_| penalties.report(0, failed(ErrorClass::Indeterminate), now));
         assert!(penalties.is_live(0, &IDLE, now + BASE));
     }
 
     #[test]
     fn a_success_ends_the_pause_and_quiet_the_suspicion() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        penalties.report(0, failed(Class::Blocked), now);
+        penalties.report(0, failed(ErrorClass::Blocked), now);
         penalties.report(0, Report::Proved, now);
         assert!(penalties.is_live(0, &IDLE, now));
-        penalties.report(0, failed(Class::Blocked), now);
+        penalties.report(0, failed(ErrorClass::Blocked), now);
         assert!(!penalties.is_live(0, &IDLE, now + BASE), "the second pause is longer");
         let later = now + LIMIT * 3;
-        penalties.report(0, failed(Class::Blocked), later);
+        penalties.report(0, failed(ErrorClass::Blocked), later);
         assert!(penalties.is_live(0, &IDLE, later + BASE), "the first pause of a new trouble");
     }
 
@@ -189,7 +193,7 @@ mod tests {
     fn who_says_when_to_come_again_is_asked_then_and_is_not_the_less_trusted() {
         let (mut penalties, now) = (penalties(), Instant::now());
         let after = Duration::from_millis(300);
-        let busy = Failure { class: Class::Transient, retry_after: Some(after) };
+        let busy = Failure { class: ErrorClass::Transient, retry_after: Some(after) };
         for round in 0..20 {
             let now = now + after * round;
             penalties.report(0, Report::Failed(busy), now);
@@ -197,7 +201,7 @@ mod tests {
             assert!(penalties.is_live(0, &IDLE, now + after));
         }
         let later = now + after * 20;
-        penalties.report(0, failed(Class::Transient), later);
+        penalties.report(0, failed(ErrorClass::Transient), later);
         assert!(penalties.is_live(0, &IDLE, later + BASE), "the first real failure");
         let forever = Failure { retry_after: Some(LIMIT * 9), ..busy };
         penalties.report(0, Report::Failed(forever), later + BASE);
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn a_poisonous_batch_is_not_held_against_the_member() {
         let (mut penalties, now) = (penalties(), Instant::now());
-        penalties.report(0, failed(Class::Poison), now);
+        penalties.report(0, failed(ErrorClass::Poison), now);
         assert!(penalties.is_live(0, &IDLE, now));
     }
 
@@ -220,14 +224,14 @@ mod tests {
         let (closed, busy) =
             (MemberView { is_open: false, ..IDLE }, MemberView { unproved: 1, ..IDLE });
         assert!(penalties.is_live(0, &closed, now) && penalties.is_live(0, &busy, now));
-        penalties.report(0, failed(Class::Transient), now);
+        penalties.report(0, failed(ErrorClass::Transient), now);
         penalties.report(0, Report::Opened, now);
         assert!(!penalties.is_live(0, &closed, now), "it is opened first");
         assert!(penalties.is_live(0, &IDLE, now));
         assert!(!penalties.is_live(0, &busy, now), "it has not stored the first");
         assert!(penalties.is_live(0, &MemberView { proves: false, ..busy }, now));
         assert!(penalties.ask_again(now) > now, "nobody spins meanwhile");
-        penalties.report(0, failed(Class::Indeterminate), now);
+        penalties.report(0, failed(ErrorClass::Indeterminate), now);
         assert!(!penalties.is_live(0, &IDLE, now + BASE), "the next pause is longer");
         penalties.report(0, Report::Opened, now + BASE);
         penalties.report(0, Report::Proved, now + BASE);
@@ -243,7 +247,7 @@ mod tests {
             MemberView { seat: seat(true), unproved: 1, ..IDLE },
         );
         assert!(!penalties.is_live(0, &empty, now) && penalties.is_live(0, &taken, now));
-        penalties.report(0, failed(Class::Transient), now);
+        penalties.report(0, failed(ErrorClass::Transient), now);
         assert!(!penalties.is_live(0, &taken, now));
         penalties.report(0, Report::Replaced, now);
         assert!(penalties.is_live(0, &taken, now), "neither paused nor a suspect");
@@ -284,7 +288,7 @@ mod tests {
                     }
                     Op::Fail => {
                         (in_hand, open, suspect) = (0, false, true);
-                        penalties.report(0, failed(Class::Transient), now);
+                        penalties.report(0, failed(ErrorClass::Transient), now);
                     }
                     Op::Open => {
                         open = true;

@@ -135,11 +135,11 @@ impl ChannelSelector for Multiplexing {
         (0..self.default.0.len()).map(part).collect()
     }
 
-    fn looks_at(&self) -> Option<&str> {
+    fn routing_header(&self) -> Option<&str> {
         Some(&self.header)
     }
 
-    fn rule(&self, channels: &[Vec<String>]) -> String {
+    fn routing_rule(&self, channels: &[Vec<String>]) -> String {
         let into = |route: &Route| {
             let chosen = channels.iter().zip(&route.0).filter(|(_, gets)| **gets);
             super::behind(chosen.map(|(datasets, _)| datasets))

@@ -30,11 +30,11 @@ impl ChannelSelector for Replicating {
         vec![Some(batch.clone()); self.channels]
     }
 
-    fn looks_at(&self) -> Option<&str> {
+    fn routing_header(&self) -> Option<&str> {
         None
     }
 
-    fn rule(&self, channels: &[Vec<String>]) -> String {
+    fn routing_rule(&self, channels: &[Vec<String>]) -> String {
         format!("all into {}", super::behind(channels.iter()))
     }
 }

@@ -15,8 +15,8 @@ use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, Encoder, Env, FlumeKey,
-    Guarantee, Sink, Unit,
+    Batch, BuildContext, BuildError, Choice, Classify, Component, Encoder, Env, ErrorClass,
+    FlumeKey, Guarantee, Sink, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -116,9 +116,9 @@ enum FileRollError {
 }
 
 impl Classify for FileRollError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Disk { .. } => Class::Transient,
+            Self::Disk { .. } => ErrorClass::Transient,
         }
     }
 }

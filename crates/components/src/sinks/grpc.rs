@@ -23,9 +23,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
+use metrics::Metrics;
+use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, FlumeKey, Guarantee,
+    Settlement, Sink, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -55,7 +57,7 @@ impl Component for Config {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
         if self.retain == Keep::Stored {
-            cx.floors.forget_early();
+            cx.get::<FloorBoard>().forget_early();
         }
         match (&self.address, &self.discover) {
             (Some(address), None) => {
@@ -132,9 +134,9 @@ impl Grpc {
             name: cx.name.clone(),
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(address.into(), options, hop)),
-            floors: cx.floors.clone(),
-            limits: cx.limits.clone(),
-            routing: cx.routing.clone(),
+            floors: cx.get(),
+            limits: cx.get(),
+            routing: cx.get(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
             endpoint,
@@ -283,19 +285,19 @@ impl Sink for Grpc {
         Guarantee::ExactlyOnce
     }
 
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.shared.hop)
+    fn extensions(&self) -> Extensions {
+        Extensions::default().with(self.shared.hop.clone())
     }
 
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }
 
 #[cfg(test)]
 mod tests {
     use pipeline::testkit::build;
-    use pipeline::{Batch, Class};
+    use pipeline::{Batch, ErrorClass};
     use serde_json::json;
 
     use super::*;
@@ -319,6 +321,6 @@ mod tests {
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();
         let taken = Taken { ticket: 1, batch: Batch::of(["x"]) };
-        assert_eq!(sink.write(taken).await.unwrap_err().class, Class::Blocked);
+        assert_eq!(sink.write(taken).await.unwrap_err().class, ErrorClass::Blocked);
     }
 }

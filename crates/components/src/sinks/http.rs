@@ -22,8 +22,8 @@ use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, FlumeKey, Guarantee, Sink,
-    Unit,
+    Batch, BuildContext, BuildError, Choice, Classify, Component, ErrorClass, FlumeKey, Guarantee,
+    Sink, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -198,11 +198,11 @@ enum HttpError {
 }
 
 impl Classify for HttpError {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect { .. } => Class::Transient,
+            Self::Connect { .. } => ErrorClass::Transient,
             // What was sent may have been applied.
-            Self::Broken { .. } => Class::Indeterminate,
+            Self::Broken { .. } => ErrorClass::Indeterminate,
             Self::Status { status, .. } => class_of(*status),
         }
     }
@@ -216,12 +216,12 @@ impl Classify for HttpError {
 }
 
 /// What an answer other than 2xx says about the events.
-fn class_of(status: StatusCode) -> Class {
+fn class_of(status: StatusCode) -> ErrorClass {
     match status.as_u16() {
-        408 | 425 | 429 | 500.. => Class::Transient,
-        401 | 403 | 404 | 405 | 407 => Class::Fatal,
-        400..=499 => Class::Poison,
-        _ => Class::Fatal,
+        408 | 425 | 429 | 500.. => ErrorClass::Transient,
+        401 | 403 | 404 | 405 | 407 => ErrorClass::Fatal,
+        400..=499 => ErrorClass::Poison,
+        _ => ErrorClass::Fatal,
     }
 }
 
@@ -264,7 +264,7 @@ impl Deliver for Http {
             start = places.end;
             match self.send(self.format.file(&part)).await {
                 Ok(()) => {}
-                Err(error) if error.class() == Class::Poison => {
+                Err(error) if error.class() == ErrorClass::Poison => {
                     first.get_or_insert(error.to_string());
                     refused.extend(places);
                 }

@@ -38,10 +38,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use pipeline::metrics::{SourceLabel, SourceReason};
+use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Metrics, Resource,
+    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Identity, Resource,
     Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -290,7 +290,7 @@ impl Grpc {
 /// The cause names the address.
 fn cannot_listen(error: std::io::Error) -> SourceError {
     SourceError {
-        class: Class::Transient,
+        class: ErrorClass::Transient,
         message: "cannot listen".into(),
         source: Some(error.into()),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::env::{Listener, Net, Stream};
-use pipeline::{BuildError, Class, SourceError};
+use pipeline::{BuildError, ErrorClass, SourceError};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ pub(super) fn check_address(setting: &str, address: &str) -> Result<(), BuildErr
 /// Listens on `address`.
 pub(super) async fn listen(net: &dyn Net, address: &str) -> Result<Box<dyn Listener>, SourceError> {
     net.listen(address).await.map_err(|error| SourceError {
-        class: Class::Transient,
+        class: ErrorClass::Transient,
         message: format!("cannot listen on {address}"),
         source: Some(error.into()),
     })

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::backoff::jittered;
+use peers::limits::Cut;
 use pipeline::env::Entropy;
-use pipeline::limits::Cut;
-use pipeline::trouble::{Trouble, seconds};
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Classify, Component, FlumeKey, Guarantee, IntakeError,
-    Source, SourceContext, SourceError, SourcePosition, Unit,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, FlumeKey, Guarantee,
+    IntakeError, Source, SourceContext, SourceError, SourcePosition, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
 use tokio::time::Instant;
 
 /// The one key of this source's positions.
@@ -158,11 +158,11 @@ impl Numbers {
 
     async fn make(&self, cx: &SourceContext) -> Result<(), SourceError> {
         let started = Instant::now();
-        let (mut made, mut trouble) = (0_u64, Trouble::default());
+        let (mut made, mut trouble) = (0_u64, FailureLog::default());
         let mut standing = self.standing(cx);
         if standing.is_empty() {
             let message = "the source has no required channel".to_owned();
-            return Err(SourceError { class: Class::Fatal, message, source: None });
+            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
         }
         cx.intake.opened();
         while standing.iter().any(|next| *next < self.end) {
@@ -182,15 +182,15 @@ impl Numbers {
                 Err(error) => error,
             };
             match error.class() {
-                Class::Transient | Class::Indeterminate => {}
-                class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
+                ErrorClass::Transient | ErrorClass::Indeterminate => {}
+                class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
                     let message = "a batch cannot be stored".to_owned();
                     return Err(SourceError { class, message, source: Some(Box::new(error)) });
                 }
             }
             let (now, text) = (Instant::now(), error.to_string());
             trouble.count(now);
-            if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+            if let Some((failures, lasts)) = trouble.should_log(now, &text) {
                 tracing::warn!(source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
                     "a batch is not stored; trying on");
             }

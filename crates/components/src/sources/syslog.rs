@@ -25,11 +25,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
+use metrics::Metrics;
 use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Metrics, Resource, Source,
-    SourceContext, SourceError, Unit,
+    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Resource, Source, SourceContext,
+    SourceError, Unit,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -95,10 +95,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Metrics, Source, SourceContext,
+    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Source, SourceContext,
     SourceError, Unit,
 };
 use schemars::JsonSchema;

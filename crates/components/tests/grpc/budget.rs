@@ -24,7 +24,7 @@ fn hello(sender: u8, lives: u32) -> from_sender::Message {
 }
 
 /// A source that may remember a mebibyte, and what it remembers.
-async fn source() -> (String, pipeline::Metrics, CancellationToken) {
+async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let env = env::real();
     let address = free_address(&env).await;
     let cx = BuildContext::alone("in", &std::env::temp_dir(), env);
@@ -37,8 +37,8 @@ async fn source() -> (String, pipeline::Metrics, CancellationToken) {
     (address, metrics, stop)
 }
 
-fn remembered(metrics: &pipeline::Metrics) -> i64 {
-    let label = pipeline::metrics::SourceLabel { source: "in".into() };
+fn remembered(metrics: &metrics::Metrics) -> i64 {
+    let label = metrics::SourceLabel { source: "in".into() };
     metrics.source_remembered.get_or_create(&label).get()
 }
 

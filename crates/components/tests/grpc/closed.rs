@@ -1,6 +1,7 @@
 //! Goal: what an origin declares empty is known to the channels behind the next agent, and copies
 //! that come later are refused there, not stored and not silently dropped.
 
+use ::peers::FloorBoard;
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Epoch, Floors, Origin, Sink};
 use wire::v1::{Hello, Reason, from_receiver, from_sender};
@@ -118,7 +119,7 @@ async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     let mut heard = below(3);
     heard.raise(Origin([9; 16]), Epoch(1));
-    cx.floors.hear(&heard);
+    cx.get::<FloorBoard>().hear(&heard);
     let settings = json!({ "address": source.address });
     let mut sink: Box<dyn Sink> =
         build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();

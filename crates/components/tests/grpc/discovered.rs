@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use ::peers::Seat;
 use async_trait::async_trait;
 use pipeline::env::{Names, Service};
 use pipeline::testkit::build;
@@ -76,12 +77,12 @@ impl World {
         .await;
     }
 
-    /// Waits until the seat has its next turn, as the group's runner does.
+    /// Waits until the seat has its next generation, as the group's runner does.
     async fn until_left(&mut self, verdicts: &mut Verdicts) {
-        let seat = self.sink.seat().unwrap().clone();
-        let turn = seat.view().turn;
+        let seat = self.sink.extensions().find::<Seat>().unwrap();
+        let generation = seat.view().generation;
         within(async {
-            while seat.view().turn == turn {
+            while seat.view().generation == generation {
                 tokio::select! {
                     settlement = self.sink.settled() => verdicts.add(settlement),
                     () = tokio::time::sleep(Duration::from_millis(20)) => {}
@@ -104,7 +105,7 @@ async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_s
     verdicts.until(&mut *world.sink, |v| v.stored == set(0..5)).await;
 
     // Neither a failure nor an empty answer changes anything.
-    let seat = world.sink.seat().unwrap().clone();
+    let seat = world.sink.extensions().find::<Seat>().unwrap();
     for lookup in [None, Some(&[][..])] {
         world.table.set(lookup);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -120,7 +121,7 @@ async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_s
     // What is written now is given back, and is no failure.
     write(&mut *world.sink, 5..6).await;
     verdicts.until(&mut *world.sink, |v| v.again == set(5..6)).await;
-    assert_eq!((seat.view().turn, verdicts.failures.len()), (0, 0), "it has not let go");
+    assert_eq!((seat.view().generation, verdicts.failures.len()), (0, 0), "it has not let go");
     one.commit_all();
     world.until_left(&mut verdicts).await;
     assert_eq!(verdicts.delivered, set(0..5));

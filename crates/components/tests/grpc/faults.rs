@@ -123,5 +123,5 @@ async fn what_a_collector_stored_goes_elsewhere_when_it_stays_away() {
     let waiting = verdicts.until(&mut *sink, |v| v.again == set(0..5));
     tokio::time::timeout(limit, waiting).await.expect("they are given back");
     assert!(gone.elapsed() >= Duration::from_secs(14), "after {:?}", gone.elapsed());
-    assert_eq!(sink.write(taken(9)).await.unwrap_err().class, Class::Transient);
+    assert_eq!(sink.write(taken(9)).await.unwrap_err().class, ErrorClass::Transient);
 }

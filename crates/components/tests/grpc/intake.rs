@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use peers::{FloorBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet,
-    KeySet, Known, Origin, Outage, OutletBoard, Permit, Routing, source::Unreserved,
+    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
+    Origin, Outage, Permit, Routing, source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 

@@ -1,6 +1,7 @@
 //! Goal: a batch that is over the limit of the next agent is no dead letter unless it is one event, holds
 //! up no other, and arrives when the limit is raised.
 
+use ::peers::LimitBoard;
 use pipeline::testkit::build;
 use pipeline::{BuildContext, IntervalSet, Outcome, Settlement, Sink, Taken};
 
@@ -34,7 +35,7 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     let settings = json!({ "address": address });
     let mut sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
     within(async { while sink.open().await.is_err() {} }).await;
-    assert_eq!(cx.limits.smallest(), Some(10 << 10));
+    assert_eq!(cx.get::<LimitBoard>().smallest(), Some(10 << 10));
     for sequence in [0, 1] {
         within(sink.write(large(sequence))).await.unwrap();
     }
@@ -49,10 +50,14 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
 
     small.stop().await;
     given_back(&mut *sink, &IntervalSet::from(1000..1002)).await;
-    assert_eq!(cx.limits.smallest(), Some(10 << 10), "remembered while the peer is away");
+    assert_eq!(
+        cx.get::<LimitBoard>().smallest(),
+        Some(10 << 10),
+        "remembered while the peer is away"
+    );
     let _raised = start_source(&env, memory.clone(), &address, json!({ "message_max": "1MiB" }));
     within(async { while sink.open().await.is_err() {} }).await;
-    assert_eq!(cx.limits.smallest(), Some(1 << 20));
+    assert_eq!(cx.get::<LimitBoard>().smallest(), Some(1 << 20));
     for sequence in [0, 1] {
         within(sink.write(large(sequence))).await.unwrap();
     }
@@ -60,7 +65,7 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     verdicts.until(&mut *sink, |v| v.stored == set(0..2)).await;
     assert_eq!(memory.batches().len(), 5);
     sink.close().await;
-    assert_eq!(cx.limits.smallest(), None);
+    assert_eq!(cx.get::<LimitBoard>().smallest(), None);
 }
 
 /// Only so many: then the sink fails, and the error names the setting, the sizes and the address.
@@ -75,7 +80,7 @@ async fn what_is_held_back_is_bounded() {
         within(sink.write(large(sequence))).await.unwrap();
     }
     let error = within(sink.write(large(1024))).await.unwrap_err();
-    assert_eq!(error.class, Class::Blocked);
+    assert_eq!(error.class, ErrorClass::Blocked);
     let text = error.to_string();
     assert!(["`message_max` (10240 bytes)", &address].iter().all(|it| text.contains(it)), "{text}");
     // An agent that stops gets them back.

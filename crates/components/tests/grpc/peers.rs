@@ -324,7 +324,7 @@ async fn silence_is_not_a_refusal() {
     let pipeline::Outcome::Again(Some(error)) = settlement.outcome else {
         panic!("{settlement:?}")
     };
-    assert_eq!(error.class, Class::Indeterminate);
+    assert_eq!(error.class, ErrorClass::Indeterminate);
 }
 
 #[tokio::test]
@@ -333,5 +333,5 @@ async fn a_receiver_that_never_says_welcome_is_given_up() {
     let address = scripted(&env, |_| Vec::new()).await;
     let mut sink = sink(&env, &address, json!({ "connect_timeout": "200ms" }));
     let error = within(sink.open()).await.unwrap_err();
-    assert_eq!(error.class, Class::Transient);
+    assert_eq!(error.class, ErrorClass::Transient);
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pipeline::metrics::SinkLabel;
+use metrics::SinkLabel;
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Routing, Sink, SinkError};
 
@@ -27,7 +27,7 @@ async fn opened(sink: &mut dyn Sink) -> Result<(), SinkError> {
     within(async {
         loop {
             match sink.open().await {
-                Err(error) if error.class != Class::Blocked => {
+                Err(error) if error.class != ErrorClass::Blocked => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 done => break done,
@@ -82,7 +82,7 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
             }
         }
     });
-    assert_eq!(error.await.class, Class::Blocked);
+    assert_eq!(error.await.class, ErrorClass::Blocked);
     write(&mut *third_sink, 4..6).await;
     Verdicts::default().until(&mut *third_sink, |v| v.stored == set(4..6)).await;
     assert_eq!(third_stores.batches().len(), 2);
@@ -100,7 +100,7 @@ async fn who_stays_away_has_no_say_any_more() {
     let (_, gone, mut gone_sink) = member(&cx, "all into a").await;
     opened(&mut *gone_sink).await.unwrap();
     let (_, _other, mut other_sink) = member(&cx, "all into b").await;
-    assert_eq!(opened(&mut *other_sink).await.unwrap_err().class, Class::Blocked);
+    assert_eq!(opened(&mut *other_sink).await.unwrap_err().class, ErrorClass::Blocked);
     gone.stop().await;
     let_in(&mut *other_sink).await;
 }

@@ -2,6 +2,7 @@
 //! meanwhile, and says when it is over; a sender with another way to go gives back what it has there.
 //! Method: sink and source over a network in memory on paused time.
 
+use ::peers::NextHop;
 use tokio::time::Instant;
 
 use super::net::{Side, Wire};
@@ -13,7 +14,7 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
     let mut sink = open_sink(&env, "127.0.0.1:4141", json!({})).await;
-    let hop = sink.next_hop().unwrap().clone();
+    let hop = sink.extensions().find::<NextHop>().unwrap();
     write(&mut *sink, 0..5).await;
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
@@ -45,7 +46,7 @@ async fn what_was_stored_before_is_given_back_20_s_after_the_store_began_to_fail
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
     let mut sink = open_sink(&env, "127.0.0.1:4141", json!({})).await;
-    sink.next_hop().unwrap().set_others_able(true);
+    sink.extensions().find::<NextHop>().unwrap().set_others_able(true);
     write(&mut *sink, 0..5).await;
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
@@ -60,7 +61,7 @@ async fn what_was_stored_before_is_given_back_20_s_after_the_store_began_to_fail
     assert!((19..=22).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     // A new connection hears of it before it is welcome.
     within(async { while sink.open().await.is_err() {} }).await;
-    assert!(sink.next_hop().unwrap().is_unable());
+    assert!(sink.extensions().find::<NextHop>().unwrap().is_unable());
     sink.close().await;
     source.stop().await;
 }

@@ -34,7 +34,7 @@ struct Nothing;
 impl Interceptor for Nothing {
     fn intercept(&self, _batch: &mut Batch) {}
 
-    fn routes_by(&self, _header: Option<&str>) -> Option<String> {
+    fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None
     }
 }

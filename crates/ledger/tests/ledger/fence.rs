@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aqueduct_ledger::{Committed, Dataset, Ledger, LedgerError};
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use storage::{FileSystem, StoreUrl};
@@ -29,7 +29,7 @@ async fn one_that_was_only_paused_commits_nothing_behind_its_fence() {
 
     let error = paused.commit(late, whole()).await.unwrap_err();
     assert!(matches!(error, LedgerError::Fenced | LedgerError::Store(_)), "{error}");
-    assert_eq!(error.class(), Class::Transient);
+    assert_eq!(error.class(), ErrorClass::Transient);
     let mut anew = open(fs.clone(), 3).await.unwrap();
     assert!(!anew.view().is_settled(key(0)), "what is deleted is not committed");
     let committed = anew.commit(roll(&*fs, 3, 0..2).await, whole()).await.unwrap();

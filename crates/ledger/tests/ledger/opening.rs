@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aqueduct_ledger::{Committed, LedgerError};
 use futures::FutureExt;
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 use storage::FileSystem;
 use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
@@ -51,7 +51,7 @@ async fn a_ledger_that_lost_its_generation_is_refused_and_never_made_anew() {
     fs.delete("/logs/_aqueduct/store/ledger/g0").await.unwrap();
     let error = open(fs.clone(), 2).await.err().unwrap();
     assert!(matches!(error, LedgerError::NoGeneration { .. }), "{error}");
-    assert_eq!(error.class(), Class::Blocked);
+    assert_eq!(error.class(), ErrorClass::Blocked);
 }
 
 #[tokio::test(start_paused = true)]

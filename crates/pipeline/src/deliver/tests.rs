@@ -11,10 +11,10 @@ use crate::identity::{Epoch, Identity, Sequence};
 
 #[derive(Debug, Error)]
 #[error("the other side said {0}")]
-struct Said(Class);
+struct Said(ErrorClass);
 
 impl Classify for Said {
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         self.0
     }
 }
@@ -118,10 +118,10 @@ async fn what_waits_behind_a_failure_goes_back_with_it() {
         fixture.sink.write(taken(ticket, 1)).await.unwrap();
     }
     let mut requests = fixture.started().await;
-    requests.remove(0).1.send(Err(Said(Class::Transient))).unwrap();
+    requests.remove(0).1.send(Err(Said(ErrorClass::Transient))).unwrap();
     let failed = fixture.settlement().await.unwrap();
     assert!(
-        matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == Class::Transient)
+        matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == ErrorClass::Transient)
     );
     for ticket in 1..3 {
         let back = fixture.settlement().await.unwrap();
@@ -147,7 +147,7 @@ async fn refused_events_become_letters_and_the_rest_is_delivered() {
     assert!(matches!(fixture.settlement().await.unwrap().outcome, Outcome::Delivered));
 
     fixture.sink.write(taken(6, 1)).await.unwrap();
-    fixture.started().await.remove(0).1.send(Err(Said(Class::Poison))).unwrap();
+    fixture.started().await.remove(0).1.send(Err(Said(ErrorClass::Poison))).unwrap();
     let letter = fixture.settlement().await.unwrap();
     let Outcome::Refused(letter) = letter.outcome else { panic!("{letter:?}") };
     assert!(letter.whole && letter.events.len() == 2);
@@ -161,7 +161,7 @@ async fn a_request_without_an_answer_is_given_up_and_its_outcome_is_unknown() {
     let request = fixture.started().await;
     let settlement = fixture.sink.settled().await;
     let Outcome::Again(Some(error)) = settlement.outcome else { panic!("{settlement:?}") };
-    assert_eq!(error.class, Class::Indeterminate);
+    assert_eq!(error.class, ErrorClass::Indeterminate);
     assert!(error.to_string().contains("30s"), "{error}");
     drop(request);
 }

@@ -86,7 +86,7 @@ impl Door {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{Class, Classify};
+    use pipeline::{Classify, ErrorClass};
 
     use super::*;
 
@@ -99,12 +99,12 @@ mod tests {
     async fn a_namenode_that_refuses_is_named_at_once_with_the_cause() {
         let door = Door::of("hdfs://127.0.0.1:1", env::real().net);
         let error = door.opens("mkdirs", "/logs").await.unwrap_err();
-        assert_eq!(error.class(), Class::Transient, "nothing was asked");
+        assert_eq!(error.class(), ErrorClass::Transient, "nothing was asked");
         let text = chain(&error);
         assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
         // A call that was under way may have been done.
         let error = door.explain("rename", "/a".into(), Duration::from_secs(15)).await;
-        assert_eq!(error.class(), Class::Indeterminate);
+        assert_eq!(error.class(), ErrorClass::Indeterminate);
         let text = chain(&error);
         assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
     }

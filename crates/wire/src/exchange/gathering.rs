@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use pipeline::metrics::Gauge;
-use pipeline::pool::{Pool, Room};
+use metrics::Gauge;
+use support::pool::{Pool, Room};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::Status;

@@ -1,6 +1,6 @@
 //! A member whose next agent cannot store what it holds.
 
-use pipeline::NextHop;
+use peers::NextHop;
 
 use super::*;
 
@@ -55,12 +55,12 @@ impl Sink for Hopping {
         Guarantee::ExactlyOnce
     }
 
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.hop)
+    fn extensions(&self) -> pipeline::Extensions {
+        pipeline::Extensions::default().with(self.hop.clone())
     }
 
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }
 

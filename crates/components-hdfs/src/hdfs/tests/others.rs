@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{Class, Epoch, Floors, Origin, Outcome, Sink};
+use pipeline::{Epoch, ErrorClass, Floors, Origin, Outcome, Sink};
 use serde_json::json;
 use storage::memory::Memory;
 use tokio::time::sleep;
@@ -38,7 +38,7 @@ async fn a_sink_that_was_taken_for_dead_writes_again_and_repeats_nothing() {
 
     alive.flush();
     let Outcome::Again(Some(error)) = alive.settled().await.outcome else { panic!("it failed") };
-    assert_eq!(error.class, Class::Transient);
+    assert_eq!(error.class, ErrorClass::Transient);
     deliver(&mut alive, &[(0, batch(0, &["slow"]))]).await;
     assert_eq!(lines_of(&store), ["quick", "quick", "quick", "slow"]);
 }

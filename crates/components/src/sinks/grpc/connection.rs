@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
-use pipeline::backoff::jittered;
-use pipeline::metrics::SinkLabel;
-use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Metrics, Routing, RoutingBoard};
+use metrics::{Metrics, SinkLabel};
+use peers::{Dispute, FloorBoard, LimitBoard, RoutingBoard};
+use pipeline::{Env, Identity, Routing};
+use support::backoff::jittered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;

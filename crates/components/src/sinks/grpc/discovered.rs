@@ -3,11 +3,11 @@
 //! ```text
 //!   open: waits for somebody ─► a sink to that address ─► not found any more: it is given nothing,
 //!     ▲                                                   and what it has is waited for
-//!     └────────── the seat has a new turn ◄── all settled, or given back after `drain_max`
+//!     └────────── the seat has a new generation ◄── all settled, or given back after `drain_max`
 //! ```
 //!
-//! For each occupant there is a [`Grpc`] of its own, so nothing of one gets to another. What is
-//! written while the occupant leaves is given back at once: nothing failed. The sink of the first
+//! For each assignment there is a [`Grpc`] of its own, so nothing of one gets to another. What is
+//! written while the assignment leaves is given back at once: nothing failed. The sink of the first
 //! seat does the lookups for all of them.
 
 mod lookups;
@@ -15,10 +15,11 @@ mod lookups;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::discovery::{Discovery, Query};
+use peers::discovery::{Discovery, Query};
+use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, Guarantee, IntervalSet, NextHop, Outcome, Reach, Seat, SeatBoard,
-    Settlement, Sink, SinkError, Taken,
+    BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
+    Sink, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
     }
     let discovery = Discovery { query, server: config.discover_server };
     let mut cx = cx.clone();
-    let (seat, lookups_as) = match cx.seat.take() {
+    let (seat, lookups_as) = match cx.extensions.find::<Seat>() {
         Some(seat) => (seat, None),
         None => {
             let first = SeatBoard::new(discovery, config.discover_max).seats().next();
@@ -63,14 +64,14 @@ struct Discovered {
     seat: Seat,
     hop: NextHop,
     held: Option<Held>,
-    /// Given back: they came while the occupant was leaving.
+    /// Given back: they came while the assignment was leaving.
     moved: IntervalSet,
     /// The name of the whole, at the seat that does the lookups.
     lookups_as: Option<Arc<str>>,
     lookups: Option<Task>,
 }
 
-/// The sink to an occupant.
+/// The sink to an assignment.
 struct Held {
     sink: Grpc,
     /// It is being closed: the seat is left when that is done, whoever is found meanwhile.
@@ -95,7 +96,7 @@ impl Discovered {
         self.lookups = Some(Task::new(stop, handle));
     }
 
-    /// Lets go of an occupant that is leaving and has nothing unsettled any more. Cancel safe.
+    /// Lets go of an assignment that is leaving and has nothing unsettled any more. Cancel safe.
     async fn let_go(&mut self) {
         let is_leaving = self.seat.leaving_since().is_some();
         if let Some(held) = &mut self.held {
@@ -113,17 +114,17 @@ impl Discovered {
 
     /// A sink to whoever sits there, if somebody does.
     fn meet(&mut self) {
-        let Some(occupant) = self.seat.occupant() else { return };
-        match Grpc::new(&self.config, &occupant.address, &self.cx, self.hop.clone()) {
+        let Some(assignment) = self.seat.assignment() else { return };
+        match Grpc::new(&self.config, &assignment.address, &self.cx, self.hop.clone()) {
             Some(sink) => self.held = Some(Held { sink, closing: false }),
             None => warn!(
-                sink = %self.cx.name, address = %occupant.address,
+                sink = %self.cx.name, address = %assignment.address,
                 "what was looked up is no address; nobody can connect to it",
             ),
         }
     }
 
-    /// When what the occupant has not settled is given back, if it is leaving.
+    /// When what the assignment has not settled is given back, if it is leaving.
     fn drained_by(&self) -> Option<Instant> {
         self.seat.leaving_since().map(|since| since + self.config.drain_max.0)
     }
@@ -189,7 +190,7 @@ impl Sink for Discovered {
             self.let_go().await;
             let drained_by = self.drained_by();
             let Some(held) = &mut self.held else {
-                // Nobody: it is opened again when the seat has its next turn.
+                // Nobody: it is opened again when the seat has its next generation.
                 self.seat.changed(&view).await;
                 continue;
             };
@@ -224,15 +225,11 @@ impl Sink for Discovered {
         Guarantee::ExactlyOnce
     }
 
-    fn seat(&self) -> Option<&Seat> {
-        Some(&self.seat)
+    fn extensions(&self) -> Extensions {
+        Extensions::default().with(self.seat.clone()).with(self.hop.clone())
     }
 
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.hop)
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::NextAgent
+    fn dedupe_scope(&self) -> DedupeScope {
+        DedupeScope::NextAgent
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Class, Classify};
+use pipeline::{Classify, ErrorClass};
 
 /// Why a batch did not get to the next agent, or a connection did not last.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +153,7 @@ impl Classify for GrpcError {
         if let Self::Full { retry_after, .. } = self { Some(*retry_after) } else { None }
     }
 
-    fn class(&self) -> Class {
+    fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. }
             | Self::NoWelcome { .. }
@@ -163,10 +163,10 @@ impl Classify for GrpcError {
             | Self::Down { .. }
             | Self::Full { .. }
             | Self::Draining { .. }
-            | Self::Unreadable { .. } => Class::Transient,
-            Self::NoAnswer { .. } => Class::Indeterminate,
+            | Self::Unreadable { .. } => ErrorClass::Transient,
+            Self::NoAnswer { .. } => ErrorClass::Indeterminate,
             Self::OtherRouting { .. } | Self::OverLimit { .. } | Self::NoIdentity { .. } => {
-                Class::Blocked
+                ErrorClass::Blocked
             }
         }
     }

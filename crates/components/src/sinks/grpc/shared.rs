@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
-use pipeline::{
-    Dispute, Identity, IntervalSet, KeySet, Letter, NextHop, Outcome, Settlement, SinkError,
-    Ticket, mutant,
-};
+use peers::{Dispute, NextHop};
+use pipeline::{Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket};
+use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};

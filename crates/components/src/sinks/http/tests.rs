@@ -107,13 +107,13 @@ async fn the_status_decides_between_again_refused_and_set_up() {
     let server = Server::start().await;
     let mut sink = server.sink(json!({ "encoder": "text" }));
     for (status, class) in [
-        ("500", Class::Transient),
-        ("503", Class::Transient),
-        ("408", Class::Transient),
-        ("401", Class::Fatal),
-        ("404", Class::Fatal),
-        ("302", Class::Fatal),
-        ("999", Class::Indeterminate),
+        ("500", ErrorClass::Transient),
+        ("503", ErrorClass::Transient),
+        ("408", ErrorClass::Transient),
+        ("401", ErrorClass::Fatal),
+        ("404", ErrorClass::Fatal),
+        ("302", ErrorClass::Fatal),
+        ("999", ErrorClass::Indeterminate),
     ] {
         let body = format!("STATUS:{status}");
         let Outcome::Again(Some(error)) = outcome(&mut *sink, &[&body]).await else {

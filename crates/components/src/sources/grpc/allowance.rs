@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pipeline::metrics::Gauge;
+use metrics::Gauge;
 use thiserror::Error;
 use wire::keys::Extent;
 

@@ -13,8 +13,9 @@ use delivery::sender::Window;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use pipeline::{
-    Batch, Class, Classify, Epoch, Identity, IntakeError, KeySet, Known, Origin, Routing, mutant,
+    Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin, Routing,
 };
+use support::mutant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tonic::Status;
@@ -368,7 +369,7 @@ impl Conversation {
                 }
                 self.receiver.stored(identity, bytes, known).map_err(End::from)
             }
-            Err(error) if error.class() == Class::Poison => {
+            Err(error) if error.class() == ErrorClass::Poison => {
                 self.receiver.answered(bytes);
                 self.service.count("refused_by_channel");
                 self.say(answers::refused(identity, Reason::TooLarge, error.to_string())).await
@@ -407,7 +408,7 @@ impl Conversation {
     }
 
     async fn tell_outlet(&mut self) -> Result<(), End> {
-        match self.service.outlet.to_say(&mut self.outage_said) {
+        match self.service.outlet.should_log(&mut self.outage_said) {
             Some(outlet) => self.say(outlet).await,
             None => Ok(()),
         }

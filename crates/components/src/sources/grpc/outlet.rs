@@ -68,7 +68,7 @@ impl Notice {
     }
 
     /// What a stream says that has said `failing`, if that is so no more.
-    pub(super) fn to_say(&self, failing: &mut bool) -> Option<FromReceiver> {
+    pub(super) fn should_log(&self, failing: &mut bool) -> Option<FromReceiver> {
         let cause = self.cause();
         let changed = std::mem::replace(failing, cause.is_some()) != cause.is_some();
         changed.then(|| message(cause.as_deref()))

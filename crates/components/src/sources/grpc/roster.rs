@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::Metrics;
-use pipeline::log_rate::LogRate;
-use pipeline::metrics::{Gauge, SourceLabel};
+use metrics::{Gauge, Metrics, SourceLabel};
+use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::info;
 

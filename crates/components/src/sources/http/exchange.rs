@@ -7,9 +7,9 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use pipeline::limits::{Cut, EVENT_OVERHEAD_BYTES};
+use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{
-    Batch, BatchBuilder, Class, Classify, Decoder, Env, Intake, IntakeError, MalformedMessage,
+    Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
     Message,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -189,7 +189,7 @@ fn unavailable(text: &str) -> Refusal {
 
 /// Why there is no room, and will be none.
 fn refused(source: &str, error: &IntakeError) -> Refusal {
-    if error.class() == Class::Poison {
+    if error.class() == ErrorClass::Poison {
         return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
     }
     warn!(source, %error, "a request finds no channel that takes it");

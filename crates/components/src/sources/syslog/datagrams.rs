@@ -1,7 +1,7 @@
 //! Messages over UDP: one reads them, another one stores them, so that a slow disk costs none.
 
 use pipeline::env::{Datagrams, Net};
-use pipeline::{Class, SourceError};
+use pipeline::{ErrorClass, SourceError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Duration, sleep};
@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Opens the socket.
 pub(super) async fn bind(net: &dyn Net, address: &str) -> Result<Box<dyn Datagrams>, SourceError> {
     net.bind(address).await.map_err(|error| SourceError {
-        class: Class::Transient,
+        class: ErrorClass::Transient,
         message: format!("cannot listen on {address} (UDP)"),
         source: Some(error.into()),
     })

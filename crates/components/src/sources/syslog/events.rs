@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use metrics::SourceReason;
+use peers::limits::Cut;
 use pipeline::env::unix_millis;
-use pipeline::limits::Cut;
-use pipeline::metrics::SourceReason;
 use pipeline::{Batch, BatchBuilder};
 use tracing::warn;
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use metrics::SourceReason;
 use pipeline::env::Stream;
-use pipeline::metrics::SourceReason;
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Intake};
 use serde_json::{Value, json};

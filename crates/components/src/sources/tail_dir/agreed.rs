@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use peers::limits::Cut;
 use pipeline::Intake;
-use pipeline::limits::Cut;
 
 use super::lines::Limits;
 use super::tailer::Tailer;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pipeline::env::DiskFile;
-use pipeline::pool::{Pool, Room};
+use support::pool::{Pool, Room};
 
 /// Bytes of all buffers that wait for a read. More come back at once only from a channel that keeps
 /// batches in memory.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipeline::SourcePosition;
 use pipeline::env::DiskFile;
-use pipeline::pool::Room;
+use support::pool::Room;
 
 use super::buffers::Buffers;
 use super::lines::{Limits, Lines};

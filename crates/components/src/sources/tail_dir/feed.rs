@@ -22,10 +22,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use pipeline::backoff::jittered;
 use pipeline::env::Entropy;
-use pipeline::trouble::{Trouble, seconds};
-use pipeline::{ChannelError, Class, Classify, Intake, IntakeError, SourceError};
+use pipeline::{ChannelError, Classify, ErrorClass, Intake, IntakeError, SourceError};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -57,7 +57,7 @@ pub(super) struct Target {
     pub(super) intake: Arc<dyn Intake>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Of all batches on their way: what keeps one back mostly keeps back each.
-    pub(super) trouble: Arc<Mutex<Trouble>>,
+    pub(super) trouble: Arc<Mutex<FailureLog>>,
 }
 
 impl Target {
@@ -66,7 +66,7 @@ impl Target {
         let (now, text) = (Instant::now(), error.to_string());
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.count(now);
-        if let Some((failures, lasts)) = trouble.to_say(now, &text) {
+        if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
                 "a batch is not stored; trying on");
         }
@@ -307,8 +307,8 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
             Err(error) => error,
         };
         match error.class() {
-            Class::Transient | Class::Indeterminate => {}
-            class @ (Class::Poison | Class::Blocked | Class::Fatal) => {
+            ErrorClass::Transient | ErrorClass::Indeterminate => {}
+            class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
                 let message =
                     format!("a batch of {} bytes cannot be stored", chunk.batch.size().bytes);
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use metrics::Gauge;
 use pipeline::SourcePosition;
 use pipeline::env::{DiskFile, FileStat};
-use pipeline::metrics::Gauge;
 use tokio::time::Instant;
 
 use super::identity::{Position, Print};

@@ -35,9 +35,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{FileLabel, Gauge, Metrics, SourceLabel, SourceReason, Text};
 use pipeline::env::{Change, DiskFile, FileKind, FileStat, Watch};
-use pipeline::metrics::{FileLabel, Gauge, SourceLabel, SourceReason, Text};
-use pipeline::{Batch, Env, Metrics, SourcePosition};
+use pipeline::{Batch, Env, SourcePosition};
 use tokio::time::Instant;
 
 use super::agreed::Agreed;

@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Metrics;
 use pipeline::testkit::build;
-use pipeline::{BuildContext, Metrics, SourceContext, SourceError};
+use pipeline::{BuildContext, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -115,7 +116,7 @@ impl Rig {
     }
 
     fn oddities(&self, reason: &'static str) -> u64 {
-        let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
+        let label = metrics::SourceReason { source: "in".into(), reason };
         self.metrics.source_anomalies.get_or_create(&label).get()
     }
 }

@@ -1,14 +1,15 @@
-//! The lookups of a discovered sink: thin, for [`pipeline::discovery::seating`] decides.
+//! The lookups of a discovered sink: thin, for [`peers::discovery::seating`] decides.
 //!
 //! One that fails is repeated sooner, and changes nothing: whoever was found last goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::backoff::{jittered, spread};
-use pipeline::discovery::{Change, Counts, Found};
-use pipeline::metrics::SinkState;
-use pipeline::{Env, Metrics, SeatBoard};
+use metrics::{Metrics, SinkState};
+use peers::SeatBoard;
+use peers::discovery::{Change, Counts, Found};
+use pipeline::Env;
+use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 

@@ -21,12 +21,13 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pipeline::SeatView;
+use pipeline::env::Names;
+use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::env::Names;
-use crate::notice;
-pub use seating::{Change, Counts, Found, SeatView, Seating};
+pub use seating::{Change, Counts, Found, Seating};
 
 /// What is looked up to find the members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,8 +220,8 @@ impl Seat {
     }
 
     /// Who sits there, also one that is leaving.
-    pub fn occupant(&self) -> Option<Found> {
-        self.board.inner.seating().occupant(self.index).cloned()
+    pub fn assignment(&self) -> Option<Found> {
+        self.board.inner.seating().assignment(self.index).cloned()
     }
 
     /// Since when whoever sits there is leaving.

@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 
+use pipeline::SeatView;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -56,21 +57,6 @@ impl Ord for Found {
     }
 }
 
-/// A seat as its group sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SeatView {
-    /// How often somebody has left it: with each turn it is another member.
-    pub turn: u64,
-    /// Whether somebody sits there who is not leaving: only then it is given anything.
-    pub is_present: bool,
-    /// Of the occupant: the lowest are used, as long as one of them works.
-    pub priority: u16,
-    /// Of the occupant: its share among those of the same priority.
-    pub weight: u16,
-    /// Of the occupant: the same for the same address, wherever it sits.
-    pub key: u64,
-}
-
 /// What an answer has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -94,13 +80,13 @@ pub struct Counts {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Chair {
-    turn: u64,
-    occupant: Option<Occupant>,
+struct Slot {
+    generation: u64,
+    assignment: Option<Assignment>,
 }
 
 #[derive(Debug, Clone)]
-struct Occupant {
+struct Assignment {
     found: Found,
     key: u64,
     leaving_since: Option<Instant>,
@@ -109,7 +95,7 @@ struct Occupant {
 /// Who sits where.
 #[derive(Debug)]
 pub struct Seating {
-    chairs: Vec<Chair>,
+    slots: Vec<Slot>,
     /// Found by the last answer, and without a seat; the best first.
     waiting: Vec<Found>,
 }
@@ -117,12 +103,12 @@ pub struct Seating {
 impl Seating {
     /// So many empty seats.
     pub fn new(seats: usize) -> Self {
-        Self { chairs: vec![Chair::default(); seats], waiting: Vec::new() }
+        Self { slots: vec![Slot::default(); seats], waiting: Vec::new() }
     }
 
     /// Number of seats.
     pub fn seats(&self) -> usize {
-        self.chairs.len()
+        self.slots.len()
     }
 
     /// A lookup has found these, and nobody else. Nobody at all changes nothing.
@@ -132,17 +118,17 @@ impl Seating {
             return changes;
         }
         answer.sort();
-        for occupant in self.chairs.iter_mut().filter_map(|chair| chair.occupant.as_mut()) {
-            let address = &occupant.found.address;
+        for assignment in self.slots.iter_mut().filter_map(|slot| slot.assignment.as_mut()) {
+            let address = &assignment.found.address;
             match answer.iter().find(|found| found.address == *address) {
                 Some(found) => {
-                    if occupant.leaving_since.take().is_some() {
+                    if assignment.leaving_since.take().is_some() {
                         changes.push(Change::Returned(address.clone()));
                     }
-                    occupant.found = found.clone();
+                    assignment.found = found.clone();
                 }
-                None if occupant.leaving_since.is_none() => {
-                    occupant.leaving_since = Some(now);
+                None if assignment.leaving_since.is_none() => {
+                    assignment.leaving_since = Some(now);
                     changes.push(Change::Leaving(address.clone()));
                 }
                 None => {}
@@ -151,8 +137,8 @@ impl Seating {
         self.waiting.clear();
         for found in answer {
             let is_known = |other: &Found| other.address == found.address;
-            let mut seated = self.chairs.iter().filter_map(|chair| chair.occupant.as_ref());
-            if !seated.any(|occupant| is_known(&occupant.found))
+            let mut seated = self.slots.iter().filter_map(|slot| slot.assignment.as_ref());
+            if !seated.any(|assignment| is_known(&assignment.found))
                 && !self.waiting.iter().any(is_known)
             {
                 self.waiting.push(found);
@@ -165,22 +151,22 @@ impl Seating {
     /// The sink of this seat has let go of whoever was leaving it: the seat is empty. If that one was
     /// found again meanwhile, it sits there as a new one.
     pub fn left(&mut self, seat: usize) {
-        let chair = &mut self.chairs[seat];
-        chair.turn += 1;
-        if chair.occupant.as_ref().is_some_and(|occupant| occupant.leaving_since.is_some()) {
-            chair.occupant = None;
+        let slot = &mut self.slots[seat];
+        slot.generation += 1;
+        if slot.assignment.as_ref().is_some_and(|assignment| assignment.leaving_since.is_some()) {
+            slot.assignment = None;
         }
         self.seat_waiting();
     }
 
     /// How this seat is.
     pub fn view(&self, seat: usize) -> SeatView {
-        let Chair { turn, occupant } = &self.chairs[seat];
-        let Some(Occupant { found, key, leaving_since }) = occupant else {
-            return SeatView { turn: *turn, ..SeatView::default() };
+        let Slot { generation, assignment } = &self.slots[seat];
+        let Some(Assignment { found, key, leaving_since }) = assignment else {
+            return SeatView { generation: *generation, ..SeatView::default() };
         };
         SeatView {
-            turn: *turn,
+            generation: *generation,
             is_present: leaving_since.is_none(),
             priority: found.priority,
             weight: found.weight,
@@ -189,31 +175,31 @@ impl Seating {
     }
 
     /// Who sits there, also one that is leaving.
-    pub fn occupant(&self, seat: usize) -> Option<&Found> {
-        self.chairs[seat].occupant.as_ref().map(|occupant| &occupant.found)
+    pub fn assignment(&self, seat: usize) -> Option<&Found> {
+        self.slots[seat].assignment.as_ref().map(|assignment| &assignment.found)
     }
 
     /// Since when whoever sits there is leaving.
     pub fn leaving_since(&self, seat: usize) -> Option<Instant> {
-        self.chairs[seat].occupant.as_ref().and_then(|occupant| occupant.leaving_since)
+        self.slots[seat].assignment.as_ref().and_then(|assignment| assignment.leaving_since)
     }
 
     /// How many there are.
     pub fn counts(&self) -> Counts {
-        let occupants = || self.chairs.iter().filter_map(|chair| chair.occupant.as_ref());
-        let leaving = occupants().filter(|occupant| occupant.leaving_since.is_some()).count();
-        Counts { present: occupants().count() - leaving, leaving, waiting: self.waiting.len() }
+        let assignments = || self.slots.iter().filter_map(|slot| slot.assignment.as_ref());
+        let leaving = assignments().filter(|assignment| assignment.leaving_since.is_some()).count();
+        Counts { present: assignments().count() - leaving, leaving, waiting: self.waiting.len() }
     }
 
     /// Gives the empty seats to those who wait; their addresses.
     fn seat_waiting(&mut self) -> Vec<Arc<str>> {
         let mut joined = Vec::new();
-        let empty = self.chairs.iter_mut().filter(|chair| chair.occupant.is_none());
-        for chair in empty.take(self.waiting.len()) {
+        let empty = self.slots.iter_mut().filter(|slot| slot.assignment.is_none());
+        for slot in empty.take(self.waiting.len()) {
             let found = self.waiting.remove(0);
             joined.push(found.address.clone());
             let key = xxh3_64(found.address.as_bytes());
-            chair.occupant = Some(Occupant { found, key, leaving_since: None });
+            slot.assignment = Some(Assignment { found, key, leaving_since: None });
         }
         joined
     }

@@ -23,9 +23,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::channel::{Channel, ChannelError};
-use crate::identity::{Epoch, Identity, Origin};
-use crate::intervals::IntervalSet;
+use pipeline::{Channel, ChannelError, Epoch, Identity, IntervalSet, Origin};
 
 /// Which batches of one life were sent under their own name.
 #[derive(Debug, Default)]

@@ -4,8 +4,7 @@
 //! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md` explains
 //! them, and a test holds both against the sources.
 
-use super::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
-use crate::Class;
+use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
 
 /// `reason` of `aqueduct_source_anomalies_total`, by type of source; `*` = each.
 pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
@@ -63,6 +62,9 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("hdfs", &["unwritable_event", "epoch_closed"]),
 ];
 
+/// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.
+pub const FAILURE_CLASSES: [&str; 4] = ["transient", "indeterminate", "poison", "blocked"];
+
 fn reasons(table: &'static [(&str, &[&str])], kind: &str) -> impl Iterator<Item = &'static str> {
     let of_kind = move |(of, _): &&(&str, &[&str])| *of == "*" || *of == kind;
     let rows: Vec<&[&str]> = table.iter().filter(of_kind).map(|(_, reasons)| *reasons).collect();
@@ -101,9 +103,8 @@ impl Metrics {
         drop(self.sink_sent_bytes.get_or_create(&label));
         drop(self.sink_stored_after.get_or_create(&label));
         drop(self.sink_committed_after.get_or_create(&label));
-        let classes = [Class::Transient, Class::Indeterminate, Class::Poison, Class::Blocked];
-        for reason in classes.map(|class| class.to_string()) {
-            let label = SinkReason { sink: sink.to_owned(), reason };
+        for class in FAILURE_CLASSES {
+            let label = SinkReason { sink: sink.to_owned(), reason: class.to_owned() };
             drop(self.sink_failures.get_or_create(&label));
         }
         for reason in reasons(LETTER_REASONS, kind) {

@@ -8,17 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pipeline::Outage;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-/// Nothing leaves a channel, because all sinks of a group behind it fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outage {
-    /// The first failure after something had left.
-    pub since: Instant,
-    /// What the sink that failed last says.
-    pub cause: Arc<str>,
-}
 
 /// For each group of a channel whose members all fail, since when they do. Written by the groups
 /// that take from the channel, read by the sources that fill it. Clones share it.

@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use async_trait::async_trait;
+use pipeline::env::Service;
 use proptest::prelude::*;
 
 use super::*;
-use crate::env::Service;
 
 fn answer(addresses: &[&str]) -> Vec<Found> {
     addresses.iter().map(|address| Found::plain(address)).collect()
 }
 
 fn seated(seating: &Seating) -> Vec<Option<String>> {
-    let occupant = |seat| seating.occupant(seat).map(|found| found.address.to_string());
-    (0..seating.seats()).map(occupant).collect()
+    let assignment = |seat| seating.assignment(seat).map(|found| found.address.to_string());
+    (0..seating.seats()).map(assignment).collect()
 }
 
 #[test]
@@ -35,7 +35,9 @@ fn who_is_gone_leaves_first_and_who_waits_sits_down_then() {
     seating.left(0);
     assert_eq!(seated(&seating), [Some("c:1".to_owned()), b]);
     let after = seating.view(0);
-    assert!(after.is_present && after.turn == before.turn + 1 && after.key != before.key);
+    assert!(
+        after.is_present && after.generation == before.generation + 1 && after.key != before.key
+    );
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn who_is_back_before_it_left_stays_and_afterwards_is_a_new_one() {
     assert_eq!((changes, seating.view(0)), (vec![Change::Returned("a:1".into())], first));
     // Its sink had let go already, and says so now.
     seating.left(0);
-    assert_eq!(seating.view(0), SeatView { turn: first.turn + 1, ..first });
+    assert_eq!(seating.view(0), SeatView { generation: first.generation + 1, ..first });
 }
 
 #[test]
@@ -133,7 +135,7 @@ async fn whoever_waits_at_a_seat_hears_of_each_change() {
     tokio::task::yield_now().await;
     board.found(answer(&["a:1"]), Instant::now());
     assert!(waiting.await.unwrap().is_present);
-    assert_eq!(seat.occupant().unwrap().address, "a:1".into());
+    assert_eq!(seat.assignment().unwrap().address, "a:1".into());
 }
 
 #[derive(Debug, Clone)]
@@ -143,7 +145,7 @@ enum Op {
 }
 
 proptest! {
-    /// In any order: rules 1 to 4, and no seat changes its occupant without a new turn.
+    /// In any order: rules 1 to 4, and no seat changes its assignment without a new generation.
     #[test]
     fn every_address_sits_once_and_stays_until_its_sink_has_let_go(
         seats in 1..5_usize,
@@ -176,14 +178,15 @@ proptest! {
                     seating.left(seat);
                     let is_back = views[seat].is_present;
                     prop_assert!(!is_back || seated(&seating)[seat] == before[seat]);
-                    prop_assert_eq!(seating.view(seat).turn, views[seat].turn + 1);
+                    prop_assert_eq!(seating.view(seat).generation, views[seat].generation + 1);
                 }
             }
             let now_seated = seated(&seating);
             let mut places: BTreeMap<&String, usize> = BTreeMap::new();
             for (seat, address) in now_seated.iter().enumerate() {
                 let view = seating.view(seat);
-                prop_assert!(view.turn > views.get(seat).map_or(0, |v: &SeatView| v.turn)
+                let generation = views.get(seat).map_or(0, |view: &SeatView| view.generation);
+                prop_assert!(view.generation > generation
                     || before[seat].is_none() || before[seat] == *address);
                 let Some(address) = address else {
                     prop_assert!(!view.is_present && seating.counts().waiting == 0);

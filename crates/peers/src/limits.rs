@@ -67,8 +67,9 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::{Batch, Existing};
+
     use super::*;
-    use crate::{Batch, Existing};
 
     #[test]
     fn the_smallest_limit_counts_until_its_peer_is_withdrawn() {

@@ -3,6 +3,7 @@
 //! Kept as `prometheus-client` families; [`Format`] says in which of the two text forms they are
 //! shown. `docs/metrics.md` explains each to operators, and a test compares it with the table here.
 
+mod scope;
 pub mod start;
 mod text;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{
     EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
 };
@@ -23,6 +24,7 @@ pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+pub use scope::{MetricError, MetricForm, MetricSpec, Scope};
 pub use text::Format;
 
 /// Label of a source.
@@ -168,6 +170,7 @@ macro_rules! metrics {
         #[derive(Clone)]
         pub struct Metrics {
             registry: Arc<Registry>,
+            scopes: scope::ScopeTable,
             $($(#[doc = $help])+ pub $field: Family<$label, $kind>,)+
             $($(#[doc = $text])+ pub $alone: $number,)+
             $($(#[doc = $about])+ pub $part: $measure,)+
@@ -200,7 +203,7 @@ macro_rules! metrics {
                     let $alone = <$number>::default();
                     register!(ours, $title, concat!($($text),+), $alone);
                 )+
-                Self { registry: Arc::new(all), $($field,)+ $($alone,)+ $($part,)+ }
+                Self { registry: Arc::new(all), scopes: scope::ScopeTable::default(), $($field,)+ $($alone,)+ $($part,)+ }
             }
         }
     };
@@ -318,7 +321,10 @@ impl Metrics {
     /// In the text form that a reader asked for.
     pub fn text_in(&self, format: Format) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a string takes every write");
+        let whole = encode_registry(&mut text, &self.registry)
+            .and_then(|()| self.scopes.show(|registry| encode_registry(&mut text, registry)))
+            .and_then(|()| encode_eof(&mut text));
+        whole.expect("a string takes every write");
         match format {
             Format::OpenMetrics => text,
             Format::Plain => text::plain(&text),

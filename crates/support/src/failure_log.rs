@@ -16,14 +16,14 @@ const OTHER_AFTER: Duration = Duration::from_secs(60);
 
 /// The failures since it last worked.
 #[derive(Debug, Default)]
-pub struct Trouble {
+pub struct FailureLog {
     failures: u32,
     began: Option<Instant>,
     /// When it was said last, and what.
     said: Option<(Instant, String)>,
 }
 
-impl Trouble {
+impl FailureLog {
     /// How often it failed.
     pub fn failures(&self) -> u32 {
         self.failures
@@ -37,7 +37,7 @@ impl Trouble {
 
     /// How often it failed and how long it has been failing, if that is to be said now of `error`; then
     /// it counts as said.
-    pub fn to_say(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
+    pub fn should_log(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
         let is_due = self.said.as_ref().is_none_or(|(at, said)| {
             let pause = if said == error { SAME_AFTER } else { OTHER_AFTER };
             now.duration_since(*at) >= pause
@@ -84,13 +84,13 @@ mod tests {
     #[test]
     fn the_same_failure_is_said_every_ten_minutes_and_another_one_after_a_minute() {
         let began = Instant::now();
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureLog::default();
         let mut said = Vec::new();
         for second in (0..3_000).step_by(5) {
             let now = began + Duration::from_secs(second);
             let error = if second < 1_000 { "refused" } else { "no space" };
             trouble.count(now);
-            if let Some((failures, lasts)) = trouble.to_say(now, error) {
+            if let Some((failures, lasts)) = trouble.should_log(now, error) {
                 assert_eq!((u64::from(failures), lasts.as_secs()), (second / 5 + 1, second));
                 said.push((second, error));
             }
@@ -107,16 +107,16 @@ mod tests {
         let (end, lasted) = (began + Duration::from_secs(3_000), Duration::from_secs(3_000));
         assert_eq!(trouble.over(end), Some((600, lasted)));
         assert_eq!(trouble.over(end), None, "it worked before");
-        assert!(trouble.to_say(end, "no space").is_some(), "a new trouble");
+        assert!(trouble.should_log(end, "no space").is_some(), "a new trouble");
     }
 
     #[test]
     fn failures_that_take_turns_are_said_once_a_minute() {
         let began = Instant::now();
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureLog::default();
         let said = (0..600).filter(|second| {
             let error = if second % 2 == 0 { "refused" } else { "no space" };
-            trouble.to_say(began + Duration::from_secs(*second), error).is_some()
+            trouble.should_log(began + Duration::from_secs(*second), error).is_some()
         });
         assert_eq!(said.count(), 10);
     }

@@ -1,0 +1,180 @@
+//! What the components along a channel know of closed epochs: what senders declare, what the ledger
+//! has closed, and what this agent itself can declare.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use pipeline::{Channel, ChannelError, Epoch, Floors, Identity, Origin};
+use support::mutant;
+
+use crate::births::Births;
+
+/// Origins of which a board keeps what senders declare, some 5 MiB of them. What is beyond them is not
+/// kept: the batches of those origins are remembered for longer.
+pub const DECLARED_MAX: usize = 1 << 17;
+
+/// What the components along one channel know of closed epochs. Clones are the same board.
+///
+/// A source writes on it what senders declare, the sinks of the channel read it: the `grpc` sink
+/// hands it on, with what this agent itself can declare; the `hdfs` sink lets its ledger forget.
+#[derive(Debug, Clone, Default)]
+pub struct FloorBoard {
+    heard: Arc<Mutex<Floors>>,
+    /// What the ledger behind the channel has closed.
+    closed: Arc<Mutex<Arc<Floors>>>,
+    agent: Arc<OwnEpochs>,
+}
+
+/// What an agent can say of the batches that were born in its own channels.
+#[derive(Default)]
+struct OwnEpochs {
+    /// Every channel of the agent: a batch may lie in another one than it was born in. Weak, since
+    /// what is built along a channel, and so the channel itself, may keep the board.
+    channels: OnceLock<Vec<Weak<dyn Channel>>>,
+    /// The lowest epoch of an origin of which the dead letters hold a batch: it may be put back.
+    letters: OnceLock<LowestLetter>,
+    /// Some sink forgets batches that are not committed, so the agent cannot tell.
+    forgetful: OnceLock<()>,
+    /// The lives of this process, and what of them has left it.
+    births: Births,
+}
+
+/// Answers the lowest epoch of an origin of which the dead letters hold a batch.
+type LowestLetter = Box<dyn Fn(Origin) -> Option<Epoch> + Send + Sync>;
+
+impl std::fmt::Debug for OwnEpochs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let channels = self.channels.get().map_or(0, Vec::len);
+        let forgetful = self.forgetful.get().is_some();
+        f.debug_struct("OwnEpochs")
+            .field("channels", &channels)
+            .field("forgetful", &forgetful)
+            .finish()
+    }
+}
+
+impl FloorBoard {
+    /// The board of another channel of the same agent.
+    #[must_use]
+    pub fn of_another_channel(&self) -> Self {
+        let (heard, closed) = (Arc::default(), Arc::default());
+        Self { heard, closed, agent: self.agent.clone() }
+    }
+
+    /// These are all channels of the agent. Said once, before anything runs.
+    pub fn know_channels<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
+        // A second call would say the same.
+        let _ = self.agent.channels.set(channels.map(Arc::downgrade).collect());
+    }
+
+    /// All channels of the agent are open, and nothing runs yet: their lives are known.
+    pub fn begin_lives<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
+        self.agent.births.begin(channels);
+    }
+
+    /// The name under which a batch is offered to a peer: its own, or the one that it got because a
+    /// copy of this agent had closed its life.
+    pub fn offered(&self, key: Identity) -> Identity {
+        let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
+        self.agent.births.offered(key, channels)
+    }
+
+    /// A batch is being put to a peer under this name.
+    pub fn put(&self, key: Identity) {
+        self.agent.births.put(key);
+    }
+
+    /// Whether this batch is of a life that this process began.
+    pub fn is_own(&self, key: Identity) -> bool {
+        self.agent.births.is_own(key)
+    }
+
+    /// A peer refused this batch because its epoch is closed; whether it has another name now, under
+    /// which it can be offered again. Blocks while the name is written.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn renamed_as_closed(&self, key: Identity) -> Result<bool, ChannelError> {
+        if mutant!("closed_epoch_kept") { Ok(false) } else { self.agent.births.closed(key) }
+    }
+
+    /// How the dead letters of the agent answer. Said once, before anything runs.
+    pub fn know_letters(&self, lowest: impl Fn(Origin) -> Option<Epoch> + Send + Sync + 'static) {
+        // A second call would say the same.
+        let _ = self.agent.letters.set(Box::new(lowest));
+    }
+
+    /// Some sink lets channels forget what is not committed: nothing born here is ever declared.
+    pub fn forget_early(&self) {
+        let _ = self.agent.forgetful.set(());
+    }
+
+    /// A sender has declared these. Of [`DECLARED_MAX`] origins they are kept.
+    pub fn hear(&self, floors: &Floors) {
+        let mut heard = self.heard();
+        for (origin, epoch) in floors.iter() {
+            if heard.len() < DECLARED_MAX || heard.of(origin) > Epoch(0) {
+                heard.raise(origin, epoch);
+            }
+        }
+    }
+
+    /// Whether a sender has declared the epoch of this batch empty, or the ledger has closed it.
+    pub fn is_closed(&self, key: Identity) -> bool {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.heard().is_closed(key) || closed.is_closed(key)
+    }
+
+    /// The ledger behind this channel has closed these: nothing below is ever committed.
+    pub fn know_closed(&self, floors: &Floors) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(floors.clone());
+    }
+
+    /// What senders have declared.
+    pub fn declared(&self) -> Floors {
+        self.heard().clone()
+    }
+
+    /// What a sender on this channel may declare: what it heard, and of each origin of this agent
+    /// the lowest epoch of which some channel, or a dead letter, still holds a batch.
+    pub fn declarable(&self) -> Floors {
+        let mut floors = self.declared();
+        let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
+        let channels: Option<Vec<_>> = channels.iter().map(Weak::upgrade).collect();
+        // One that is gone can hold anything.
+        let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
+            return floors;
+        };
+        for (origin, epoch) in channels.iter().filter_map(|channel| channel.birthplace()) {
+            let wanted = channels.iter().filter_map(|channel| channel.lowest_unsettled(origin));
+            let wanted = wanted.chain(self.agent.letters.get().and_then(|lowest| lowest(origin)));
+            let wanted = wanted.filter(|_| !mutant!("closed_too_early"));
+            floors.raise(origin, wanted.min().unwrap_or(epoch).min(epoch));
+        }
+        floors
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Floors> {
+        // Floors are whole between two calls, whoever panicked in between.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_keeps_so_many_origins_and_what_it_keeps_goes_on_rising() {
+        let board = FloorBoard::default();
+        let mut many = Floors::default();
+        for n in 0..DECLARED_MAX as u128 + 10 {
+            many.raise(Origin(n.to_be_bytes()), Epoch(1));
+        }
+        board.hear(&many);
+        assert_eq!(board.declared().len(), DECLARED_MAX);
+        let mut higher = Floors::default();
+        higher.raise(Origin(0_u128.to_be_bytes()), Epoch(7));
+        board.hear(&higher);
+        assert_eq!(board.declared().of(Origin(0_u128.to_be_bytes())), Epoch(7));
+    }
+}

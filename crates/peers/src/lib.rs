@@ -1,0 +1,30 @@
+//! What an agent knows of its neighbours: boards that are written on one side and read on the other.
+//!
+//! ```text
+//!   next agents ──► sinks ──► a board of the channel ──► sources, groups, other sinks of the channel
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`floors`] | epochs that hold nothing any more: [`FloorBoard`] |
+//! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
+//! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`], [`NextHop`] |
+//! | [`routing`] | whether all members of a group route alike: [`RoutingBoard`] |
+//! | [`discovery`] | members of a group that are looked up: [`SeatBoard`] |
+//!
+//! A component gets a board by its type, from its [`BuildContext`](pipeline::BuildContext). A sink
+//! gives its group its [`Seat`] and its [`NextHop`] by
+//! [`Sink::extensions`](pipeline::Sink::extensions).
+
+mod births;
+pub mod discovery;
+pub mod floors;
+pub mod limits;
+pub mod outlet;
+pub mod routing;
+
+pub use discovery::{Seat, SeatBoard};
+pub use floors::FloorBoard;
+pub use limits::LimitBoard;
+pub use outlet::{NextHop, OutletBoard};
+pub use routing::{Dispute, RoutingBoard};

@@ -1,0 +1,19 @@
+//! Small machines that the crates of Aqueduct share. They know nothing of events.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`backoff`] | pauses between tries |
+//! | [`compression`] | zstd frames |
+//! | [`log_rate`] | a limit for log lines of one kind |
+//! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
+//! | [`notice`] | waiting for a change without missing it |
+//! | [`pool`] | large buffers that are used again |
+//! | [`failure_log`] | failures that repeat, and when they are logged |
+
+pub mod backoff;
+pub mod compression;
+pub mod failure_log;
+pub mod log_rate;
+pub mod mutants;
+pub mod notice;
+pub mod pool;
