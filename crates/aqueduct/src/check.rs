@@ -348,12 +348,6 @@ channel spare is optional: passed over when it is full
     }
 
     #[test]
-    fn a_type_of_flume_is_explained() {
-        let errors = checked(&GOOD.replace("type = \"logger\"", "type = \"avro\"")).unwrap_err();
-        assert!(errors.ends_with("; Flume's `avro` is `grpc` here"), "{errors}");
-    }
-
-    #[test]
     fn an_address_that_two_listen_on_is_refused_with_both_places() {
         let admin = GOOD.replacen("data_dir = \"/d\"", "data_dir = \"/d\"\nadmin = \"[::]:5\"", 1);
         let source = |name: &str, listen: &str| {

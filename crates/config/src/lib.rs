@@ -12,7 +12,6 @@
 //! builds it, which needs no I/O either, and is printed in the same form ([`ConfigError::at`]).
 
 mod error;
-mod flume;
 mod plan;
 mod print;
 mod resolve;
@@ -42,12 +41,6 @@ pub fn load(path: &Path, text: &str, host: &str) -> Result<Plan, ConfigErrors> {
 /// # Errors
 /// The text is not of its format.
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigErrors> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let is_ours = matches!(extension, Some("yaml" | "yml"));
-    if let Some(problem) = (!is_ours).then(|| flume::recognise(text)).flatten() {
-        let error = SettingsError { path: String::new(), line: 0, problem };
-        return Err(ConfigError::at(&path.display().to_string(), "", error).into());
-    }
     let read = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => toml::read(text),
         Some("yaml" | "yml") => yaml::read(text),

@@ -6,8 +6,6 @@ use std::time::Duration;
 use pipeline::settings::{Settings, Value};
 use pipeline::{BuildContext, Role, SettingsError};
 
-use crate::flume;
-
 /// What an agent runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -101,11 +99,7 @@ impl ComponentPlan {
     /// The kind is not in the catalogue, or settings are wrong: each that can be told, with its path
     /// relative to the component.
     pub fn build<R: Role + ?Sized>(&self, cx: &BuildContext) -> Result<Box<R>, Vec<SettingsError>> {
-        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|mut problem| {
-            let known: Vec<&str> = cx.catalogue.entries::<R>().map(|entry| entry.kind).collect();
-            if let Some(hint) = flume::hint(&self.kind, &known) {
-                problem = format!("{problem}; {hint}");
-            }
+        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|problem| {
             vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]
         })?;
         let first = match (entry.build)(&self.settings, cx) {

@@ -273,17 +273,6 @@ fn that_a_configuration_is_one_file_is_said_where_another_one_is_included() {
     assert!(error.ends_with("a configuration is one file: put all of it there"), "{error}");
 }
 
-#[test]
-fn a_file_of_flume_is_called_by_its_name() {
-    let text = "a1.sources = r1\na1.sources.r1.type = TAILDIR\na1.channels = c1\n";
-    for name in ["a.properties", "a.conf", "a.toml"] {
-        let error = load(Path::new(name), text, "host-1").unwrap_err().to_string();
-        let expected = format!("{name}: this is a configuration of Apache Flume (agent `a1`)");
-        assert!(error.starts_with(&expected), "{error}");
-        assert!(error.contains("sources: `taildir` is `tail_dir`"), "{error}");
-    }
-}
-
 proptest! {
     /// Whatever is in a file, there is a plan or a complaint.
     #[test]

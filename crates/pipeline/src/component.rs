@@ -22,8 +22,6 @@ use crate::settings::{Settings, SettingsError};
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// What `type = "…"` says in a configuration.
     const KIND: &'static str;
-    /// The Flume properties that mean the same, for the converter.
-    const FLUME: &'static [FlumeKey] = &[];
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
     type Role: ?Sized;
 
@@ -32,41 +30,6 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// # Errors
     /// A setting is wrong in a way that its type does not say.
     fn build(self, cx: &BuildContext) -> Result<Box<Self::Role>, BuildError>;
-}
-
-/// One Flume property and the setting it becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlumeKey {
-    /// The property, without agent and component: `hdfs.rollInterval`.
-    pub property: &'static str,
-    /// The setting, dotted: `roll.age_max`.
-    pub setting: &'static str,
-    /// How the value is written there.
-    pub unit: Unit,
-}
-
-impl FlumeKey {
-    /// A row of the table.
-    pub const fn new(property: &'static str, setting: &'static str, unit: Unit) -> Self {
-        Self { property, setting, unit }
-    }
-}
-
-/// How a Flume property writes its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Text, as it is.
-    Text,
-    /// `true` or `false`.
-    Flag,
-    /// A plain number.
-    Count,
-    /// Bytes.
-    Bytes,
-    /// Seconds.
-    Seconds,
-    /// Milliseconds.
-    Millis,
 }
 
 /// What a component is told when it is built.
@@ -133,8 +96,6 @@ impl BuildError {
 pub struct Entry<R: ?Sized> {
     /// What `type = "…"` says.
     pub kind: &'static str,
-    /// The Flume properties that mean the same.
-    pub flume: &'static [FlumeKey],
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
@@ -145,7 +106,6 @@ pub struct Entry<R: ?Sized> {
 pub const fn entry<C: Component>() -> Entry<C::Role> {
     Entry {
         kind: C::KIND,
-        flume: C::FLUME,
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;

@@ -76,7 +76,7 @@ pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,
 };
-pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey, Unit};
+pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use decoder::{Decoder, MalformedMessage, Message};
 pub use discovery::{Seat, SeatBoard, SeatView};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};

@@ -1,6 +1,6 @@
 //! Configuration values that know the line they stand on, so that every complaint can name it.
 //!
-//! The front ends (TOML, YAML, Flume properties, flags) make [`Settings`]; components read their
+//! The front ends (TOML, YAML, flags) make [`Settings`]; components read their
 //! own `Config` from them by serde. A wrong key, type or unit comes back with its path, its line
 //! and, for a key, the closest one that exists.
 

@@ -4,7 +4,7 @@
 //! be UTF-8. The library has no look-around and no back-references, so that matching takes time
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
-use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,10 +22,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "regex_filter";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("regex", "regex", Unit::Text),
-        FlumeKey::new("excludeEvents", "exclude", Unit::Flag),
-    ];
     type Role = dyn Interceptor;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

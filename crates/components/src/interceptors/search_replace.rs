@@ -3,7 +3,7 @@
 //! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand for
 //! groups, `$$` for a dollar. A body without a match is not copied.
 
-use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,10 +21,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "search_replace";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("searchPattern", "search", Unit::Text),
-        FlumeKey::new("replaceString", "replace", Unit::Text),
-    ];
     type Role = dyn Interceptor;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

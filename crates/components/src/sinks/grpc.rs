@@ -24,8 +24,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::{
-    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, Guarantee, LimitBoard, Metrics,
+    NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -44,10 +44,6 @@ const COURTESY: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "grpc";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("connect-timeout", "connect_timeout", Unit::Millis),
-        FlumeKey::new("request-timeout", "answer_timeout", Unit::Millis),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

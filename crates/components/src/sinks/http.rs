@@ -22,8 +22,7 @@ use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, FlumeKey, Guarantee, Sink,
-    Unit,
+    Batch, BuildContext, BuildError, Choice, Class, Classify, Component, Guarantee, Sink,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -103,11 +102,6 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "http";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("endpoint", "url", Unit::Text),
-        FlumeKey::new("requestTimeout", "timeout", Unit::Millis),
-        FlumeKey::new("contentTypeHeader", "content_type", Unit::Text),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
