@@ -11,6 +11,7 @@
 //! closest name that is known. What a component thinks of its own settings is found when the agent
 //! builds it, which needs no I/O either, and is printed in the same form ([`ConfigError::at`]).
 
+mod digest;
 mod error;
 mod plan;
 mod print;
