@@ -81,7 +81,7 @@ fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         let shown = String::from_utf8_lossy(&output.stderr);
-        let place = format!("{path}:3: agent.admn: unknown key `admn`; did you mean `admin`?");
+        let place = format!("{path}:3:1: agent.admn: unknown key `admn`; did you mean `admin`?");
         assert!(shown.contains(&place), "{shown}");
         assert!(!data.exists());
     }

@@ -16,7 +16,7 @@ use crate::floors::FloorBoard;
 use crate::limits::LimitBoard;
 use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, SettingsErrorKind};
 
 /// Implemented by a component's settings.
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
@@ -78,6 +78,8 @@ impl BuildContext {
 #[derive(Debug, Error)]
 #[error("setting `{setting}` is invalid: {problem}")]
 pub struct BuildError {
+    /// What kind of problem it is.
+    pub kind: SettingsErrorKind,
     /// The setting, dotted.
     pub setting: String,
     /// What is wrong with it, and what helps.
@@ -88,7 +90,8 @@ impl BuildError {
     /// `setting` is wrong because of `problem`.
     #[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
     pub fn invalid(setting: impl Into<String>, problem: impl ToString) -> Self {
-        Self { setting: setting.into(), problem: problem.to_string() }
+        let kind = SettingsErrorKind::Invalid;
+        Self { kind, setting: setting.into(), problem: problem.to_string() }
     }
 }
 
@@ -109,7 +112,9 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;
-            config.build(cx).map_err(|error| settings.invalid(&error.setting, &error.problem))
+            config
+                .build(cx)
+                .map_err(|error| settings.error(error.kind, &error.setting, &error.problem))
         },
     }
 }
@@ -159,7 +164,8 @@ impl Choice {
         (entry.build)(&settings, cx).map_err(|error| {
             let below =
                 if error.path.is_empty() { String::new() } else { format!(".{}", error.path) };
-            BuildError::invalid(format!("{setting}{below}"), error.problem)
+            let setting = format!("{setting}{below}");
+            BuildError { kind: error.kind, setting, problem: error.problem }
         })
     }
 }

@@ -59,8 +59,8 @@ pub mod pool;
 pub mod processor;
 pub mod resource;
 pub mod routing;
+pub mod secret;
 pub mod selector;
-
 pub mod settings;
 pub mod sink;
 pub mod source;
@@ -92,8 +92,8 @@ pub use outlet::{NextHop, Outage, OutletBoard};
 pub use processor::{Failure, MemberView, Report, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::{Dispute, Routing, RoutingBoard};
+pub use secret::Secret;
 pub use selector::ChannelSelector;
-
-pub use settings::{Settings, SettingsError};
+pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};

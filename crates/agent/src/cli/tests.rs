@@ -133,7 +133,7 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
     let arguments = format!("edge --config {} --data-dir /e", list.display());
     let args = parse::<EdgeArgs>(&arguments).unwrap();
     let error = drafted(&args).unwrap_err().to_string();
-    assert!(error.contains("list.yaml:1: expected tables"), "{error}");
+    assert!(error.contains("list.yaml:1:1: expected tables"), "{error}");
 }
 
 #[test]
