@@ -159,7 +159,10 @@ impl Choice {
         cx: &BuildContext,
     ) -> Result<Box<R>, BuildError> {
         let entry = cx.catalogue.find::<R>(&self.kind);
-        let entry = entry.map_err(|problem| BuildError::invalid(setting, problem))?;
+        let entry = entry.map_err(|problem| {
+            let kind = SettingsErrorKind::UnknownName;
+            BuildError { kind, setting: setting.to_owned(), problem }
+        })?;
         let settings = Settings::from_json(&serde_json::Value::Object(self.settings.clone()));
         (entry.build)(&settings, cx).map_err(|error| {
             let below =
