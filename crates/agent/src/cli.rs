@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Command};
-use config::{ConfigError, ConfigErrors, Plan};
-use pipeline::env::OpenMode;
-use pipeline::settings::{Settings, Value};
+use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, Plan};
+use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{Catalogue, Env, SettingsError};
 
 pub use collector::CollectorArgs;
@@ -35,9 +34,6 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
-
-/// A configuration is written by people: what is larger is another kind of file.
-const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// What the flags are called in complaints about them.
 const FLAGS: &str = "command line";
@@ -74,7 +70,7 @@ pub struct Common {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// Print the configuration that these arguments stand for, as TOML, and exit
+    /// Print the configuration that these arguments stand for, as one TOML file, and exit
     #[arg(long)]
     pub print_config: bool,
 }
@@ -135,7 +131,7 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
         Err(errors) => return refuse(&errors),
     };
     if common.print_config {
-        return print(&config::to_toml(&plan));
+        return print(&config::to_toml(&config::redacted(&plan, catalogue)));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -201,25 +197,23 @@ pub fn checked(
     Ok((plan, checked))
 }
 
-/// Reads the settings in a file.
+/// Reads the settings in a file, and in those that it includes.
 ///
 /// # Errors
-/// The file cannot be read, or is not of its format.
+/// A file cannot be read or is not of its format, or refers to what is not there.
 pub fn read(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
-    let file = path.display().to_string();
-    let text = read_text(path, env).map_err(|problem| {
-        ConfigError::at(&file, "", SettingsError { path: String::new(), line: 0, problem })
-    })?;
-    config::read(path, &text)
+    config::read_file(path, env)
 }
 
-/// Reads the settings that standard input holds; `format` is a file name's extension.
+/// Reads the settings that standard input holds; `format` is a file name's extension. What it
+/// includes is relative to the current directory.
 ///
 /// # Errors
-/// It cannot be read, or is not of its format.
-pub fn read_stdin(format: &str) -> Result<Settings, ConfigErrors> {
+/// It cannot be read, is not of its format, or refers to what is not there.
+pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let refused = |problem: String| {
-        ConfigError::at("-", "", SettingsError { path: String::new(), line: 0, problem })
+        let error = SettingsError::new(SettingsErrorKind::Unreadable, Place::default(), problem);
+        ConfigError::at("-", "", error)
     };
     let mut text = String::new();
     let most = CONFIG_BYTES_MAX + 1;
@@ -229,28 +223,10 @@ pub fn read_stdin(format: &str) -> Result<Settings, ConfigErrors> {
         let problem = format!("a configuration has at most {CONFIG_BYTES_MAX} bytes");
         return Err(refused(problem).into());
     }
-    config::read(Path::new("-").with_extension(format).as_path(), &text).map_err(|mut errors| {
-        errors.0.iter_mut().for_each(|error| "-".clone_into(&mut error.file));
-        errors
-    })
+    config::read_text("-", &Path::new("-").with_extension(format), &text, env)
 }
 
-fn read_text(path: &Path, env: &Env) -> Result<String, String> {
-    let cannot = |error: io::Error| format!("cannot be read: {error}");
-    let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
-    let length = file.stat().map_err(cannot)?.len;
-    if length > CONFIG_BYTES_MAX {
-        return Err(format!("has {length} bytes; a configuration has at most {CONFIG_BYTES_MAX}"));
-    }
-    let bytes = file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        format!("is not UTF-8: line {line}")
-    })
-}
-
-/// Sets a key of the table `agent`, which is made where it is missing. A flag has no line.
+/// Sets a key of the table `agent`, which is made where it is missing. A flag has no place.
 fn set_agent(settings: &mut Settings, key: &str, value: &str) {
     let mut agent = settings.take("agent").unwrap_or_else(Settings::empty);
     if matches!(agent.value, Value::Table(_)) {
@@ -300,11 +276,7 @@ fn table(entries: &[(&str, Settings)]) -> Settings {
 }
 
 fn texts<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Settings {
-    list(items.into_iter().map(|item| Settings::text(item.as_ref())))
-}
-
-fn list(items: impl IntoIterator<Item = Settings>) -> Settings {
-    Settings { value: Value::List(items.into_iter().collect()), line: 0 }
+    Settings::list(items.into_iter().map(|item| Settings::text(item.as_ref())))
 }
 
 #[cfg(test)]

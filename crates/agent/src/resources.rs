@@ -2,14 +2,14 @@
 //! with both places.
 
 use config::{ConfigError, Plan, SourcePlan};
-use pipeline::{Resource, SettingsError, Source};
+use pipeline::{Place, Resource, SettingsError, SettingsErrorKind, Source};
 
 /// Something that is taken, and the setting that says so.
 struct Taken {
     resource: Resource,
     /// The setting, dotted from the root.
     path: String,
-    line: u32,
+    place: Place,
 }
 
 /// What the agent and its sources take.
@@ -24,7 +24,7 @@ impl<'a> Resources<'a> {
         let taken = plan.agent.admin.iter().map(|address| Taken {
             resource: Resource::Listen { setting: "admin", address: address.clone() },
             path: "agent.admin".to_owned(),
-            line: plan.agent.admin_line,
+            place: plan.agent.admin_place.clone(),
         });
         Self { plan, taken: taken.collect() }
     }
@@ -34,9 +34,11 @@ impl<'a> Resources<'a> {
         let component = &plan.component;
         self.taken.extend(source.resources().into_iter().map(|resource| {
             let setting = resource.setting();
-            let line = component.settings.get(setting).map_or(component.kind_line, |it| it.line);
+            let place =
+                component.settings.get(setting).map_or(&component.kind_place, |it| &it.place);
+            let place = place.clone();
             let path = format!("{}.{setting}", component.path);
-            Taken { resource, path, line }
+            Taken { resource, path, place }
         }));
     }
 
@@ -47,15 +49,15 @@ impl<'a> Resources<'a> {
             let mut earlier = self.taken[..at].iter();
             if let Some(first) = earlier.find(|it| it.resource.clashes_with(&later.resource)) {
                 let address = first.resource.address();
-                let place = match first.line {
-                    0 => first.path.clone(),
-                    line => format!("{} (line {line})", first.path),
+                let place = match first.place.is_known() {
+                    false => first.path.clone(),
+                    true => format!("{} ({})", first.path, first.place),
                 };
                 let problem =
                     format!("`{place}` listens on {address} already; give it a port of its own");
-                let path = later.path.clone();
-                let error = SettingsError { path, line: later.line, problem };
-                found.push(ConfigError::at(&self.plan.file, "", error));
+                let kind = SettingsErrorKind::Invalid;
+                let error = SettingsError::new(kind, later.place.clone(), problem);
+                found.push(ConfigError::at(&self.plan.file, &later.path, error));
             }
         }
         found

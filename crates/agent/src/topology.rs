@@ -246,11 +246,11 @@ impl Builder<'_> {
         if let Some(names) = processor.settings.take("sinks") {
             // As often as a sink has members, so that both count the same.
             let of = |(sink, built): (&ComponentPlan, &Option<Vec<_>>)| {
-                let name = Settings { value: Value::Text(sink.name.clone()), line: names.line };
+                let name = Settings::at(Value::Text(sink.name.clone()), names.place.clone());
                 vec![name; built.as_ref().map_or(1, Vec::len)]
             };
-            let all = plan.sinks.iter().zip(&sinks).flat_map(of).collect();
-            processor.settings.set("sinks", Settings { value: Value::List(all), line: names.line });
+            let all = plan.sinks.iter().zip(&sinks).flat_map(of);
+            processor.settings.set("sinks", Settings::list(all));
         }
         let processor = self.component(&processor, "groups", &along);
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();

@@ -81,10 +81,53 @@ fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         let shown = String::from_utf8_lossy(&output.stderr);
-        let place = format!("{path}:3: agent.admn: unknown key `admn`; did you mean `admin`?");
+        let place = format!("{path}:3:1: agent.admn: unknown key `admn`; did you mean `admin`?");
         assert!(shown.contains(&place), "{shown}");
         assert!(!data.exists());
     }
+}
+
+#[test]
+fn a_configuration_of_several_files_is_checked_and_printed_as_one_without_its_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        put(&path, text);
+        path.display().to_string()
+    };
+    let channel = "[channels.main]\ntype = \"memory\"\n";
+    let main = format!("include = \"part-*.toml\"\n[agent]\ndata_dir = \"/d\"\n{channel}");
+    let main = file("main.toml", &main);
+    file(
+        "part-1.toml",
+        "[sources.in]\ntype = \"sequence\"\nchannels = [\"main\"]\ncount = \"${N}\"\n",
+    );
+    let sink = "[sinks.out]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\nchannel = \"main\"\n\
+                secret_headers = { authorization = \"${file:token}\", cookie = \"hunter2\" }\n";
+    file("part-2.toml", sink);
+    file("token", "Bearer hunter2\n");
+    let given = |arguments: &[&str]| command(arguments).env("N", "7").output().unwrap();
+
+    let output = given(&["check", &main]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("in (sequence) -> main (memory) -> out: "), "{shown}");
+
+    let output = given(&["edge", "--config", &main, "--print-config"]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in ["count = \"${N}\"\n", "authorization = \"${file:token}\"", "cookie = \"***\""] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    // Not set, or what cannot be a number.
+    let output = command(&["check", &main]).env_remove("N").output().unwrap();
+    let problem = "part-1.toml:4:9: sources.in.count: environment variable `N` is not set;";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
+    let output = command(&["check", &main]).env("N", "many").output().unwrap();
+    let problem = "part-1.toml:4:9: sources.in.count: `${N}` stands for text that is not a whole";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
+    assert_eq!(output.status.code(), Some(78));
 }
 
 #[test]

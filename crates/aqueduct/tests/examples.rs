@@ -32,6 +32,16 @@ fn each_example_runs_as_it_is() {
 }
 
 #[test]
+fn an_example_of_several_files_is_one_configuration() {
+    let (env, path) = (env::real(), example("fleet.toml"));
+    let settings = cli::read(&path, &env).unwrap_or_else(|e| panic!("{e}"));
+    let draft = config::examine("fleet.toml", settings, &env.host);
+    let plan = cli::checked(draft, components::EDGE, &env).unwrap_or_else(|e| panic!("{e}")).0;
+    let sources: Vec<&str> = plan.sources.iter().map(|it| it.component.name.as_str()).collect();
+    assert_eq!(sources, ["app", "nginx"]);
+}
+
+#[test]
 fn each_example_runs_with_everything_switched_on() {
     built("edge.toml", &switched_on("edge.toml"), components::EDGE);
     built("collector.toml", &switched_on("collector.toml"), catalogue::FULL);
@@ -57,8 +67,12 @@ fn both_examples_hold_every_setting_with_its_default() {
 }
 
 fn text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(name);
+    let path = example(name);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(name)
 }
 
 /// The example with its switched off settings on: `#key`, `#[table]` and `#{` become what follows.

@@ -139,7 +139,6 @@ pub use put_back::PutBack;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 use schemars::JsonSchema;
@@ -237,7 +236,6 @@ const SEGMENT_MAX: u64 = 1 << 30;
 
 impl Component for Config {
     const KIND: &'static str = "durable";
-    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("capacity", "capacity_events", Unit::Count)];
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

@@ -21,7 +21,6 @@ mod channel;
 mod positions_file;
 mod transactions;
 
-use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Channel, Component};
 use schemars::JsonSchema;
@@ -45,10 +44,6 @@ impl Default for Config {
 
 impl Component for Config {
     const KIND: &'static str = "memory";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("capacity", "capacity_events", Unit::Count),
-        FlumeKey::new("byteCapacity", "capacity", Unit::Bytes),
-    ];
     type Role = dyn Channel;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {

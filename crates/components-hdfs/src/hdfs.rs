@@ -35,8 +35,8 @@ use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, 
 use metrics::{Gauge, SinkLabel};
 use peers::FloorBoard;
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, FlumeKey, Guarantee, Identity, Settlement,
-    Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
+    SinkError, Taken,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -69,15 +69,6 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("hdfs.path", "url", Unit::Text),
-        FlumeKey::new("hdfs.rollInterval", "roll.age_max", Unit::Seconds),
-        FlumeKey::new("hdfs.rollSize", "roll.size_max", Unit::Bytes),
-        FlumeKey::new("hdfs.rollCount", "roll.count_max", Unit::Count),
-        FlumeKey::new("hdfs.idleTimeout", "roll.idle_max", Unit::Seconds),
-        FlumeKey::new("hdfs.maxOpenFiles", "buckets_max", Unit::Count),
-        FlumeKey::new("serializer", "encoder", Unit::Text),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

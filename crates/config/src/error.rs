@@ -3,45 +3,52 @@
 use std::fmt;
 
 use pipeline::SettingsError;
+use pipeline::settings::{Place, SettingsErrorKind};
 use thiserror::Error;
 
-/// One problem, printed as `file:line: path: problem`.
+/// One problem, printed as `file:line:column: path: problem`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError {
-    /// The file as the user named it, or `command line`.
-    pub file: String,
-    /// Line in it, from 1; 0 where there is none.
-    pub line: u32,
+    /// What kind of problem it is.
+    pub kind: SettingsErrorKind,
+    /// Where it stands; its file is `command line` for flags.
+    pub place: Place,
     /// The setting, dotted from the root: `sinks.store.roll.age_max`; empty for the whole file.
     pub path: String,
     /// What is wrong, and what helps.
     pub problem: String,
 }
 
-/// All problems of one configuration, in the order of their lines; never empty.
+/// All problems of one configuration, in the order of their places; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigError {
-    /// What a component said about its own settings; `path` is the component's place
-    /// ([`ComponentPlan::path`](crate::ComponentPlan::path)).
+    /// What is wrong with a component's own settings; `path` is that of the component
+    /// ([`ComponentPlan::path`](crate::ComponentPlan::path)), `file` what has no place of its own.
     pub fn at(file: &str, path: &str, error: SettingsError) -> Self {
         let path = match (path.is_empty(), error.path.is_empty()) {
             (_, true) => path.to_owned(),
-            (true, false) => error.path,
+            (true, false) => error.path.clone(),
             (false, false) => format!("{path}.{}", error.path),
         };
-        Self { file: file.into(), line: error.line, path, problem: error.problem }
+        Self { path, ..Self::of(file, error) }
+    }
+
+    /// A problem of a file, or with its whole path.
+    pub(crate) fn of(file: &str, error: SettingsError) -> Self {
+        let SettingsError { kind, path, mut place, problem } = error;
+        if place.file.is_empty() {
+            place.file = file.into();
+        }
+        Self { kind, place, path, problem }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, path, problem } = self;
-        write!(f, "{file}:")?;
-        if *line > 0 {
-            write!(f, "{line}:")?;
-        }
+        let Self { place, path, problem, .. } = self;
+        write!(f, "{place}:")?;
         if !path.is_empty() {
             write!(f, " {path}:")?;
         }
@@ -50,7 +57,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigErrors {
-    /// `Ok` if nothing was found, else all of it, sorted by line.
+    /// `Ok` if nothing was found, else all of it, sorted by place.
     ///
     /// # Errors
     /// `found` is not empty.
@@ -58,7 +65,7 @@ impl ConfigErrors {
         if found.is_empty() {
             return Ok(());
         }
-        found.sort_by_key(|error| error.line);
+        found.sort_by(|left, right| left.place.cmp(&right.place));
         Err(Self(found))
     }
 }
@@ -82,11 +89,12 @@ mod tests {
 
     #[test]
     fn a_problem_is_printed_with_the_place_that_it_has() {
-        let error = SettingsError { path: "roll.age".into(), line: 7, problem: "no".into() };
-        let at = ConfigError::at("a.toml", "sinks.store", error);
-        assert_eq!(at.to_string(), "a.toml:7: sinks.store.roll.age: no");
+        let error = |place| SettingsError::new(SettingsErrorKind::Invalid, place, "no");
+        let place = Place { file: "b.toml".into(), line: 7, column: 3 };
+        let at = ConfigError::at("a.toml", "sinks.store", error(place).below("age").below("roll"));
+        assert_eq!(at.to_string(), "b.toml:7:3: sinks.store.roll.age: no");
 
-        let error = SettingsError { path: String::new(), line: 0, problem: "no".into() };
-        assert_eq!(ConfigError::at("command line", "", error).to_string(), "command line: no");
+        let nowhere = error(Place::default());
+        assert_eq!(ConfigError::at("command line", "", nowhere).to_string(), "command line: no");
     }
 }

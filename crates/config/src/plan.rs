@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeline::settings::{Settings, Value};
+use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{BuildContext, Role, SettingsError};
 
-use crate::flume;
-
-/// What an agent runs.
+/// What an agent runs. Equal are plans that mean the same, whatever lines they stand on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The file as the user named it, or `command line`: where complaints point to.
@@ -27,7 +25,7 @@ pub struct Plan {
 }
 
 /// The table `[agent]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AgentSettings {
     /// Name of the agent; the host name unless set.
     pub name: String,
@@ -37,19 +35,19 @@ pub struct AgentSettings {
     pub grace: Duration,
     /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
     pub admin: Option<String>,
-    /// Line of that setting; 0 where there is none.
-    pub admin_line: u32,
+    /// Where that setting stands.
+    pub admin_place: Place,
 }
 
 /// One component: its name, its kind and its own settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ComponentPlan {
     /// Its name in the configuration.
     pub name: String,
     /// What `type = "…"` says.
     pub kind: String,
-    /// Line of `type`; 0 where there is none.
-    pub kind_line: u32,
+    /// Where `type` stands.
+    pub kind_place: Place,
     /// Its place in the configuration, dotted: `sinks.store`.
     pub path: String,
     /// Its own settings, without those that the plan holds.
@@ -91,6 +89,21 @@ pub struct GroupPlan {
     pub sinks: Vec<ComponentPlan>,
 }
 
+impl PartialEq for AgentSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let meaning =
+            |it: &Self| (it.name.clone(), it.data_dir.clone(), it.grace, it.admin.clone());
+        meaning(self) == meaning(other)
+    }
+}
+
+impl PartialEq for ComponentPlan {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.kind, &self.path, &self.settings)
+            == (&other.name, &other.kind, &other.path, &other.settings)
+    }
+}
+
 /// Problems of one component are looked for this often at most.
 const PROBLEMS_MAX: usize = 20;
 
@@ -101,12 +114,9 @@ impl ComponentPlan {
     /// The kind is not in the catalogue, or settings are wrong: each that can be told, with its path
     /// relative to the component.
     pub fn build<R: Role + ?Sized>(&self, cx: &BuildContext) -> Result<Box<R>, Vec<SettingsError>> {
-        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|mut problem| {
-            let known: Vec<&str> = cx.catalogue.entries::<R>().map(|entry| entry.kind).collect();
-            if let Some(hint) = flume::hint(&self.kind, &known) {
-                problem = format!("{problem}; {hint}");
-            }
-            vec![SettingsError { path: "type".into(), line: self.kind_line, problem }]
+        let entry = cx.catalogue.find::<R>(&self.kind).map_err(|problem| {
+            let place = self.kind_place.clone();
+            vec![SettingsError::new(SettingsErrorKind::UnknownName, place, problem).below("type")]
         })?;
         let first = match (entry.build)(&self.settings, cx) {
             Ok(built) => return Ok(built),
@@ -116,7 +126,10 @@ impl ComponentPlan {
         let (mut errors, mut rest) = (vec![first], self.settings.clone());
         while errors.len() < PROBLEMS_MAX && remove(&mut rest, &errors[errors.len() - 1].path) {
             match (entry.build)(&rest, cx) {
-                Err(error) if !is_missing(&error) && !is_consequence(&error, &errors) => {
+                Err(error)
+                    if error.kind != SettingsErrorKind::Missing
+                        && !is_consequence(&error, &errors) =>
+                {
                     errors.push(error);
                 }
                 // Missing now, perhaps, because it was taken out.
@@ -158,11 +171,6 @@ fn remove(settings: &mut Settings, path: &str) -> bool {
         },
         Value::Flag(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => false,
     }
-}
-
-/// As `Settings::read` says it.
-fn is_missing(error: &SettingsError) -> bool {
-    error.problem.starts_with("key `") && error.problem.ends_with("is missing")
 }
 
 #[cfg(test)]

@@ -5,16 +5,18 @@ use pipeline::units::Period;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as TomlValue};
 
 use crate::plan::{ComponentPlan, GroupPlan, Plan, SourcePlan};
+use crate::substitute::escape;
 
-/// The plan as a TOML file.
+/// The plan as a TOML file. References (`${…}`) are printed as they are written.
 pub fn to_toml(plan: &Plan) -> String {
     let mut document = DocumentMut::new();
     let mut agent = Table::new();
-    agent.insert("name", plan.agent.name.as_str().into());
-    agent.insert("data_dir", plan.agent.data_dir.display().to_string().into());
+    agent.insert("name", escape(&plan.agent.name).into());
+    let data_dir = plan.agent.data_dir.display().to_string();
+    agent.insert("data_dir", escape(&data_dir).into());
     agent.insert("grace", Period(plan.agent.grace).to_string().into());
     if let Some(admin) = &plan.agent.admin {
-        agent.insert("admin", admin.as_str().into());
+        agent.insert("admin", escape(admin).into());
     }
     document.insert("agent", Item::Table(agent));
     section(&mut document, "sources", plan.sources.iter().map(source));
@@ -132,7 +134,10 @@ fn inline_value(settings: &Settings) -> TomlValue {
         Value::Flag(flag) => (*flag).into(),
         Value::Integer(number) => (*number).into(),
         Value::Float(number) => (*number).into(),
-        Value::Text(text) => text.as_str().into(),
+        Value::Text(text) => match &settings.written {
+            Some(written) => (&**written).into(),
+            None => escape(text).into(),
+        },
         Value::List(items) => items.iter().map(inline_value).collect::<Array>().into(),
         Value::Table(entries) => {
             let entries =

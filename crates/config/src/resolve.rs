@@ -1,19 +1,17 @@
 //! Settings → [`Plan`]: names are resolved and the graph is checked; all problems are collected.
 
+mod agent;
 mod graph;
 
-use std::path::{Path, PathBuf};
-
-use pipeline::settings::{Key, Settings, Value, unknown};
-use pipeline::units::Period;
-use pipeline::{SettingsError, address};
-use serde::Deserialize;
+use pipeline::SettingsError;
+use pipeline::settings::{Key, Place, Settings, SettingsErrorKind as Kind, Value, unknown};
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 
 /// What the root of a configuration may hold.
-const SECTIONS: [&str; 6] = ["agent", "sources", "channels", "sinks", "groups", "dead_letters"];
+const SECTIONS: [&str; 7] =
+    ["agent", "sources", "channels", "sinks", "groups", "dead_letters", "include"];
 
 /// Names are directory names too, and part of file names in the store.
 const NAME_BYTES_MAX: usize = 64;
@@ -32,12 +30,12 @@ pub fn resolve(file: &str, root: Settings, host: &str) -> Result<Plan, ConfigErr
 /// be built to find what they have to say, and must not be run unless nothing was found.
 pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigError>) {
     let mut found = Findings { file, errors: Vec::new() };
-    let agent = agent(&mut found, root.take("agent"), root.line, host);
+    let agent = agent::agent(&mut found, root.take("agent"), &root.place, host);
     let sources: Vec<_> =
         named(&mut found, &mut root, "sources").into_iter().map(|n| n.source(&mut found)).collect();
     let channels: Vec<_> = named(&mut found, &mut root, "channels")
         .into_iter()
-        .map(|n| (n.component, n.line))
+        .map(|n| (n.component, n.place))
         .collect();
     let sinks: Vec<_> =
         named(&mut found, &mut root, "sinks").into_iter().map(|n| n.sink(&mut found)).collect();
@@ -81,9 +79,15 @@ struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn add(&mut self, line: u32, path: impl Into<String>, problem: impl Into<String>) {
-        let (path, problem) = (path.into(), problem.into());
-        self.errors.push(ConfigError { file: self.file.into(), line, path, problem });
+    fn add(
+        &mut self,
+        kind: Kind,
+        place: &Place,
+        path: impl Into<String>,
+        problem: impl Into<String>,
+    ) {
+        let error = SettingsError::new(kind, place.clone(), problem);
+        self.errors.push(ConfigError::of(self.file, SettingsError { path: path.into(), ..error }));
     }
 
     /// The value, or nothing and a problem below `path`.
@@ -95,7 +99,7 @@ impl Findings<'_> {
 /// A name that refers to something, and where it stands.
 struct Reference {
     name: String,
-    line: u32,
+    place: Place,
 }
 
 /// A source whose names are not checked yet.
@@ -107,7 +111,7 @@ struct SourceDraft {
 /// A sink that may belong to a group.
 struct SinkDraft {
     component: ComponentPlan,
-    line: u32,
+    place: Place,
     channel: Option<Reference>,
 }
 
@@ -121,74 +125,7 @@ struct GroupDraft {
 /// A component's table on its way into the plan.
 struct Named {
     component: ComponentPlan,
-    line: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AgentTable {
-    name: Option<String>,
-    data_dir: PathBuf,
-    #[serde(default = "grace")]
-    grace: Period,
-    admin: Option<String>,
-}
-
-fn grace() -> Period {
-    Period(std::time::Duration::from_secs(20))
-}
-
-fn agent(
-    found: &mut Findings<'_>,
-    table: Option<Settings>,
-    line: u32,
-    host: &str,
-) -> AgentSettings {
-    let unknown = AgentSettings {
-        name: host.into(),
-        data_dir: PathBuf::new(),
-        grace: grace().0,
-        admin: None,
-        admin_line: 0,
-    };
-    let Some(table) = table else {
-        found.add(line, "", "table `agent` is missing; it needs at least `data_dir`");
-        return unknown;
-    };
-    let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
-    let name = read.name.unwrap_or_else(|| host.into());
-    if let Err(problem) = check_name(&name) {
-        found.keep::<()>("agent", Err(table.invalid("name", &problem)));
-    }
-    if read.data_dir.as_os_str().is_empty() {
-        found.keep::<()>("agent", Err(table.invalid("data_dir", "is empty; name a directory")));
-    }
-    if let Some(problem) = not_replaced(&read.data_dir) {
-        found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
-    }
-    let admin = read.admin.as_deref();
-    if let Some(Err(problem)) = admin.map(|it| address::check(it, "127.0.0.1:9464", true)) {
-        found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
-    }
-    let admin_line = table.get("admin").map_or(0, |admin| admin.line);
-    let (data_dir, grace) = (read.data_dir, read.grace.0);
-    AgentSettings { name, data_dir, grace, admin: read.admin, admin_line }
-}
-
-/// What a shell would replace in a directory's name, and nothing here does.
-fn not_replaced(directory: &Path) -> Option<String> {
-    let text = directory.to_string_lossy();
-    let what = if text.contains("${") || text.starts_with('$') {
-        "environment variables are"
-    } else if text == "~" || text.starts_with("~/") {
-        "`~` is"
-    } else {
-        return None;
-    };
-    Some(format!(
-        "`{text}`: {what} not replaced in a configuration; write the path itself, or leave this out and \
-         have the shell replace it: --data-dir \"…\""
-    ))
+    place: Place,
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -207,15 +144,17 @@ fn check_name(name: &str) -> Result<(), String> {
 fn named(found: &mut Findings<'_>, root: &mut Settings, section: &str) -> Vec<Named> {
     let Some(table) = root.take(section) else { return Vec::new() };
     let Value::Table(entries) = table.value else {
-        found.add(table.line, section, "expected tables with a name, and in each a `type`");
+        let problem = "expected tables with a name, and in each a `type`";
+        found.add(Kind::WrongType, &table.place, section, problem);
         return Vec::new();
     };
     let read = |(key, value): (Key, Settings)| {
         let path = format!("{section}.{}", key.name);
         if let Err(problem) = check_name(&key.name) {
-            found.add(key.line, &path, problem);
+            found.add(Kind::Invalid, &key.place, &path, problem);
         }
-        component(found, path, key.name, value).map(|component| Named { component, line: key.line })
+        let place = key.place;
+        component(found, path, key.name, value).map(|component| Named { component, place })
     };
     entries.into_iter().filter_map(read).collect()
 }
@@ -228,32 +167,33 @@ fn component(
     mut settings: Settings,
 ) -> Option<ComponentPlan> {
     if !matches!(settings.value, Value::Table(_)) {
-        found.add(settings.line, path, "expected a table with a `type`");
+        found.add(Kind::WrongType, &settings.place, path, "expected a table with a `type`");
         return None;
     }
     // Without a kind the plan is never used; it stays, so that its name is known.
-    let (kind, kind_line) = match settings.take("type") {
-        Some(Settings { value: Value::Text(kind), line }) => (kind, line),
-        Some(Settings { line, .. }) => {
-            found.add(line, format!("{path}.type"), "expected a name, as text");
-            (String::new(), line)
+    let (kind, kind_place) = match settings.take("type") {
+        Some(Settings { value: Value::Text(kind), place, .. }) => (kind, place),
+        Some(Settings { place, .. }) => {
+            let problem = "expected a name, as text";
+            found.add(Kind::WrongType, &place, format!("{path}.type"), problem);
+            (String::new(), place)
         }
         None => {
-            found.add(settings.line, &path, "key `type` is missing");
-            (String::new(), settings.line)
+            found.add(Kind::Missing, &settings.place, &path, "key `type` is missing");
+            (String::new(), settings.place.clone())
         }
     };
-    Some(ComponentPlan { name, kind, kind_line, path, settings })
+    Some(ComponentPlan { name, kind, kind_place, path, settings })
 }
 
 impl Named {
     fn source(self, found: &mut Findings<'_>) -> SourceDraft {
-        let Self { mut component, line } = self;
+        let Self { mut component, place } = self;
         let path = component.path.clone();
         let required = references(found, &mut component, "channels").unwrap_or_default();
         if required.is_empty() {
             let problem = "`channels` is missing or empty: name at least one channel";
-            found.add(line, &path, problem);
+            found.add(Kind::Missing, &place, &path, problem);
         }
         let optional = references(found, &mut component, "optional_channels").unwrap_or_default();
         let interceptors = interceptors(found, &mut component);
@@ -269,21 +209,22 @@ impl Named {
     }
 
     fn sink(self, found: &mut Findings<'_>) -> SinkDraft {
-        let Self { mut component, line } = self;
+        let Self { mut component, place } = self;
         let channel = reference(found, &mut component, "channel");
-        SinkDraft { component, line, channel }
+        SinkDraft { component, place, channel }
     }
 
     fn group(self, found: &mut Findings<'_>) -> GroupDraft {
-        let Self { mut component, line } = self;
+        let Self { mut component, place } = self;
         let channel = reference(found, &mut component, "channel");
         let sinks = references(found, &mut component, "sinks").unwrap_or_default();
         if channel.is_none() {
-            found.add(line, &component.path, "key `channel` is missing: name the channel to empty");
+            let problem = "key `channel` is missing: name the channel to empty";
+            found.add(Kind::Missing, &place, &component.path, problem);
         }
         if sinks.is_empty() {
             let problem = "`sinks` is missing or empty: name at least one sink";
-            found.add(line, &component.path, problem);
+            found.add(Kind::Missing, &place, &component.path, problem);
         }
         component.settings.set("sinks", names(&sinks));
         let plan = GroupPlan {
@@ -301,7 +242,8 @@ fn interceptors(found: &mut Findings<'_>, source: &mut ComponentPlan) -> Vec<Com
     let Some(list) = source.settings.take("interceptors") else { return Vec::new() };
     let path = format!("{}.interceptors", source.path);
     let Value::List(items) = list.value else {
-        found.add(list.line, path, "expected a list of tables, each with a `type`");
+        let problem = "expected a list of tables, each with a `type`";
+        found.add(Kind::WrongType, &list.place, path, problem);
         return Vec::new();
     };
     let items = items.into_iter().enumerate().filter_map(|(index, item)| {
@@ -323,13 +265,14 @@ fn selector<'a>(
     let mut selector = given.unwrap_or_else(|| ComponentPlan {
         name: source.name.clone(),
         kind: "replicating".into(),
-        kind_line: 0,
+        kind_place: Place::default(),
         path,
         settings: Settings::empty(),
     });
     if let Some(given) = selector.settings.take("channels") {
         let problem = "a selector is told the channels of its source; remove this";
-        found.add(given.line, format!("{}.channels", selector.path), problem);
+        let path = format!("{}.channels", selector.path);
+        found.add(Kind::Invalid, &given.place, path, problem);
     }
     selector.settings.set("channels", names(channels));
     selector
@@ -337,11 +280,8 @@ fn selector<'a>(
 
 /// Names as a list in settings.
 fn names<'a>(references: impl IntoIterator<Item = &'a Reference>) -> Settings {
-    let texts = references.into_iter().map(|reference| Settings {
-        value: Value::Text(reference.name.clone()),
-        line: reference.line,
-    });
-    Settings { value: Value::List(texts.collect()), line: 0 }
+    let text = |it: &Reference| Settings::at(Value::Text(it.name.clone()), it.place.clone());
+    Settings::list(references.into_iter().map(text))
 }
 
 /// Takes a list of names out of a component's settings.
@@ -353,13 +293,13 @@ fn references(
     let list = component.settings.take(key)?;
     let path = format!("{}.{key}", component.path);
     let Value::List(items) = list.value else {
-        found.add(list.line, path, "expected a list of names: [\"…\"]");
+        found.add(Kind::WrongType, &list.place, path, "expected a list of names: [\"…\"]");
         return None;
     };
     let items = items.into_iter().filter_map(|item| match item.value {
-        Value::Text(name) => Some(Reference { name, line: item.line }),
+        Value::Text(name) => Some(Reference { name, place: item.place }),
         _ => {
-            found.add(item.line, &path, "expected a name, as text");
+            found.add(Kind::WrongType, &item.place, &path, "expected a name, as text");
             None
         }
     });
@@ -374,9 +314,10 @@ fn reference(
 ) -> Option<Reference> {
     let value = component.settings.take(key)?;
     match value.value {
-        Value::Text(name) => Some(Reference { name, line: value.line }),
+        Value::Text(name) => Some(Reference { name, place: value.place }),
         _ => {
-            found.add(value.line, format!("{}.{key}", component.path), "expected a name, as text");
+            let path = format!("{}.{key}", component.path);
+            found.add(Kind::WrongType, &value.place, path, "expected a name, as text");
             None
         }
     }
@@ -385,14 +326,15 @@ fn reference(
 /// What is left at the root has no business there.
 fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
     let Value::Table(entries) = &root.value else {
-        found.add(root.line, "", "expected tables: `agent`, `sources`, `channels`, `sinks`");
+        let problem = "expected tables: `agent`, `sources`, `channels`, `sinks`";
+        found.add(Kind::WrongType, &root.place, "", problem);
         return;
     };
     for (key, _) in entries {
-        let mut problem = unknown("key", &key.name, &SECTIONS);
-        if matches!(key.name.as_str(), "include" | "includes" | "import" | "imports") {
-            problem.push_str("; a configuration is one file: put all of it there");
-        }
-        found.add(key.line, &key.name, problem);
+        let problem = match key.name.as_str() {
+            "include" => "a text alone cannot include files".to_owned(),
+            name => unknown("key", name, &SECTIONS),
+        };
+        found.add(Kind::UnknownName, &key.place, &key.name, problem);
     }
 }

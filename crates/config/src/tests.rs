@@ -161,18 +161,18 @@ channel = "main"
 sinks = ["two"]
 "#;
     let expected = "\
-a.toml:2: agnt: unknown key `agnt`; did you mean `agent`?
-a.toml:5: agent.grace: invalid type: integer `20`, expected a duration with its unit, for example \"30s\"
-a.toml:8: sources.a.channels: unknown channel `mian`; did you mean `main`?
-a.toml:8: sources.a.channels: channel `main` is named twice here
-a.toml:11: channels.spare: no source fills this channel: name it in the `channels` of one, or remove it
-a.toml:11: channels.spare: no sink empties this channel: name it as the `channel` of one, or remove it
-a.toml:13: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
-a.toml:17: sinks.two.channel: remove `channel`: group `g` of this sink names it
-a.toml:18: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit
-a.toml:18: sinks.a b: key `type` is missing
-a.toml:23: groups.g.sinks: unknown sink `tow`; did you mean `two`?
-a.toml:27: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";
+a.toml:2:2: agnt: unknown key `agnt`; did you mean `agent`?
+a.toml:5:9: agent.grace: invalid type: integer `20`, expected a duration with its unit, for example \"30s\"
+a.toml:8:13: sources.a.channels: unknown channel `mian`; did you mean `main`?
+a.toml:8:29: sources.a.channels: channel `main` is named twice here
+a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` of one, or remove it
+a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` of one, or remove it
+a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
+a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink names it
+a.toml:18:8: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit
+a.toml:18:8: sinks.a b: key `type` is missing
+a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?
+a.toml:27:10: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";
     assert_eq!(load_toml(text).unwrap_err().to_string(), expected);
 }
 
@@ -182,7 +182,7 @@ fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
     let errors = load_toml(&text).unwrap_err().to_string();
     assert_eq!(
         errors,
-        "a.toml:28: sinks.store: a group has this name too, and this sink is a group of its own; \
+        "a.toml:28:8: sinks.store: a group has this name too, and this sink is a group of its own; \
          rename one"
     );
 }
@@ -192,7 +192,7 @@ fn what_the_plan_fills_in_is_not_written_by_hand() {
     let selector = "optional_channels = [\"copy\"]\nselector = { type = \"x\", channels = [] }\n";
     let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
     let error = load_toml(&text).unwrap_err().to_string();
-    let expected = "a.toml:11: sources.access.selector.channels: \
+    let expected = "a.toml:11:37: sources.access.selector.channels: \
                     a selector is told the channels of its source; remove this";
     assert_eq!(error, expected);
 }
@@ -228,23 +228,20 @@ fn a_wrong_admin_address_is_refused_with_an_example() {
         let text = GOOD.replace("127.0.0.1:9464", admin);
         let error = load_toml(&text).unwrap_err().to_string();
         let example = "write for example \"127.0.0.1:9464\"";
-        assert_eq!(error, format!("a.toml:4: agent.admin: `{admin}` {cause}; {example}"));
+        assert_eq!(error, format!("a.toml:4:9: agent.admin: `{admin}` {cause}; {example}"));
     }
 }
 
 #[test]
 fn what_a_shell_would_replace_in_the_data_directory_is_refused() {
-    for (directory, what) in [
-        ("${DATA_DIR}", "environment variables are"),
-        ("/var/${NAME}/aq", "environment variables are"),
-        ("$HOME/aq", "environment variables are"),
-        ("~/aq", "`~` is"),
+    for (directory, remedy) in [
+        ("$HOME/aq", "write `${HOME}` for an environment variable in a file"),
+        ("~/aq", "`~` is not replaced; write `${HOME}/aq`"),
     ] {
         let text = GOOD.replace("/var/lib/aqueduct", directory);
         let error = load_toml(&text).unwrap_err().to_string();
-        let expected = format!("a.toml:3: agent.data_dir: `{directory}`: {what} not replaced in a");
+        let expected = format!("a.toml:3:12: agent.data_dir: `{directory}`: {remedy}");
         assert!(error.starts_with(&expected), "{error}");
-        assert!(error.contains("--data-dir"), "{error}");
     }
     load_toml(&GOOD.replace("/var/lib/aqueduct", "/var/lib/a$b~")).unwrap();
 }
@@ -261,26 +258,9 @@ fn a_key_or_table_that_is_there_twice_is_named_with_its_first_place() {
         let text = format!("{first}{second}");
         let error = load_toml(&text).unwrap_err().to_string();
         let line = 1 + first.lines().count();
-        assert!(error.starts_with(&format!("a.toml:{line}: not valid TOML: ")), "{error}");
+        assert!(error.starts_with(&format!("a.toml:{line}:")), "{error}");
+        assert!(error.contains(": not valid TOML: "), "{error}");
         assert!(error.ends_with(expected), "{error}");
-    }
-}
-
-#[test]
-fn that_a_configuration_is_one_file_is_said_where_another_one_is_included() {
-    let error = load_toml(&format!("include = [\"b.toml\"]\n{GOOD}")).unwrap_err().to_string();
-    assert!(error.starts_with("a.toml:1: include: unknown key `include`; "), "{error}");
-    assert!(error.ends_with("a configuration is one file: put all of it there"), "{error}");
-}
-
-#[test]
-fn a_file_of_flume_is_called_by_its_name() {
-    let text = "a1.sources = r1\na1.sources.r1.type = TAILDIR\na1.channels = c1\n";
-    for name in ["a.properties", "a.conf", "a.toml"] {
-        let error = load(Path::new(name), text, "host-1").unwrap_err().to_string();
-        let expected = format!("{name}: this is a configuration of Apache Flume (agent `a1`)");
-        assert!(error.starts_with(&expected), "{error}");
-        assert!(error.contains("sources: `taildir` is `tail_dir`"), "{error}");
     }
 }
 

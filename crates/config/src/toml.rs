@@ -1,47 +1,50 @@
-//! TOML → [`Settings`], with the line of every key and value.
+//! TOML → [`Settings`], with the place of every key and value.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pipeline::SettingsError;
-use pipeline::settings::{Key, Settings, Value};
+use pipeline::settings::{Key, Place, Settings, SettingsErrorKind, Value};
 use toml_edit::{Document, InlineTable, Item, Table, Value as TomlValue};
 
-/// Reads a TOML text.
+/// Reads a TOML text; `file` is what it is called.
 ///
 /// # Errors
 /// It is not TOML, or holds a date (no setting is one).
-pub(crate) fn read(text: &str) -> Result<Settings, SettingsError> {
-    let lines = Lines::of(text);
+pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsError> {
+    let lines = Lines::of(file, text);
     let document = Document::parse(text).map_err(|error| {
-        let line = lines.at(error.span());
+        let place = lines.place(error.span());
         let twice = error.span().filter(|_| error.message().contains("duplicate key"));
-        let problem = match twice {
-            Some(span) => lines.twice(text, span),
-            None => error.message().replace('\n', ", "),
+        let (kind, problem) = match twice {
+            Some(span) => (SettingsErrorKind::Duplicate, lines.twice(span)),
+            None => (SettingsErrorKind::Syntax, error.message().replace('\n', ", ")),
         };
-        let problem = format!("not valid TOML: {problem}");
-        SettingsError { path: String::new(), line, problem }
+        SettingsError::new(kind, place, format!("not valid TOML: {problem}"))
     })?;
-    Reader { lines }.table(document.as_table(), 1)
+    let first = Place { file: file.clone(), line: 1, column: 1 };
+    Reader { lines }.table(document.as_table(), first)
 }
 
-/// Where each line begins, to find the line of a byte.
-struct Lines {
+/// Where each line begins, to find the place of a byte.
+struct Lines<'a> {
+    file: &'a Arc<str>,
+    text: &'a str,
     starts: Vec<usize>,
 }
 
-impl Lines {
-    fn of(text: &str) -> Self {
+impl<'a> Lines<'a> {
+    fn of(file: &'a Arc<str>, text: &'a str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { starts: std::iter::once(0).chain(after).collect() }
+        Self { file, text, starts: std::iter::once(0).chain(after).collect() }
     }
 
     /// What is said of the key at `span`, which is there before; where, if that is found: as a line of
     /// its own, of the same table.
-    fn twice(&self, text: &str, span: Range<usize>) -> String {
-        let second = self.at(Some(span.clone())) as usize;
-        let key = text.get(span).unwrap_or_default().trim_matches(['[', ']', ' ']);
-        let lines: Vec<&str> = text.lines().collect();
+    fn twice(&self, span: Range<usize>) -> String {
+        let second = self.place(Some(span.clone())).line as usize;
+        let key = self.text.get(span).unwrap_or_default().trim_matches(['[', ']', ' ']);
+        let lines: Vec<&str> = self.text.lines().collect();
         let is_header = |line: &str| line.trim_start().starts_with('[');
         let of_line = |line: &str| {
             let line = line.trim();
@@ -64,61 +67,70 @@ impl Lines {
         }
     }
 
-    /// Line of the beginning of `span`, from 1; 0 without a span.
-    fn at(&self, span: Option<Range<usize>>) -> u32 {
-        let Some(span) = span else { return 0 };
+    /// Place of the beginning of `span`; the file alone without a span.
+    fn place(&self, span: Option<Range<usize>>) -> Place {
+        let file = self.file.clone();
+        let Some(span) = span else { return Place { file, ..Place::default() } };
         let line = self.starts.partition_point(|start| *start <= span.start);
-        u32::try_from(line).unwrap_or(u32::MAX)
+        let before = self.text.get(self.starts[line - 1]..span.start).unwrap_or_default();
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Place { file, line: number(line), column: number(before.chars().count() + 1) }
     }
 }
 
-struct Reader {
-    lines: Lines,
+struct Reader<'a> {
+    lines: Lines<'a>,
 }
 
-impl Reader {
-    fn table(&self, table: &Table, line: u32) -> Result<Settings, SettingsError> {
+impl Reader<'_> {
+    fn table(&self, table: &Table, place: Place) -> Result<Settings, SettingsError> {
         let mut entries = Vec::with_capacity(table.len());
         for (name, item) in table {
-            let key = self.key(name, table.key(name).and_then(toml_edit::Key::span), line);
-            let value = self.item(item, key.line).map_err(|error| below(error, name))?;
+            let key = self.key(name, table.key(name).and_then(toml_edit::Key::span), &place);
+            let value = self.item(item, &key.place).map_err(|error| error.below(name))?;
             entries.push((key, value));
         }
-        Ok(Settings { value: Value::Table(entries), line })
+        Ok(Settings::at(Value::Table(entries), place))
     }
 
-    fn inline_table(&self, table: &InlineTable, line: u32) -> Result<Settings, SettingsError> {
+    fn inline_table(&self, table: &InlineTable, place: Place) -> Result<Settings, SettingsError> {
         let mut entries = Vec::with_capacity(table.len());
         for (name, value) in table {
-            let key = self.key(name, table.key(name).and_then(toml_edit::Key::span), line);
-            let value = self.value(value, key.line).map_err(|error| below(error, name))?;
+            let key = self.key(name, table.key(name).and_then(toml_edit::Key::span), &place);
+            let value = self.value(value, &key.place).map_err(|error| error.below(name))?;
             entries.push((key, value));
         }
-        Ok(Settings { value: Value::Table(entries), line })
+        Ok(Settings::at(Value::Table(entries), place))
     }
 
-    fn key(&self, name: &str, span: Option<Range<usize>>, line: u32) -> Key {
-        Key { name: name.into(), line: span.map_or(line, |span| self.lines.at(Some(span))) }
+    fn key(&self, name: &str, span: Option<Range<usize>>, place: &Place) -> Key {
+        Key { name: name.into(), place: self.known(span, place) }
     }
 
-    /// `line` is that of the key, for what has no place of its own.
-    fn item(&self, item: &Item, line: u32) -> Result<Settings, SettingsError> {
+    /// The place of `span`, or `place` for what has none of its own.
+    fn known(&self, span: Option<Range<usize>>, place: &Place) -> Place {
+        span.map_or_else(|| place.clone(), |span| self.lines.place(Some(span)))
+    }
+
+    /// `place` is that of the key.
+    fn item(&self, item: &Item, place: &Place) -> Result<Settings, SettingsError> {
         match item {
-            Item::None => Ok(Settings { value: Value::Table(Vec::new()), line }),
-            Item::Value(value) => self.value(value, line),
-            Item::Table(table) => self.table(table, line),
+            Item::None => Ok(Settings::at(Value::Table(Vec::new()), place.clone())),
+            Item::Value(value) => self.value(value, place),
+            Item::Table(table) => self.table(table, place.clone()),
             Item::ArrayOfTables(tables) => {
                 let items = tables.iter().enumerate().map(|(index, table)| {
-                    let at = table.span().map_or(line, |span| self.lines.at(Some(span)));
-                    self.table(table, at).map_err(|error| below(error, &index.to_string()))
+                    let at = self.known(table.span(), place);
+                    self.table(table, at).map_err(|error| error.below(&index.to_string()))
                 });
-                Ok(Settings { value: Value::List(items.collect::<Result<_, _>>()?), line })
+                let items = Value::List(items.collect::<Result<_, _>>()?);
+                Ok(Settings::at(items, place.clone()))
             }
         }
     }
 
-    fn value(&self, value: &TomlValue, line: u32) -> Result<Settings, SettingsError> {
-        let line = value.span().map_or(line, |span| self.lines.at(Some(span)));
+    fn value(&self, value: &TomlValue, place: &Place) -> Result<Settings, SettingsError> {
+        let place = self.known(value.span(), place);
         let value = match value {
             TomlValue::String(text) => Value::Text(text.value().clone()),
             TomlValue::Integer(number) => Value::Integer(*number.value()),
@@ -126,65 +138,70 @@ impl Reader {
             TomlValue::Boolean(flag) => Value::Flag(*flag.value()),
             TomlValue::Datetime(date) => {
                 let problem = format!("a date is no setting; for text write \"{date}\"");
-                return Err(SettingsError { path: String::new(), line, problem });
+                return Err(SettingsError::new(SettingsErrorKind::WrongType, place, problem));
             }
             TomlValue::Array(items) => {
                 let items = items.iter().enumerate().map(|(index, item)| {
-                    self.value(item, line).map_err(|error| below(error, &index.to_string()))
+                    self.value(item, &place).map_err(|error| error.below(&index.to_string()))
                 });
                 Value::List(items.collect::<Result<_, _>>()?)
             }
-            TomlValue::InlineTable(table) => return self.inline_table(table, line),
+            TomlValue::InlineTable(table) => return self.inline_table(table, place),
         };
-        Ok(Settings { value, line })
+        Ok(Settings::at(value, place))
     }
-}
-
-/// Puts the name of the table's entry before the path of an error in it.
-pub(crate) fn below(mut error: SettingsError, name: &str) -> SettingsError {
-    error.path =
-        if error.path.is_empty() { name.to_owned() } else { format!("{name}.{}", error.path) };
-    error
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_key_and_value_knows_its_line() {
-        let text = "# a comment\n[sources.a]\ntype = \"x\"\nlist = [\n  1,\n  2,\n]\n\
-                    roll = { age = \"1m\" }\n\n[sources.a.deep]\nflag = true\n";
-        let all = read(text).unwrap();
-        let source = all.get("sources").and_then(|sources| sources.get("a")).unwrap();
-        assert_eq!(source.line, 2);
-        assert_eq!(source.get("type").unwrap().line, 3);
-        let Value::List(items) = &source.get("list").unwrap().value else { panic!("a list") };
-        assert_eq!(items.iter().map(|item| item.line).collect::<Vec<_>>(), [5, 6]);
-        assert_eq!(source.get("roll").unwrap().get("age").unwrap(), &at(8, "1m"));
-        assert_eq!(source.get("deep").unwrap().get("flag").unwrap().line, 11);
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        super::read(&"a.toml".into(), text)
+    }
+
+    fn at(line: u32, column: u32) -> Place {
+        Place { file: "a.toml".into(), line, column }
     }
 
     #[test]
-    fn what_is_no_toml_is_refused_with_its_line() {
+    fn every_key_and_value_knows_its_place() {
+        let text = "# a comment\n[sources.a]\ntype = \"x\"\nlist = [\n  1,\n  2,\n]\n\
+                    \"ä\" = { age = \"1m\" }\n\n[sources.a.deep]\nflag = true\n";
+        let all = read(text).unwrap();
+        let source = all.get("sources").and_then(|sources| sources.get("a")).unwrap();
+        assert_eq!(source.place, at(2, 10));
+        assert_eq!(source.get("type").unwrap().place, at(3, 8));
+        let Value::List(items) = &source.get("list").unwrap().value else { panic!("a list") };
+        assert_eq!(
+            items.iter().map(|item| &item.place).collect::<Vec<_>>(),
+            [&at(5, 3), &at(6, 3)]
+        );
+        // Columns count characters.
+        let age = source.get("ä").unwrap().get("age").unwrap();
+        assert_eq!((age, &age.place), (&Settings::text("1m"), &at(8, 15)));
+        assert_eq!(source.get("deep").unwrap().get("flag").unwrap().place, at(11, 8));
+        let Value::Table(entries) = &source.value else { panic!("a table") };
+        let keys = entries.iter().map(|(key, _)| key.place.clone()).collect::<Vec<_>>();
+        assert_eq!(keys, [at(3, 1), at(4, 1), at(8, 1), at(10, 12)]);
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_place() {
         let error = read("[agent]\nname = \n").unwrap_err();
-        assert_eq!(error.line, 2);
+        assert_eq!((error.place, error.kind), (at(2, 8), SettingsErrorKind::Syntax));
         assert!(error.problem.starts_with("not valid TOML: "), "{}", error.problem);
     }
 
     #[test]
-    fn a_table_that_is_there_twice_is_refused_with_its_line() {
+    fn a_table_that_is_there_twice_is_refused_with_its_place() {
         let error = read("[sinks.a]\ntype = \"x\"\n[sinks.a]\ntype = \"y\"\n").unwrap_err();
-        assert_eq!(error.line, 3);
+        assert_eq!((error.place.line, error.kind), (3, SettingsErrorKind::Duplicate));
     }
 
     #[test]
     fn a_date_is_refused_with_its_place() {
         let error = read("[agent]\nname = 2026-01-01\n").unwrap_err();
-        assert_eq!((error.line, error.path.as_str()), (2, "agent.name"));
-    }
-
-    fn at(line: u32, text: &str) -> Settings {
-        Settings { value: Value::Text(text.into()), line }
+        assert_eq!((error.place, error.path.as_str()), (at(2, 8), "agent.name"));
     }
 }

@@ -1,4 +1,4 @@
-//! YAML 1.2 → [`Settings`], with the line of every key and value.
+//! YAML 1.2 → [`Settings`], with the place of every key and value.
 //!
 //! The parser gives events with positions; a stack of open collections puts them together. Plain
 //! scalars follow the core schema: `true`, `false`, whole numbers and numbers with a fraction, all
@@ -7,10 +7,11 @@
 //! and keys that are not text are refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pipeline::SettingsError;
-use pipeline::settings::{Key, Settings, Value};
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use pipeline::settings::{Key, Place, Settings, SettingsErrorKind, Value};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 /// Collections may be nested this deep.
 const DEPTH_MAX: usize = 32;
@@ -18,25 +19,27 @@ const DEPTH_MAX: usize = 32;
 /// Values of one file after the aliases are replaced.
 const VALUES_MAX: usize = 100_000;
 
-/// Reads a YAML text.
+/// Reads a YAML text; `file` is what it is called.
 ///
 /// # Errors
 /// It is not YAML, or uses what the [module page](self) refuses.
-pub(crate) fn read(text: &str) -> Result<Settings, SettingsError> {
-    let mut builder = Builder::default();
+pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsError> {
+    let mut builder = Builder { file: file.clone(), ..Builder::default() };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            refusal(line(error.marker().line()), format!("not valid YAML: {}", error.info()))
+            let place = builder.place(error.marker());
+            refusal(&place, format!("not valid YAML: {}", error.info()))
         })?;
         builder.take(event, span)?;
     }
     // An empty file is an empty table.
-    Ok(builder.root.unwrap_or_else(|| Settings { line: 1, ..Settings::empty() }))
+    let first = Place { file: file.clone(), line: 1, column: 1 };
+    Ok(builder.root.unwrap_or_else(|| Settings::at(Value::Table(Vec::new()), first)))
 }
 
 /// A collection that is not closed yet.
 struct Open {
-    line: u32,
+    place: Place,
     anchor: usize,
     kind: OpenKind,
 }
@@ -48,6 +51,7 @@ enum OpenKind {
 
 #[derive(Default)]
 struct Builder {
+    file: Arc<str>,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Settings>,
     documents: usize,
@@ -57,44 +61,44 @@ struct Builder {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SettingsError> {
-        let line = line(span.start.line());
+        let place = self.place(&span.start);
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(refusal(line, "a second document; a file holds one".into()));
+                    return Err(refusal(&place, "a second document; a file holds one".into()));
                 }
             }
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor) else {
-                    return Err(refusal(line, "an alias of a value that is not complete".into()));
+                    return Err(refusal(&place, "an alias of a value that is not complete".into()));
                 };
                 self.values += count(value);
                 let value = value.clone();
-                self.limit(line)?;
+                self.limit(&place)?;
                 self.value(value, 0)?;
             }
             Event::Scalar(text, style, anchor, tag) => {
-                refuse_tag(tag.is_some(), line)?;
+                refuse_tag(tag.is_some(), &place)?;
                 self.values += 1;
-                self.limit(line)?;
+                self.limit(&place)?;
                 let value = if self.expects_key() {
                     Value::Text(text.into())
                 } else if style == ScalarStyle::Plain && is_null(&text) {
-                    let problem = format!("{} has no value; give one, or remove it", self.place());
-                    return Err(refusal(line, problem));
+                    let problem = format!("{} has no value; give one, or remove it", self.owner());
+                    return Err(refusal(&place, problem));
                 } else {
                     scalar(&text, style)
                 };
-                self.value(Settings { value, line }, anchor)?;
+                self.value(Settings::at(value, place), anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
-                refuse_tag(tag.is_some(), line)?;
-                self.open(line, anchor, OpenKind::List(Vec::new()))?;
+                refuse_tag(tag.is_some(), &place)?;
+                self.open(place, anchor, OpenKind::List(Vec::new()))?;
             }
             Event::MappingStart(anchor, tag) => {
-                refuse_tag(tag.is_some(), line)?;
-                self.open(line, anchor, OpenKind::Table { entries: Vec::new(), key: None })?;
+                refuse_tag(tag.is_some(), &place)?;
+                self.open(place, anchor, OpenKind::Table { entries: Vec::new(), key: None })?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -102,9 +106,16 @@ impl Builder {
         Ok(())
     }
 
-    fn limit(&self, line: u32) -> Result<(), SettingsError> {
+    /// The parser counts lines from 1 and columns from 0.
+    fn place(&self, marker: &Marker) -> Place {
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let (line, column) = (number(marker.line()), number(marker.col() + 1));
+        Place { file: self.file.clone(), line, column }
+    }
+
+    fn limit(&self, place: &Place) -> Result<(), SettingsError> {
         if self.values > VALUES_MAX {
-            return Err(refusal(line, format!("more than {VALUES_MAX} values")));
+            return Err(refusal(place, format!("more than {VALUES_MAX} values")));
         }
         Ok(())
     }
@@ -116,7 +127,7 @@ impl Builder {
     }
 
     /// What the value that is being read belongs to, for a message.
-    fn place(&self) -> String {
+    fn owner(&self) -> String {
         match self.open.last().map(|open| &open.kind) {
             Some(OpenKind::Table { key: Some(key), .. }) => format!("key `{}`", key.name),
             Some(_) => "an item of a list".into(),
@@ -124,19 +135,19 @@ impl Builder {
         }
     }
 
-    fn open(&mut self, line: u32, anchor: usize, kind: OpenKind) -> Result<(), SettingsError> {
+    fn open(&mut self, place: Place, anchor: usize, kind: OpenKind) -> Result<(), SettingsError> {
         if self.expects_key() {
-            return Err(refusal(line, "a key must be text".into()));
+            return Err(refusal(&place, "a key must be text".into()));
         }
         if self.open.len() >= DEPTH_MAX {
-            return Err(refusal(line, format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(refusal(&place, format!("nested deeper than {DEPTH_MAX} levels")));
         }
         // A table that is the value of a key stands where its key stands, as in TOML.
-        let line = match self.open.last().map(|open| &open.kind) {
-            Some(OpenKind::Table { key: Some(key), .. }) => key.line,
-            _ => line,
+        let place = match self.open.last().map(|open| &open.kind) {
+            Some(OpenKind::Table { key: Some(key), .. }) => key.place.clone(),
+            _ => place,
         };
-        self.open.push(Open { line, anchor, kind });
+        self.open.push(Open { place, anchor, kind });
         Ok(())
     }
 
@@ -146,7 +157,7 @@ impl Builder {
             OpenKind::List(items) => Value::List(items),
             OpenKind::Table { entries, .. } => Value::Table(entries),
         };
-        self.value(Settings { value, line: open.line }, open.anchor)
+        self.value(Settings::at(value, open.place), open.anchor)
     }
 
     /// Puts a complete value where it belongs.
@@ -171,15 +182,15 @@ impl Builder {
 
 /// The scalar as a name that the table does not have yet.
 fn new_key(entries: &[(Key, Settings)], value: Settings) -> Result<Key, SettingsError> {
-    let line = value.line;
+    let place = value.place;
     let Value::Text(name) = value.value else {
-        return Err(refusal(line, "a key must be text".into()));
+        return Err(refusal(&place, "a key must be text".into()));
     };
     if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
-        let problem = format!("key `{name}` is there already, on line {}", first.line);
-        return Err(refusal(line, problem));
+        let problem = format!("key `{name}` is there already, on line {}", first.place.line);
+        return Err(SettingsError::new(SettingsErrorKind::Duplicate, place, problem));
     }
-    Ok(Key { name, line })
+    Ok(Key { name, place })
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Value {
@@ -217,35 +228,42 @@ fn count(value: &Settings) -> usize {
     }
 }
 
-fn refuse_tag(tagged: bool, line: u32) -> Result<(), SettingsError> {
+fn refuse_tag(tagged: bool, place: &Place) -> Result<(), SettingsError> {
     if tagged {
-        Err(refusal(line, "tags (`!…`) are not used here; remove it".into()))
+        Err(refusal(place, "tags (`!…`) are not used here; remove it".into()))
     } else {
         Ok(())
     }
 }
 
-fn refusal(line: u32, problem: String) -> SettingsError {
-    SettingsError { path: String::new(), line, problem }
-}
-
-fn line(line: usize) -> u32 {
-    u32::try_from(line).unwrap_or(u32::MAX)
+fn refusal(place: &Place, problem: String) -> SettingsError {
+    SettingsError::new(SettingsErrorKind::Syntax, place.clone(), problem)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        super::read(&"a.yaml".into(), text)
+    }
+
+    fn at(line: u32, column: u32) -> Place {
+        Place { file: "a.yaml".into(), line, column }
+    }
+
     #[test]
-    fn every_key_and_value_knows_its_line() {
+    fn every_key_and_value_knows_its_place() {
         let all = read("# a comment\nsources:\n  a:\n    type: x\n    list:\n    - 1\n    - 2\n")
             .unwrap();
         let source = all.get("sources").and_then(|sources| sources.get("a")).unwrap();
-        assert_eq!(source.line, 3);
-        assert_eq!(source.get("type").unwrap(), &at(4, Value::Text("x".into())));
+        assert_eq!(source.place, at(3, 3));
+        assert_eq!(source.get("type").unwrap().place, at(4, 11));
         let Value::List(items) = &source.get("list").unwrap().value else { panic!("a list") };
-        assert_eq!(items, &[at(6, Value::Integer(1)), at(7, Value::Integer(2))]);
+        assert_eq!(
+            items.iter().map(|item| &item.place).collect::<Vec<_>>(),
+            [&at(6, 7), &at(7, 7)]
+        );
     }
 
     #[test]
@@ -269,7 +287,7 @@ mod tests {
     #[test]
     fn an_alias_is_what_its_anchor_names() {
         let all = read("a: &roll { age: 1m }\nb: *roll\n").unwrap();
-        assert_eq!(all.get("b").unwrap().get("age").unwrap(), &at(1, Value::Text("1m".into())));
+        assert_eq!(all.get("b").unwrap().get("age").unwrap(), &Settings::text("1m"));
     }
 
     #[test]
@@ -284,16 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_with_its_line() {
-        for (text, line, problem) in [
-            ("a: 1\na: 2\n", 2, "key `a` is there already, on line 1"),
-            ("a:\nb: 1\n", 1, "key `a` has no value; give one, or remove it"),
-            ("a: !x 1\n", 1, "tags (`!…`) are not used here; remove it"),
-            ("a: 1\n---\nb: 1\n", 2, "a second document; a file holds one"),
-            ("? [a]\n: 1\n", 1, "a key must be text"),
+    fn what_is_refused_is_refused_with_its_place() {
+        for (text, place, problem) in [
+            ("a: 1\na: 2\n", at(2, 1), "key `a` is there already, on line 1"),
+            ("a:\nb: 1\n", at(1, 2), "key `a` has no value; give one, or remove it"),
+            ("a: !x 1\n", at(1, 4), "tags (`!…`) are not used here; remove it"),
+            ("a: 1\n---\nb: 1\n", at(2, 1), "a second document; a file holds one"),
+            ("? [a]\n: 1\n", at(1, 3), "a key must be text"),
         ] {
             let error = read(text).unwrap_err();
-            assert_eq!((error.line, error.problem.as_str()), (line, problem), "{text}");
+            assert_eq!((error.place, error.problem.as_str()), (place, problem), "{text}");
         }
         let error = read("a: [1\nb: 2\n").unwrap_err();
         assert!(error.problem.starts_with("not valid YAML: "), "{error}");
@@ -303,9 +321,5 @@ mod tests {
     fn nesting_ends_at_a_limit() {
         let error = read(&"[".repeat(DEPTH_MAX + 1)).unwrap_err();
         assert_eq!(error.problem, "nested deeper than 32 levels");
-    }
-
-    fn at(line: u32, value: Value) -> Settings {
-        Settings { value, line }
     }
 }

@@ -93,6 +93,10 @@ impl Blocking for BlockingThreads {
         program::output(program, arguments, limit)
     }
 
+    fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
+        std::env::var_os(name)
+    }
+
     fn usage(&self) -> Option<pipeline::env::Usage> {
         usage::usage()
     }

@@ -14,14 +14,12 @@ use thiserror::Error;
 use crate::catalogue::{Catalogue, Role};
 use crate::env::Env;
 use crate::extensions::Extensions;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, SettingsErrorKind};
 
 /// Implemented by a component's settings.
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// What `type = "…"` says in a configuration.
     const KIND: &'static str;
-    /// The Flume properties that mean the same, for the converter.
-    const FLUME: &'static [FlumeKey] = &[];
     /// The metrics of this component alone, for [`BuildContext::scope`].
     const METRICS: &'static [MetricSpec] = &[];
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
@@ -32,41 +30,6 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// # Errors
     /// A setting is wrong in a way that its type does not say.
     fn build(self, cx: &BuildContext) -> Result<Box<Self::Role>, BuildError>;
-}
-
-/// One Flume property and the setting it becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlumeKey {
-    /// The property, without agent and component: `hdfs.rollInterval`.
-    pub property: &'static str,
-    /// The setting, dotted: `roll.age_max`.
-    pub setting: &'static str,
-    /// How the value is written there.
-    pub unit: Unit,
-}
-
-impl FlumeKey {
-    /// A row of the table.
-    pub const fn new(property: &'static str, setting: &'static str, unit: Unit) -> Self {
-        Self { property, setting, unit }
-    }
-}
-
-/// How a Flume property writes its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Text, as it is.
-    Text,
-    /// `true` or `false`.
-    Flag,
-    /// A plain number.
-    Count,
-    /// Bytes.
-    Bytes,
-    /// Seconds.
-    Seconds,
-    /// Milliseconds.
-    Millis,
 }
 
 /// What a component is told when it is built.
@@ -115,6 +78,8 @@ impl BuildContext {
 #[derive(Debug, Error)]
 #[error("setting `{setting}` is invalid: {problem}")]
 pub struct BuildError {
+    /// What kind of problem it is.
+    pub kind: SettingsErrorKind,
     /// The setting, dotted.
     pub setting: String,
     /// What is wrong with it, and what helps.
@@ -125,7 +90,8 @@ impl BuildError {
     /// `setting` is wrong because of `problem`.
     #[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
     pub fn invalid(setting: impl Into<String>, problem: impl ToString) -> Self {
-        Self { setting: setting.into(), problem: problem.to_string() }
+        let kind = SettingsErrorKind::Invalid;
+        Self { kind, setting: setting.into(), problem: problem.to_string() }
     }
 }
 
@@ -140,8 +106,6 @@ impl From<MetricError> for BuildError {
 pub struct Entry<R: ?Sized> {
     /// What `type = "…"` says.
     pub kind: &'static str,
-    /// The Flume properties that mean the same.
-    pub flume: &'static [FlumeKey],
     /// The metrics of this component alone.
     pub metrics: &'static [MetricSpec],
     /// The schema of its settings.
@@ -154,12 +118,13 @@ pub struct Entry<R: ?Sized> {
 pub const fn entry<C: Component>() -> Entry<C::Role> {
     Entry {
         kind: C::KIND,
-        flume: C::FLUME,
         metrics: C::METRICS,
         schema: C::json_schema,
         build: |settings, cx| {
             let config: C = settings.read()?;
-            config.build(cx).map_err(|error| settings.invalid(&error.setting, &error.problem))
+            config
+                .build(cx)
+                .map_err(|error| settings.error(error.kind, &error.setting, &error.problem))
         },
     }
 }
@@ -204,12 +169,16 @@ impl Choice {
         cx: &BuildContext,
     ) -> Result<Box<R>, BuildError> {
         let entry = cx.catalogue.find::<R>(&self.kind);
-        let entry = entry.map_err(|problem| BuildError::invalid(setting, problem))?;
+        let entry = entry.map_err(|problem| {
+            let kind = SettingsErrorKind::UnknownName;
+            BuildError { kind, setting: setting.to_owned(), problem }
+        })?;
         let settings = Settings::from_json(&serde_json::Value::Object(self.settings.clone()));
         (entry.build)(&settings, cx).map_err(|error| {
             let below =
                 if error.path.is_empty() { String::new() } else { format!(".{}", error.path) };
-            BuildError::invalid(format!("{setting}{below}"), error.problem)
+            let setting = format!("{setting}{below}");
+            BuildError { kind: error.kind, setting, problem: error.problem }
         })
     }
 }

@@ -119,6 +119,11 @@ pub trait Blocking: Send + Sync {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
     }
 
+    /// A variable of the process's environment; none in a world without processes.
+    fn variable(&self, _name: &str) -> Option<OsString> {
+        None
+    }
+
     /// What this process uses; `None` in a world without processes, as simulated ones are.
     fn usage(&self) -> Option<Usage> {
         None

@@ -47,8 +47,8 @@ pub mod intervals;
 pub mod processor;
 pub mod resource;
 pub mod routing;
+pub mod secret;
 pub mod selector;
-
 pub mod settings;
 pub mod sink;
 pub mod source;
@@ -63,7 +63,7 @@ pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,
 };
-pub use component::{BuildContext, BuildError, Choice, Component, Entry, FlumeKey, Unit};
+pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use decoder::{Decoder, MalformedMessage, Message};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
@@ -78,6 +78,7 @@ pub use resource::Resource;
 pub use routing::Routing;
 pub use selector::ChannelSelector;
 
-pub use settings::{Settings, SettingsError};
+pub use secret::Secret;
+pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};

@@ -1,23 +1,40 @@
-//! Configuration values that know the line they stand on, so that every complaint can name it.
+//! Configuration values that know where they stand, so that every error can name the place.
 //!
-//! The front ends (TOML, YAML, Flume properties, flags) make [`Settings`]; components read their
-//! own `Config` from them by serde. A wrong key, type or unit comes back with its path, its line
-//! and, for a key, the closest one that exists.
+//! The front ends (TOML, YAML, flags) make [`Settings`]; components read their own `Config` from
+//! them by serde. A wrong key, type or unit comes back with its path, its place and, for a key, the
+//! closest one that exists.
+
+mod read;
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// A value and where it stands.
-#[derive(Debug, Clone, PartialEq)]
+pub use read::ReadError;
+
+/// Where something stands. The default is nowhere: flags, defaults, what a program makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file as the user named it; empty where there is none.
+    pub file: Arc<str>,
+    /// Line in it, from 1; 0 where there is none.
+    pub line: u32,
+    /// Character in the line, from 1; 0 where there is none.
+    pub column: u32,
+}
+
+/// A value and where it stands. Equal are equal values, wherever they stand.
+#[derive(Clone)]
 pub struct Settings {
     /// The value.
     pub value: Value,
-    /// Line in its file, from 1; 0 where there is none (flags, defaults).
-    pub line: u32,
+    /// Where it stands.
+    pub place: Place,
+    /// The text as it is written in the file, where references in it (`${…}`) were replaced: what is
+    /// printed instead of the value.
+    pub written: Option<Arc<str>>,
 }
 
 /// What a setting can be.
@@ -37,39 +54,136 @@ pub enum Value {
     Table(Vec<(Key, Settings)>),
 }
 
-/// A name in a table and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A name in a table and where it stands. Equal are equal names, wherever they stand.
+#[derive(Debug, Clone)]
 pub struct Key {
     /// The name.
     pub name: String,
-    /// Line in its file, from 1; 0 where there is none.
-    pub line: u32,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What kind of problem a [`SettingsError`] is; its text is for people alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingsErrorKind {
+    /// A file cannot be read.
+    Unreadable,
+    /// The text is not of its format.
+    Syntax,
+    /// A reference (`${…}`) has no value.
+    Unresolved,
+    /// A setting is not there, and must be.
+    Missing,
+    /// A key, a kind or another name that does not exist.
+    UnknownName,
+    /// The same name twice.
+    Duplicate,
+    /// A value of another type.
+    WrongType,
+    /// A value that is not possible, or does not fit the others.
+    Invalid,
 }
 
 /// Something wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}{problem}", if path.is_empty() { String::new() } else { format!("`{path}`: ") })]
 pub struct SettingsError {
+    /// What kind of problem it is.
+    pub kind: SettingsErrorKind,
     /// The setting, dotted from where the reading began.
     pub path: String,
-    /// Line in its file, from 1; 0 where there is none.
-    pub line: u32,
+    /// Where it stands.
+    pub place: Place,
     /// What is wrong, and what helps.
     pub problem: String,
 }
 
+impl SettingsError {
+    /// A problem at `place`, of no certain setting.
+    pub fn new(kind: SettingsErrorKind, place: Place, problem: impl Into<String>) -> Self {
+        Self { kind, path: String::new(), place, problem: problem.into() }
+    }
+
+    /// The same problem, of the setting `name` or of one below it.
+    #[must_use]
+    pub fn below(mut self, name: &str) -> Self {
+        self.path =
+            if self.path.is_empty() { name.to_owned() } else { format!("{name}.{}", self.path) };
+        self
+    }
+}
+
+/// `file:line:column`, as far as it is known.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.line > 0 && self.column > 0 {
+            write!(f, ":{}", self.column)?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Whether there is a line.
+    pub fn is_known(&self) -> bool {
+        self.line > 0
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// What references stand for is not shown: it may be a secret.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.written {
+            Some(written) => fmt::Debug::fmt(written, f)?,
+            None => fmt::Debug::fmt(&self.value, f)?,
+        }
+        write!(f, " at {}", self.place)
+    }
+}
+
 impl Settings {
-    /// A table without entries and without a line.
+    /// A value that stands in no file.
+    pub fn new(value: Value) -> Self {
+        Self::at(value, Place::default())
+    }
+
+    /// A value and its place.
+    pub fn at(value: Value, place: Place) -> Self {
+        Self { value, place, written: None }
+    }
+
+    /// A table without entries and without a place.
     pub fn empty() -> Self {
-        Self { value: Value::Table(Vec::new()), line: 0 }
+        Self::new(Value::Table(Vec::new()))
     }
 
-    /// Text without a line.
+    /// Text without a place.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { value: Value::Text(text.into()), line: 0 }
+        Self::new(Value::Text(text.into()))
     }
 
-    /// The same values, without lines.
+    /// A list without a place.
+    pub fn list(items: impl IntoIterator<Item = Self>) -> Self {
+        Self::new(Value::List(items.into_iter().collect()))
+    }
+
+    /// The same values, without places.
     pub fn from_json(json: &serde_json::Value) -> Self {
         use serde_json::Value as Json;
         let value = match json {
@@ -85,12 +199,15 @@ impl Settings {
                 fields
                     .iter()
                     .map(|(name, value)| {
-                        (Key { name: name.clone(), line: 0 }, Self::from_json(value))
+                        (
+                            Key { name: name.clone(), place: Place::default() },
+                            Self::from_json(value),
+                        )
                     })
                     .collect(),
             ),
         };
-        Self { value, line: 0 }
+        Self::new(value)
     }
 
     /// The entry `name` of a table.
@@ -112,96 +229,56 @@ impl Settings {
     /// If this is not a table: that is a bug of the caller.
     pub fn set(&mut self, name: &str, value: Self) {
         let Value::Table(entries) = &mut self.value else { panic!("only a table has entries") };
-        let line = value.line;
+        let place = value.place.clone();
         match entries.iter_mut().find(|(key, _)| key.name == name) {
             Some((_, old)) => *old = value,
-            None => entries.push((Key { name: name.into(), line }, value)),
+            None => entries.push((Key { name: name.into(), place }, value)),
         }
     }
 
     /// Reads a typed value.
     ///
     /// # Errors
-    /// Something does not fit; the error names the path, the line and the remedy.
+    /// Something does not fit; the error names the path, the place and the remedy.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         T::deserialize(self).map_err(|error| self.locate(error))
     }
 
-    /// An error about the setting at `path` (dotted, below this one).
+    /// An error about the setting at `path` (dotted, below this one), whose value is not possible.
     pub fn invalid(&self, path: &str, problem: &str) -> SettingsError {
-        let line = self.line_of(path.split('.'));
-        SettingsError { path: path.into(), line, problem: problem.into() }
+        self.error(SettingsErrorKind::Invalid, path, problem)
     }
 
-    /// Line of the deepest part of `path` that exists.
-    fn line_of<'a>(&self, path: impl Iterator<Item = &'a str>) -> u32 {
-        let (mut at, mut line) = (self, self.line);
+    /// An error of any kind about the setting at `path` (dotted, below this one).
+    pub fn error(&self, kind: SettingsErrorKind, path: &str, problem: &str) -> SettingsError {
+        let place = self.place_of(path.split('.'), false);
+        SettingsError { kind, path: path.into(), place, problem: problem.into() }
+    }
+
+    /// Where the deepest part of `path` stands that exists: its value, or its key.
+    fn place_of<'a>(&self, path: impl Iterator<Item = &'a str>, of_key: bool) -> Place {
+        let (mut at, mut place) = (self, &self.place);
         for name in path {
-            match &at.value {
+            let (next, key) = match &at.value {
                 Value::Table(entries) => {
-                    let Some((key, value)) = entries.iter().find(|(key, _)| key.name == name)
-                    else {
+                    let mut entries = entries.iter();
+                    let Some((key, value)) = entries.find(|(key, _)| key.name == name) else {
                         break;
                     };
-                    (at, line) = (value, key.line);
+                    (value, &key.place)
                 }
                 Value::List(items) => {
                     let Some(item) = name.parse().ok().and_then(|i: usize| items.get(i)) else {
                         break;
                     };
-                    (at, line) = (item, item.line);
+                    (item, &item.place)
                 }
                 _ => break,
-            }
+            };
+            at = next;
+            place = if of_key || !next.place.is_known() { key } else { &next.place };
         }
-        line
-    }
-
-    fn locate(&self, error: ReadError) -> SettingsError {
-        let path: Vec<&str> = error.path.iter().rev().map(String::as_str).collect();
-        let line = self.line_of(path.iter().copied());
-        SettingsError { path: path.join("."), line, problem: error.problem }
-    }
-}
-
-/// A problem on its way up: the path grows from its end.
-#[derive(Debug)]
-pub struct ReadError {
-    path: Vec<String>,
-    problem: String,
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl ReadError {
-    fn below(mut self, name: impl Into<String>) -> Self {
-        self.path.push(name.into());
-        self
-    }
-}
-
-impl de::Error for ReadError {
-    fn custom<T: fmt::Display>(problem: T) -> Self {
-        Self { path: Vec::new(), problem: problem.to_string() }
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let problem = unknown("key", field, expected);
-        Self { path: vec![field.into()], problem }
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::custom(unknown("value", variant, expected))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::custom(format!("key `{field}` is missing"))
+        place.clone()
     }
 }
 
@@ -222,156 +299,5 @@ pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
     }
 }
 
-impl<'de> Deserializer<'de> for &'de Settings {
-    type Error = ReadError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        match &self.value {
-            Value::Flag(flag) => visitor.visit_bool(*flag),
-            Value::Integer(number) => visitor.visit_i64(*number),
-            Value::Float(number) => visitor.visit_f64(*number),
-            Value::Text(text) => visitor.visit_borrowed_str(text),
-            Value::List(items) => visitor.visit_seq(Items { items, next: 0 }),
-            Value::Table(entries) => visitor.visit_map(Entries { entries, next: 0 }),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        match &self.value {
-            Value::Text(text) => {
-                let name: StrDeserializer<'de, ReadError> = text.as_str().into_deserializer();
-                visitor.visit_enum(name)
-            }
-            _ => Err(de::Error::custom("expected one of its names, as text")),
-        }
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-struct Items<'de> {
-    items: &'de [Settings],
-    next: usize,
-}
-
-impl<'de> de::SeqAccess<'de> for Items<'de> {
-    type Error = ReadError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, ReadError> {
-        let Some(item) = self.items.get(self.next) else { return Ok(None) };
-        self.next += 1;
-        let index = self.next - 1;
-        seed.deserialize(item).map(Some).map_err(|error| error.below(index.to_string()))
-    }
-}
-
-struct Entries<'de> {
-    entries: &'de [(Key, Settings)],
-    next: usize,
-}
-
-impl<'de> de::MapAccess<'de> for Entries<'de> {
-    type Error = ReadError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, ReadError> {
-        let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
-        let name: StrDeserializer<'de, ReadError> = key.name.as_str().into_deserializer();
-        seed.deserialize(name).map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ReadError> {
-        let (key, value) = &self.entries[self.next];
-        self.next += 1;
-        seed.deserialize(value).map_err(|error| error.below(&key.name))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-    use crate::units::Period;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Roll {
-        #[serde(default)]
-        age_max: Option<Period>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Sink {
-        url: String,
-        #[serde(default)]
-        roll: Option<Roll>,
-    }
-
-    fn table(line: u32, entries: Vec<(&str, u32, Value)>) -> Settings {
-        let entry = |(name, line, value): (&str, u32, Value)| {
-            (Key { name: name.into(), line }, Settings { value, line })
-        };
-        Settings { value: Value::Table(entries.into_iter().map(entry).collect()), line }
-    }
-
-    #[test]
-    fn reads_what_is_right() {
-        let roll = table(3, vec![("age_max", 4, Value::Text("5min".into()))]);
-        let all =
-            table(1, vec![("url", 2, Value::Text("file:///x".into())), ("roll", 3, roll.value)]);
-        let sink: Sink = all.read().unwrap();
-        assert_eq!(sink.url, "file:///x");
-        assert_eq!(sink.roll.unwrap().age_max.unwrap().to_string(), "5m");
-    }
-
-    #[test]
-    fn a_wrong_key_is_named_with_its_line_and_the_closest_one() {
-        let roll = table(3, vec![("age_mx", 4, Value::Text("5min".into()))]);
-        let all = table(1, vec![("url", 2, Value::Text("x".into())), ("roll", 3, roll.value)]);
-        let error = all.read::<Sink>().unwrap_err();
-        assert_eq!((error.path.as_str(), error.line), ("roll.age_mx", 4));
-        assert_eq!(error.problem, "unknown key `age_mx`; did you mean `age_max`?");
-    }
-
-    #[test]
-    fn a_wrong_unit_is_named_with_its_line() {
-        let roll = table(3, vec![("age_max", 4, Value::Integer(30))]);
-        let all = table(1, vec![("url", 2, Value::Text("x".into())), ("roll", 3, roll.value)]);
-        let error = all.read::<Sink>().unwrap_err();
-        assert_eq!((error.path.as_str(), error.line), ("roll.age_max", 4));
-        assert!(error.problem.contains("a duration with its unit"), "{}", error.problem);
-    }
-
-    #[test]
-    fn a_missing_key_is_named_with_the_line_of_its_table() {
-        let error = table(7, vec![]).read::<Sink>().unwrap_err();
-        assert_eq!((error.line, error.problem.as_str()), (7, "key `url` is missing"));
-    }
-}
+mod tests;

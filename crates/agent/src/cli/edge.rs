@@ -6,7 +6,7 @@ use clap::Args;
 use peers::discovery::Query;
 use pipeline::settings::Settings;
 
-use super::{AgentArgs, Common, component, list, table, texts};
+use super::{AgentArgs, Common, component, table, texts};
 
 /// Its examples; the program is called `aqueduct-edge`.
 pub(super) const EXAMPLES: &str = "\
@@ -64,7 +64,7 @@ impl AgentArgs for EdgeArgs {
             &[
                 ("paths", texts(&self.tail)),
                 ("channels", texts(["main"])),
-                ("interceptors", list(stamps)),
+                ("interceptors", Settings::list(stamps)),
             ],
         );
         let channel = component("durable", &[("capacity", Settings::text("8GiB"))]);

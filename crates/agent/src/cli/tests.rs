@@ -4,6 +4,8 @@
 
 use std::fs;
 
+use pipeline::env::OpenMode;
+
 use super::*;
 
 const EDGE: &str = r#"[agent]
@@ -126,14 +128,14 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
     let bytes = dir.path().join("bytes.toml");
     fs::copy("/proc/self/exe", &bytes).unwrap();
     let error = read(&bytes, &env).unwrap_err().to_string();
-    assert!(error.contains("a configuration has at most") || error.contains("UTF-8"), "{error}");
+    assert!(error.contains("and at most 4194304 are read") || error.contains("UTF-8"), "{error}");
 
     let list = dir.path().join("list.yaml");
     env_write(&list, "- 1\n");
     let arguments = format!("edge --config {} --data-dir /e", list.display());
     let args = parse::<EdgeArgs>(&arguments).unwrap();
     let error = drafted(&args).unwrap_err().to_string();
-    assert!(error.contains("list.yaml:1: expected tables"), "{error}");
+    assert!(error.contains("list.yaml:1:1: expected tables"), "{error}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
-use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder, FlumeKey, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,10 +58,6 @@ fn default_sync_interval() -> ByteSize {
 
 impl Component for Config {
     const KIND: &'static str = "avro";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("compressionCodec", "codec", Unit::Text),
-        FlumeKey::new("syncIntervalBytes", "sync_interval", Unit::Bytes),
-    ];
     type Role = dyn Encoder;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,10 +29,6 @@ fn default_preserve_existing() -> bool {
 
 impl Component for Config {
     const KIND: &'static str = "host";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("hostHeader", "header", Unit::Text),
-        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
-    ];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -5,7 +5,7 @@
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,10 +23,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "regex_filter";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("regex", "regex", Unit::Text),
-        FlumeKey::new("excludeEvents", "exclude", Unit::Flag),
-    ];
     const METRICS: &'static [MetricSpec] =
         &[MetricSpec::counter("dropped_events", "Events that the pattern dropped.")];
     type Role = dyn Interceptor;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{Batch, BuildContext, BuildError, Component, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,10 +24,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "search_replace";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("searchPattern", "search", Unit::Text),
-        FlumeKey::new("replaceString", "replace", Unit::Text),
-    ];
     const METRICS: &'static [MetricSpec] =
         &[MetricSpec::counter("changed_events", "Events in whose body something was replaced.")];
     type Role = dyn Interceptor;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,11 +30,6 @@ fn default_preserve_existing() -> bool {
 
 impl Component for Config {
     const KIND: &'static str = "static";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("key", "key", Unit::Text),
-        FlumeKey::new("value", "value", Unit::Text),
-        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
-    ];
     type Role = dyn Interceptor;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pipeline::env::{Clock, unix_millis};
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, FlumeKey, Interceptor, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -32,10 +32,6 @@ fn default_preserve_existing() -> bool {
 
 impl Component for Config {
     const KIND: &'static str = "timestamp";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("headerName", "header", Unit::Text),
-        FlumeKey::new("preserveExisting", "preserve_existing", Unit::Flag),
-    ];
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {

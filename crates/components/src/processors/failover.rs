@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Component, FlumeKey, SinkProcessor, Unit};
+use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -53,7 +53,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "failover";
-    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("maxpenalty", "backoff_max", Unit::Millis)];
     type Role = dyn SinkProcessor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {

@@ -4,7 +4,7 @@
 //! says how. Where there is no origin, or `sticky` is off, `policy` decides for each batch.
 
 use pipeline::units::Period;
-use pipeline::{BuildContext, BuildError, Component, FlumeKey, SinkProcessor, Unit};
+use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -35,10 +35,6 @@ pub struct Config {
 
 impl Component for Config {
     const KIND: &'static str = "load_balance";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("selector", "policy", Unit::Text),
-        FlumeKey::new("selector.maxTimeOut", "backoff_max", Unit::Millis),
-    ];
     type Role = dyn SinkProcessor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {

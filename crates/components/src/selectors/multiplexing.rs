@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{Batch, BuildContext, BuildError, ChannelSelector, Component, FlumeKey, Unit};
+use pipeline::{Batch, BuildContext, BuildError, ChannelSelector, Component};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -52,10 +52,6 @@ fn default_header() -> String {
 
 impl Component for Config {
     const KIND: &'static str = "multiplexing";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("header", "header", Unit::Text),
-        FlumeKey::new("default", "default", Unit::Text),
-    ];
     type Role = dyn ChannelSelector;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn ChannelSelector>, BuildError> {

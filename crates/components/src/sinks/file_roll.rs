@@ -16,7 +16,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Choice, Classify, Component, Encoder, Env, ErrorClass,
-    FlumeKey, Guarantee, Sink, Unit,
+    Guarantee, Sink,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -66,13 +66,6 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "file_roll";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("sink.directory", "directory", Unit::Text),
-        FlumeKey::new("sink.rollInterval", "roll_interval", Unit::Seconds),
-        FlumeKey::new("sink.serializer", "encoder", Unit::Text),
-        FlumeKey::new("sink.pathManager.prefix", "prefix", Unit::Text),
-        FlumeKey::new("sink.pathManager.extension", "extension", Unit::Text),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -26,8 +26,8 @@ use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
 use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, FlumeKey, Guarantee,
-    Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
+    SinkError, Taken,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -46,10 +46,6 @@ const COURTESY: Duration = Duration::from_secs(2);
 
 impl Component for Config {
     const KIND: &'static str = "grpc";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("connect-timeout", "connect_timeout", Unit::Millis),
-        FlumeKey::new("request-timeout", "answer_timeout", Unit::Millis),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -17,13 +17,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, RETRY_AFTER,
+};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Classify, Component, ErrorClass, FlumeKey, Guarantee,
-    Sink, Unit,
+    Batch, BuildContext, BuildError, Choice, Classify, Component, ErrorClass, Guarantee, Secret,
+    Sink,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +57,9 @@ pub struct Config {
     /// Further headers of each request.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Headers whose values are never shown, such as `authorization`.
+    #[serde(default)]
+    secret_headers: BTreeMap<String, Secret>,
     /// Events in one request at most; a larger batch takes several. All of the batch unless set.
     /// With 1 the answer is about a single event, and one bad event never takes others with it.
     #[serde(default)]
@@ -103,11 +109,6 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "http";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("endpoint", "url", Unit::Text),
-        FlumeKey::new("requestTimeout", "timeout", Unit::Millis),
-        FlumeKey::new("contentTypeHeader", "content_type", Unit::Text),
-    ];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
@@ -157,6 +158,9 @@ fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
     Ok((uri, address.into()))
 }
 
+/// Headers that are secrets by their meaning.
+const SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+
 /// The headers of each request.
 fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     let content_type = config.content_type.as_deref();
@@ -169,11 +173,24 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     if let Some(coding) = format.content_encoding() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
+    let header = |setting: &str, name: &String| {
+        HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))
+    };
     for (name, text) in &config.headers {
         let setting = format!("headers.{name}");
-        let name = HeaderName::try_from(name)
-            .map_err(|error| BuildError::invalid(setting.clone(), error))?;
+        let name = header(&setting, name)?;
+        if SECRET.contains(&name) {
+            let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+            return Err(BuildError::invalid(setting, problem));
+        }
         headers.insert(name, value(setting, text)?);
+    }
+    for (name, secret) in &config.secret_headers {
+        let setting = format!("secret_headers.{name}");
+        let name = header(&setting, name)?;
+        let mut value = value(setting, secret.expose())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
     }
     Ok(headers)
 }

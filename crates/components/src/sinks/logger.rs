@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pipeline::sink::{Immediate, See};
 use pipeline::units::ByteSize;
-use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, FlumeKey, Sink, Unit};
+use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +26,6 @@ fn default_body_max() -> ByteSize {
 
 impl Component for Config {
     const KIND: &'static str = "logger";
-    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("maxBytesToLog", "body_max", Unit::Bytes)];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {

@@ -31,8 +31,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::Stream;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Choice, Component, Decoder, Env, FlumeKey, Guarantee, Resource,
-    Source, SourceContext, SourceError, Unit,
+    BuildContext, BuildError, Choice, Component, Decoder, Env, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -110,7 +110,6 @@ mod defaults {
 
 impl Component for Config {
     const KIND: &'static str = "http";
-    const FLUME: &'static [FlumeKey] = &[FlumeKey::new("handler", "decoder", Unit::Text)];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -13,8 +13,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, FlumeKey, Guarantee,
-    IntakeError, Source, SourceContext, SourceError, SourcePosition, Unit,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
+    Source, SourceContext, SourceError, SourcePosition,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,10 +57,6 @@ fn default_batch_events() -> u32 {
 
 impl Component for Config {
     const KIND: &'static str = "sequence";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("totalEvents", "count", Unit::Count),
-        FlumeKey::new("batchSize", "batch_events", Unit::Count),
-    ];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -29,8 +29,8 @@ use metrics::Metrics;
 use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Resource, Source, SourceContext,
-    SourceError, Unit,
+    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
+    SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -109,12 +109,6 @@ enum Transport {
 
 impl Component for Config {
     const KIND: &'static str = "syslog";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("eventSize", "message_max", Unit::Bytes),
-        FlumeKey::new("clientIPHeader", "client_header", Unit::Text),
-        FlumeKey::new("portHeader", "port_header", Unit::Text),
-        FlumeKey::new("batchSize", "batch_events", Unit::Count),
-    ];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

@@ -99,8 +99,7 @@ use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FlumeKey, Guarantee, Source, SourceContext,
-    SourceError, Unit,
+    BuildContext, BuildError, Component, Env, Guarantee, Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
@@ -267,12 +266,6 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 
 impl Component for Config {
     const KIND: &'static str = "tail_dir";
-    const FLUME: &'static [FlumeKey] = &[
-        FlumeKey::new("batchSize", "batch_events", Unit::Count),
-        FlumeKey::new("fileHeader", "file_header", Unit::Flag),
-        FlumeKey::new("fileHeaderKey", "file_header_key", Unit::Text),
-        FlumeKey::new("byteOffsetHeader", "offset_header", Unit::Flag),
-    ];
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {

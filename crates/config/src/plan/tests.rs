@@ -91,12 +91,12 @@ fn problems(kind: &str, text: &str) -> Vec<String> {
     let plan = ComponentPlan {
         name: "it".into(),
         kind: kind.into(),
-        kind_line: 9,
+        kind_place: Place { file: "a.toml".into(), line: 9, column: 1 },
         path: "it".into(),
         settings: crate::read(Path::new("a.toml"), text).unwrap(),
     };
     let alone = BuildContext::alone("it", Path::new("/d"), env::real());
     let cx = BuildContext { catalogue: CATALOGUE, ..alone };
     let errors = plan.build::<dyn Interceptor>(&cx).err().unwrap_or_default();
-    errors.iter().map(|error| format!("{}: {}", error.line, error.problem)).collect()
+    errors.iter().map(|error| format!("{}: {}", error.place.line, error.problem)).collect()
 }

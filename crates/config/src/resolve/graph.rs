@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::settings::{Settings, Value, unknown};
+use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind, Value, unknown};
 
 use super::{ComponentPlan, Findings, GroupDraft, GroupPlan, Reference, SinkDraft, SourceDraft};
 
@@ -25,13 +25,14 @@ pub(super) fn join(
                     "sink `{}` is in group `{owner}` already; a sink is in one group, once",
                     reference.name
                 );
-                found.add(reference.line, &path, problem);
+                found.add(Kind::Duplicate, &reference.place, &path, problem);
             } else if let Some(sink) = sinks.remove(&reference.name) {
                 member(found, &sink, &group.plan.name);
                 owners.insert(reference.name, group.plan.name.clone());
                 group.plan.sinks.push(sink.component);
             } else {
-                found.add(reference.line, &path, unknown("sink", &reference.name, &known));
+                let problem = unknown("sink", &reference.name, &known);
+                found.add(Kind::UnknownName, &reference.place, &path, problem);
             }
         }
     }
@@ -49,29 +50,30 @@ pub(super) fn join(
 fn member(found: &mut Findings<'_>, sink: &SinkDraft, group: &str) {
     if let Some(channel) = &sink.channel {
         let problem = format!("remove `channel`: group `{group}` of this sink names it");
-        found.add(channel.line, format!("{}.channel", sink.component.path), problem);
+        let path = format!("{}.channel", sink.component.path);
+        found.add(Kind::Invalid, &channel.place, path, problem);
     }
 }
 
 /// A sink outside a group, as a group of its name.
 fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Option<GroupDraft> {
-    let SinkDraft { component, line, channel } = sink;
+    let SinkDraft { component, place, channel } = sink;
     let Some(channel) = channel else {
         let problem = "this sink is not used: give it a `channel`, or name it in a group's `sinks`";
-        found.add(line, &component.path, problem);
+        found.add(Kind::Invalid, &place, &component.path, problem);
         return None;
     };
     if groups.iter().any(|group| group.plan.name == component.name) {
         let problem = "a group has this name too, and this sink is a group of its own; rename one";
-        found.add(line, &component.path, problem);
+        found.add(Kind::Duplicate, &place, &component.path, problem);
     }
     let mut settings = Settings::empty();
-    let only = Settings { value: Value::Text(component.name.clone()), line };
-    settings.set("sinks", Settings { value: Value::List(vec![only]), line });
+    let only = Settings::at(Value::Text(component.name.clone()), place.clone());
+    settings.set("sinks", Settings::at(Value::List(vec![only]), place));
     let processor = ComponentPlan {
         name: component.name.clone(),
         kind: "single".into(),
-        kind_line: 0,
+        kind_place: Place::default(),
         path: component.path.clone(),
         settings,
     };
@@ -88,7 +90,7 @@ fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Op
 pub(super) fn check(
     found: &mut Findings<'_>,
     sources: &[SourceDraft],
-    channels: &[(ComponentPlan, u32)],
+    channels: &[(ComponentPlan, Place)],
     groups: &[GroupDraft],
 ) {
     let known: Vec<&str> = channels.iter().map(|(channel, _)| channel.name.as_str()).collect();
@@ -101,7 +103,7 @@ pub(super) fn check(
             exists(found, &path, channel, &known);
             if !own.insert(channel.name.as_str()) {
                 let problem = format!("channel `{}` is named twice here", channel.name);
-                found.add(channel.line, &path, problem);
+                found.add(Kind::Duplicate, &channel.place, &path, problem);
             }
         }
         filled.append(&mut own);
@@ -111,27 +113,29 @@ pub(super) fn check(
         exists(found, &format!("{}.channel", group.plan.processor.path), channel, &known);
         emptied.insert(channel.name.as_str());
     }
-    for (channel, line) in channels {
+    for (channel, place) in channels {
         if !filled.contains(channel.name.as_str()) {
             let problem = "no source fills this channel: name it in the `channels` of one, \
                            or remove it";
-            found.add(*line, &channel.path, problem);
+            found.add(Kind::Invalid, place, &channel.path, problem);
         }
         if !emptied.contains(channel.name.as_str()) {
             let problem = "no sink empties this channel: name it as the `channel` of one, \
                            or remove it";
-            found.add(*line, &channel.path, problem);
+            found.add(Kind::Invalid, place, &channel.path, problem);
         }
     }
     for (section, missing) in [("sources", sources.is_empty()), ("channels", channels.is_empty())] {
         if missing {
-            found.add(0, "", format!("nothing to run: add a table `[{section}.NAME]`"));
+            let problem = format!("nothing to run: add a table `[{section}.NAME]`");
+            found.add(Kind::Missing, &Place::default(), "", problem);
         }
     }
 }
 
 fn exists(found: &mut Findings<'_>, path: &str, channel: &Reference, known: &[&str]) {
     if !known.contains(&channel.name.as_str()) {
-        found.add(channel.line, path, unknown("channel", &channel.name, known));
+        let problem = unknown("channel", &channel.name, known);
+        found.add(Kind::UnknownName, &channel.place, path, problem);
     }
 }

@@ -103,6 +103,33 @@ async fn a_batch_is_one_request_with_the_events_as_lines_of_json() {
 }
 
 #[tokio::test]
+async fn a_secret_header_is_sent_and_never_shown() {
+    let server = Server::start().await;
+    let settings = json!({ "secret_headers": { "authorization": "Bearer hunter2" } });
+    let mut sink = server.sink(settings.clone());
+    let mut builder = BatchBuilder::default();
+    builder.push(b"one", &[]);
+    sink.write(Taken { ticket: 1, batch: builder.finish() }).await.unwrap();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    let requests = server.requests.lock().unwrap().clone();
+    assert!(requests[0].contains("\r\nauthorization: Bearer hunter2\r\n"), "{requests:?}");
+
+    let mut settings = settings;
+    settings["url"] = json!("http://127.0.0.1:1/");
+    let config: Config = pipeline::Settings::from_json(&settings).read().unwrap();
+    let cx = crate::alone("hook", std::path::Path::new("unused"), env::real());
+    let format = Format::new(&config.encoder, &config.codec, &cx).unwrap();
+    let shown = format!("{config:?} {:?}", headers(&config, &format).unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    let open = json!({ "url": "http://127.0.0.1:1/", "headers": { "Authorization": "hunter2" } });
+    let error = build::<Config>(&open, &cx).err().unwrap();
+    assert_eq!(error.path, "headers.Authorization");
+    assert!(error.problem.contains("`secret_headers`"), "{error}");
+    assert!(!error.problem.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
 async fn the_status_decides_between_again_refused_and_set_up() {
     let server = Server::start().await;
     let mut sink = server.sink(json!({ "encoder": "text" }));

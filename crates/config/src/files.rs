@@ -1,0 +1,128 @@
+//! What a configuration takes from the world: files and environment variables, within limits.
+
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+use pipeline::Env;
+use pipeline::env::{FileKind, OpenMode};
+use pipeline::settings::SettingsErrorKind as Kind;
+
+use crate::substitute::{Problem, Reference};
+
+/// A configuration is written by people: what is larger is another kind of file. With all that it
+/// includes and refers to.
+pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// A file that a text refers to holds a password, a token, an address.
+const REFERENCE_BYTES_MAX: u64 = 64 << 10;
+
+/// The whole text of a file.
+///
+/// # Errors
+/// What is wrong with the file, for people.
+pub(crate) fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    // Opening a pipe would wait.
+    if env.disk.stat(path).map_err(cannot)?.kind != FileKind::File {
+        return Err("cannot be read: it is not a regular file".to_owned());
+    }
+    let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
+    let length = file.stat().map_err(cannot)?.len;
+    if length > most {
+        return Err(format!("has {length} bytes, and at most {most} are read"));
+    }
+    let bytes = file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        format!("is not UTF-8: line {line}")
+    })
+}
+
+/// What a reference stands for; a path is relative to `directory`.
+///
+/// # Errors
+/// There is no such variable or file.
+pub(crate) fn find(
+    reference: Reference<'_>,
+    directory: &Path,
+    env: &Env,
+) -> Result<String, Problem> {
+    match reference {
+        Reference::Variable { name, default } => {
+            let value = env.blocking.variable(name);
+            let value = value.map(std::ffi::OsString::into_string).transpose();
+            let value = value.map_err(|_| {
+                (Kind::Unresolved, format!("environment variable `{name}` is not UTF-8"))
+            })?;
+            match (value, default) {
+                (Some(value), None) => Ok(value),
+                (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+                (_, Some(default)) => Ok(default.to_owned()),
+                (None, None) => Err((
+                    Kind::Unresolved,
+                    format!(
+                        "environment variable `{name}` is not set; set it, or write a default: \
+                         `${{{name}:-…}}`"
+                    ),
+                )),
+            }
+        }
+        Reference::File(path) => {
+            let read = text(&directory.join(path), REFERENCE_BYTES_MAX, env);
+            let mut text =
+                read.map_err(|problem| (Kind::Unresolved, format!("file `{path}` {problem}")))?;
+            if text.ends_with('\n') {
+                text.pop();
+                text.truncate(text.strip_suffix('\r').map_or(text.len(), str::len));
+            }
+            Ok(text)
+        }
+    }
+}
+
+/// Whether the pattern has to be looked for, or names one file.
+pub(crate) fn is_pattern(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{'])
+}
+
+/// The files of a pattern below `directory`, in the order of their names. Names that begin with a
+/// dot are found only by a pattern that does.
+///
+/// # Errors
+/// The pattern is wrong, or a directory cannot be read: what is wrong, for people.
+pub(crate) fn matching(pattern: &str, directory: &Path, env: &Env) -> Result<Vec<PathBuf>, String> {
+    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
+    let root = if pattern.starts_with('/') { Path::new("/") } else { directory };
+    let mut found = vec![root.to_owned()];
+    for (index, part) in parts.iter().enumerate() {
+        if !is_pattern(part) {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
+        }
+        if part.contains("**") {
+            return Err("`**` is not supported; name each level: `*/*.toml`".to_owned());
+        }
+        let glob = GlobBuilder::new(part).literal_separator(true).build();
+        let glob = glob.map_err(|error| format!("is no pattern: {error}"))?.compile_matcher();
+        let wanted = if index + 1 == parts.len() { FileKind::File } else { FileKind::Directory };
+        let mut next = Vec::new();
+        for base in found {
+            // An empty path is the current directory.
+            let listed = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
+            let entries = env.disk.list(listed);
+            let entries =
+                entries.map_err(|error| format!("{} cannot be read: {error}", listed.display()))?;
+            for (name, _) in entries {
+                let is_hidden = name.starts_with('.') && !part.starts_with('.');
+                let path = base.join(&name);
+                let is_wanted = || env.disk.stat(&path).is_ok_and(|it| it.kind == wanted);
+                if !is_hidden && glob.is_match(&name) && is_wanted() {
+                    next.push(path);
+                }
+            }
+        }
+        found = next;
+    }
+    Ok(found)
+}

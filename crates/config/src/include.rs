@@ -1,0 +1,287 @@
+//! One configuration of several files: what a file includes is merged into it, name by name.
+//!
+//! `include` at the root of a file names other files, relative to its own directory. The tables at
+//! the root (`sources`, `sinks`, `agent`, …) are put together; a name in one of them that stands in
+//! two files is an error with both places, and nothing is replaced.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind, Value};
+use pipeline::{Env, SettingsError};
+
+use crate::error::{ConfigError, ConfigErrors};
+use crate::files;
+use crate::substitute;
+
+/// The key at the root.
+const KEY: &str = "include";
+
+/// Files within files, at most.
+const DEPTH_MAX: usize = 8;
+
+/// Files of one configuration, at most.
+const FILES_MAX: usize = 1_000;
+
+/// Reads a file with all that it includes and refers to.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn read_file(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
+    let mut loader = Loader::new(env);
+    let root = loader.file(path, &Place::default());
+    loader.end(root)
+}
+
+/// Reads a text that did not come from a file, with all that it includes and refers to. The
+/// extension of `path` tells its format, its directory is where relative paths begin; `file` is
+/// what the text is called in errors.
+///
+/// # Errors
+/// Every problem that was found.
+pub fn read_text(file: &str, path: &Path, text: &str, env: &Env) -> Result<Settings, ConfigErrors> {
+    let mut loader = Loader::new(env);
+    let root = loader.text(file.into(), path, text);
+    loader.end(root)
+}
+
+/// A file that is being read.
+struct Open {
+    /// Without links, to know it by.
+    path: PathBuf,
+    shown: Arc<str>,
+}
+
+struct Loader<'a> {
+    env: &'a Env,
+    /// From the first file to the one that is being read.
+    open: Vec<Open>,
+    /// Each file that was read, and where it is included.
+    seen: BTreeMap<PathBuf, Place>,
+    /// Of texts, and of what they refer to.
+    bytes: u64,
+    errors: Vec<ConfigError>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(env: &'a Env) -> Self {
+        Self { env, open: Vec::new(), seen: BTreeMap::new(), bytes: 0, errors: Vec::new() }
+    }
+
+    fn end(self, root: Option<Settings>) -> Result<Settings, ConfigErrors> {
+        ConfigErrors::check(self.errors)?;
+        Ok(root.unwrap_or_else(Settings::empty))
+    }
+
+    fn add(&mut self, kind: Kind, place: &Place, problem: String) {
+        self.refuse(SettingsError::new(kind, place.clone(), problem));
+    }
+
+    fn refuse(&mut self, error: SettingsError) {
+        self.errors.push(ConfigError::of("", error));
+    }
+
+    /// The values of a file; `from` is where it is included, and nowhere for the first one.
+    fn file(&mut self, path: &Path, from: &Place) -> Option<Settings> {
+        let shown: Arc<str> = path.display().to_string().into();
+        let whole = Place { file: shown.clone(), ..Place::default() };
+        // A first file that cannot be read is named itself, an included one where it is named.
+        let (at, name) = match from.is_known() {
+            true => (from, format!("`{shown}` ")),
+            false => (&whole, String::new()),
+        };
+        let read = files::text(path, files::CONFIG_BYTES_MAX, self.env);
+        let text = match read {
+            Ok(text) => text,
+            Err(problem) => {
+                self.add(Kind::Unreadable, at, format!("{name}{problem}"));
+                return None;
+            }
+        };
+        let known = self.env.disk.canonical(path).unwrap_or_else(|_| path.to_owned());
+        if !self.may_read(&known, &shown, from) {
+            return None;
+        }
+        self.seen.insert(known.clone(), from.clone());
+        self.open.push(Open { path: known, shown: shown.clone() });
+        let values = self.text(shown, path, &text);
+        self.open.pop();
+        values
+    }
+
+    /// Whether the file is a new one, within the limits.
+    fn may_read(&mut self, path: &Path, shown: &str, from: &Place) -> bool {
+        let problem = if let Some(at) = self.open.iter().position(|open| open.path == path) {
+            let names = self.open[at..].iter().map(|open| format!("`{}` → ", open.shown));
+            let chain: String = names.collect();
+            format!("files include each other in a circle: {chain}`{shown}`")
+        } else if let Some(first) = self.seen.get(path) {
+            format!("`{shown}` is included twice; first at {first}")
+        } else if self.open.len() > DEPTH_MAX {
+            format!("`{shown}` is included over more than {DEPTH_MAX} files")
+        } else if self.seen.len() >= FILES_MAX {
+            format!("a configuration has at most {FILES_MAX} files")
+        } else {
+            // Over the limit of bytes is reported already.
+            return self.bytes <= files::CONFIG_BYTES_MAX;
+        };
+        self.add(Kind::Invalid, from, problem);
+        false
+    }
+
+    /// The values of a text and of all that it includes.
+    fn text(&mut self, file: Arc<str>, path: &Path, text: &str) -> Option<Settings> {
+        let whole = Place { file: file.clone(), ..Place::default() };
+        if !self.take(text.len(), &whole) {
+            return None;
+        }
+        let mut values = match crate::parse(&file, path, text) {
+            Ok(values) => values,
+            Err(error) => {
+                self.refuse(error);
+                return None;
+            }
+        };
+        let directory = path.parent().unwrap_or(Path::new(""));
+        self.replace(&mut values, directory, &mut Vec::new());
+        if let Some(include) = values.take(KEY) {
+            for (pattern, place) in self.patterns(include) {
+                self.include(&mut values, directory, &pattern, &place);
+            }
+        }
+        Some(values)
+    }
+
+    /// Counts bytes against the limit of all together.
+    fn take(&mut self, bytes: usize, place: &Place) -> bool {
+        let before = self.bytes;
+        self.bytes = before.saturating_add(bytes as u64);
+        let fits = self.bytes <= files::CONFIG_BYTES_MAX;
+        // Said once.
+        if !fits && before <= files::CONFIG_BYTES_MAX {
+            let most = files::CONFIG_BYTES_MAX;
+            let problem =
+                format!("a configuration has at most {most} bytes, with all that it refers to");
+            self.add(Kind::Invalid, place, problem);
+        }
+        fits
+    }
+
+    /// Replaces the references in every text; `path` is where `values` are.
+    fn replace(&mut self, values: &mut Settings, directory: &Path, path: &mut Vec<String>) {
+        match &mut values.value {
+            Value::Text(text) => {
+                let env = self.env;
+                match substitute::replace(text, |it| files::find(it, directory, env)) {
+                    Ok(None) => {}
+                    Ok(Some(whole)) => {
+                        if self.take(whole.len(), &values.place) {
+                            values.written = Some(std::mem::replace(text, whole).into());
+                        }
+                    }
+                    Err((kind, problem)) => {
+                        let error = SettingsError::new(kind, values.place.clone(), problem);
+                        self.refuse(SettingsError { path: path.join("."), ..error });
+                    }
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    path.push(index.to_string());
+                    self.replace(item, directory, path);
+                    path.pop();
+                }
+            }
+            Value::Table(entries) => {
+                for (key, value) in entries {
+                    path.push(key.name.clone());
+                    self.replace(value, directory, path);
+                    path.pop();
+                }
+            }
+            Value::Flag(_) | Value::Integer(_) | Value::Float(_) => {}
+        }
+    }
+
+    /// The patterns that `include` lists.
+    fn patterns(&mut self, include: Settings) -> Vec<(String, Place)> {
+        let items = match include.value {
+            Value::List(items) => items,
+            _ => vec![include],
+        };
+        let mut patterns = Vec::new();
+        for Settings { value, place, .. } in items {
+            match value {
+                Value::Text(pattern) if !pattern.is_empty() => patterns.push((pattern, place)),
+                _ => {
+                    let problem = "expected names of files: include = [\"parts/*.toml\"]";
+                    let error = SettingsError::new(Kind::WrongType, place, problem);
+                    self.refuse(error.below(KEY));
+                }
+            }
+        }
+        patterns
+    }
+
+    /// Merges the files of one pattern into `values`.
+    fn include(&mut self, values: &mut Settings, directory: &Path, pattern: &str, place: &Place) {
+        let paths = match files::is_pattern(pattern) {
+            false => Ok(vec![directory.join(pattern)]),
+            true => files::matching(pattern, directory, self.env),
+        };
+        let paths = paths.unwrap_or_else(|problem| {
+            let error = SettingsError::new(Kind::Unreadable, place.clone(), problem);
+            self.refuse(error.below(KEY));
+            Vec::new()
+        });
+        for path in paths {
+            if self.errors.len() >= FILES_MAX {
+                return;
+            }
+            if let Some(part) = self.file(&path, place) {
+                self.merge(values, part);
+            }
+        }
+    }
+
+    /// Puts the entries of each table at the root of `part` into that of `values`.
+    fn merge(&mut self, values: &mut Settings, part: Settings) {
+        let Value::Table(sections) = part.value else {
+            let problem = "expected tables: `sources`, `channels`, `sinks`".to_owned();
+            self.add(Kind::WrongType, &part.place, problem);
+            return;
+        };
+        for (key, section) in sections {
+            let Value::Table(own) = &mut values.value else { return };
+            let Some((first, same)) = own.iter_mut().find(|(own, _)| own.name == key.name) else {
+                own.push((key, section));
+                continue;
+            };
+            let (Value::Table(same), Value::Table(entries)) = (&mut same.value, section.value)
+            else {
+                let error = twice(&key.place, &first.place);
+                self.refuse(error.below(&key.name));
+                continue;
+            };
+            for (name, value) in entries {
+                match same.iter().find(|(own, _)| own.name == name.name) {
+                    None => same.push((name, value)),
+                    Some((first, _)) => {
+                        let error = twice(&name.place, &first.place);
+                        let error = error.below(&name.name).below(&key.name);
+                        self.errors.push(ConfigError::of("", error));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn twice(place: &Place, first: &Place) -> SettingsError {
+    let problem = format!("it is set twice; first at {first}");
+    SettingsError::new(Kind::Duplicate, place.clone(), problem)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! The table `[agent]`.
+
+use std::path::{Path, PathBuf};
+
+use pipeline::address;
+use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind};
+use pipeline::units::Period;
+use serde::Deserialize;
+
+use super::{AgentSettings, Findings, check_name};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentTable {
+    name: Option<String>,
+    data_dir: PathBuf,
+    #[serde(default = "grace")]
+    grace: Period,
+    admin: Option<String>,
+}
+
+fn grace() -> Period {
+    Period(std::time::Duration::from_secs(20))
+}
+
+pub(super) fn agent(
+    found: &mut Findings<'_>,
+    table: Option<Settings>,
+    place: &Place,
+    host: &str,
+) -> AgentSettings {
+    let unknown = AgentSettings {
+        name: host.into(),
+        data_dir: PathBuf::new(),
+        grace: grace().0,
+        admin: None,
+        admin_place: Place::default(),
+    };
+    let Some(table) = table else {
+        let problem = "table `agent` is missing; it needs at least `data_dir`";
+        found.add(Kind::Missing, place, "", problem);
+        return unknown;
+    };
+    let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
+    let name = read.name.unwrap_or_else(|| host.into());
+    if let Err(problem) = check_name(&name) {
+        found.keep::<()>("agent", Err(table.invalid("name", &problem)));
+    }
+    if read.data_dir.as_os_str().is_empty() {
+        found.keep::<()>("agent", Err(table.invalid("data_dir", "is empty; name a directory")));
+    }
+    if let Some(problem) = not_replaced(&read.data_dir) {
+        found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
+    }
+    let admin = read.admin.as_deref();
+    if let Some(Err(problem)) = admin.map(|it| address::check(it, "127.0.0.1:9464", true)) {
+        found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
+    }
+    let admin_place = table.get("admin").map(|admin| admin.place.clone()).unwrap_or_default();
+    let (data_dir, grace) = (read.data_dir, read.grace.0);
+    AgentSettings { name, data_dir, grace, admin: read.admin, admin_place }
+}
+
+/// What a shell would replace in a directory's name, and nothing here does.
+fn not_replaced(directory: &Path) -> Option<String> {
+    let text = directory.to_string_lossy();
+    let variable = text.strip_prefix('$').and_then(|rest| rest.split('/').next());
+    let remedy = match variable {
+        Some(name) => format!("write `${{{name}}}` for an environment variable in a file"),
+        None if text == "~" || text.starts_with("~/") => {
+            format!("`~` is not replaced; write `${{HOME}}{}`", &text[1..])
+        }
+        None => return None,
+    };
+    Some(format!("`{text}`: {remedy}, or the path itself"))
+}

@@ -1,0 +1,179 @@
+//! References in texts: `${NAME}`, `${NAME:-default}` and `${file:/path}` are replaced by what they
+//! stand for.
+//!
+//! A dollar counts only where it stands before `{`. Of several there, each two are one dollar of the
+//! text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands for is
+//! not looked through again.
+
+use pipeline::settings::SettingsErrorKind as Kind;
+
+/// What a text refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reference<'a> {
+    /// An environment variable, and what stands for one that is not set or empty.
+    Variable { name: &'a str, default: Option<&'a str> },
+    /// The text in a file.
+    File(&'a str),
+}
+
+/// Why a text cannot be completed, for people.
+pub(crate) type Problem = (Kind, String);
+
+/// The text with all that it refers to, as `find` gives it; `None` for a text without a `${`.
+///
+/// # Errors
+/// A reference is not well formed, or `find` has nothing for it.
+pub(crate) fn replace(
+    text: &str,
+    mut find: impl FnMut(Reference<'_>) -> Result<String, Problem>,
+) -> Result<Option<String>, Problem> {
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let (mut whole, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("${") {
+        let (before, behind) = (&rest[..at], &rest[at + 2..]);
+        let plain = before.trim_end_matches('$');
+        let dollars = before.len() - plain.len() + 1;
+        whole.push_str(plain);
+        whole.extend(std::iter::repeat_n('$', dollars / 2));
+        if dollars.is_multiple_of(2) {
+            whole.push('{');
+            rest = behind;
+            continue;
+        }
+        let Some((inside, after)) = behind.split_once('}') else {
+            let problem = "`${` has no `}`; write `$${` for the two characters themselves";
+            return Err((Kind::Syntax, problem.to_owned()));
+        };
+        whole.push_str(&find(parse(inside)?)?);
+        rest = after;
+    }
+    whole.push_str(rest);
+    Ok(Some(whole))
+}
+
+/// What stands between the braces.
+fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
+    if let Some(path) = inside.strip_prefix("file:").filter(|path| !path.is_empty()) {
+        return Ok(Reference::File(path));
+    }
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(fits)
+    {
+        let problem = format!(
+            "`${{{inside}}}` is no reference; write `${{NAME}}`, `${{NAME:-default}}` or \
+             `${{file:/path}}`, or `$${{{inside}}}` for the text itself"
+        );
+        return Err((Kind::Syntax, problem));
+    }
+    if default.is_some_and(|default| default.contains("${")) {
+        let problem = format!("the default of `{name}` holds a reference; write plain text");
+        return Err((Kind::Syntax, problem));
+    }
+    Ok(Reference::Variable { name, default })
+}
+
+/// Whether a text is one reference and no more.
+pub(crate) fn is_reference(text: &str) -> bool {
+    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let inside = inside.filter(|inside| !inside.contains('}'));
+    inside.is_some_and(|inside| match parse(inside) {
+        Ok(Reference::Variable { default, .. }) => default.is_none(),
+        Ok(Reference::File(_)) => true,
+        Err(_) => false,
+    })
+}
+
+/// A text as it is written in a file, so that [`replace`] gives this text.
+pub(crate) fn escape(text: &str) -> String {
+    let (mut whole, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("${") {
+        let plain = rest[..at].trim_end_matches('$');
+        whole.push_str(plain);
+        whole.extend(std::iter::repeat_n('$', 2 * (at - plain.len() + 1)));
+        whole.push('{');
+        rest = &rest[at + 2..];
+    }
+    whole.push_str(rest);
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What each reference is, in brackets.
+    fn shown(text: &str) -> Result<Option<String>, Problem> {
+        replace(text, |reference| match reference {
+            Reference::Variable { name, default: None } => Ok(format!("[{name}]")),
+            Reference::Variable { name, default: Some(it) } => Ok(format!("[{name}|{it}]")),
+            Reference::File(path) => Ok(format!("[file {path}]")),
+        })
+    }
+
+    #[test]
+    fn references_are_replaced_and_other_dollars_are_text() {
+        for (text, expected) in [
+            ("${A}", "[A]"),
+            ("a${_B1}c${D}", "a[_B1]c[D]"),
+            ("${A:-}${B:-x:-y}", "[A|][B|x:-y]"),
+            ("${file:/run/secrets/x}", "[file /run/secrets/x]"),
+            ("Bearer ${file:t k}", "Bearer [file t k]"),
+            ("$${A}", "${A}"),
+            ("$$${A}", "$[A]"),
+            ("$$$${A}", "$${A}"),
+            ("a$$b $1 ^x$ ${A}$", "a$$b $1 ^x$ [A]$"),
+        ] {
+            assert_eq!(shown(text).unwrap().as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "$", "$$", "$HOME", "%{host}", "{a}", "a$$1"] {
+            assert_eq!(shown(text).unwrap(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_reference_stands_for_is_not_looked_through_again() {
+        let whole = replace("${A}{B}", |_| Ok("${B}$".to_owned()));
+        assert_eq!(whole.unwrap().as_deref(), Some("${B}${B}"));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused_with_the_remedy() {
+        for (text, remedy) in [
+            ("${A", "write `$${` for"),
+            ("${1}", "`$${1}` for the text itself"),
+            ("${}", "write `${NAME}`"),
+            ("${a-b}", "write `${NAME}`"),
+            ("${file:}", "`${file:/path}`"),
+            ("${env:A}", "write `${NAME}`"),
+            ("${A:-${B}}", "write plain text"),
+        ] {
+            let (kind, problem) = shown(text).unwrap_err();
+            assert_eq!(kind, Kind::Syntax);
+            assert!(problem.contains(remedy), "{text}: {problem}");
+        }
+    }
+
+    proptest! {
+        /// No text makes it panic; one without `${` is left as it is.
+        #[test]
+        fn a_text_without_references_is_left_alone(text in "[a-z${}:\\-ä]{0,40}") {
+            let result = shown(&text);
+            prop_assert_eq!(matches!(result, Ok(None)), !text.contains("${"));
+        }
+
+        /// What is printed is read as the text that was meant.
+        #[test]
+        fn an_escaped_text_is_read_as_itself(text in "[a${}ä]{0,40}") {
+            let whole = shown(&escape(&text)).unwrap();
+            prop_assert_eq!(whole.unwrap_or_else(|| text.clone()), text);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! [`Settings`] as a format of serde: how a component reads its own type from them.
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::{Key, Settings, SettingsError, SettingsErrorKind, Value, unknown};
+
+/// A problem on its way up: the path grows from its end.
+#[derive(Debug)]
+pub struct ReadError {
+    kind: SettingsErrorKind,
+    path: Vec<String>,
+    /// Whether it is about the name at the end of `path`, and not about its value.
+    of_key: bool,
+    problem: String,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl ReadError {
+    fn new(kind: SettingsErrorKind, problem: String) -> Self {
+        Self { kind, path: Vec::new(), of_key: false, problem }
+    }
+
+    fn below(mut self, name: impl Into<String>) -> Self {
+        self.path.push(name.into());
+        self
+    }
+}
+
+impl de::Error for ReadError {
+    fn custom<T: fmt::Display>(problem: T) -> Self {
+        Self::new(SettingsErrorKind::Invalid, problem.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let problem = format!("invalid type: {found}, expected {expected}");
+        Self::new(SettingsErrorKind::WrongType, problem)
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let problem = unknown("key", field, expected);
+        let error = Self::new(SettingsErrorKind::UnknownName, problem);
+        Self { path: vec![field.into()], of_key: true, ..error }
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(SettingsErrorKind::UnknownName, unknown("value", variant, expected))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(SettingsErrorKind::Missing, format!("key `{field}` is missing"))
+    }
+}
+
+impl Settings {
+    /// The error with its whole path and its place; the reading began here.
+    pub(super) fn locate(&self, error: ReadError) -> SettingsError {
+        let path: Vec<&str> = error.path.iter().rev().map(String::as_str).collect();
+        let place = self.place_of(path.iter().copied(), error.of_key);
+        SettingsError { kind: error.kind, path: path.join("."), place, problem: error.problem }
+    }
+
+    /// The value of a text in which references were replaced, where it is asked for as another type.
+    fn replaced<T>(
+        &self,
+        what: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ReadError> {
+        let (Value::Text(text), Some(written)) = (&self.value, &self.written) else {
+            return Ok(None);
+        };
+        // The text itself may be a secret that was put in the wrong place.
+        let problem = || format!("`{written}` stands for text that is not {what}");
+        let value = parse(text.trim());
+        value.map(Some).ok_or_else(|| ReadError::new(SettingsErrorKind::WrongType, problem()))
+    }
+
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
+        let parse = |text: &str| text.parse::<i128>().ok();
+        match self.replaced("a whole number", parse)? {
+            None => self.deserialize_any(visitor),
+            Some(number) => match (i64::try_from(number), u64::try_from(number)) {
+                (Ok(number), _) => visitor.visit_i64(number),
+                (_, Ok(number)) => visitor.visit_u64(number),
+                _ => visitor.visit_i128(number),
+            },
+        }
+    }
+
+    fn fraction<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
+        let parse = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
+        match self.replaced("a number", parse)? {
+            None => self.deserialize_any(visitor),
+            Some(number) => visitor.visit_f64(number),
+        }
+    }
+}
+
+/// Types that a text with replaced references is read as.
+macro_rules! read_as {
+    ($($method:ident $by:ident;)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+            self.$by(visitor)
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for &'de Settings {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.value {
+            Value::Flag(flag) => visitor.visit_bool(*flag),
+            Value::Integer(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Text(text) => visitor.visit_borrowed_str(text),
+            Value::List(items) => visitor.visit_seq(Items { items, next: 0 }),
+            Value::Table(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        match &self.value {
+            Value::Text(text) => {
+                let name: StrDeserializer<'de, ReadError> = text.as_str().into_deserializer();
+                visitor.visit_enum(name)
+            }
+            _ => {
+                let problem = "expected one of its names, as text";
+                Err(ReadError::new(SettingsErrorKind::WrongType, problem.into()))
+            }
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.replaced("`true` or `false`", |text| text.parse().ok())? {
+            None => self.deserialize_any(visitor),
+            Some(flag) => visitor.visit_bool(flag),
+        }
+    }
+
+    read_as! {
+        deserialize_i8 number; deserialize_i16 number; deserialize_i32 number;
+        deserialize_i64 number; deserialize_i128 number; deserialize_u8 number;
+        deserialize_u16 number; deserialize_u32 number; deserialize_u64 number;
+        deserialize_u128 number; deserialize_f32 fraction; deserialize_f64 fraction;
+    }
+
+    forward_to_deserialize_any! {
+        char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Items<'de> {
+    items: &'de [Settings],
+    next: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'de> {
+    type Error = ReadError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        let Some(item) = self.items.get(self.next) else { return Ok(None) };
+        self.next += 1;
+        let index = self.next - 1;
+        seed.deserialize(item).map(Some).map_err(|error| error.below(index.to_string()))
+    }
+}
+
+struct Entries<'de> {
+    entries: &'de [(Key, Settings)],
+    next: usize,
+}
+
+impl<'de> de::MapAccess<'de> for Entries<'de> {
+    type Error = ReadError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
+        let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
+        let name: StrDeserializer<'de, ReadError> = key.name.as_str().into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ReadError> {
+        let (key, value) = &self.entries[self.next];
+        self.next += 1;
+        seed.deserialize(value).map_err(|error| error.below(&key.name))
+    }
+}

@@ -1,0 +1,116 @@
+//! A component's type is read from settings, or an error names the setting and its place.
+
+use serde::Deserialize;
+
+use super::*;
+use crate::units::Period;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roll {
+    #[serde(default)]
+    age_max: Option<Period>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sink {
+    url: String,
+    #[serde(default)]
+    roll: Option<Roll>,
+}
+
+fn at(line: u32, column: u32) -> Place {
+    Place { file: "a.toml".into(), line, column }
+}
+
+/// Keys in column 1, values in column 9.
+fn table(line: u32, entries: Vec<(&str, u32, Value)>) -> Settings {
+    let entry = |(name, line, value): (&str, u32, Value)| {
+        (Key { name: name.into(), place: at(line, 1) }, Settings::at(value, at(line, 9)))
+    };
+    Settings::at(Value::Table(entries.into_iter().map(entry).collect()), at(line, 1))
+}
+
+#[test]
+fn reads_what_is_right() {
+    let roll = table(3, vec![("age_max", 4, Value::Text("5min".into()))]);
+    let all = table(1, vec![("url", 2, Value::Text("file:///x".into())), ("roll", 3, roll.value)]);
+    let sink: Sink = all.read().unwrap();
+    assert_eq!(sink.url, "file:///x");
+    assert_eq!(sink.roll.unwrap().age_max.unwrap().to_string(), "5m");
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_place_and_the_closest_one() {
+    let roll = table(3, vec![("age_mx", 4, Value::Text("5min".into()))]);
+    let all = table(1, vec![("url", 2, Value::Text("x".into())), ("roll", 3, roll.value)]);
+    let error = all.read::<Sink>().unwrap_err();
+    assert_eq!((error.path.as_str(), error.place), ("roll.age_mx", at(4, 1)));
+    assert_eq!(error.kind, SettingsErrorKind::UnknownName);
+    assert_eq!(error.problem, "unknown key `age_mx`; did you mean `age_max`?");
+}
+
+#[test]
+fn a_wrong_unit_is_named_with_its_place() {
+    let roll = table(3, vec![("age_max", 4, Value::Integer(30))]);
+    let all = table(1, vec![("url", 2, Value::Text("x".into())), ("roll", 3, roll.value)]);
+    let error = all.read::<Sink>().unwrap_err();
+    assert_eq!((error.path.as_str(), error.place), ("roll.age_max", at(4, 9)));
+    assert_eq!(error.kind, SettingsErrorKind::WrongType);
+    assert!(error.problem.contains("a duration with its unit"), "{}", error.problem);
+}
+
+#[test]
+fn a_missing_key_is_named_with_the_place_of_its_table() {
+    let error = table(7, vec![]).read::<Sink>().unwrap_err();
+    assert_eq!((error.place, error.problem.as_str()), (at(7, 1), "key `url` is missing"));
+    assert_eq!(error.kind, SettingsErrorKind::Missing);
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Typed {
+    count: Option<u32>,
+    least: i64,
+    ratio: f64,
+    flag: bool,
+    text: String,
+}
+
+fn replaced(text: &str) -> Settings {
+    let written = Some("${V}".into());
+    Settings { written, ..Settings::text(text) }
+}
+
+#[test]
+fn a_text_with_replaced_references_is_read_as_the_type_that_is_asked_for() {
+    let mut all = Settings::empty();
+    for (name, text) in
+        [("count", "7"), ("least", "-8"), ("ratio", "0.5"), ("flag", "true"), ("text", "9")]
+    {
+        all.set(name, replaced(text));
+    }
+    let expected = Typed { count: Some(7), least: -8, ratio: 0.5, flag: true, text: "9".into() };
+    assert_eq!(all.read::<Typed>().unwrap(), expected);
+
+    // Text that stands in the file is text.
+    all.set("count", Settings::text("7"));
+    assert_eq!(all.read::<Typed>().unwrap_err().kind, SettingsErrorKind::WrongType);
+}
+
+#[test]
+fn what_a_reference_stands_for_is_in_no_error_of_type_and_in_no_debug_text() {
+    let mut all = Settings::empty();
+    all.set("count", replaced("hunter2"));
+    let error = all.read::<Typed>().unwrap_err();
+    assert_eq!(error.problem, "`${V}` stands for text that is not a whole number");
+    assert_eq!(error.kind, SettingsErrorKind::WrongType);
+    assert!(!format!("{all:?}").contains("hunter2"), "{all:?}");
+}
+
+#[test]
+fn a_place_is_printed_as_far_as_it_is_known() {
+    assert_eq!(at(12, 7).to_string(), "a.toml:12:7");
+    assert_eq!(at(12, 0).to_string(), "a.toml:12");
+    assert_eq!(at(0, 0).to_string(), "a.toml");
+}
