@@ -96,10 +96,10 @@ fn switched_on(name: &str) -> String {
 fn built(name: &str, text: &str, catalogue: Catalogue) -> Plan {
     let env = env::real();
     // What the examples refer to is not on this machine.
-    let secrets = tempfile::tempdir().unwrap();
+    let secrets = tempfile::tempdir().expect("a directory for what is referred to");
     let secret = secrets.path().join("hook");
     let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-    env.disk.open(&secret, mode).unwrap();
+    env.disk.open(&secret, mode).expect("it is new");
     let text = text.replace("/run/secrets/hook", &secret.display().to_string());
     let settings = config::read_text(name, &example(name), &text, &env);
     let settings = settings.unwrap_or_else(|e| panic!("{e}"));
