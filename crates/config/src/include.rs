@@ -42,7 +42,7 @@ pub fn read_file(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
 /// Every problem that was found.
 pub fn read_text(file: &str, path: &Path, text: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let mut loader = Loader::new(env);
-    let root = loader.text(file.into(), path, text);
+    let root = loader.text(&file.into(), path, text);
     loader.end(root)
 }
 
@@ -105,7 +105,7 @@ impl<'a> Loader<'a> {
         }
         self.seen.insert(known.clone(), from.clone());
         self.open.push(Open { path: known, shown: shown.clone() });
-        let values = self.text(shown, path, &text);
+        let values = self.text(&shown, path, &text);
         self.open.pop();
         values
     }
@@ -131,12 +131,12 @@ impl<'a> Loader<'a> {
     }
 
     /// The values of a text and of all that it includes.
-    fn text(&mut self, file: Arc<str>, path: &Path, text: &str) -> Option<Settings> {
+    fn text(&mut self, file: &Arc<str>, path: &Path, text: &str) -> Option<Settings> {
         let whole = Place { file: file.clone(), ..Place::default() };
         if !self.take(text.len(), &whole) {
             return None;
         }
-        let mut values = match crate::parse(&file, path, text) {
+        let mut values = match crate::parse(file, path, text) {
             Ok(values) => values,
             Err(error) => {
                 self.refuse(error);

@@ -159,6 +159,7 @@ headers = { authorization = "Bearer hunter2" }
             ("hunter2${TOKEN}", MASK),
             ("${TOKEN}hunter2", MASK),
             ("${TOKEN}${TOKEN}", MASK),
+            ("${file:a}hunter2${TOKEN}", MASK),
             ("$${TOKEN}", MASK),
         ] {
             let mut plan = crate::load(Path::new("a.toml"), TEXT, "host").unwrap();

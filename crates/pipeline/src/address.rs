@@ -11,7 +11,7 @@ pub fn check(address: &str, example: &str, listens: bool) -> Result<(), String> 
         return wrong(&format!("begins with `{scheme}://`: an address is a host and a port alone"));
     }
     if address.contains("${") {
-        return wrong("names an environment variable, and those are not replaced");
+        return wrong("holds a reference, and those are replaced in configuration files alone");
     }
     let Some((host, port)) = address.rsplit_once(':') else {
         return wrong("has no port");
@@ -51,7 +51,10 @@ mod tests {
             ("c:http", "has no number as its port"),
             ("c:-1", "has no number as its port"),
             ("http://c:4141", "begins with `http://`: an address is a host and a port alone"),
-            ("${HOST}:4141", "names an environment variable, and those are not replaced"),
+            (
+                "${HOST}:4141",
+                "holds a reference, and those are replaced in configuration files alone",
+            ),
             ("::1:4141", "has an IPv6 address without brackets, or several ports"),
             ("c/x:4141", "has no valid host"),
         ] {

@@ -203,7 +203,11 @@ fn refuse_mistakes(text: &str) -> Result<(), String> {
             text[at + 2..].starts_with(|c: char| c.is_ascii_uppercase() || c == '{')
         });
     if variable {
-        return Err("variables are not replaced here; write their value".to_owned());
+        return Err(
+            "variables are written `${NAME}`, and replaced in configuration files alone; write \
+                    their value"
+                .to_owned(),
+        );
     }
     if text.len() > 1 && text.ends_with('/') {
         return Err(format!("it names a directory; name the files in it, as in `{text}*.log`"));
