@@ -1,5 +1,6 @@
 //! The ledger of a dataset as one author has it open: rolls go in, and are committed or not.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,8 @@ pub struct Ledger {
     pub(super) fresh: Vec<Entry>,
     /// What ledgers said that this one was rebuilt from, until it was read.
     pub(super) elders: Vec<View>,
+    /// Files that wait and that no entry names, by where they are staged.
+    pub(super) unrecorded: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -132,8 +135,20 @@ impl Ledger {
         known: Known,
     ) -> Self {
         let (memory, identity) = (Memory::none(), Token::default());
-        let (fresh, elders) = Default::default();
-        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh, elders }
+        let (fresh, elders, unrecorded) = Default::default();
+        Self {
+            fs,
+            dataset,
+            author,
+            known,
+            options,
+            minted: 0,
+            memory,
+            identity,
+            fresh,
+            elders,
+            unrecorded,
+        }
     }
 
     /// The number that names this ledger, through all its generations.
@@ -147,7 +162,8 @@ impl Ledger {
     }
 
     /// What is kept when the store is opened anew: the entries need not be read again.
-    pub fn into_known(self) -> Known {
+    pub fn into_known(mut self) -> Known {
+        self.give_up_unrecorded();
         self.known
     }
 
@@ -197,15 +213,6 @@ impl Ledger {
         }
         self.remember().await;
         Ok(committed)
-    }
-
-    /// Publishes a roll without an entry: its batches may become visible again when they are given
-    /// back and rolled anew.
-    ///
-    /// # Errors
-    /// Not all of its files are published.
-    pub async fn publish_unrecorded(&mut self, roll: &Roll) -> Result<(), LedgerError> {
-        self.publish_once(roll).await
     }
 
     /// The files of a roll with the names that they get under `number`.

@@ -83,6 +83,7 @@ impl Ledger {
     /// # Errors
     /// The store failed; the next opening finishes it.
     pub async fn leave(&mut self) -> Result<(), LedgerError> {
+        self.give_up_unrecorded();
         let desk = self.dataset.staged(&Dataset::desk(self.author));
         let staged = self.staged_files().await?;
         self.withdraw(&desk).await?;

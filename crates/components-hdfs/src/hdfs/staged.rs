@@ -21,6 +21,7 @@ use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
 use super::visible::Visible;
+use super::waiting::Waiting;
 use components::format::{Format, FormattedFile};
 
 /// Files of one roll that are closed at the same time.
@@ -44,7 +45,9 @@ pub(super) struct Books {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) floors: FloorBoard,
     pub(super) held: Arc<Held>,
-    /// What is said of its files.
+    /// Its files that are not visible yet.
+    pub(super) waiting: Arc<Waiting>,
+    /// What is said of those that are.
     pub(super) visible: Arc<Visible>,
     /// Committed files that their directories refuse.
     pub(super) unpublished: Gauge,
@@ -69,10 +72,32 @@ impl Books {
     pub(super) async fn publish_waiting(self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
         if let Err(error) = ledger.publish_waiting(Instant::now()).await {
-            // The next commit meets the same, and fails the sink with it.
+            // Not a directory that refuses, but a file that is gone or whose name is taken. Batches
+            // that hang on it are rolled anew; without any, the next commit fails the sink.
             tracing::debug!(%error, "committed files are not published yet");
+            ledger.give_up_unrecorded();
+            let error = HdfsSinkError::from(error).into();
+            self.held.settle(self.waiting.give_up(), Outcome::Again(Some(error)));
+            return None;
         }
+        self.show(&ledger);
         self.next_try(&ledger)
+    }
+
+    /// Gives back the batches that wait for their files: the agent stops. Says when to come back, if
+    /// other files wait.
+    pub(super) async fn give_up_waiting(&self) -> Option<Instant> {
+        let mut ledger = self.ledger.lock().await;
+        ledger.give_up_unrecorded();
+        self.held.settle(self.waiting.give_up(), Outcome::Again(None));
+        self.next_try(&ledger)
+    }
+
+    /// Says which files have become visible, and settles the batches that had waited for them.
+    fn show(&self, ledger: &Ledger) {
+        let (files, tickets) = self.waiting.take_visible(ledger.waiting());
+        self.visible.published(&self.stage.dataset, &files);
+        self.held.settle(tickets, Outcome::Delivered);
     }
 
     /// When what waits is tried again.
@@ -105,6 +130,8 @@ struct OpenFile {
     writer: Box<dyn FileWriter>,
     fill: Fill,
     crc: u32,
+    /// The batches that it holds events of.
+    tickets: IntervalSet,
 }
 
 impl OpenRoll {
@@ -143,9 +170,10 @@ impl OpenRoll {
         key.is_none_or(|key| self.keys.insert(key))
     }
 
-    /// Writes one part; says how much its file holds then.
+    /// Writes one part of a batch; says how much its file holds then.
     pub(super) async fn write(
         &mut self,
+        ticket: Ticket,
         part: Part,
         format: &Format,
         stage: &Stage,
@@ -158,10 +186,12 @@ impl OpenRoll {
                 let path = stage.dataset.staged(&temp);
                 let writer = stage.fs.create(&path, stage.options).await?;
                 let (format, fill) = (format.begin(), Fill::default());
-                let file = OpenFile { temp, format, writer, fill, crc: 0 };
+                let tickets = IntervalSet::EMPTY;
+                let file = OpenFile { temp, format, writer, fill, crc: 0, tickets };
                 self.files.entry(part.directory).or_insert(file)
             }
         };
+        file.tickets.insert(ticket);
         file.fill.events += part.batch.len() as u64;
         let bytes = file.format.encode(&part.batch);
         file.append(bytes).await?;
@@ -179,7 +209,9 @@ impl OpenRoll {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
         let Books { ledger, floors, held, .. } = &books;
         match self.commit(&books).await {
-            Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
+            Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
+            // A file that is not visible may be lost with this opening.
+            Ok(None) => held.settle(books.waiting.without(tickets), Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
@@ -200,14 +232,15 @@ impl OpenRoll {
         books.next_try(&ledger)
     }
 
-    /// What became of it; `None`: published, and not recorded.
+    /// What became of it; `None`: published, but for files that are refused, and not recorded.
     async fn commit(mut self, books: &Books) -> Result<Option<Committed>, HdfsSinkError> {
-        let Books { stage, ledger, held, visible, decision, .. } = books;
+        let Books { stage, ledger, held, waiting, decision, .. } = books;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
         }
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
+        let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
@@ -220,7 +253,8 @@ impl OpenRoll {
             closing.await?;
             ledger.publish_unrecorded(&roll).await?;
             let files = ledger.targets(&published, &token.to_string());
-            visible.published(&stage.dataset, &files);
+            waiting.add(files.into_iter().zip(in_files));
+            books.show(&ledger);
             return Ok(None);
         }
         let committed = ledger.commit(roll, closing).await;
@@ -228,7 +262,9 @@ impl OpenRoll {
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
             let files = ledger.targets(&published, &index.to_string());
-            visible.published(&stage.dataset, &files);
+            // The ledger answers for its batches, whatever becomes of this opening.
+            waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
+            books.show(&ledger);
         }
         Ok(Some(committed))
     }

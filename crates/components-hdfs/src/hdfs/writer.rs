@@ -53,6 +53,8 @@ pub(super) struct Writer {
     pub(super) finishing: JoinSet<Option<Instant>>,
     /// When that is; `None` while no committed file waits.
     pub(super) retry: Option<Instant>,
+    /// Whether the agent stops: nothing waits any more for a directory that refuses.
+    pub(super) stops: bool,
 }
 
 impl Writer {
@@ -63,7 +65,10 @@ impl Writer {
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
-                Some(ended) = self.finishing.join_next() => self.note(ended.ok().flatten()),
+                Some(ended) = self.finishing.join_next() => {
+                    self.note(ended.ok().flatten());
+                    self.end_waiting().await;
+                }
                 () = until(end) => self.finish().await,
                 () = until(retry) => {
                     self.retry = None;
@@ -76,7 +81,11 @@ impl Writer {
                         }
                         drop(room);
                     }
-                    Some(Command::Flush) => self.finish().await,
+                    Some(Command::Flush) => {
+                        self.stops = true;
+                        self.finish().await;
+                        self.end_waiting().await;
+                    }
                     None => return,
                 },
             }
@@ -104,13 +113,14 @@ impl Writer {
         });
         roll.life.touch(now, &self.limits);
         let mut full = false;
+        let (format, stage) = (&self.settings.format, &self.books.stage);
         if roll.add(ticket, key) {
             for mut part in parts {
                 let more = !roll.has_file(&part.directory);
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                let fill = match roll.write(part, &self.settings.format, &self.books.stage).await {
+                let fill = match roll.write(ticket, part, format, stage).await {
                     Ok(fill) => fill,
                     Err(error) => return Err(self.books.cause(error).await),
                 };
@@ -179,6 +189,13 @@ impl Writer {
         if let Some(roll) = self.open.take() {
             tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
             self.finishing.spawn(roll.finish(self.books.clone()));
+        }
+    }
+
+    /// Gives back what waits for directories that refuse, once the agent stops and all else is settled.
+    async fn end_waiting(&mut self) {
+        if self.stops && self.finishing.is_empty() {
+            self.retry = self.books.give_up_waiting().await;
         }
     }
 
