@@ -51,8 +51,8 @@ struct Scripted {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("scripted failure")]
-struct Failure(Class);
+#[error("scripted failure: {1}")]
+struct Failure(Class, &'static str);
 
 impl pipeline::Classify for Failure {
     fn class(&self) -> Class {
@@ -70,7 +70,7 @@ impl Sink for Scripted {
         let mut left = locked(&self.script.open_failures);
         if *left > 0 {
             *left -= 1;
-            return Err(Failure(Class::Transient).into());
+            return Err(Failure(Class::Transient, "not open").into());
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Sink for Scripted {
             sleep(pace).await;
         }
         if let Some(class) = self.script.broken {
-            return Err(Failure(class).into());
+            return Err(Failure(class, "broken").into());
         }
         self.staged.push(taken);
         let mut most = locked(&self.script.most);
@@ -336,6 +336,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
 
 mod held;
 mod letters;
+mod logged;
 mod turning;
 
 #[tokio::test(start_paused = true)]
