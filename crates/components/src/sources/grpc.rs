@@ -30,19 +30,20 @@ mod incoming;
 mod news;
 mod outlet;
 mod roster;
+mod service;
 mod waits;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use pipeline::metrics::{SourceLabel, SourceReason};
+use pipeline::metrics::SourceLabel;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Class, Component, Env, Guarantee, Identity, Metrics, Resource,
-    Source, SourceContext, SourceError,
+    BuildContext, BuildError, Class, Component, Env, Guarantee, Metrics, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,8 +53,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use allowance::Allowance;
-use news::Board;
 use roster::Roster;
+use service::{Limits, Service, budget_units};
 use wire::exchange::Gathering;
 
 /// How long what was accepted may take to be answered once the agent stops.
@@ -65,9 +66,6 @@ const CONTENTS: usize = 16 << 10;
 
 /// Bytes of large puts' memory that is kept while nothing lies in it.
 const IDLE_BYTES_MAX: usize = 4 << 20;
-
-/// The smallest share of a stream: below it, senders would wait for each answer.
-const SHARE_MIN: u64 = 1 << 20;
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -294,74 +292,6 @@ fn cannot_listen(error: std::io::Error) -> SourceError {
         message: "cannot listen".into(),
         source: Some(error.into()),
     }
-}
-
-/// What all conversations of one run share.
-struct Service {
-    name: Arc<str>,
-    env: Env,
-    metrics: Metrics,
-    cx: SourceContext,
-    limits: Limits,
-    /// In units of [`budget_units`].
-    budget: Arc<Semaphore>,
-    /// Where large messages arrive, and puts lie until the channels have copied them.
-    gathering: Arc<Gathering>,
-    /// What senders may make this agent remember.
-    allowance: Arc<Allowance>,
-    incarnation: u64,
-    /// What came lately, so that another content under the same identity is told.
-    contents: Mutex<Contents>,
-    /// Streams that are open: they share what may be in work.
-    streams: Arc<()>,
-    /// Brings each stream what became committed of what it sent.
-    board: Arc<Board>,
-    /// Tells each stream whether what is held here can be stored.
-    outlet: outlet::Notice,
-    /// Who is connected.
-    roster: Arc<Roster>,
-    /// Puts in work: they run to their end, whatever becomes of their connection.
-    work: TaskTracker,
-}
-
-/// What is taken in.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    body_max: u64,
-    window: Window,
-    in_flight_max: u64,
-    linger: Duration,
-    zstd: bool,
-}
-
-impl Service {
-    /// What one more stream may have without an answer: the settings' window, or its share of what
-    /// may be in work at all. A full collector with a thousand senders must not be sent a thousand
-    /// windows.
-    fn window(&self) -> Window {
-        // The service's own count stands for the new stream, which has not joined yet.
-        let streams = Arc::strong_count(&self.streams) as u64;
-        let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
-        Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
-    }
-
-    /// Whether this is the content that its identity came with before, if it did.
-    fn admit(&self, identity: Identity, batch: &Batch) -> bool {
-        let fingerprint = batch.fingerprint();
-        // What is known is whole between two calls, whoever panicked in between.
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.admit(identity, fingerprint)
-    }
-
-    fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
-    }
-}
-
-/// Bytes in the unit of the budget: KiB, rounded up, so that every budget fits the semaphore.
-fn budget_units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
 fn is_loopback(address: &str) -> bool {
