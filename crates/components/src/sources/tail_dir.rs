@@ -14,7 +14,9 @@
 //! | `identity` | which file is which: prints of what it holds; the stored position |
 //! | `lines` | where lines end, and which is too long |
 //! | `file` | one file and what each fact about it means |
-//! | `tailer` | all files, and whose turn it is |
+//! | `tailer` | whose turn it is |
+//! | `followed` | all files: by number, inode and place, and their lag |
+//! | `schedule` | when the next survey is due |
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
 //! | `ears` | how often changes are listened to |
 //! | `unmet` | who was renamed before anybody looked |
@@ -72,6 +74,7 @@ mod config;
 mod ears;
 mod feed;
 mod file;
+mod followed;
 mod glob;
 mod handles;
 mod heed;
@@ -83,6 +86,7 @@ mod pace;
 mod read;
 mod recover;
 mod report;
+mod schedule;
 mod strangers;
 mod survey;
 mod tailer;
@@ -104,10 +108,11 @@ use pipeline::{
 use tokio::time::Instant;
 
 pub use config::Config;
+use config::Options;
 use ears::Ears;
 use feed::{Feed, Target};
 use pace::Pace;
-use tailer::{Chunk, Options, Tailer};
+use tailer::{Chunk, Tailer};
 
 /// How long the source waits at its end for what is on its way.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);

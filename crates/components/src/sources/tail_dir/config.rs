@@ -13,7 +13,6 @@ use serde::{Deserialize, Deserializer};
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
 use super::lines::Limits;
-use super::tailer::Options;
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -159,6 +158,30 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     }
 
     deserializer.deserialize_any(Texts)
+}
+
+/// Settings as the tailer uses them.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) exclusions: Vec<Exclusion>,
+    pub(super) limits: Limits,
+    /// Header that gets the path.
+    pub(super) file_header: Option<String>,
+    /// Header that gets the offset of each line.
+    pub(super) offset_header: Option<String>,
+    /// Whether files that are there at the very first start are read from their end on.
+    pub(super) from_end: bool,
+    pub(super) late_line_after: Duration,
+    /// Least and most time between two surveys.
+    pub(super) poll_min: Duration,
+    pub(super) poll_max: Duration,
+    /// Files that are held open at once.
+    pub(super) open_max: usize,
+    /// Whether each file's lag is shown by itself too.
+    pub(super) metrics_per_file: bool,
+    /// Whether symbolic links are followed.
+    pub(super) follow_symlinks: bool,
 }
 
 impl Config {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use pipeline::env::{Change, Watch};
 use tokio::time::Instant;
 
-use super::tailer::Options;
+use super::config::Options;
 
 /// Least pause, unless the setting says less.
 const LEAST: Duration = Duration::from_millis(5);

@@ -151,7 +151,7 @@ impl Tailer {
 
     /// Says that a file is followed from now on.
     pub(super) fn say_followed(&mut self, id: FileId, why: Why, now: Instant) {
-        let Some(file) = self.files.get(&id) else { return };
+        let Some(file) = self.files.get(id) else { return };
         let (path, place) = (shown(&file.position.path), shown(&file.place));
         // Named where it is another one.
         let place = (place != path).then_some(&*place);
@@ -173,7 +173,7 @@ impl Tailer {
 
     /// Says that a file of an earlier run is not there any more, and what may be left of it.
     pub(super) fn say_missing(&mut self, id: FileId, now: Instant) {
-        let Some(file) = self.files.get_mut(&id) else { return };
+        let Some(file) = self.files.get_mut(id) else { return };
         file.missing_since = None;
         let (place, offset) = (file.place.clone(), file.position.offset);
         self.odd("vanished_unread", 1);

@@ -43,7 +43,7 @@ impl Tailer {
             let Ok(stat) = self.env.disk.stat(&path) else { continue };
             let stranger = Stranger { path, found_as, stat };
             let inode = stranger.inode();
-            let is_known = self.by_inode.contains_key(&inode) || self.held.contains_key(&inode);
+            let is_known = self.files.at_inode(inode).is_some() || self.seen.is_held(inode);
             if stat.kind == FileKind::File && !is_known && met.insert(inode) {
                 strangers.push(stranger);
             }

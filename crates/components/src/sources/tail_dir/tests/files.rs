@@ -40,7 +40,7 @@ impl Rig {
 /// A survey, and the time until it.
 async fn survey(tailer: &mut Tailer, after: Duration) {
     tokio::time::advance(after).await;
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     tailer.turn(&[], &BTreeSet::new(), Room { reads: 0, bytes: 0 });
 }
 
@@ -140,7 +140,7 @@ async fn the_position_of_an_unnamed_file_is_kept_as_long_as_it_lies_there() {
     rig.paths(&["a.log"]);
     rig.append("a.log", "1\n");
     let mut tailer = rig.tailer();
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     for chunk in tailer.turn(&[], &BTreeSet::new(), Room { reads: 9, bytes: 1 << 20 }) {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
@@ -149,12 +149,12 @@ async fn the_position_of_an_unnamed_file_is_kept_as_long_as_it_lies_there() {
     let hour = Duration::from_secs(3601);
     for _ in 0..3 {
         survey(&mut tailer, hour).await;
-        assert_eq!(tailer.files.len(), 1);
+        assert_eq!(tailer.files.iter().count(), 1);
     }
     fs::remove_file(rig.path("a.log")).unwrap();
     survey(&mut tailer, hour).await;
     survey(&mut tailer, hour).await;
-    assert!(tailer.files.values().all(|file| file.stage == file::Stage::Leaving));
+    assert!(tailer.files.iter().all(|(_, file)| file.stage == file::Stage::Leaving));
     assert_eq!(rig.oddities("vanished_unread"), 0, "it was not to be read");
 }
 
@@ -305,7 +305,7 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
         rig.append(name, "1\n");
     }
     let mut tailer = rig.tailer();
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     for chunk in tailer.turn(&[], &BTreeSet::new(), Room { reads: 9, bytes: 1 << 20 }) {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
