@@ -18,7 +18,7 @@
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
-//! | `ears` | how often changes are listened to |
+//! | `listener` | change notifications, coalesced |
 //! | `unmet` | who was renamed before anybody looked |
 //! | `heed` | what a change that the system tells means |
 //! | `handles` | which files are held open |
@@ -71,7 +71,6 @@ mod agreed;
 mod buffers;
 mod bundle;
 mod config;
-mod ears;
 mod feed;
 mod file;
 mod followed;
@@ -80,6 +79,7 @@ mod handles;
 mod heed;
 mod identity;
 mod lines;
+mod listener;
 mod named;
 mod names;
 mod pace;
@@ -109,8 +109,8 @@ use tokio::time::Instant;
 
 pub use config::Config;
 use config::Options;
-use ears::Ears;
 use feed::{Feed, Target};
+use listener::ChangeListener;
 use pace::Pace;
 use tailer::{Chunk, Tailer};
 
@@ -156,7 +156,7 @@ impl Source for TailDir {
         let files = recover::recover(&self.name, &known, Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
-        let mut ears = Ears::new(watch.clone(), &options);
+        let mut listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
@@ -178,13 +178,13 @@ impl Source for TailDir {
                 biased;
                 () = cx.stop.cancelled() => break,
                 stored = feed.next() => settled.extend(stored?),
-                heard = ears.changed() => changes.extend(heard),
+                heard = listener.changed() => changes.extend(heard),
                 chunks = pace.next() => {
                     // The patterns have been looked for, whatever they match.
                     if !std::mem::replace(&mut is_open, true) {
                         cx.intake.opened();
                     }
-                    ears.note(chunks.iter().map(Chunk::bytes).sum());
+                    listener.note(chunks.iter().map(Chunk::bytes).sum());
                     feed.push(chunks);
                 }
             }
