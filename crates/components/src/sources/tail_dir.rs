@@ -20,7 +20,7 @@
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `unmet` | who was renamed before anybody looked |
-//! | `heed` | what a change that the system tells means |
+//! | `changes` | what a reported change means |
 //! | `handles` | which files are held open |
 //! | `names` | what names tell, which are bytes |
 //! | `named` | which files of an earlier run are followed |
@@ -70,13 +70,13 @@
 mod agreed;
 mod buffers;
 mod bundle;
+mod changes;
 mod config;
 mod feed;
 mod file;
 mod followed;
 mod glob;
 mod handles;
-mod heed;
 mod identity;
 mod lines;
 mod listener;

@@ -182,7 +182,7 @@ impl Connection {
             biased;
             answer = answers.message() => match answer? {
                 Some(FromReceiver { message: Some(message) }) => {
-                    if let Some(refusal) = self.heed(message)? {
+                    if let Some(refusal) = self.on_message(message)? {
                         self.closed(refusal).await;
                     }
                 }
@@ -221,7 +221,10 @@ impl Connection {
     }
 
     /// Answers the refusal of a batch that may go on under another name.
-    fn heed(&self, message: from_receiver::Message) -> Result<Option<Refusal>, wire::Malformed> {
+    fn on_message(
+        &self,
+        message: from_receiver::Message,
+    ) -> Result<Option<Refusal>, wire::Malformed> {
         use from_receiver::Message;
         match message {
             Message::Welcome(welcome) => self.welcomed(welcome)?,

@@ -142,7 +142,7 @@ impl Conversation {
             }
             message = puts.message(), if listening => match message {
                 Ok(Some(FromSender { message: Some(message) })) => {
-                    Box::pin(self.heed(message)).await
+                    Box::pin(self.on_message(message)).await
                 }
                 Ok(Some(FromSender { message: None })) => Ok(()),
                 // The sender is done or gone; puts in work end by themselves.
@@ -189,7 +189,7 @@ impl Conversation {
         }
     }
 
-    async fn heed(&mut self, message: from_sender::Message) -> Result<(), End> {
+    async fn on_message(&mut self, message: from_sender::Message) -> Result<(), End> {
         match message {
             from_sender::Message::Hello(hello) => self.welcome(hello).await,
             from_sender::Message::Put(put) => self.arrive(put).await,

@@ -25,7 +25,7 @@
 //! 7. An inode is followed by one file, which is Here or Away. The others only remember the number of
 //!    theirs: what lies where they were, under that number, may be a new file.
 //!
-//! Where changes are told ([`heed`](super::heed)), they say which file to read and when to survey;
+//! Where changes are told ([`on_change`](super::changes)), they say which file to read and when to survey;
 //! surveys by the clock go on, less often.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -40,11 +40,11 @@ use tokio::time::Instant;
 use super::agreed::Agreed;
 use super::buffers::Buffers;
 use super::bundle::Bundle;
+use super::changes::Watched;
 use super::config::Options;
 use super::file::{File, FileId, READS_AHEAD, Stage};
 use super::followed::Followed;
 use super::handles::Handles;
-use super::heed::Watched;
 use super::identity::new_key;
 use super::names::shown;
 use super::read::Outcome;
@@ -163,9 +163,9 @@ impl Tailer {
     ) -> Vec<Chunk> {
         let now = Instant::now();
         self.turns += 1;
-        self.heed_agreed();
+        self.note_agreed();
         settled.iter().for_each(|settled| self.files.settle(*settled));
-        changes.iter().for_each(|change| self.heed(change, now));
+        changes.iter().for_each(|change| self.on_change(change, now));
         let mut chunks = Vec::new();
         if now >= self.schedule.next() {
             self.survey(now, &mut chunks);

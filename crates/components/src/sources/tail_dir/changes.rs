@@ -56,7 +56,7 @@ impl Watched {
 
 impl Tailer {
     /// Takes note of a change: a file that is followed is read, anything else is looked at.
-    pub(super) fn heed(&mut self, change: &Change, now: Instant) {
+    pub(super) fn on_change(&mut self, change: &Change, now: Instant) {
         match change {
             Change::Content(path) => match self.files.at_place(path) {
                 Some(id) => self.queue(id),
