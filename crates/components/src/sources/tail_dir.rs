@@ -19,7 +19,7 @@
 //! | `schedule` | when the next survey is due |
 //! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
 //! | `listener` | change notifications, coalesced |
-//! | `unmet` | who was renamed before anybody looked |
+//! | `renames` | files that were renamed before a survey found them |
 //! | `changes` | what a reported change means |
 //! | `handles` | which files are held open |
 //! | `names` | what names tell, which are bytes |
@@ -85,6 +85,7 @@ mod names;
 mod pace;
 mod read;
 mod recover;
+mod renames;
 mod report;
 mod schedule;
 mod strangers;
@@ -92,7 +93,6 @@ mod survey;
 mod tailer;
 #[cfg(test)]
 mod tests;
-mod unmet;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -85,7 +85,7 @@ impl Tailer {
         self.seen.may_be_links = std::mem::take(&mut found.may_be_links);
         let (mut strangers, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
-        self.meet_the_unmet(&mut strangers);
+        self.add_renamed(&mut strangers);
         self.find_the_lost(&strangers, now);
         self.take_in(strangers, &mut found, now, chunks);
         self.search_the_lost(now);

@@ -48,10 +48,10 @@ use super::handles::Handles;
 use super::identity::new_key;
 use super::names::shown;
 use super::read::Outcome;
+use super::renames::PendingRenames;
 use super::report::Report;
 use super::schedule::Schedule;
 use super::survey::Seen;
-use super::unmet::Unmet;
 
 /// Lines on their way into the channels, or a mere note about a file.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ pub(super) struct Tailer {
     /// What the last survey found, besides files.
     pub(super) seen: Seen,
     /// Files that were renamed since the last survey.
-    pub(super) unmet: Unmet,
+    pub(super) pending_renames: PendingRenames,
     /// Tells of changes, where there is such a thing.
     pub(super) watched: Watched,
     pub(super) schedule: Schedule,
@@ -135,7 +135,7 @@ impl Tailer {
             ready: VecDeque::new(),
             turns: 0,
             seen,
-            unmet: Unmet::new(),
+            pending_renames: PendingRenames::new(),
             watched: Watched::new(watch),
             schedule: Schedule::new(now, options.poll_min),
             report: Report::new(options.patterns.len(), now),
