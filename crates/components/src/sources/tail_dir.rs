@@ -17,7 +17,7 @@
 //! | `tailer` | whose turn it is |
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
-//! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
+//! | `survey`, `candidates`, `read` | its activities: looking around, deciding what is new, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `renames` | files that were renamed before a survey found them |
 //! | `changes` | what a reported change means |
@@ -70,6 +70,7 @@
 mod agreed;
 mod buffers;
 mod bundle;
+mod candidates;
 mod changes;
 mod config;
 mod feed;
@@ -88,7 +89,6 @@ mod recover;
 mod renames;
 mod report;
 mod schedule;
-mod strangers;
 mod survey;
 mod tailer;
 #[cfg(test)]

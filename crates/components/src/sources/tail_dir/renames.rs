@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pipeline::env::FileKind;
 
-use super::strangers::Stranger;
+use super::candidates::Candidate;
 use super::tailer::Tailer;
 
 /// Where files lie that may not have been found, with the names that patterns would have found them by.
@@ -32,20 +32,20 @@ impl Tailer {
         }
     }
 
-    /// Adds those that nobody follows to the strangers, unless they are among them already.
-    pub(super) fn add_renamed(&mut self, strangers: &mut Vec<Stranger>) {
+    /// Adds those that nobody follows to the candidates, unless they are among them already.
+    pub(super) fn add_renamed(&mut self, candidates: &mut Vec<Candidate>) {
         let pending_renames = take(&mut self.pending_renames);
         if pending_renames.is_empty() {
             return;
         }
-        let mut met: HashSet<_> = strangers.iter().map(Stranger::inode).collect();
+        let mut met: HashSet<_> = candidates.iter().map(Candidate::inode).collect();
         for (path, found_as) in pending_renames {
             let Ok(stat) = self.env.disk.stat(&path) else { continue };
-            let stranger = Stranger { path, found_as, stat };
-            let inode = stranger.inode();
+            let candidate = Candidate { path, found_as, stat };
+            let inode = candidate.inode();
             let is_known = self.files.at_inode(inode).is_some() || self.seen.is_held(inode);
             if stat.kind == FileKind::File && !is_known && met.insert(inode) {
-                strangers.push(stranger);
+                candidates.push(candidate);
             }
         }
     }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use pipeline::env::{FileKind, FileStat};
 use tokio::time::Instant;
 
+use super::candidates::Candidate;
 use super::file::{File, FileId, Stage};
 use super::followed::Inode;
 use super::glob::Found;
 use super::names::{may_be_renamed, name_of, shown};
 use super::recover::FORGET_AFTER;
-use super::strangers::Stranger;
 use super::tailer::{Chunk, Tailer};
 
 /// What the last survey found, besides the files that are followed.
@@ -83,11 +83,11 @@ impl Tailer {
             found = self.walk();
         }
         self.seen.may_be_links = std::mem::take(&mut found.may_be_links);
-        let (mut strangers, seen) = self.greet(&found, now);
+        let (mut candidates, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
-        self.add_renamed(&mut strangers);
-        self.find_the_lost(&strangers, now);
-        self.take_in(strangers, &mut found, now, chunks);
+        self.add_renamed(&mut candidates);
+        self.find_the_lost(&candidates, now);
+        self.take_in(candidates, &mut found, now, chunks);
         self.search_the_lost(now);
         self.part(now, chunks);
         self.watched.surveyed(std::mem::take(&mut found.directories));
@@ -108,8 +108,8 @@ impl Tailer {
     }
 
     /// Takes note of every file that was found and is followed; returns the others, and whom it met.
-    fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Stranger>, HashSet<FileId>) {
-        let (mut strangers, mut seen) = (Vec::new(), HashSet::new());
+    fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Candidate>, HashSet<FileId>) {
+        let (mut candidates, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.
         let mut met = HashSet::new();
         let mut cut = Vec::new();
@@ -118,7 +118,7 @@ impl Tailer {
             let Some(id) = self.files.at_inode(inode) else {
                 // One that is still empty may be a copy about to be made.
                 if stat.len > 0 && met.insert(inode) {
-                    strangers.push(Stranger {
+                    candidates.push(Candidate {
                         path: path.clone(),
                         found_as: path.clone(),
                         stat: *stat,
@@ -145,7 +145,7 @@ impl Tailer {
             }
         }
         cut.into_iter().for_each(|id| self.truncated(id, now));
-        (strangers, seen)
+        (candidates, seen)
     }
 
     /// Finds out where the files are that the patterns do not find any more.

@@ -109,8 +109,8 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
     }
     fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
     // What no pattern would have found under any of its names stays alone.
-    rig.append("stranger", "not asked for\n");
-    fs::rename(rig.path("stranger"), rig.path("stranger.1")).unwrap();
+    rig.append("candidate", "not asked for\n");
+    fs::rename(rig.path("candidate"), rig.path("candidate.1")).unwrap();
     rig.append("a.log", "5\n");
     rig.append("a.log.1", "4, by who still had it open\n");
     rig.expect(&["1", "2", "3", "4", "4, by who still had it open", "5"]).await;

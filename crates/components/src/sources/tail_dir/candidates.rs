@@ -22,20 +22,20 @@ use super::tailer::{Chunk, Tailer};
 const COMPARED_BYTES: u64 = 4096;
 
 /// A file that the patterns found, or would have, and that nobody follows yet.
-pub(super) struct Stranger {
+pub(super) struct Candidate {
     pub(super) path: PathBuf,
     /// The name that a pattern matches: its path, unless it was renamed before anybody looked.
     pub(super) found_as: PathBuf,
     pub(super) stat: FileStat,
 }
 
-impl Stranger {
+impl Candidate {
     pub(super) fn inode(&self) -> (u64, u64) {
         (self.stat.device, self.stat.inode)
     }
 }
 
-/// Whom a stranger could be, without going through all files for each.
+/// Which file a candidate could be, without going through all files for each.
 #[derive(Default)]
 struct Index {
     /// Files by the directory they lie in and the stem of their name, now and when they were found.
@@ -88,31 +88,31 @@ impl Index {
 }
 
 impl Tailer {
-    /// Decides about each stranger.
+    /// Decides about each candidate.
     pub(super) fn take_in(
         &mut self,
-        mut strangers: Vec<Stranger>,
+        mut candidates: Vec<Candidate>,
         found: &mut Found,
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) {
-        if strangers.is_empty() {
+        if candidates.is_empty() {
             return;
         }
         let mut index = Index::default();
         self.files.iter().for_each(|(id, file)| index.add(id, file));
         // Of files with equal content each is itself, and what is left may be taken for another.
-        strangers.sort_by_key(|stranger| !index.lost.contains_key(&stranger.inode()));
+        candidates.sort_by_key(|candidate| !index.lost.contains_key(&candidate.inode()));
         let first = self.seen.is_first();
-        for stranger in strangers {
-            let Stranger { path, found_as, .. } = &stranger;
+        for candidate in candidates {
+            let Candidate { path, found_as, .. } = &candidate;
             if found_as.as_os_str().len() > PATH_BYTES_MAX {
                 found.problems.insert(found_as.clone(), io::ErrorKind::InvalidFilename);
                 continue;
             }
-            let decided = match self.recognise(&stranger, &index, now) {
+            let decided = match self.recognise(&candidate, &index, now) {
                 Ok(true) => continue,
-                Ok(false) => self.welcome(&stranger, first, now, chunks),
+                Ok(false) => self.welcome(&candidate, first, now, chunks),
                 Err(error) => Err(error),
             };
             match decided {
@@ -122,10 +122,15 @@ impl Tailer {
         }
     }
 
-    /// Whether the stranger is a file that is known, or a copy that is to be left alone.
-    fn recognise(&mut self, stranger: &Stranger, index: &Index, now: Instant) -> io::Result<bool> {
-        let Stranger { path, found_as, .. } = stranger;
-        let by_inode = index.lost.get(&stranger.inode());
+    /// Whether the candidate is a file that is known, or a copy that is to be left alone.
+    fn recognise(
+        &mut self,
+        candidate: &Candidate,
+        index: &Index,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let Candidate { path, found_as, .. } = candidate;
+        let by_inode = index.lost.get(&candidate.inode());
         let mut related = index.related(found_as);
         related.retain(|id| self.may_be_copy_of(*id, found_as));
         if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
@@ -133,16 +138,16 @@ impl Tailer {
         }
         let opened = self.open_at(path)?;
         let stat = opened.stat()?;
-        if (stat.device, stat.inode) != stranger.inode() {
+        if (stat.device, stat.inode) != candidate.inode() {
             // It was moved since it was found; the next survey meets it again.
             return Ok(true);
         }
-        let mut candidates: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
+        let mut possible: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
         if !index.lost_heads.is_empty() {
             let head = Print::of(&opened.read(0, HEAD_BYTES)?);
-            candidates.extend(index.lost_heads.get(&head).into_iter().flatten());
+            possible.extend(index.lost_heads.get(&head).into_iter().flatten());
         }
-        for id in candidates {
+        for id in possible {
             if self.is_lost(id) && self.bind(id, path, &opened, &stat, now)? {
                 return Ok(true);
             }
@@ -213,7 +218,7 @@ impl Tailer {
         if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
-    /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one
+    /// Whether the candidate is a copy of the file `id`: one in the making, to be left alone, or one
     /// whose original has been cut meanwhile, to go on with.
     fn is_copy(
         &mut self,
@@ -251,12 +256,12 @@ impl Tailer {
     /// Follows a file that is new.
     fn welcome(
         &mut self,
-        stranger: &Stranger,
+        candidate: &Candidate,
         first: bool,
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) -> io::Result<FileId> {
-        let Stranger { path, found_as, stat } = stranger;
+        let Candidate { path, found_as, stat } = candidate;
         self.seen.let_go((stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
         let mut file = File::new(key, found_as, self.real_place(path)?, stat, now);
@@ -281,12 +286,12 @@ impl Tailer {
 
     /// Looks for lost files by their inodes, beside where they were, if the patterns do not find
     /// them: before another file is taken for one of them.
-    pub(super) fn find_the_lost(&mut self, strangers: &[Stranger], now: Instant) {
+    pub(super) fn find_the_lost(&mut self, candidates: &[Candidate], now: Instant) {
         let lost = self.lost_and_not_searched();
         if lost.is_empty() {
             return;
         }
-        let found: HashSet<(u64, u64)> = strangers.iter().map(Stranger::inode).collect();
+        let found: HashSet<(u64, u64)> = candidates.iter().map(Candidate::inode).collect();
         for id in lost {
             let Some(file) = self.files.get(id) else { continue };
             let (place, inode) = (file.place.clone(), file.inode());
