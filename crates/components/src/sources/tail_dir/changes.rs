@@ -75,7 +75,7 @@ impl Tailer {
 
     /// After a survey: has the directories watched in which something may change, and says how
     /// soon the next survey has to come.
-    pub(super) fn look_on(&mut self) -> Pauses {
+    pub(super) fn rearm_watches(&mut self) -> Pauses {
         let (poll_min, poll_max) = (self.options.poll_min, self.options.poll_max);
         let polling = Pauses { busy: poll_min, longest: poll_max, told: false };
         let Some(watch) = self.watched.watch.clone() else { return polling };

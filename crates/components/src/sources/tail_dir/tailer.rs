@@ -177,7 +177,7 @@ impl Tailer {
                 self.buffers.release();
                 self.bundle.release();
             }
-            let pauses = self.look_on();
+            let pauses = self.rearm_watches();
             // Where changes are told, that there is still something to read is no reason.
             let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
             self.schedule.after(now, cost, is_busy, &pauses);
