@@ -248,7 +248,7 @@ impl Tailer {
         if self.seen.hold((copy.device, copy.inode), path) {
             tracing::info!(source = %self.source, file = %shown(path),
                 "file holds only what another one holds: a copy, which is not read");
-            self.odd("copy_held_back", 1);
+            self.count_anomaly("copy_held_back", 1);
         }
         Ok(true)
     }

@@ -80,7 +80,7 @@ impl Tailer {
             Err(error) if before != problem => {
                 tracing::warn!(source = %self.source, file = %place, %error,
                     "file cannot be read; trying on");
-                self.odd("unreadable", 1);
+                self.count_anomaly("unreadable", 1);
             }
             Err(_) => {}
         }
@@ -154,7 +154,7 @@ impl Tailer {
         let more = !all || cuts.offset == limit;
         for reason in [("line_cut", cuts.long_lines), ("late_line", cuts.late_lines)] {
             if reason.1 > 0 {
-                self.odd(reason.0, reason.1);
+                self.count_anomaly(reason.0, reason.1);
             }
         }
         self.hand_on(id, alone, cuts, leg.targets.as_deref(), chunks);

@@ -249,7 +249,7 @@ impl Tailer {
         }
         parted.into_iter().for_each(|inode| self.files.leave_inode(inode));
         if unread > 0 {
-            self.odd("vanished_unread", unread);
+            self.count_anomaly("vanished_unread", unread);
         }
         missing.into_iter().for_each(|id| self.say_missing(id, now));
         for id in leaving {
@@ -269,7 +269,7 @@ impl Tailer {
             if self.seen.problems.get(path) != Some(problem) {
                 tracing::warn!(source = %self.source, path = %shown(path), %problem,
                     "cannot be looked at; trying on");
-                self.odd("unreadable", 1);
+                self.count_anomaly("unreadable", 1);
             }
         }
         for path in self.seen.problems.keys().filter(|path| !found.problems.contains_key(*path)) {

@@ -253,15 +253,15 @@ impl Tailer {
         file.stage = Stage::Lost { until: now + SEARCH, searched: false };
         tracing::info!(source = %self.source, file = %shown(&file.place),
             offset = file.position.offset, "file was truncated or replaced; reading it anew");
-        self.odd("truncated", 1);
+        self.count_anomaly("truncated", 1);
         let fresh = self.files.add(fresh);
         self.handles.opened(fresh);
         self.queue(fresh);
         self.schedule.soon(now);
     }
 
-    /// Counts something odd that was treated as documented.
-    pub(super) fn odd(&self, reason: &'static str, count: u64) {
+    /// Counts something unusual that was treated as documented.
+    pub(super) fn count_anomaly(&self, reason: &'static str, count: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
         self.metrics.source_anomalies.get_or_create(&label).inc_by(count);
     }

@@ -70,7 +70,7 @@ async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
     running.stop().await;
     let marked = |event: &&Event| event.headers.contains_key("truncated");
     assert_eq!(rig.channels.events(0).iter().filter(marked).count(), 1);
-    assert_eq!(rig.oddities("line_cut"), 1);
+    assert_eq!(rig.anomalies("line_cut"), 1);
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn what_cannot_be_opened_is_counted_once_and_read_when_it_can_be() {
     symlink(rig.path("a.log"), rig.path("a.log")).unwrap();
     let running = rig.start();
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(rig.oddities("unreadable"), 1);
+    assert_eq!(rig.anomalies("unreadable"), 1);
     fs::remove_file(rig.path("a.log")).unwrap();
     rig.append("a.log", "1\n");
     rig.expect(&["1"]).await;

@@ -155,7 +155,7 @@ async fn the_position_of_an_unnamed_file_is_kept_as_long_as_it_lies_there() {
     survey(&mut tailer, hour).await;
     survey(&mut tailer, hour).await;
     assert!(tailer.files.iter().all(|(_, file)| file.stage == file::Stage::Leaving));
-    assert_eq!(rig.oddities("vanished_unread"), 0, "it was not to be read");
+    assert_eq!(rig.anomalies("vanished_unread"), 0, "it was not to be read");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn compressed_files_are_passed_over_unless_a_pattern_names_them() {
     rig.append("a.log.2.gz", "packed\n");
     rig.append("a.log.3.zst", "packed too\n");
     rig.read_all(&["1"]).await;
-    assert_eq!(rig.oddities("compressed_passed_over"), 2);
+    assert_eq!(rig.anomalies("compressed_passed_over"), 2);
     rig.paths(&["a.log*", "*.gz"]);
     rig.read_all(&["1", "packed"]).await;
 }
@@ -204,7 +204,7 @@ async fn links_are_followed_unless_they_are_not_to_be() {
     symlink(rig.path("real"), rig.path("l.log")).unwrap();
     rig.append("a.log", "1\n");
     rig.read_all(&["1", "inside", "secret"]).await;
-    assert_eq!(rig.oddities("link_leads_out"), 1, "one link leads out of the directory");
+    assert_eq!(rig.anomalies("link_leads_out"), 1, "one link leads out of the directory");
 
     // What was followed once is not read on either.
     let mut rig = rig;
@@ -294,7 +294,7 @@ async fn with_few_open_files_every_file_is_read() {
             rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
             running.stop().await;
         }
-        assert_eq!(rig.oddities("unreadable"), 0);
+        assert_eq!(rig.anomalies("unreadable"), 0);
     }
 }
 
@@ -318,11 +318,11 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     let heard = Heard::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
-    assert_eq!(rig.oddities("vanished_unread"), 0, "it may be on its way");
+    assert_eq!(rig.anomalies("vanished_unread"), 0, "it may be on its way");
     for _ in 0..3 {
         survey(&mut tailer, Duration::from_secs(11)).await;
     }
-    assert_eq!(rig.oddities("vanished_unread"), 2);
+    assert_eq!(rig.anomalies("vanished_unread"), 2);
     let lines = heard.with(&["WARN", "vanished", "offset=2"]);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("a.log") && lines[0].contains("compressed=-"), "{lines:?}");

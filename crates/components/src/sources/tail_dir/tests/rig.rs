@@ -104,7 +104,7 @@ impl Rig {
         assert_eq!(known(), (keys, keys));
     }
 
-    pub(super) fn oddities(&self, reason: &'static str) -> u64 {
+    pub(super) fn anomalies(&self, reason: &'static str) -> u64 {
         let label = pipeline::metrics::SourceReason { source: "in".into(), reason };
         self.metrics.source_anomalies.get_or_create(&label).get()
     }
