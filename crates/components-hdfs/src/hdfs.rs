@@ -50,7 +50,7 @@ use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
 use roll::Limits;
-use staged::{Books, Stage};
+use staged::{CommitContext, Stage};
 use visible::Visible;
 use writer::{Command, Settings, Writer};
 
@@ -167,7 +167,7 @@ impl HdfsSink {
         let writer = Writer {
             settings: self.settings.clone(),
             limits,
-            books: Books {
+            context: CommitContext {
                 stage,
                 ledger: ledger.clone(),
                 floors: self.floors.clone(),

@@ -40,7 +40,7 @@ pub(super) struct Stage {
 
 /// What a roll is finished with.
 #[derive(Clone)]
-pub(super) struct Books {
+pub(super) struct CommitContext {
     pub(super) stage: Stage,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) floors: FloorBoard,
@@ -54,7 +54,7 @@ pub(super) struct Books {
     pub(super) decision: Arc<Decision>,
 }
 
-impl Books {
+impl CommitContext {
     /// Why a file could not be staged. Where its directory is missing, the ledger may be too.
     pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
         if error.is_not_found()
@@ -67,7 +67,7 @@ impl Books {
     }
 }
 
-impl Books {
+impl CommitContext {
     /// Tries again to publish what waits; says when to come back, if something waits still.
     pub(super) async fn publish_waiting(self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
@@ -205,13 +205,13 @@ impl OpenRoll {
 
     /// Closes the files, commits them, publishes them, and settles the batches. Says when files
     /// that were refused are to be tried again, if there are any.
-    pub(super) async fn finish(self, books: Books) -> Option<Instant> {
+    pub(super) async fn finish(self, context: CommitContext) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { ledger, floors, held, .. } = &books;
-        match self.commit(&books).await {
+        let CommitContext { ledger, floors, held, .. } = &context;
+        match self.commit(&context).await {
             Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             // A file that is not visible may be lost with this opening.
-            Ok(None) => held.settle(books.waiting.without(tickets), Outcome::Delivered),
+            Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
@@ -229,12 +229,12 @@ impl OpenRoll {
         if let Err(error) = ledger.sweep(Instant::now()).await {
             tracing::debug!(%error, "what others left behind is not cleared away yet");
         }
-        books.next_try(&ledger)
+        context.next_try(&ledger)
     }
 
     /// What became of it; `None`: published, but for files that are refused, and not recorded.
-    async fn commit(mut self, books: &Books) -> Result<Option<Committed>, HdfsSinkError> {
-        let Books { stage, ledger, held, waiting, decision, .. } = books;
+    async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
+        let CommitContext { stage, ledger, held, waiting, decision, .. } = context;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
@@ -254,7 +254,7 @@ impl OpenRoll {
             ledger.publish_unrecorded(&roll).await?;
             let files = ledger.targets(&published, &token.to_string());
             waiting.add(files.into_iter().zip(in_files));
-            books.show(&ledger);
+            context.show(&ledger);
             return Ok(None);
         }
         let committed = ledger.commit(roll, closing).await;
@@ -264,7 +264,7 @@ impl OpenRoll {
             let files = ledger.targets(&published, &index.to_string());
             // The ledger answers for its batches, whatever becomes of this opening.
             waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
-            books.show(&ledger);
+            context.show(&ledger);
         }
         Ok(Some(committed))
     }
