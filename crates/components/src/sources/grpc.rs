@@ -3,7 +3,7 @@
 //! ```text
 //!   connection ─► put ─► sizes ─► budget ─► decompress, check ─► Intake::accept ─► Stored
 //!        ▲                                                                            │
-//!        └── Committed ◄── news ◄── Intake::watch_committed ◄── every sink ◄─────────┘
+//!        └── Committed ◄── subscriptions ◄── Intake::watch_committed ◄── every sink ◄─────────┘
 //! ```
 //!
 //! The connections are accepted here and not by tonic's server, which is made for many services on
@@ -27,10 +27,10 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
-mod news;
 mod outlet;
 mod roster;
 mod service;
+mod subscriptions;
 mod waits;
 
 use std::sync::{Arc, Mutex};
@@ -234,10 +234,11 @@ impl Source for Grpc {
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
         let (work, watched) = (service.work.clone(), service.clone());
-        let (board, committed) = (service.board.clone(), service.cx.intake.watch_committed());
+        let (subscriptions, committed) =
+            (service.subscriptions.clone(), service.cx.intake.watch_committed());
         tokio::select! {
             biased;
-            () = board.run(committed) => {}
+            () = subscriptions.run(committed) => {}
             () = outlet::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
@@ -277,7 +278,7 @@ impl Grpc {
             metrics: self.metrics.clone(),
             cx,
             streams: Arc::new(()),
-            board: Arc::default(),
+            subscriptions: Arc::default(),
             outlet: outlet::Notice::default(),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),

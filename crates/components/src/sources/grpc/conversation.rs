@@ -25,8 +25,8 @@ use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
 use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
-use super::news::{News, Subscription};
 use super::roster::Presence;
+use super::subscriptions::{CommitEvent, Subscription};
 use super::waits::{granted, until};
 use super::{DRAIN, Service, answers};
 use puts::{Arrived, Outcome};
@@ -79,7 +79,7 @@ impl Conversation {
             receiver: Receiver::new(window),
             window,
             _stream,
-            committed: service.board.subscribe(),
+            committed: service.subscriptions.subscribe(),
             outage_said: false,
             share: service.allowance.share(),
             service,
@@ -132,8 +132,8 @@ impl Conversation {
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
             }
-            news = self.committed.next() => {
-                self.hear(news);
+            event = self.committed.next() => {
+                self.on_commit(event);
                 Ok(())
             }
             permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)), if self.arrived.is_some() => {
@@ -181,11 +181,13 @@ impl Conversation {
         Ok(())
     }
 
-    fn hear(&mut self, news: News) {
+    fn on_commit(&mut self, event: CommitEvent) {
         let intake = &self.service.cx.intake;
-        match news {
-            News::Committed(keys) => self.receiver.committed(&keys),
-            News::Missed => self.receiver.recount(|origin, epoch| intake.known(origin, epoch)),
+        match event {
+            CommitEvent::Committed(keys) => self.receiver.committed(&keys),
+            CommitEvent::Missed => {
+                self.receiver.recount(|origin, epoch| intake.known(origin, epoch))
+            }
         }
     }
 

@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
 use super::allowance::Allowance;
-use super::news::Board;
 use super::outlet;
 use super::roster::Roster;
+use super::subscriptions::Subscriptions;
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub(super) struct Service {
     /// Streams that are open: they share what may be in work.
     pub(super) streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
-    pub(super) board: Arc<Board>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     /// Tells each stream whether what is held here can be stored.
     pub(super) outlet: outlet::Notice,
     /// Who is connected.
