@@ -125,7 +125,7 @@ impl Connection {
         tokio::select! {
             biased;
             error = hung_up => error,
-            error = self.converse(channel) => error,
+            error = self.exchange(channel) => error,
         }
     }
 
@@ -144,7 +144,7 @@ impl Connection {
             .map_err(|cause| GrpcError::Connect { address: self.shared.address.to_string(), cause })
     }
 
-    async fn converse(&self, channel: Channel) -> GrpcError {
+    async fn exchange(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
         let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
         let (outbox, messages) = mpsc::channel(OUTBOX);

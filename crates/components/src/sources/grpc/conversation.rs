@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, warn};
-use wire::exchange::Heard;
+use wire::exchange::RequestStream;
 use wire::keys;
 use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
 
@@ -97,7 +97,10 @@ impl Conversation {
 
     /// Speaks with the sender until either has nothing more to say.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
-    pub(super) fn run(mut self, mut puts: Heard<Incoming>) -> impl Future<Output = ()> + Send {
+    pub(super) fn run(
+        mut self,
+        mut puts: RequestStream<Incoming>,
+    ) -> impl Future<Output = ()> + Send {
         async move {
             let end = loop {
                 if let Err(end) = self.step(&mut puts).await {
@@ -117,7 +120,7 @@ impl Conversation {
 
     /// What is done with a message is in a box: it is there while it is done, and not in each of
     /// thousands of connections that wait for the next one.
-    async fn step(&mut self, puts: &mut Heard<Incoming>) -> Result<(), End> {
+    async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let listening = self.stopping.is_none() && self.arrived.is_none();
         tokio::select! {

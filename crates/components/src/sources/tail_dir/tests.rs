@@ -4,8 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
+mod captured_log;
 mod files;
-mod heard;
 mod model;
 mod rig;
 mod rotation;

@@ -12,7 +12,7 @@ use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 
 use super::super::tailer::Room;
-use super::heard::Heard;
+use super::captured_log::CapturedLog;
 use super::*;
 
 impl Rig {
@@ -315,7 +315,7 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     fs::rename(rig.path("b.log"), rig.path("b.log.1.gz")).unwrap();
     fs::write(rig.path("b.log.1.gz"), "other bytes").unwrap();
     fs::rename(rig.path("c.log"), rig.path("c.log.1")).unwrap();
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     assert_eq!(rig.anomalies("vanished_unread"), 0, "it may be on its way");
@@ -336,7 +336,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
     rig.append("a.log", "1\n");
     fs::create_dir(rig.path("later")).unwrap();
     fs::create_dir(rig.path("directory")).unwrap();
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     let hint = format!("{}/*.log", rig.path("directory").display());
@@ -360,7 +360,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
 async fn each_file_that_is_followed_is_named_and_of_many_how_many() {
     let rig = Rig::new(&json!({}));
     rig.append("0.log", "1\n");
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     let inode = env::real().disk.stat(&rig.path("0.log")).unwrap().inode;
