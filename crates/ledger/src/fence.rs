@@ -22,7 +22,7 @@ use super::dataset::{Author, Dataset};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
 use super::store::Ledger;
-use crate::committer::{Aim, Verdict};
+use crate::committer::{AttemptKind, Verdict};
 
 impl Ledger {
     /// Clears away what other collectors have left behind for as long as the options say. It is
@@ -50,7 +50,7 @@ impl Ledger {
         let Author { collector, incarnation } = suspect;
         if mutant!("no_fence") {
             self.read_ahead().await;
-        } else if let Verdict::Won(index) = self.append(Aim::Fence(suspect)).await? {
+        } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
             warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
         }
         // The fence is in the view now, and everything in front of it with it.

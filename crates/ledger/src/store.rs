@@ -19,7 +19,7 @@ use super::idle::Watch;
 use super::memory::Memory;
 use super::publish::Refusals;
 use super::view::{Totals, View};
-use crate::committer::{Aim, Attempt, Verdict};
+use crate::committer::{Attempt, AttemptKind, Verdict};
 
 /// How often a call that got no answer is looked into before the commit is given up.
 pub(super) const PATIENCE: u32 = 5;
@@ -190,8 +190,8 @@ impl Ledger {
     ) -> Result<Committed, LedgerError> {
         self.room_to_wait().await?;
         let volume = Totals::of(&self.targets(&roll, ""));
-        let aim = Aim::Commit { keys: roll.keys.clone(), volume };
-        let attempt = Attempt { author: self.author, token: roll.token, aim };
+        let kind = AttemptKind::Commit { keys: roll.keys.clone(), volume };
+        let attempt = Attempt { author: self.author, token: roll.token, kind };
         let mut work = Work::of(attempt, &roll, Some(closing.boxed()));
         self.read_ahead().await;
         let verdict = self.advance(&mut work).await?;
