@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledger::{Author, Dataset, Known, Ledger, Memory, Options, Token, Turns};
+use ledger::{Dataset, Known, Ledger, Memory, Options, Token, Turns, WriterId};
 use pipeline::metrics::Gauge;
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
@@ -144,7 +144,7 @@ impl HdfsSink {
         let fs = (self.connect)()?;
         let incarnation = Token(self.settings.env.entropy.bytes16());
         let collector = identity::collector(&self.settings.env, &self.directory).await?;
-        let author = Author { collector, incarnation };
+        let author = WriterId { collector, incarnation };
         // A failed opening has taken nothing in that is not read again by the next one.
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());

@@ -30,13 +30,13 @@
 
 use pipeline::{KeySet, mutant};
 
-use crate::{Author, Entry, Token, Totals, View};
+use crate::{Entry, Token, Totals, View, WriterId};
 
 /// One try to get one entry into the ledger.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// Who tries.
-    pub author: Author,
+    pub author: WriterId,
     /// Names the try; stands in its entry.
     pub token: Token,
     /// What the entry is to say.
@@ -54,7 +54,7 @@ pub enum AttemptKind {
         volume: Totals,
     },
     /// This author is taken for dead.
-    Fence(Author),
+    Fence(WriterId),
     /// Nothing follows in this generation.
     Seal(u64),
 }

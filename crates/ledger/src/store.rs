@@ -12,7 +12,7 @@ use storage::{CreateOptions, FileSystem, FsError};
 use tracing::debug;
 
 use super::append::{Work, stopped};
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
@@ -108,7 +108,7 @@ pub enum Committed {
 pub struct Ledger {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) dataset: Dataset,
-    pub(super) author: Author,
+    pub(super) author: WriterId,
     pub(super) known: Known,
     pub(super) options: Options,
     /// Tokens made so far.
@@ -130,7 +130,7 @@ impl Ledger {
     pub(super) fn unread(
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
-        author: Author,
+        author: WriterId,
         options: Options,
         known: Known,
     ) -> Self {

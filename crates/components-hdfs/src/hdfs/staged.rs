@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
-    Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
+    Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, WriterId, check_length,
 };
 use pipeline::metrics::Gauge;
 use pipeline::{Batch, FloorBoard, Identity, IntervalSet, KeySet, Outcome, Ticket};
@@ -32,7 +32,7 @@ const CLOSED_AT_ONCE: usize = 32;
 pub(super) struct Stage {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) dataset: Dataset,
-    pub(super) author: Author,
+    pub(super) author: WriterId,
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,

@@ -112,19 +112,19 @@ impl Store {
 }
 
 struct Actor {
-    author: Author,
+    author: WriterId,
     view: View,
     /// `None` once everything is settled.
     committer: Option<Committer>,
     rolls: u8,
     /// Attempts whose files are staged, with the incarnation that staged them.
-    staged: Vec<(Token, Author)>,
+    staged: Vec<(Token, WriterId)>,
     rules: Rules,
 }
 
 impl Actor {
     fn new(number: u8, rules: Rules) -> Self {
-        let author = Author { collector: Token([number; 16]), incarnation: Token([number; 16]) };
+        let author = WriterId { collector: Token([number; 16]), incarnation: Token([number; 16]) };
         let (view, staged) = (View::new(0), Vec::new());
         Self { author, view, committer: None, rolls: 0, staged, rules }
     }
@@ -341,7 +341,7 @@ fn number(n: u64) -> Identity {
 /// What a committer of batches 0 and 1 does whose rename finds nothing, neither the entry nor the
 /// generation, when the newest generation says that `settled` batches are delivered.
 fn after_the_generation_is_gone(settled: u64) -> Step {
-    let author = Author { collector: Token([1; 16]), incarnation: Token([1; 16]) };
+    let author = WriterId { collector: Token([1; 16]), incarnation: Token([1; 16]) };
     let attempt = Attempt {
         author,
         token: Token([2; 16]),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_ledger::{
-    Author, Change, Committed, Dataset, Known, Ledger, LedgerError, Memory, Operator, Token, Turns,
+    Change, Committed, Dataset, Known, Ledger, LedgerError, Memory, Operator, Token, Turns,
+    WriterId,
 };
 use pipeline::Env;
 use storage::FileSystem;
@@ -51,7 +52,7 @@ impl Site {
         let memory = Memory::load(&self.env, &self.directory(number), NAME, &Turns::default())
             .await
             .unwrap();
-        let author = Author { incarnation: Token(self.env.entropy.bytes16()), ..author(number) };
+        let author = WriterId { incarnation: Token(self.env.entropy.bytes16()), ..author(number) };
         let dataset = Dataset::new("/logs", "store");
         let options = options(number, after);
         Ledger::open(self.fs.clone(), dataset, author, options, known, memory).await
