@@ -111,7 +111,7 @@ impl Mailbox {
     }
 }
 
-/// One stream's place on the subscriptions, until it is dropped.
+/// The subscription of one stream, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
     subscriptions: Arc<Subscriptions>,
@@ -247,7 +247,7 @@ mod tests {
             drop(tell);
         };
         tokio::select! {
-            () = running => unreachable!("the subscriptions runs until it is dropped"),
+            () = running => unreachable!("they run until they are dropped"),
             () = talk => {}
         }
     }
