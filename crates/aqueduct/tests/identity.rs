@@ -74,8 +74,8 @@ struct Restored {
 const LOST: [&str; 3] = ["lost-1", "lost-2", "lost-3"];
 
 /// After its backup the edge runs once for each file of [`LOST`]: so often that the floor that it
-/// declares is above what a copy of its directory begins with. Those files are gone with the machine:
-/// what is left is to be read again.
+/// declares is above what a copy of its directory begins with. Those files are gone with the
+/// machine: what is left is to be read again.
 fn restored(dir: &Path) -> Restored {
     let data = configured(dir, "edge", "*.log");
     let (collector, address) = Agent::collector(dir, "1MiB");

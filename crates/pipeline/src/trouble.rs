@@ -1,6 +1,6 @@
 //! How long something has been failing that is tried again and again, and when that is said: at first,
-//! at once when it fails for a new cause, and now and then while it goes on. Not with each try, of which
-//! there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
+//! at once when it fails for a new cause, and now and then while it goes on. Not with each try, of
+//! which there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
 //! moves.
 //!
 //! Pure: it is told the time.

@@ -52,7 +52,8 @@ fn path(
     let weakest = if guarantee == Guarantee::ExactlyOnce {
         forgets_early(plan, &promise.sink).then(|| {
             format!(
-                "sink {} has `retain = \"stored\"`: events are lost with the disk of the next agent",
+                "sink {} has `retain = \"stored\"`: events are lost with the disk of the next \
+                 agent",
                 promise.sink
             )
         })

@@ -84,8 +84,8 @@ impl CommitContext {
         self.next_try(&ledger)
     }
 
-    /// Gives back the batches that wait for their files: the agent stops. Says when to come back, if
-    /// other files wait.
+    /// Gives back the batches that wait for their files: the agent stops. Says when to come back,
+    /// if other files wait.
     pub(super) async fn give_up_waiting(&self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
         ledger.give_up_unrecorded();

@@ -1,9 +1,9 @@
 //! Committed files that are not visible yet, because their directories refuse them, and the batches
 //! that are delivered only once they are.
 //!
-//! With a ledger entry a batch is delivered by the entry, and its files follow. Without one, nothing
-//! but this process knows where a staged file belongs, so its batches stay in the channel until it is
-//! visible. Those of the other directories are delivered meanwhile.
+//! With a ledger entry a batch is delivered by the entry, and its files follow. Without one,
+//! nothing but this process knows where a staged file belongs, so its batches stay in the channel
+//! until it is visible. Those of the other directories are delivered meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

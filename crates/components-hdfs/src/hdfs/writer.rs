@@ -192,7 +192,8 @@ impl Writer {
         }
     }
 
-    /// Gives back what waits for directories that refuse, once the agent stops and all else is settled.
+    /// Gives back what waits for directories that refuse, once the agent stops and all else is
+    /// settled.
     async fn end_waiting(&mut self) {
         if self.stops && self.finishing.is_empty() {
             self.retry = self.context.give_up_waiting().await;

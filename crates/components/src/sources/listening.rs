@@ -1,5 +1,5 @@
-//! The accept loop of all sources that listen: a bounded number of connections, each served in a task
-//! of its own, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
+//! The accept loop of all sources that listen: a bounded number of connections, each served in a
+//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ pub(super) async fn accept<F>(
 }
 
 /// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
-/// peer's address. Ends after `stop`, when the connections have ended, at most [`DRAIN`] later: what
-/// is left then is cut off.
+/// peer's address. Ends after `stop`, when the connections have ended, at most [`DRAIN`] later:
+/// what is left then is cut off.
 pub(super) async fn serve<F, S>(
     listener: Box<dyn Listener>,
     source: &str,

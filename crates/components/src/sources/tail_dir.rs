@@ -17,7 +17,7 @@
 //! | `tailer` | whose turn it is |
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
-//! | `survey`, `candidates`, `read` | its activities: looking around, deciding what is new, reading |
+//! | `survey`, `candidates`, `read` | surveys, deciding what is new, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `renames` | files that were renamed before a survey found them |
 //! | `changes` | what a reported change means |

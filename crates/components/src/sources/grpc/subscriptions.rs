@@ -1,7 +1,7 @@
 //! Commit events: each stream gets those of the origins that it named, and no others.
 //!
 //! ```text
-//!   Intake::watch_committed ─► Subscriptions::run ─► mailbox of each stream that follows the origin
+//!   Intake::watch_committed ─► Subscriptions::run ─► mailboxes of streams that follow the origin
 //! ```
 //!
 //! One task hears everything and sorts it. Did every stream listen for itself, each group commit

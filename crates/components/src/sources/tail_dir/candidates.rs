@@ -218,8 +218,8 @@ impl Tailer {
         if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
-    /// Whether the candidate is a copy of the file `id`: one in the making, to be left alone, or one
-    /// whose original has been cut meanwhile, to go on with.
+    /// Whether the candidate is a copy of the file `id`: one in the making, to be left alone, or
+    /// one whose original has been cut meanwhile, to go on with.
     fn is_copy(
         &mut self,
         id: FileId,

@@ -34,8 +34,8 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
 pub(super) struct Handles {
     /// Files that are open, and some that were.
     open: Vec<FileId>,
-    /// Files that are done with and have no name any more. Closing the last handle of one waits while
-    /// the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
+    /// Files that are done with and have no name any more. Closing the last handle of one waits
+    /// while the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
     deleted: Vec<Arc<dyn DiskFile>>,
 }
 

@@ -13,7 +13,8 @@ use pipeline::env::FileKind;
 use super::candidates::Candidate;
 use super::tailer::Tailer;
 
-/// Where files lie that may not have been found, with the names that patterns would have found them by.
+/// Where files lie that may not have been found, with the names that patterns would have found them
+/// by.
 pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {

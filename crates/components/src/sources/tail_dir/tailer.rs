@@ -25,8 +25,8 @@
 //! 7. An inode is followed by one file, which is Here or Away. The others only remember the number of
 //!    theirs: what lies where they were, under that number, may be a new file.
 //!
-//! Where changes are told ([`changes`](super::changes)), they say which file to read and when to survey;
-//! surveys by the clock go on, less often.
+//! Where changes are told ([`changes`](super::changes)), they say which file to read and when to
+//! survey; surveys by the clock go on, less often.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

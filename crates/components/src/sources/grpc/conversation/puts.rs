@@ -1,5 +1,5 @@
-//! Puts: each is looked at, waits for its share of the budget, is opened, handed to the channels, and
-//! answered when they have it or not.
+//! Puts: each is looked at, waits for its share of the budget, is opened, handed to the channels,
+//! and answered when they have it or not.
 
 use futures::future::BoxFuture;
 use pipeline::{
