@@ -144,7 +144,7 @@ impl AgentIntake {
             .collect()
     }
 
-    fn count_odd(&self, reason: &'static str, times: u64) {
+    fn count_anomaly(&self, reason: &'static str, times: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
         self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
     }
@@ -163,7 +163,7 @@ impl AgentIntake {
                     put.put(part);
                     puts.push(put);
                 }
-                _ => self.count_odd("optional_channel_full", part.len() as u64),
+                _ => self.count_anomaly("optional_channel_full", part.len() as u64),
             }
         }
         puts
@@ -207,7 +207,7 @@ impl AgentIntake {
         );
         let failed = optional.iter().filter(|result| result.is_err()).count() as u64;
         if failed > 0 {
-            self.count_odd("optional_channel_failed", failed);
+            self.count_anomaly("optional_channel_failed", failed);
         }
         required.into_iter().collect::<Result<(), _>>()?;
         Ok(())

@@ -61,37 +61,46 @@ fn assert_once(dir: &Path, wanted: &[String]) {
     }
 }
 
-/// The edge runs until these lines are stored, and again for the ones after it: so often that the
-/// floor that it declares is above what a copy of its directory begins with.
-fn ahead(dir: &Path, collector: &Agent, address: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    for name in ["lost-1", "lost-2", "lost-3"] {
-        all.extend(log(dir, name, 20));
-        let edge = Agent::edge(dir, address);
-        let expected = all.clone();
+/// An edge whose data directory is an old backup, and a collector that knows what came after it.
+struct Restored {
+    data: PathBuf,
+    collector: Agent,
+    address: String,
+    /// Stored before the backup was made.
+    before: Vec<String>,
+}
+
+/// Files that were read after the backup.
+const LOST: [&str; 3] = ["lost-1", "lost-2", "lost-3"];
+
+/// After its backup the edge runs once for each file of [`LOST`]: so often that the floor that it
+/// declares is above what a copy of its directory begins with. Those files are gone with the
+/// machine: what is left is to be read again.
+fn restored(dir: &Path) -> Restored {
+    let data = configured(dir, "edge", "*.log");
+    let (collector, address) = Agent::collector(dir, "1MiB");
+    let run = |expected: &[String]| {
+        let edge = Agent::edge(dir, &address);
         collector.until(|| expected.iter().all(|line| stored(dir).contains(line)));
         edge.stop();
+    };
+    let before = log(dir, "before", 20);
+    run(&before);
+    copy(&data, &dir.join("backup"));
+    LOST.iter().for_each(|name| run(&log(dir, name, 20)));
+    for name in LOST {
+        fs::remove_file(dir.join(format!("{name}.log"))).unwrap();
     }
-    all
+    fs::remove_dir_all(&data).unwrap();
+    copy(&dir.join("backup"), &data);
+    Restored { data, collector, address, before }
 }
 
 #[test]
 fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, data) = (dir.path(), configured(dir.path(), "edge", "*.log"));
-    let (collector, address) = Agent::collector(path, "1MiB");
-    let before = log(path, "before", 20);
-    let edge = Agent::edge(path, &address);
-    collector.until(|| before.iter().all(|line| stored(path).contains(line)));
-    edge.stop();
-    copy(&data, &path.join("backup"));
-    ahead(path, &collector, &address);
-    // The files of that time are gone with the machine: what is left is to be read again.
-    for name in ["lost-1", "lost-2", "lost-3"] {
-        fs::remove_file(path.join(format!("{name}.log"))).unwrap();
-    }
-    fs::remove_dir_all(&data).unwrap();
-    copy(&path.join("backup"), &data);
+    let path = dir.path();
+    let Restored { data, collector, address, before } = restored(path);
 
     let mut new = log(path, "new", 1000);
     let edge = Agent::edge(path, &address);
@@ -115,19 +124,8 @@ fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
 #[test]
 fn what_is_of_an_earlier_life_waits_for_an_operator_and_is_replayed_under_a_new_identity() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, data) = (dir.path(), configured(dir.path(), "edge", "*.log"));
-    let (collector, address) = Agent::collector(path, "1MiB");
-    let before = log(path, "before", 20);
-    let edge = Agent::edge(path, &address);
-    collector.until(|| before.iter().all(|line| stored(path).contains(line)));
-    edge.stop();
-    copy(&data, &path.join("backup"));
-    ahead(path, &collector, &address);
-    for name in ["lost-1", "lost-2", "lost-3"] {
-        fs::remove_file(path.join(format!("{name}.log"))).unwrap();
-    }
-    fs::remove_dir_all(&data).unwrap();
-    copy(&path.join("backup"), &data);
+    let path = dir.path();
+    let Restored { data, collector, address, .. } = restored(path);
 
     let offline = log(path, "offline", 30);
     let alone = Agent::edge(path, &format!("127.0.0.1:{}", free_port()));

@@ -47,7 +47,7 @@ fn every_reason_is_documented_and_counted_somewhere() {
     for reason in &there {
         assert!(sources.contains(&format!("\"{reason}\"")), "nothing is counted by {reason}");
     }
-    for call in ["odd(\"", ".incident(\"", "service.count(\"", "count_odd(\""] {
+    for call in ["count_anomaly(\"", ".incident(\"", "service.count(\""] {
         for rest in sources.split(call).skip(1) {
             let reason = rest.split('"').next().unwrap();
             assert!(

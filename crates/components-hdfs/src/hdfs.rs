@@ -15,6 +15,7 @@
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
 mod bucket;
+mod build;
 mod config;
 mod decision;
 mod error;
@@ -24,6 +25,7 @@ pub mod place;
 mod roll;
 mod staged;
 mod visible;
+mod waiting;
 mod writer;
 
 use std::path::PathBuf;
@@ -31,9 +33,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, Turns};
-use metrics::{Gauge, SinkLabel};
-use peers::FloorBoard;
+use ledger::{Dataset, Known, Ledger, Memory, Options, Token, Turns, WriterId};
+use metrics::Gauge;
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
     SinkError, Taken,
@@ -43,15 +44,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use bucket::{Template, confined};
-use components::format::Format;
 pub use config::Config;
 use config::Promise;
 use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
 use roll::Limits;
-use staged::{Books, Stage};
+use staged::{CommitContext, Stage};
 use visible::Visible;
 use writer::{Command, Settings, Writer};
 
@@ -62,8 +61,6 @@ const BATCH_BYTES_MIN: u64 = 1 << 10;
 /// Bytes of a file at most, unless the settings say otherwise; and what a block keeps free.
 const SIZE_MAX: u64 = 127 << 20;
 const BLOCK_RESERVE: u64 = 1 << 20;
-/// Entries of the commit ledger after which it is made into one checkpoint.
-const COMPACT_AFTER: u64 = 1_000;
 /// How long letting go may take to clear the stage.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -82,101 +79,6 @@ impl Component for Config {
 
 /// Makes the store anew: a client that has lost its footing is not used again.
 type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
-
-impl Config {
-    fn sink(
-        self,
-        url: &StoreUrl,
-        cx: &BuildContext,
-        connect: Connect,
-    ) -> Result<HdfsSink, BuildError> {
-        let format = Format::new(&self.encoder, &self.codec, cx)?;
-        let template =
-            Template::parse(url.path()).map_err(|problem| BuildError::invalid("url", problem))?;
-        let positive = |setting: &str, value: Option<u64>| match value {
-            Some(0) => Err(BuildError::invalid(setting, "it must be more than 0")),
-            _ => Ok(()),
-        };
-        positive("roll.size_max", self.roll.size_max.map(|size| size.0))?;
-        positive("roll.count_max", self.roll.count_max)?;
-        positive("replication", self.replication.map(u64::from))?;
-        positive("buckets_max", Some(self.buckets_max as u64))?;
-        if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
-            return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
-        }
-        let sink = confined(Some(&cx.name));
-        let extension = format.extension();
-        let stem = format!("{}-{sink}", confined(Some(&cx.env.host)));
-        let names = FileNames { stem, extension };
-        if self.sweep_after.0 < self.roll.age_max.0 {
-            let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
-            return Err(BuildError::invalid("sweep_after", problem));
-        }
-        let sweep_after = self.sweep_after.0;
-        let keeping = Options { names, compact_after: COMPACT_AFTER, sweep_after };
-        let limits = Limits {
-            size_max: self.roll.size_max.map_or(0, |size| size.0),
-            count_max: self.roll.count_max,
-            age_max: self.roll.age_max.0,
-            idle_max: self.roll.idle_max.0,
-        };
-        let dataset = place::dataset(url, &cx.name);
-        let (dataset, dataset_name) =
-            dataset.map_err(|problem| BuildError::invalid("url", problem))?;
-        let decision = Decision::of(&self.url, &cx.name, &cx.directory);
-        let settings = Settings {
-            env: cx.env.clone(),
-            template,
-            format: Arc::new(format),
-            limits,
-            buckets_max: self.buckets_max,
-        };
-        let options = CreateOptions {
-            block_size: self.block_size.map(|size| size.0),
-            replication: self.replication,
-        };
-        let label = SinkLabel { sink: cx.name.to_string() };
-        Ok(HdfsSink {
-            settings: Arc::new(settings),
-            connect,
-            dataset,
-            dataset_name,
-            decision: Arc::new(decision),
-            keeping,
-            promise: self.guarantee,
-            options,
-            directory: cx.directory.clone(),
-            held: Arc::default(),
-            visible: Arc::new(Visible::new(cx)),
-            floors: cx.get(),
-            unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
-            known: Known::default(),
-            turns: Turns::default(),
-            session: None,
-        })
-    }
-}
-
-#[cfg(feature = "testkit")]
-impl Config {
-    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
-    /// is made into one checkpoint after so many entries.
-    ///
-    /// # Errors
-    /// As for a store of its own.
-    pub fn build_over(
-        self,
-        cx: &BuildContext,
-        connect: impl Fn() -> Arc<dyn FileSystem> + Send + Sync + 'static,
-        compact_after: u64,
-    ) -> Result<Box<dyn Sink>, BuildError> {
-        let url = StoreUrl::parse(&self.url);
-        let url = url.map_err(|error| BuildError::invalid("url", error))?;
-        let mut sink = self.sink(&url, cx, Box::new(move || Ok(connect())))?;
-        sink.keeping.compact_after = compact_after;
-        Ok(Box::new(sink))
-    }
-}
 
 /// A sink into a store.
 pub(crate) struct HdfsSink {
@@ -233,7 +135,7 @@ impl HdfsSink {
         let fs = (self.connect)()?;
         let incarnation = Token(self.settings.env.entropy.bytes16());
         let collector = identity::collector(&self.settings.env, &self.directory).await?;
-        let author = Author { collector, incarnation };
+        let author = WriterId { collector, incarnation };
         // A failed opening has taken nothing in that is not read again by the next one.
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
@@ -256,11 +158,12 @@ impl HdfsSink {
         let writer = Writer {
             settings: self.settings.clone(),
             limits,
-            books: Books {
+            context: CommitContext {
                 stage,
                 ledger: ledger.clone(),
                 floors: self.floors.clone(),
                 held: self.held.clone(),
+                waiting: Arc::default(),
                 visible: self.visible.clone(),
                 unpublished: self.unpublished.clone(),
                 decision: self.decision.clone(),
@@ -269,6 +172,7 @@ impl HdfsSink {
             open: None,
             finishing: JoinSet::new(),
             retry,
+            stops: false,
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));

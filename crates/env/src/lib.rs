@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
-mod behind;
+mod background;
 mod disk;
 mod limits;
 mod names;
@@ -18,7 +18,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use behind::Behind;
+use background::BackgroundRuntime;
 use pipeline::Env;
 use pipeline::env::{Blocking, Clock, Entropy};
 use rand::rngs::StdRng;
@@ -63,7 +63,7 @@ impl Entropy for SystemEntropy {
 
 #[derive(Default)]
 struct BlockingThreads {
-    behind: Behind,
+    behind: BackgroundRuntime,
 }
 
 impl Blocking for BlockingThreads {

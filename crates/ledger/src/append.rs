@@ -13,7 +13,7 @@ use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::store::{Ledger, PATIENCE, PAUSE, Roll, read_entry, write_file};
 use super::sweep::READ_AT_ONCE;
-use crate::committer::{Aim, Attempt, Committer, Outcome, Step, Verdict};
+use crate::committer::{Attempt, AttemptKind, Committer, Outcome, Step, Verdict};
 
 /// The files of a roll on their way to being whole.
 type Closing<'a> = BoxFuture<'a, Result<(), LedgerError>>;
@@ -50,9 +50,9 @@ impl<'a> Work<'a> {
 
 impl Ledger {
     /// Appends an entry that is no commit, unless the ledger says the same already.
-    pub(super) async fn append(&mut self, aim: Aim) -> Result<Verdict, LedgerError> {
+    pub(super) async fn append(&mut self, kind: AttemptKind) -> Result<Verdict, LedgerError> {
         let token = self.mint();
-        let attempt = Attempt { author: self.author, token, aim };
+        let attempt = Attempt { author: self.author, token, kind };
         let no_files = Roll { token, keys: KeySet::default(), files: Vec::new() };
         let mut work = Work::of(attempt, &no_files, None);
         let verdict = self.advance(&mut work).await?;
@@ -201,13 +201,13 @@ impl Ledger {
     /// What an attempt says if it wins `index`.
     fn entry(&self, work: &Work<'_>, index: u64) -> Entry {
         let attempt = &work.attempt;
-        let kind = match &attempt.aim {
-            Aim::Commit { keys, .. } => {
+        let kind = match &attempt.kind {
+            AttemptKind::Commit { keys, .. } => {
                 let files = self.targets(work.roll, &index.to_string());
                 Kind::Commit { keys: keys.clone(), files }
             }
-            Aim::Fence(author) => Kind::Fence(*author),
-            Aim::Seal(_) => Kind::Seal,
+            AttemptKind::Fence(author) => Kind::Fence(*author),
+            AttemptKind::Seal(_) => Kind::Seal,
         };
         Entry { index, author: attempt.author, attempt: attempt.token, kind }
     }

@@ -19,7 +19,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::KeySet;
 use storage::{FileSystem, FsError};
 
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
 use super::recall::read_name;
@@ -88,7 +88,7 @@ impl Audit {
 
 /// A ledger that is only read. It has no author: nobody writes.
 fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
-    let nobody = Author { collector: Token([0; 16]), incarnation: Token([0; 16]) };
+    let nobody = WriterId { collector: Token([0; 16]), incarnation: Token([0; 16]) };
     let names = FileNames { stem: String::new(), extension: String::new() };
     let options = Options { names, compact_after: u64::MAX, sweep_after: Duration::MAX };
     Ledger::unread(fs, dataset, nobody, options, Known::default())

@@ -67,8 +67,8 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     kept.keys.encode(&mut settled);
     kept.floors.encode(&mut floors);
     let Totals { files, bytes, events } = sealed.totals();
-    let carried = |_: &&super::Author| !mutant!("fence_not_carried");
-    let fence = |author: &super::Author| FenceBody {
+    let carried = |_: &&super::WriterId| !mutant!("fence_not_carried");
+    let fence = |author: &super::WriterId| FenceBody {
         collector: bytes_of(author.collector),
         incarnation: bytes_of(author.incarnation),
     };
@@ -110,12 +110,12 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
 mod tests {
     use pipeline::{Epoch, Identity, Origin, Sequence};
 
-    use super::super::{Author, Entry, Kind, StagedFile, Token};
+    use super::super::{Entry, Kind, StagedFile, Token, WriterId};
     use super::*;
 
     /// A view of two files, a fence and a seal behind batches of origins 1 and 2, in epoch 3.
-    fn sealed() -> (View, Author) {
-        let author = Author { collector: Token([1; 16]), incarnation: Token([2; 16]) };
+    fn sealed() -> (View, WriterId) {
+        let author = WriterId { collector: Token([1; 16]), incarnation: Token([2; 16]) };
         let mut view = View::new(0);
         let file = |name: &str| StagedFile {
             temp: format!("stage/{name}"),

@@ -31,22 +31,22 @@
 use pipeline::KeySet;
 use support::mutant;
 
-use crate::{Author, Entry, Token, Totals, View};
+use crate::{Entry, Token, Totals, View, WriterId};
 
 /// One try to get one entry into the ledger.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// Who tries.
-    pub author: Author,
+    pub author: WriterId,
     /// Names the try; stands in its entry.
     pub token: Token,
     /// What the entry is to say.
-    pub aim: Aim,
+    pub kind: AttemptKind,
 }
 
 /// What an entry is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Aim {
+pub enum AttemptKind {
     /// These staged files hold these batches.
     Commit {
         /// The batches.
@@ -55,7 +55,7 @@ pub enum Aim {
         volume: Totals,
     },
     /// This author is taken for dead.
-    Fence(Author),
+    Fence(WriterId),
     /// Nothing follows in this generation.
     Seal(u64),
 }
@@ -235,7 +235,7 @@ impl Committer {
 
     /// A newer generation was found: what it holds decides, and nothing before that is read.
     fn reloaded(&self, view: &View) -> State {
-        let Aim::Commit { keys, .. } = &self.attempt.aim else { return State::Reading };
+        let AttemptKind::Commit { keys, .. } = &self.attempt.kind else { return State::Reading };
         if mutant!("checkpoint_not_searched") {
             return State::Preparing(view.next());
         }
@@ -246,23 +246,23 @@ impl Committer {
     }
 
     fn won(&mut self, index: u64, view: &mut View) {
-        match &self.attempt.aim {
-            Aim::Commit { keys, volume } => view.absorb_commit(index, keys, *volume),
-            Aim::Fence(author) => view.absorb_fence(index, *author),
-            Aim::Seal(_) => view.absorb_seal(index),
+        match &self.attempt.kind {
+            AttemptKind::Commit { keys, volume } => view.absorb_commit(index, keys, *volume),
+            AttemptKind::Fence(author) => view.absorb_fence(index, *author),
+            AttemptKind::Seal(_) => view.absorb_seal(index),
         }
         self.state = State::Done(Verdict::Won(index));
     }
 
     /// With everything read: is there still something to say, and where?
     fn decide(&mut self, view: &View) {
-        let said = match &self.attempt.aim {
+        let said = match &self.attempt.kind {
             _ if view.is_fenced(self.attempt.author) && self.rules.heed_own_fence => {
                 Some(Verdict::Fenced)
             }
-            Aim::Commit { keys, .. } => self.held_elsewhere(keys, view),
-            Aim::Fence(author) => view.is_fenced(*author).then_some(Verdict::Settled),
-            Aim::Seal(generation) => {
+            AttemptKind::Commit { keys, .. } => self.held_elsewhere(keys, view),
+            AttemptKind::Fence(author) => view.is_fenced(*author).then_some(Verdict::Settled),
+            AttemptKind::Seal(generation) => {
                 let sealed = view.is_sealed() || view.generation() > *generation;
                 sealed.then_some(Verdict::Settled)
             }

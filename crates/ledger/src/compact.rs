@@ -25,7 +25,7 @@ use super::dataset::Dataset;
 use super::error::LedgerError;
 use super::store::{Ledger, PATIENCE, write_file};
 use super::view::View;
-use crate::committer::Aim;
+use crate::committer::AttemptKind;
 
 impl Ledger {
     /// Makes the generation into a checkpoint if it has grown long, and forgets the epochs that
@@ -47,7 +47,7 @@ impl Ledger {
             let index = self.view().next();
             self.known.view.absorb_seal(index);
         }
-        self.append(Aim::Seal(self.view().generation())).await?;
+        self.append(AttemptKind::Seal(self.view().generation())).await?;
         self.succeed().await?;
         self.remember().await;
         info!(generation = self.view().generation(), "the commit ledger has a new generation");

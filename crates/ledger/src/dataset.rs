@@ -31,7 +31,7 @@ impl fmt::Debug for Token {
 
 /// One life of one collector: only it writes to its part of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Author {
+pub struct WriterId {
     /// The collector, kept with its data directory.
     pub collector: Token,
     /// New at every opening of the sink.
@@ -111,7 +111,7 @@ impl Dataset {
     }
 
     /// The directory of one author's staged files, below the dataset's own.
-    pub fn desk(author: Author) -> String {
+    pub fn desk(author: WriterId) -> String {
         format!("stage/{}/{}", author.collector, author.incarnation)
     }
 }

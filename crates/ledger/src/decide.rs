@@ -16,7 +16,7 @@ use storage::{FileSystem, FsError};
 use thiserror::Error;
 
 use super::checkpoint;
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::{Memory, Remembered, Turns};
@@ -243,7 +243,7 @@ impl Operator {
         notes: &mut Vec<String>,
     ) -> Result<(), DecisionError> {
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
-        let desk = self.dataset.staged(&Dataset::desk(Author { collector, incarnation }));
+        let desk = self.dataset.staged(&Dataset::desk(WriterId { collector, incarnation }));
         let (prepared, place) = (format!("{desk}/ledger"), self.dataset.ledger());
         let index = view.next();
         view.absorb_seal(index);
@@ -287,7 +287,7 @@ impl Operator {
     /// Gives the ledger an identity, unless it has got one meanwhile.
     async fn name_it(&self) -> Result<Name, DecisionError> {
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
-        let desk = self.dataset.staged(&Dataset::desk(Author { collector, incarnation }));
+        let desk = self.dataset.staged(&Dataset::desk(WriterId { collector, incarnation }));
         let (draft, name) =
             (format!("{desk}/identity"), Name::new(Token(self.env.entropy.bytes16())));
         self.fs.mkdirs(&desk).await?;

@@ -9,7 +9,7 @@ use pipeline::KeySet;
 use prost::Message;
 use thiserror::Error;
 
-use super::dataset::{Author, Token};
+use super::dataset::{Token, WriterId};
 use super::frame;
 
 const MAGIC: &[u8; 8] = b"AQLEDGER";
@@ -20,7 +20,7 @@ pub struct Entry {
     /// Its place; must be that of its file.
     pub index: u64,
     /// Who wrote it.
-    pub author: Author,
+    pub author: WriterId,
     /// Names this attempt, so that its author knows it again when the answer was lost.
     pub attempt: Token,
     /// What it says.
@@ -38,7 +38,7 @@ pub enum Kind {
         files: Vec<StagedFile>,
     },
     /// This author commits nothing any more.
-    Fence(Author),
+    Fence(WriterId),
     /// Nothing follows in this generation.
     Seal,
 }
@@ -228,8 +228,8 @@ pub(super) fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
     bytes.try_into().map(Token).map_err(damaged)
 }
 
-pub(super) fn author_of(collector: &[u8], incarnation: &[u8]) -> Result<Author, EntryError> {
-    Ok(Author { collector: token_of(collector)?, incarnation: token_of(incarnation)? })
+pub(super) fn author_of(collector: &[u8], incarnation: &[u8]) -> Result<WriterId, EntryError> {
+    Ok(WriterId { collector: token_of(collector)?, incarnation: token_of(incarnation)? })
 }
 
 #[cfg(test)]

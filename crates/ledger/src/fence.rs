@@ -18,11 +18,11 @@ use support::mutant;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::dataset::{Author, Dataset};
+use super::dataset::{Dataset, WriterId};
 use super::entry::{Kind, StagedFile};
 use super::error::LedgerError;
 use super::store::Ledger;
-use crate::committer::{Aim, Verdict};
+use crate::committer::{AttemptKind, Verdict};
 
 impl Ledger {
     /// Clears away what other collectors have left behind for as long as the options say. It is
@@ -46,11 +46,11 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::sweep`].
-    pub async fn fence(&mut self, suspect: Author) -> Result<(), LedgerError> {
-        let Author { collector, incarnation } = suspect;
+    pub async fn fence(&mut self, suspect: WriterId) -> Result<(), LedgerError> {
+        let WriterId { collector, incarnation } = suspect;
         if mutant!("no_fence") {
             self.read_ahead().await;
-        } else if let Verdict::Won(index) = self.append(Aim::Fence(suspect)).await? {
+        } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
             warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
         }
         // The fence is in the view now, and everything in front of it with it.
@@ -69,7 +69,7 @@ impl Ledger {
 
     /// The files that entries of this generation by `author` name and that are staged still. Those
     /// of older generations are published.
-    async fn named_by(&self, author: Author) -> Result<Vec<StagedFile>, LedgerError> {
+    async fn named_by(&self, author: WriterId) -> Result<Vec<StagedFile>, LedgerError> {
         let staged = self.staged_by(author).await?;
         let entries = self.read_whole(self.view().first()..self.view().next()).await?;
         let mut named = Vec::new();
@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     /// What the starts of other collectors have staged.
-    async fn foreign_stages(&self) -> Result<BTreeMap<Author, BTreeSet<String>>, LedgerError> {
+    async fn foreign_stages(&self) -> Result<BTreeMap<WriterId, BTreeSet<String>>, LedgerError> {
         let mut stages = BTreeMap::new();
         for author in self.authors().await? {
             if author.collector != self.author.collector {

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::dataset::Author;
+use super::dataset::WriterId;
 
 /// What the stages of the others held, and since when.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
-    seen: BTreeMap<Author, Sighting>,
+    seen: BTreeMap<WriterId, Sighting>,
     looked: Option<Instant>,
 }
 
@@ -38,10 +38,10 @@ impl Watch {
     /// Names tell enough: a start that works makes files and renames or deletes them.
     pub(super) fn look(
         &mut self,
-        stages: BTreeMap<Author, BTreeSet<String>>,
+        stages: BTreeMap<WriterId, BTreeSet<String>>,
         now: Instant,
         quiet: Duration,
-    ) -> Vec<Author> {
+    ) -> Vec<WriterId> {
         self.looked = Some(now);
         let mut before = std::mem::take(&mut self.seen);
         for (author, files) in stages {
@@ -62,15 +62,15 @@ mod tests {
 
     const QUIET: Duration = Duration::from_secs(100);
 
-    fn stages(of: &[(u8, &[&str])]) -> BTreeMap<Author, BTreeSet<String>> {
+    fn stages(of: &[(u8, &[&str])]) -> BTreeMap<WriterId, BTreeSet<String>> {
         let stage = |(n, files): &(u8, &[&str])| {
             (author(*n), files.iter().map(|name| (*name).to_owned()).collect())
         };
         of.iter().map(stage).collect()
     }
 
-    fn author(n: u8) -> Author {
-        Author { collector: Token([n; 16]), incarnation: Token([n; 16]) }
+    fn author(n: u8) -> WriterId {
+        WriterId { collector: Token([n; 16]), incarnation: Token([n; 16]) }
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,7 +57,7 @@ pub mod view;
 
 pub use audit::{Audit, Contents, Place};
 pub use change::Change;
-pub use dataset::{Author, BOOKS, Dataset, Token};
+pub use dataset::{BOOKS, Dataset, Token, WriterId};
 pub use decide::{Decided, DecisionError, Operator, Standing};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;

@@ -9,6 +9,9 @@
 //! **waits** on the stage. Its entry is in the ledger, so its batches are delivered, and any
 //! collector that opens the ledger tries again. It holds up no other file and no other roll.
 //!
+//! The file of a roll without an entry waits likewise, but is known to this opening alone: its
+//! batches are delivered once it is visible, and are rolled anew where the opening ends before.
+//!
 //! # Rules
 //!
 //! 1. A generation is not sealed while a file of it waits: what a checkpoint says is visible.
@@ -99,6 +102,11 @@ impl Ledger {
         self.known.unpublished.len()
     }
 
+    /// Where the files that wait are staged, below the dataset's own directory.
+    pub fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.known.unpublished.iter().map(|file| file.temp.as_str())
+    }
+
     /// A directory below the prefix that refuses files, while one does.
     pub fn refusing_directory(&self) -> Option<&str> {
         self.known.refusals.directories.first().map(String::as_str)
@@ -125,17 +133,30 @@ impl Ledger {
         if self.waiting_files() < WAITING_MAX { Ok(()) } else { Err(self.refused()) }
     }
 
-    /// Publishes the files of a roll that no entry names: they are not tried again.
-    pub(super) async fn publish_once(&mut self, roll: &Roll) -> Result<(), LedgerError> {
-        let (waited, refusals) = (self.known.unpublished.len(), self.known.refusals.clone());
+    /// Publishes a roll that no entry names. Files that are refused wait as those of any roll, as
+    /// long as this opening lasts: no other one knows of them.
+    ///
+    /// # Errors
+    /// Not all of its files are published, and they do not all wait.
+    pub async fn publish_unrecorded(&mut self, roll: &Roll) -> Result<(), LedgerError> {
+        self.room_to_wait().await?;
         let files = self.targets(roll, &roll.token.to_string());
-        let published = self.publish_these(files).await;
-        let published = published.and_then(|()| {
-            if self.waiting_files() == waited { Ok(()) } else { Err(self.refused()) }
-        });
-        self.known.unpublished.truncate(waited);
-        self.known.refusals = refusals;
-        published
+        self.unrecorded.extend(files.iter().map(|file| file.temp.clone()));
+        self.publish_won(files).await?;
+        let waiting: BTreeSet<&str> = self.waiting().collect();
+        let still = |temp: &String| waiting.contains(temp.as_str());
+        let unrecorded = self.unrecorded.iter().filter(|temp| still(temp)).cloned().collect();
+        self.unrecorded = unrecorded;
+        Ok(())
+    }
+
+    /// Gives up the files that wait and that no entry names: their batches are rolled anew.
+    pub fn give_up_unrecorded(&mut self) {
+        let unrecorded = take(&mut self.unrecorded);
+        self.known.unpublished.retain(|file| !unrecorded.contains(&file.temp));
+        if self.known.unpublished.is_empty() {
+            self.known.refusals = Refusals::default();
+        }
     }
 
     fn refused(&self) -> LedgerError {

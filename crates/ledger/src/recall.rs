@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::audit::index_of;
 use super::change::Change;
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, EntryError, bytes_of, token_of};
 use super::error::LedgerError;
 use super::frame;
@@ -79,7 +79,7 @@ pub(super) async fn read_name(
 }
 
 /// The number that names a new ledger.
-pub(super) fn new_identity(author: Author) -> Token {
+pub(super) fn new_identity(author: WriterId) -> Token {
     // An incarnation is random, new for each opening, and founds one ledger at most.
     Token(u128::from_be_bytes(author.incarnation.0).rotate_left(64).to_be_bytes())
 }

@@ -8,7 +8,7 @@ use pipeline::Floors;
 use storage::{FileSystem, FsError};
 
 use super::checkpoint;
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Remembered;
@@ -156,7 +156,7 @@ impl Salvage {
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) settled: Settled,
-    fenced: BTreeSet<Author>,
+    fenced: BTreeSet<WriterId>,
     totals: Totals,
 }
 

@@ -1,5 +1,6 @@
 //! The ledger of a dataset as one author has it open: rolls go in, and are committed or not.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,14 @@ use support::mutant;
 use tracing::debug;
 
 use super::append::{Work, stopped};
-use super::dataset::{Author, Dataset, Token};
+use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
 use super::memory::Memory;
 use super::publish::Refusals;
 use super::view::{Totals, View};
-use crate::committer::{Aim, Attempt, Verdict};
+use crate::committer::{Attempt, AttemptKind, Verdict};
 
 /// How often a call that got no answer is looked into before the commit is given up.
 pub(super) const PATIENCE: u32 = 5;
@@ -108,7 +109,7 @@ pub enum Committed {
 pub struct Ledger {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) dataset: Dataset,
-    pub(super) author: Author,
+    pub(super) author: WriterId,
     pub(super) known: Known,
     pub(super) options: Options,
     /// Tokens made so far.
@@ -121,6 +122,8 @@ pub struct Ledger {
     pub(super) fresh: Vec<Entry>,
     /// What ledgers said that this one was rebuilt from, until it was read.
     pub(super) elders: Vec<View>,
+    /// Files that wait and that no entry names, by where they are staged.
+    pub(super) unrecorded: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -128,13 +131,25 @@ impl Ledger {
     pub(super) fn unread(
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
-        author: Author,
+        author: WriterId,
         options: Options,
         known: Known,
     ) -> Self {
         let (memory, identity) = (Memory::none(), Token::default());
-        let (fresh, elders) = Default::default();
-        Self { fs, dataset, author, known, options, minted: 0, memory, identity, fresh, elders }
+        let (fresh, elders, unrecorded) = Default::default();
+        Self {
+            fs,
+            dataset,
+            author,
+            known,
+            options,
+            minted: 0,
+            memory,
+            identity,
+            fresh,
+            elders,
+            unrecorded,
+        }
     }
 
     /// The number that names this ledger, through all its generations.
@@ -148,7 +163,8 @@ impl Ledger {
     }
 
     /// What is kept when the store is opened anew: the entries need not be read again.
-    pub fn into_known(self) -> Known {
+    pub fn into_known(mut self) -> Known {
+        self.give_up_unrecorded();
         self.known
     }
 
@@ -175,8 +191,8 @@ impl Ledger {
     ) -> Result<Committed, LedgerError> {
         self.room_to_wait().await?;
         let volume = Totals::of(&self.targets(&roll, ""));
-        let aim = Aim::Commit { keys: roll.keys.clone(), volume };
-        let attempt = Attempt { author: self.author, token: roll.token, aim };
+        let kind = AttemptKind::Commit { keys: roll.keys.clone(), volume };
+        let attempt = Attempt { author: self.author, token: roll.token, kind };
         let mut work = Work::of(attempt, &roll, Some(closing.boxed()));
         self.read_ahead().await;
         let verdict = self.advance(&mut work).await?;
@@ -198,15 +214,6 @@ impl Ledger {
         }
         self.remember().await;
         Ok(committed)
-    }
-
-    /// Publishes a roll without an entry: its batches may become visible again when they are given
-    /// back and rolled anew.
-    ///
-    /// # Errors
-    /// Not all of its files are published.
-    pub async fn publish_unrecorded(&mut self, roll: &Roll) -> Result<(), LedgerError> {
-        self.publish_once(roll).await
     }
 
     /// The files of a roll with the names that they get under `number`.

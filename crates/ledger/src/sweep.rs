@@ -11,7 +11,7 @@ use support::mutant;
 use tracing::info;
 
 use super::change::Change;
-use super::dataset::{Author, Dataset, PREPARED, Token};
+use super::dataset::{Dataset, PREPARED, Token, WriterId};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::memory::Memory;
@@ -33,7 +33,7 @@ impl Ledger {
     pub async fn open(
         fs: Arc<dyn FileSystem>,
         dataset: Dataset,
-        author: Author,
+        author: WriterId,
         options: Options,
         known: Known,
         memory: Memory,
@@ -83,6 +83,7 @@ impl Ledger {
     /// # Errors
     /// The store failed; the next opening finishes it.
     pub async fn leave(&mut self) -> Result<(), LedgerError> {
+        self.give_up_unrecorded();
         let desk = self.dataset.staged(&Dataset::desk(self.author));
         let staged = self.staged_files().await?;
         self.withdraw(&desk).await?;
@@ -219,18 +220,21 @@ impl Ledger {
     }
 
     /// Everybody who has a part of the stage.
-    pub(super) async fn authors(&self) -> Result<Vec<Author>, LedgerError> {
+    pub(super) async fn authors(&self) -> Result<Vec<WriterId>, LedgerError> {
         let mut authors = Vec::new();
         for collector in tokens(self.list(&self.dataset.stage()).await?) {
             let path = format!("{}/{collector}", self.dataset.stage());
             let incarnations = tokens(self.list(&path).await?);
-            authors.extend(incarnations.map(|incarnation| Author { collector, incarnation }));
+            authors.extend(incarnations.map(|incarnation| WriterId { collector, incarnation }));
         }
         Ok(authors)
     }
 
     /// The staged files of one author, below the dataset's own directory.
-    pub(super) async fn staged_by(&self, author: Author) -> Result<BTreeSet<String>, LedgerError> {
+    pub(super) async fn staged_by(
+        &self,
+        author: WriterId,
+    ) -> Result<BTreeSet<String>, LedgerError> {
         let desk = Dataset::desk(author);
         let names = self.list(&self.dataset.staged(&desk)).await?;
         let files = names.into_iter().filter(|listed| !listed.directory);
@@ -239,7 +243,7 @@ impl Ledger {
 
     /// The directories of the other starts of this collector.
     async fn orphans(&self) -> Result<Vec<String>, LedgerError> {
-        let Author { collector, incarnation } = self.author;
+        let WriterId { collector, incarnation } = self.author;
         let others =
             self.authors().await?.into_iter().filter(|author| {
                 author.collector == collector && author.incarnation != incarnation

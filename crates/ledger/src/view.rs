@@ -6,7 +6,7 @@ use std::ops::{Add, Sub};
 use pipeline::{Epoch, Floors, Identity, KeySet, Origin};
 use support::mutant;
 
-use super::dataset::Author;
+use super::dataset::WriterId;
 use super::entry::{Entry, Kind, StagedFile};
 
 /// What the entries of a ledger say, up to [`View::next`].
@@ -16,7 +16,7 @@ pub struct View {
     first: u64,
     next: u64,
     settled: Settled,
-    fenced: BTreeSet<Author>,
+    fenced: BTreeSet<WriterId>,
     totals: Totals,
     sealed: bool,
 }
@@ -113,7 +113,7 @@ impl View {
     pub(super) fn resumed(
         (generation, first): (u64, u64),
         settled: Settled,
-        fenced: BTreeSet<Author>,
+        fenced: BTreeSet<WriterId>,
         totals: Totals,
     ) -> Self {
         Self { generation, first, next: first, settled, fenced, totals, sealed: false }
@@ -164,7 +164,7 @@ impl View {
     }
 
     /// Takes in that entry `index`, the next one, fences `author`.
-    pub(crate) fn absorb_fence(&mut self, index: u64, author: Author) {
+    pub(crate) fn absorb_fence(&mut self, index: u64, author: WriterId) {
         self.advance(index);
         self.fenced.insert(author);
     }
@@ -205,12 +205,12 @@ impl View {
     }
 
     /// Whether this author was taken for dead and may commit nothing any more.
-    pub fn is_fenced(&self, author: Author) -> bool {
+    pub fn is_fenced(&self, author: WriterId) -> bool {
         self.fenced.contains(&author)
     }
 
     /// Every author that was taken for dead.
-    pub fn fenced(&self) -> impl Iterator<Item = &Author> {
+    pub fn fenced(&self) -> impl Iterator<Item = &WriterId> {
         self.fenced.iter()
     }
 

@@ -25,16 +25,22 @@ pub struct Unwritable {
     pub reason: String,
 }
 
-/// The form of the events in a file.
+/// The form of the events in a file; unless it says otherwise, lines of plain text.
 pub trait Encoder: Send + Sync {
     /// The usual ending of a file's name, without the dot.
-    fn extension(&self) -> &'static str;
+    fn extension(&self) -> &'static str {
+        "log"
+    }
 
     /// The media type of a file, for protocols that name it.
-    fn content_type(&self) -> &'static str;
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
 
     /// Whether each event is one line of an uncompressed file.
-    fn is_lines(&self) -> bool;
+    fn is_lines(&self) -> bool {
+        true
+    }
 
     /// The events of `batch` that can never be written in this form, by rising index.
     fn unwritable(&self, _batch: &Batch) -> Vec<Unwritable> {

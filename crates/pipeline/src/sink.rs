@@ -170,30 +170,30 @@ pub trait Sink: Send {
 }
 
 /// What a sink does that is done with a batch as soon as it has seen it.
-pub trait See: Send {
+pub trait Observer: Send {
     /// Looks at a batch.
-    fn see(&mut self, batch: &Batch);
+    fn observe(&mut self, batch: &Batch);
 }
 
 /// A sink that is done with a batch as soon as it has seen it, and says so when it is asked. Nobody
 /// confirms what it does, so it promises nothing.
 #[derive(Debug, Default)]
-pub struct Immediate<S> {
-    eye: S,
+pub struct ObserverSink<S> {
+    observer: S,
     done: IntervalSet,
 }
 
-impl<S: See> Immediate<S> {
-    /// A sink that lets `eye` see each batch.
-    pub fn new(eye: S) -> Self {
-        Self { eye, done: IntervalSet::EMPTY }
+impl<S: Observer> ObserverSink<S> {
+    /// A sink that lets `observer` see each batch.
+    pub fn new(observer: S) -> Self {
+        Self { observer, done: IntervalSet::EMPTY }
     }
 }
 
 #[async_trait]
-impl<S: See> Sink for Immediate<S> {
+impl<S: Observer> Sink for ObserverSink<S> {
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
-        self.eye.see(&taken.batch);
+        self.observer.observe(&taken.batch);
         self.done.insert(taken.ticket);
         Ok(())
     }

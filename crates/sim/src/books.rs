@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use ledger::{Author, Entry, Kind, StagedFile, View};
+use ledger::{Entry, Kind, StagedFile, View, WriterId};
 use pipeline::KeySet;
 use storage::memory::Memory;
 
@@ -47,7 +47,7 @@ struct State {
     newest_generation: BTreeMap<String, u64>,
     /// Generations of datasets.
     sealed: BTreeSet<(String, u64)>,
-    fenced: BTreeSet<Author>,
+    fenced: BTreeSet<WriterId>,
     entries: u64,
     /// Where they stand.
     datasets: BTreeSet<String>,

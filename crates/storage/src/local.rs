@@ -1,8 +1,8 @@
 //! `file://`: the disk behind `Env`. A name or a file counts once it is synced, as in HDFS.
 
-mod behind;
 mod gather;
 mod names;
+mod write_behind;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use pipeline::Env;
 use pipeline::env::{Disk, FileKind, OpenMode};
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
-use behind::{Behind, End, Piece};
 use gather::{Gather, Open};
 use names::Names;
+use write_behind::{End, Piece, WriteBehind};
 
 /// Files of this machine.
 pub struct Local {
     env: Env,
     names: Arc<Names>,
-    behind: Arc<Behind>,
+    behind: Arc<WriteBehind>,
     open: Arc<Open>,
 }
 
@@ -30,7 +30,7 @@ impl Local {
     /// The files behind `env`.
     pub fn new(env: Env) -> Self {
         let names = Arc::new(Names::new(env.clone()));
-        let behind = Behind::new(env.clone());
+        let behind = WriteBehind::new(env.clone());
         Self { env, names, behind, open: Arc::default() }
     }
 
@@ -169,7 +169,7 @@ impl FileSystem for Local {
 
 struct LocalWriter {
     names: Arc<Names>,
-    behind: Arc<Behind>,
+    behind: Arc<WriteBehind>,
     path: String,
     end: Arc<End>,
     gather: Gather,

@@ -1,6 +1,6 @@
 //! How long something has been failing that is tried again and again, and when that is said: at first,
-//! when it fails otherwise than before, and now and then while it goes on. Not with each try, of which
-//! there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
+//! at once when it fails for a new cause, and now and then while it goes on. Not with each try, of
+//! which there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
 //! moves.
 //!
 //! Pure: it is told the time.
@@ -11,16 +11,21 @@ use tokio::time::Instant;
 
 /// Least time between two words about the same failure.
 const SAME_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Least time between two words about different ones, which may take turns.
+/// Least time between two words about different ones that were said before and take turns.
 const OTHER_AFTER: Duration = Duration::from_secs(60);
+/// Causes of one trouble that are told apart. A new one is said at once; further ones, of an error
+/// that has another text each time, as if they were known.
+const CAUSES_MAX: usize = 8;
 
 /// The failures since it last worked.
 #[derive(Debug, Default)]
 pub struct FailureLog {
     failures: u32,
     began: Option<Instant>,
-    /// When it was said last, and what.
-    said: Option<(Instant, String)>,
+    /// When it was said last.
+    said_at: Option<Instant>,
+    /// What was said, without repetition; the last one at the end.
+    said: Vec<String>,
 }
 
 impl FailureLog {
@@ -38,14 +43,27 @@ impl FailureLog {
     /// How often it failed and how long it has been failing, if that is to be said now of `error`; then
     /// it counts as said.
     pub fn should_log(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
-        let is_due = self.said.as_ref().is_none_or(|(at, said)| {
-            let pause = if said == error { SAME_AFTER } else { OTHER_AFTER };
-            now.duration_since(*at) >= pause
-        });
+        let is_due = self.said_at.is_none_or(|at| now.duration_since(at) >= self.pause(error));
         is_due.then(|| {
-            self.said = Some((now, error.to_owned()));
+            self.said_at = Some(now);
+            self.said.retain(|said| said != error);
+            if self.said.len() == CAUSES_MAX {
+                self.said.remove(0);
+            }
+            self.said.push(error.to_owned());
             (self.failures, self.lasts(now))
         })
+    }
+
+    /// How long after the last word this is to be said.
+    fn pause(&self, error: &str) -> Duration {
+        if self.said.last().is_some_and(|said| said == error) {
+            SAME_AFTER
+        } else if self.said.len() < CAUSES_MAX && !self.said.iter().any(|said| said == error) {
+            Duration::ZERO
+        } else {
+            OTHER_AFTER
+        }
     }
 
     /// It works: how often it had failed, and for how long; nothing if it had not.
@@ -111,13 +129,26 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_take_turns_are_said_once_a_minute() {
+    fn a_new_cause_is_said_at_once_and_causes_that_take_turns_once_a_minute() {
         let began = Instant::now();
         let mut trouble = FailureLog::default();
         let said = (0..600).filter(|second| {
             let error = if second % 2 == 0 { "refused" } else { "no space" };
             trouble.should_log(began + Duration::from_secs(*second), error).is_some()
         });
-        assert_eq!(said.count(), 10);
+        assert_eq!(said.take(4).collect::<Vec<_>>(), [0, 1, 62, 123]);
+    }
+
+    #[test]
+    fn an_error_that_has_another_text_each_time_is_said_a_few_times_and_then_once_a_minute() {
+        let began = Instant::now();
+        let mut trouble = FailureLog::default();
+        let said = (0..600).filter(|second| {
+            let now = began + Duration::from_secs(*second);
+            trouble.should_log(now, &format!("no file {second}")).is_some()
+        });
+        let said: Vec<u64> = said.collect();
+        assert_eq!(said[..CAUSES_MAX], [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(said[CAUSES_MAX..], [67, 127, 187, 247, 307, 367, 427, 487, 547]);
     }
 }

@@ -22,7 +22,7 @@ mod sender;
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 pub use gathering::Gathering;
-pub use receiver::{Heard, answer};
+pub use receiver::{RequestStream, answer};
 pub use sender::exchange;
 
 use crate::v1::FromReceiver;

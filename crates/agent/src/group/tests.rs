@@ -52,8 +52,8 @@ struct Scripted {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("scripted failure")]
-struct Failure(ErrorClass);
+#[error("scripted failure: {1}")]
+struct Failure(ErrorClass, &'static str);
 
 impl pipeline::Classify for Failure {
     fn class(&self) -> ErrorClass {
@@ -71,7 +71,7 @@ impl Sink for Scripted {
         let mut left = locked(&self.script.open_failures);
         if *left > 0 {
             *left -= 1;
-            return Err(Failure(ErrorClass::Transient).into());
+            return Err(Failure(ErrorClass::Transient, "not open").into());
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Sink for Scripted {
             sleep(pace).await;
         }
         if let Some(class) = self.script.broken {
-            return Err(Failure(class).into());
+            return Err(Failure(class, "broken").into());
         }
         self.staged.push(taken);
         let mut most = locked(&self.script.most);
@@ -334,6 +334,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
 
 mod held;
 mod letters;
+mod logged;
 mod turning;
 
 #[tokio::test(start_paused = true)]

@@ -51,7 +51,8 @@ pub(super) enum Promise {
     #[default]
     ExactlyOnce,
     /// It is visible; more than once where a failure hides that it was. No ledger entry is written,
-    /// and files are numbered at random.
+    /// and files are numbered at random. Batches for a directory that refuses files stay in the
+    /// channel until it takes them.
     AtLeastOnce,
     /// It may be lost: it counts as delivered when it is written, before its file is closed.
     BestEffort,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
-    Author, Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, check_length,
+    Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, WriterId, check_length,
 };
 use metrics::Gauge;
 use peers::FloorBoard;
@@ -22,6 +22,7 @@ use super::error::HdfsSinkError;
 use super::held::Held;
 use super::roll::{Fill, Life, Limits};
 use super::visible::Visible;
+use super::waiting::Waiting;
 use components::format::{Format, FormattedFile};
 
 /// Files of one roll that are closed at the same time.
@@ -32,7 +33,7 @@ const CLOSED_AT_ONCE: usize = 32;
 pub(super) struct Stage {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) dataset: Dataset,
-    pub(super) author: Author,
+    pub(super) author: WriterId,
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
@@ -40,19 +41,21 @@ pub(super) struct Stage {
 
 /// What a roll is finished with.
 #[derive(Clone)]
-pub(super) struct Books {
+pub(super) struct CommitContext {
     pub(super) stage: Stage,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) floors: FloorBoard,
     pub(super) held: Arc<Held>,
-    /// What is said of its files.
+    /// Its files that are not visible yet.
+    pub(super) waiting: Arc<Waiting>,
+    /// What is said of those that are.
     pub(super) visible: Arc<Visible>,
     /// Committed files that their directories refuse.
     pub(super) unpublished: Gauge,
     pub(super) decision: Arc<Decision>,
 }
 
-impl Books {
+impl CommitContext {
     /// Why a file could not be staged. Where its directory is missing, the ledger may be too.
     pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
         if error.is_not_found()
@@ -65,15 +68,37 @@ impl Books {
     }
 }
 
-impl Books {
+impl CommitContext {
     /// Tries again to publish what waits; says when to come back, if something waits still.
     pub(super) async fn publish_waiting(self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
         if let Err(error) = ledger.publish_waiting(Instant::now()).await {
-            // The next commit meets the same, and fails the sink with it.
+            // Not a directory that refuses, but a file that is gone or whose name is taken. Batches
+            // that hang on it are rolled anew; without any, the next commit fails the sink.
             tracing::debug!(%error, "committed files are not published yet");
+            ledger.give_up_unrecorded();
+            let error = HdfsSinkError::from(error).into();
+            self.held.settle(self.waiting.give_up(), Outcome::Again(Some(error)));
+            return None;
         }
+        self.show(&ledger);
         self.next_try(&ledger)
+    }
+
+    /// Gives back the batches that wait for their files: the agent stops. Says when to come back,
+    /// if other files wait.
+    pub(super) async fn give_up_waiting(&self) -> Option<Instant> {
+        let mut ledger = self.ledger.lock().await;
+        ledger.give_up_unrecorded();
+        self.held.settle(self.waiting.give_up(), Outcome::Again(None));
+        self.next_try(&ledger)
+    }
+
+    /// Says which files have become visible, and settles the batches that had waited for them.
+    fn show(&self, ledger: &Ledger) {
+        let (files, tickets) = self.waiting.take_visible(ledger.waiting());
+        self.visible.published(&self.stage.dataset, &files);
+        self.held.settle(tickets, Outcome::Delivered);
     }
 
     /// When what waits is tried again.
@@ -106,6 +131,8 @@ struct OpenFile {
     writer: Box<dyn FileWriter>,
     fill: Fill,
     crc: u32,
+    /// The batches that it holds events of.
+    tickets: IntervalSet,
 }
 
 impl OpenRoll {
@@ -144,9 +171,10 @@ impl OpenRoll {
         key.is_none_or(|key| self.keys.insert(key))
     }
 
-    /// Writes one part; says how much its file holds then.
+    /// Writes one part of a batch; says how much its file holds then.
     pub(super) async fn write(
         &mut self,
+        ticket: Ticket,
         part: Part,
         format: &Format,
         stage: &Stage,
@@ -159,10 +187,12 @@ impl OpenRoll {
                 let path = stage.dataset.staged(&temp);
                 let writer = stage.fs.create(&path, stage.options).await?;
                 let (format, fill) = (format.begin(), Fill::default());
-                let file = OpenFile { temp, format, writer, fill, crc: 0 };
+                let tickets = IntervalSet::EMPTY;
+                let file = OpenFile { temp, format, writer, fill, crc: 0, tickets };
                 self.files.entry(part.directory).or_insert(file)
             }
         };
+        file.tickets.insert(ticket);
         file.fill.events += part.batch.len() as u64;
         let bytes = file.format.encode(&part.batch);
         file.append(bytes).await?;
@@ -176,11 +206,13 @@ impl OpenRoll {
 
     /// Closes the files, commits them, publishes them, and settles the batches. Says when files
     /// that were refused are to be tried again, if there are any.
-    pub(super) async fn finish(self, books: Books) -> Option<Instant> {
+    pub(super) async fn finish(self, context: CommitContext) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
-        let Books { ledger, floors, held, .. } = &books;
-        match self.commit(&books).await {
-            Ok(None | Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
+        let CommitContext { ledger, floors, held, .. } = &context;
+        match self.commit(&context).await {
+            Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
+            // A file that is not visible may be lost with this opening.
+            Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
             Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
@@ -198,17 +230,18 @@ impl OpenRoll {
         if let Err(error) = ledger.sweep(Instant::now()).await {
             tracing::debug!(%error, "what others left behind is not cleared away yet");
         }
-        books.next_try(&ledger)
+        context.next_try(&ledger)
     }
 
-    /// What became of it; `None`: published, and not recorded.
-    async fn commit(mut self, books: &Books) -> Result<Option<Committed>, HdfsSinkError> {
-        let Books { stage, ledger, held, visible, decision, .. } = books;
+    /// What became of it; `None`: published, but for files that are refused, and not recorded.
+    async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
+        let CommitContext { stage, ledger, held, waiting, decision, .. } = context;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
         }
         let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
+        let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
@@ -221,7 +254,8 @@ impl OpenRoll {
             closing.await?;
             ledger.publish_unrecorded(&roll).await?;
             let files = ledger.targets(&published, &token.to_string());
-            visible.published(&stage.dataset, &files);
+            waiting.add(files.into_iter().zip(in_files));
+            context.show(&ledger);
             return Ok(None);
         }
         let committed = ledger.commit(roll, closing).await;
@@ -229,7 +263,9 @@ impl OpenRoll {
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
             let files = ledger.targets(&published, &index.to_string());
-            visible.published(&stage.dataset, &files);
+            // The ledger answers for its batches, whatever becomes of this opening.
+            waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
+            context.show(&ledger);
         }
         Ok(Some(committed))
     }

@@ -98,18 +98,6 @@ impl Encoder for Picky {
         bad.map(|event| Unwritable { index: event.index(), reason: "a `!`".into() }).collect()
     }
 
-    fn extension(&self) -> &'static str {
-        "log"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn is_lines(&self) -> bool {
-        true
-    }
-
     fn size_bound(&self, batch: &Batch) -> u64 {
         batch.body_bytes() + batch.len() as u64
     }
@@ -123,18 +111,6 @@ impl Encoder for Picky {
 struct Telltale(Arc<Mutex<Vec<Option<String>>>>);
 
 impl Encoder for Telltale {
-    fn extension(&self) -> &'static str {
-        "log"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn is_lines(&self) -> bool {
-        true
-    }
-
     fn size_bound(&self, batch: &Batch) -> u64 {
         batch.body_bytes() + batch.len() as u64
     }

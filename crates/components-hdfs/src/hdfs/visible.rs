@@ -50,8 +50,11 @@ impl Visible {
         }
     }
 
-    /// The files of a roll are visible.
+    /// These files are visible.
     pub(super) fn published(&self, dataset: &Dataset, files: &[StagedFile]) {
+        if files.is_empty() {
+            return;
+        }
         let events: u64 = files.iter().map(|file| file.events).sum();
         let bytes: u64 = files.iter().map(|file| file.len).sum();
         debug!(files = files.len(), events, bytes, "roll committed");

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bucket::{OVERFLOW, Template};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
-use super::staged::{Books, OpenRoll, Part};
+use super::staged::{CommitContext, OpenRoll, Part};
 use components::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
@@ -45,7 +45,7 @@ pub(super) struct Settings {
 pub(super) struct Writer {
     pub(super) settings: Arc<Settings>,
     pub(super) limits: Limits,
-    pub(super) books: Books,
+    pub(super) context: CommitContext,
     /// Whether a batch counts as delivered once it is written, before its file is closed.
     pub(super) settles_early: bool,
     pub(super) open: Option<OpenRoll>,
@@ -53,6 +53,8 @@ pub(super) struct Writer {
     pub(super) finishing: JoinSet<Option<Instant>>,
     /// When that is; `None` while no committed file waits.
     pub(super) retry: Option<Instant>,
+    /// Whether the agent stops: nothing waits any more for a directory that refuses.
+    pub(super) stops: bool,
 }
 
 impl Writer {
@@ -63,11 +65,14 @@ impl Writer {
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
-                Some(ended) = self.finishing.join_next() => self.note(ended.ok().flatten()),
+                Some(ended) = self.finishing.join_next() => {
+                    self.note(ended.ok().flatten());
+                    self.end_waiting().await;
+                }
                 () = until(end) => self.finish().await,
                 () = until(retry) => {
                     self.retry = None;
-                    self.finishing.spawn(self.books.clone().publish_waiting());
+                    self.finishing.spawn(self.context.clone().publish_waiting());
                 }
                 command = commands.recv() => match command {
                     Some(Command::Write(taken, room)) => {
@@ -76,7 +81,11 @@ impl Writer {
                         }
                         drop(room);
                     }
-                    Some(Command::Flush) => self.finish().await,
+                    Some(Command::Flush) => {
+                        self.stops = true;
+                        self.finish().await;
+                        self.end_waiting().await;
+                    }
                     None => return,
                 },
             }
@@ -87,7 +96,7 @@ impl Writer {
     async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
         let Taken { ticket, batch } = taken;
         let key = batch.identity;
-        if self.books.held.settle_known(ticket, &batch) {
+        if self.context.held.settle_known(ticket, &batch) {
             return Ok(());
         }
         let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
@@ -104,21 +113,22 @@ impl Writer {
         });
         roll.life.touch(now, &self.limits);
         let mut full = false;
+        let (format, stage) = (&self.settings.format, &self.context.stage);
         if roll.add(ticket, key) {
             for mut part in parts {
                 let more = !roll.has_file(&part.directory);
                 if more && roll.file_count() >= self.settings.buckets_max {
                     part.directory = OVERFLOW.into();
                 }
-                let fill = match roll.write(part, &self.settings.format, &self.books.stage).await {
+                let fill = match roll.write(ticket, part, format, stage).await {
                     Ok(fill) => fill,
-                    Err(error) => return Err(self.books.cause(error).await),
+                    Err(error) => return Err(self.context.cause(error).await),
                 };
                 full |= self.limits.is_full(fill);
             }
         }
         if self.settles_early {
-            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
         }
         if full {
             self.finish().await;
@@ -157,14 +167,14 @@ impl Writer {
             let mut events = if whole { batch.clone() } else { events.finish() };
             events.identity = batch.identity;
             let reason = "unwritable_event";
-            self.books.held.refuse(Letter { ticket, events, whole, reason, detail });
+            self.context.held.refuse(Letter { ticket, events, whole, reason, detail });
         }
         if whole {
             return None;
         }
         if parts.is_empty() {
             // All of it is in letters, none of which speaks for the whole.
-            self.books.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+            self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
             return None;
         }
         Some(parts)
@@ -178,7 +188,15 @@ impl Writer {
         }
         if let Some(roll) = self.open.take() {
             tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
-            self.finishing.spawn(roll.finish(self.books.clone()));
+            self.finishing.spawn(roll.finish(self.context.clone()));
+        }
+    }
+
+    /// Gives back what waits for directories that refuse, once the agent stops and all else is
+    /// settled.
+    async fn end_waiting(&mut self) {
+        if self.stops && self.finishing.is_empty() {
+            self.retry = self.context.give_up_waiting().await;
         }
     }
 
@@ -192,7 +210,7 @@ impl Writer {
     async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
         commands.close();
         if let Some(roll) = self.open.take() {
-            self.books.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+            self.context.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
         }
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
@@ -200,7 +218,7 @@ impl Writer {
                 queued.insert(taken.ticket);
             }
         }
-        self.books.held.settle(queued, Outcome::Again(None));
+        self.context.held.settle(queued, Outcome::Again(None));
         while self.finishing.join_next().await.is_some() {}
     }
 }

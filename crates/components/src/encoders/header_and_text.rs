@@ -33,18 +33,6 @@ const AROUND: u64 = 4;
 const AROUND_HEADER: u64 = 3;
 
 impl Encoder for HeaderAndText {
-    fn extension(&self) -> &'static str {
-        "log"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn is_lines(&self) -> bool {
-        true
-    }
-
     fn size_bound(&self, batch: &Batch) -> u64 {
         let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
         let events = batch.len() as u64;

@@ -43,10 +43,6 @@ impl Encoder for Json {
         "application/x-ndjson"
     }
 
-    fn is_lines(&self) -> bool {
-        true
-    }
-
     fn size_bound(&self, batch: &Batch) -> u64 {
         let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
         let text = batch.body_bytes() + header_bytes(batch);

@@ -24,18 +24,6 @@ impl Component for Config {
 struct Text;
 
 impl Encoder for Text {
-    fn extension(&self) -> &'static str {
-        "log"
-    }
-
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn is_lines(&self) -> bool {
-        true
-    }
-
     fn size_bound(&self, batch: &Batch) -> u64 {
         batch.body_bytes() + batch.len() as u64
     }

@@ -1,6 +1,6 @@
 //! `discard`: everything is delivered to nowhere. For measuring what comes before it.
 
-use pipeline::sink::{Immediate, See};
+use pipeline::sink::{Observer, ObserverSink};
 use pipeline::{Batch, BuildContext, BuildError, Component, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,14 +15,14 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        Ok(Box::new(Immediate::new(Blind)))
+        Ok(Box::new(ObserverSink::new(Blind)))
     }
 }
 
 struct Blind;
 
-impl See for Blind {
-    fn see(&mut self, _batch: &Batch) {}
+impl Observer for Blind {
+    fn observe(&mut self, _batch: &Batch) {}
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pipeline::sink::{Immediate, See};
+use pipeline::sink::{Observer, ObserverSink};
 use pipeline::units::ByteSize;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Sink};
 use schemars::JsonSchema;
@@ -30,7 +30,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         let body_max = usize::try_from(self.body_max.0).unwrap_or(usize::MAX);
-        Ok(Box::new(Immediate::new(Logger { name: cx.name.clone(), body_max })))
+        Ok(Box::new(ObserverSink::new(Logger { name: cx.name.clone(), body_max })))
     }
 }
 
@@ -59,8 +59,8 @@ fn shown(event: EventRef<'_>, body_max: usize) -> String {
     text
 }
 
-impl See for Logger {
-    fn see(&mut self, batch: &Batch) {
+impl Observer for Logger {
+    fn observe(&mut self, batch: &Batch) {
         for event in batch.events() {
             tracing::info!(sink = %self.name, "{}", shown(event, self.body_max));
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!   connection ─► put ─► sizes ─► budget ─► decompress, check ─► Intake::accept ─► Stored
 //!        ▲                                                                            │
-//!        └── Committed ◄── news ◄── Intake::watch_committed ◄── every sink ◄─────────┘
+//!        └── Committed ◄── subscriptions ◄── Intake::watch_committed ◄── every sink ◄─────────┘
 //! ```
 //!
 //! The connections are accepted here and not by tonic's server, which is made for many services on
@@ -27,22 +27,24 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
-mod news;
 mod outlet;
 mod roster;
+mod service;
+mod subscriptions;
 mod waits;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use metrics::{Metrics, SourceLabel, SourceReason};
+use metrics::Metrics;
+use metrics::SourceLabel;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Identity, Resource,
-    Source, SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,8 +54,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use allowance::Allowance;
-use news::Board;
 use roster::Roster;
+use service::{Limits, Service, budget_units};
 use wire::exchange::Gathering;
 
 /// How long what was accepted may take to be answered once the agent stops.
@@ -65,9 +67,6 @@ const CONTENTS: usize = 16 << 10;
 
 /// Bytes of large puts' memory that is kept while nothing lies in it.
 const IDLE_BYTES_MAX: usize = 4 << 20;
-
-/// The smallest share of a stream: below it, senders would wait for each answer.
-const SHARE_MIN: u64 = 1 << 20;
 
 /// Settings of the `grpc` source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -236,10 +235,11 @@ impl Source for Grpc {
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
         let (work, watched) = (service.work.clone(), service.clone());
-        let (board, committed) = (service.board.clone(), service.cx.intake.watch_committed());
+        let (subscriptions, committed) =
+            (service.subscriptions.clone(), service.cx.intake.watch_committed());
         tokio::select! {
             biased;
-            () = board.run(committed) => {}
+            () = subscriptions.run(committed) => {}
             () = outlet::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
@@ -279,7 +279,7 @@ impl Grpc {
             metrics: self.metrics.clone(),
             cx,
             streams: Arc::new(()),
-            board: Arc::default(),
+            subscriptions: Arc::default(),
             outlet: outlet::Notice::default(),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
@@ -294,74 +294,6 @@ fn cannot_listen(error: std::io::Error) -> SourceError {
         message: "cannot listen".into(),
         source: Some(error.into()),
     }
-}
-
-/// What all conversations of one run share.
-struct Service {
-    name: Arc<str>,
-    env: Env,
-    metrics: Metrics,
-    cx: SourceContext,
-    limits: Limits,
-    /// In units of [`budget_units`].
-    budget: Arc<Semaphore>,
-    /// Where large messages arrive, and puts lie until the channels have copied them.
-    gathering: Arc<Gathering>,
-    /// What senders may make this agent remember.
-    allowance: Arc<Allowance>,
-    incarnation: u64,
-    /// What came lately, so that another content under the same identity is told.
-    contents: Mutex<Contents>,
-    /// Streams that are open: they share what may be in work.
-    streams: Arc<()>,
-    /// Brings each stream what became committed of what it sent.
-    board: Arc<Board>,
-    /// Tells each stream whether what is held here can be stored.
-    outlet: outlet::Notice,
-    /// Who is connected.
-    roster: Arc<Roster>,
-    /// Puts in work: they run to their end, whatever becomes of their connection.
-    work: TaskTracker,
-}
-
-/// What is taken in.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    body_max: u64,
-    window: Window,
-    in_flight_max: u64,
-    linger: Duration,
-    zstd: bool,
-}
-
-impl Service {
-    /// What one more stream may have without an answer: the settings' window, or its share of what
-    /// may be in work at all. A full collector with a thousand senders must not be sent a thousand
-    /// windows.
-    fn window(&self) -> Window {
-        // The service's own count stands for the new stream, which has not joined yet.
-        let streams = Arc::strong_count(&self.streams) as u64;
-        let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
-        Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
-    }
-
-    /// Whether this is the content that its identity came with before, if it did.
-    fn admit(&self, identity: Identity, batch: &Batch) -> bool {
-        let fingerprint = batch.fingerprint();
-        // What is known is whole between two calls, whoever panicked in between.
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.admit(identity, fingerprint)
-    }
-
-    fn count(&self, reason: &'static str) {
-        let label = SourceReason { source: self.name.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc();
-    }
-}
-
-/// Bytes in the unit of the budget: KiB, rounded up, so that every budget fits the semaphore.
-fn budget_units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
 fn is_loopback(address: &str) -> bool {

@@ -1,5 +1,5 @@
-//! The accept loop of sources that listen: a bounded number of connections, each served in a task of
-//! its own, until the source stops.
+//! The accept loop of all sources that listen: a bounded number of connections, each served in a
+//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::{BuildError, ErrorClass, SourceError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,20 +38,55 @@ pub(super) async fn listen(net: &dyn Net, address: &str) -> Result<Box<dyn Liste
     })
 }
 
-/// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
-/// peer's address. Ends after `stop`, when the connections have ended, at most [`DRAIN`] later: what
-/// is left then is cut off.
-pub(super) async fn serve<F, S>(
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    /// Its bytes.
+    pub(super) stream: Box<dyn Stream>,
+    /// The address of the other end.
+    pub(super) peer: String,
+    /// How many connections of this listener are open, with this one.
+    pub(super) open: usize,
+    /// Cancelled when the time to end in order is over.
+    pub(super) cut: CancellationToken,
+    /// Held for as long as the connection counts as open.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// Every stream of every listener passes here, and what wraps a stream (TLS) is put around it
+    /// here. A handshake belongs to the task of its connection: it is made by the first read.
+    fn new(
+        (stream, peer): (Box<dyn Stream>, String),
+        open: usize,
+        cut: &CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { stream, peer, open, cut: cut.clone(), place }
+    }
+}
+
+/// What a listener allows its connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    /// Connections at a time; further ones wait to be accepted.
+    pub(super) connections: usize,
+    /// How long they may take to end once the source stops.
+    pub(super) drain: Duration,
+}
+
+/// Accepts connections until `stop`, and spawns what `begin` makes of each, as it is: it has to end
+/// when the connection is cut off. Ends when all have ended, at the end of `allowed.drain` at the
+/// latest: what is left then is cut off, as it is when this future is dropped.
+pub(super) async fn accept<F>(
     listener: Box<dyn Listener>,
     source: &str,
-    max: usize,
+    allowed: Allowed,
     stop: &CancellationToken,
-    serve: S,
+    begin: impl Fn(Accepted) -> F,
 ) where
-    S: Fn(Box<dyn Stream>, String) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(max));
+    let places = Arc::new(Semaphore::new(allowed.connections));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let _cut_on_drop = cut.clone().drop_guard();
@@ -59,13 +94,9 @@ pub(super) async fn serve<F, S>(
         loop {
             let place = places.clone().acquire_owned().await.expect("places are never closed");
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let (served, cut) = (serve(stream, peer), cut.clone());
-                    connections.spawn(async move {
-                        // A connection that was cut off has no result.
-                        let _ = cut.run_until_cancelled(served).await;
-                        drop(place);
-                    });
+                Ok(accepted) => {
+                    let open = allowed.connections - places.available_permits();
+                    connections.spawn(begin(Accepted::new(accepted, open, &cut, place)));
                 }
                 Err(error) => {
                     warn!(source, %error, "cannot accept a connection");
@@ -80,5 +111,31 @@ pub(super) async fn serve<F, S>(
         () = accept => {}
     }
     connections.close();
-    let _ = timeout(DRAIN, connections.wait()).await;
+    let _ = timeout(allowed.drain, connections.wait()).await;
+}
+
+/// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
+/// peer's address. Ends after `stop`, when the connections have ended, at most [`DRAIN`] later:
+/// what is left then is cut off.
+pub(super) async fn serve<F, S>(
+    listener: Box<dyn Listener>,
+    source: &str,
+    max: usize,
+    stop: &CancellationToken,
+    serve: S,
+) where
+    S: Fn(Box<dyn Stream>, String) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let allowed = Allowed { connections: max, drain: DRAIN };
+    accept(listener, source, allowed, stop, |accepted| {
+        let Accepted { stream, peer, cut, place, .. } = accepted;
+        let served = serve(stream, peer);
+        async move {
+            // A connection that was cut off has no result.
+            let _ = cut.run_until_cancelled(served).await;
+            drop(place);
+        }
+    })
+    .await;
 }

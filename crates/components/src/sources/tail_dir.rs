@@ -8,16 +8,19 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `config` | the settings |
 //! | `agreed` | batches are cut to what the next agents take |
 //! | `glob` | patterns, and the walk that finds what they match |
 //! | `identity` | which file is which: prints of what it holds; the stored position |
 //! | `lines` | where lines end, and which is too long |
 //! | `file` | one file and what each fact about it means |
-//! | `tailer` | all files, and whose turn it is |
-//! | `survey`, `strangers`, `read` | its activities: looking around, deciding who is new, reading |
-//! | `ears` | how often changes are listened to |
-//! | `unmet` | who was renamed before anybody looked |
-//! | `heed` | what a change that the system tells means |
+//! | `tailer` | whose turn it is |
+//! | `followed` | all files: by number, inode and place, and their lag |
+//! | `schedule` | when the next survey is due |
+//! | `survey`, `candidates`, `read` | surveys, deciding what is new, reading |
+//! | `listener` | change notifications, coalesced |
+//! | `renames` | files that were renamed before a survey found them |
+//! | `changes` | what a reported change means |
 //! | `handles` | which files are held open |
 //! | `names` | what names tell, which are bytes |
 //! | `named` | which files of an earlier run are followed |
@@ -67,29 +70,31 @@
 mod agreed;
 mod buffers;
 mod bundle;
-mod ears;
+mod candidates;
+mod changes;
+mod config;
 mod feed;
 mod file;
+mod followed;
 mod glob;
 mod handles;
-mod heed;
 mod identity;
 mod lines;
+mod listener;
 mod named;
 mod names;
 mod pace;
 mod read;
 mod recover;
+mod renames;
 mod report;
-mod strangers;
+mod schedule;
 mod survey;
 mod tailer;
 #[cfg(test)]
 mod tests;
-mod unmet;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,172 +102,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Watch;
-use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, Guarantee, Source, SourceContext, SourceError,
 };
-use schemars::JsonSchema;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 
-use ears::Ears;
+pub use config::Config;
+use config::Options;
 use feed::{Feed, Target};
-use glob::{Exclusion, Pattern};
-use handles::OPEN_MIN;
-use lines::Limits;
+use listener::ChangeListener;
 use pace::Pace;
-use tailer::{Chunk, Options, Tailer};
+use tailer::{Chunk, Tailer};
 
 /// How long the source waits at its end for what is on its way.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
-
-/// Settings of the `tail_dir` source.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
-    /// directories; or a single one. What does not exist yet may come later. Compressed files (`.gz`,
-    /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
-    /// their ending.
-    #[serde(deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
-    paths: Vec<String>,
-    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
-    #[serde(default, deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
-    exclude: Vec<String>,
-    /// Where files begin that are there at the very first start. Later ones are read from their
-    /// beginning.
-    #[serde(default)]
-    start_at: StartAt,
-    /// Longest line that is kept whole.
-    #[serde(default = "default_line_max")]
-    line_max: ByteSize,
-    /// Most bytes of lines in a batch.
-    #[serde(default = "default_batch_bytes")]
-    batch_bytes: ByteSize,
-    /// Most lines in a batch.
-    #[serde(default = "default_batch_events")]
-    batch_events: u32,
-    /// Whether events carry the path of their file.
-    #[serde(default = "default_file_header")]
-    file_header: bool,
-    /// Header that carries the path.
-    #[serde(default = "default_file_header_key")]
-    file_header_key: String,
-    /// Whether events carry the offset at which their line begins.
-    #[serde(default)]
-    offset_header: bool,
-    /// Header that carries the offset.
-    #[serde(default = "default_offset_header_key")]
-    offset_header_key: String,
-    /// When a last line without LF counts as ended, in a file that was moved away or deleted and
-    /// that nobody wrote to any more.
-    #[serde(default = "default_late_line_after")]
-    late_line_after: Period,
-    /// Pause between two looks at the files while they grow. Where the system tells of changes, a
-    /// file that was quiet is read at once, and where more than a full batch comes in a pause it is
-    /// shorter, down to 5 ms.
-    #[serde(default = "default_poll_min")]
-    poll_min: Period,
-    /// Longest pause while they do not, and the system does not tell of changes (a network file
-    /// system); where it does, the pause is 5 s or this, whichever is longer. With very many files
-    /// pauses are longer, so that looking takes no more than a twentieth of the time.
-    #[serde(default = "default_poll_max")]
-    poll_max: Period,
-    /// Whether symbolic links are followed, to files and to directories. Without, those are that a
-    /// pattern spells out before its first wildcard, and no others.
-    #[serde(default = "default_follow_symlinks")]
-    follow_symlinks: bool,
-    /// Most files held open at once; others are opened when they grow. Never more than half of the
-    /// open files that the process may have.
-    #[serde(default = "default_open_max")]
-    open_max: u32,
-    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
-    /// each file that is followed. The sum of all of them is always there.
-    #[serde(default)]
-    metrics_per_file: bool,
-}
-
-/// Where a file begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum StartAt {
-    /// At its first line.
-    #[default]
-    Beginning,
-    /// Behind what it holds already.
-    End,
-}
-
-fn default_line_max() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-fn default_batch_bytes() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-fn default_batch_events() -> u32 {
-    100_000
-}
-
-fn default_file_header() -> bool {
-    true
-}
-
-fn default_file_header_key() -> String {
-    "file".to_owned()
-}
-
-fn default_offset_header_key() -> String {
-    "offset".to_owned()
-}
-
-fn default_late_line_after() -> Period {
-    Period(Duration::from_secs(5))
-}
-
-fn default_poll_min() -> Period {
-    Period(Duration::from_millis(20))
-}
-
-fn default_poll_max() -> Period {
-    Period(Duration::from_millis(250))
-}
-
-fn default_open_max() -> u32 {
-    512
-}
-
-fn default_follow_symlinks() -> bool {
-    true
-}
-
-/// A list of texts, or one text alone.
-fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(list))
-        }
-    }
-
-    deserializer.deserialize_any(Texts)
-}
 
 impl Component for Config {
     const KIND: &'static str = "tail_dir";
@@ -273,63 +126,6 @@ impl Component for Config {
         let (env, metrics) = (cx.env.clone(), cx.metrics.clone());
         Ok(Box::new(TailDir { name: cx.name.clone(), options, env, metrics }))
     }
-}
-
-impl Config {
-    fn options(self) -> Result<Options, BuildError> {
-        if self.paths.is_empty() {
-            return Err(BuildError::invalid("paths", "name at least one file or pattern"));
-        }
-        let patterns = self.paths.iter().enumerate().map(|(at, text)| {
-            Pattern::new(text)
-                .map_err(|problem| BuildError::invalid(format!("paths.{at}"), problem))
-        });
-        let exclusions = self.exclude.iter().enumerate().map(|(at, text)| {
-            Exclusion::new(text)
-                .map_err(|problem| BuildError::invalid(format!("exclude.{at}"), problem))
-        });
-        if self.batch_events == 0 {
-            return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
-        }
-        if (self.open_max as usize) < OPEN_MIN {
-            return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
-        }
-        if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
-            let problem = "it is more than nothing and at most `poll_max`";
-            return Err(BuildError::invalid("poll_min", problem));
-        }
-        let limits = Limits {
-            line_bytes: bytes("line_max", self.line_max)?,
-            batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
-            batch_events: self.batch_events as usize,
-        };
-        Ok(Options {
-            patterns: patterns.collect::<Result<_, _>>()?,
-            exclusions: exclusions.collect::<Result<_, _>>()?,
-            limits,
-            file_header: self.file_header.then_some(self.file_header_key),
-            offset_header: self.offset_header.then_some(self.offset_header_key),
-            from_end: self.start_at == StartAt::End,
-            late_line_after: self.late_line_after.0,
-            poll_min: self.poll_min.0,
-            poll_max: self.poll_max.0,
-            open_max: self.open_max as usize,
-            metrics_per_file: self.metrics_per_file,
-            follow_symlinks: self.follow_symlinks,
-        })
-    }
-}
-
-/// A size that one buffer can have.
-fn bytes(setting: &str, size: ByteSize) -> Result<usize, BuildError> {
-    const MAX: ByteSize = ByteSize::mib(64);
-    if size.0 == 0 || size > MAX {
-        return Err(BuildError::invalid(
-            setting,
-            format!("it is between 1B and {MAX}, not {size}"),
-        ));
-    }
-    Ok(size.0 as usize)
 }
 
 struct TailDir {
@@ -354,7 +150,7 @@ impl Source for TailDir {
         let files = recover::recover(&self.name, &known, Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
-        let mut ears = Ears::new(watch.clone(), &options);
+        let mut listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
@@ -376,13 +172,13 @@ impl Source for TailDir {
                 biased;
                 () = cx.stop.cancelled() => break,
                 stored = feed.next() => settled.extend(stored?),
-                heard = ears.changed() => changes.extend(heard),
+                heard = listener.changed() => changes.extend(heard),
                 chunks = pace.next() => {
                     // The patterns have been looked for, whatever they match.
                     if !std::mem::replace(&mut is_open, true) {
                         cx.intake.opened();
                     }
-                    ears.note(chunks.iter().map(Chunk::bytes).sum());
+                    listener.note(chunks.iter().map(Chunk::bytes).sum());
                     feed.push(chunks);
                 }
             }

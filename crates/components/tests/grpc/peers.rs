@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
-use wire::exchange::{Gathering, Heard};
+use wire::exchange::{Gathering, RequestStream};
 use wire::v1::{
     FromReceiver, FromSender, Hello, Put, Reason, Refused, Stored, Welcome, from_receiver,
     from_sender,
@@ -225,7 +225,7 @@ async fn scripted(env: &Env, script: fn(from_sender::Message) -> Vec<FromReceive
         while let Ok((stream, _)) = listener.accept().await {
             let service = service_fn(move |request: Request<Incoming>| async move {
                 let gathering = Arc::new(Gathering::new(64 << 20, 0, <_>::default()));
-                let said = |heard| converse(heard, script);
+                let said = |heard| handler(heard, script);
                 Ok::<_, Infallible>(wire::answer(request, 4 << 20, &gathering, said))
             });
             let served = http2::Builder::new(TokioExecutor::new())
@@ -236,8 +236,8 @@ async fn scripted(env: &Env, script: fn(from_sender::Message) -> Vec<FromReceive
     address
 }
 
-fn converse(
-    mut heard: Heard<Incoming>,
+fn handler(
+    mut heard: RequestStream<Incoming>,
     script: fn(from_sender::Message) -> Vec<FromReceiver>,
 ) -> ReceiverStream<Result<FromReceiver, Status>> {
     let (say, said) = mpsc::channel(64);

@@ -112,19 +112,19 @@ impl Store {
 }
 
 struct Actor {
-    author: Author,
+    author: WriterId,
     view: View,
     /// `None` once everything is settled.
     committer: Option<Committer>,
     rolls: u8,
     /// Attempts whose files are staged, with the incarnation that staged them.
-    staged: Vec<(Token, Author)>,
+    staged: Vec<(Token, WriterId)>,
     rules: Rules,
 }
 
 impl Actor {
     fn new(number: u8, rules: Rules) -> Self {
-        let author = Author { collector: Token([number; 16]), incarnation: Token([number; 16]) };
+        let author = WriterId { collector: Token([number; 16]), incarnation: Token([number; 16]) };
         let (view, staged) = (View::new(0), Vec::new());
         Self { author, view, committer: None, rolls: 0, staged, rules }
     }
@@ -138,8 +138,8 @@ impl Actor {
         let mut token = self.author.collector;
         token.0[15] = 100 + self.rolls;
         self.staged.push((token, self.author));
-        let aim = Aim::Commit { keys, volume: Totals::default() };
-        let attempt = Attempt { author: self.author, token, aim };
+        let kind = AttemptKind::Commit { keys, volume: Totals::default() };
+        let attempt = Attempt { author: self.author, token, kind };
         self.committer = Some(Committer::with_rules(attempt, &self.view, self.rules));
     }
 
@@ -147,8 +147,8 @@ impl Actor {
     fn sweep(&mut self, suspect: &Self, store: &mut Store, behind_a_fence: bool) {
         let mut token = suspect.author.incarnation;
         token.0[0] = 200;
-        let aim = Aim::Fence(suspect.author);
-        let attempt = Attempt { author: self.author, token, aim };
+        let kind = AttemptKind::Fence(suspect.author);
+        let attempt = Attempt { author: self.author, token, kind };
         let mut fencing = Committer::with_rules(attempt, &self.view, self.rules);
         let mut calm = Random(1);
         loop {
@@ -187,13 +187,13 @@ impl Actor {
         random: &mut Random,
         calm: bool,
     ) -> Outcome {
-        let Attempt { token, aim, author } = attempt.clone();
+        let Attempt { token, kind, author } = attempt.clone();
         match *step {
             Step::Prepare(index) => {
-                let kind = match aim {
-                    Aim::Commit { keys, .. } => Kind::Commit { keys, files: Vec::new() },
-                    Aim::Fence(author) => Kind::Fence(author),
-                    Aim::Seal(_) => Kind::Seal,
+                let kind = match kind {
+                    AttemptKind::Commit { keys, .. } => Kind::Commit { keys, files: Vec::new() },
+                    AttemptKind::Fence(author) => Kind::Fence(author),
+                    AttemptKind::Seal(_) => Kind::Seal,
                 };
                 store
                     .prepared
@@ -215,7 +215,9 @@ impl Actor {
     fn give_up(&mut self, attempt: &Attempt, verdict: Verdict, store: &mut Store) {
         store.prepared.retain(|(token, _), _| *token != attempt.token);
         store.deleted.push(attempt.token);
-        let Aim::Commit { mut keys, .. } = attempt.aim.clone() else { unreachable!("it rolls") };
+        let AttemptKind::Commit { mut keys, .. } = attempt.kind.clone() else {
+            unreachable!("it rolls")
+        };
         match verdict {
             Verdict::Overlap(known) => keys.remove_all(&known),
             Verdict::Settled => keys = KeySet::default(),
@@ -339,11 +341,11 @@ fn number(n: u64) -> Identity {
 /// What a committer of batches 0 and 1 does whose rename finds nothing, neither the entry nor the
 /// generation, when the newest generation says that `settled` batches are delivered.
 fn after_the_generation_is_gone(settled: u64) -> Step {
-    let author = Author { collector: Token([1; 16]), incarnation: Token([1; 16]) };
+    let author = WriterId { collector: Token([1; 16]), incarnation: Token([1; 16]) };
     let attempt = Attempt {
         author,
         token: Token([2; 16]),
-        aim: Aim::Commit {
+        kind: AttemptKind::Commit {
             keys: [number(0), number(1)].into_iter().collect(),
             volume: Totals::default(),
         },

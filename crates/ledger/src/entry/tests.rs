@@ -11,8 +11,8 @@ use bytes::BufMut;
 use super::frame::{HEAD, TAIL, VERSION};
 use super::*;
 
-fn author() -> Author {
-    Author { collector: Token([1; 16]), incarnation: Token([2; 16]) }
+fn author() -> WriterId {
+    WriterId { collector: Token([1; 16]), incarnation: Token([2; 16]) }
 }
 
 fn entry(kind: Kind) -> Entry {

@@ -1,117 +1,14 @@
 //! The ledger is deleted, emptied, cut or replaced by others: a collector that remembers it stops,
 //! whoever knows nothing is stopped by what is visible, and an operator's decision makes it go on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_ledger::{
-    Change, Committed, Dataset, Decided, DecisionError, Known, Ledger, LedgerError, Memory,
-    Operator, Token, Turns,
+    Change, Committed, Dataset, Decided, DecisionError, Known, Ledger, Memory, Turns,
 };
-use pipeline::Env;
-use storage::FileSystem;
-use storage::memory::Memory as Store;
-use tempfile::TempDir;
 
 use crate::harness::{author, key, options, put, roll, whole};
-
-const LEDGER: &str = "/logs/_aqueduct/store/ledger";
-const ENTRY: &str = "/logs/_aqueduct/store/ledger/g0/0000000000000000000";
-const NAME: &str = "store in memory";
-
-/// A store, and collectors with data directories of their own.
-struct Site {
-    store: Store,
-    fs: Arc<dyn FileSystem>,
-    env: Env,
-    dirs: Vec<TempDir>,
-}
-
-impl Site {
-    fn new() -> Self {
-        let store = Store::new();
-        let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
-        let dirs = (0..4).map(|_| TempDir::new().unwrap()).collect();
-        Self { store, fs, env: env::real(), dirs }
-    }
-
-    fn directory(&self, number: u8) -> PathBuf {
-        self.dirs[usize::from(number)].path().join("sinks/store")
-    }
-
-    /// A start of collector `number`, after `known` in this process.
-    async fn reopen(&self, number: u8, known: Known) -> Result<Ledger, LedgerError> {
-        self.start(number, known, 1_000).await
-    }
-
-    async fn start(&self, number: u8, known: Known, after: u64) -> Result<Ledger, LedgerError> {
-        let memory = Memory::load(&self.env, &self.directory(number), NAME, &Turns::default())
-            .await
-            .unwrap();
-        let author = aqueduct_ledger::Author {
-            incarnation: Token(self.env.entropy.bytes16()),
-            ..author(number)
-        };
-        let dataset = Dataset::new("/logs", "store");
-        let options = options(number, after);
-        Ledger::open(self.fs.clone(), dataset, author, options, known, memory).await
-    }
-
-    async fn open(&self, number: u8) -> Result<Ledger, LedgerError> {
-        self.reopen(number, Known::default()).await
-    }
-
-    async fn refused(&self, number: u8) -> Change {
-        match self.open(number).await.map(drop) {
-            Err(LedgerError::Changed { change, .. }) => change,
-            other => panic!("collector {number} was not stopped: {other:?}"),
-        }
-    }
-
-    /// Collector 1 has stored batches 0 to 4, one an entry, and is down.
-    async fn of_five(&self) {
-        let mut ledger = self.open(1).await.unwrap();
-        self.commit(&mut ledger, 0..5).await;
-    }
-
-    async fn commit(&self, ledger: &mut Ledger, batches: std::ops::Range<u64>) {
-        for n in batches {
-            let rolled = roll(&*self.fs, 1, n..n + 1).await;
-            let committed = ledger.commit(rolled, whole()).await.unwrap();
-            assert!(matches!(committed, Committed::Published(_)), "{committed:?}");
-        }
-    }
-
-    fn operator(&self, number: u8) -> Operator {
-        Operator {
-            fs: self.fs.clone(),
-            dataset: Dataset::new("/logs", "store"),
-            name: NAME.into(),
-            env: self.env.clone(),
-            directory: self.directory(number),
-        }
-    }
-
-    async fn copy(&self) -> Vec<(String, bytes::Bytes)> {
-        let files = self.store.files().into_iter();
-        files.filter(|(path, _)| path.starts_with(LEDGER)).collect()
-    }
-
-    /// The ledger is replaced by what was copied before.
-    async fn restore(&self, copy: Vec<(String, bytes::Bytes)>) {
-        self.fs.delete(LEDGER).await.unwrap();
-        for (path, content) in copy {
-            self.fs.mkdirs(storage::split(&path).0).await.unwrap();
-            let mut writer = self.fs.create(&path, Default::default()).await.unwrap();
-            writer.write(content).await.unwrap();
-            writer.close().await.unwrap();
-        }
-    }
-
-    fn visible(&self) -> usize {
-        self.store.files().keys().filter(|path| path.starts_with("/logs/day/")).count()
-    }
-}
+use crate::site::{ENTRY, LEDGER, NAME, Site};
 
 fn settled(decided: &Decided) -> u64 {
     decided.standing.view.settled().keys.count()

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_ledger::{
-    Author, Dataset, FileNames, Known, Ledger, LedgerError, Memory, Options, Roll, RollFile, Token,
+    Dataset, FileNames, Known, Ledger, LedgerError, Memory, Options, Roll, RollFile, Token,
+    WriterId,
 };
 use bytes::Bytes;
 use pipeline::{Epoch, Identity, KeySet, Origin, Sequence};
@@ -13,8 +14,8 @@ use storage::{CreateOptions, FileSystem};
 /// How long a stage lies unchanged until it is cleared away.
 pub(crate) const QUIET: Duration = Duration::from_secs(3_600);
 
-pub(crate) fn author(number: u8) -> Author {
-    Author { collector: Token([number; 16]), incarnation: Token([number; 16]) }
+pub(crate) fn author(number: u8) -> WriterId {
+    WriterId { collector: Token([number; 16]), incarnation: Token([number; 16]) }
 }
 
 pub(crate) async fn open(fs: Arc<dyn FileSystem>, number: u8) -> Result<Ledger, LedgerError> {
@@ -52,7 +53,7 @@ pub(crate) async fn open_again(
     known: Known,
 ) -> Result<Ledger, LedgerError> {
     let incarnation = Token([!number; 16]);
-    let author = Author { incarnation, ..author(number) };
+    let author = WriterId { incarnation, ..author(number) };
     let dataset = Dataset::new("/logs", "store");
     Ledger::open(fs, dataset, author, options(number, 1_000), known, Memory::none()).await
 }

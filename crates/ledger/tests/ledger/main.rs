@@ -10,3 +10,4 @@ mod fence;
 mod floors;
 mod harness;
 mod opening;
+mod site;

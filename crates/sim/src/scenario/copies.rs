@@ -1,7 +1,8 @@
 //! Seeds in which an edge gets a copy: a machine that is cloned while it is off, or a directory that
 //! comes back from a backup while the first one lives on.
 
-use super::{Input, Reads, Scenario, agent};
+use super::configuration::agent;
+use super::{Input, Reads, Scenario};
 use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 

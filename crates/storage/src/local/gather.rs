@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use super::behind::Piece;
+use super::write_behind::Piece;
 
 /// Bytes of all files together.
 const ALL: usize = 32 << 20;

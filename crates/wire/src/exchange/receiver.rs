@@ -22,7 +22,7 @@ use super::gathering::{Gathering, Place, Right, SMALL_BYTES, STANDSTILL, due, le
 use super::{HEAD_BYTES, PATH, encoder};
 use crate::v1::{FromReceiver, FromSender};
 
-/// Answers a request: `converse` gets what the sender says, and answers it.
+/// Answers a request: `handler` gets what the sender says, and answers it.
 ///
 /// No message may have more than `message_bytes_max` bytes. Large ones lie in the memory of
 /// `gathering`, until nothing looks at their bodies any more.
@@ -30,7 +30,7 @@ pub fn answer<B, S>(
     request: http::Request<B>,
     message_bytes_max: usize,
     gathering: &Arc<Gathering>,
-    converse: impl FnOnce(Heard<B>) -> S,
+    handler: impl FnOnce(RequestStream<B>) -> S,
 ) -> http::Response<tonic::body::Body>
 where
     S: Stream<Item = Result<FromReceiver, Status>> + Send + 'static,
@@ -38,7 +38,7 @@ where
     if request.uri().path() != PATH {
         return Status::unimplemented(format!("there is {PATH} and nothing else")).into_http();
     }
-    let answers = converse(Heard {
+    let answers = handler(RequestStream {
         body: request.into_body(),
         data: Bytes::new(),
         head: Head::default(),
@@ -55,7 +55,7 @@ where
 }
 
 /// What a sender says, over the body of its request.
-pub struct Heard<B> {
+pub struct RequestStream<B> {
     body: B,
     /// What came and is not looked at yet.
     data: Bytes,
@@ -102,7 +102,7 @@ impl AsRef<[u8]> for Place {
     }
 }
 
-impl<B> Heard<B>
+impl<B> RequestStream<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -256,9 +256,9 @@ mod tests {
     }
 
     /// What is heard where `sent` comes in pieces of `piece_bytes` bytes.
-    fn heard(sent: &[u8], piece_bytes: usize, gathering: &Arc<Gathering>) -> Heard<Came> {
+    fn heard(sent: &[u8], piece_bytes: usize, gathering: &Arc<Gathering>) -> RequestStream<Came> {
         let pieces = sent.chunks(piece_bytes).map(Bytes::copy_from_slice).collect();
-        Heard {
+        RequestStream {
             body: Came(pieces),
             data: Bytes::new(),
             head: Head::default(),
@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    fn next(heard: &mut Heard<Came>) -> Result<Option<FromSender>, Status> {
+    fn next(heard: &mut RequestStream<Came>) -> Result<Option<FromSender>, Status> {
         match heard.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(message) => message,
             Poll::Pending => panic!("all of it came"),
@@ -353,7 +353,7 @@ mod tests {
         let mut streams: Vec<_> =
             (0..9).map(|_| Box::pin(heard(&sent[..50_000], 16_384, &gathering))).collect();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let polled = |heard: &mut Heard<Came>, cx: &mut Context<'_>| {
+        let polled = |heard: &mut RequestStream<Came>, cx: &mut Context<'_>| {
             // What comes ends within the message: only a stream with room gets so far.
             match heard.poll_message(cx) {
                 Poll::Ready(message) => message.unwrap_err().code(),
@@ -374,7 +374,7 @@ mod tests {
     async fn a_message_that_stands_still_gives_its_room_to_others() {
         let gathering = gathering(128 << 10, 0);
         let begun = framed(&[put(100_000)])[..50_000].to_vec();
-        let mut still = Heard {
+        let mut still = RequestStream {
             body: StandsStill(Some(begun.into())),
             data: Bytes::new(),
             head: Head::default(),

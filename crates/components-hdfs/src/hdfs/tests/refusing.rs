@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::Sink;
+use pipeline::{Batch, BatchBuilder, IntervalSet, Outcome, Sink, Ticket};
 use serde_json::{Value, json};
+use storage::FileSystem;
 use storage::faults::{Fault, Faulty, Refusing};
 use storage::memory::Memory;
-use tokio::time::sleep;
+use tokio::task::yield_now;
+use tokio::time::{advance, sleep, timeout};
 
-use super::harness::{Collector, at_rest, deliver, drive, lines_of, numbered, numbered_lines};
+use super::harness::{
+    Collector, at_rest, deliver, drive, lines_of, numbered, numbered_lines, taken,
+};
+use crate::hdfs::HdfsSink;
 
 const BATCHES: u64 = 6;
 /// Longer than the longest pause between two tries.
@@ -112,5 +117,122 @@ async fn a_death_at_any_call_beside_a_refusing_directory_loses_and_repeats_nothi
                 break;
             }
         }
+    }
+}
+
+/// The settings of a sink whose rolls are no entries of the ledger.
+fn unrecorded() -> Value {
+    let mut settings = settings();
+    settings["guarantee"] = json!("at_least_once");
+    settings
+}
+
+/// Writes the batches to an open sink.
+async fn write_all(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) {
+    for (ticket, batch) in batches {
+        sink.write(taken(*ticket, batch)).await.unwrap();
+    }
+}
+
+/// What the sink says until it has settled so many batches: those delivered, and those given back.
+async fn settled(sink: &mut HdfsSink, count: u64) -> (Vec<Ticket>, Vec<Ticket>) {
+    let (mut delivered, mut again) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
+    while delivered.count() + again.count() < count {
+        let settlement = timeout(SOON * 4, sink.settled()).await.expect("all are settled");
+        match settlement.outcome {
+            Outcome::Delivered => delivered.insert_all(&settlement.tickets),
+            Outcome::Again(_) => again.insert_all(&settlement.tickets),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    (delivered.iter().collect(), again.iter().collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_entries_the_other_paths_go_on_too_and_refused_batches_stay_in_the_channel() {
+    let store = Memory::new();
+    let refusing = refusing(&store);
+    let mut sink = Collector::new(unrecorded()).sink_on(refusing.clone());
+    sink.open().await.unwrap();
+    write_all(&mut sink, &numbered(BATCHES)).await;
+    assert_eq!(settled(&mut sink, 3).await, (vec![0, 2, 4], vec![]), "one opening, no failure");
+    assert_eq!(lines_of(&store), even_lines(BATCHES));
+    assert_eq!(sink.unpublished.get(), 3);
+    assert!(timeout(SOON, sink.settled()).await.is_err(), "it is asked again in vain");
+
+    refusing.refuse(false);
+    assert_eq!(settled(&mut sink, 3).await, (vec![1, 3, 5], vec![]));
+    assert_eq!(lines_of(&store), numbered_lines(BATCHES), "each once: nothing was written again");
+    assert_eq!((sink.unpublished.get(), staged(&store)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_entries_a_batch_of_two_paths_is_delivered_when_both_are_visible() {
+    let store = Memory::new();
+    let refusing = refusing(&store);
+    let mut sink = Collector::new(unrecorded()).sink_on(refusing.clone());
+    sink.open().await.unwrap();
+    let mut both = BatchBuilder::default();
+    both.push(b"to even", &[("app", "even")]);
+    both.push(b"to odd", &[("app", "odd")]);
+    write_all(&mut sink, &[(7, both.finish())]).await;
+    sink.write(taken(8, &numbered(1)[0].1)).await.unwrap();
+    assert_eq!(settled(&mut sink, 1).await, (vec![8], vec![]));
+    refusing.refuse(false);
+    assert_eq!(settled(&mut sink, 1).await, (vec![7], vec![]));
+    assert_eq!(lines_of(&store), ["0-a", "0-b", "to even", "to odd"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_entries_what_waits_goes_back_when_the_agent_stops_and_is_not_lost_by_a_death() {
+    let store = Memory::new();
+    let refusing = refusing(&store);
+    let collector = Collector::new(unrecorded());
+    let mut sink = collector.sink_on(refusing.clone());
+    sink.open().await.unwrap();
+    write_all(&mut sink, &numbered(BATCHES)).await;
+    sink.flush();
+    assert_eq!(settled(&mut sink, BATCHES).await, (vec![0, 2, 4], vec![1, 3, 5]));
+    sink.close().await;
+    assert_eq!(staged(&store), 0, "the channel has them");
+
+    let odd: Vec<_> = numbered(BATCHES).into_iter().filter(|(n, _)| n % 2 == 1).collect();
+    let mut killed = collector.sink_on(refusing.clone());
+    killed.open().await.unwrap();
+    write_all(&mut killed, &odd).await;
+    assert!(timeout(SOON, killed.settled()).await.is_err());
+    drop(killed);
+    store.lose_power();
+    refusing.refuse(false);
+    deliver(&mut collector.sink_on(refusing), &odd).await;
+    assert_eq!(lines_of(&store), numbered_lines(BATCHES));
+    assert_eq!(staged(&store), 0);
+}
+
+/// A file that waits and is removed from outside: those of no entry are written again, and with an
+/// entry the store is not asked without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_waits_and_is_removed_is_written_again_or_asked_for_by_the_next_roll() {
+    for (settings, is_recorded) in [(settings(), true), (unrecorded(), false)] {
+        let store = Memory::new();
+        let refusing = refusing(&store);
+        let counting = Arc::new(Faulty::new(refusing.clone(), Fault::Refused, u64::MAX));
+        let mut sink = Collector::new(settings).sink_on(counting.clone());
+        sink.open().await.unwrap();
+        write_all(&mut sink, &numbered(2)).await;
+        assert_eq!(settled(&mut sink, 1 + u64::from(is_recorded)).await.1, [0; 0]);
+        let waiting = store.files().into_keys().find(|path| path.contains("/stage/"));
+        store.delete(&waiting.unwrap()).await.unwrap();
+        refusing.refuse(false);
+        let before = counting.calls();
+        // Not by a sleep: where the store is asked without a pause, paused time stands still.
+        advance(SOON).await;
+        for _ in 0..10_000 {
+            yield_now().await;
+        }
+        assert!(counting.calls() - before < 50, "{} calls", counting.calls() - before);
+        let said = timeout(Duration::ZERO, sink.settled()).await.ok();
+        let again = said.is_some_and(|said| matches!(said.outcome, Outcome::Again(Some(_))));
+        assert_eq!(again, !is_recorded);
     }
 }

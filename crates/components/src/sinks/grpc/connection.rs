@@ -126,7 +126,7 @@ impl Connection {
         tokio::select! {
             biased;
             error = hung_up => error,
-            error = self.converse(channel) => error,
+            error = self.exchange(channel) => error,
         }
     }
 
@@ -145,7 +145,7 @@ impl Connection {
             .map_err(|cause| GrpcError::Connect { address: self.shared.address.to_string(), cause })
     }
 
-    async fn converse(&self, channel: Channel) -> GrpcError {
+    async fn exchange(&self, channel: Channel) -> GrpcError {
         let address = || self.shared.address.to_string();
         let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
         let (outbox, messages) = mpsc::channel(OUTBOX);
@@ -183,7 +183,7 @@ impl Connection {
             biased;
             answer = answers.message() => match answer? {
                 Some(FromReceiver { message: Some(message) }) => {
-                    if let Some(refusal) = self.heed(message)? {
+                    if let Some(refusal) = self.on_message(message)? {
                         self.closed(refusal).await;
                     }
                 }
@@ -222,7 +222,10 @@ impl Connection {
     }
 
     /// Answers the refusal of a batch that may go on under another name.
-    fn heed(&self, message: from_receiver::Message) -> Result<Option<Refusal>, wire::Malformed> {
+    fn on_message(
+        &self,
+        message: from_receiver::Message,
+    ) -> Result<Option<Refusal>, wire::Malformed> {
         use from_receiver::Message;
         match message {
             Message::Welcome(welcome) => self.welcomed(welcome)?,

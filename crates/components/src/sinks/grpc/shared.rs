@@ -1,11 +1,13 @@
 //! What the sink and the task that keeps its connection share: the sender, behind a lock that is
 //! never held while waiting.
 
+mod clock;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
+use delivery::sender::{Options, Room, Sender, Verdict, Welcome};
 use peers::{Dispute, NextHop};
 use pipeline::{Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket};
 use support::mutant;
@@ -232,20 +234,6 @@ impl Shared {
 
     // === The connection's side ===
 
-    pub(super) async fn until_outgoing(&self) {
-        self.outgoing.notified().await;
-    }
-
-    pub(super) async fn until_hurried(&self) {
-        self.hurry.notified().await;
-    }
-
-    pub(super) async fn until_hung_up(&self) {
-        while !self.state().hang_up {
-            self.hang_up.notified().await;
-        }
-    }
-
     pub(super) fn connected(&self, now: Instant) {
         let mut state = self.state();
         state.hang_up = false;
@@ -269,22 +257,6 @@ impl Shared {
         was_up
     }
 
-    pub(super) fn has_outgoing(&self) -> bool {
-        self.state().sender.has_outgoing()
-    }
-
-    pub(super) fn next_outgoing(&self, now: Instant) -> Option<Outgoing<Put>> {
-        let mut state = self.state();
-        let before = state.sender.deadline();
-        let outgoing = state.sender.next_outgoing(now);
-        let nearer = state.sender.deadline() != before;
-        drop(state);
-        if nearer {
-            self.deadline.notify_one();
-        }
-        outgoing
-    }
-
     /// Tells the sender what the next agent said.
     pub(super) fn heard(&self, tell: impl FnOnce(&mut Sender<Put>)) {
         let mut state = self.state();
@@ -304,16 +276,6 @@ impl Shared {
         self.heard(|sender| sender.unable(unable, Instant::now()));
         self.hop.set_unable(unable);
         was != unable
-    }
-
-    /// Lets the sender know whether other members of the group are able, for ever.
-    pub(super) async fn keep_others(&self) {
-        let mut able = self.hop.are_others_able();
-        loop {
-            self.state().sender.others_are_able(able);
-            self.deadline.notify_one();
-            able = self.hop.others_otherwise(able).await;
-        }
     }
 
     /// The next agent will never take this one.
@@ -376,41 +338,6 @@ impl Shared {
 
     pub(super) fn busy(&self, retry_after: Duration, keys: &KeySet, now: Instant) {
         self.heard(|sender| sender.busy(retry_after, keys, now));
-    }
-
-    /// Lets time pass for the sender, for ever.
-    pub(super) async fn keep_time(&self) {
-        loop {
-            let deadline = self.next_deadline();
-            let due = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = self.deadline.notified() => {}
-                () = due => self.tick(Instant::now()),
-            }
-        }
-    }
-
-    /// None while the connection is being given up: what is due about it stays due until then.
-    fn next_deadline(&self) -> Option<Instant> {
-        let state = self.state();
-        if state.hang_up { None } else { state.sender.deadline() }
-    }
-
-    fn tick(&self, now: Instant) {
-        let mut state = self.state();
-        let hang_up = state.sender.tick(now);
-        state.hang_up |= hang_up;
-        drop(state);
-        self.changed.notify_one();
-        if hang_up {
-            self.hang_up.notify_one();
-        }
     }
 }
 

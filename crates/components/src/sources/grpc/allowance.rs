@@ -24,7 +24,7 @@ const SMALL: u64 = 4 << 10;
 const LIFE: u64 = 320;
 /// Bytes of each further run of a life, by the same count.
 const RUN: u64 = 96;
-/// Bytes of an origin that is followed: in the subscription and on the board.
+/// Bytes of an origin that is followed: in its subscription and in the table of all.
 const ORIGIN: u64 = 176;
 /// Bytes of floors in memory for each byte of theirs in a Hello.
 const FLOORS: u64 = 4;

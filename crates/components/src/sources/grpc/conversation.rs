@@ -5,32 +5,31 @@
 //! arrival, and goes on in a task of its own if it does not end at once: it runs to its end even if
 //! the connection does not.
 
+mod puts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::receiver::Receiver;
 use delivery::sender::Window;
-use futures::future::BoxFuture;
 use hyper::body::Incoming;
-use pipeline::{
-    Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin, Routing,
-};
-use support::mutant;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use pipeline::{KeySet, Routing};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, warn};
-use wire::exchange::Heard;
-use wire::v1::{FromReceiver, FromSender, Hello, Put, Reason, Welcome, from_sender};
-use wire::{Rejection, keys};
+use wire::exchange::RequestStream;
+use wire::keys;
+use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
 
 use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
-use super::news::{News, Subscription};
 use super::roster::Presence;
+use super::subscriptions::{CommitEvent, Subscription};
 use super::waits::{granted, until};
-use super::{DRAIN, Service, answers, budget_units};
+use super::{DRAIN, Service, answers};
+use puts::{Arrived, Outcome};
 
 /// How long a sender may take to its first word.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,20 +42,6 @@ const BUSY: Duration = Duration::from_secs(2);
 
 /// Who speaks, for people at the other end.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
-
-/// A put that the channels have taken, or not.
-struct Outcome {
-    identity: Identity,
-    bytes: u64,
-    result: Result<(), IntakeError>,
-}
-
-/// A put that waits for its share of the budget.
-struct Arrived {
-    identity: Identity,
-    put: Put,
-    permit: BoxFuture<'static, OwnedSemaphorePermit>,
-}
 
 pub(super) struct Conversation {
     service: Arc<Service>,
@@ -94,7 +79,7 @@ impl Conversation {
             receiver: Receiver::new(window),
             window,
             _stream,
-            committed: service.board.subscribe(),
+            committed: service.subscriptions.subscribe(),
             outage_said: false,
             share: service.allowance.share(),
             service,
@@ -112,7 +97,10 @@ impl Conversation {
 
     /// Speaks with the sender until either has nothing more to say.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
-    pub(super) fn run(mut self, mut puts: Heard<Incoming>) -> impl Future<Output = ()> + Send {
+    pub(super) fn run(
+        mut self,
+        mut puts: RequestStream<Incoming>,
+    ) -> impl Future<Output = ()> + Send {
         async move {
             let end = loop {
                 if let Err(end) = self.step(&mut puts).await {
@@ -132,7 +120,7 @@ impl Conversation {
 
     /// What is done with a message is in a box: it is there while it is done, and not in each of
     /// thousands of connections that wait for the next one.
-    async fn step(&mut self, puts: &mut Heard<Incoming>) -> Result<(), End> {
+    async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let listening = self.stopping.is_none() && self.arrived.is_none();
         tokio::select! {
@@ -147,8 +135,8 @@ impl Conversation {
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
             }
-            news = self.committed.next() => {
-                self.hear(news);
+            event = self.committed.next() => {
+                self.on_commit(event);
                 Ok(())
             }
             permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)), if self.arrived.is_some() => {
@@ -157,7 +145,7 @@ impl Conversation {
             }
             message = puts.message(), if listening => match message {
                 Ok(Some(FromSender { message: Some(message) })) => {
-                    Box::pin(self.heed(message)).await
+                    Box::pin(self.on_message(message)).await
                 }
                 Ok(Some(FromSender { message: None })) => Ok(()),
                 // The sender is done or gone; puts in work end by themselves.
@@ -196,15 +184,17 @@ impl Conversation {
         Ok(())
     }
 
-    fn hear(&mut self, news: News) {
+    fn on_commit(&mut self, event: CommitEvent) {
         let intake = &self.service.cx.intake;
-        match news {
-            News::Committed(keys) => self.receiver.committed(&keys),
-            News::Missed => self.receiver.recount(|origin, epoch| intake.known(origin, epoch)),
+        match event {
+            CommitEvent::Committed(keys) => self.receiver.committed(&keys),
+            CommitEvent::Missed => {
+                self.receiver.recount(|origin, epoch| intake.known(origin, epoch))
+            }
         }
     }
 
-    async fn heed(&mut self, message: from_sender::Message) -> Result<(), End> {
+    async fn on_message(&mut self, message: from_sender::Message) -> Result<(), End> {
         match message {
             from_sender::Message::Hello(hello) => self.welcome(hello).await,
             from_sender::Message::Put(put) => self.arrive(put).await,
@@ -253,146 +243,6 @@ impl Conversation {
             })),
         })
         .await
-    }
-
-    /// A put is here: its sizes are looked at before anything is done with it.
-    async fn arrive(&mut self, put: Put) -> Result<(), End> {
-        let limits = self.service.limits;
-        let (identity, memory) = match wire::parcel::check(&put, limits.body_max) {
-            Ok(checked) => checked,
-            Err(rejection) => return self.reject(&rejection).await,
-        };
-        if !self.is_waited_for() {
-            self.busy_at = Instant::now() + BUSY_EVERY;
-        }
-        self.receiver.put(identity, put.body.len() as u64)?;
-        if self.service.cx.intake.is_closed(identity) {
-            self.receiver.answered(put.body.len() as u64);
-            self.service.count("put_of_closed_epoch");
-            let detail = "the origin has declared this epoch empty: a copy that came late";
-            return self
-                .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
-                .await;
-        }
-        if self.share.put() {
-            self.share.count(self.receiver.awaited(), self.committed.origins() + 1)?;
-        }
-        self.committed.follow(identity.origin);
-        let units = budget_units(memory.min(limits.in_flight_max));
-        let budget = self.service.budget.clone();
-        let permit = Box::pin(async move {
-            budget.acquire_many_owned(units).await.expect("the budget is never closed")
-        });
-        self.arrived = Some(Arrived { identity, put, permit });
-        Ok(())
-    }
-
-    /// A put that was not begun when the agent stops is the sender's again.
-    async fn give_back(&mut self) -> Result<(), End> {
-        let Some(Arrived { identity, put, .. }) = self.arrived.take() else { return Ok(()) };
-        self.receiver.answered(put.body.len() as u64);
-        self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
-    }
-
-    /// Opens a put and hands it to the channels.
-    async fn begin(&mut self, put: Put, permit: OwnedSemaphorePermit) -> Result<(), End> {
-        let bytes = put.body.len() as u64;
-        let batch = match self.open(put).await {
-            Ok(batch) => batch,
-            Err(rejection) => {
-                self.receiver.answered(bytes);
-                return self.reject(&rejection).await;
-            }
-        };
-        let identity = batch.identity.expect("an opened put has its identity");
-        if !self.service.admit(identity, &batch) {
-            self.receiver.answered(bytes);
-            self.service.count("put_of_other_content");
-            let detail = "this identity came before, and named other events".to_owned();
-            warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
-            return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
-        }
-        let intake = self.service.cx.intake.clone();
-        let outcomes = self.outcomes_in.clone();
-        let early = mutant!("stored_before_durable");
-        if early {
-            let _ = outcomes.send(Box::new(Outcome { identity, bytes, result: Ok(()) }));
-        }
-        let mut work = Box::pin(async move {
-            let result = intake.accept(batch).await;
-            drop(permit);
-            if !early {
-                // Nobody listens if the connection is gone; the sender asks again.
-                let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
-            }
-        });
-        if futures::poll!(&mut work).is_pending() {
-            self.service.work.spawn(work);
-        }
-        Ok(())
-    }
-
-    async fn open(&mut self, put: Put) -> Result<Batch, Rejection> {
-        let body_max = self.service.limits.body_max;
-        if put.uncompressed_bytes == put.body.len() as u64 {
-            return wire::unpack(put, body_max);
-        }
-        self.service.env.offload(move || wire::unpack(put, body_max)).await
-    }
-
-    /// Answers the puts that have ended. What the channels know is asked once for puts of one
-    /// life in a row, and after the last of them has ended.
-    async fn settle_all(&mut self, first: Box<Outcome>) -> Result<(), End> {
-        let mut ended = vec![first];
-        while let Ok(more) = self.outcomes.try_recv() {
-            ended.push(more);
-        }
-        let mut last: Option<((Origin, Epoch), Known)> = None;
-        for outcome in ended {
-            let life = (outcome.identity.origin, outcome.identity.epoch);
-            let known = match last.take() {
-                Some((same, known)) if same == life => known,
-                _ => self.service.cx.intake.known(life.0, life.1),
-            };
-            self.settle(*outcome, &known).await?;
-            last = Some((life, known));
-        }
-        Ok(())
-    }
-
-    async fn settle(&mut self, outcome: Outcome, known: &Known) -> Result<(), End> {
-        let Outcome { identity, bytes, result } = outcome;
-        match result {
-            Ok(()) => {
-                if let Some(floors) = self.receiver.carried(identity.origin) {
-                    self.service.cx.intake.close_epochs(&floors);
-                }
-                self.receiver.stored(identity, bytes, known).map_err(End::from)
-            }
-            Err(error) if error.class() == ErrorClass::Poison => {
-                self.receiver.answered(bytes);
-                self.service.count("refused_by_channel");
-                self.say(answers::refused(identity, Reason::TooLarge, error.to_string())).await
-            }
-            Err(error) => {
-                self.receiver.answered(bytes);
-                debug!(source = %self.service.name, %identity, %error, "batch is not stored");
-                self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
-            }
-        }
-    }
-
-    async fn reject(&mut self, rejection: &Rejection) -> Result<(), End> {
-        let Some((identity, reason)) = rejection.answer() else {
-            return Err(End::Told(Status::invalid_argument(rejection.to_string())));
-        };
-        self.service.count(match reason {
-            Reason::TooLarge => "put_too_large",
-            Reason::Damaged => "put_damaged",
-            _ => "put_malformed",
-        });
-        warn!(source = %self.service.name, peer = %self.peer, problem = %rejection, "put refused");
-        self.say(answers::refused(identity, reason, rejection.to_string())).await
     }
 
     /// Says what is due; the end, when the agent stops and nothing more is owed.

@@ -1,4 +1,4 @@
-//! The accept loop, and HTTP/2 on each connection.
+//! HTTP/2 on each connection that is accepted.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,21 +14,18 @@ use hyper::service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
-use tracing::{debug, warn};
+use tracing::debug;
 use wire::v1::FromReceiver;
 
 use super::conversation::{Conversation, HELLO_TIMEOUT};
 use super::{DRAIN, Service};
-
-/// Pause after a connection could not be accepted: most often there are no file handles.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+use crate::sources::listening::{self, Accepted, Allowed};
 
 /// Streams of one connection. One is used; more are an error of the peer.
 const STREAMS_MAX: u32 = 4;
@@ -63,44 +60,24 @@ pub(super) async fn serve(
     max: usize,
     stop: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(max));
-    let connections = TaskTracker::new();
-    // Ends what is left when the time is over, or when this future is dropped.
-    let cut = CancellationToken::new();
-    let _cut_on_drop = cut.clone().drop_guard();
-    let accept = async {
-        loop {
-            let place = places.clone().acquire_owned().await.expect("places are never closed");
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let among = (max - places.available_permits()) as u64;
-                    let one = Connection {
-                        peer: peer.into(),
-                        service: service.clone(),
-                        window: window(service.limits.in_flight_max, among),
-                        stop: stop.clone(),
-                        cut: cut.clone(),
-                        _place: place,
-                    };
-                    // As it is, not inside of another future: each layer would have room for it
-                    // twice, before its first step and after, for ten thousand connections.
-                    connections.spawn(one.serve(stream));
-                }
-                Err(error) => {
-                    warn!(source = %service.name, %error, "cannot accept a connection");
-                    sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = accept => {}
-    }
-    connections.close();
     // A peer that does not let go is cut off.
-    let _ = timeout(DRAIN + service.limits.linger, connections.wait()).await;
+    let allowed = Allowed { connections: max, drain: DRAIN + service.limits.linger };
+    let name = service.name.clone();
+    listening::accept(listener, &name, allowed, stop, |accepted| {
+        let Accepted { stream, peer, open, cut, place } = accepted;
+        let one = Connection {
+            peer: peer.into(),
+            service: service.clone(),
+            window: window(service.limits.in_flight_max, open as u64),
+            stop: stop.clone(),
+            cut,
+            _place: place,
+        };
+        // As it is, not inside of another future: each layer would have room for it twice, before
+        // its first step and after, for ten thousand connections.
+        one.serve(stream)
+    })
+    .await;
 }
 
 /// What the transport may hold of one of so many connections. A thousand peers that send and are

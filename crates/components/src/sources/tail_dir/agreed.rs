@@ -42,7 +42,7 @@ impl Tailer {
     }
 
     /// Takes note of what the next agents take now. Between two turns, when nothing is bundled.
-    pub(super) fn heed_agreed(&mut self) {
+    pub(super) fn note_agreed(&mut self) {
         let bytes = self.agreed.intake.as_ref().and_then(|intake| intake.batch_bytes_max());
         if bytes == self.agreed.bytes_max {
             return;

@@ -30,10 +30,10 @@ impl Tailer {
     pub(super) fn set_aside_the_unnamed(&mut self) {
         let unnamed: Vec<_> =
             self.files.iter().filter(|(_, f)| !self.is_named(&f.position.path)).collect();
-        let unnamed: Vec<_> = unnamed.into_iter().map(|(id, _)| *id).collect();
+        let unnamed: Vec<_> = unnamed.into_iter().map(|(id, _)| id).collect();
         let until = Instant::now() + FORGET_AFTER;
         for id in &unnamed {
-            let Some(file) = self.files.get_mut(id) else { continue };
+            let Some(file) = self.files.get_mut(*id) else { continue };
             (file.stage, file.missing_since) = (Stage::Unnamed { until }, None);
             tracing::debug!(source = %self.source, file = %shown(&file.position.path),
                 offset = file.position.offset, "file is not named any more; its position is kept");

@@ -44,7 +44,7 @@ impl Pace {
         let turn = async move {
             let turn = env.offload(move || {
                 let chunks = tailer.turn(&settled, &changes, room);
-                let deleted = std::mem::take(&mut tailer.deleted);
+                let deleted = tailer.handles.take_deleted();
                 (tailer, chunks, deleted)
             });
             let (tailer, chunks, deleted) = turn.await;

@@ -66,7 +66,7 @@ impl Tailer {
             Err(error) if is_out_of_files(&error) => Ok(Outcome::End),
             outcome => outcome,
         };
-        let Some(file) = self.files.get_mut(&id) else { return Outcome::End };
+        let Some(file) = self.files.get_mut(id) else { return Outcome::End };
         let problem = outcome.as_ref().err().map(io::Error::kind);
         let before = std::mem::replace(&mut file.problem, problem);
         let place = shown(&file.place);
@@ -80,7 +80,7 @@ impl Tailer {
             Err(error) if before != problem => {
                 tracing::warn!(source = %self.source, file = %place, %error,
                     "file cannot be read; trying on");
-                self.odd("unreadable", 1);
+                self.count_anomaly("unreadable", 1);
             }
             Err(_) => {}
         }
@@ -97,7 +97,7 @@ impl Tailer {
             // Another file lies at its place: the next survey says where it went.
             return Ok(Outcome::End);
         };
-        let Some(file) = self.files.get_mut(&id) else { return Ok(Outcome::End) };
+        let Some(file) = self.files.get_mut(id) else { return Ok(Outcome::End) };
         if !file.note(&stat, now) {
             self.truncated(id, now);
             return Ok(Outcome::End);
@@ -145,7 +145,7 @@ impl Tailer {
         if let Some(mark) = leg.limit.filter(|mark| mark.offset == cuts.offset) {
             cuts.skipping = mark.skipping;
         }
-        let Some(file) = self.files.get_mut(&id) else { return Ok(Outcome::End) };
+        let Some(file) = self.files.get_mut(id) else { return Ok(Outcome::End) };
         file.position.head = Print::of(&beginning);
         let all = cuts.offset + (read_end - cuts.offset) >= stat.len;
         if all && cuts.offset < limit {
@@ -154,7 +154,7 @@ impl Tailer {
         let more = !all || cuts.offset == limit;
         for reason in [("line_cut", cuts.long_lines), ("late_line", cuts.late_lines)] {
             if reason.1 > 0 {
-                self.odd(reason.0, reason.1);
+                self.count_anomaly(reason.0, reason.1);
             }
         }
         self.hand_on(id, alone, cuts, leg.targets.as_deref(), chunks);
@@ -172,7 +172,7 @@ impl Tailer {
         chunks: &mut Vec<Chunk>,
     ) {
         let Self { files, bundle, source, options, .. } = self;
-        let Some(file) = files.get_mut(&id) else { return };
+        let Some(file) = files.get_mut(id) else { return };
         let is_plain = match cuts.cuts.as_slice() {
             [Cut { lines: What::Lines(_, lines), .. }] => bundle.may_have(lines),
             all => all.is_empty(),

@@ -146,12 +146,12 @@ const REASONS: [&str; 8] = [
 impl Tailer {
     /// Shows every counter before there is something to count.
     pub(super) fn show_reasons(&self) {
-        REASONS.iter().for_each(|reason| self.odd(reason, 0));
+        REASONS.iter().for_each(|reason| self.count_anomaly(reason, 0));
     }
 
     /// Says that a file is followed from now on.
     pub(super) fn say_followed(&mut self, id: FileId, why: Why, now: Instant) {
-        let Some(file) = self.files.get(&id) else { return };
+        let Some(file) = self.files.get(id) else { return };
         let (path, place) = (shown(&file.position.path), shown(&file.place));
         // Named where it is another one.
         let place = (place != path).then_some(&*place);
@@ -173,10 +173,10 @@ impl Tailer {
 
     /// Says that a file of an earlier run is not there any more, and what may be left of it.
     pub(super) fn say_missing(&mut self, id: FileId, now: Instant) {
-        let Some(file) = self.files.get_mut(&id) else { return };
+        let Some(file) = self.files.get_mut(id) else { return };
         file.missing_since = None;
         let (place, offset) = (file.place.clone(), file.position.offset);
-        self.odd("vanished_unread", 1);
+        self.count_anomaly("vanished_unread", 1);
         let neighbours = self.neighbours(&place).unwrap_or_default();
         let is_left = |path: &Path| path.file_name().is_some_and(is_compressed);
         let left = neighbours.into_iter().filter(|(path, _)| is_left(path));
@@ -206,7 +206,7 @@ impl Tailer {
         if self.options.patterns.iter().any(inside) {
             return;
         }
-        self.odd("link_leads_out", 1);
+        self.count_anomaly("link_leads_out", 1);
         let (link, leads_to) = (shown(path), shown(place));
         if self.report.linked.may_say(now) {
             tracing::warn!(source = %self.source, %link, %leads_to,
@@ -251,7 +251,7 @@ impl Tailer {
             let (source, file) = (&self.source, shown(path));
             match why {
                 PassedOver::Compressed => {
-                    self.odd("compressed_passed_over", 1);
+                    self.count_anomaly("compressed_passed_over", 1);
                     if !std::mem::replace(&mut self.report.has_said_compressed, true) {
                         tracing::info!(%source, %file, "compressed files are passed over; a pattern \
                             that names their ending asks for their bytes, as in `*.gz`");

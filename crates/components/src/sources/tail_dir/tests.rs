@@ -4,9 +4,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
+mod captured_log;
 mod files;
-mod heard;
 mod model;
+mod rig;
 mod rotation;
 
 use std::fs;
@@ -17,122 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
+use metrics::Metrics;
+use pipeline::BuildContext;
 use pipeline::testkit::build;
-use pipeline::{BuildContext, SourceContext, SourceError};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::sources::channels::{Channels, Event};
-
-/// A directory, an agent's intake and the source between them.
-struct Rig {
-    directory: TempDir,
-    channels: Arc<Channels>,
-    settings: Value,
-    metrics: Metrics,
-}
-
-struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), SourceError>>,
-}
-
-impl Rig {
-    fn new(more: &Value) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut settings = json!({
-            "paths": [format!("{}/*.log", directory.path().display())],
-            "poll_min": "1ms", "poll_max": "5ms", "late_line_after": "60ms",
-        });
-        for (key, value) in more.as_object().unwrap() {
-            settings[key] = value.clone();
-        }
-        let channels = Arc::new(Channels::new(2));
-        Self { directory, channels, settings, metrics: Metrics::default() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn append(&self, name: &str, text: impl AsRef<[u8]>) {
-        let mut file = fs::File::options().append(true).create(true).open(self.path(name)).unwrap();
-        file.write_all(text.as_ref()).unwrap();
-    }
-
-    fn start(&self) -> Running {
-        self.start_in(env::real())
-    }
-
-    fn start_in(&self, env: Env) -> Running {
-        let mut cx = BuildContext::alone("in", &self.path("unused"), env);
-        cx.metrics = self.metrics.clone();
-        let mut source = build::<Config>(&self.settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = SourceContext { intake: self.channels.clone(), stop: stop.clone() };
-        Running { stop, task: tokio::spawn(async move { source.run(cx).await }) }
-    }
-
-    /// Waits until both channels hold these lines, in any order, and nothing more comes.
-    async fn expect(&self, lines: &[&str]) {
-        let mut expected: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        expected.sort();
-        for _ in 0..6_000 {
-            if self.channels.lines().iter().all(|lines| *lines == expected) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        for lines in self.channels.lines() {
-            let surplus: Vec<_> = lines.iter().filter(|line| !expected.contains(line)).collect();
-            let missing: Vec<_> = expected.iter().filter(|line| !lines.contains(line)).collect();
-            let counts = (lines.len(), expected.len());
-            assert!(lines == expected, "{counts:?}: surplus {surplus:.9?}, missing {missing:.9?}");
-        }
-    }
-
-    /// Waits until both channels hold this line.
-    async fn channels_hold(&self, line: &str) {
-        let holds = |lines: &Vec<String>| lines.iter().any(|held| held == line);
-        while !self.channels.lines().iter().all(holds) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Waits until both channels know the positions of so many files.
-    async fn expect_keys(&self, keys: usize) {
-        let known = || (self.channels.keys(0), self.channels.keys(1));
-        for _ in 0..2_000 {
-            if known() == (keys, keys) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(known(), (keys, keys));
-    }
-
-    fn oddities(&self, reason: &'static str) -> u64 {
-        let label = metrics::SourceReason { source: "in".into(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).get()
-    }
-}
-
-impl Running {
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-    }
-
-    /// As a kill: nothing that waits is finished.
-    async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
-}
+use crate::sources::channels::Event;
+use rig::Rig;
 
 /// Nobody looks for a minute: what comes sooner was told.
 #[tokio::test]
@@ -178,7 +72,7 @@ async fn a_line_too_long_is_cut_and_marked_and_the_next_one_is_whole() {
     running.stop().await;
     let marked = |event: &&Event| event.headers.contains_key("truncated");
     assert_eq!(rig.channels.events(0).iter().filter(marked).count(), 1);
-    assert_eq!(rig.oddities("line_cut"), 1);
+    assert_eq!(rig.anomalies("line_cut"), 1);
 }
 
 #[tokio::test]
@@ -223,7 +117,7 @@ async fn what_cannot_be_opened_is_counted_once_and_read_when_it_can_be() {
     symlink(rig.path("a.log"), rig.path("a.log")).unwrap();
     let running = rig.start();
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(rig.oddities("unreadable"), 1);
+    assert_eq!(rig.anomalies("unreadable"), 1);
     fs::remove_file(rig.path("a.log")).unwrap();
     rig.append("a.log", "1\n");
     rig.expect(&["1"]).await;

@@ -12,7 +12,7 @@ use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 
 use super::super::tailer::Room;
-use super::heard::Heard;
+use super::captured_log::CapturedLog;
 use super::*;
 
 impl Rig {
@@ -40,7 +40,7 @@ impl Rig {
 /// A survey, and the time until it.
 async fn survey(tailer: &mut Tailer, after: Duration) {
     tokio::time::advance(after).await;
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     tailer.turn(&[], &BTreeSet::new(), Room { reads: 0, bytes: 0 });
 }
 
@@ -140,7 +140,7 @@ async fn the_position_of_an_unnamed_file_is_kept_as_long_as_it_lies_there() {
     rig.paths(&["a.log"]);
     rig.append("a.log", "1\n");
     let mut tailer = rig.tailer();
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     for chunk in tailer.turn(&[], &BTreeSet::new(), Room { reads: 9, bytes: 1 << 20 }) {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
@@ -149,13 +149,13 @@ async fn the_position_of_an_unnamed_file_is_kept_as_long_as_it_lies_there() {
     let hour = Duration::from_secs(3601);
     for _ in 0..3 {
         survey(&mut tailer, hour).await;
-        assert_eq!(tailer.files.len(), 1);
+        assert_eq!(tailer.files.iter().count(), 1);
     }
     fs::remove_file(rig.path("a.log")).unwrap();
     survey(&mut tailer, hour).await;
     survey(&mut tailer, hour).await;
-    assert!(tailer.files.values().all(|file| file.stage == file::Stage::Leaving));
-    assert_eq!(rig.oddities("vanished_unread"), 0, "it was not to be read");
+    assert!(tailer.files.iter().all(|(_, file)| file.stage == file::Stage::Leaving));
+    assert_eq!(rig.anomalies("vanished_unread"), 0, "it was not to be read");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn compressed_files_are_passed_over_unless_a_pattern_names_them() {
     rig.append("a.log.2.gz", "packed\n");
     rig.append("a.log.3.zst", "packed too\n");
     rig.read_all(&["1"]).await;
-    assert_eq!(rig.oddities("compressed_passed_over"), 2);
+    assert_eq!(rig.anomalies("compressed_passed_over"), 2);
     rig.paths(&["a.log*", "*.gz"]);
     rig.read_all(&["1", "packed"]).await;
 }
@@ -204,7 +204,7 @@ async fn links_are_followed_unless_they_are_not_to_be() {
     symlink(rig.path("real"), rig.path("l.log")).unwrap();
     rig.append("a.log", "1\n");
     rig.read_all(&["1", "inside", "secret"]).await;
-    assert_eq!(rig.oddities("link_leads_out"), 1, "one link leads out of the directory");
+    assert_eq!(rig.anomalies("link_leads_out"), 1, "one link leads out of the directory");
 
     // What was followed once is not read on either.
     let mut rig = rig;
@@ -294,7 +294,7 @@ async fn with_few_open_files_every_file_is_read() {
             rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
             running.stop().await;
         }
-        assert_eq!(rig.oddities("unreadable"), 0);
+        assert_eq!(rig.anomalies("unreadable"), 0);
     }
 }
 
@@ -305,7 +305,7 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
         rig.append(name, "1\n");
     }
     let mut tailer = rig.tailer();
-    tailer.survey_soon(Instant::now());
+    tailer.schedule.soon(Instant::now());
     for chunk in tailer.turn(&[], &BTreeSet::new(), Room { reads: 9, bytes: 1 << 20 }) {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
@@ -315,14 +315,14 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     fs::rename(rig.path("b.log"), rig.path("b.log.1.gz")).unwrap();
     fs::write(rig.path("b.log.1.gz"), "other bytes").unwrap();
     fs::rename(rig.path("c.log"), rig.path("c.log.1")).unwrap();
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
-    assert_eq!(rig.oddities("vanished_unread"), 0, "it may be on its way");
+    assert_eq!(rig.anomalies("vanished_unread"), 0, "it may be on its way");
     for _ in 0..3 {
         survey(&mut tailer, Duration::from_secs(11)).await;
     }
-    assert_eq!(rig.oddities("vanished_unread"), 2);
+    assert_eq!(rig.anomalies("vanished_unread"), 2);
     let lines = heard.with(&["WARN", "vanished", "offset=2"]);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("a.log") && lines[0].contains("compressed=-"), "{lines:?}");
@@ -336,7 +336,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
     rig.append("a.log", "1\n");
     fs::create_dir(rig.path("later")).unwrap();
     fs::create_dir(rig.path("directory")).unwrap();
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     let hint = format!("{}/*.log", rig.path("directory").display());
@@ -360,7 +360,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
 async fn each_file_that_is_followed_is_named_and_of_many_how_many() {
     let rig = Rig::new(&json!({}));
     rig.append("0.log", "1\n");
-    let heard = Heard::new();
+    let heard = CapturedLog::new();
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     let inode = env::real().disk.stat(&rig.path("0.log")).unwrap().inode;

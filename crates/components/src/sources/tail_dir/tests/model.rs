@@ -164,7 +164,7 @@ impl World {
     }
 
     fn work(&mut self, reads: usize, puts: usize) {
-        self.tailer.survey_soon(Instant::now());
+        self.tailer.schedule.soon(Instant::now());
         let settled = std::mem::take(&mut self.settled);
         let changes = std::mem::take(&mut self.changes);
         for chunk in self.tailer.turn(&settled, &changes, Room { reads, bytes: u64::MAX }) {

@@ -89,7 +89,7 @@ async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
         rig.append(rotated, "3\n");
         rig.expect(&["1", "2", "3", "new"]).await;
         running.stop().await;
-        assert_eq!(rig.oddities("truncated"), 0);
+        assert_eq!(rig.anomalies("truncated"), 0);
     }
 }
 
@@ -109,8 +109,8 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
     }
     fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
     // What no pattern would have found under any of its names stays alone.
-    rig.append("stranger", "not asked for\n");
-    fs::rename(rig.path("stranger"), rig.path("stranger.1")).unwrap();
+    rig.append("candidate", "not asked for\n");
+    fs::rename(rig.path("candidate"), rig.path("candidate.1")).unwrap();
     rig.append("a.log", "5\n");
     rig.append("a.log.1", "4, by who still had it open\n");
     rig.expect(&["1", "2", "3", "4", "4, by who still had it open", "5"]).await;
@@ -138,7 +138,7 @@ async fn what_was_renamed_from_too_long_a_path_is_not_followed_under_it() {
     rig.append("c.log", "2\n");
     rig.expect(&["1", "2"]).await;
     running.stop().await;
-    assert_eq!(rig.oddities("unreadable"), 1);
+    assert_eq!(rig.anomalies("unreadable"), 1);
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_truncated_file_is_read_from_its_beginning() {
     fs::write(rig.path("a.log"), "4 longer\n").unwrap();
     rig.expect(&["1", "2", "3", "4 longer"]).await;
     running.stop().await;
-    assert_eq!(rig.oddities("truncated"), 2);
+    assert_eq!(rig.anomalies("truncated"), 2);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_last_line_without_an_end_counts_once_its_file_was_rotated() {
     fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
     rig.expect(&["1", "last"]).await;
     running.stop().await;
-    assert_eq!(rig.oddities("late_line"), 1);
+    assert_eq!(rig.anomalies("late_line"), 1);
 }
 
 #[tokio::test]
@@ -368,6 +368,6 @@ async fn lines_that_are_all_alike_are_each_read_whatever_rotation_calls_their_fi
         }
         rig.expect(&["alike"; 3 * LINES]).await;
         running.stop().await;
-        assert_eq!(rig.oddities("copy_held_back"), 0);
+        assert_eq!(rig.anomalies("copy_held_back"), 0);
     }
 }

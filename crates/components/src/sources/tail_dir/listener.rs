@@ -1,4 +1,4 @@
-//! Listening: of a file that grows all the time not each line is heard, but what came meanwhile.
+//! Change notifications of busy files are coalesced: what came in a pause is read together.
 //!
 //! A line waits half a pause at the median and a whole one at worst, and each pause costs a batch:
 //! a read, a put at each tier, a request, half a millisecond of the edge's processor. Where more
@@ -13,7 +13,7 @@ use std::time::Duration;
 use pipeline::env::{Change, Watch};
 use tokio::time::Instant;
 
-use super::tailer::Options;
+use super::config::Options;
 
 /// Least pause, unless the setting says less.
 const LEAST: Duration = Duration::from_millis(5);
@@ -21,8 +21,8 @@ const LEAST: Duration = Duration::from_millis(5);
 /// How much comes is told by at least so much time.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Hears of changes.
-pub(super) struct Ears {
+/// Waits for changes of files, and paces how often they are reported.
+pub(super) struct ChangeListener {
     watch: Option<Arc<dyn Watch>>,
     /// Most time between two times of listening: what changes meanwhile is read together.
     longest: Duration,
@@ -34,7 +34,7 @@ pub(super) struct Ears {
     read_bytes: u64,
 }
 
-impl Ears {
+impl ChangeListener {
     pub(super) fn new(watch: Option<Arc<dyn Watch>>, options: &Options) -> Self {
         let now = Instant::now();
         Self {

@@ -1,14 +1,14 @@
-//! Who hears what became committed: each stream of the origins that it named, and of no others.
+//! Commit events: each stream gets those of the origins that it named, and no others.
 //!
 //! ```text
-//!   Intake::watch_committed ─► Board::run ─► letterbox of each stream that follows the origin
+//!   Intake::watch_committed ─► Subscriptions::run ─► mailboxes of streams that follow the origin
 //! ```
 //!
 //! One task hears everything and sorts it. Did every stream listen for itself, each group commit
 //! would wake all of them: with ten thousand streams that is all that a collector would do.
 //!
 //! A stream follows an origin **before** it asks what is known of it: what is committed later is
-//! then brought, what was committed before is in the answer. What lies in a letterbox is bounded
+//! then brought, what was committed before is in the answer. What lies in a mailbox is bounded
 //! like what its stream waits for: sequences of origins that it named, in runs.
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,54 +22,54 @@ use tokio::sync::broadcast::{self, error::RecvError};
 /// Places for origins that are kept while nobody follows as many.
 const ORIGINS_MIN: usize = 4 << 10;
 
-/// What a stream is told.
+/// What a stream gets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum CommitEvent {
     /// These are committed.
     Committed(KeySet),
     /// Some word was missed: what is known is to be asked anew.
     Missed,
 }
 
-/// Sorts news by origin.
+/// Sorts commit events by origin.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct Subscriptions {
     streams: Mutex<Streams>,
 }
 
 #[derive(Debug, Default)]
 struct Streams {
     next: u64,
-    all: BTreeMap<u64, Arc<Letterbox>>,
-    followers: HashMap<Origin, Vec<(u64, Arc<Letterbox>)>>,
+    all: BTreeMap<u64, Arc<Mailbox>>,
+    followers: HashMap<Origin, Vec<(u64, Arc<Mailbox>)>>,
 }
 
 #[derive(Debug, Default)]
-struct Letterbox {
-    inside: Mutex<Inside>,
+struct Mailbox {
+    contents: Mutex<Contents>,
     arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct Contents {
     committed: KeySet,
     missed: bool,
 }
 
-impl Board {
+impl Subscriptions {
     /// A subscription that follows nothing yet.
     pub(super) fn subscribe(self: &Arc<Self>) -> Subscription {
-        let letterbox = Arc::<Letterbox>::default();
+        let mailbox = Arc::<Mailbox>::default();
         let mut streams = self.streams();
         let number = streams.next;
         streams.next += 1;
-        streams.all.insert(number, letterbox.clone());
+        streams.all.insert(number, mailbox.clone());
         drop(streams);
-        Subscription { board: self.clone(), number, letterbox, origins: Vec::new() }
+        Subscription { subscriptions: self.clone(), number, mailbox, origins: Vec::new() }
     }
 
     /// Brings what is heard to those who follow it. Never returns: when the channels are closed
-    /// there is no news any more, and nothing to say about it.
+    /// there are no events any more, and nothing to say about it.
     pub(super) async fn run(&self, mut heard: broadcast::Receiver<Arc<KeySet>>) {
         loop {
             match heard.recv().await {
@@ -83,15 +83,15 @@ impl Board {
     fn bring(&self, keys: &KeySet) {
         let streams = self.streams();
         for (origin, epoch, sequences) in keys.iter() {
-            for (_, letterbox) in streams.followers.get(&origin).into_iter().flatten() {
-                letterbox.fill(|inside| inside.committed.insert_set(origin, epoch, sequences));
+            for (_, mailbox) in streams.followers.get(&origin).into_iter().flatten() {
+                mailbox.fill(|contents| contents.committed.insert_set(origin, epoch, sequences));
             }
         }
     }
 
     fn missed(&self) {
-        for letterbox in self.streams().all.values() {
-            letterbox.fill(|inside| *inside = Inside { missed: true, ..Inside::default() });
+        for mailbox in self.streams().all.values() {
+            mailbox.fill(|contents| *contents = Contents { missed: true, ..Contents::default() });
         }
     }
 
@@ -100,23 +100,23 @@ impl Board {
     }
 }
 
-impl Letterbox {
-    fn fill(&self, change: impl FnOnce(&mut Inside)) {
-        change(&mut self.inside());
+impl Mailbox {
+    fn fill(&self, change: impl FnOnce(&mut Contents)) {
+        change(&mut self.contents());
         self.arrived.notify_one();
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One stream's place on the board, until it is dropped.
+/// The subscription of one stream, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    board: Arc<Board>,
+    subscriptions: Arc<Subscriptions>,
     number: u64,
-    letterbox: Arc<Letterbox>,
+    mailbox: Arc<Mailbox>,
     /// Those followed, in order. Never fewer: they are as many as the channels keep identities of
     /// because of this stream.
     origins: Vec<Origin>,
@@ -127,8 +127,8 @@ impl Subscription {
     pub(super) fn follow(&mut self, origin: Origin) {
         if let Err(place) = self.origins.binary_search(&origin) {
             self.origins.insert(place, origin);
-            let follower = (self.number, self.letterbox.clone());
-            let mut streams = self.board.streams();
+            let follower = (self.number, self.mailbox.clone());
+            let mut streams = self.subscriptions.streams();
             // Most origins have one stream: room for more is made when a second one comes.
             streams.followers.entry(origin).or_insert_with(|| Vec::with_capacity(1)).push(follower);
         }
@@ -139,24 +139,24 @@ impl Subscription {
         self.origins.len()
     }
 
-    /// The next news; may be dropped while it waits.
-    pub(super) async fn next(&self) -> News {
+    /// The next event; may be dropped while it waits.
+    pub(super) async fn next(&self) -> CommitEvent {
         loop {
-            let inside = mem::take(&mut *self.letterbox.inside());
-            if inside.missed {
-                return News::Missed;
+            let contents = mem::take(&mut *self.mailbox.contents());
+            if contents.missed {
+                return CommitEvent::Missed;
             }
-            if !inside.committed.is_empty() {
-                return News::Committed(inside.committed);
+            if !contents.committed.is_empty() {
+                return CommitEvent::Committed(contents.committed);
             }
-            self.letterbox.arrived.notified().await;
+            self.mailbox.arrived.notified().await;
         }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut streams = self.board.streams();
+        let mut streams = self.subscriptions.streams();
         streams.all.remove(&self.number);
         for origin in &self.origins {
             if let Some(followers) = streams.followers.get_mut(origin) {
@@ -195,74 +195,74 @@ mod tests {
 
     #[test]
     fn a_stream_hears_of_the_origins_that_it_follows_and_of_no_others() {
-        let board = Arc::<Board>::default();
-        let (mut one, mut other) = (board.subscribe(), board.subscribe());
-        let nobody = board.subscribe();
+        let subscriptions = Arc::<Subscriptions>::default();
+        let (mut one, mut other) = (subscriptions.subscribe(), subscriptions.subscribe());
+        let nobody = subscriptions.subscribe();
         one.follow(ONE);
         one.follow(ONE);
         other.follow(OTHER);
-        board.bring(&both());
-        assert_eq!(one.next().now_or_never(), Some(News::Committed(keys(ONE, 0..3))));
-        assert_eq!(other.next().now_or_never(), Some(News::Committed(keys(OTHER, 5..6))));
+        subscriptions.bring(&both());
+        assert_eq!(one.next().now_or_never(), Some(CommitEvent::Committed(keys(ONE, 0..3))));
+        assert_eq!(other.next().now_or_never(), Some(CommitEvent::Committed(keys(OTHER, 5..6))));
         assert_eq!(nobody.next().now_or_never(), None);
-        assert_eq!(one.next().now_or_never(), None, "news are told once");
+        assert_eq!(one.next().now_or_never(), None, "each event comes once");
     }
 
     #[test]
     fn what_comes_before_anybody_looks_is_one_piece_of_news() {
-        let board = Arc::<Board>::default();
-        let mut one = board.subscribe();
+        let subscriptions = Arc::<Subscriptions>::default();
+        let mut one = subscriptions.subscribe();
         one.follow(ONE);
-        board.bring(&keys(ONE, 0..3));
-        board.bring(&keys(ONE, 3..9));
-        assert_eq!(one.next().now_or_never(), Some(News::Committed(keys(ONE, 0..9))));
+        subscriptions.bring(&keys(ONE, 0..3));
+        subscriptions.bring(&keys(ONE, 3..9));
+        assert_eq!(one.next().now_or_never(), Some(CommitEvent::Committed(keys(ONE, 0..9))));
     }
 
     #[test]
     fn whoever_may_have_missed_something_is_told_so_whatever_it_follows() {
-        let board = Arc::<Board>::default();
-        let (mut one, nobody) = (board.subscribe(), board.subscribe());
+        let subscriptions = Arc::<Subscriptions>::default();
+        let (mut one, nobody) = (subscriptions.subscribe(), subscriptions.subscribe());
         one.follow(ONE);
-        board.bring(&keys(ONE, 0..3));
-        board.missed();
-        board.bring(&keys(ONE, 3..4));
-        assert_eq!(one.next().now_or_never(), Some(News::Missed));
-        assert_eq!(nobody.next().now_or_never(), Some(News::Missed));
+        subscriptions.bring(&keys(ONE, 0..3));
+        subscriptions.missed();
+        subscriptions.bring(&keys(ONE, 3..4));
+        assert_eq!(one.next().now_or_never(), Some(CommitEvent::Missed));
+        assert_eq!(nobody.next().now_or_never(), Some(CommitEvent::Missed));
     }
 
     #[tokio::test]
     async fn a_waiting_stream_is_woken_and_a_lagging_board_says_that_it_missed_something() {
-        let board = Arc::<Board>::default();
+        let subscriptions = Arc::<Subscriptions>::default();
         let (tell, heard) = broadcast::channel(2);
-        let mut one = board.subscribe();
+        let mut one = subscriptions.subscribe();
         one.follow(ONE);
-        let running = board.run(heard);
+        let running = subscriptions.run(heard);
         let talk = async {
             tell.send(Arc::new(both())).unwrap();
-            assert_eq!(one.next().await, News::Committed(keys(ONE, 0..3)));
+            assert_eq!(one.next().await, CommitEvent::Committed(keys(ONE, 0..3)));
             for n in 0..5 {
                 tell.send(Arc::new(keys(ONE, n..n + 1))).unwrap();
             }
-            assert_eq!(one.next().await, News::Missed);
+            assert_eq!(one.next().await, CommitEvent::Missed);
             drop(tell);
         };
         tokio::select! {
-            () = running => unreachable!("the board runs until it is dropped"),
+            () = running => unreachable!("they run until they are dropped"),
             () = talk => {}
         }
     }
 
     #[test]
     fn a_stream_that_is_gone_leaves_nothing_behind() {
-        let board = Arc::<Board>::default();
-        let (mut one, mut other) = (board.subscribe(), board.subscribe());
+        let subscriptions = Arc::<Subscriptions>::default();
+        let (mut one, mut other) = (subscriptions.subscribe(), subscriptions.subscribe());
         one.follow(ONE);
         other.follow(ONE);
         drop(one);
-        board.bring(&both());
-        assert_eq!(other.next().now_or_never(), Some(News::Committed(keys(ONE, 0..3))));
+        subscriptions.bring(&both());
+        assert_eq!(other.next().now_or_never(), Some(CommitEvent::Committed(keys(ONE, 0..3))));
         drop(other);
-        let streams = board.streams();
+        let streams = subscriptions.streams();
         assert!(streams.all.is_empty() && streams.followers.is_empty(), "{streams:?}");
     }
 }

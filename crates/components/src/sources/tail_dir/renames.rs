@@ -1,4 +1,4 @@
-//! Files that were renamed between two surveys, before anybody met them.
+//! Files that were renamed between two surveys, before the first one found them.
 //!
 //! A log that fills within milliseconds is gone from its name when the next survey looks. Where the
 //! system tells of moves, a file is followed from the name that a pattern would have found it by to
@@ -10,42 +10,43 @@ use std::path::{Path, PathBuf};
 
 use pipeline::env::FileKind;
 
-use super::strangers::Stranger;
+use super::candidates::Candidate;
 use super::tailer::Tailer;
 
-/// Where files lie that may not have been met, with the names that patterns would have found them by.
-pub(super) type Unmet = BTreeMap<PathBuf, PathBuf>;
+/// Where files lie that may not have been found, with the names that patterns would have found them
+/// by.
+pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {
     /// Takes note that a file has another name. Whether it is one that is followed is found out at the
     /// survey: by its name alone it cannot be told.
     pub(super) fn note_move(&mut self, from: &Path, to: &Path) {
-        let found_as = self.unmet.remove(from);
+        let found_as = self.pending_renames.remove(from);
         // What lay there before is no more.
-        self.unmet.remove(to);
+        self.pending_renames.remove(to);
         if self.would_find(to) {
             return;
         }
         let found_as = found_as.or_else(|| self.would_find(from).then(|| from.to_owned()));
         if let Some(found_as) = found_as {
-            self.unmet.insert(to.to_owned(), found_as);
+            self.pending_renames.insert(to.to_owned(), found_as);
         }
     }
 
-    /// Adds those that nobody follows to the strangers, unless they are among them already.
-    pub(super) fn meet_the_unmet(&mut self, strangers: &mut Vec<Stranger>) {
-        let unmet = take(&mut self.unmet);
-        if unmet.is_empty() {
+    /// Adds those that nobody follows to the candidates, unless they are among them already.
+    pub(super) fn add_renamed(&mut self, candidates: &mut Vec<Candidate>) {
+        let pending_renames = take(&mut self.pending_renames);
+        if pending_renames.is_empty() {
             return;
         }
-        let mut met: HashSet<_> = strangers.iter().map(Stranger::inode).collect();
-        for (path, found_as) in unmet {
+        let mut met: HashSet<_> = candidates.iter().map(Candidate::inode).collect();
+        for (path, found_as) in pending_renames {
             let Ok(stat) = self.env.disk.stat(&path) else { continue };
-            let stranger = Stranger { path, found_as, stat };
-            let inode = stranger.inode();
-            let is_known = self.by_inode.contains_key(&inode) || self.held.contains_key(&inode);
+            let candidate = Candidate { path, found_as, stat };
+            let inode = candidate.inode();
+            let is_known = self.files.at_inode(inode).is_some() || self.seen.is_held(inode);
             if stat.kind == FileKind::File && !is_known && met.insert(inode) {
-                strangers.push(stranger);
+                candidates.push(candidate);
             }
         }
     }

@@ -21,9 +21,9 @@ const NICENESS: i32 = 10;
 
 /// A runtime that is made when it is first asked for.
 #[derive(Default)]
-pub(crate) struct Behind(OnceLock<Option<Runtime>>);
+pub(crate) struct BackgroundRuntime(OnceLock<Option<Runtime>>);
 
-impl Behind {
+impl BackgroundRuntime {
     /// The runtime; `instead` if its threads cannot be started.
     pub(crate) fn handle(&self, instead: Handle) -> Handle {
         let made = self.0.get_or_init(|| start().ok());
@@ -40,7 +40,7 @@ fn start() -> io::Result<Runtime> {
     builder.enable_all().thread_name("aqueduct-behind").on_thread_start(step_back).build()
 }
 
-impl Drop for Behind {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take().flatten() {
             // Its owner may be dropped by a task, which must not wait. All that matters here is

@@ -9,7 +9,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The lines of `info` and worse, as long as it lives.
-pub(super) struct Heard {
+pub(super) struct CapturedLog {
     lines: Arc<Mutex<Vec<String>>>,
     _guard: DefaultGuard,
 }
@@ -48,7 +48,7 @@ impl Subscriber for Ear {
     fn exit(&self, _: &Id) {}
 }
 
-impl Heard {
+impl CapturedLog {
     pub(super) fn new() -> Self {
         let lines = Arc::default();
         let guard = tracing::subscriber::set_default(Ear(Arc::clone(&lines)));

@@ -22,20 +22,20 @@ use super::tailer::{Chunk, Tailer};
 const COMPARED_BYTES: u64 = 4096;
 
 /// A file that the patterns found, or would have, and that nobody follows yet.
-pub(super) struct Stranger {
+pub(super) struct Candidate {
     pub(super) path: PathBuf,
     /// The name that a pattern matches: its path, unless it was renamed before anybody looked.
     pub(super) found_as: PathBuf,
     pub(super) stat: FileStat,
 }
 
-impl Stranger {
+impl Candidate {
     pub(super) fn inode(&self) -> (u64, u64) {
         (self.stat.device, self.stat.inode)
     }
 }
 
-/// Whom a stranger could be, without going through all files for each.
+/// Which file a candidate could be, without going through all files for each.
 #[derive(Default)]
 struct Index {
     /// Files by the directory they lie in and the stem of their name, now and when they were found.
@@ -88,44 +88,49 @@ impl Index {
 }
 
 impl Tailer {
-    /// Decides about each stranger.
+    /// Decides about each candidate.
     pub(super) fn take_in(
         &mut self,
-        mut strangers: Vec<Stranger>,
+        mut candidates: Vec<Candidate>,
         found: &mut Found,
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) {
-        if strangers.is_empty() {
+        if candidates.is_empty() {
             return;
         }
         let mut index = Index::default();
-        self.files.iter().for_each(|(id, file)| index.add(*id, file));
+        self.files.iter().for_each(|(id, file)| index.add(id, file));
         // Of files with equal content each is itself, and what is left may be taken for another.
-        strangers.sort_by_key(|stranger| !index.lost.contains_key(&stranger.inode()));
-        let first = !self.surveyed;
-        for stranger in strangers {
-            let Stranger { path, found_as, .. } = &stranger;
+        candidates.sort_by_key(|candidate| !index.lost.contains_key(&candidate.inode()));
+        let first = self.seen.is_first();
+        for candidate in candidates {
+            let Candidate { path, found_as, .. } = &candidate;
             if found_as.as_os_str().len() > PATH_BYTES_MAX {
                 found.problems.insert(found_as.clone(), io::ErrorKind::InvalidFilename);
                 continue;
             }
-            let decided = match self.recognise(&stranger, &index, now) {
+            let decided = match self.recognise(&candidate, &index, now) {
                 Ok(true) => continue,
-                Ok(false) => self.welcome(&stranger, first, now, chunks),
+                Ok(false) => self.welcome(&candidate, first, now, chunks),
                 Err(error) => Err(error),
             };
             match decided {
-                Ok(id) => index.add(id, &self.files[&id]),
+                Ok(id) => self.files.get(id).into_iter().for_each(|file| index.add(id, file)),
                 Err(error) => found.note(path, &error),
             }
         }
     }
 
-    /// Whether the stranger is a file that is known, or a copy that is to be left alone.
-    fn recognise(&mut self, stranger: &Stranger, index: &Index, now: Instant) -> io::Result<bool> {
-        let Stranger { path, found_as, .. } = stranger;
-        let by_inode = index.lost.get(&stranger.inode());
+    /// Whether the candidate is a file that is known, or a copy that is to be left alone.
+    fn recognise(
+        &mut self,
+        candidate: &Candidate,
+        index: &Index,
+        now: Instant,
+    ) -> io::Result<bool> {
+        let Candidate { path, found_as, .. } = candidate;
+        let by_inode = index.lost.get(&candidate.inode());
         let mut related = index.related(found_as);
         related.retain(|id| self.may_be_copy_of(*id, found_as));
         if by_inode.is_none() && related.is_empty() && index.lost_heads.is_empty() {
@@ -133,16 +138,16 @@ impl Tailer {
         }
         let opened = self.open_at(path)?;
         let stat = opened.stat()?;
-        if (stat.device, stat.inode) != stranger.inode() {
+        if (stat.device, stat.inode) != candidate.inode() {
             // It was moved since it was found; the next survey meets it again.
             return Ok(true);
         }
-        let mut candidates: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
+        let mut possible: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
         if !index.lost_heads.is_empty() {
             let head = Print::of(&opened.read(0, HEAD_BYTES)?);
-            candidates.extend(index.lost_heads.get(&head).into_iter().flatten());
+            possible.extend(index.lost_heads.get(&head).into_iter().flatten());
         }
-        for id in candidates {
+        for id in possible {
             if self.is_lost(id) && self.bind(id, path, &opened, &stat, now)? {
                 return Ok(true);
             }
@@ -161,11 +166,11 @@ impl Tailer {
     /// Whether the file was found by this name. Who has the name now, while the file lies elsewhere,
     /// is the writer's next one, however alike; a copy has another name.
     fn was_found_as(&self, id: FileId, path: &Path) -> bool {
-        self.files.get(&id).is_some_and(|file| path == file.position.path)
+        self.files.get(id).is_some_and(|file| path == file.position.path)
     }
 
     fn is_lost(&self, id: FileId) -> bool {
-        self.files.get(&id).is_some_and(File::is_lost)
+        self.files.get(id).is_some_and(File::is_lost)
     }
 
     /// Goes on with a lost file in this one, if it holds what was read of it.
@@ -177,7 +182,7 @@ impl Tailer {
         stat: &FileStat,
         now: Instant,
     ) -> io::Result<bool> {
-        let Some(file) = self.files.get_mut(&id) else { return Ok(false) };
+        let Some(file) = self.files.get_mut(id) else { return Ok(false) };
         let same_inode = is(stat, file);
         let nothing_to_tell_by = file.position.head.len == 0;
         if (nothing_to_tell_by && !same_inode) || !file.position.is_in(&**opened)? {
@@ -191,16 +196,16 @@ impl Tailer {
         file.missing_since = None;
         (file.position.device, file.position.inode) = (stat.device, stat.inode);
         file.handle = Some(opened.clone());
-        self.opened.push(id);
+        self.handles.opened(id);
         (file.stage, file.looked) = (Stage::Here, None);
         file.note(stat, now);
-        self.by_inode.insert((stat.device, stat.inode), id);
+        self.files.enter_inode((stat.device, stat.inode), id);
         let place = self.real_place(path)?;
-        if let Some(file) = self.files.get_mut(&id).filter(|file| path == file.position.path) {
+        if let Some(file) = self.files.get_mut(id).filter(|file| path == file.position.path) {
             file.home.clone_from(&place);
         }
         self.say_linked(path, &place, now);
-        self.moved(id, place);
+        self.files.moved(id, place);
         self.say_followed(id, why, now);
         Ok(true)
     }
@@ -209,12 +214,12 @@ impl Tailer {
     /// the file does not make it one.
     fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
         let disk = &*self.env.disk;
-        let is_link = self.may_be_links.contains(path) && disk.is_link(path)?;
+        let is_link = self.seen.may_be_link(path) && disk.is_link(path)?;
         if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
-    /// Whether the stranger is a copy of the file `id`: one in the making, to be left alone, or one
-    /// whose original has been cut meanwhile, to go on with.
+    /// Whether the candidate is a copy of the file `id`: one in the making, to be left alone, or
+    /// one whose original has been cut meanwhile, to go on with.
     fn is_copy(
         &mut self,
         id: FileId,
@@ -224,7 +229,7 @@ impl Tailer {
     ) -> io::Result<bool> {
         let copy = opened.stat()?;
         let Ok(Some((original, _))) = self.open(id) else { return Ok(false) };
-        let Some(file) = self.files.get(&id) else { return Ok(false) };
+        let Some(file) = self.files.get(id) else { return Ok(false) };
         if !file.position.is_in(&*original)? {
             self.truncated(id, now);
             return self.bind(id, path, opened, &copy, now);
@@ -240,10 +245,10 @@ impl Tailer {
         if !alike(0, head_bytes)? || !alike(from, (copy.len - from) as usize)? {
             return Ok(false);
         }
-        if self.held.insert((copy.device, copy.inode), path.to_owned()).is_none() {
+        if self.seen.hold((copy.device, copy.inode), path) {
             tracing::info!(source = %self.source, file = %shown(path),
                 "file holds only what another one holds: a copy, which is not read");
-            self.odd("copy_held_back", 1);
+            self.count_anomaly("copy_held_back", 1);
         }
         Ok(true)
     }
@@ -251,26 +256,26 @@ impl Tailer {
     /// Follows a file that is new.
     fn welcome(
         &mut self,
-        stranger: &Stranger,
+        candidate: &Candidate,
         first: bool,
         now: Instant,
         chunks: &mut Vec<Chunk>,
     ) -> io::Result<FileId> {
-        let Stranger { path, found_as, stat } = stranger;
-        self.held.remove(&(stat.device, stat.inode));
+        let Candidate { path, found_as, stat } = candidate;
+        self.seen.let_go((stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
         let mut file = File::new(key, found_as, self.real_place(path)?, stat, now);
         if path != found_as {
             (file.home, file.stage) = (found_as.clone(), Stage::Away { gone: false });
         }
-        if first && self.options.from_end {
+        if first {
             let opened = self.open_at(path)?;
             file.position = position_at_end(&*opened, file.position)?;
             file.accepted = file.position.offset;
         }
         let skips = file.position.offset > 0;
         let place = file.place.clone();
-        let id = self.add(file);
+        let id = self.files.add(file);
         self.say_linked(path, &place, now);
         self.say_followed(id, Why::New, now);
         if skips {
@@ -281,16 +286,16 @@ impl Tailer {
 
     /// Looks for lost files by their inodes, beside where they were, if the patterns do not find
     /// them: before another file is taken for one of them.
-    pub(super) fn find_the_lost(&mut self, strangers: &[Stranger], now: Instant) {
+    pub(super) fn find_the_lost(&mut self, candidates: &[Candidate], now: Instant) {
         let lost = self.lost_and_not_searched();
         if lost.is_empty() {
             return;
         }
-        let found: HashSet<(u64, u64)> = strangers.iter().map(Stranger::inode).collect();
+        let found: HashSet<(u64, u64)> = candidates.iter().map(Candidate::inode).collect();
         for id in lost {
-            let Some(file) = self.files.get(&id) else { continue };
+            let Some(file) = self.files.get(id) else { continue };
             let (place, inode) = (file.place.clone(), file.inode());
-            if found.contains(&inode) || self.by_inode.contains_key(&inode) {
+            if found.contains(&inode) || self.files.at_inode(inode).is_some() {
                 continue;
             }
             let Ok(neighbours) = self.neighbours(&place) else { continue };
@@ -304,24 +309,24 @@ impl Tailer {
 
     fn lost_and_not_searched(&self) -> Vec<FileId> {
         let unsearched = |file: &File| matches!(file.stage, Stage::Lost { searched: false, .. });
-        self.files.iter().filter(|(_, file)| unsearched(file)).map(|(id, _)| *id).collect()
+        self.files.iter().filter(|(_, file)| unsearched(file)).map(|(id, _)| id).collect()
     }
 
     /// Looks for copies of lost files beside where they were, whatever the patterns say.
     pub(super) fn search_the_lost(&mut self, now: Instant) {
         for id in self.lost_and_not_searched() {
-            let Some(file) = self.files.get(&id) else { continue };
+            let Some(file) = self.files.get(id) else { continue };
             let (place, inode) = (file.place.clone(), file.inode());
             // A directory that cannot be listed may be back later.
             let Ok(neighbours) = self.neighbours(&place) else { continue };
             if let Some(Stage::Lost { searched, .. }) =
-                self.files.get_mut(&id).map(|file| &mut file.stage)
+                self.files.get_mut(id).map(|file| &mut file.stage)
             {
                 // The copy of a file that was cut just now may still be on its way to its name.
                 *searched = inode != (0, 0);
             }
             for (path, stat) in neighbours {
-                let followed = self.by_inode.contains_key(&(stat.device, stat.inode));
+                let followed = self.files.at_inode((stat.device, stat.inode)).is_some();
                 if !followed
                     && self.may_be_copy_of(id, &path)
                     && self.try_to_bind(id, &path, &stat, now)
@@ -340,7 +345,7 @@ impl Tailer {
     /// Whether the name says that this may be the file, or a copy of it: by the name that the file
     /// has now, or the one that it was found by.
     fn may_be_copy_of(&self, id: FileId, path: &Path) -> bool {
-        let names = self.files.get(&id).map(|file| [&*file.place, &*file.position.path]);
+        let names = self.files.get(id).map(|file| [&*file.place, &*file.position.path]);
         let mut names = names.into_iter().flatten().filter_map(name_of);
         name_of(path).is_some_and(|name| {
             names.any(|original| original == name || may_be_copy(original, name))

@@ -30,7 +30,7 @@ const ROOM: usize = 4 << 20;
 const PIECE_MIN: usize = 4 << 10;
 
 /// Writes to the ends of the files of one store.
-pub(super) struct Behind {
+pub(super) struct WriteBehind {
     env: Env,
     room: Arc<Semaphore>,
     queue: Mutex<Queue>,
@@ -74,7 +74,7 @@ struct State {
     error: Option<io::Error>,
 }
 
-impl Behind {
+impl WriteBehind {
     pub(super) fn new(env: Env) -> Arc<Self> {
         Arc::new(Self { env, room: Arc::new(Semaphore::new(ROOM)), queue: Mutex::default() })
     }
@@ -272,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_while_the_disk_writes_is_written_after_it_in_order_and_together() {
-        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let (folder, behind) = (tempfile::tempdir().unwrap(), WriteBehind::new(env::real()));
         let ((a, end_a), (b, end_b)) = (file(&folder, "a", 9), file(&folder, "b", 9));
         b.may_begin(9);
         for (number, (end, text)) in
@@ -295,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_fails_is_told_and_nothing_is_written_behind_it() {
-        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let (folder, behind) = (tempfile::tempdir().unwrap(), WriteBehind::new(env::real()));
         let ((a, end_a), (b, end_b)) = (file(&folder, "a", 1), file(&folder, "b", 9));
         for file in [&a, &b] {
             file.may_begin(9);
@@ -314,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_under_way_than_there_is_room_for() {
-        let (folder, behind) = (tempfile::tempdir().unwrap(), Behind::new(env::real()));
+        let (folder, behind) = (tempfile::tempdir().unwrap(), WriteBehind::new(env::real()));
         let (a, end) = file(&folder, "a", 9);
         let quarter = [vec![b'x'; ROOM / 4].into(), Bytes::new()];
         for _ in 0..4 {

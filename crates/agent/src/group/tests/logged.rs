@@ -1,0 +1,78 @@
+//! What is logged of a sink that fails: a new cause at once, a known one now and then.
+
+use std::io;
+
+use super::*;
+
+/// Cannot be opened, for the next of these causes; then for the last one.
+struct Failing(VecDeque<&'static str>);
+
+#[async_trait]
+impl Sink for Failing {
+    async fn open(&mut self) -> Result<(), SinkError> {
+        let cause = if self.0.len() > 1 { self.0.pop_front() } else { self.0.front().copied() };
+        Err(Failure(ErrorClass::Transient, cause.unwrap()).into())
+    }
+
+    async fn write(&mut self, _taken: Taken) -> Result<(), SinkError> {
+        unreachable!("it is never open")
+    }
+
+    async fn settled(&mut self) -> Settlement {
+        std::future::pending().await
+    }
+
+    fn flush(&mut self) {}
+
+    async fn close(&mut self) {}
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::BestEffort
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The causes that were logged, in order.
+    fn causes(&self, of: &[&'static str]) -> Vec<&'static str> {
+        let text = String::from_utf8(locked(&self.0).clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains("sink failed"));
+        lines.filter_map(|line| of.iter().copied().find(|cause| line.contains(cause))).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_cause_of_a_failing_sink_is_logged_at_once_and_a_known_one_is_not() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(lines.finish());
+    let of = ["refused", "unreachable", "denied"];
+    let causes = ["refused", "refused", "unreachable", "refused", "unreachable", "denied"];
+    let sinks = vec![Box::new(Failing(causes.into())) as Box<dyn Sink>];
+    use components::processors::single::Config;
+    let letters = dead_letters::Config::default();
+    let outlet = OutletBoard::default();
+    let settings = json!({ "backoff_max": "1s" });
+    let bench = start_sinks::<Config>(settings, sinks, letters, outlet).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(log.causes(&of), of, "each once within half a minute");
+    sleep(Duration::from_secs(9 * 60)).await;
+    assert_eq!(log.causes(&of), of, "the last one goes on");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.causes(&of)[3..], ["denied"], "and is said again after ten minutes");
+    bench.stop().await;
+}

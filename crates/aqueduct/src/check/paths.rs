@@ -1,0 +1,99 @@
+//! What each path from a source to a sink promises, and what keeps it from promising more.
+
+use agent::{Checked, Promise};
+use config::{Plan, SourcePlan};
+use pipeline::settings::Value;
+use pipeline::{Guarantee, Settings};
+
+/// One way of events through the agent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) source: String,
+    pub(super) channel: String,
+    pub(super) sink: String,
+    pub(super) guarantee: Guarantee,
+    /// What keeps it from promising more.
+    pub(super) weakest: Option<String>,
+}
+
+/// Every way from a source to a sink, with the weakest promise on it.
+pub(super) fn paths(plan: &Plan, checked: &Checked) -> Vec<Path> {
+    let mut paths = Vec::new();
+    for source in &plan.sources {
+        // A plan that was checked has a promise of each of its sources.
+        let given = checked.sources[&source.component.name];
+        let required = source.channels.iter().map(|channel| (channel, true));
+        let optional = source.optional_channels.iter().map(|channel| (channel, false));
+        for (channel, is_required) in required.chain(optional) {
+            for promise in checked.promises.iter().filter(|promise| promise.channel == *channel) {
+                paths.push(path(plan, (source, given), is_required, promise));
+            }
+        }
+    }
+    paths
+}
+
+fn path(
+    plan: &Plan,
+    (source, given): (&SourcePlan, Guarantee),
+    is_required: bool,
+    promise: &Promise,
+) -> Path {
+    let name = &source.component.name;
+    let (held, why) = match (is_required, promise.channel_guarantee) {
+        (false, _) => (Guarantee::BestEffort, "is optional: passed over when it is full"),
+        (true, Guarantee::BestEffort) => (Guarantee::BestEffort, "drops events when it is full"),
+        (true, Guarantee::AtLeastOnce) => {
+            (Guarantee::AtLeastOnce, "ends with its process: events are read or sent again")
+        }
+        (true, Guarantee::ExactlyOnce) => (Guarantee::ExactlyOnce, ""),
+    };
+    let guarantee = given.min(held).min(promise.guarantee);
+    let weakest = if guarantee == Guarantee::ExactlyOnce {
+        forgets_early(plan, &promise.sink).then(|| {
+            format!(
+                "sink {} has `retain = \"stored\"`: events are lost with the disk of the next \
+                 agent",
+                promise.sink
+            )
+        })
+    } else if promise.guarantee == guarantee {
+        Some(format!("sink {}", promise.sink))
+    } else if held == guarantee {
+        Some(format!("channel {} {why}", promise.channel))
+    } else if guarantee == Guarantee::AtLeastOnce {
+        Some(format!("source {name}: what was not answered is sent again under a new identity"))
+    } else {
+        Some(format!("source {name}: its protocol has no answers"))
+    };
+    Path {
+        source: format!("{name} ({})", source.component.kind),
+        channel: format!("{} ({})", promise.channel, promise.channel_kind),
+        sink: promise.sink.clone(),
+        guarantee,
+        weakest,
+    }
+}
+
+/// Whether the sink lets the channel forget what only the next agent's disk has.
+fn forgets_early(plan: &Plan, sink: &str) -> bool {
+    let sink = plan.groups.iter().flat_map(|group| &group.sinks).find(|plan| plan.name == sink);
+    sink.and_then(|plan| says(&plan.settings, "retain")).is_some_and(|retain| retain == "stored")
+}
+
+/// A setting that is text.
+fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
+    match &settings.get(setting)?.value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The promise, in the words of the report.
+pub(super) fn words(guarantee: Guarantee) -> &'static str {
+    match guarantee {
+        Guarantee::BestEffort => "best effort: events may be lost",
+        Guarantee::AtLeastOnce => "at least once: events may be repeated",
+        Guarantee::ExactlyOnce => "exactly once",
+    }
+}

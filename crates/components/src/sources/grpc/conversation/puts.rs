@@ -1,0 +1,176 @@
+//! Puts: each is looked at, waits for its share of the budget, is opened, handed to the channels,
+//! and answered when they have it or not.
+
+use futures::future::BoxFuture;
+use pipeline::{Batch, Classify, Epoch, ErrorClass, Identity, IntakeError, KeySet, Known, Origin};
+use support::mutant;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tonic::Status;
+use tracing::{debug, warn};
+use wire::Rejection;
+use wire::v1::{Put, Reason};
+
+use super::super::ending::End;
+use super::super::{answers, budget_units};
+use super::{BUSY, BUSY_EVERY, Conversation};
+
+/// A put that the channels have taken, or not.
+pub(super) struct Outcome {
+    identity: Identity,
+    bytes: u64,
+    result: Result<(), IntakeError>,
+}
+
+/// A put that waits for its share of the budget.
+pub(super) struct Arrived {
+    identity: Identity,
+    pub(super) put: Put,
+    pub(super) permit: BoxFuture<'static, OwnedSemaphorePermit>,
+}
+
+impl Conversation {
+    /// A put is here: its sizes are looked at before anything is done with it.
+    pub(super) async fn arrive(&mut self, put: Put) -> Result<(), End> {
+        let limits = self.service.limits;
+        let (identity, memory) = match wire::parcel::check(&put, limits.body_max) {
+            Ok(checked) => checked,
+            Err(rejection) => return self.reject(&rejection).await,
+        };
+        if !self.is_waited_for() {
+            self.busy_at = Instant::now() + BUSY_EVERY;
+        }
+        self.receiver.put(identity, put.body.len() as u64)?;
+        if self.service.cx.intake.is_closed(identity) {
+            self.receiver.answered(put.body.len() as u64);
+            self.service.count("put_of_closed_epoch");
+            let detail = "the origin has declared this epoch empty: a copy that came late";
+            return self
+                .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
+                .await;
+        }
+        if self.share.put() {
+            self.share.count(self.receiver.awaited(), self.committed.origins() + 1)?;
+        }
+        self.committed.follow(identity.origin);
+        let units = budget_units(memory.min(limits.in_flight_max));
+        let budget = self.service.budget.clone();
+        let permit = Box::pin(async move {
+            budget.acquire_many_owned(units).await.expect("the budget is never closed")
+        });
+        self.arrived = Some(Arrived { identity, put, permit });
+        Ok(())
+    }
+
+    /// A put that was not begun when the agent stops is the sender's again.
+    pub(super) async fn give_back(&mut self) -> Result<(), End> {
+        let Some(Arrived { identity, put, .. }) = self.arrived.take() else { return Ok(()) };
+        self.receiver.answered(put.body.len() as u64);
+        self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
+    }
+
+    /// Opens a put and hands it to the channels.
+    pub(super) async fn begin(
+        &mut self,
+        put: Put,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), End> {
+        let bytes = put.body.len() as u64;
+        let batch = match self.open(put).await {
+            Ok(batch) => batch,
+            Err(rejection) => {
+                self.receiver.answered(bytes);
+                return self.reject(&rejection).await;
+            }
+        };
+        let identity = batch.identity.expect("an opened put has its identity");
+        if !self.service.admit(identity, &batch) {
+            self.receiver.answered(bytes);
+            self.service.count("put_of_other_content");
+            let detail = "this identity came before, and named other events".to_owned();
+            warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
+            return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
+        }
+        let intake = self.service.cx.intake.clone();
+        let outcomes = self.outcomes_in.clone();
+        let early = mutant!("stored_before_durable");
+        if early {
+            let _ = outcomes.send(Box::new(Outcome { identity, bytes, result: Ok(()) }));
+        }
+        let mut work = Box::pin(async move {
+            let result = intake.accept(batch).await;
+            drop(permit);
+            if !early {
+                // Nobody listens if the connection is gone; the sender asks again.
+                let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
+            }
+        });
+        if futures::poll!(&mut work).is_pending() {
+            self.service.work.spawn(work);
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, put: Put) -> Result<Batch, Rejection> {
+        let body_max = self.service.limits.body_max;
+        if put.uncompressed_bytes == put.body.len() as u64 {
+            return wire::unpack(put, body_max);
+        }
+        self.service.env.offload(move || wire::unpack(put, body_max)).await
+    }
+
+    /// Answers the puts that have ended. What the channels know is asked once for puts of one
+    /// life in a row, and after the last of them has ended.
+    pub(super) async fn settle_all(&mut self, first: Box<Outcome>) -> Result<(), End> {
+        let mut ended = vec![first];
+        while let Ok(more) = self.outcomes.try_recv() {
+            ended.push(more);
+        }
+        let mut last: Option<((Origin, Epoch), Known)> = None;
+        for outcome in ended {
+            let life = (outcome.identity.origin, outcome.identity.epoch);
+            let known = match last.take() {
+                Some((same, known)) if same == life => known,
+                _ => self.service.cx.intake.known(life.0, life.1),
+            };
+            self.settle(*outcome, &known).await?;
+            last = Some((life, known));
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, outcome: Outcome, known: &Known) -> Result<(), End> {
+        let Outcome { identity, bytes, result } = outcome;
+        match result {
+            Ok(()) => {
+                if let Some(floors) = self.receiver.carried(identity.origin) {
+                    self.service.cx.intake.close_epochs(&floors);
+                }
+                self.receiver.stored(identity, bytes, known).map_err(End::from)
+            }
+            Err(error) if error.class() == ErrorClass::Poison => {
+                self.receiver.answered(bytes);
+                self.service.count("refused_by_channel");
+                self.say(answers::refused(identity, Reason::TooLarge, error.to_string())).await
+            }
+            Err(error) => {
+                self.receiver.answered(bytes);
+                debug!(source = %self.service.name, %identity, %error, "batch is not stored");
+                self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
+            }
+        }
+    }
+
+    async fn reject(&mut self, rejection: &Rejection) -> Result<(), End> {
+        let Some((identity, reason)) = rejection.answer() else {
+            return Err(End::Told(Status::invalid_argument(rejection.to_string())));
+        };
+        self.service.count(match reason {
+            Reason::TooLarge => "put_too_large",
+            Reason::Damaged => "put_damaged",
+            _ => "put_malformed",
+        });
+        warn!(source = %self.service.name, peer = %self.peer, problem = %rejection, "put refused");
+        self.say(answers::refused(identity, reason, rejection.to_string())).await
+    }
+}

@@ -1,0 +1,89 @@
+//! What all conversations of one run share: limits, memory, and what they count.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use delivery::receiver::Contents;
+use delivery::sender::Window;
+use metrics::Metrics;
+use metrics::SourceReason;
+use pipeline::{Batch, Env, Identity, SourceContext};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use wire::exchange::Gathering;
+
+use super::allowance::Allowance;
+use super::outlet;
+use super::roster::Roster;
+use super::subscriptions::Subscriptions;
+
+/// The smallest share of a stream: below it, senders would wait for each answer.
+const SHARE_MIN: u64 = 1 << 20;
+
+/// What all conversations of one run share.
+pub(super) struct Service {
+    pub(super) name: Arc<str>,
+    pub(super) env: Env,
+    pub(super) metrics: Metrics,
+    pub(super) cx: SourceContext,
+    pub(super) limits: Limits,
+    /// In units of [`budget_units`].
+    pub(super) budget: Arc<Semaphore>,
+    /// Where large messages arrive, and puts lie until the channels have copied them.
+    pub(super) gathering: Arc<Gathering>,
+    /// What senders may make this agent remember.
+    pub(super) allowance: Arc<Allowance>,
+    pub(super) incarnation: u64,
+    /// What came lately, so that another content under the same identity is told.
+    pub(super) contents: Mutex<Contents>,
+    /// Streams that are open: they share what may be in work.
+    pub(super) streams: Arc<()>,
+    /// Brings each stream what became committed of what it sent.
+    pub(super) subscriptions: Arc<Subscriptions>,
+    /// Tells each stream whether what is held here can be stored.
+    pub(super) outlet: outlet::Notice,
+    /// Who is connected.
+    pub(super) roster: Arc<Roster>,
+    /// Puts in work: they run to their end, whatever becomes of their connection.
+    pub(super) work: TaskTracker,
+}
+
+/// What is taken in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) body_max: u64,
+    pub(super) window: Window,
+    pub(super) in_flight_max: u64,
+    pub(super) linger: Duration,
+    pub(super) zstd: bool,
+}
+
+impl Service {
+    /// What one more stream may have without an answer: the settings' window, or its share of what
+    /// may be in work at all. A full collector with a thousand senders must not be sent a thousand
+    /// windows.
+    pub(super) fn window(&self) -> Window {
+        // The service's own count stands for the new stream, which has not joined yet.
+        let streams = Arc::strong_count(&self.streams) as u64;
+        let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
+        Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
+    }
+
+    /// Whether this is the content that its identity came with before, if it did.
+    pub(super) fn admit(&self, identity: Identity, batch: &Batch) -> bool {
+        let fingerprint = batch.fingerprint();
+        // What is known is whole between two calls, whoever panicked in between.
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.admit(identity, fingerprint)
+    }
+
+    pub(super) fn count(&self, reason: &'static str) {
+        let label = SourceReason { source: self.name.to_string(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).inc();
+    }
+}
+
+/// Bytes in the unit of the budget: KiB, rounded up, so that every budget fits the semaphore.
+pub(super) fn budget_units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}

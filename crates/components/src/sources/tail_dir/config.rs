@@ -1,0 +1,246 @@
+//! What can be set of the source, and what of it cannot be.
+
+use std::fmt;
+use std::time::Duration;
+
+use pipeline::BuildError;
+use pipeline::units::{ByteSize, Period};
+use schemars::JsonSchema;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::glob::{Exclusion, Pattern};
+use super::handles::OPEN_MIN;
+use super::lines::Limits;
+
+/// Settings of the `tail_dir` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
+    /// directories; or a single one. What does not exist yet may come later. Compressed files (`.gz`,
+    /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
+    /// their ending.
+    #[serde(deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    paths: Vec<String>,
+    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<String>")]
+    exclude: Vec<String>,
+    /// Where files begin that are there at the very first start. Later ones are read from their
+    /// beginning.
+    #[serde(default)]
+    start_at: StartAt,
+    /// Longest line that is kept whole.
+    #[serde(default = "default_line_max")]
+    line_max: ByteSize,
+    /// Most bytes of lines in a batch.
+    #[serde(default = "default_batch_bytes")]
+    batch_bytes: ByteSize,
+    /// Most lines in a batch.
+    #[serde(default = "default_batch_events")]
+    batch_events: u32,
+    /// Whether events carry the path of their file.
+    #[serde(default = "default_file_header")]
+    file_header: bool,
+    /// Header that carries the path.
+    #[serde(default = "default_file_header_key")]
+    file_header_key: String,
+    /// Whether events carry the offset at which their line begins.
+    #[serde(default)]
+    offset_header: bool,
+    /// Header that carries the offset.
+    #[serde(default = "default_offset_header_key")]
+    offset_header_key: String,
+    /// When a last line without LF counts as ended, in a file that was moved away or deleted and
+    /// that nobody wrote to any more.
+    #[serde(default = "default_late_line_after")]
+    late_line_after: Period,
+    /// Pause between two looks at the files while they grow. Where the system tells of changes, a
+    /// file that was quiet is read at once, and where more than a full batch comes in a pause it is
+    /// shorter, down to 5 ms.
+    #[serde(default = "default_poll_min")]
+    poll_min: Period,
+    /// Longest pause while they do not, and the system does not tell of changes (a network file
+    /// system); where it does, the pause is 5 s or this, whichever is longer. With very many files
+    /// pauses are longer, so that looking takes no more than a twentieth of the time.
+    #[serde(default = "default_poll_max")]
+    poll_max: Period,
+    /// Whether symbolic links are followed, to files and to directories. Without, those are that a
+    /// pattern spells out before its first wildcard, and no others.
+    #[serde(default = "default_follow_symlinks")]
+    follow_symlinks: bool,
+    /// Most files held open at once; others are opened when they grow. Never more than half of the
+    /// open files that the process may have.
+    #[serde(default = "default_open_max")]
+    open_max: u32,
+    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
+    /// each file that is followed. The sum of all of them is always there.
+    #[serde(default)]
+    metrics_per_file: bool,
+}
+
+/// Where a file begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StartAt {
+    /// At its first line.
+    #[default]
+    Beginning,
+    /// Behind what it holds already.
+    End,
+}
+
+fn default_line_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_bytes() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_events() -> u32 {
+    100_000
+}
+
+fn default_file_header() -> bool {
+    true
+}
+
+fn default_file_header_key() -> String {
+    "file".to_owned()
+}
+
+fn default_offset_header_key() -> String {
+    "offset".to_owned()
+}
+
+fn default_late_line_after() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+fn default_poll_min() -> Period {
+    Period(Duration::from_millis(20))
+}
+
+fn default_poll_max() -> Period {
+    Period(Duration::from_millis(250))
+}
+
+fn default_open_max() -> u32 {
+    512
+}
+
+fn default_follow_symlinks() -> bool {
+    true
+}
+
+/// A list of texts, or one text alone.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+
+    deserializer.deserialize_any(Texts)
+}
+
+/// Settings as the tailer uses them.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) exclusions: Vec<Exclusion>,
+    pub(super) limits: Limits,
+    /// Header that gets the path.
+    pub(super) file_header: Option<String>,
+    /// Header that gets the offset of each line.
+    pub(super) offset_header: Option<String>,
+    /// Whether files that are there at the very first start are read from their end on.
+    pub(super) from_end: bool,
+    pub(super) late_line_after: Duration,
+    /// Least and most time between two surveys.
+    pub(super) poll_min: Duration,
+    pub(super) poll_max: Duration,
+    /// Files that are held open at once.
+    pub(super) open_max: usize,
+    /// Whether each file's lag is shown by itself too.
+    pub(super) metrics_per_file: bool,
+    /// Whether symbolic links are followed.
+    pub(super) follow_symlinks: bool,
+}
+
+impl Config {
+    /// The settings as the tailer uses them.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub(super) fn options(self) -> Result<Options, BuildError> {
+        if self.paths.is_empty() {
+            return Err(BuildError::invalid("paths", "name at least one file or pattern"));
+        }
+        let patterns = self.paths.iter().enumerate().map(|(at, text)| {
+            Pattern::new(text)
+                .map_err(|problem| BuildError::invalid(format!("paths.{at}"), problem))
+        });
+        let exclusions = self.exclude.iter().enumerate().map(|(at, text)| {
+            Exclusion::new(text)
+                .map_err(|problem| BuildError::invalid(format!("exclude.{at}"), problem))
+        });
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
+        }
+        if (self.open_max as usize) < OPEN_MIN {
+            return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
+        }
+        if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
+            let problem = "it is more than nothing and at most `poll_max`";
+            return Err(BuildError::invalid("poll_min", problem));
+        }
+        let limits = Limits {
+            line_bytes: bytes("line_max", self.line_max)?,
+            batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
+            batch_events: self.batch_events as usize,
+        };
+        Ok(Options {
+            patterns: patterns.collect::<Result<_, _>>()?,
+            exclusions: exclusions.collect::<Result<_, _>>()?,
+            limits,
+            file_header: self.file_header.then_some(self.file_header_key),
+            offset_header: self.offset_header.then_some(self.offset_header_key),
+            from_end: self.start_at == StartAt::End,
+            late_line_after: self.late_line_after.0,
+            poll_min: self.poll_min.0,
+            poll_max: self.poll_max.0,
+            open_max: self.open_max as usize,
+            metrics_per_file: self.metrics_per_file,
+            follow_symlinks: self.follow_symlinks,
+        })
+    }
+}
+
+/// A size that one buffer can have.
+fn bytes(setting: &str, size: ByteSize) -> Result<usize, BuildError> {
+    const MAX: ByteSize = ByteSize::mib(64);
+    if size.0 == 0 || size > MAX {
+        return Err(BuildError::invalid(
+            setting,
+            format!("it is between 1B and {MAX}, not {size}"),
+        ));
+    }
+    Ok(size.0 as usize)
+}

@@ -1,0 +1,89 @@
+//! When the next survey is due. Pure: it is given the time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Looking around takes at most this part of the time, however many files there are.
+const SHARE: u32 = 20;
+
+/// Pauses between two surveys.
+pub(super) struct Pauses {
+    /// After one that found something to read.
+    pub(super) busy: Duration,
+    /// The longest.
+    pub(super) longest: Duration,
+    /// Whether every change is told.
+    pub(super) told: bool,
+}
+
+/// When surveys are due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    next: Instant,
+    /// No change that is told brings the next one before this.
+    earliest: Instant,
+    pause: Duration,
+    /// The least pause.
+    poll_min: Duration,
+}
+
+impl Schedule {
+    /// The first one is due at once.
+    pub(super) fn new(now: Instant, poll_min: Duration) -> Self {
+        Self { next: now, earliest: now, pause: poll_min, poll_min }
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// The next one comes at once: something moved.
+    pub(super) fn soon(&mut self, now: Instant) {
+        self.next = now;
+    }
+
+    /// The next one comes as soon as the last one has cost little: a change was told.
+    pub(super) fn when_allowed(&mut self, now: Instant) {
+        self.next = self.next.min(self.earliest.max(now));
+    }
+
+    /// After one that took `cost`: the pause doubles while nothing is found to read.
+    pub(super) fn after(&mut self, now: Instant, cost: Duration, busy: bool, pauses: &Pauses) {
+        let pause = if busy { pauses.busy } else { self.pause * 2 };
+        let least = self.poll_min.max(cost * SHARE);
+        self.pause = pause.min(pauses.longest).max(least);
+        self.next = now + self.pause;
+        self.earliest = now + least;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn pauses_grow_while_nothing_is_found_and_a_told_change_shortens_them_to_a_bound() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now, millis(20));
+        assert_eq!(schedule.next(), now);
+        let pauses = Pauses { busy: millis(20), longest: millis(250), told: false };
+        for pause in [40, 80, 160, 250, 250] {
+            schedule.after(now, Duration::ZERO, false, &pauses);
+            assert_eq!(schedule.next() - now, millis(pause));
+        }
+        schedule.when_allowed(now);
+        assert_eq!(schedule.next() - now, millis(20));
+        schedule.after(now, millis(30), true, &pauses);
+        assert_eq!(schedule.next() - now, millis(600), "a twentieth of the time at most");
+        schedule.when_allowed(now);
+        assert_eq!(schedule.next() - now, millis(600));
+        schedule.soon(now);
+        assert_eq!(schedule.next(), now);
+    }
+}

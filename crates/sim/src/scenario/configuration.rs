@@ -1,0 +1,164 @@
+//! The agents of a scenario as an operator would write them down.
+
+use std::fmt::Write as _;
+
+use super::{CAPACITY_BYTES, Input, Reads, SEGMENT_BYTES, Scenario};
+
+impl Scenario {
+    /// The configuration of an edge's agent.
+    pub(crate) fn edge(&self, edge: usize) -> String {
+        let input = &self.edges[edge];
+        let mut text = agent(&format!("edge-{edge}"));
+        let Input { reads, events: count, pause_millis } = *input;
+        let (rate, size) = (count.div_ceil(50), self.body_bytes);
+        let source = match reads {
+            Reads::Files => "type = \"tail_dir\"\npaths = [\"/logs/*\"]\nfile_header = false\n\
+                 batch_bytes = \"256KiB\"\n\
+                 poll_min = \"20ms\"\npoll_max = \"200ms\"\nbatch_events = 10"
+                .to_owned(),
+            Reads::Numbers => format!(
+                "type = \"sequence\"\ncount = {count}\nrate = {rate}\nbatch_events = 7\n\
+                 size = \"{size}B\""
+            ),
+            Reads::Client => format!(
+                "type = \"client\"\ncount = {count}\nsize = {size}\npause_millis = {pause_millis}"
+            ),
+        };
+        let selector = self.selector("lane", "1");
+        write!(
+            text,
+            "[sources.in]\n{source}\n{selector}interceptors = [{{ type = \"host\" }}]\n{}",
+            self.ways()
+        )
+        .expect("a string takes every write");
+        text
+    }
+
+    /// The configuration of a relay's agent.
+    pub(crate) fn relay(&self, relay: usize) -> String {
+        let hops = Self::hops("collector", self.collectors);
+        format!(
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}{}",
+            agent(&format!("relay-{relay}")),
+            self.selector("host", "edge-1"),
+            self.ways_to(&hops),
+        )
+    }
+
+    fn hops(tier: &str, count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("{tier}-{n}")).collect()
+    }
+
+    /// The channels of an edge, and the groups that empty them.
+    pub(super) fn ways(&self) -> String {
+        let hops = match self.relays {
+            0 => Self::hops("collector", self.collectors),
+            relays => Self::hops("relay", relays),
+        };
+        self.ways_to(&hops)
+    }
+
+    fn ways_to(&self, hops: &[String]) -> String {
+        let mut text = String::new();
+        for channel in self.channels() {
+            // The name of a tier is that of its first agent without the number.
+            let tier = hops[0].trim_end_matches("-0");
+            let hops: Vec<&str> = match self.discovers {
+                true => vec![tier],
+                false => hops.iter().map(String::as_str).collect(),
+            };
+            let sinks: Vec<String> =
+                hops.iter().map(|hop| format!("\"{channel}-{hop}\"")).collect();
+            write!(
+                text,
+                "{}[groups.{channel}]\n{}\nchannel = \"{channel}\"\nsinks = [{}]\n\
+                 backoff_min = \"200ms\"\nbackoff_max = \"2s\"\n",
+                self.channel(channel),
+                self.group,
+                sinks.join(", "),
+            )
+            .expect("a string takes every write");
+            for hop in hops {
+                let Self { window_batches: window, compression, retain, .. } = self;
+                let way = match self.discovers {
+                    true => format!(
+                        "discover = \"srv:{hop}\"\ndiscover_every = \"1s\"\ndiscover_max = 4\n\
+                         drain_max = \"8s\""
+                    ),
+                    false => format!("address = \"{hop}:4141\""),
+                };
+                write!(
+                    text,
+                    "[sinks.{channel}-{hop}]\ntype = \"grpc\"\n{way}\n\
+                     window_batches = {window}\ncompression = \"{compression}\"\n\
+                     retain = \"{retain}\"\nconnect_timeout = \"1s\"\nanswer_timeout = \"2s\"\n\
+                     resend_after = \"5s\"\n"
+                )
+                .expect("a string takes every write");
+            }
+        }
+        text
+    }
+
+    /// The channels of each agent.
+    pub(crate) fn channels(&self) -> &'static [&'static str] {
+        if self.forks { &["main", "side"] } else { &["main"] }
+    }
+
+    /// The channels of a source: events whose `header` has this value go to the other one.
+    pub(super) fn selector(&self, header: &str, value: &str) -> String {
+        if !self.forks {
+            return "channels = [\"main\"]\n".to_owned();
+        }
+        format!(
+            "channels = [\"main\", \"side\"]\nselector = {{ type = \"multiplexing\", \
+             header = \"{header}\", mapping = {{ {value} = [\"side\"] }}, default = [\"main\"] }}\n"
+        )
+    }
+
+    /// The configuration of a collector's agent. Each channel has a sink, so a ledger, of its own.
+    pub(crate) fn collector(&self, collector: usize) -> String {
+        let slower = if collector % 2 == 1 { self.slower } else { 1 };
+        let age = self.roll_age_millis * slower;
+        let sweep = match self.only_first_sweeps && collector > 0 {
+            true => 60_000,
+            false => self.sweep_millis * slower,
+        };
+        let events = self.roll_events;
+        let mut text = format!(
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}",
+            agent(&format!("collector-{collector}")),
+            self.selector("host", "edge-0"),
+        );
+        for channel in self.channels() {
+            write!(
+                text,
+                "{}[sinks.{channel}]\ntype = \"hdfs\"\nchannel = \"{channel}\"\n\
+                 url = \"hdfs://store/logs/%{{host}}\"\nsweep_after = \"{sweep}ms\"\n\
+                 roll = {{ age_max = \"{age}ms\", idle_max = \"{}ms\", count_max = {events} }}\n",
+                self.channel(channel),
+                age / 2,
+            )
+            .expect("a string takes every write");
+        }
+        text
+    }
+
+    fn channel(&self, name: &str) -> String {
+        format!(
+            "[channels.{name}]\ntype = \"durable\"\ncapacity = \"{CAPACITY_BYTES}B\"\n\
+             segment_bytes = \"{SEGMENT_BYTES}B\"\ntail_memory = \"32KiB\"\npool = 1\n\
+             pool_idle_max = \"2s\"\nindex = \"none\"\n\
+             compression = \"{}\"\n",
+            self.compression,
+        )
+    }
+}
+
+/// The table of an agent.
+pub(super) fn agent(name: &str) -> String {
+    format!(
+        "[agent]\nname = \"{name}\"\ndata_dir = \"/data\"\ngrace = \"2s\"\n\
+         admin = \"0.0.0.0:9464\"\n"
+    )
+}
