@@ -35,7 +35,7 @@ use ledger::{Author, Dataset, FileNames, Known, Ledger, Memory, Options, Token, 
 use pipeline::metrics::{Gauge, SinkLabel};
 use pipeline::{
     BuildContext, BuildError, Component, FloorBoard, FlumeKey, Guarantee, Identity, Reach,
-    Settlement, Sink, SinkError, Taken, Unit,
+    Settlement, Sink, SinkBoard, SinkError, Taken, Unit,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -162,27 +162,6 @@ impl Config {
             turns: Turns::default(),
             session: None,
         })
-    }
-}
-
-#[cfg(feature = "testkit")]
-impl Config {
-    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
-    /// is made into one checkpoint after so many entries.
-    ///
-    /// # Errors
-    /// As for a store of its own.
-    pub fn build_over(
-        self,
-        cx: &BuildContext,
-        connect: impl Fn() -> Arc<dyn FileSystem> + Send + Sync + 'static,
-        compact_after: u64,
-    ) -> Result<Box<dyn Sink>, BuildError> {
-        let url = StoreUrl::parse(&self.url);
-        let url = url.map_err(|error| BuildError::invalid("url", error))?;
-        let mut sink = self.sink(&url, cx, Box::new(move || Ok(connect())))?;
-        sink.keeping.compact_after = compact_after;
-        Ok(Box::new(sink))
     }
 }
 
@@ -389,6 +368,10 @@ impl Sink for HdfsSink {
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,
             Promise::BestEffort => Guarantee::BestEffort,
         }
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(self.visible.board())
     }
 
     fn reach(&self) -> Reach {

@@ -17,6 +17,7 @@
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
+//! | [`sink_board`] | what a sink shows of itself on status pages |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
@@ -63,6 +64,7 @@ pub mod selector;
 
 pub mod settings;
 pub mod sink;
+pub mod sink_board;
 pub mod source;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -96,4 +98,5 @@ pub use selector::ChannelSelector;
 
 pub use settings::{Settings, SettingsError};
 pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
+pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};

@@ -23,6 +23,7 @@ use crate::discovery::Seat;
 use crate::error::{Class, Classify};
 use crate::intervals::IntervalSet;
 use crate::outlet::NextHop;
+use crate::sink_board::SinkBoard;
 
 /// The word of a sink about batches that it had taken over.
 #[derive(Debug)]
@@ -168,6 +169,11 @@ pub trait Sink: Send {
     /// What the next agent says of itself, where it says that it cannot store what it holds; and
     /// whether another member of the group is able.
     fn next_hop(&self) -> Option<&NextHop> {
+        None
+    }
+
+    /// What it shows of itself on status pages. Asked once, before it is opened first.
+    fn status(&self) -> Option<&SinkBoard> {
         None
     }
 

@@ -52,7 +52,9 @@ fn bench() -> Bench {
     let stopping = CancellationToken::new();
     let mut admin = Admin { listener: Some(Box::new(listener)), task: None };
     admin.serve(Pages {
-        channels: Vec::new(),
+        agent: "a".to_owned(),
+        started: Instant::now(),
+        running: Arc::default(),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,

@@ -7,7 +7,7 @@ use ledger::{Dataset, StagedFile};
 use pipeline::env::unix_millis;
 use pipeline::log_rate::LogRate;
 use pipeline::metrics::{Counter, FloatGauge, SinkLabel};
-use pipeline::{BuildContext, Env};
+use pipeline::{BuildContext, Env, SinkBoard};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -21,6 +21,7 @@ pub(super) struct Visible {
     openings: LogRate,
     count: Counter,
     last: FloatGauge,
+    board: SinkBoard,
     env: Env,
 }
 
@@ -33,8 +34,14 @@ impl Visible {
             openings: LogRate::new(LINES_A_MINUTE),
             count: cx.metrics.sink_files.get_or_create(&label).clone(),
             last: cx.metrics.sink_last_file.get_or_create(&label).clone(),
+            board: SinkBoard::default(),
             env: cx.env.clone(),
         }
+    }
+
+    /// What status pages show.
+    pub(super) fn board(&self) -> &SinkBoard {
+        &self.board
     }
 
     /// The store is open.
@@ -55,6 +62,8 @@ impl Visible {
         let events: u64 = files.iter().map(|file| file.events).sum();
         let bytes: u64 = files.iter().map(|file| file.len).sum();
         debug!(files = files.len(), events, bytes, "roll committed");
+        let count = files.len();
+        self.board.set_last_commit(format!("{count} files, {events} events, {bytes} bytes"));
         self.count.inc_by(files.len() as u64);
         self.last.set(Duration::from_millis(unix_millis(self.env.clock.now())).as_secs_f64());
         for file in files {

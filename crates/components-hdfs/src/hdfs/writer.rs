@@ -123,6 +123,7 @@ impl Writer {
         if full {
             self.finish().await;
         }
+        self.show_open_files();
         Ok(())
     }
 
@@ -180,6 +181,12 @@ impl Writer {
             tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
             self.finishing.spawn(roll.finish(self.books.clone()));
         }
+        self.show_open_files();
+    }
+
+    fn show_open_files(&self) {
+        let files = self.open.as_ref().map_or(0, OpenRoll::file_count);
+        self.books.visible.board().set_open_files(files as u64);
     }
 
     /// One has ended: it says when to try again what waits.
@@ -194,6 +201,7 @@ impl Writer {
         if let Some(roll) = self.open.take() {
             self.books.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
         }
+        self.show_open_files();
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
             if let Command::Write(taken, _) = command {

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::{
     BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkBoard, SinkError, Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -90,6 +90,7 @@ struct Grpc {
     metrics: Metrics,
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    board: SinkBoard,
     task: Option<Task>,
 }
 
@@ -128,7 +129,10 @@ impl Grpc {
             courtesy: COURTESY,
             resend_after: config.resend_after.0,
         };
+        let board = SinkBoard::default();
+        board.set_peer(Some(address.to_owned()));
         Some(Self {
+            board,
             name: cx.name.clone(),
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(address.into(), options, hop)),
@@ -281,6 +285,10 @@ impl Sink for Grpc {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
     }
 
     fn next_hop(&self) -> Option<&NextHop> {

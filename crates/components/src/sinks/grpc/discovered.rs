@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use pipeline::discovery::{Discovery, Query};
 use pipeline::{
     BuildContext, BuildError, Guarantee, IntervalSet, NextHop, Outcome, Reach, Seat, SeatBoard,
-    Settlement, Sink, SinkError, Taken,
+    Settlement, Sink, SinkBoard, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -53,8 +53,8 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         }
     };
     let (held, moved) = (None, IntervalSet::EMPTY);
-    let (hop, lookups) = (NextHop::default(), None);
-    Ok(Box::new(Discovered { config, cx, seat, hop, held, moved, lookups_as, lookups }))
+    let (hop, board, lookups) = (NextHop::default(), SinkBoard::default(), None);
+    Ok(Box::new(Discovered { config, cx, seat, hop, board, held, moved, lookups_as, lookups }))
 }
 
 struct Discovered {
@@ -62,6 +62,7 @@ struct Discovered {
     cx: BuildContext,
     seat: Seat,
     hop: NextHop,
+    board: SinkBoard,
     held: Option<Held>,
     /// Given back: they came while the occupant was leaving.
     moved: IntervalSet,
@@ -105,6 +106,7 @@ impl Discovered {
             }
             held.sink.close().await;
             self.held = None;
+            self.board.set_peer(None);
             self.seat.left();
         } else if is_leaving {
             self.seat.left();
@@ -115,7 +117,10 @@ impl Discovered {
     fn meet(&mut self) {
         let Some(occupant) = self.seat.occupant() else { return };
         match Grpc::new(&self.config, &occupant.address, &self.cx, self.hop.clone()) {
-            Some(sink) => self.held = Some(Held { sink, closing: false }),
+            Some(sink) => {
+                self.board.set_peer(Some(occupant.address.to_string()));
+                self.held = Some(Held { sink, closing: false });
+            }
             None => warn!(
                 sink = %self.cx.name, address = %occupant.address,
                 "what was looked up is no address; nobody can connect to it",
@@ -226,6 +231,10 @@ impl Sink for Discovered {
 
     fn seat(&self) -> Option<&Seat> {
         Some(&self.seat)
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
     }
 
     fn next_hop(&self) -> Option<&NextHop> {
