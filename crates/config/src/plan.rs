@@ -35,7 +35,7 @@ pub struct AgentSettings {
     pub data_dir: PathBuf,
     /// How long a stop may take before what is left stays in the channels.
     pub grace: Duration,
-    /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
+    /// Where `/metrics`, `/status`, `/livez` and `/readyz` listen; off unless set.
     pub admin: Option<String>,
     /// Line of that setting; 0 where there is none.
     pub admin_line: u32,

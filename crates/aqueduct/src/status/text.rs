@@ -18,7 +18,8 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     let (name, version) = (&snapshot.agent, &snapshot.version);
     let up = seconds(Some(snapshot.uptime_seconds));
     let mut page = format!("agent {name}, version {version}, up {up}: {ready}\n");
-    for line in snapshot.reasons.iter().chain(&snapshot.remarks) {
+    // The remarks are in the tables, and below them.
+    for line in &snapshot.reasons {
         let _ = writeln!(page, "  {}", printable(line));
     }
     page += &table(
@@ -89,8 +90,8 @@ fn group(group: &GroupStatus) -> Vec<String> {
 }
 
 fn member(group: &str, member: &MemberStatus) -> Vec<String> {
-    let files = member.open_files.map(|files| format!("{files} open files"));
-    let commit = member.last_commit.as_ref().map(|commit| format!("last commit {commit}"));
+    let files = member.open_files.map(|files| format!("open files: {files}"));
+    let commit = member.last_commit.as_ref().map(|commit| format!("last commit: {commit}"));
     let details = [member.peer.clone(), files, commit];
     let details: Vec<String> = details.into_iter().flatten().collect();
     vec![

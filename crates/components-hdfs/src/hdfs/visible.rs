@@ -63,7 +63,11 @@ impl Visible {
         let bytes: u64 = files.iter().map(|file| file.len).sum();
         debug!(files = files.len(), events, bytes, "roll committed");
         let count = files.len();
-        self.board.set_last_commit(format!("{count} files, {events} events, {bytes} bytes"));
+        let named = files.first().map(|file| dataset.published(&file.target)).unwrap_or_default();
+        let others =
+            if count > 1 { format!(" and {} more files", count - 1) } else { String::new() };
+        let what = format!("{named}{others}, {events} events, {bytes} bytes");
+        self.board.set_last_commit(what);
         self.count.inc_by(files.len() as u64);
         self.last.set(Duration::from_millis(unix_millis(self.env.clock.now())).as_secs_f64());
         for file in files {
