@@ -1,4 +1,5 @@
-//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read only.
+//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read
+//! only.
 
 mod guests;
 

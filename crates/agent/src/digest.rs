@@ -1,5 +1,5 @@
-//! Digests of a component's configuration: two that differ in nothing but their place in a file have the
-//! same one. A reload keeps what has the digest that it had.
+//! Digests of a component's configuration: two that differ in nothing but their place in a file
+//! have the same one. A reload keeps what has the digest that it had.
 
 use config::{ChannelPlan, ComponentPlan, GroupPlan, SourcePlan};
 use pipeline::Settings;

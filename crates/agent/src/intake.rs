@@ -103,7 +103,8 @@ impl AgentIntake {
         self.locked().clone()
     }
 
-    /// The required channel with the put that has been waiting for room for longest, and since when.
+    /// The required channel with the put that has been waiting for room for longest, and since
+    /// when.
     pub(crate) fn waits_for(&self) -> Option<(Arc<str>, Instant)> {
         let waits = self.required.iter();
         let waits = waits.filter_map(|fed| Some((fed.name.clone(), fed.boards.inflow.waiting()?)));
@@ -149,8 +150,8 @@ impl AgentIntake {
         everywhere
     }
 
-    /// Runs interceptors and selector; the events behind the interceptors, and the part of each channel,
-    /// required ones first.
+    /// Runs interceptors and selector: the number of events that the interceptors leave, and the
+    /// part of each channel, required ones first.
     fn route(&self, mut batch: Batch) -> (u64, Vec<Batch>) {
         for interceptor in &self.interceptors {
             interceptor.intercept(&mut batch);

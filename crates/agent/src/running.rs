@@ -6,8 +6,8 @@
 //!            └─ GroupHandle    own stop, digest, answers what it is doing
 //! ```
 //!
-//! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared by
-//! its digest, and asked for its state. Components of a stage stop together, within one grace.
+//! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared
+//! by its digest, and asked for its state. Components of a stage stop together, within one grace.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -153,7 +153,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) health: &'a Health,
     /// Where events go that can never be delivered.
     pub(crate) dead_letters: &'a Arc<DeadLetters>,
-    /// Raised by a source that can do nothing until somebody acts.
+    /// Raised by a source that can do nothing until an operator acts.
     pub(crate) failure: &'a stop::Failure,
 }
 

@@ -6,9 +6,10 @@
 //!   GroupHandle ──┘                       (serde)
 //! ```
 //!
-//! Field names are stable, in snake case, and end with their unit. Points in time are given as seconds
-//! before [`Snapshot::taken_at_unix_seconds`] (`…_seconds_ago`) or after it (`…_in_seconds`), so that
-//! no two clocks have to agree. Rates are those of the last ten seconds. What is not known is `null`.
+//! Field names are stable, in snake case, and end with their unit. Points in time are given as
+//! seconds before [`Snapshot::taken_at_unix_seconds`] (`…_seconds_ago`) or after it
+//! (`…_in_seconds`), so that no two clocks have to agree. Rates are those of the last ten seconds.
+//! What is not known is `null`.
 //!
 //! A snapshot is not atomic: sources, channels and groups are read one after the other while events
 //! move.

@@ -1,5 +1,5 @@
-//! Goal: an operator sees what an agent is doing, from outside, whether it works or not, and every event
-//! is accounted for.
+//! Goal: an operator sees what an agent is doing, from outside, whether it works or not, and every
+//! event is accounted for.
 //!
 //! Method: one agent in a process of its own makes numbers and stores them in files. It is asked by
 //! `aqueduct status`, as people and as programs do.
@@ -26,7 +26,7 @@ struct Place {
 }
 
 impl Place {
-    /// An agent with these settings of its source and its channel beside those that it has.
+    /// An agent with these further settings of its source and its channel.
     fn new(source: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = format!("127.0.0.1:{}", free_port());
@@ -143,8 +143,9 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
     let place = Place::new(numbers, "type = \"memory\"\ncapacity = \"256KiB\"");
     fs::write(place.dir.path().join("store"), "in the way").unwrap();
     let agent = place.start();
-    let snapshot = place.once(&agent, |snapshot| {
-        matches!(snapshot.sources[0].state, State::Waiting { since_seconds_ago, .. } if since_seconds_ago > 0.5)
+    let snapshot = place.once(&agent, |snapshot| match &snapshot.sources[0].state {
+        State::Waiting { since_seconds_ago, .. } => *since_seconds_ago > 0.5,
+        _ => false,
     });
     let State::Waiting { waits_for, .. } = &snapshot.sources[0].state else { panic!("it waits") };
     assert_eq!(waits_for, "room in channel `main`");

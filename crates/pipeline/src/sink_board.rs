@@ -13,8 +13,8 @@ pub struct SinkStatus {
     pub peer: Option<String>,
 }
 
-/// A place for a [`SinkStatus`]: the sink writes it, status pages read it at any time, also while the
-/// sink is opening or waits for its store. Clones share it.
+/// A place for a [`SinkStatus`]: the sink writes it, status pages read it at any time, also while
+/// the sink is opening or waits for its store. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct SinkBoard {
     status: Arc<Mutex<SinkStatus>>,

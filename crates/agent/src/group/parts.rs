@@ -25,7 +25,7 @@ pub(crate) struct GroupParts {
     pub(crate) name: Arc<str>,
     /// Where it takes from.
     pub(crate) channel: Arc<dyn Channel>,
-    /// Who is next.
+    /// Selects the member for the next batch.
     pub(crate) processor: Box<dyn SinkProcessor>,
     /// The members, by index as the processor knows them.
     pub(crate) sinks: Vec<NamedSink>,

@@ -84,7 +84,7 @@ impl Outflow {
 }
 
 impl Group {
-    /// Answers what it is doing. Whoever asked may have gone.
+    /// Answers what it is doing.
     pub(super) fn answer(&self, question: Question) {
         let now = Instant::now();
         let (in_flight_batches, in_flight_events) = self.tally.in_flight();
@@ -100,12 +100,13 @@ impl Group {
         let members = members.collect();
         let (state, outflow) = (self.state(now), self.outflow.clone());
         let view = GroupView { state, outflow, in_flight_batches, in_flight_events, members };
+        // The question may have timed out.
         drop(question.send(view));
     }
 
     fn refused_by(&self, index: usize) -> u64 {
         let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
-        // A place that nobody has taken yet has no such counter.
+        // A free place for a discovered sink has no such counter.
         self.metrics.sink_refused.get(&label).map_or(0, |counter| counter.get())
     }
 

@@ -1,17 +1,18 @@
-//! Whether all events are accounted for: what came in is delivered, held, dropped for a reason, or among
-//! the dead letters.
+//! Whether all events are accounted for: what came in is delivered, held, dropped for a reason, or
+//! among the dead letters.
 //!
 //! ```text
 //!   held at start + accepted + copied + put again
 //!       = delivered + dead letters + held + dropped by reason + difference
 //! ```
 //!
-//! The parts are counted at different places: what comes in by the intake of each source, what leaves
-//! by the groups, what is held by the channels. So the difference shows what no place has counted. While
-//! events move it is some batches, since a snapshot is not atomic; when nothing moves it is 0.
+//! The parts are counted at different places: what comes in by the intake of each source, what
+//! leaves by the groups, what is held by the channels. So the difference shows what no place has
+//! counted. While events move it is some batches, since a snapshot is not atomic; when nothing
+//! moves it is 0.
 //!
-//! Where several groups take from one channel, an event has left it when all of them are done with it:
-//! counted is the group that has done least.
+//! Where several groups take from one channel, an event has left it when all of them are done with
+//! it: counted is the group that has done least.
 //!
 //! Pure.
 
@@ -72,7 +73,7 @@ impl Conservation {
 pub(crate) struct Passage {
     /// As the source has handed it over.
     pub(crate) given: Volume,
-    /// Behind the interceptors.
+    /// What the interceptors left of it.
     pub(crate) kept: u64,
     /// Put into channels, each copy counted.
     pub(crate) stored: u64,

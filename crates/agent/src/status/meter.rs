@@ -1,7 +1,7 @@
 //! How much passes a point: totals, and the rate of the last ten seconds.
 //!
-//! Pure: time is an argument. Each second has a slot, and a slot of an earlier round counts as empty, so
-//! that nothing has to be done while nothing passes.
+//! Pure: time is an argument. Each second has a slot, and a slot of an earlier round counts as
+//! empty, so that nothing has to be done while nothing passes.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};

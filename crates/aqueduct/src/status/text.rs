@@ -119,7 +119,7 @@ fn state(state: &State) -> String {
     word.to_owned()
 }
 
-/// What is behind the states that say more than a word.
+/// The causes of waiting and of failing.
 fn states(snapshot: &Snapshot) -> String {
     let sources = snapshot.sources.iter().map(|source| ("source", &source.name, &source.state));
     let groups = snapshot.groups.iter().map(|group| ("group", &group.name, &group.state));

@@ -1,8 +1,8 @@
-//! Goal: a source takes its ports before it runs, all or none, and says which one it cannot have: so
-//! that a port in use is an error of a start and of a reload.
+//! Goal: a source takes its ports before it runs, all or none, and says which one it cannot have:
+//! so that a port in use is an error of a start and of a reload.
 //!
-//! Method: each source that listens, as a configuration builds it, on ports of loopback that the test
-//! holds and lets go.
+//! Method: each source that listens, as a configuration builds it, on ports of loopback that the
+//! test holds and lets go.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ async fn bind(env: &Env, address: &str) -> std::io::Result<Box<dyn Datagrams>> {
 }
 
 /// The error with its causes.
-fn told(error: &SourceError) -> String {
+fn message(error: &SourceError) -> String {
     let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
     format!("{error}: {cause}")
 }
@@ -42,7 +42,7 @@ async fn takes<C: Component<Role = dyn Source>>(address: &str, settings: Value) 
     let cx = context();
     let other = listen(&env, address).await.unwrap();
     let error = source.open(&cx).await.unwrap_err();
-    let text = told(&error);
+    let text = message(&error);
     assert!(text.contains(address) && text.contains("in use"), "{}: {text}", C::KIND);
     drop(other);
     source.open(&cx).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_source_that_cannot_have_all_its_ports_has_none() {
     let cx = crate::alone("in", Path::new("unused"), env.clone());
     let mut source = build::<syslog::Config>(&settings, &cx).unwrap();
     let error = source.open(&context()).await.unwrap_err();
-    assert!(told(&error).contains(&taken.local_address()), "{}", told(&error));
+    assert!(message(&error).contains(&taken.local_address()), "{}", message(&error));
     drop(listen(&env, &free).await.unwrap());
     drop(taken);
     source.open(&context()).await.unwrap();
