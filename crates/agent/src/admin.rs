@@ -1,4 +1,5 @@
-//! The admin listener: `/metrics` (Prometheus text), `/livez`, `/readyz`. Read only.
+//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read
+//! only.
 
 mod guests;
 
@@ -24,7 +25,8 @@ use tracing::{debug, warn};
 
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
-use crate::scrape;
+use crate::running::Running;
+use crate::{scrape, status};
 use guests::{Guests, Watched};
 
 /// How long a client may take to send its request's head, and stay idle before it.
@@ -32,8 +34,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-type NamedChannels = Vec<(Arc<str>, Arc<dyn Channel>)>;
 
 /// The admin listener; it ends when this is dropped.
 pub(crate) struct Admin {
@@ -102,8 +102,11 @@ async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
         let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
         let format = Format::wanted(accept.unwrap_or_default());
-        let response = pages.answer(request.method(), request.uri().path(), format);
-        async move { Ok::<_, Infallible>(response) }
+        let pages = pages.clone();
+        async move {
+            let response = pages.answer(request.method(), request.uri().path(), format).await;
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,7 +122,11 @@ async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
 /// the agent is not stopping. A sink that fails is named, and does not make the agent unready: its
 /// events wait in the channel.
 pub(crate) struct Pages {
-    pub(crate) channels: NamedChannels,
+    /// Name of the agent.
+    pub(crate) agent: String,
+    /// When it has started.
+    pub(crate) started: Instant,
+    pub(crate) running: Arc<Running>,
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -132,12 +139,13 @@ pub(crate) struct Pages {
 const INDEX: &str = "\
 /metrics  Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it
 /readyz   200 while the agent does its work, 503 with the reason otherwise
+/status   what every source, channel and sink is doing, as JSON; `aqueduct status` shows it
 /livez    200 while the process answers
 /account  what each durable channel accepted and still holds: one JSON object a line
 ";
 
 impl Pages {
-    fn answer(&self, method: &Method, path: &str, format: Format) -> Response<Full<Bytes>> {
+    async fn answer(&self, method: &Method, path: &str, format: Format) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         }
@@ -145,6 +153,7 @@ impl Pages {
             "/" => page(StatusCode::OK, INDEX.into()),
             "/metrics" => typed(StatusCode::OK, format.content_type(), self.metrics(format)),
             "/account" => typed(StatusCode::OK, JSON_LINES, self.account()),
+            "/status" => self.status().await,
             "/livez" => page(StatusCode::OK, "alive\n".into()),
             "/readyz" => self.readiness(),
             _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{INDEX}")),
@@ -152,11 +161,7 @@ impl Pages {
     }
 
     fn readiness(&self) -> Response<Full<Bytes>> {
-        let Word { reasons, remarks } = self.health.word();
-        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
-        let full = self.channels.iter().filter(|(_, channel)| channel.status().intake_stopped);
-        let full = full.map(|(name, _)| format!("channel `{name}` takes nothing in"));
-        let mut lines: Vec<String> = stopping.into_iter().chain(full).chain(reasons).collect();
+        let Word { reasons: mut lines, remarks } = self.word();
         let status = if lines.is_empty() {
             lines.push("ready".to_owned());
             StatusCode::OK
@@ -167,9 +172,40 @@ impl Pages {
         page(status, lines.join("\n") + "\n")
     }
 
+    /// Whether the agent does its work.
+    fn word(&self) -> Word {
+        let Word { reasons, remarks } = self.health.word();
+        let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
+        let full = self.channels().filter(|(_, channel)| channel.status().intake_stopped);
+        let full = full.map(|(name, _)| format!("channel `{name}` takes nothing in"));
+        Word { reasons: stopping.into_iter().chain(full).chain(reasons).collect(), remarks }
+    }
+
+    fn channels(&self) -> impl Iterator<Item = (&str, &Arc<dyn Channel>)> {
+        let channels = self.running.channels.iter();
+        channels.map(|(name, handle)| (&**name, &handle.channel))
+    }
+
+    async fn status(&self) -> Response<Full<Bytes>> {
+        let snapshot = status::gather(status::Sources {
+            agent: &self.agent,
+            started: self.started,
+            running: &self.running,
+            word: self.word(),
+            dead_letters: &self.dead_letters,
+            metrics: &self.metrics,
+            env: &self.env,
+        });
+        let text = serde_json::to_string(&snapshot.await).expect("names and numbers are JSON");
+        let mut response = typed(StatusCode::OK, JSON, text + "\n");
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        response
+    }
+
     /// What the durable channels answer for, one line of JSON for each.
     fn account(&self) -> String {
-        let accounts = self.channels.iter().filter_map(|(_, channel)| channel.account());
+        let accounts = self.channels().filter_map(|(_, channel)| channel.account());
         let accounts: Vec<Account> = accounts.collect();
         // After the channels: what becomes a letter meanwhile is in both, and not in neither.
         let letters = self.dead_letters.identities();
@@ -182,8 +218,7 @@ impl Pages {
     /// The metrics, with what the channels hold brought up to date.
     fn metrics(&self, format: Format) -> String {
         let letters = self.dead_letters.opened().map(|channel| ("dead-letters", channel));
-        let channels = self.channels.iter().map(|(name, channel)| (&**name, channel));
-        scrape::channels(&self.metrics, channels.chain(letters));
+        scrape::channels(&self.metrics, self.channels().chain(letters));
         scrape::process(&self.metrics, &self.env);
         scrape::log(&self.metrics);
         self.health.show(&self.metrics);
@@ -191,6 +226,9 @@ impl Pages {
         self.metrics.text_in(format)
     }
 }
+
+/// One JSON object.
+const JSON: &str = "application/json";
 
 /// JSON objects, one a line.
 const JSON_LINES: &str = "application/jsonl";

@@ -23,19 +23,23 @@
 
 mod burial;
 mod member;
+mod parts;
 mod tally;
 mod turning;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use metrics::Metrics;
 use metrics::{Metrics, SinkLabel};
 use peers::OutletBoard;
 use pipeline::{
-    Channel, ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection,
-    Settlement, Sink, SinkProcessor, TakeTransaction, Taken, Ticket,
+    ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection, Settlement,
+    SinkBoard, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
 use support::failure_log::{FailureLog, seconds};
+use support::mutant;
 use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -44,50 +48,20 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::chain;
-use crate::dead_letters::DeadLetters;
-use crate::health::Health;
+use crate::health::Standing;
+use crate::status::Volume;
 use burial::{Burials, Crew};
 use member::{Event, Handle, Shared};
-use tally::{Passed, Tally};
+pub(crate) use parts::{GroupParts, NamedSink};
+use tally::Tally;
 use turning::Outlet;
+pub(crate) use view::{GroupView, MemberPart, Outflow, Question};
 
 /// The type of every sink that has a seat.
 const DISCOVERED: &str = "grpc";
 
 /// Pause after a read of the channel failed.
 const READ_RETRY: Duration = Duration::from_secs(1);
-
-/// A sink with its name in the configuration.
-pub(crate) struct NamedSink {
-    /// Its name.
-    pub(crate) name: Arc<str>,
-    /// The sink.
-    pub(crate) sink: Box<dyn Sink>,
-}
-
-/// What a group is made of.
-pub(crate) struct GroupParts {
-    /// Name of the group: the consumer's name at the channel.
-    pub(crate) name: Arc<str>,
-    /// Where it takes from.
-    pub(crate) channel: Arc<dyn Channel>,
-    /// Who is next.
-    pub(crate) processor: Box<dyn SinkProcessor>,
-    /// The members, by index as the processor knows them.
-    pub(crate) sinks: Vec<NamedSink>,
-    /// Where the sources of that channel see whether this group works.
-    pub(crate) outlet: OutletBoard,
-    /// Name of that channel.
-    pub(crate) channel_name: Arc<str>,
-    /// Where events go that can never be delivered.
-    pub(crate) dead_letters: Arc<DeadLetters>,
-    /// What it counts with.
-    pub(crate) metrics: Metrics,
-    /// Randomness for back-off.
-    pub(crate) env: pipeline::Env,
-    /// Where it is shown whether the sinks work.
-    pub(crate) health: Health,
-}
 
 /// Runs a group until `stop`; then settles what the sinks hold, for as long as `grace` lasts.
 pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Duration) {
@@ -100,12 +74,14 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         let sent = tally::Sent::of(&named.name, &parts.metrics);
         let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
+        let (shown, board) = (standing.clone(), named.sink.status().cloned());
         let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         let seat = handle.seat();
-        Member { handle, seat, open: false, in_hand: BTreeSet::new() }
+        Member { handle, seat, open: false, in_hand: BTreeSet::new(), standing: shown, board }
     });
-    let members = members.collect();
+    let members: Vec<Member> = members.collect();
+    let outflow = Outflow::new(members.len(), Instant::now());
     let mut group = Group {
         members,
         take: parts.channel.begin_take(&parts.name),
@@ -123,10 +99,12 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         pending: None,
         chosen: None,
         refuse_reads_until: None,
+        read_error: String::new(),
         trouble: FailureLog::default(),
         tally: Tally::default(),
+        outflow,
     };
-    group.serve(events, &stop, grace).await;
+    group.serve(events, parts.questions, &stop, grace).await;
     end.cancel();
     tasks.close();
     tasks.wait().await;
@@ -146,10 +124,14 @@ struct Group {
     chosen: Option<usize>,
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
+    /// Why the channel could not be read last.
+    read_error: String,
     /// Reads of the channel that failed since the last one that did not.
     trouble: FailureLog,
     /// What the batches count for that were sent and are still in the channel.
     tally: Tally,
+    /// What has left the channel.
+    outflow: Outflow,
 }
 
 /// A member as the group sees it.
@@ -160,6 +142,10 @@ struct Member {
     open: bool,
     /// Tickets in its hand that it has not stored anywhere yet.
     in_hand: BTreeSet<Ticket>,
+    /// Where it is shown whether it works.
+    standing: Standing,
+    /// What the sink shows of itself.
+    board: Option<SinkBoard>,
 }
 
 impl Member {
@@ -195,6 +181,7 @@ impl Group {
     async fn serve(
         &mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
+        mut questions: mpsc::Receiver<Question>,
         stop: &CancellationToken,
         grace: Duration,
     ) {
@@ -203,6 +190,7 @@ impl Group {
                 biased;
                 () = stop.cancelled() => break,
                 Some(event) = events.recv() => self.heed(event),
+                Some(question) = questions.recv() => self.answer(question),
                 next = self.next() => self.advance(next),
             }
         }
@@ -218,6 +206,7 @@ impl Group {
                     return;
                 }
                 Some(event) = events.recv() => self.heed(event),
+                Some(question) = questions.recv() => self.answer(question),
             }
         }
     }
@@ -267,8 +256,9 @@ impl Group {
             Next::Sent(index) => {
                 let taken = self.pending.take().expect("a member is chosen for a pending batch");
                 self.chosen = None;
-                let (ticket, events) = (taken.ticket, taken.batch.len() as u64);
-                self.tally.sent(ticket, events, Instant::now());
+                let (ticket, batch) = (taken.ticket, &taken.batch);
+                let volume = Volume { events: batch.len() as u64, bytes: batch.body_bytes() };
+                self.tally.sent(ticket, volume, Instant::now());
                 let member = &mut self.members[index];
                 member.in_hand.insert(ticket);
                 member.handle.send(taken);
@@ -287,6 +277,7 @@ impl Group {
                 "cannot take from the channel; retrying in {} s", READ_RETRY.as_secs(),
             );
         }
+        self.read_error = error;
     }
 
     fn heed(&mut self, event: Event) {
@@ -380,24 +371,6 @@ impl Group {
             }
         }
         self.processor.report(index, Report::Proved, Instant::now());
-    }
-
-    /// The next hop has stored these.
-    fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
-        let events = fresh.iter().map(|passed| passed.events).sum();
-        self.metrics.sink_stored.get_or_create(label).inc_by(events);
-        let after = self.metrics.sink_stored_after.get_or_create(label);
-        fresh.iter().for_each(|passed| after.observe(passed.took));
-    }
-
-    /// These leave the channel.
-    fn leave(&mut self, tickets: &IntervalSet) {
-        for (index, Passed { events, took }) in self.tally.left(tickets, Instant::now()) {
-            let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
-            self.metrics.sink_committed.get_or_create(&label).inc_by(events);
-            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
-        }
-        self.take.commit(tickets);
     }
 }
 

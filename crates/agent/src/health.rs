@@ -21,6 +21,8 @@ use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
+use crate::status;
+
 /// A sink that has been open for so long works, also if it had nothing to store meanwhile.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -31,7 +33,7 @@ enum Phase {
     Starting,
     Open(Instant),
     Failed,
-    /// It has nothing more to do.
+    /// It has nothing more to do, or was stopped.
     Ended,
 }
 
@@ -58,6 +60,7 @@ enum View {
     Absent,
     Starting,
     Works,
+    Ended,
     Failing { since: SystemTime, lasts: Duration, error: String, next_try: Option<Duration> },
 }
 
@@ -104,7 +107,7 @@ impl State {
         self.forget_old(now);
         match (&self.failing, self.phase) {
             (_, Phase::Absent) => View::Absent,
-            (_, Phase::Ended) => View::Works,
+            (_, Phase::Ended) => View::Ended,
             (Some(failing), phase) => View::Failing {
                 since: failing.began_at,
                 lasts: now - failing.began,
@@ -132,11 +135,6 @@ impl Standing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its name in the configuration.
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     /// The sink is open.
     pub(crate) fn opened(&self) {
         self.state().opened(Instant::now(), false);
@@ -145,6 +143,21 @@ impl Standing {
     /// Whether it is open, or has no more to do.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state().phase, Phase::Open(_) | Phase::Ended)
+    }
+
+    /// As it is shown on status pages.
+    pub(crate) fn status(&self) -> status::State {
+        match self.state().view(Instant::now()) {
+            View::Absent => status::State::Absent,
+            View::Starting => status::State::Starting,
+            View::Works => status::State::Running,
+            View::Ended => status::State::Stopped,
+            View::Failing { lasts, error, next_try, .. } => status::State::Failing {
+                since_seconds_ago: lasts.as_secs_f64(),
+                last_error: error,
+                retry_in_seconds: next_try.map(|pause| pause.as_secs_f64()),
+            },
+        }
     }
 
     /// It has done some of its work.
@@ -162,7 +175,7 @@ impl Standing {
         *self.state() = State::new(if is_present { Phase::Starting } else { Phase::Absent });
     }
 
-    /// It has nothing more to do.
+    /// It has nothing more to do, or was stopped.
     pub(crate) fn ended(&self) {
         self.state().phase = Phase::Ended;
     }
@@ -244,7 +257,7 @@ impl Health {
             let line = match source.state().view(now) {
                 View::Starting => format!("source `{}` is not open yet", source.name),
                 view @ View::Failing { .. } => failing("source", &source.name, &view),
-                View::Absent | View::Works => continue,
+                View::Absent | View::Works | View::Ended => continue,
             };
             word.reasons.push(line);
         }
@@ -284,7 +297,7 @@ impl Health {
 /// Whether it works, and since when it fails.
 fn gauges(view: &View) -> (i64, f64) {
     match view {
-        View::Works => (1, 0.0),
+        View::Works | View::Ended => (1, 0.0),
         View::Absent | View::Starting => (0, 0.0),
         View::Failing { since, .. } => {
             (0, since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())

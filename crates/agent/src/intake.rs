@@ -14,87 +14,116 @@
 //!    the same channels never wait for each other in a circle.
 //! 3. An optional channel is never waited for, and its failure is counted and not passed on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
+use metrics::Metrics;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use peers::{FloorBoard, LimitBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
-    Interceptor, IntervalSet, KeySet, Known, Origin, Outage, Permit, PutTransaction, Routing,
+    Batch, BatchSize, Channel, ChannelError, ChannelSelector, Epoch, Floors, Identity, Intake,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, Origin, Outage, Permit, PutTransaction,
+    Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::health::{Health, Standing};
+use crate::boards::Boards;
+use crate::status::{Passage, SourceFlow, Volume};
 
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
 
-/// What is known along each required channel.
-pub(crate) type Boards = Vec<(FloorBoard, LimitBoard, OutletBoard)>;
+/// A channel that a source feeds.
+#[derive(Clone)]
+pub(crate) struct Fed {
+    /// Its name in the configuration.
+    pub(crate) name: Arc<str>,
+    /// The channel.
+    pub(crate) channel: Arc<dyn Channel>,
+    /// What is known along it.
+    pub(crate) boards: Boards,
+}
 
 /// The way from one source into its channels.
 pub(crate) struct AgentIntake {
     source: Arc<str>,
     interceptors: Vec<Box<dyn Interceptor>>,
     selector: Box<dyn ChannelSelector>,
-    required: Vec<Arc<dyn Channel>>,
-    optional: Vec<Arc<dyn Channel>>,
-    /// Of the required channels alone: that a batch is committed says nothing of optional ones.
-    boards: Vec<FloorBoard>,
-    /// Of the required channels alone, too.
-    outlets: Vec<OutletBoard>,
-    /// What the peers behind the required channels take at most.
-    limits: Vec<LimitBoard>,
+    /// That a batch is committed says nothing of the optional ones.
+    required: Vec<Fed>,
+    optional: Vec<Fed>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
-    /// Hears that the source is open.
-    health: (Health, Standing),
+    flow: Mutex<SourceFlow>,
+}
+
+/// A put that has begun, and what will be put.
+struct Begun<'a> {
+    to: &'a Fed,
+    volume: Volume,
+    put: Box<dyn PutTransaction>,
+}
+
+impl Fed {
+    /// Begins a put, and notes how long it waits for room.
+    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
+        let mut begun = self.channel.begin_put(size);
+        if let std::task::Poll::Ready(put) = futures::poll!(&mut begun) {
+            return put;
+        }
+        let _waiting = self.boards.inflow.wait(Instant::now());
+        begun.await
+    }
 }
 
 impl AgentIntake {
-    /// An intake for the source of this standing. Selections are by index: the required channels first.
+    /// An intake for the source of this name. Selections are by index: the required channels first.
     pub(crate) fn new(
-        health: (Health, Standing),
+        source: Arc<str>,
         interceptors: Vec<Box<dyn Interceptor>>,
         selector: Box<dyn ChannelSelector>,
-        (required, boards): (Vec<Arc<dyn Channel>>, Boards),
+        (required, optional): (Vec<Fed>, Vec<Fed>),
         routing: Option<Routing>,
-        optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
-        let (boards, limits, outlets) = boards.into_iter().collect();
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
-        Self {
-            source: health.1.name().clone(),
-            interceptors,
-            selector,
-            required,
-            optional,
-            boards,
-            outlets,
-            limits,
-            routing,
-            metrics,
-            agreed,
-            health,
-        }
+        let flow = Mutex::new(SourceFlow::new(Instant::now()));
+        Self { source, interceptors, selector, required, optional, routing, metrics, agreed, flow }
+    }
+
+    /// What went through it since it was made.
+    pub(crate) fn flow(&self) -> SourceFlow {
+        self.locked().clone()
+    }
+
+    /// The required channel with the put that has been waiting for room for longest, and since
+    /// when.
+    pub(crate) fn waits_for(&self) -> Option<(Arc<str>, Instant)> {
+        let waits = self.required.iter();
+        let waits = waits.filter_map(|fed| Some((fed.name.clone(), fed.boards.inflow.waiting()?)));
+        waits.min_by_key(|(_, since)| *since)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, SourceFlow> {
+        // Each change is whole.
+        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says which identities are committed in every required channel, until `stop`. There is
     /// nothing to do where there is one channel: then that channel says it itself.
     pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
         let Some(agreed) = &self.agreed else { return };
-        let follow = self.required.iter().map(|channel| {
-            let mut settled = channel.watch_settled();
+        let follow = self.required.iter().map(|fed| {
+            let mut settled = fed.channel.watch_settled();
             let this = &self;
             async move {
                 loop {
@@ -115,33 +144,32 @@ impl AgentIntake {
     fn committed_everywhere(&self, keys: &KeySet) -> KeySet {
         let mut everywhere = KeySet::default();
         for (origin, epoch, sequences) in keys.iter() {
-            let settled = |set: IntervalSet, channel: &Arc<dyn Channel>| {
-                set.intersection(&channel.settled(origin, epoch))
-            };
+            let settled =
+                |set: IntervalSet, fed: &Fed| set.intersection(&fed.channel.settled(origin, epoch));
             let sequences = self.required.iter().fold(sequences.clone(), settled);
             everywhere.insert_set(origin, epoch, &sequences);
         }
         everywhere
     }
 
-    /// Runs interceptors and selector; the part of each channel, required ones first.
-    fn route(&self, mut batch: Batch) -> Vec<Batch> {
+    /// Runs interceptors and selector: the number of events that the interceptors leave, and the
+    /// part of each channel, required ones first.
+    fn route(&self, mut batch: Batch) -> (u64, Vec<Batch>) {
         for interceptor in &self.interceptors {
             interceptor.intercept(&mut batch);
         }
         let mut parts = self.selector.select(&batch);
         parts.resize(self.required.len() + self.optional.len(), None);
-        parts
-            .into_iter()
-            .map(|part| match part {
-                Some(mut part) => {
-                    part.identity = batch.identity;
-                    part.positions.clone_from(&batch.positions);
-                    part
-                }
-                None => batch.emptied(),
-            })
-            .collect()
+        let parts = parts.into_iter().map(|part| match part {
+            Some(mut part) => {
+                part.identity = batch.identity;
+                part.positions.clone_from(&batch.positions);
+                part
+            }
+            None => batch.emptied(),
+        });
+        let parts = parts.collect();
+        (batch.len() as u64, parts)
     }
 
     fn count_anomaly(&self, reason: &'static str, times: u64) {
@@ -149,90 +177,119 @@ impl AgentIntake {
         self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
     }
 
-    /// Puts the optional parts where there is room right now.
-    fn begin_optional(&self, parts: Vec<Batch>) -> Vec<Box<dyn PutTransaction>> {
-        let mut puts = Vec::new();
-        for (channel, mut part) in self.optional.iter().zip(parts) {
+    /// Puts the optional parts where there is room right now; with the events that found none.
+    fn begin_optional(&self, parts: Vec<Batch>) -> (Vec<Begun<'_>>, u64) {
+        let (mut puts, mut left_out) = (Vec::new(), 0);
+        for (fed, mut part) in self.optional.iter().zip(parts) {
             if part.is_empty() {
                 continue;
             }
             // What came before may have been left out here.
             part.positions.iter_mut().for_each(|position| position.after = None);
-            match channel.begin_put(part.size()).now_or_never() {
-                Some(Ok(mut put)) => {
-                    put.put(part);
-                    puts.push(put);
-                }
-                _ => self.count_anomaly("optional_channel_full", part.len() as u64),
+            match fed.channel.begin_put(part.size()).now_or_never() {
+                Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
+                _ => left_out += part.len() as u64,
             }
         }
-        puts
+        if left_out > 0 {
+            self.count_anomaly("optional_channel_full", left_out);
+        }
+        (puts, left_out)
     }
 
     async fn store(&self, batch: Batch, only: Option<&[usize]>) -> Result<(), IntakeError> {
-        let volume = Volume::of(&batch);
-        let mut parts = self.route(batch);
+        let given = volume(&batch);
+        let (kept, mut parts) = self.route(batch);
         let optional = parts.split_off(self.required.len());
         let mut puts = Vec::new();
         for (index, part) in parts.into_iter().enumerate() {
             let wanted = only.is_none_or(|only| only.contains(&index));
             if wanted && !says_nothing(&part) {
-                let mut put = self.required[index].begin_put(part.size()).await?;
-                put.put(part);
-                puts.push(put);
+                let fed = &self.required[index];
+                let put = fed.begin_put(part.size()).await?;
+                puts.push(Begun::new(fed, put, part));
             }
         }
-        if only.is_none() {
-            self.commit(puts, self.begin_optional(optional)).await?;
-            self.count(volume);
-        } else {
-            self.commit(puts, Vec::new()).await?;
+        let passage = Passage { given, kept, ..Passage::default() };
+        match only {
+            None => self.commit(puts, self.begin_optional(optional), passage, true).await,
+            Some(_) => self.commit(puts, (Vec::new(), 0), passage, false).await,
         }
-        Ok(())
     }
 
-    /// Commits all puts of a batch; `Ok` if those of the required channels are stored.
+    /// Commits all puts of a batch; `Ok` if those of the required channels are stored. Such a batch
+    /// counts as accepted, unless it `is_new` no more.
     async fn commit(
         &self,
-        mut puts: Vec<Box<dyn PutTransaction>>,
-        mut optional: Vec<Box<dyn PutTransaction>>,
+        mut puts: Vec<Begun<'_>>,
+        (mut optional, optional_full): (Vec<Begun<'_>>, u64),
+        passage: Passage,
+        is_new: bool,
     ) -> Result<(), IntakeError> {
         if puts.len() + optional.len() > 1 {
-            puts.iter_mut().chain(&mut optional).for_each(|put| put.beside_others());
+            puts.iter_mut().chain(&mut optional).for_each(|begun| begun.put.beside_others());
         }
         let (required, optional) = tokio::join!(
             // Every commit runs to its end, also when another one has failed.
-            join_all(puts.into_iter().map(PutTransaction::commit)),
-            join_all(optional.into_iter().map(PutTransaction::commit)),
+            join_all(puts.into_iter().map(Begun::commit)),
+            join_all(optional.into_iter().map(Begun::commit)),
         );
-        let failed = optional.iter().filter(|result| result.is_err()).count() as u64;
+        let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
+        let mut outcome = Ok(());
+        for (to, volume, result) in required {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
+                Err(error) if outcome.is_ok() => outcome = Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        let mut failed = 0;
+        for (to, volume, result) in optional {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
+                Err(_) => {
+                    failed += 1;
+                    passage.optional_failed += volume.events;
+                }
+            }
+        }
         if failed > 0 {
             self.count_anomaly("optional_channel_failed", failed);
         }
-        required.into_iter().collect::<Result<(), _>>()?;
-        Ok(())
+        if outcome.is_ok() && is_new {
+            self.count(now, passage);
+        } else {
+            self.locked().put_again(passage.stored);
+        }
+        outcome
     }
 
-    fn count(&self, volume: Volume) {
-        let Volume { events, body_bytes } = volume;
-        debug!(source = %self.source, events, bytes = body_bytes, "batch accepted");
+    fn count(&self, now: Instant, passage: Passage) {
+        let Volume { events, bytes } = passage.given;
+        debug!(source = %self.source, events, bytes, "batch accepted");
         let label = SourceLabel { source: self.source.to_string() };
         self.metrics.source_events.get_or_create(&label).inc_by(events);
-        self.metrics.source_bytes.get_or_create(&label).inc_by(body_bytes);
+        self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
+        self.locked().accepted(now, passage);
     }
 }
 
-/// What a batch counts for, before interceptors and selector.
-#[derive(Clone, Copy)]
-struct Volume {
-    events: u64,
-    body_bytes: u64,
+impl<'a> Begun<'a> {
+    fn new(to: &'a Fed, mut put: Box<dyn PutTransaction>, part: Batch) -> Self {
+        let volume = volume(&part);
+        put.put(part);
+        Self { to, volume, put }
+    }
+
+    async fn commit(self) -> (&'a Fed, Volume, Result<(), ChannelError>) {
+        let Self { to, volume, put } = self;
+        (to, volume, put.commit().await)
+    }
 }
 
-impl Volume {
-    fn of(batch: &Batch) -> Self {
-        Self { events: batch.len() as u64, body_bytes: batch.body_bytes() }
-    }
+/// What a batch counts for.
+fn volume(batch: &Batch) -> Volume {
+    Volume { events: batch.len() as u64, bytes: batch.body_bytes() }
 }
 
 /// Whether there is nothing to store of this part.
@@ -250,35 +307,27 @@ struct Reserved<'a> {
 impl Permit for Reserved<'_> {
     async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
         let Self { intake, puts } = *self;
-        let volume = Volume::of(&batch);
-        let mut parts = intake.route(batch);
+        let given = volume(&batch);
+        let (kept, mut parts) = intake.route(batch);
         let optional = intake.begin_optional(parts.split_off(intake.required.len()));
-        let filled = puts.into_iter().zip(parts).filter(|(_, part)| !says_nothing(part));
-        let filled = filled.map(|(mut put, part)| {
-            put.put(part);
-            put
-        });
-        intake.commit(filled.collect(), optional).await?;
-        intake.count(volume);
-        Ok(())
+        let filled = intake.required.iter().zip(puts).zip(parts);
+        let filled = filled.filter(|(_, part)| !says_nothing(part));
+        let filled = filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect();
+        let passage = Passage { given, kept, ..Passage::default() };
+        intake.commit(filled, optional, passage, true).await
     }
 }
 
 #[async_trait]
 impl Intake for AgentIntake {
-    fn opened(&self) {
-        let (health, standing) = &self.health;
-        health.source_opened(standing);
-    }
-
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         self.store(batch, None).await
     }
 
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
         let mut puts = Vec::with_capacity(self.required.len());
-        for channel in &self.required {
-            puts.push(channel.begin_put(size).await?);
+        for fed in &self.required {
+            puts.push(fed.begin_put(size).await?);
         }
         Ok(Box::new(Reserved { intake: self, puts }))
     }
@@ -288,16 +337,16 @@ impl Intake for AgentIntake {
     }
 
     fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        self.required.iter().map(|channel| channel.positions(source)).collect()
+        self.required.iter().map(|fed| fed.channel.positions(source)).collect()
     }
 
     fn stores_in_turn(&self) -> bool {
-        self.required.iter().all(|channel| channel.stores_in_turn())
+        self.required.iter().all(|fed| fed.channel.stores_in_turn())
     }
 
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let in_all = |of: fn(&dyn Channel, Origin, Epoch) -> IntervalSet| {
-            let mut sets = self.required.iter().map(|channel| of(&**channel, origin, epoch));
+            let mut sets = self.required.iter().map(|fed| of(&*fed.channel, origin, epoch));
             let first = sets.next().unwrap_or_default();
             sets.fold(first, |all, set| all.intersection(&set))
         };
@@ -308,31 +357,31 @@ impl Intake for AgentIntake {
     }
 
     fn close_epochs(&self, floors: &Floors) {
-        self.boards.iter().for_each(|board| board.hear(floors));
+        self.required.iter().for_each(|fed| fed.boards.floors.hear(floors));
     }
 
     fn is_closed(&self, identity: Identity) -> bool {
-        self.boards.iter().any(|board| board.is_closed(identity))
+        self.required.iter().any(|fed| fed.boards.floors.is_closed(identity))
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
         match &self.agreed {
             Some(agreed) => agreed.subscribe(),
-            None => self.required[0].watch_settled(),
+            None => self.required[0].channel.watch_settled(),
         }
     }
 
     fn is_full(&self) -> bool {
-        self.required.iter().any(|channel| channel.is_full())
+        self.required.iter().any(|fed| fed.channel.is_full())
     }
 
     fn outage(&self) -> Option<Outage> {
-        let outages = self.outlets.iter().filter_map(OutletBoard::outage);
+        let outages = self.required.iter().filter_map(|fed| fed.boards.outlet.outage());
         outages.min_by_key(|outage| outage.since)
     }
 
     fn batch_bytes_max(&self) -> Option<u64> {
-        self.limits.iter().filter_map(LimitBoard::smallest).min()
+        self.required.iter().filter_map(|fed| fed.boards.limits.smallest()).min()
     }
 
     fn routing(&self) -> Option<Routing> {

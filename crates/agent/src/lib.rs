@@ -8,16 +8,20 @@
 //! Both programs, edge and collector, are this library with another catalogue.
 
 mod admin;
+mod boards;
 pub mod cli;
 mod data_dir;
 pub mod dead_letters;
+mod digest;
 mod group;
 mod health;
 mod intake;
 mod resources;
 mod routing;
+mod running;
 mod scrape;
 mod source;
+pub mod status;
 mod stop;
 mod topology;
 
@@ -31,18 +35,17 @@ use metrics::Metrics;
 use peers::discovery::Discovery;
 use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use admin::{Admin, Pages};
 use data_dir::DataDir;
 use dead_letters::DeadLetters;
-use group::{GroupParts, NamedSink};
-use health::{Health, Standing};
-use intake::AgentIntake;
-use topology::{BuiltGroup, BuiltSource, Topology};
+use group::NamedSink;
+use health::Health;
+use running::{Running, Surroundings};
+use topology::{BuiltGroup, Topology};
 
 /// Why an agent ended otherwise than it was asked to.
 #[derive(Debug, Error)]
@@ -204,36 +207,13 @@ pub async fn run_until(
 
 /// A running agent.
 struct Agent {
-    sources: Stage,
-    groups: Stage,
-    channels: Vec<topology::BuiltChannel>,
+    running: Arc<Running>,
+    /// Cancelled when it begins to stop.
+    stopping: CancellationToken,
     dead_letters: Arc<DeadLetters>,
-    health: Health,
     failure: stop::Failure,
     admin: Option<Admin>,
     _data_dir: DataDir,
-}
-
-/// Tasks that stop together.
-struct Stage {
-    name: &'static str,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Stage {
-    fn new(name: &'static str) -> Self {
-        Self { name, stop: CancellationToken::new(), tasks: TaskTracker::new() }
-    }
-
-    /// Asks the tasks to stop and waits for them, at most for `grace`.
-    async fn end(&self, grace: Duration) {
-        self.stop.cancel();
-        self.tasks.close();
-        if timeout(grace, self.tasks.wait()).await.is_err() {
-            warn!(pending = self.tasks.len(), stage = self.name, "grace is over, going on without");
-        }
-    }
 }
 
 impl Agent {
@@ -243,135 +223,61 @@ impl Agent {
         env: &Env,
         metrics: Metrics,
     ) -> Result<Self, RunError> {
+        let started = Instant::now();
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
-        for built in &topology.channels {
-            built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
-            built.channel.open().await?;
-            let groups = topology.groups.iter().filter(|group| group.channel == *built.name);
-            let consumers: Vec<Arc<str>> = groups.map(|group| group.name.clone()).collect();
-            built.channel.register(&consumers).await?;
-        }
-        if let Some(first) = topology.channels.first() {
-            let channels = topology.channels.iter().map(|built| &built.channel);
-            first.floors.begin_lives(channels);
-        }
+        running::open_channels(&topology.channels).await?;
         let letters = topology.dead_letters.clone();
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
         letters.open_existing().await?;
         let letters = Arc::new(letters);
         for built in &topology.channels {
             let letters = letters.clone();
-            built.floors.know_letters(move |origin| letters.lowest(origin));
+            built.boards.floors.know_letters(move |origin| letters.lowest(origin));
         }
-        let agent = Self {
-            dead_letters: letters,
-            health: Health::new(env.clock.clone()),
-            sources: Stage::new("sources"),
-            groups: Stage::new("sink groups"),
-            failure: stop::Failure::default(),
-            admin: match &plan.agent.admin {
-                Some(address) => Some(Admin::listen(address, env).await.map_err(RunError::Admin)?),
-                None => None,
+        let admin = match &plan.agent.admin {
+            Some(address) => Some(Admin::listen(address, env).await.map_err(RunError::Admin)?),
+            None => None,
+        };
+        info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
+        let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
+        let running = Running::start(
+            topology,
+            &Surroundings {
+                plan,
+                env,
+                metrics: &metrics,
+                health: &health,
+                dead_letters: &letters,
+                failure: &failure,
             },
-            channels: Vec::new(),
+        );
+        let mut agent = Self {
+            running: Arc::new(running),
+            stopping: CancellationToken::new(),
+            dead_letters: letters,
+            failure,
+            admin,
             _data_dir: data_dir,
         };
-        Ok(agent.start_stages(plan, topology, env, &metrics))
-    }
-
-    fn start_stages(
-        mut self,
-        plan: &Plan,
-        mut topology: Topology,
-        env: &Env,
-        metrics: &Metrics,
-    ) -> Self {
-        let groups = std::mem::take(&mut topology.groups);
-        let sources = std::mem::take(&mut topology.sources);
-        for group in groups {
-            let channel = topology.channel(&group.channel);
-            let outlet = topology.outlet(&group.channel);
-            let BuiltGroup { name, processor, sinks, channel: channel_name } = group;
-            let (metrics, env) = (metrics.clone(), env.clone());
-            let parts = GroupParts {
-                name,
-                channel,
-                outlet,
-                channel_name: channel_name.into(),
-                dead_letters: self.dead_letters.clone(),
-                processor,
-                sinks,
-                metrics,
-                env,
-                health: self.health.clone(),
-            };
-            let run = group::run(parts, self.groups.stop.clone(), plan.agent.grace);
-            self.groups.tasks.spawn(run);
-        }
-        let standings = sources.iter().map(|source| self.health.add_source(&source.name));
-        let standings: Vec<Standing> = standings.collect();
-        info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
-        for (source, standing) in sources.into_iter().zip(standings) {
-            self.start_source(source, standing, &topology, env, metrics);
-        }
-        if let Some(admin) = &mut self.admin {
-            let channels = topology.channels.iter();
-            let channels = channels.map(|built| (built.name.clone(), built.channel.clone()));
+        if let Some(admin) = &mut agent.admin {
             admin.serve(Pages {
-                channels: channels.collect(),
-                dead_letters: self.dead_letters.clone(),
-                health: self.health.clone(),
-                metrics: metrics.clone(),
+                agent: plan.agent.name.clone(),
+                started,
+                running: agent.running.clone(),
+                dead_letters: agent.dead_letters.clone(),
+                health,
+                metrics,
                 env: env.clone(),
-                stopping: self.sources.stop.clone(),
+                stopping: agent.stopping.clone(),
             });
         }
-        self.channels = topology.channels;
-        self
-    }
-
-    fn start_source(
-        &self,
-        built: BuiltSource,
-        standing: Standing,
-        topology: &Topology,
-        env: &Env,
-        metrics: &Metrics,
-    ) {
-        let channels = |names: &[String]| names.iter().map(|name| topology.channel(name)).collect();
-        let boards = built.required.iter().map(|name| topology.boards(name)).collect();
-        let intake = Arc::new(AgentIntake::new(
-            (self.health.clone(), standing.clone()),
-            built.interceptors,
-            built.selector,
-            (channels(&built.required), boards),
-            built.routing,
-            channels(&built.optional),
-            metrics.clone(),
-        ));
-        let stop = self.sources.stop.clone();
-        self.sources.tasks.spawn(intake.clone().agree_on_committed(stop.clone()));
-        let runner = source::Runner {
-            name: built.name,
-            intake,
-            env: env.clone(),
-            failure: self.failure.clone(),
-            standing,
-            metrics: metrics.clone(),
-        };
-        self.sources.tasks.spawn(runner.run(built.source, stop));
+        Ok(agent)
     }
 
     /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
     async fn stop(self, grace: Duration) {
-        self.sources.end(grace).await;
-        // A group keeps to the grace by itself; its sinks close within moments after it.
-        self.groups.end(grace + Duration::from_secs(5)).await;
-        for built in &self.channels {
-            if let Err(cause) = built.channel.close().await {
-                error!(channel = %built.name, error = %chain(&cause), "channel did not close cleanly");
-            }
-        }
+        self.stopping.cancel();
+        self.running.stop(grace).await;
         if let Err(cause) = self.dead_letters.close().await {
             error!(error = %chain(&cause), "the dead letters did not close cleanly");
         }

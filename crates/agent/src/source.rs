@@ -1,9 +1,16 @@
-//! The runner of a source: runs it, and starts it again with back-off when it gives up.
+//! The runner of a source: opens it, runs it, and does both again with back-off when either fails.
+//!
+//! ```text
+//!   open ──Ok──► ready ─► run ──Ok──► ended
+//!    ▲ └─Err─┐             └─Err─┐
+//!    └─ pause, 100 ms to 30 s ◄──┘
+//! ```
 
 use std::sync::Arc;
 
-use metrics::{Metrics, SourceLabel};
-use pipeline::{Env, ErrorClass, Source, SourceContext};
+use metrics::Metrics;
+use metrics::SourceLabel;
+use pipeline::{Env, ErrorClass, Source, SourceContext, SourceError};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};
@@ -11,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chain;
-use crate::health::Standing;
+use crate::health::{Health, Standing};
 use crate::intake::AgentIntake;
 use crate::stop::Failure;
 
@@ -33,6 +40,8 @@ pub(crate) struct Runner {
     pub(crate) failure: Failure,
     /// Where it is shown whether the source works.
     pub(crate) standing: Standing,
+    /// Where it is shown whether all sources do.
+    pub(crate) health: Health,
     /// What it counts with.
     pub(crate) metrics: Metrics,
 }
@@ -44,9 +53,11 @@ impl Runner {
         let label = SourceLabel { source: self.name.to_string() };
         loop {
             let began = Instant::now();
-            let cx = SourceContext { intake: self.intake.clone(), stop: stop.clone() };
-            let error = match source.run(cx).await {
-                Ok(()) if stop.is_cancelled() => return,
+            let error = match self.run_once(&mut *source, &stop).await {
+                Ok(()) if stop.is_cancelled() => {
+                    self.standing.ended();
+                    return;
+                }
                 Ok(()) => {
                     info!(source = %self.name, "source has nothing more to read");
                     self.standing.ended();
@@ -66,10 +77,26 @@ impl Runner {
             let pause = jittered(base, limit, failures, self.env.entropy.next_u64());
             self.failed(&chain(&error), pause, &mut trouble);
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                self.standing.ended();
                 return;
             }
             self.metrics.source_restarts.get_or_create(&label).inc();
         }
+    }
+
+    /// Opens the source and runs it. `Ok`: it was stopped, or has nothing more to do.
+    async fn run_once(
+        &self,
+        source: &mut dyn Source,
+        stop: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        let cx = SourceContext { intake: self.intake.clone(), stop: stop.clone() };
+        let Some(opened) = stop.run_until_cancelled(source.open(&cx)).await else {
+            return Ok(());
+        };
+        opened?;
+        self.health.source_opened(&self.standing);
+        source.run(cx).await
     }
 
     fn failed(&self, error: &str, pause: Duration, trouble: &mut FailureLog) {

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
+use metrics::Metrics;
 use peers::{FloorBoard, LimitBoard, OutletBoard, RoutingBoard, Seat};
+use peers::{FloorBoard, LimitBoard, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Interceptor, Role, Routing,
-    Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Interceptor, Role, Routing, Settings,
+    Sink, SinkProcessor, Source,
 };
 
+use crate::boards::Boards;
 use crate::dead_letters;
+use crate::digest;
 use crate::group::NamedSink;
+use crate::intake::Fed;
 use crate::resources::Resources;
 use crate::routing;
 
@@ -27,17 +32,20 @@ pub(crate) struct Topology {
 
 pub(crate) struct BuiltChannel {
     pub(crate) name: Arc<str>,
-    /// What is known along it of epochs that hold nothing any more.
-    pub(crate) floors: FloorBoard,
-    /// Whether what it holds can leave it.
-    pub(crate) outlet: OutletBoard,
-    /// What the peers behind it take at most.
-    pub(crate) limits: LimitBoard,
+    pub(crate) kind: String,
+    /// Of its configuration.
+    pub(crate) digest: u64,
+    pub(crate) boards: Boards,
+    /// Names of the groups that take from it.
+    pub(crate) consumers: Vec<Arc<str>>,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
 pub(crate) struct BuiltSource {
     pub(crate) name: Arc<str>,
+    pub(crate) kind: String,
+    /// Of its configuration, with interceptors, selector and channels.
+    pub(crate) digest: u64,
     pub(crate) source: Box<dyn Source>,
     pub(crate) interceptors: Vec<Box<dyn Interceptor>>,
     pub(crate) selector: Box<dyn ChannelSelector>,
@@ -49,6 +57,10 @@ pub(crate) struct BuiltSource {
 
 pub(crate) struct BuiltGroup {
     pub(crate) name: Arc<str>,
+    /// Of its configuration, with processor and sinks.
+    pub(crate) digest: u64,
+    /// The processor's type.
+    pub(crate) kind: String,
     pub(crate) processor: Box<dyn SinkProcessor>,
     pub(crate) channel: String,
     pub(crate) sinks: Vec<NamedSink>,
@@ -74,15 +86,21 @@ impl Topology {
             errors: Vec::new(),
         };
         let agent_floors = FloorBoard::default();
+        let plan_groups = &plan.groups;
         let channels = plan.channels.iter().filter_map(|channel| {
             let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
             let plan = &channel.component;
             let along = Extensions::default().with(floors.clone()).with(limits.clone());
             let built = builder.component(plan, "channels", &along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
-            let name = plan.name.as_str().into();
-            let outlet = OutletBoard::default();
-            Some(BuiltChannel { name, floors, outlet, limits, channel: Arc::from(built) })
+            Some(BuiltChannel {
+                name: plan.name.as_str().into(),
+                kind: plan.kind.clone(),
+                digest: digest::channel(channel),
+                boards: Boards { floors, limits, ..Boards::default() },
+                consumers: consumers(plan_groups, &plan.name),
+                channel: Arc::from(built),
+            })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
@@ -115,19 +133,17 @@ impl Topology {
         self.built(name).channel.clone()
     }
 
-    /// What is known along the channel of this name: of epochs that hold nothing any more, of what
-    /// the peers behind it take at most, and whether what it holds can leave it.
-    pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard, OutletBoard) {
-        let built = self.built(name);
-        (built.floors.clone(), built.limits.clone(), built.outlet.clone())
+    /// These channels, as a source feeds them.
+    pub(crate) fn fed(&self, names: &[String]) -> Vec<Fed> {
+        let fed = names.iter().map(|name| {
+            let BuiltChannel { name, channel, boards, .. } = self.built(name);
+            Fed { name: name.clone(), channel: channel.clone(), boards: boards.clone() }
+        });
+        fed.collect()
     }
 
-    /// Whether what the channel of this name holds can leave it.
-    pub(crate) fn outlet(&self, name: &str) -> OutletBoard {
-        self.built(name).outlet.clone()
-    }
-
-    fn built(&self, name: &str) -> &BuiltChannel {
+    /// The built channel of this name.
+    pub(crate) fn built(&self, name: &str) -> &BuiltChannel {
         let found = self.channels.iter().find(|channel| &*channel.name == name);
         found.expect("a plan names only channels that it has")
     }
@@ -138,6 +154,12 @@ impl NamedSink {
     pub(crate) fn seat(&self) -> Option<Seat> {
         self.sink.extensions().find()
     }
+}
+
+/// Names of the groups that take from this channel.
+fn consumers(groups: &[GroupPlan], channel: &str) -> Vec<Arc<str>> {
+    let of_it = groups.iter().filter(|group| group.channel == channel);
+    of_it.map(|group| group.name.as_str().into()).collect()
 }
 
 /// A channel that no usual batch of a source fits: it would try for ever.
@@ -227,6 +249,8 @@ impl Builder<'_> {
         self.metrics.begin_source(&plan.component.name, &plan.component.kind);
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
+            kind: plan.component.kind.clone(),
+            digest: digest::source(plan),
             source: source?,
             interceptors: interceptors.into_iter().collect::<Option<_>>()?,
             selector: selector?,
@@ -238,7 +262,10 @@ impl Builder<'_> {
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
-        let of = |built: &BuiltChannel| (built.floors.clone(), built.limits.clone());
+        let of = |built: &BuiltChannel| {
+            let Boards { floors, limits, .. } = &built.boards;
+            (floors.clone(), limits.clone())
+        };
         let (floors, limits) = channel.map(of).unwrap_or_default();
         let along = Extensions::default().with(floors).with(limits).with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
@@ -256,6 +283,8 @@ impl Builder<'_> {
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
+            digest: digest::group(plan),
+            kind: plan.processor.kind.clone(),
             processor: processor?,
             channel: plan.channel.clone(),
             sinks: sinks?.into_iter().flatten().collect(),
@@ -267,16 +296,17 @@ impl Builder<'_> {
         let first = self.component::<dyn Sink>(plan, "sinks", along)?;
         let Some(seat) = first.extensions().find::<Seat>() else {
             self.metrics.begin_sink(&plan.name, &plan.kind);
-            return Some(vec![NamedSink { name: plan.name.as_str().into(), sink: first }]);
+            let (name, kind) = (plan.name.as_str().into(), plan.kind.clone());
+            return Some(vec![NamedSink { name, kind, sink: first }]);
         };
         let name = |seat: &Seat| Arc::from(format!("{}-{}", plan.name, seat.index()));
         let board = seat.board().clone();
-        let mut sinks = vec![NamedSink { name: name(&seat), sink: first }];
+        let mut sinks = vec![NamedSink { name: name(&seat), kind: plan.kind.clone(), sink: first }];
         for seat in board.seats().skip(1) {
             let cx = self.context(plan, "sinks", &along.with(seat.clone()));
             let cx = BuildContext { name: name(&seat), ..cx };
             let sink = self.built(plan, &cx)?;
-            sinks.push(NamedSink { name: cx.name, sink });
+            sinks.push(NamedSink { name: cx.name, kind: plan.kind.clone(), sink });
         }
         Some(sinks)
     }

@@ -7,6 +7,7 @@ mod check;
 mod commit_ledger;
 mod demo;
 mod dlq;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use check::CheckArgs;
 use commit_ledger::LedgerArgs;
 use demo::DemoArgs;
 use dlq::DlqArgs;
+use status::StatusArgs;
 use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
@@ -33,6 +35,7 @@ struct Program {
 enum Command {
     Demo(DemoArgs),
     Check(CheckArgs),
+    Status(StatusArgs),
     Verify(VerifyArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
+        Ok(Program { command: Command::Status(args) }) => status::run(&args),
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),

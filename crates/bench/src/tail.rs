@@ -76,7 +76,10 @@ async fn tail_once(log: &AccessLog, cache: &Cache) -> Result<Moved> {
     let mut arrived = counter.watch();
     let stop = CancellationToken::new();
     let cx = SourceContext { intake: counter, stop: stop.clone() };
-    let running = tokio::spawn(async move { source.run(cx).await });
+    let running = tokio::spawn(async move {
+        source.open(&cx).await?;
+        source.run(cx).await
+    });
     tokio::time::sleep(WARM_UP).await;
     log.warm()?;
     let started = Instant::now();

@@ -85,7 +85,10 @@ async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let arrived = counter.watch();
     let stop = CancellationToken::new();
     let cx = SourceContext { intake: counter, stop: stop.clone() };
-    let running = tokio::spawn(async move { source.run(cx).await });
+    let running = tokio::spawn(async move {
+        source.open(&cx).await?;
+        source.run(cx).await
+    });
     let settings = json!({ "address": address });
     let mut sink = stage::build::<dyn Sink>("grpc", &settings, &scratch.path().join("sink"))?;
     open(&mut *sink).await?;

@@ -35,9 +35,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ledger::{Dataset, Known, Ledger, Memory, Options, Token, Turns, WriterId};
 use metrics::Gauge;
+use peers::FloorBoard;
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
-    SinkError, Taken,
+    SinkBoard, SinkError, Taken,
 };
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -285,6 +286,10 @@ impl Sink for HdfsSink {
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,
             Promise::BestEffort => Guarantee::BestEffort,
         }
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(self.visible.board())
     }
 
     fn dedupe_scope(&self) -> DedupeScope {

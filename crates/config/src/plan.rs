@@ -33,7 +33,7 @@ pub struct AgentSettings {
     pub data_dir: PathBuf,
     /// How long a stop may take before what is left stays in the channels.
     pub grace: Duration,
-    /// Where `/metrics`, `/livez` and `/readyz` listen; off unless set.
+    /// Where `/metrics`, `/status`, `/livez` and `/readyz` listen; off unless set.
     pub admin: Option<String>,
     /// Where that setting stands.
     pub admin_place: Place,

@@ -37,7 +37,8 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
 ];
 
 /// `reason` of `aqueduct_channel_anomalies_total`, by type of channel.
-pub const CHANNEL_REASONS: &[(&str, &[&str])] = &[("durable", DURABLE), ("spill", DURABLE)];
+pub const CHANNEL_REASONS: &[(&str, &[&str])] =
+    &[("durable", DURABLE), ("memory", &["duplicate_event"]), ("spill", DURABLE)];
 
 const DURABLE: &[&str] = &[
     "torn_tail_bytes",
@@ -45,6 +46,7 @@ const DURABLE: &[&str] = &[
     "damaged_batch",
     "lost_batch",
     "duplicate_batch",
+    "duplicate_event",
     "dropped_oldest_event",
     "dropped_newest_event",
     "disk_full",

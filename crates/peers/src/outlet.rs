@@ -37,6 +37,11 @@ impl OutletBoard {
         self.failing().remove(group);
     }
 
+    /// The outage of this group; `None` where some member works.
+    pub fn outage_of(&self, group: &str) -> Option<Outage> {
+        self.failing().get(group).cloned()
+    }
+
     /// The outage of the group that has failed for longest; `None` where all of them work.
     pub fn outage(&self) -> Option<Outage> {
         self.failing().values().min_by_key(|outage| outage.since).cloned()
@@ -132,6 +137,7 @@ mod tests {
         assert_eq!(board.outage(), outage(0, "c"));
         board.works("one");
         assert_eq!(board.outage(), outage(1, "b"));
+        assert_eq!((board.outage_of("one"), board.outage_of("two")), (None, outage(1, "b")));
         board.works("two");
         assert_eq!(board.outage(), None);
     }

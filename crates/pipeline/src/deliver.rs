@@ -36,6 +36,7 @@ use crate::error::{Classify, ErrorClass};
 use crate::identity::Origin;
 use crate::intervals::IntervalSet;
 use crate::sink::{Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+use crate::sink_board::SinkBoard;
 
 /// What became of a batch whose request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,11 @@ pub trait Deliver: Send + Sync + 'static {
 
     /// What a batch that counts as delivered can rely on.
     fn guarantee(&self) -> Guarantee;
+
+    /// What it shows of itself on status pages.
+    fn status(&self) -> Option<&SinkBoard> {
+        None
+    }
 }
 
 /// How requests are made.
@@ -272,6 +278,10 @@ impl<D: Deliver> Sink for Requests<D> {
 
     fn unacknowledged_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        self.deliver.status()
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -16,6 +16,7 @@
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
+//! | [`sink_board`] | what a sink shows of itself on status pages |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
 //! | [`component`] | how a role is built from settings: [`Component`], [`Entry`], [`BuildContext`] |
@@ -51,6 +52,7 @@ pub mod secret;
 pub mod selector;
 pub mod settings;
 pub mod sink;
+pub mod sink_board;
 pub mod source;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -81,4 +83,5 @@ pub use selector::ChannelSelector;
 pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};

@@ -98,6 +98,12 @@ pub trait SinkProcessor: Send {
     /// A member has done something.
     fn report(&mut self, member: usize, report: Report, now: Instant);
 
+    /// Until when this member is passed over because it failed; `None` where it is not. For status
+    /// pages.
+    fn penalty_ends(&self, _member: usize) -> Option<Instant> {
+        None
+    }
+
     /// The longest that a member which failed is left alone, however often it does: `backoff_max`.
     fn longest_pause(&self) -> Duration;
 }

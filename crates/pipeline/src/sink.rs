@@ -22,6 +22,7 @@ use crate::channel::{Taken, Ticket};
 use crate::error::{Classify, ErrorClass};
 use crate::extensions::Extensions;
 use crate::intervals::IntervalSet;
+use crate::sink_board::SinkBoard;
 
 /// The word of a sink about batches that it had taken over.
 #[derive(Debug)]
@@ -161,6 +162,11 @@ pub trait Sink: Send {
     /// comes from, and the `NextHop`: the state of the agent behind it (both in `aqueduct-peers`).
     fn extensions(&self) -> Extensions {
         Extensions::default()
+    }
+
+    /// What it shows of itself on status pages. Asked once, before it is opened first.
+    fn status(&self) -> Option<&SinkBoard> {
+        None
     }
 
     /// What knows which batches it has.

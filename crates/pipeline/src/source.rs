@@ -22,10 +22,22 @@ use crate::sink::Guarantee;
 /// Where events enter the agent.
 #[async_trait]
 pub trait Source: Send {
-    /// Runs until `cx.stop` is cancelled. Calls [`Intake::opened`] once it can take events in: its
-    /// port is taken, its files were looked for. A batch counts as read when [`Intake::accept`] said `Ok`,
-    /// and only then may the source acknowledge it or go on behind it. Returns soon after the stop:
-    /// no batch is accepted behind it, none that was accepted is left unanswered.
+    /// Takes what it needs before it can take events in: binds its ports, looks for its files.
+    /// Hands over no batch. Called before each [`Source::run`], while no other source of its name
+    /// runs; after `Ok` the agent counts it as ready. What was taken is released when the run ends,
+    /// when this fails, and when the source is dropped. May be dropped midway.
+    ///
+    /// # Errors
+    /// Nothing is held. The runner tries again with back-off; what a change of the configuration
+    /// has added is refused with this error.
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Runs until `cx.stop` is cancelled; the last [`Source::open`] was `Ok`, with the same intake.
+    /// A batch counts as read when [`Intake::accept`] said `Ok`, and only then may the source
+    /// acknowledge it or go on after it. Returns soon after the stop: no batch is accepted after
+    /// it, none that was accepted is left unanswered.
     ///
     /// # Errors
     /// The source cannot go on; the runner restarts it with back-off.
@@ -61,9 +73,6 @@ pub struct SourceContext {
 /// position and a sender's identity are known to all of them or are asked for again.
 #[async_trait]
 pub trait Intake: Send + Sync {
-    /// The source is open. Until it says so after each start, the agent is not ready.
-    fn opened(&self) {}
-
     /// Hands over a batch; waits while a required channel is full. `Ok` = in every required
     /// channel. Must run to its end once it has been polled: a source that loses interest (its
     /// client is gone) lets it finish in a task of its own.

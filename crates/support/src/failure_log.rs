@@ -34,6 +34,11 @@ impl FailureLog {
         self.failures
     }
 
+    /// When the first of them was; `None` while it works.
+    pub fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
     /// It failed once more.
     pub fn count(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);

@@ -52,7 +52,9 @@ fn bench() -> Bench {
     let stopping = CancellationToken::new();
     let mut admin = Admin { listener: Some(Box::new(listener)), task: None };
     admin.serve(Pages {
-        channels: Vec::new(),
+        agent: "a".to_owned(),
+        started: Instant::now(),
+        running: Arc::default(),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
@@ -111,6 +113,23 @@ async fn a_client_that_never_reads_is_cut_off() {
     let began = Instant::now();
     while client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.is_ok() {}
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_is_one_json_document_that_is_never_kept_by_a_cache() {
+    let bench = bench();
+    let source = bench.health.add_source(&"in".into());
+    let answer = bench.get("/status").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    for wanted in ["content-type: application/json", "cache-control: no-store"] {
+        assert!(head.contains(wanted), "{head}");
+    }
+    let snapshot: status::Snapshot = serde_json::from_str(body).unwrap();
+    assert_eq!((&*snapshot.agent, snapshot.ready), ("a", false));
+    assert_eq!(snapshot.reasons, ["source `in` is not open yet"]);
+    bench.health.source_opened(&source);
+    assert!(bench.get("/status").await.contains("\"ready\":true,\"reasons\":[]"));
 }
 
 #[tokio::test(start_paused = true)]

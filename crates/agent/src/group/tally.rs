@@ -13,10 +13,13 @@ use pipeline::{ErrorClass, IntervalSet, Ticket};
 use tokio::time::{Duration, Instant};
 
 use super::Group;
+use crate::status::Volume;
 
 /// A batch that was sent and has not left the channel.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
+    /// As it was sent.
+    whole: Volume,
     /// Its events, without those that were refused.
     events: u64,
     /// When it was sent last.
@@ -36,6 +39,19 @@ pub(super) struct Passed {
     pub(super) took: Duration,
 }
 
+/// A batch that has left the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The member that has committed it; without one all of it went to the dead letters.
+    pub(super) by: Option<usize>,
+    /// What was committed.
+    pub(super) passed: Passed,
+    /// Bytes of bodies that were committed.
+    pub(super) bytes: u64,
+    /// Events that went to the dead letters.
+    pub(super) refused: u64,
+}
+
 /// What each batch counts for.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -44,11 +60,17 @@ pub(super) struct Tally {
 
 impl Tally {
     /// The batch is handed to a sink.
-    pub(super) fn sent(&mut self, ticket: Ticket, events: u64, now: Instant) {
-        let fresh = Counted { events, since: now, stored: false, by: None };
+    pub(super) fn sent(&mut self, ticket: Ticket, whole: Volume, now: Instant) {
+        let fresh = Counted { whole, events: whole.events, since: now, stored: false, by: None };
         let counted = self.batches.entry(ticket).or_insert(fresh);
         // Events that were refused before come again with the batch.
-        (counted.events, counted.since) = (events, now);
+        (counted.events, counted.since) = (whole.events, now);
+    }
+
+    /// How many batches were sent and are still in the channel, and their events.
+    pub(super) fn in_flight(&self) -> (u64, u64) {
+        let events = self.batches.values().map(|counted| counted.whole.events).sum();
+        (self.batches.len() as u64, events)
     }
 
     /// So many events of the batch can never be delivered.
@@ -81,13 +103,13 @@ impl Tally {
         self.stored(tickets, now)
     }
 
-    /// These leave the channel; answers those that a member has committed, with that member.
-    pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<(usize, Passed)> {
+    /// These leave the channel; answers what became of each.
+    pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Left> {
         let mut left = Vec::new();
         for run in tickets.runs() {
             let gone: Vec<Ticket> = self.batches.range(run.clone()).map(|(it, _)| *it).collect();
             let gone = gone.iter().filter_map(|ticket| self.batches.remove(ticket));
-            left.extend(gone.filter_map(|counted| Some((counted.by?, counted.passed(now)))));
+            left.extend(gone.map(|counted| counted.left(now)));
         }
         left
     }
@@ -102,6 +124,16 @@ impl Tally {
 impl Counted {
     fn passed(&self, now: Instant) -> Passed {
         Passed { events: self.events, took: now.duration_since(self.since) }
+    }
+
+    fn left(&self, now: Instant) -> Left {
+        let mut passed = self.passed(now);
+        if self.by.is_none() {
+            passed.events = 0;
+        }
+        let Volume { events, bytes } = self.whole;
+        let bytes = bytes.checked_mul(passed.events).map_or(bytes, |all| all / events.max(1));
+        Left { by: self.by, passed, bytes, refused: events - passed.events }
     }
 }
 
@@ -124,6 +156,29 @@ impl Sent {
 }
 
 impl Group {
+    /// The next hop has stored these.
+    pub(super) fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
+        let events = fresh.iter().map(|passed| passed.events).sum();
+        self.metrics.sink_stored.get_or_create(label).inc_by(events);
+        let after = self.metrics.sink_stored_after.get_or_create(label);
+        fresh.iter().for_each(|passed| after.observe(passed.took));
+    }
+
+    /// These leave the channel.
+    pub(super) fn leave(&mut self, tickets: &IntervalSet) {
+        let now = Instant::now();
+        for left in self.tally.left(tickets, now) {
+            self.outflow.left(now, left);
+            let Left { by: Some(index), passed: Passed { events, took }, .. } = left else {
+                continue;
+            };
+            let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
+            self.metrics.sink_committed.get_or_create(&label).inc_by(events);
+            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
+        }
+        self.take.commit(tickets);
+    }
+
     /// A member has failed.
     pub(super) fn count_failure(&self, index: usize, class: ErrorClass) {
         let sink = self.members[index].handle.name().to_string();
@@ -140,6 +195,16 @@ mod tests {
         IntervalSet::from(ticket..ticket + 1)
     }
 
+    fn whole(events: u64) -> Volume {
+        Volume { events, bytes: events * 100 }
+    }
+
+    /// What member 7 has committed, of so many events.
+    fn left(events: u64, of: u64, seconds: u64) -> Left {
+        let (by, passed) = (Some(7), passed(events, seconds));
+        Left { by, passed, bytes: events * 100, refused: of - events }
+    }
+
     fn passed(events: u64, seconds: u64) -> Passed {
         Passed { events, took: Duration::from_secs(seconds) }
     }
@@ -148,36 +213,38 @@ mod tests {
     fn what_is_sent_twice_is_stored_and_committed_once() {
         let (mut tally, began) = (Tally::default(), Instant::now());
         let at = |second| began + Duration::from_secs(second);
-        tally.sent(1, 10, began);
-        tally.sent(2, 20, at(1));
+        tally.sent(1, whole(10), began);
+        tally.sent(2, whole(20), at(1));
         let both = IntervalSet::from(1..3);
         assert_eq!(tally.stored(&both, at(3)), [passed(10, 3), passed(20, 2)]);
-        tally.sent(1, 10, at(4));
+        tally.sent(1, whole(10), at(4));
         assert_eq!(tally.stored(&one(1), at(5)), [], "it was counted before it was sent again");
         assert_eq!(tally.committed(&both, 7, at(6)), []);
-        let left = tally.left(&IntervalSet::from(0..9), at(7));
-        assert_eq!(left, [(7, passed(10, 3)), (7, passed(20, 6))]);
+        assert_eq!(tally.in_flight(), (2, 30));
+        let gone = tally.left(&IntervalSet::from(0..9), at(7));
+        assert_eq!(gone, [left(10, 10, 3), left(20, 20, 6)]);
         assert!(tally.batches.is_empty());
     }
 
     #[test]
     fn a_sink_that_commits_at_once_has_stored_too() {
         let (mut tally, now) = (Tally::default(), Instant::now());
-        tally.sent(1, 10, now);
-        assert_eq!(tally.committed(&one(1), 0, now), [passed(10, 0)]);
-        assert_eq!(tally.left(&one(1), now), [(0, passed(10, 0))]);
+        tally.sent(1, whole(10), now);
+        assert_eq!(tally.committed(&one(1), 7, now), [passed(10, 0)]);
+        assert_eq!(tally.left(&one(1), now), [left(10, 10, 0)]);
     }
 
     #[test]
     fn events_among_the_dead_letters_are_neither_stored_nor_committed() {
         let (mut tally, now) = (Tally::default(), Instant::now());
-        tally.sent(1, 10, now);
+        tally.sent(1, whole(10), now);
         tally.refused(1, 4);
-        assert_eq!(tally.committed(&one(1), 0, now), [passed(6, 0)]);
-        assert_eq!(tally.left(&one(1), now), [(0, passed(6, 0))]);
-        tally.sent(2, 10, now);
+        assert_eq!(tally.committed(&one(1), 7, now), [passed(6, 0)]);
+        assert_eq!(tally.left(&one(1), now), [left(6, 10, 0)]);
+        tally.sent(2, whole(10), now);
         tally.refused(2, 10);
-        assert_eq!(tally.left(&one(2), now), [], "no sink has committed it");
+        let gone = Left { by: None, passed: passed(0, 0), bytes: 0, refused: 10 };
+        assert_eq!(tally.left(&one(2), now), [gone], "no sink has committed it");
         assert!(tally.batches.is_empty());
     }
 }

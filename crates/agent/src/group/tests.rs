@@ -9,17 +9,19 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use peers::OutletBoard;
+use peers::{FloorBoard, OutletBoard, RoutingBoard};
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee, Letter,
-    Settings, SinkError,
+    Batch, BuildContext, Channel, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee,
+    Letter, Settings, Sink, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::*;
-use crate::dead_letters;
+use crate::dead_letters::{self, DeadLetters};
+use crate::health::Health;
 
 /// What a scripted sink does, and what it has done. Shared with the test.
 #[derive(Default)]
@@ -148,6 +150,7 @@ struct Bench {
     stop: CancellationToken,
     group: tokio::task::JoinHandle<()>,
     directory: tempfile::TempDir,
+    questions: mpsc::Sender<Question>,
 }
 
 fn built<C: Component>(settings: &serde_json::Value, cx: &BuildContext) -> Box<C::Role> {
@@ -207,9 +210,14 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
     settings["sinks"] = json!(names);
     let processor = built::<P>(&settings, &cx);
     let sinks = names.iter().zip(sinks);
-    let sinks = sinks.map(|(name, sink)| NamedSink { name: name.as_str().into(), sink });
+    let sinks = sinks.map(|(name, sink)| NamedSink {
+        name: name.as_str().into(),
+        kind: "scripted".to_owned(),
+        sink,
+    });
     let letters = DeadLetters::new(letters, directory.path(), &env, &metrics);
     let dead_letters = Arc::new(letters);
+    let (questions, asked) = mpsc::channel(1);
     let parts = GroupParts {
         name: "group".into(),
         channel: channel.clone(),
@@ -221,10 +229,11 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         metrics: metrics.clone(),
         health: Health::new(env.clock.clone()),
         env,
+        questions: asked,
     };
     let stop = CancellationToken::new();
     let group = tokio::spawn(run(parts, stop.clone(), Duration::from_secs(20)));
-    Bench { channel, dead_letters, metrics, stop, group, directory }
+    Bench { channel, dead_letters, metrics, stop, group, directory, questions }
 }
 
 impl Bench {
@@ -332,6 +341,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
     }
 }
 
+mod asked;
 mod held;
 mod letters;
 mod logged;

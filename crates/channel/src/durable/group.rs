@@ -46,6 +46,8 @@ pub(crate) struct Group {
     pub(crate) sequences: u64,
     pub(crate) tickets: u64,
     pub(crate) duplicates: u64,
+    /// Events of the duplicates.
+    pub(crate) duplicate_events: u64,
 }
 
 impl Group {

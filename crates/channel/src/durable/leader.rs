@@ -141,6 +141,7 @@ impl Core {
             }
             if known {
                 group.duplicates += 1;
+                group.duplicate_events += u64::from(events);
                 if !positions.is_empty() {
                     let (identity, events, body_len, packed) = (None, 0, 0, None);
                     items.push(PutItem { identity, events, body_len, packed, positions });
@@ -392,6 +393,7 @@ impl Core {
         }
         if group.duplicates > 0 {
             self.incident("duplicate_batch", group.duplicates);
+            self.incident("duplicate_event", group.duplicate_events);
         }
         self.release(state, false);
         self.watch_fill(state);

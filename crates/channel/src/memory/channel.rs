@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use metrics::{ChannelReason, Counter};
 use pipeline::{
     Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Guarantee,
     Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
     TakeTransaction, Ticket,
 };
+use support::notice;
 use support::notice;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -49,6 +51,8 @@ pub(super) struct State {
     unsaved: bool,
     origin: Origin,
     next_sequence: u64,
+    /// Events of batches that came again and are stored once.
+    duplicate_events: Counter,
     total: BatchSize,
     reserved: BatchSize,
     /// What there was no room for last; nothing once there was room again.
@@ -80,7 +84,9 @@ pub(super) struct Memory {
 impl Memory {
     /// An empty channel, not open.
     pub(super) fn new(config: &super::Config, cx: &BuildContext) -> Self {
+        let label = ChannelReason { channel: cx.name.to_string(), reason: "duplicate_event" };
         let state = State {
+            duplicate_events: cx.metrics.channel_anomalies.get_or_create(&label).clone(),
             in_flight: InFlight::default(),
             window: Window::default(),
             held: BTreeMap::new(),
@@ -168,6 +174,7 @@ impl State {
             }
         };
         if self.window.knows(identity) {
+            self.duplicate_events.inc_by(batch.len() as u64);
             return None;
         }
         if has_events {

@@ -1,11 +1,17 @@
 //! What can be set of the `hdfs` sink.
 
+#[cfg(feature = "testkit")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::Choice;
 use pipeline::units::{ByteSize, Period};
+#[cfg(feature = "testkit")]
+use pipeline::{BuildContext, BuildError, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
+#[cfg(feature = "testkit")]
+use storage::{FileSystem, StoreUrl};
 
 /// Settings of the `hdfs` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -105,4 +111,25 @@ fn default_idle_max() -> Period {
 
 fn default_sweep_after() -> Period {
     Period(Duration::from_secs(6 * 3_600))
+}
+
+#[cfg(feature = "testkit")]
+impl Config {
+    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
+    /// is made into one checkpoint after so many entries.
+    ///
+    /// # Errors
+    /// As for a store of its own.
+    pub fn build_over(
+        self,
+        cx: &BuildContext,
+        connect: impl Fn() -> Arc<dyn FileSystem> + Send + Sync + 'static,
+        compact_after: u64,
+    ) -> Result<Box<dyn Sink>, BuildError> {
+        let url = StoreUrl::parse(&self.url);
+        let url = url.map_err(|error| BuildError::invalid("url", error))?;
+        let mut sink = self.sink(&url, cx, Box::new(move || Ok(connect())))?;
+        sink.keeping.compact_after = compact_after;
+        Ok(Box::new(sink))
+    }
 }

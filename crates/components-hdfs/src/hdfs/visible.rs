@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
 use metrics::{Counter, FloatGauge, SinkLabel};
+use metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::env::unix_millis;
-use pipeline::{BuildContext, Env};
+use pipeline::{BuildContext, Env, SinkBoard};
 use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -21,6 +22,7 @@ pub(super) struct Visible {
     openings: LogRate,
     count: Counter,
     last: FloatGauge,
+    board: SinkBoard,
     env: Env,
 }
 
@@ -33,8 +35,14 @@ impl Visible {
             openings: LogRate::new(LINES_A_MINUTE),
             count: cx.metrics.sink_files.get_or_create(&label).clone(),
             last: cx.metrics.sink_last_file.get_or_create(&label).clone(),
+            board: SinkBoard::default(),
             env: cx.env.clone(),
         }
+    }
+
+    /// What status pages show.
+    pub(super) fn board(&self) -> &SinkBoard {
+        &self.board
     }
 
     /// The store is open.
@@ -58,6 +66,12 @@ impl Visible {
         let events: u64 = files.iter().map(|file| file.events).sum();
         let bytes: u64 = files.iter().map(|file| file.len).sum();
         debug!(files = files.len(), events, bytes, "roll committed");
+        let count = files.len();
+        let named = files.first().map(|file| dataset.published(&file.target)).unwrap_or_default();
+        let others =
+            if count > 1 { format!(" and {} more files", count - 1) } else { String::new() };
+        let what = format!("{named}{others}, {events} events, {bytes} bytes");
+        self.board.set_last_commit(what);
         self.count.inc_by(files.len() as u64);
         self.last.set(Duration::from_millis(unix_millis(self.env.clock.now())).as_secs_f64());
         for file in files {

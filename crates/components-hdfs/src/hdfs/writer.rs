@@ -133,6 +133,7 @@ impl Writer {
         if full {
             self.finish().await;
         }
+        self.show_open_files();
         Ok(())
     }
 
@@ -198,6 +199,12 @@ impl Writer {
         if self.stops && self.finishing.is_empty() {
             self.retry = self.context.give_up_waiting().await;
         }
+        self.show_open_files();
+    }
+
+    fn show_open_files(&self) {
+        let files = self.open.as_ref().map_or(0, OpenRoll::file_count);
+        self.books.visible.board().set_open_files(files as u64);
     }
 
     /// One has ended: it says when to try again what waits.
@@ -212,6 +219,7 @@ impl Writer {
         if let Some(roll) = self.open.take() {
             self.context.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
         }
+        self.show_open_files();
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
             if let Command::Write(taken, _) = command {

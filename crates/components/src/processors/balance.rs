@@ -158,6 +158,10 @@ impl SinkProcessor for Tiered {
         self.penalties.report(member, report, now);
     }
 
+    fn penalty_ends(&self, member: usize) -> Option<Instant> {
+        self.penalties.ends(member)
+    }
+
     fn longest_pause(&self) -> Duration {
         self.penalties.longest_pause()
     }

@@ -71,6 +71,12 @@ impl Penalties {
             && (!probing || view.is_open && view.unproved == 0)
     }
 
+    /// Until when the member is passed over, or was last; `None` if it is not.
+    pub(super) fn ends(&self, member: usize) -> Option<Instant> {
+        let standing = &self.members[member];
+        standing.pause_ends.filter(|_| standing.paused)
+    }
+
     /// When to ask again, where no member may be used: the first pause is over then. A suspect that
     /// is waited for says what it has to say before.
     pub(super) fn ask_again(&self, now: Instant) -> Instant {

@@ -16,7 +16,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode, unix_millis};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Choice, Classify, Component, Encoder, Env, ErrorClass,
-    Guarantee, Sink,
+    Guarantee, Sink, SinkBoard,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -95,6 +95,7 @@ impl Component for Config {
             size_max: self.size_max.map_or(u64::MAX, |size| size.0.max(1)),
             encoder,
             open: Arc::default(),
+            board: SinkBoard::default(),
         };
         let options = Options { in_flight_max: 1, in_order: false, timeout: WRITE_TIMEOUT };
         Ok(Box::new(Requests::new(files, options)))
@@ -134,6 +135,7 @@ struct Files {
     size_max: u64,
     encoder: Box<dyn Encoder>,
     open: Arc<Mutex<Option<Open>>>,
+    board: SinkBoard,
 }
 
 impl Files {
@@ -202,7 +204,7 @@ impl Deliver for Files {
         let content = self.encoder.begin().encode(batch);
         const SAME_MILLISECOND_MAX: u32 = 100;
         let (open, kept, disk) = (self.take_open(), self.open.clone(), self.env.disk.clone());
-        let directory = self.directory.clone();
+        let (directory, board) = (self.directory.clone(), self.board.clone());
         let names: Vec<String> = match open {
             Some(_) => Vec::new(),
             None => (1..=SAME_MILLISECOND_MAX).map(|n| self.name(n)).collect(),
@@ -213,6 +215,8 @@ impl Deliver for Files {
                 None => begin(&*disk, &directory, &names)?,
             };
             open.append(&content)?;
+            board.set_open_files(1);
+            board.set_last_commit(format!("{}, {} bytes", open.path.display(), open.len));
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
             Ok(Delivered::All)
         };
@@ -221,6 +225,10 @@ impl Deliver for Files {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
     }
 }
 

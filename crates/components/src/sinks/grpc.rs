@@ -24,9 +24,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
+use metrics::Metrics;
+use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
+    BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, Settlement, Sink, SinkBoard,
     SinkError, Taken,
 };
 use tokio::task::JoinHandle;
@@ -88,6 +90,7 @@ struct Grpc {
     metrics: Metrics,
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    board: SinkBoard,
     task: Option<Task>,
 }
 
@@ -126,7 +129,10 @@ impl Grpc {
             courtesy: COURTESY,
             resend_after: config.resend_after.0,
         };
+        let board = SinkBoard::default();
+        board.set_peer(Some(address.to_owned()));
         Some(Self {
+            board,
             name: cx.name.clone(),
             env: cx.env.clone(),
             shared: Arc::new(Shared::new(address.into(), options, hop)),
@@ -279,6 +285,10 @@ impl Sink for Grpc {
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
     }
 
     fn extensions(&self) -> Extensions {

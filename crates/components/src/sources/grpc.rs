@@ -39,8 +39,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use metrics::Metrics;
-use metrics::SourceLabel;
+use metrics::{SourceLabel, SourceReason};
+use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Resource, Source,
@@ -199,6 +199,7 @@ impl Component for Config {
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             config: self,
+            listener: None,
         }))
     }
 }
@@ -208,6 +209,8 @@ struct Grpc {
     env: Env,
     metrics: Metrics,
     config: Config,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
 }
 
 #[async_trait]
@@ -220,11 +223,10 @@ impl Source for Grpc {
         vec![Resource::Listen { setting: "listen", address: self.config.listen.clone() }]
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
         let listener = self.env.net.listen(&self.config.listen).await.map_err(cannot_listen)?;
         let address = listener.local_address();
         info!(source = %self.name, %address, "listening");
-        cx.intake.opened();
         if !is_loopback(&address) {
             warn!(
                 source = %self.name,
@@ -232,6 +234,12 @@ impl Source for Grpc {
                 "listener is plain text and unauthenticated: whoever reaches it can write and read",
             );
         }
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = self.listener.take().expect("a source is opened before it runs");
         let stop = cx.stop.clone();
         let service = Arc::new(self.service(cx));
         let (work, watched) = (service.work.clone(), service.clone());

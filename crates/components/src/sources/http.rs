@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pipeline::env::Stream;
+use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Choice, Component, Decoder, Env, Guarantee, Resource, Source,
@@ -137,6 +137,7 @@ impl Component for Config {
             },
             budget: Arc::new(Semaphore::new(exchange::units(self.in_flight_max.0) as usize)),
             decoder: self.decoder.build::<dyn Decoder>("decoder", cx)?.into(),
+            listener: None,
         }))
     }
 }
@@ -159,6 +160,8 @@ struct Http {
     /// In units of [`exchange::units`].
     budget: Arc<Semaphore>,
     decoder: Arc<dyn Decoder>,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
 }
 
 #[async_trait]
@@ -172,10 +175,15 @@ impl Source for Http {
         vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
         let listener = listening::listen(&*self.env.net, &self.listen).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
-        cx.intake.opened();
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = self.listener.take().expect("a source is opened before it runs");
         let work = TaskTracker::new();
         let exchange = Arc::new(Exchange {
             source: self.name.clone(),

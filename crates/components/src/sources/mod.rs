@@ -7,6 +7,8 @@ pub mod http;
 mod listening;
 #[cfg(test)]
 mod narrow;
+#[cfg(test)]
+mod opening;
 pub mod sequence;
 pub mod syslog;
 pub mod tail_dir;

@@ -156,11 +156,6 @@ impl Numbers {
         let started = Instant::now();
         let (mut made, mut trouble) = (0_u64, FailureLog::default());
         let mut standing = self.standing(cx);
-        if standing.is_empty() {
-            let message = "the source has no required channel".to_owned();
-            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
-        }
-        cx.intake.opened();
         while standing.iter().any(|next| *next < self.end) {
             let error = match self.step(&mut standing, cx).await {
                 Ok(events) => {
@@ -220,6 +215,14 @@ impl Source for Numbers {
 
     fn batch_bytes(&self) -> u64 {
         self.batch_events.saturating_mul(self.body_bytes as u64)
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        if self.standing(cx).is_empty() {
+            let message = "the source has no required channel".to_owned();
+            return Err(SourceError { class: ErrorClass::Fatal, message, source: None });
+        }
+        Ok(())
     }
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {

@@ -25,8 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
-use metrics::Metrics;
-use pipeline::env::Clock;
+use pipeline::env::{Clock, Datagrams, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{
     BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
@@ -156,6 +155,7 @@ impl Component for Config {
                 connections_max: self.connections_max as usize,
                 queue_max: self.queue_max,
             },
+            opened: None,
         }))
     }
 }
@@ -209,6 +209,15 @@ struct Syslog {
     addresses: Vec<(Transport, String)>,
     form: Arc<Form>,
     limits: Limits,
+    /// Between opening and running.
+    opened: Option<Opened>,
+}
+
+/// The ports of one run.
+#[derive(Default)]
+struct Opened {
+    streams: Vec<Box<dyn Listener>>,
+    sockets: Vec<Box<dyn Datagrams>>,
 }
 
 /// What the addresses of one run share.
@@ -239,18 +248,9 @@ impl Source for Syslog {
         self.addresses.iter().map(resource).collect()
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let shared = Shared {
-            name: self.name.clone(),
-            clock: self.env.clock.clone(),
-            metrics: self.metrics.clone(),
-            form: self.form.clone(),
-            limits: self.limits,
-            cx,
-            work: TaskTracker::new(),
-        };
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
         // Every port is open before the first message is taken.
-        let (mut streams, mut sockets) = (Vec::new(), Vec::new());
+        let Opened { mut streams, mut sockets } = Opened::default();
         for (transport, address) in &self.addresses {
             let local = match transport {
                 Transport::Tcp => {
@@ -264,7 +264,22 @@ impl Source for Syslog {
             };
             info!(source = %self.name, address = local, ?transport, "listening");
         }
-        shared.cx.intake.opened();
+        self.opened = Some(Opened { streams, sockets });
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let Opened { streams, sockets } =
+            self.opened.take().expect("a source is opened before it runs");
+        let shared = Shared {
+            name: self.name.clone(),
+            clock: self.env.clock.clone(),
+            metrics: self.metrics.clone(),
+            form: self.form.clone(),
+            limits: self.limits,
+            cx,
+            work: TaskTracker::new(),
+        };
         let streams = streams.into_iter().map(|listener| stream::serve(listener, shared.clone()));
         let sockets = sockets.into_iter().map(|socket| datagrams::serve(socket, shared.clone()));
         tokio::join!(join_all(streams), join_all(sockets));

@@ -124,7 +124,7 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let options = self.options()?;
         let (env, metrics) = (cx.env.clone(), cx.metrics.clone());
-        Ok(Box::new(TailDir { name: cx.name.clone(), options, env, metrics }))
+        Ok(Box::new(TailDir { name: cx.name.clone(), options, env, metrics, opened: None }))
     }
 }
 
@@ -133,6 +133,16 @@ struct TailDir {
     options: Options,
     env: Env,
     metrics: Metrics,
+    /// Between opening and running.
+    opened: Option<Opened>,
+}
+
+/// A tailer whose patterns have been looked for once, and what that look has read.
+struct Opened {
+    pace: Pace,
+    ears: Ears,
+    feed: Feed,
+    first: Vec<Chunk>,
 }
 
 #[async_trait]
@@ -145,27 +155,37 @@ impl Source for TailDir {
         self.options.limits.batch_bytes as u64
     }
 
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let known = cx.intake.positions(&self.name);
         let files = recover::recover(&self.name, &known, Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
-        let mut listener = ChangeListener::new(watch.clone(), &options);
+        let listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
         tailer.fit_open_max();
         tailer.say_relative();
         tailer.show_reasons();
-        let mut feed = Feed::new(Target {
+        let feed = Feed::new(Target {
             source: self.name.clone(),
             intake: cx.intake.clone(),
             entropy: self.env.entropy.clone(),
             trouble: Arc::default(),
         });
         let mut pace = Pace::new(self.env.clone(), tailer);
+        pace.start_turn(&mut Vec::new(), &mut BTreeSet::new(), feed.room());
+        let first = pace.next().await;
+        self.opened = Some(Opened { pace, ears, feed, first });
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let Opened { mut pace, mut ears, mut feed, first } =
+            self.opened.take().expect("a source is opened before it runs");
+        listener.note(first.iter().map(Chunk::bytes).sum());
+        feed.push(first);
         let (mut settled, mut changes) = (Vec::new(), BTreeSet::new());
-        let mut is_open = false;
         loop {
             pace.start_turn(&mut settled, &mut changes, feed.room());
             tokio::select! {
@@ -174,10 +194,6 @@ impl Source for TailDir {
                 stored = feed.next() => settled.extend(stored?),
                 heard = listener.changed() => changes.extend(heard),
                 chunks = pace.next() => {
-                    // The patterns have been looked for, whatever they match.
-                    if !std::mem::replace(&mut is_open, true) {
-                        cx.intake.opened();
-                    }
                     listener.note(chunks.iter().map(Chunk::bytes).sum());
                     feed.push(chunks);
                 }

@@ -33,7 +33,10 @@ async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let mut source = build::<aqueduct_components::sources::grpc::Config>(&settings, &cx).unwrap();
     let stop = CancellationToken::new();
     let run = SourceContext { intake: Memory::new(), stop: stop.clone() };
-    tokio::spawn(async move { source.run(run).await });
+    tokio::spawn(async move {
+        source.open(&run).await?;
+        source.run(run).await
+    });
     (address, metrics, stop)
 }
 

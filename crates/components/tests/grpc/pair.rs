@@ -42,7 +42,10 @@ pub(crate) fn start_source(
         build::<SourceConfig>(&settings, &BuildContext::alone("in", &folder, env.clone())).unwrap();
     let stop = CancellationToken::new();
     let cx = SourceContext { intake, stop: stop.clone() };
-    let ended = tokio::spawn(async move { source.run(cx).await });
+    let ended = tokio::spawn(async move {
+        source.open(&cx).await?;
+        source.run(cx).await
+    });
     Running { address: address.to_owned(), stop, ended }
 }
 

@@ -17,9 +17,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use peers::discovery::{Discovery, Query};
 use peers::{NextHop, Seat, SeatBoard};
+use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
-    Sink, SinkError, Taken,
+    BuildContext, BuildError, DedupeScope, Guarantee, IntervalSet, Outcome, Settlement, Sink,
+    SinkBoard, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -54,8 +55,8 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         }
     };
     let (held, moved) = (None, IntervalSet::EMPTY);
-    let (hop, lookups) = (NextHop::default(), None);
-    Ok(Box::new(Discovered { config, cx, seat, hop, held, moved, lookups_as, lookups }))
+    let (hop, board, lookups) = (NextHop::default(), SinkBoard::default(), None);
+    Ok(Box::new(Discovered { config, cx, seat, hop, board, held, moved, lookups_as, lookups }))
 }
 
 struct Discovered {
@@ -63,6 +64,7 @@ struct Discovered {
     cx: BuildContext,
     seat: Seat,
     hop: NextHop,
+    board: SinkBoard,
     held: Option<Held>,
     /// Given back: they came while the assignment was leaving.
     moved: IntervalSet,
@@ -106,6 +108,7 @@ impl Discovered {
             }
             held.sink.close().await;
             self.held = None;
+            self.board.set_peer(None);
             self.seat.left();
         } else if is_leaving {
             self.seat.left();
@@ -116,7 +119,10 @@ impl Discovered {
     fn meet(&mut self) {
         let Some(assignment) = self.seat.assignment() else { return };
         match Grpc::new(&self.config, &assignment.address, &self.cx, self.hop.clone()) {
-            Some(sink) => self.held = Some(Held { sink, closing: false }),
+            Some(sink) => {
+                self.board.set_peer(Some(assignment.address.to_string()));
+                self.held = Some(Held { sink, closing: false });
+            }
             None => warn!(
                 sink = %self.cx.name, address = %assignment.address,
                 "what was looked up is no address; nobody can connect to it",
@@ -227,6 +233,10 @@ impl Sink for Discovered {
 
     fn extensions(&self) -> Extensions {
         Extensions::default().with(self.seat.clone()).with(self.hop.clone())
+    }
+
+    fn status(&self) -> Option<&SinkBoard> {
+        Some(&self.board)
     }
 
     fn dedupe_scope(&self) -> DedupeScope {

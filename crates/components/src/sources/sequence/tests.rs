@@ -18,7 +18,10 @@ fn source(settings: &Value) -> Box<dyn Source> {
 async fn run_until(settings: &Value, channels: &Arc<Channels>, events: usize) {
     let mut source = source(settings);
     let cx = SourceContext { intake: channels.clone(), stop: CancellationToken::new() };
-    let running = tokio::spawn(async move { source.run(cx).await });
+    let running = tokio::spawn(async move {
+        source.open(&cx).await?;
+        source.run(cx).await
+    });
     channels.wait_for_events(events).await;
     running.abort();
     let _ = running.await;
@@ -76,7 +79,10 @@ async fn a_source_that_made_all_waits_to_be_stopped() {
     let stop = CancellationToken::new();
     let cx = SourceContext { intake: channels.clone(), stop: stop.clone() };
     let mut source = source(&json!({ "count": 3 }));
-    let running = tokio::spawn(async move { source.run(cx).await });
+    let running = tokio::spawn(async move {
+        source.open(&cx).await?;
+        source.run(cx).await
+    });
     channels.wait_for_events(3).await;
     assert!(!running.is_finished());
     stop.cancel();

@@ -39,7 +39,10 @@ impl Fixture {
         let mut source = build::<Config>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
         let cx = SourceContext { intake, stop: stop.clone() };
-        let running = tokio::spawn(async move { source.run(cx).await });
+        let running = tokio::spawn(async move {
+            source.open(&cx).await?;
+            source.run(cx).await
+        });
         Self { tcp, udp, metrics, stop, running }
     }
 

@@ -373,3 +373,20 @@ async fn each_file_that_is_followed_is_named_and_of_many_how_many() {
     assert_eq!(heard.with(&["following file", "inode="]).len(), 10);
     assert_eq!(heard.with(&["following more files", "files=90"]).len(), 1);
 }
+
+/// What is written once the agent is ready must not count as old.
+#[tokio::test]
+async fn files_are_looked_for_at_opening_so_lines_behind_it_are_new() {
+    let rig = Rig::new(&json!({ "start_at": "end" }));
+    rig.append("a.log", "old\n");
+    let cx = BuildContext::alone("in", &rig.path("unused"), env::real());
+    let mut source = build::<Config>(&rig.settings, &cx).unwrap();
+    let stop = CancellationToken::new();
+    let cx = SourceContext { intake: rig.channels.clone(), stop: stop.clone() };
+    source.open(&cx).await.unwrap();
+    rig.append("a.log", "new\n");
+    let task = tokio::spawn(async move { source.run(cx).await });
+    rig.expect(&["new"]).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}

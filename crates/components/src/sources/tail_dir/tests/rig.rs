@@ -63,7 +63,13 @@ impl Rig {
         let mut source = build::<Config>(&self.settings, &cx).unwrap();
         let stop = CancellationToken::new();
         let cx = SourceContext { intake: self.channels.clone(), stop: stop.clone() };
-        Running { stop, task: tokio::spawn(async move { source.run(cx).await }) }
+        Running {
+            stop,
+            task: tokio::spawn(async move {
+                source.open(&cx).await?;
+                source.run(cx).await
+            }),
+        }
     }
 
     /// Waits until both channels hold these lines, in any order, and nothing more comes.

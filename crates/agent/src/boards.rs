@@ -1,0 +1,115 @@
+//! What is known along one channel, shared by those that fill it and those that empty it.
+//!
+//! ```text
+//!               floors: epochs that hold nothing any more
+//!   sources ◄── limits: the largest batch that the peers behind it take ── sinks
+//!               outlet: whether what it holds can leave it
+//!   sources ─── inflow: what was put into it, and how long puts wait ────► status
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use peers::{FloorBoard, LimitBoard, OutletBoard};
+use tokio::time::Instant;
+
+use crate::status::{Meter, Throughput, Volume};
+
+/// The boards of one channel. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Boards {
+    /// What is known along it of epochs that hold nothing any more.
+    pub(crate) floors: FloorBoard,
+    /// What the peers behind it take at most.
+    pub(crate) limits: LimitBoard,
+    /// Whether what it holds can leave it.
+    pub(crate) outlet: OutletBoard,
+    /// What was put into it.
+    pub(crate) inflow: Inflow,
+}
+
+/// What was put into a channel since the agent has started, and whether puts wait. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Inflow {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    stored: Meter,
+    /// Puts that wait for room, and since when there is always one.
+    waiting: u64,
+    since: Option<Instant>,
+}
+
+impl Default for Inflow {
+    fn default() -> Self {
+        let state = State { stored: Meter::new(Instant::now()), waiting: 0, since: None };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+}
+
+/// A put waits while this lives.
+pub(crate) struct Waiting<'a>(&'a Inflow);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            state.since = None;
+        }
+    }
+}
+
+impl Inflow {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This was stored in the channel; answers its events.
+    pub(crate) fn stored(&self, now: Instant, volume: Volume) -> u64 {
+        self.state().stored.add(now, volume);
+        volume.events
+    }
+
+    /// A put waits from now on.
+    pub(crate) fn wait(&self, now: Instant) -> Waiting<'_> {
+        let mut state = self.state();
+        state.waiting += 1;
+        state.since.get_or_insert(now);
+        drop(state);
+        Waiting(self)
+    }
+
+    /// Since when puts have been waiting; `None` while none does.
+    pub(crate) fn waiting(&self) -> Option<Instant> {
+        self.state().since
+    }
+
+    /// What was stored, as it is `now`.
+    pub(crate) fn read(&self, now: Instant) -> Throughput {
+        self.state().stored.read(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn puts_have_been_waiting_since_the_first_of_those_that_follow_each_other() {
+        let (inflow, began) = (Inflow::default(), Instant::now());
+        let at = |second| began + Duration::from_secs(second);
+        assert_eq!(inflow.waiting(), None);
+        let one = inflow.wait(at(1));
+        let two = inflow.wait(at(2));
+        drop(one);
+        assert_eq!(inflow.waiting(), Some(at(1)), "the channel is full since then");
+        drop(two);
+        assert_eq!(inflow.waiting(), None);
+        let _three = inflow.wait(at(9));
+        assert_eq!(inflow.waiting(), Some(at(9)));
+    }
+}

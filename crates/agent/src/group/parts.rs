@@ -1,0 +1,48 @@
+//! What a group is made of.
+
+use std::sync::Arc;
+
+use metrics::Metrics;
+use peers::OutletBoard;
+use pipeline::{Channel, Sink, SinkProcessor};
+use tokio::sync::mpsc;
+
+use super::view::Question;
+use crate::dead_letters::DeadLetters;
+use crate::health::Health;
+
+/// A sink with its name in the configuration.
+pub(crate) struct NamedSink {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Its type.
+    pub(crate) kind: String,
+    /// The sink.
+    pub(crate) sink: Box<dyn Sink>,
+}
+
+/// What a group is made of.
+pub(crate) struct GroupParts {
+    /// Name of the group: the consumer's name at the channel.
+    pub(crate) name: Arc<str>,
+    /// Where it takes from.
+    pub(crate) channel: Arc<dyn Channel>,
+    /// Selects the member for the next batch.
+    pub(crate) processor: Box<dyn SinkProcessor>,
+    /// The members, by index as the processor knows them.
+    pub(crate) sinks: Vec<NamedSink>,
+    /// Where the sources of that channel see whether this group works.
+    pub(crate) outlet: OutletBoard,
+    /// Name of that channel.
+    pub(crate) channel_name: Arc<str>,
+    /// Where events go that can never be delivered.
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    /// What it counts with.
+    pub(crate) metrics: Metrics,
+    /// Randomness for back-off.
+    pub(crate) env: pipeline::Env,
+    /// Where it is shown whether the sinks work.
+    pub(crate) health: Health,
+    /// Asked what it is doing.
+    pub(crate) questions: mpsc::Receiver<Question>,
+}

@@ -1,0 +1,131 @@
+//! What a group answers when it is asked what it is doing, and what it counts for that.
+
+use std::sync::Arc;
+
+use metrics::SinkLabel;
+use pipeline::SinkStatus;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Group;
+use super::tally::Left;
+use crate::status::{Meter, State, Volume};
+
+/// Asks a group what it is doing.
+pub(crate) type Question = oneshot::Sender<GroupView>;
+
+/// What a group is doing.
+#[derive(Debug)]
+pub(crate) struct GroupView {
+    /// What it is doing.
+    pub(crate) state: State,
+    /// What has left the channel, and where to.
+    pub(crate) outflow: Outflow,
+    /// Batches that were sent and have not left the channel.
+    pub(crate) in_flight_batches: u64,
+    /// Their events.
+    pub(crate) in_flight_events: u64,
+    /// Its members.
+    pub(crate) members: Vec<MemberPart>,
+}
+
+/// A member of a group, as the group knows it.
+#[derive(Debug)]
+pub(crate) struct MemberPart {
+    /// Name of the sink.
+    pub(crate) name: Arc<str>,
+    /// What it is doing.
+    pub(crate) state: State,
+    /// Until when the processor passes it over.
+    pub(crate) penalty_ends: Option<Instant>,
+    /// Batches in its hand.
+    pub(crate) in_hand: u64,
+    /// Bytes that it has taken over and not stored anywhere.
+    pub(crate) unacknowledged_bytes: u64,
+    /// Events that it has refused.
+    pub(crate) refused_events: u64,
+    /// What the sink shows of itself.
+    pub(crate) sink: SinkStatus,
+}
+
+/// What has left the channel of a group since the agent has started.
+#[derive(Debug, Clone)]
+pub(crate) struct Outflow {
+    /// What was delivered.
+    pub(crate) delivered: Meter,
+    /// Events that went to the dead letters.
+    pub(crate) dead_letter_events: u64,
+    /// Events that each member has delivered, and when the last of them left.
+    pub(crate) by_member: Vec<(u64, Option<Instant>)>,
+}
+
+impl Outflow {
+    /// Nothing, of so many members.
+    pub(super) fn new(members: usize, began: Instant) -> Self {
+        let by_member = vec![(0, None); members];
+        Self { delivered: Meter::new(began), dead_letter_events: 0, by_member }
+    }
+
+    /// A batch has left the channel.
+    pub(super) fn left(&mut self, now: Instant, left: Left) {
+        self.dead_letter_events += left.refused;
+        let events = left.passed.events;
+        self.delivered.add(now, Volume { events, bytes: left.bytes });
+        if let Some(by) = left.by {
+            self.by_member[by].0 += events;
+            self.by_member[by].1 = Some(now);
+        }
+    }
+
+    /// Events that have left, wherever they went.
+    pub(crate) fn events(&self) -> u64 {
+        self.delivered.total().events + self.dead_letter_events
+    }
+}
+
+impl Group {
+    /// Answers what it is doing.
+    pub(super) fn answer(&self, question: Question) {
+        let now = Instant::now();
+        let (in_flight_batches, in_flight_events) = self.tally.in_flight();
+        let members = self.members.iter().enumerate().map(|(index, member)| MemberPart {
+            name: member.handle.name().clone(),
+            state: member.standing.status(),
+            penalty_ends: self.processor.penalty_ends(index).filter(|ends| *ends > now),
+            in_hand: member.in_hand.len() as u64,
+            unacknowledged_bytes: member.handle.unacknowledged_bytes(),
+            refused_events: self.refused_by(index),
+            sink: member.board.as_ref().map(pipeline::SinkBoard::read).unwrap_or_default(),
+        });
+        let members = members.collect();
+        let (state, outflow) = (self.state(now), self.outflow.clone());
+        let view = GroupView { state, outflow, in_flight_batches, in_flight_events, members };
+        // The question may have timed out.
+        drop(question.send(view));
+    }
+
+    fn refused_by(&self, index: usize) -> u64 {
+        let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
+        // A free place for a discovered sink has no such counter.
+        self.metrics.sink_refused.get(&label).map_or(0, |counter| counter.get())
+    }
+
+    /// It fails while it cannot read its channel; it waits while no member takes the next batch.
+    fn state(&self, now: Instant) -> State {
+        let ago = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
+        if let (Some(since), Some(until)) = (self.trouble.began(), self.refuse_reads_until) {
+            return State::Failing {
+                since_seconds_ago: ago(since),
+                last_error: self.read_error.clone(),
+                retry_in_seconds: Some(until.saturating_duration_since(now).as_secs_f64()),
+            };
+        }
+        match self.outlet.board.outage_of(&self.name) {
+            Some(outage) => State::Waiting {
+                waits_for: format!("a sink that works: {}", outage.cause),
+                since_seconds_ago: ago(outage.since),
+            },
+            None => State::Running,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The running agent as a set of handles: one for each source, channel and group, by name.
+//!
+//! ```text
+//!   Running ─┬─ SourceHandle   own stop, digest, intake, standing
+//!            ├─ ChannelHandle  digest, the channel, its boards
+//!            └─ GroupHandle    own stop, digest, answers what it is doing
+//! ```
+//!
+//! A handle is all that the rest of the agent knows of a component: it is stopped by it, compared
+//! by its digest, and asked for its state. Components of a stage stop together, within one grace.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use config::Plan;
+use futures::future::join_all;
+use metrics::Metrics;
+use pipeline::{Channel, Env, Guarantee};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Duration, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use crate::boards::Boards;
+use crate::dead_letters::DeadLetters;
+use crate::group::{self, GroupParts, GroupView, Question};
+use crate::health::{Health, Standing};
+use crate::intake::AgentIntake;
+use crate::topology::{BuiltChannel, BuiltGroup, BuiltSource, Topology};
+use crate::{RunError, chain, source, stop};
+
+/// Questions that wait for a group; each is answered in a moment.
+const QUESTIONS_MAX: usize = 16;
+
+/// A group that does not answer for so long is busy.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// All handles.
+#[derive(Default)]
+pub(crate) struct Running {
+    /// Where events enter.
+    pub(crate) sources: BTreeMap<Arc<str>, SourceHandle>,
+    /// What holds them.
+    pub(crate) channels: BTreeMap<Arc<str>, ChannelHandle>,
+    /// Where they leave.
+    pub(crate) groups: BTreeMap<Arc<str>, GroupHandle>,
+}
+
+/// The tasks of one component, which stop together.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Asks them to stop.
+    fn ask(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+
+    /// Whether all of them have ended.
+    fn have_ended(&self) -> bool {
+        self.tasks.is_closed() && self.tasks.is_empty()
+    }
+}
+
+/// A source that runs.
+pub(crate) struct SourceHandle {
+    /// Its type.
+    pub(crate) kind: String,
+    /// Of its configuration.
+    pub(crate) digest: u64,
+    /// What it promises.
+    pub(crate) guarantee: Guarantee,
+    /// Its way into its channels.
+    pub(crate) intake: Arc<AgentIntake>,
+    /// Whether it works.
+    pub(crate) standing: Standing,
+    tasks: Tasks,
+}
+
+/// A channel that is open.
+pub(crate) struct ChannelHandle {
+    /// Its type.
+    pub(crate) kind: String,
+    /// Of its configuration.
+    pub(crate) digest: u64,
+    /// The channel.
+    pub(crate) channel: Arc<dyn Channel>,
+    /// What is known along it.
+    pub(crate) boards: Boards,
+    /// Names of the groups that take from it.
+    pub(crate) consumers: Vec<Arc<str>>,
+    /// Events that it held when it was opened.
+    pub(crate) held_at_start_events: u64,
+}
+
+/// A group that runs.
+pub(crate) struct GroupHandle {
+    /// Of its configuration.
+    pub(crate) digest: u64,
+    /// Type of its processor.
+    pub(crate) processor: String,
+    /// Name of the channel that it takes from.
+    pub(crate) channel: Arc<str>,
+    /// Type and promise of each member's sink, in the order of the group.
+    pub(crate) sinks: Vec<(String, Guarantee)>,
+    questions: mpsc::Sender<Question>,
+    tasks: Tasks,
+}
+
+/// What a group answered.
+pub(crate) enum Answer {
+    /// What it is doing.
+    View(Box<GroupView>),
+    /// Nothing in time.
+    Busy,
+    /// It has ended.
+    Ended,
+}
+
+impl GroupHandle {
+    /// Asks the group what it is doing.
+    pub(crate) async fn ask(&self) -> Answer {
+        let (question, answer) = oneshot::channel();
+        if self.questions.send(question).await.is_err() {
+            return Answer::Ended;
+        }
+        match timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(view)) => Answer::View(Box::new(view)),
+            Ok(Err(_)) => Answer::Ended,
+            Err(_) => Answer::Busy,
+        }
+    }
+}
+
+/// What every component of an agent is started with.
+pub(crate) struct Surroundings<'a> {
+    /// What is to run.
+    pub(crate) plan: &'a Plan,
+    /// The world.
+    pub(crate) env: &'a Env,
+    /// What is counted with.
+    pub(crate) metrics: &'a Metrics,
+    /// Where it is shown what works.
+    pub(crate) health: &'a Health,
+    /// Where events go that can never be delivered.
+    pub(crate) dead_letters: &'a Arc<DeadLetters>,
+    /// Raised by a source that can do nothing until an operator acts.
+    pub(crate) failure: &'a stop::Failure,
+}
+
+/// Opens the channels and registers their groups.
+///
+/// # Errors
+/// A channel cannot be opened.
+pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<(), RunError> {
+    for built in channels {
+        built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
+        built.channel.open().await?;
+        built.channel.register(&built.consumers).await?;
+    }
+    if let Some(first) = channels.first() {
+        first.boards.floors.begin_lives(channels.iter().map(|built| &built.channel));
+    }
+    Ok(())
+}
+
+impl Running {
+    /// Starts the groups, then the sources; the channels are open.
+    pub(crate) fn start(mut topology: Topology, around: &Surroundings<'_>) -> Self {
+        let channels = topology.channels.iter().map(|built| {
+            let handle = ChannelHandle {
+                kind: built.kind.clone(),
+                digest: built.digest,
+                channel: built.channel.clone(),
+                boards: built.boards.clone(),
+                consumers: built.consumers.clone(),
+                held_at_start_events: built.channel.status().events,
+            };
+            (built.name.clone(), handle)
+        });
+        let mut running = Self { channels: channels.collect(), ..Self::default() };
+        for group in std::mem::take(&mut topology.groups) {
+            running.start_group(group, around);
+        }
+        // All are known before the first one runs: none is the last one that the agent waits for.
+        let sources = std::mem::take(&mut topology.sources).into_iter();
+        let sources = sources.map(|source| (around.health.add_source(&source.name), source));
+        for (standing, source) in sources.collect::<Vec<_>>() {
+            running.start_source(source, standing, &topology, around);
+        }
+        running
+    }
+
+    fn start_group(&mut self, built: BuiltGroup, around: &Surroundings<'_>) {
+        let channel = &self.channels[&*built.channel];
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let channel_name: Arc<str> = built.channel.into();
+        let sinks = built.sinks.iter();
+        let handle = GroupHandle {
+            digest: built.digest,
+            processor: built.kind,
+            channel: channel_name.clone(),
+            sinks: sinks.map(|named| (named.kind.clone(), named.sink.guarantee())).collect(),
+            questions,
+            tasks: Tasks::default(),
+        };
+        let parts = GroupParts {
+            name: built.name.clone(),
+            channel: channel.channel.clone(),
+            outlet: channel.boards.outlet.clone(),
+            channel_name,
+            dead_letters: around.dead_letters.clone(),
+            processor: built.processor,
+            sinks: built.sinks,
+            metrics: around.metrics.clone(),
+            env: around.env.clone(),
+            health: around.health.clone(),
+            questions: asked,
+        };
+        let stop = handle.tasks.stop.clone();
+        handle.tasks.spawn(group::run(parts, stop, around.plan.agent.grace));
+        self.groups.insert(built.name, handle);
+    }
+
+    fn start_source(
+        &mut self,
+        built: BuiltSource,
+        standing: Standing,
+        topology: &Topology,
+        around: &Surroundings<'_>,
+    ) {
+        let intake = Arc::new(AgentIntake::new(
+            built.name.clone(),
+            built.interceptors,
+            built.selector,
+            (topology.fed(&built.required), topology.fed(&built.optional)),
+            built.routing,
+            around.metrics.clone(),
+        ));
+        let handle = SourceHandle {
+            kind: built.kind,
+            digest: built.digest,
+            guarantee: built.source.guarantee(),
+            intake: intake.clone(),
+            standing: standing.clone(),
+            tasks: Tasks::default(),
+        };
+        let stop = handle.tasks.stop.clone();
+        handle.tasks.spawn(intake.clone().agree_on_committed(stop.clone()));
+        let runner = source::Runner {
+            name: built.name.clone(),
+            intake,
+            env: around.env.clone(),
+            failure: around.failure.clone(),
+            standing,
+            health: around.health.clone(),
+            metrics: around.metrics.clone(),
+        };
+        handle.tasks.spawn(runner.run(built.source, stop));
+        self.sources.insert(built.name, handle);
+    }
+
+    /// Stops the sources within the grace, then the groups, then closes the channels; what is not
+    /// settled when the grace is over stays in the channels.
+    pub(crate) async fn stop(&self, grace: Duration) {
+        let sources = self.sources.iter().map(|(name, handle)| (name, &handle.tasks));
+        end("source", sources, grace).await;
+        // A group keeps to the grace by itself; its sinks close within moments after it.
+        let groups = self.groups.iter().map(|(name, handle)| (name, &handle.tasks));
+        end("sink group", groups, grace + Duration::from_secs(5)).await;
+        for (channel, handle) in &self.channels {
+            if let Err(cause) = handle.channel.close().await {
+                error!(%channel, error = %chain(&cause), "channel did not close cleanly");
+            }
+        }
+    }
+}
+
+/// Asks all of these to stop and waits for them, at most for `grace`.
+async fn end(
+    role: &str,
+    handles: impl Iterator<Item = (&Arc<str>, &Tasks)> + Clone,
+    grace: Duration,
+) {
+    handles.clone().for_each(|(_, tasks)| tasks.ask());
+    let deadline = tokio::time::Instant::now() + grace;
+    let all = join_all(handles.clone().map(|(_, tasks)| tasks.tasks.wait()));
+    if timeout_at(deadline, all).await.is_err() {
+        for (name, _) in handles.filter(|(_, tasks)| !tasks.have_ended()) {
+            warn!(role, %name, "grace is over, going on without");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a running agent is doing, as one document: [`Snapshot`].
+//!
+//! ```text
+//!   SourceHandle ─┐
+//!   ChannelHandle ┼─ Running::snapshot ─► Snapshot ─► GET /status (JSON) ─► `aqueduct status`
+//!   GroupHandle ──┘                       (serde)
+//! ```
+//!
+//! Field names are stable, in snake case, and end with their unit. Points in time are given as
+//! seconds before [`Snapshot::taken_at_unix_seconds`] (`…_seconds_ago`) or after it
+//! (`…_in_seconds`), so that no two clocks have to agree. Rates are those of the last ten seconds.
+//! What is not known is `null`.
+//!
+//! A snapshot is not atomic: sources, channels and groups are read one after the other while events
+//! move.
+
+mod conservation;
+mod gather;
+mod meter;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use conservation::Conservation;
+pub(crate) use conservation::{Passage, SourceFlow};
+pub(crate) use gather::{Sources, gather};
+pub use meter::Throughput;
+pub(crate) use meter::{Meter, Volume};
+
+/// What an agent is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Name of the agent.
+    pub agent: String,
+    /// Version of the program.
+    pub version: String,
+    /// When the snapshot was taken, in seconds since 1970.
+    pub taken_at_unix_seconds: f64,
+    /// Time since the agent has started.
+    pub uptime_seconds: f64,
+    /// Whether the agent does its work: what `/readyz` says.
+    pub ready: bool,
+    /// Why it does not.
+    pub reasons: Vec<String>,
+    /// What does not work, though the agent is ready.
+    pub remarks: Vec<String>,
+    /// Where events enter.
+    pub sources: Vec<SourceStatus>,
+    /// What holds events.
+    pub channels: Vec<ChannelStatus>,
+    /// Where events leave.
+    pub groups: Vec<GroupStatus>,
+    /// Events that can never be delivered.
+    pub dead_letters: DeadLetterStatus,
+    /// What became of the events since the agent has started.
+    pub conservation: Conservation,
+}
+
+/// What a source or a sink is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum State {
+    /// It has not been open yet.
+    Starting,
+    /// It works.
+    Running,
+    /// It works, and cannot go on before something else happens.
+    Waiting {
+        /// What it waits for.
+        waits_for: String,
+        /// Since when.
+        since_seconds_ago: f64,
+    },
+    /// It does not work, and is tried again.
+    Failing {
+        /// The first failure after it had worked.
+        since_seconds_ago: f64,
+        /// The last failure.
+        last_error: String,
+        /// When it is tried next; `null` while it is being tried.
+        retry_in_seconds: Option<f64>,
+    },
+    /// A place for a discovered sink without an address.
+    Absent,
+    /// It has ended: it was stopped, or has no more to do.
+    Stopped,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    pub guarantee: String,
+    /// Digest of its configuration, with interceptors, selector and channels.
+    pub config_digest: String,
+    /// What it is doing.
+    pub state: State,
+    /// What its channels have accepted.
+    pub accepted: Throughput,
+    /// Events that entered and are in no channel, by reason.
+    pub dropped_events: BTreeMap<String, u64>,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
+    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    pub guarantee: String,
+    /// Digest of its configuration.
+    pub config_digest: String,
+    /// Groups that take from it.
+    pub consumers: Vec<String>,
+    /// Events that some group has not delivered.
+    pub depth_events: u64,
+    /// Bytes that it occupies.
+    pub depth_bytes: u64,
+    /// Bytes at which its intake stops.
+    pub capacity_bytes: u64,
+    /// Occupied part of the capacity, from 0 to 1.
+    pub fill_ratio: f64,
+    /// Events that are with a sink or stored at the next hop, and not committed.
+    pub in_flight_events: u64,
+    /// Age of the oldest event that some group has not delivered.
+    pub oldest_event_seconds: Option<f64>,
+    /// Whether it takes nothing in now, because it or its disk is full.
+    pub intake_stopped: bool,
+    /// Since when puts have been waiting for room; `null` while none waits.
+    pub waiting_since_seconds_ago: Option<f64>,
+    /// What was put into it.
+    pub stored: Throughput,
+    /// Time until it is full at the present rates; `null` if it does not fill.
+    pub until_full_seconds: Option<f64>,
+    /// Time until it is empty at the present rates; `null` if it does not drain.
+    pub until_empty_seconds: Option<f64>,
+    /// Events that it has dropped or not stored twice, by reason.
+    pub dropped_events: BTreeMap<String, u64>,
+}
+
+/// A group of sinks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The channel that it takes from.
+    pub channel: String,
+    /// Type of its processor.
+    pub processor: String,
+    /// Digest of its configuration, with processor and sinks.
+    pub config_digest: String,
+    /// What it is doing.
+    pub state: State,
+    /// What has left the channel because a sink has delivered it.
+    pub delivered: Throughput,
+    /// Events that have left the channel for the dead letters.
+    pub dead_letter_events: u64,
+    /// Batches that were sent and have not left the channel.
+    pub in_flight_batches: u64,
+    /// Their events.
+    pub in_flight_events: u64,
+    /// Its sinks; one that is discovered has a member for each address.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A sink of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its name in the configuration; a number is added to that of a discovered sink.
+    pub sink: String,
+    /// Its type.
+    pub kind: String,
+    /// What it promises: `exactly_once`, `at_least_once` or `best_effort`.
+    pub guarantee: String,
+    /// What it is doing.
+    pub state: State,
+    /// Time until the processor uses it again after a failure; `null` if it is not passed over.
+    pub penalty_seconds: Option<f64>,
+    /// Batches that it has and that are not stored anywhere else.
+    pub in_hand_batches: u64,
+    /// Bytes that it has taken over and not stored anywhere.
+    pub unacknowledged_bytes: u64,
+    /// Events that it has delivered.
+    pub delivered_events: u64,
+    /// Events that it has refused for good, those refused again included.
+    pub refused_events: u64,
+    /// When something last left the channel because it had delivered it.
+    pub last_delivery_seconds_ago: Option<f64>,
+    /// Files that it is writing, if it writes files.
+    pub open_files: Option<u64>,
+    /// What its last commit in the store made visible.
+    pub last_commit: Option<String>,
+    /// Address that it sends to.
+    pub peer: Option<String>,
+}
+
+/// The dead letters of an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterStatus {
+    /// Batches of which events are among the dead letters now.
+    pub batches: u64,
+    /// Events that are among them now.
+    pub events: u64,
+    /// Events that became dead letters since the agent has started, by channel and group, as
+    /// `channel/group`.
+    pub added_events: BTreeMap<String, u64>,
+}

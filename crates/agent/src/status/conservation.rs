@@ -1,0 +1,197 @@
+//! Whether all events are accounted for: what came in is delivered, held, dropped for a reason, or
+//! among the dead letters.
+//!
+//! ```text
+//!   held at start + accepted + copied + put again
+//!       = delivered + dead letters + held + dropped by reason + difference
+//! ```
+//!
+//! The parts are counted at different places: what comes in by the intake of each source, what
+//! leaves by the groups, what is held by the channels. So the difference shows what no place has
+//! counted. While events move it is some batches, since a snapshot is not atomic; when nothing
+//! moves it is 0.
+//!
+//! Where several groups take from one channel, an event has left it when all of them are done with
+//! it: counted is the group that has done least.
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::meter::{Meter, Volume};
+
+/// What became of the events of an agent since it has started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conservation {
+    /// Events that the channels held when the agent started.
+    pub held_at_start_events: u64,
+    /// Events that the sources have accepted, before interceptors.
+    pub accepted_events: u64,
+    /// Further copies of events that go to more than one channel.
+    pub copied_events: u64,
+    /// Events put into channels that lacked them, after a batch was stored in others only.
+    pub put_again_events: u64,
+    /// Events that the sinks have delivered.
+    pub delivered_events: u64,
+    /// Events that became dead letters.
+    pub dead_letter_events: u64,
+    /// Events that the channels hold.
+    pub held_events: u64,
+    /// Events that are nowhere, by reason.
+    pub dropped_events: BTreeMap<String, u64>,
+    /// Events that came in, less those that are accounted for.
+    pub difference_events: i64,
+}
+
+impl Conservation {
+    /// With the difference between both sides.
+    pub(crate) fn balanced(mut self) -> Self {
+        let came = self.held_at_start_events
+            + self.accepted_events
+            + self.copied_events
+            + self.put_again_events;
+        let dropped: u64 = self.dropped_events.values().sum();
+        let known = self.delivered_events + self.dead_letter_events + self.held_events + dropped;
+        let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.difference_events = signed(came) - signed(known);
+        self
+    }
+
+    /// Adds events that were dropped; a reason without events is not listed.
+    pub(crate) fn add_dropped(&mut self, dropped: &BTreeMap<String, u64>) {
+        for (reason, events) in dropped.iter().filter(|(_, events)| **events > 0) {
+            *self.dropped_events.entry(reason.clone()).or_default() += events;
+        }
+    }
+}
+
+/// One batch on its way from a source into the channels, in events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Passage {
+    /// As the source has handed it over.
+    pub(crate) given: Volume,
+    /// What the interceptors left of it.
+    pub(crate) kept: u64,
+    /// Put into channels, each copy counted.
+    pub(crate) stored: u64,
+    /// Not put into optional channels, which had no room.
+    pub(crate) optional_full: u64,
+    /// Not put into optional channels, which failed.
+    pub(crate) optional_failed: u64,
+}
+
+/// What a source has handed over, and what did not reach a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFlow {
+    /// What was accepted.
+    pub(crate) accepted: Meter,
+    copied: u64,
+    put_again: u64,
+    filtered: u64,
+    not_selected: u64,
+    optional_full: u64,
+    optional_failed: u64,
+}
+
+impl SourceFlow {
+    /// Nothing was handed over.
+    pub(crate) fn new(began: Instant) -> Self {
+        Self {
+            accepted: Meter::new(began),
+            copied: 0,
+            put_again: 0,
+            filtered: 0,
+            not_selected: 0,
+            optional_full: 0,
+            optional_failed: 0,
+        }
+    }
+
+    /// The batch is accepted: it is in every required channel.
+    pub(crate) fn accepted(&mut self, now: Instant, passage: Passage) {
+        let Passage { given, kept, stored, optional_full, optional_failed } = passage;
+        self.accepted.add(now, given);
+        self.filtered += given.events.saturating_sub(kept);
+        self.copied += kept.saturating_sub(given.events);
+        let selected = stored + optional_full + optional_failed;
+        self.not_selected += kept.saturating_sub(selected);
+        self.copied += selected.saturating_sub(kept);
+        self.optional_full += optional_full;
+        self.optional_failed += optional_failed;
+    }
+
+    /// The batch is not accepted, or was before: some channels have stored it now.
+    pub(crate) fn put_again(&mut self, stored: u64) {
+        self.put_again += stored;
+    }
+
+    /// Events that are in no channel, by reason.
+    pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
+        let all = [
+            ("filtered_by_interceptor", self.filtered),
+            ("not_selected", self.not_selected),
+            ("optional_channel_full", self.optional_full),
+            ("optional_channel_failed", self.optional_failed),
+        ];
+        all.into_iter().map(|(reason, events)| (reason.to_owned(), events)).collect()
+    }
+
+    /// Adds what this source has handed over.
+    pub(crate) fn add_to(&self, sum: &mut Conservation) {
+        sum.accepted_events += self.accepted.total().events;
+        sum.copied_events += self.copied;
+        sum.put_again_events += self.put_again;
+        sum.add_dropped(&self.dropped());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(events: u64) -> Volume {
+        Volume { events, bytes: events * 10 }
+    }
+
+    #[test]
+    fn whatever_happens_to_a_batch_on_its_way_it_is_accounted_for() {
+        let mut source = SourceFlow::new(Instant::now());
+        let now = Instant::now();
+        let passages = [
+            // Into one channel.
+            Passage { given: given(10), kept: 10, stored: 10, ..Passage::default() },
+            // Three are filtered, the others go to two channels.
+            Passage { given: given(10), kept: 7, stored: 14, ..Passage::default() },
+            // Five are selected for no channel.
+            Passage { given: given(10), kept: 10, stored: 5, ..Passage::default() },
+            // Two optional channels: one has no room, the other fails.
+            Passage { given: given(4), kept: 4, stored: 4, optional_full: 4, optional_failed: 3 },
+        ];
+        passages.iter().for_each(|passage| source.accepted(now, *passage));
+        source.put_again(6);
+        let mut sum = Conservation { held_at_start_events: 100, ..Conservation::default() };
+        source.add_to(&mut sum);
+        assert_eq!(sum.accepted_events, 34);
+        let dropped: Vec<(&str, u64)> =
+            sum.dropped_events.iter().map(|(reason, events)| (&**reason, *events)).collect();
+        let expected = [
+            ("filtered_by_interceptor", 3),
+            ("not_selected", 5),
+            ("optional_channel_failed", 3),
+            ("optional_channel_full", 4),
+        ];
+        assert_eq!(dropped, expected);
+        let stored: u64 = passages.iter().map(|passage| passage.stored).sum::<u64>() + 6;
+        sum.held_events = 100 + stored - 20;
+        sum.delivered_events = 15;
+        sum.dead_letter_events = 5;
+        assert_eq!(sum.clone().balanced().difference_events, 0);
+        sum.delivered_events = 14;
+        assert_eq!(sum.clone().balanced().difference_events, 1, "one event is missing");
+        sum.delivered_events = 17;
+        assert_eq!(sum.balanced().difference_events, -2, "two are there too often");
+    }
+}

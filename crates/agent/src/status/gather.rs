@@ -1,0 +1,292 @@
+//! From the handles to a snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use metrics::ChannelReason;
+use metrics::Metrics;
+use pipeline::env::unix_millis;
+use pipeline::{Env, Guarantee};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, MemberStatus, Snapshot,
+    SourceStatus, State, Throughput,
+};
+use crate::dead_letters::DeadLetters;
+use crate::group::{GroupView, MemberPart, Outflow};
+use crate::health::Word;
+use crate::running::{Answer, ChannelHandle, GroupHandle, Running, SourceHandle};
+
+/// What a channel counts in events that it has not stored, or has given up.
+const DROPPED: &[&str] =
+    &["dropped_oldest_event", "dropped_newest_event", "given_up_events", "duplicate_event"];
+
+/// What a snapshot is made of.
+pub(crate) struct Sources<'a> {
+    /// Name of the agent.
+    pub(crate) agent: &'a str,
+    /// When it has started.
+    pub(crate) started: Instant,
+    /// The handles.
+    pub(crate) running: &'a Running,
+    /// Whether it is ready.
+    pub(crate) word: Word,
+    /// The dead letters.
+    pub(crate) dead_letters: &'a DeadLetters,
+    /// What the channels count with.
+    pub(crate) metrics: &'a Metrics,
+    /// The world.
+    pub(crate) env: &'a Env,
+}
+
+/// What the agent is doing now.
+pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
+    let mut answers = BTreeMap::new();
+    for (name, handle) in &of.running.groups {
+        answers.insert(name.clone(), handle.ask().await);
+    }
+    let now = Instant::now();
+    let views = Views { answers, now };
+    let channels = of.running.channels.iter();
+    let channels: Vec<ChannelStatus> =
+        channels.map(|(name, handle)| views.channel(name, handle, of.metrics)).collect();
+    let sources = of.running.sources.iter().map(|(name, handle)| source(name, handle, now));
+    let groups = of.running.groups.iter().map(|(name, handle)| views.group(name, handle));
+    Snapshot {
+        agent: of.agent.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
+        uptime_seconds: (now - of.started).as_secs_f64(),
+        ready: of.word.reasons.is_empty(),
+        reasons: of.word.reasons,
+        remarks: of.word.remarks,
+        sources: sources.collect(),
+        groups: groups.collect(),
+        dead_letters: views.dead_letters(of.running, of.dead_letters),
+        conservation: views.conservation(of.running, &channels),
+        channels,
+    }
+}
+
+fn guarantee(of: Guarantee) -> String {
+    let text = match of {
+        Guarantee::BestEffort => "best_effort",
+        Guarantee::AtLeastOnce => "at_least_once",
+        Guarantee::ExactlyOnce => "exactly_once",
+    };
+    text.to_owned()
+}
+
+fn digest(of: u64) -> String {
+    format!("{of:016x}")
+}
+
+fn ago(now: Instant, then: Instant) -> f64 {
+    now.saturating_duration_since(then).as_secs_f64()
+}
+
+fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
+    let flow = handle.intake.flow();
+    let state = match (handle.standing.status(), handle.intake.waits_for()) {
+        (State::Running, Some((channel, since))) => State::Waiting {
+            waits_for: format!("room in channel `{channel}`"),
+            since_seconds_ago: ago(now, since),
+        },
+        (state, _) => state,
+    };
+    SourceStatus {
+        name: name.to_owned(),
+        kind: handle.kind.clone(),
+        guarantee: guarantee(handle.guarantee),
+        config_digest: digest(handle.digest),
+        state,
+        accepted: flow.accepted.read(now),
+        dropped_events: flow.dropped().into_iter().filter(|(_, events)| *events > 0).collect(),
+    }
+}
+
+/// What the groups have answered.
+struct Views {
+    answers: BTreeMap<Arc<str>, Answer>,
+    now: Instant,
+}
+
+impl Views {
+    fn view(&self, group: &str) -> Option<&GroupView> {
+        match self.answers.get(group)? {
+            Answer::View(view) => Some(view),
+            Answer::Busy | Answer::Ended => None,
+        }
+    }
+
+    /// What has left a channel by the group that has done least.
+    fn slowest(&self, channel: &ChannelHandle) -> Option<&Outflow> {
+        let views = channel.consumers.iter().filter_map(|name| self.view(name));
+        views.map(|view| &view.outflow).min_by_key(|outflow| outflow.events())
+    }
+
+    fn channel(&self, name: &str, handle: &ChannelHandle, metrics: &Metrics) -> ChannelStatus {
+        let (held, stored) = (handle.channel.status(), handle.boards.inflow.read(self.now));
+        let leaving = self.slowest(handle).map(|outflow| outflow.delivered.read(self.now));
+        let outlook = Outlook::of(
+            (held.events, held.bytes, held.capacity_bytes),
+            stored.events_per_second,
+            leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second),
+        );
+        let dropped = DROPPED.iter().filter_map(|reason| {
+            let label = ChannelReason { channel: name.to_owned(), reason };
+            let events = metrics.channel_anomalies.get(&label)?.get();
+            (events > 0).then(|| ((*reason).to_owned(), events))
+        });
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        ChannelStatus {
+            name: name.to_owned(),
+            kind: handle.kind.clone(),
+            guarantee: guarantee(handle.channel.guarantee()),
+            config_digest: digest(handle.digest),
+            consumers: handle.consumers.iter().map(ToString::to_string).collect(),
+            depth_events: held.events,
+            depth_bytes: held.bytes,
+            capacity_bytes: held.capacity_bytes,
+            fill_ratio: held.bytes as f64 / held.capacity_bytes.max(1) as f64,
+            in_flight_events: held.unsettled_events,
+            oldest_event_seconds: held.oldest_uncommitted.map(seconds),
+            intake_stopped: held.intake_stopped,
+            waiting_since_seconds_ago: handle
+                .boards
+                .inflow
+                .waiting()
+                .map(|since| ago(self.now, since)),
+            stored,
+            until_full_seconds: held.until_full.map(seconds).or(outlook.until_full_seconds),
+            until_empty_seconds: outlook.until_empty_seconds,
+            dropped_events: dropped.collect(),
+        }
+    }
+
+    fn group(&self, name: &str, handle: &GroupHandle) -> GroupStatus {
+        let mut status = GroupStatus {
+            name: name.to_owned(),
+            channel: handle.channel.to_string(),
+            processor: handle.processor.clone(),
+            config_digest: digest(handle.digest),
+            state: State::Stopped,
+            delivered: Throughput::default(),
+            dead_letter_events: 0,
+            in_flight_batches: 0,
+            in_flight_events: 0,
+            members: Vec::new(),
+        };
+        match self.answers.get(name) {
+            Some(Answer::View(view)) => {
+                status.state = view.state.clone();
+                status.delivered = view.outflow.delivered.read(self.now);
+                status.dead_letter_events = view.outflow.dead_letter_events;
+                status.in_flight_batches = view.in_flight_batches;
+                status.in_flight_events = view.in_flight_events;
+                let members = view.members.iter().zip(&handle.sinks).zip(&view.outflow.by_member);
+                let members = members.map(|((part, sink), left)| self.member(part, sink, *left));
+                status.members = members.collect();
+            }
+            Some(Answer::Busy) => {
+                let waits_for = "it has not answered in time".to_owned();
+                status.state = State::Waiting { waits_for, since_seconds_ago: 0.0 };
+            }
+            Some(Answer::Ended) | None => {}
+        }
+        status
+    }
+
+    fn member(
+        &self,
+        part: &MemberPart,
+        (kind, promise): &(String, Guarantee),
+        (delivered_events, last): (u64, Option<Instant>),
+    ) -> MemberStatus {
+        MemberStatus {
+            sink: part.name.to_string(),
+            kind: kind.clone(),
+            guarantee: guarantee(*promise),
+            state: part.state.clone(),
+            penalty_seconds: part.penalty_ends.map(|ends| ago(ends, self.now)),
+            in_hand_batches: part.in_hand,
+            unacknowledged_bytes: part.unacknowledged_bytes,
+            delivered_events,
+            refused_events: part.refused_events,
+            last_delivery_seconds_ago: last.map(|last| ago(self.now, last)),
+            open_files: part.sink.open_files,
+            last_commit: part.sink.last_commit.clone(),
+            peer: part.sink.peer.clone(),
+        }
+    }
+
+    fn dead_letters(&self, running: &Running, letters: &DeadLetters) -> DeadLetterStatus {
+        let added = running.groups.iter().filter_map(|(name, handle)| {
+            let events = self.view(name)?.outflow.dead_letter_events;
+            (events > 0).then(|| (format!("{}/{name}", handle.channel), events))
+        });
+        DeadLetterStatus {
+            batches: letters.batches(),
+            events: letters.opened().map_or(0, |channel| channel.status().events),
+            added_events: added.collect(),
+        }
+    }
+
+    fn conservation(&self, running: &Running, channels: &[ChannelStatus]) -> Conservation {
+        let mut sum = Conservation::default();
+        running.sources.values().for_each(|handle| handle.intake.flow().add_to(&mut sum));
+        for (handle, status) in running.channels.values().zip(channels) {
+            sum.held_at_start_events += handle.held_at_start_events;
+            sum.held_events += status.depth_events;
+            sum.add_dropped(&status.dropped_events);
+            if let Some(outflow) = self.slowest(handle) {
+                sum.delivered_events += outflow.delivered.total().events;
+                sum.dead_letter_events += outflow.dead_letter_events;
+            }
+        }
+        sum.balanced()
+    }
+}
+
+/// How a channel goes on if events come and leave as they do now.
+#[derive(Debug, PartialEq)]
+struct Outlook {
+    until_full_seconds: Option<f64>,
+    until_empty_seconds: Option<f64>,
+}
+
+impl Outlook {
+    /// Of a channel that holds so many events in so many bytes of a capacity, at these rates.
+    fn of((events, bytes, capacity): (u64, u64, u64), coming: f64, leaving: f64) -> Self {
+        let net = coming - leaving;
+        let bytes_per_event = bytes as f64 / events.max(1) as f64;
+        let room = capacity.saturating_sub(bytes) as f64;
+        let fills = net > 0.0 && events > 0;
+        Self {
+            until_full_seconds: fills.then(|| room / (net * bytes_per_event)),
+            until_empty_seconds: (net < 0.0).then(|| events as f64 / -net),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outlook(coming: f64, leaving: f64) -> (Option<f64>, Option<f64>) {
+        let Outlook { until_full_seconds, until_empty_seconds } =
+            Outlook::of((100, 1_000, 5_000), coming, leaving);
+        (until_full_seconds, until_empty_seconds)
+    }
+
+    #[test]
+    fn a_channel_fills_or_drains_by_the_difference_of_its_rates() {
+        assert_eq!(outlook(30.0, 10.0), (Some(20.0), None), "4000 bytes at 200 a second");
+        assert_eq!(outlook(10.0, 30.0), (None, Some(5.0)), "100 events at 20 a second");
+        assert_eq!(outlook(10.0, 10.0), (None, None));
+        let empty = Outlook::of((0, 0, 5_000), 10.0, 0.0);
+        assert_eq!(empty.until_full_seconds, None, "nothing is known of its events");
+        assert_eq!(Outlook::of((0, 0, 5_000), 0.0, 10.0).until_empty_seconds, Some(0.0));
+    }
+}

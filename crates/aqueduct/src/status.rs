@@ -1,0 +1,66 @@
+//! `aqueduct status`: what a running agent is doing, from its admin address.
+
+mod text;
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EXIT_RUNTIME};
+use agent::status::Snapshot;
+use clap::Args;
+
+use crate::admin;
+
+/// The agent cannot be asked.
+const EXIT_UNREACHABLE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct status 127.0.0.1:9464
+  aqueduct status collector-1:9464 --json
+
+The address is the one that `agent.admin` names. Rates are those of the last ten seconds.
+
+Exit codes: 0 ready, 1 not ready, 2 the agent does not answer, or wrong arguments";
+
+/// Show what a running agent is doing: sources, channels, sinks, and where its events are.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct StatusArgs {
+    /// The admin address of the agent: HOST:PORT
+    address: String,
+    /// Print the JSON document that the agent serves at /status
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the agent and prints what it answers.
+pub(crate) fn run(args: &StatusArgs) -> ExitCode {
+    let (answer, snapshot) = match ask(&args.address) {
+        Ok(answered) => answered,
+        Err(problem) => {
+            cli::say(&problem);
+            return ExitCode::from(EXIT_UNREACHABLE);
+        }
+    };
+    let printed = cli::print(&if args.json { answer } else { text::of(&snapshot) });
+    if snapshot.ready { printed } else { ExitCode::from(EXIT_RUNTIME) }
+}
+
+fn ask(address: &str) -> Result<(String, Snapshot), String> {
+    let address = address.strip_prefix("http://").unwrap_or(address);
+    let address = address.trim_end_matches("/status").trim_end_matches('/');
+    let problem =
+        |problem: &dyn std::fmt::Display| format!("no agent answers at {address}: {problem}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| problem(&error))?;
+    let env = env::real();
+    let answer = runtime.block_on(admin::get(&env, address, "/status"));
+    let answer = answer.map_err(|error| {
+        problem(&format!("{error}; is it the address of `agent.admin`, and does the agent run?"))
+    })?;
+    let snapshot = serde_json::from_str(&answer);
+    let snapshot = snapshot.map_err(|error| {
+        problem(&format!("its /status is of another form ({error}); use the version of the agent"))
+    })?;
+    Ok((answer, snapshot))
+}

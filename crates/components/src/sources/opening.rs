@@ -1,0 +1,78 @@
+//! Goal: a source takes its ports before it runs, all or none, and says which one it cannot have:
+//! so that a port in use is an error of a start and of a reload.
+//!
+//! Method: each source that listens, as a configuration builds it, on ports of loopback that the
+//! test holds and lets go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pipeline::env::{Datagrams, Listener};
+use pipeline::testkit::build;
+use pipeline::{Component, Env, Source, SourceContext, SourceError};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::channels::Channels;
+use super::{grpc, http, syslog};
+
+fn context() -> SourceContext {
+    SourceContext { intake: Arc::new(Channels::new(1)), stop: CancellationToken::new() }
+}
+
+async fn listen(env: &Env, address: &str) -> std::io::Result<Box<dyn Listener>> {
+    env.net.listen(address).await
+}
+
+async fn bind(env: &Env, address: &str) -> std::io::Result<Box<dyn Datagrams>> {
+    env.net.bind(address).await
+}
+
+/// The error with its causes.
+fn message(error: &SourceError) -> String {
+    let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {cause}")
+}
+
+/// The source takes `address` with these settings, once nothing else has it.
+async fn takes<C: Component<Role = dyn Source>>(address: &str, settings: Value) {
+    let env = env::real();
+    let mut source =
+        build::<C>(&settings, &crate::alone("in", Path::new("unused"), env.clone())).unwrap();
+    let cx = context();
+    let other = listen(&env, address).await.unwrap();
+    let error = source.open(&cx).await.unwrap_err();
+    let text = message(&error);
+    assert!(text.contains(address) && text.contains("in use"), "{}: {text}", C::KIND);
+    drop(other);
+    source.open(&cx).await.unwrap();
+    assert!(listen(&env, address).await.is_err(), "{}: it has the port", C::KIND);
+    drop(source);
+    listen(&env, address).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_of_opening_and_a_free_one_is_taken_by_it() {
+    let env = env::real();
+    let address = listen(&env, "127.0.0.1:0").await.unwrap().local_address();
+    takes::<grpc::Config>(&address, json!({ "listen": address })).await;
+    takes::<http::Config>(&address, json!({ "listen": address })).await;
+    takes::<syslog::Config>(&address, json!({ "listen": [format!("tcp://{address}")] })).await;
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_have_all_its_ports_has_none() {
+    let env = env::real();
+    let free = listen(&env, "127.0.0.1:0").await.unwrap().local_address();
+    let taken = bind(&env, "127.0.0.1:0").await.unwrap();
+    let settings =
+        json!({ "listen": [format!("tcp://{free}"), format!("udp://{}", taken.local_address())] });
+    let cx = crate::alone("in", Path::new("unused"), env.clone());
+    let mut source = build::<syslog::Config>(&settings, &cx).unwrap();
+    let error = source.open(&context()).await.unwrap_err();
+    assert!(message(&error).contains(&taken.local_address()), "{}", message(&error));
+    drop(listen(&env, &free).await.unwrap());
+    drop(taken);
+    source.open(&context()).await.unwrap();
+    assert!(listen(&env, &free).await.is_err());
+}

@@ -1,0 +1,48 @@
+//! What a sink shows of itself on status pages, beyond what its group knows.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a sink shows of itself. All of it is optional: a sink sets what it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// Files that are being written.
+    pub open_files: Option<u64>,
+    /// What the last commit in the store made visible, in words.
+    pub last_commit: Option<String>,
+    /// Address of the agent or server that it sends to.
+    pub peer: Option<String>,
+}
+
+/// A place for a [`SinkStatus`]: the sink writes it, status pages read it at any time, also while
+/// the sink is opening or waits for its store. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SinkBoard {
+    status: Arc<Mutex<SinkStatus>>,
+}
+
+impl SinkBoard {
+    fn status(&self) -> MutexGuard<'_, SinkStatus> {
+        // Each change is one assignment.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many files are being written.
+    pub fn set_open_files(&self, files: u64) {
+        self.status().open_files = Some(files);
+    }
+
+    /// A commit in the store has made this visible.
+    pub fn set_last_commit(&self, what: String) {
+        self.status().last_commit = Some(what);
+    }
+
+    /// The address that it sends to; `None` while there is none.
+    pub fn set_peer(&self, address: Option<String>) {
+        self.status().peer = address;
+    }
+
+    /// As it is now.
+    pub fn read(&self) -> SinkStatus {
+        self.status().clone()
+    }
+}
