@@ -143,7 +143,7 @@ use pipeline::component::{FlumeKey, Unit};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The durable channel keeps events on disk until every sink has committed them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -179,7 +179,7 @@ pub struct Config {
 }
 
 /// Where the index of sealed segments is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
     /// In sled, below the channel's directory.
@@ -190,7 +190,7 @@ pub enum IndexKind {
 }
 
 /// How batches are compressed on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// Not at all.

@@ -104,7 +104,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 
 use ears::Ears;
@@ -127,11 +127,11 @@ pub struct Config {
     /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
     /// their ending.
     #[serde(deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Texts")]
     paths: Vec<String>,
     /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
     #[serde(default, deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Texts")]
     exclude: Vec<String>,
     /// Where files begin that are there at the very first start. Later ones are read from their
     /// beginning.
@@ -187,7 +187,7 @@ pub struct Config {
 }
 
 /// Where a file begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StartAt {
     /// At its first line.
@@ -239,6 +239,15 @@ fn default_open_max() -> u32 {
 
 fn default_follow_symlinks() -> bool {
     true
+}
+
+/// How a list of texts is written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Texts {
+    Many(Vec<String>),
+    One(String),
 }
 
 /// A list of texts, or one text alone.
