@@ -16,6 +16,7 @@ mod flume;
 mod plan;
 mod print;
 mod resolve;
+pub mod schema;
 mod toml;
 mod yaml;
 

@@ -124,13 +124,17 @@ struct Named {
     line: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AgentTable {
+pub(crate) struct AgentTable {
+    /// Name of the agent in logs and metrics. The host name unless set.
     name: Option<String>,
+    /// Directory of its channels and positions. One agent owns it.
     data_dir: PathBuf,
+    /// How long a stop may take. What is not delivered by then stays in the channels.
     #[serde(default = "grace")]
     grace: Period,
+    /// Address of `/metrics`, `/livez` and `/readyz`, in plain text: `host:port`. Off unless set.
     admin: Option<String>,
 }
 
@@ -166,13 +170,13 @@ fn agent(
     if let Some(problem) = not_replaced(&read.data_dir) {
         found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
     }
-    let admin = read.admin.as_deref();
-    if let Some(Err(problem)) = admin.map(|it| address::check(it, "127.0.0.1:9464", true)) {
+    let admin = read.admin.as_ref().map(|it| address::check(it, "127.0.0.1:9464", true));
+    if let Some(Err(problem)) = admin {
         found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
     }
     let admin_line = table.get("admin").map_or(0, |admin| admin.line);
-    let (data_dir, grace) = (read.data_dir, read.grace.0);
-    AgentSettings { name, data_dir, grace, admin: read.admin, admin_line }
+    let AgentTable { data_dir, grace: Period(grace), admin, .. } = read;
+    AgentSettings { name, data_dir, grace, admin, admin_line }
 }
 
 /// What a shell would replace in a directory's name, and nothing here does.
