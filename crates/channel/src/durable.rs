@@ -162,7 +162,7 @@ pub struct Config {
     pub tail_memory: ByteSize,
     /// How many emptied segment files are always kept to be used again.
     pub pool: u32,
-    /// How long more of them stay that nobody needs: they take writes faster than new ones. All but
+    /// How long more of them stay without use: they take writes faster than new ones. All but
     /// the pool go at once where less than a tenth of the disk is free; "0s" lets them go at once
     /// everywhere.
     pub pool_idle_max: Period,

@@ -129,7 +129,8 @@ pub struct Config {
     #[serde(deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     paths: Vec<String>,
-    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`. Their
+    /// positions are kept while the files exist.
     #[serde(default, deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     exclude: Vec<String>,
@@ -137,7 +138,8 @@ pub struct Config {
     /// beginning.
     #[serde(default)]
     start_at: StartAt,
-    /// Longest line that is kept whole.
+    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`, and are
+    /// counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
     /// Most bytes of lines in a batch.
@@ -158,8 +160,8 @@ pub struct Config {
     /// Header that carries the offset.
     #[serde(default = "default_offset_header_key")]
     offset_header_key: String,
-    /// When a last line without LF counts as ended, in a file that was moved away or deleted and
-    /// that nobody wrote to any more.
+    /// How long after the last write a last line without LF counts as ended, in a file that was
+    /// renamed or deleted.
     #[serde(default = "default_late_line_after")]
     late_line_after: Period,
     /// Pause between two looks at the files while they grow. Where the system tells of changes, a

@@ -21,7 +21,7 @@ pub struct Config {
     /// How many are used at once, with those that leave; others wait until one has left.
     #[serde(default = "defaults::discover_max")]
     pub discover_max: usize,
-    /// Who is asked, as `ip:port`, instead of whom the system asks.
+    /// DNS server that is asked, as `ip:port`, in the place of those of the system.
     pub discover_server: Option<SocketAddr>,
     /// How long one that is not found any more may take to settle what it has, before that is sent
     /// to another one.
