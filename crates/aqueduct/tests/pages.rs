@@ -164,6 +164,24 @@ fn the_index_lists_every_page_with_its_first_sentence() {
 }
 
 #[test]
+fn each_metric_of_a_page_is_a_known_one() {
+    let known = page::metrics();
+    let mut found = 0;
+    for listed in listed() {
+        let page = Page::read(&listed);
+        let metrics = page.text.split_once("\n## Metrics\n").map(|(_, rest)| rest);
+        let metrics = metrics.and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+        for name in metrics.split('`').skip(1).step_by(2) {
+            let is_setting = page.snippet().contains(&format!("{name} = "));
+            let is_known = known.contains(&format!("| `{name}` |"));
+            assert!(is_known || is_setting, "{}: `{name}`", page.path.display());
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+#[test]
 fn a_page_that_is_wrong_is_found() {
     let all = listed();
     let tail = all.iter().find(|listed| listed.kind == "tail_dir").unwrap();

@@ -70,6 +70,11 @@ pub(crate) fn index() -> (PathBuf, String) {
     (path, text)
 }
 
+/// The page of all metrics.
+pub(crate) fn metrics() -> String {
+    std::fs::read_to_string(folder().join("../metrics.md")).unwrap()
+}
+
 /// The list of the index.
 pub(crate) fn list(all: &[Listed]) -> String {
     let mut text = String::new();
