@@ -28,6 +28,7 @@ use pipeline::{
     Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Origin,
     Settings, SettingsError,
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 use tokio::time::{Duration, timeout};
@@ -54,7 +55,7 @@ pub fn directory(data_dir: &Path) -> PathBuf {
 }
 
 /// Settings of the dead letters: the table `[dead_letters]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// How much they may occupy on disk.
@@ -101,6 +102,11 @@ impl Config {
         let cx = BuildContext { metrics: metrics.clone(), ..context(data_dir, env) };
         config.build(&cx).expect("what was read is valid")
     }
+}
+
+/// The schema of the table `[dead_letters]`.
+pub fn schema(generator: &mut SchemaGenerator) -> Schema {
+    Config::json_schema(generator)
 }
 
 /// Settings of the channel of dead letters, as far as they are not the agent's to choose.

@@ -1,13 +1,19 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
 mod account;
+#[cfg(feature = "hdfs")]
 mod admin;
 mod channel;
 mod check;
+#[cfg(feature = "hdfs")]
 mod commit_ledger;
+#[cfg(feature = "hdfs")]
 mod demo;
 mod dlq;
+mod reference;
+mod schema;
 mod status;
+#[cfg(feature = "hdfs")]
 mod verify;
 
 use std::process::ExitCode;
@@ -17,10 +23,15 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use channel::ChannelArgs;
 use check::CheckArgs;
+#[cfg(feature = "hdfs")]
 use commit_ledger::LedgerArgs;
+#[cfg(feature = "hdfs")]
 use demo::DemoArgs;
 use dlq::DlqArgs;
+use reference::ComponentsArgs;
+use schema::SchemaArgs;
 use status::StatusArgs;
+#[cfg(feature = "hdfs")]
 use verify::VerifyArgs;
 
 /// Move log lines from files to HDFS, each exactly once.
@@ -33,12 +44,17 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "hdfs")]
     Demo(DemoArgs),
     Check(CheckArgs),
+    Components(ComponentsArgs),
+    Schema(SchemaArgs),
     Status(StatusArgs),
+    #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
     Dlq(DlqArgs),
+    #[cfg(feature = "hdfs")]
     Ledger(LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
@@ -47,12 +63,17 @@ enum Command {
 fn main() -> ExitCode {
     let matches = cli::as_subcommands(Program::command()).try_get_matches();
     match matches.and_then(|matches| Program::from_arg_matches(&matches)) {
+        #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Program { command: Command::Check(args) }) => check::run(&args),
+        Ok(Program { command: Command::Components(args) }) => reference::run(&args),
+        Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
+        #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
         Ok(Program { command: Command::Dlq(args) }) => dlq::run(&args),
+        #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Ledger(args) }) => commit_ledger::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),

@@ -2,6 +2,8 @@
 
 use pipeline::{Catalogue, Elsewhere, Group};
 
+include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
 /// Every component that this build has.
 pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: ELSEWHERE };
 
@@ -17,45 +19,42 @@ const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
 ];
 
+/// The reference page of a component, as `docs/components` has it; `None` where there is no page.
+pub fn page(role: &str, kind: &str) -> Option<&'static str> {
+    PAGES.iter().find(|page| page.0 == role && page.1 == kind).map(|page| page.2)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use pipeline::{
-        Channel, ChannelSelector, Codec, Decoder, Encoder, Interceptor, Role, Sink, SinkProcessor,
-        Source,
-    };
+    #[cfg(not(feature = "hdfs"))]
+    use pipeline::Sink;
 
     use super::*;
 
     type Kinds = BTreeSet<(&'static str, &'static str)>;
 
-    fn add<R: Role + ?Sized>(catalogue: Catalogue, kinds: &mut Kinds) {
-        for entry in catalogue.entries::<R>() {
-            assert!(
-                kinds.insert((R::NAME, entry.kind)),
-                "{} `{}` is there twice",
-                R::NAME,
-                entry.kind
-            );
-        }
-    }
-
     fn kinds(catalogue: Catalogue) -> Kinds {
         let mut kinds = Kinds::new();
-        add::<dyn Source>(catalogue, &mut kinds);
-        add::<dyn Interceptor>(catalogue, &mut kinds);
-        add::<dyn ChannelSelector>(catalogue, &mut kinds);
-        add::<dyn Channel>(catalogue, &mut kinds);
-        add::<dyn SinkProcessor>(catalogue, &mut kinds);
-        add::<dyn Sink>(catalogue, &mut kinds);
-        add::<dyn Encoder>(catalogue, &mut kinds);
-        add::<dyn Codec>(catalogue, &mut kinds);
-        add::<dyn Decoder>(catalogue, &mut kinds);
+        for listed in catalogue.all() {
+            let (role, kind) = (listed.role, listed.kind);
+            assert!(kinds.insert((role, kind)), "{role} `{kind}` is there twice");
+        }
         kinds
     }
 
+    #[cfg(not(feature = "hdfs"))]
+    #[test]
+    fn a_kind_that_was_left_out_is_named_with_its_feature() {
+        let error = FULL.find::<dyn Sink>("hdfs").err().unwrap();
+        let expected =
+            "the sink `hdfs` is not in this program; use a program built with the feature `hdfs`";
+        assert_eq!(error, expected);
+    }
+
     /// So that an edge can say where a kind is that it has not.
+    #[cfg(feature = "hdfs")]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);

@@ -142,7 +142,7 @@ use std::time::Duration;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The durable channel keeps events on disk until every sink has committed them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -161,7 +161,7 @@ pub struct Config {
     pub tail_memory: ByteSize,
     /// How many emptied segment files are always kept to be used again.
     pub pool: u32,
-    /// How long more of them stay that nobody needs: they take writes faster than new ones. All but
+    /// How long more of them stay without use: they take writes faster than new ones. All but
     /// the pool go at once where less than a tenth of the disk is free; "0s" lets them go at once
     /// everywhere.
     pub pool_idle_max: Period,
@@ -178,7 +178,7 @@ pub struct Config {
 }
 
 /// Where the index of sealed segments is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
     /// In sled, below the channel's directory.
@@ -189,7 +189,7 @@ pub enum IndexKind {
 }
 
 /// How batches are compressed on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// Not at all.

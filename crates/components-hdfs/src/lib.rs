@@ -9,4 +9,5 @@ use pipeline::{Entry, Group, Sink};
 static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>()];
 
 /// All of them, for the catalogue of a program.
-pub static GROUP: Group = Group { sinks: SINKS, ..Group::EMPTY };
+pub static GROUP: Group =
+    Group { package: env!("CARGO_PKG_NAME"), feature: Some("hdfs"), sinks: SINKS, ..Group::EMPTY };

@@ -18,7 +18,11 @@ impl Format {
     ///
     /// # Errors
     /// Either is not known, has a wrong setting, or they do not go together.
-    pub fn new(encoder: &Choice, codec: &Choice, cx: &BuildContext) -> Result<Self, BuildError> {
+    pub fn new(
+        encoder: &Choice<dyn Encoder>,
+        codec: &Choice<dyn Codec>,
+        cx: &BuildContext,
+    ) -> Result<Self, BuildError> {
         let built =
             Self { encoder: encoder.build("encoder", cx)?, codec: codec.build("codec", cx)? };
         if built.codec.content_encoding().is_some() && !built.encoder.is_lines() {

@@ -25,6 +25,8 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
 
 /// All of them, for the catalogue of a program.
 pub static GROUP: Group = Group {
+    package: env!("CARGO_PKG_NAME"),
+    feature: None,
     sources: sources::ALL,
     interceptors: interceptors::ALL,
     selectors: selectors::ALL,

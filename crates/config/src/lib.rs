@@ -20,6 +20,7 @@ mod plan;
 mod print;
 mod redact;
 mod resolve;
+pub mod schema;
 mod substitute;
 mod toml;
 mod yaml;

@@ -4,6 +4,8 @@
 //! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what is
 //! in other programs a catalogue knows the names, so that an error can say where it is.
 
+use schemars::{Schema, SchemaGenerator};
+
 use crate::channel::Channel;
 use crate::component::Entry;
 use crate::decoder::Decoder;
@@ -17,6 +19,10 @@ use crate::source::Source;
 
 /// The components of one crate.
 pub struct Group {
+    /// The package that has them.
+    pub package: &'static str,
+    /// The cargo feature of the full programs that brings them; `None` where every program has them.
+    pub feature: Option<&'static str>,
     /// Where events enter.
     pub sources: &'static [Entry<dyn Source>],
     /// What changes or drops events on their way in.
@@ -40,6 +46,8 @@ pub struct Group {
 impl Group {
     /// Without components.
     pub const EMPTY: Self = Self {
+        package: "",
+        feature: None,
         sources: &[],
         interceptors: &[],
         selectors: &[],
@@ -72,6 +80,19 @@ pub struct Catalogue {
     pub elsewhere: &'static [Elsewhere],
 }
 
+/// A component whatever its role, for lists, references and schemas.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The name of its role, as [`Role::NAME`] has it.
+    pub role: &'static str,
+    /// What `type = "…"` says.
+    pub kind: &'static str,
+    /// The schema of its settings.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// The group that it is in.
+    pub group: &'static Group,
+}
+
 /// A role that components can have.
 pub trait Role: 'static {
     /// Its name, as errors and lists show it.
@@ -83,6 +104,18 @@ pub trait Role: 'static {
 
 macro_rules! roles {
     ($($role:ty, $name:literal, $table:ident;)+) => {
+        /// The names of all roles, in the order of an event's way.
+        pub const ROLES: &[&str] = &[$($name),+];
+
+        impl Catalogue {
+            /// Every component, role by role.
+            pub fn all(self) -> Vec<Listed> {
+                let mut all = Vec::new();
+                $(all.extend(self.listed::<$role>());)+
+                all
+            }
+        }
+
         $(impl Role for $role {
             const NAME: &'static str = $name;
 
@@ -114,6 +147,15 @@ impl Catalogue {
         self.groups.iter().flat_map(|group| R::table(group))
     }
 
+    fn listed<R: Role + ?Sized>(self) -> impl Iterator<Item = Listed> {
+        self.groups.iter().flat_map(|group| {
+            R::table(group).iter().map(|entry| {
+                let (kind, schema) = (entry.kind, entry.schema);
+                Listed { role: R::NAME, kind, schema, group }
+            })
+        })
+    }
+
     /// The component of this kind.
     ///
     /// # Errors
@@ -142,13 +184,49 @@ impl std::fmt::Debug for Catalogue {
 mod tests {
     use super::*;
 
+    fn refusal<R: Role + ?Sized>() -> (&'static str, String) {
+        const ELSEWHERE: &[Elsewhere] = &[
+            Elsewhere { role: "source", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "interceptor", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "selector", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "channel", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "processor", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "sink", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "encoder", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "codec", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "decoder", kind: "far", programs: "aqueduct-full" },
+        ];
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        (R::NAME, catalogue.find::<R>("far").err().unwrap())
+    }
+
     #[test]
-    fn a_kind_that_is_in_another_program_is_named_with_that_program() {
+    fn a_kind_of_any_role_that_is_in_another_program_is_named_with_that_program() {
+        let refusals = [
+            refusal::<dyn Source>(),
+            refusal::<dyn Interceptor>(),
+            refusal::<dyn ChannelSelector>(),
+            refusal::<dyn Channel>(),
+            refusal::<dyn SinkProcessor>(),
+            refusal::<dyn Sink>(),
+            refusal::<dyn Encoder>(),
+            refusal::<dyn Codec>(),
+            refusal::<dyn Decoder>(),
+        ];
+        assert_eq!(refusals.each_ref().map(|(role, _)| *role), ROLES);
+        for (role, error) in refusals {
+            assert_eq!(
+                error,
+                format!("the {role} `far` is not in this program; use aqueduct-full")
+            );
+        }
+    }
+
+    #[test]
+    fn a_kind_is_elsewhere_only_in_its_own_role() {
         const ELSEWHERE: &[Elsewhere] =
             &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector" }];
         let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
-        let error = catalogue.find::<dyn Sink>("hdfs").err().unwrap();
-        assert_eq!(error, "the sink `hdfs` is not in this program; use aqueduct-collector");
         assert!(catalogue.find::<dyn Source>("hdfs").err().unwrap().starts_with("unknown type"));
     }
 }

@@ -2,11 +2,14 @@
 //! its role's table.
 
 use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use metrics::{MetricError, MetricSpec, Metrics, Scope};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -129,29 +132,35 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     }
 }
 
-/// A component within the settings of another one: its kind alone, `decoder = "json"`, or with its
-/// settings, `decoder = { type = "lines", keep_empty = true }`.
-#[derive(Debug, Clone, PartialEq, JsonSchema)]
-#[schemars(with = "ChoiceSchema")]
-pub struct Choice {
+/// A component of role `R` within the settings of another one: its kind alone, `decoder = "json"`, or
+/// with its settings, `decoder = { type = "lines", keep_empty = true }`.
+pub struct Choice<R: ?Sized> {
     kind: String,
     settings: serde_json::Map<String, serde_json::Value>,
+    role: PhantomData<fn() -> Box<R>>,
 }
 
 /// What a [`Choice`] looks like in a configuration.
-#[derive(JsonSchema, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
-enum ChoiceSchema {
+enum Written {
     /// The kind, with default settings.
     Kind(String),
     /// `type`, and the settings of that kind.
     Table(serde_json::Map<String, serde_json::Value>),
 }
 
-impl Choice {
+/// Keyword of a schema: the role of the component that a setting chooses.
+pub const CHOICE: &str = "x-aqueduct-role";
+
+impl<R: Role + ?Sized> Choice<R> {
     /// This kind with default settings.
     pub fn of(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), settings: serde_json::Map::new() }
+        Self::with(kind.to_owned(), serde_json::Map::new())
+    }
+
+    fn with(kind: String, settings: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self { kind, settings, role: PhantomData }
     }
 
     /// What `type = "…"` says.
@@ -163,11 +172,7 @@ impl Choice {
     ///
     /// # Errors
     /// The kind is not in the catalogue, or one of its settings is wrong.
-    pub fn build<R: Role + ?Sized>(
-        &self,
-        setting: &str,
-        cx: &BuildContext,
-    ) -> Result<Box<R>, BuildError> {
+    pub fn build(&self, setting: &str, cx: &BuildContext) -> Result<Box<R>, BuildError> {
         let entry = cx.catalogue.find::<R>(&self.kind);
         let entry = entry.map_err(|problem| {
             let kind = SettingsErrorKind::UnknownName;
@@ -183,8 +188,35 @@ impl Choice {
     }
 }
 
+impl<R: Role + ?Sized> fmt::Debug for Choice<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", R::NAME, self.kind, self.settings)
+    }
+}
+
+impl<R: Role + ?Sized> JsonSchema for Choice<R> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Choice_{}", R::NAME).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": format!("{}: its kind, or a table with `type`", R::NAME),
+            "anyOf": [
+                { "type": "string" },
+                {
+                    "type": "object",
+                    "properties": { "type": { "type": "string" } },
+                    "required": ["type"],
+                },
+            ],
+            CHOICE: R::NAME,
+        })
+    }
+}
+
 /// As it is written: the kind alone where it has no settings.
-impl Serialize for Choice {
+impl<R: Role + ?Sized> Serialize for Choice<R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.settings.is_empty() {
             return serializer.serialize_str(&self.kind);
@@ -195,12 +227,12 @@ impl Serialize for Choice {
     }
 }
 
-impl<'de> Deserialize<'de> for Choice {
+impl<'de, R: Role + ?Sized> Deserialize<'de> for Choice<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match ChoiceSchema::deserialize(deserializer) {
-            Ok(ChoiceSchema::Kind(kind)) => Ok(Self::of(&kind)),
-            Ok(ChoiceSchema::Table(mut settings)) => match settings.remove("type") {
-                Some(serde_json::Value::String(kind)) => Ok(Self { kind, settings }),
+        match Written::deserialize(deserializer) {
+            Ok(Written::Kind(kind)) => Ok(Self::of(&kind)),
+            Ok(Written::Table(mut settings)) => match settings.remove("type") {
+                Some(serde_json::Value::String(kind)) => Ok(Self::with(kind, settings)),
                 _ => Err(de::Error::custom("a table here needs its `type`, as text")),
             },
             Err(_) => Err(de::Error::custom("expected a kind, as text, or a table with `type`")),

@@ -60,7 +60,7 @@ pub mod units;
 
 pub use account::{Account, AccountError};
 pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
-pub use catalogue::{Catalogue, Elsewhere, Group, Role};
+pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,

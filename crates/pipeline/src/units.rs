@@ -68,7 +68,7 @@ impl fmt::Display for Period {
 
 /// Serde and schema of a type that is written as a string.
 macro_rules! written_as_text {
-    ($type:ty, $name:literal, $what:literal, $example:literal) => {
+    ($type:ty, $name:literal, $what:literal, $example:literal, $pattern:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Visitor;
@@ -96,14 +96,31 @@ macro_rules! written_as_text {
                 $name.into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $what, "examples": [$example] })
+                json_schema!({
+                    "title": format!("{} with its unit, such as \"{}\"", $what, $example),
+                    "type": "string",
+                    "pattern": $pattern,
+                    "examples": [$example],
+                })
             }
         }
     };
 }
 
-written_as_text!(ByteSize, "ByteSize", "a size", "64MiB");
-written_as_text!(Period, "Period", "a duration", "30s");
+written_as_text!(
+    ByteSize,
+    "ByteSize",
+    "a size",
+    "64MiB",
+    r"^\s*(0|[0-9][0-9.]*\s*([kKmMgGtTpPeE][iI]?[bB]?|[bB]))\s*$"
+);
+written_as_text!(
+    Period,
+    "Period",
+    "a duration",
+    "30s",
+    r"^\s*([0-9]+\s*(ns|us|µs|ms|s|m|h|d|w|M|y|[a-z]{2,})\s*)+$"
+);
 
 #[cfg(test)]
 mod tests {

@@ -120,6 +120,8 @@ static SOURCES: &[Entry<dyn Source>] = &[
 static SINKS: &[Entry<dyn Sink>] = &[entry::<grpc::Config>(), entry::<StoreSink>()];
 
 static GROUP: Group = Group {
+    package: env!("CARGO_PKG_NAME"),
+    feature: None,
     sources: SOURCES,
     interceptors: components::interceptors::ALL,
     selectors: components::selectors::ALL,

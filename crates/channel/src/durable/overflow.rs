@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipeline::{BatchSize, IntervalSet};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -13,7 +13,7 @@ use super::core::{Core, State};
 use super::records::AckRecord;
 
 /// What happens to puts when the channel is full.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
     /// They wait: nothing is lost, and the sources are held back.

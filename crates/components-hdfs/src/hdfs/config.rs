@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::Choice;
 use pipeline::units::{ByteSize, Period};
 #[cfg(feature = "testkit")]
 use pipeline::{BuildContext, BuildError, Sink};
+use pipeline::{Choice, Codec, Encoder};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 #[cfg(feature = "testkit")]
 use storage::{FileSystem, StoreUrl};
 
@@ -23,10 +23,10 @@ pub struct Config {
     /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with settings
     /// of its own as a table with `type`.
     #[serde(default = "default_encoder")]
-    pub(super) encoder: Choice,
+    pub(super) encoder: Choice<dyn Encoder>,
     /// How a file is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
     #[serde(default = "default_codec")]
-    pub(super) codec: Choice,
+    pub(super) codec: Choice<dyn Codec>,
     /// When a file is closed and becomes visible.
     #[serde(default)]
     pub(super) roll: RollConfig,
@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 /// What is promised about an event that is delivered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Promise {
     /// It is visible once, whatever fails: every roll is an entry of the commit ledger.
@@ -89,11 +89,11 @@ impl Default for RollConfig {
     }
 }
 
-fn default_encoder() -> Choice {
+fn default_encoder() -> Choice<dyn Encoder> {
     Choice::of("text")
 }
 
-fn default_codec() -> Choice {
+fn default_codec() -> Choice<dyn Codec> {
     Choice::of("none")
 }
 

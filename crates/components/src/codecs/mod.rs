@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     fn codec(json: &Value) -> Result<Box<dyn Codec>, String> {
-        let choice = Settings::from_json(json).read::<Choice>().unwrap();
+        let choice = Settings::from_json(json).read::<Choice<dyn Codec>>().unwrap();
         let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
         choice.build("codec", &cx).map_err(|error| error.to_string())
     }

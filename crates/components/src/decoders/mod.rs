@@ -49,7 +49,8 @@ pub(crate) mod testkit {
 
     /// The decoder that a configuration names.
     pub(crate) fn decoder(json: &serde_json::Value) -> Result<Box<dyn Decoder>, String> {
-        let choice = Settings::from_json(json).read::<Choice>().map_err(|e| e.to_string())?;
+        let choice =
+            Settings::from_json(json).read::<Choice<dyn Decoder>>().map_err(|e| e.to_string())?;
         let cx = crate::alone("in", std::path::Path::new("unused"), env::real());
         choice.build("decoder", &cx).map_err(|error| error.to_string())
     }

@@ -19,7 +19,7 @@ use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::header_bytes;
 
@@ -42,7 +42,7 @@ pub struct Config {
 }
 
 /// Compression of blocks, by its name in the file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum BlockCodec {
     /// None.

@@ -37,7 +37,7 @@ pub(crate) mod testkit {
 
     /// The encoder that a configuration names.
     pub(crate) fn encoder(json: &serde_json::Value) -> Box<dyn Encoder> {
-        let choice = Settings::from_json(json).read::<Choice>().unwrap();
+        let choice = Settings::from_json(json).read::<Choice<dyn Encoder>>().unwrap();
         let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
         choice.build("encoder", &cx).unwrap()
     }

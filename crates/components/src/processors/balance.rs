@@ -14,13 +14,13 @@ use std::time::Duration;
 use pipeline::env::Entropy;
 use pipeline::{MemberView, Origin, Report, Selection, SinkProcessor};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::penalty::Penalties;
 
 /// How a sink is chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Policy {
     /// One after the other, beginning anywhere.

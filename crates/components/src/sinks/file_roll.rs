@@ -46,20 +46,20 @@ pub struct Config {
     extension: Option<String>,
     /// Form of the events: `text`, `json` or `header_and_text`.
     #[serde(default = "defaults::encoder")]
-    encoder: Choice,
+    encoder: Choice<dyn Encoder>,
 }
 
 mod defaults {
     use std::time::Duration;
 
-    use pipeline::Choice;
     use pipeline::units::Period;
+    use pipeline::{Choice, Encoder};
 
     pub(super) fn roll_interval() -> Period {
         Period(Duration::from_secs(30))
     }
 
-    pub(super) fn encoder() -> Choice {
+    pub(super) fn encoder() -> Choice<dyn Encoder> {
         Choice::of("text")
     }
 }
@@ -73,7 +73,7 @@ impl Component for Config {
             let problem = "it has to be an absolute path, such as \"/var/log/archive\"";
             return Err(BuildError::invalid("directory", problem));
         }
-        let encoder = self.encoder.build::<dyn Encoder>("encoder", cx)?;
+        let encoder = self.encoder.build("encoder", cx)?;
         if !encoder.is_lines() {
             let problem = "a batch has to be on disk whole before it counts as delivered, and this form \
                            holds events back; use `text`, `json` or `header_and_text`";

@@ -25,11 +25,11 @@ use hyper::{HeaderMap, Method, StatusCode, Uri};
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Classify, Component, ErrorClass, Guarantee, Secret,
-    Sink,
+    Batch, BuildContext, BuildError, Choice, Classify, Codec, Component, Encoder, ErrorClass,
+    Guarantee, Sink,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::format::Format;
@@ -47,10 +47,10 @@ pub struct Config {
     /// Form of the events in the body: `json` (one object a line), `text`, `header_and_text` or `avro`;
     /// with settings of its own as a table with `type`.
     #[serde(default = "defaults::encoder")]
-    encoder: Choice,
+    encoder: Choice<dyn Encoder>,
     /// How the body is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
     #[serde(default = "defaults::codec")]
-    codec: Choice,
+    codec: Choice<dyn Codec>,
     /// `Content-Type` of the body. By the encoder unless set.
     #[serde(default)]
     content_type: Option<String>,
@@ -76,7 +76,7 @@ pub struct Config {
 }
 
 /// The request's method.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 enum Verb {
     #[default]
@@ -87,14 +87,14 @@ enum Verb {
 mod defaults {
     use std::time::Duration;
 
-    use pipeline::Choice;
     use pipeline::units::Period;
+    use pipeline::{Choice, Codec, Encoder};
 
-    pub(super) fn encoder() -> Choice {
+    pub(super) fn encoder() -> Choice<dyn Encoder> {
         Choice::of("json")
     }
 
-    pub(super) fn codec() -> Choice {
+    pub(super) fn codec() -> Choice<dyn Codec> {
         Choice::of("none")
     }
 

@@ -47,7 +47,7 @@ use pipeline::{
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -74,8 +74,8 @@ const IDLE_BYTES_MAX: usize = 4 << 20;
 pub struct Config {
     /// Address to listen on: `host:port`. Port 0 takes a free one.
     pub listen: String,
-    /// Largest batch that is taken, before and after compression. Senders hear it, and cut to it what
-    /// they read from then on.
+    /// Largest batch that is taken, before and after compression. Senders learn it when they connect,
+    /// and cut to it what they read from then on.
     #[serde(default = "defaults::message_max")]
     pub message_max: ByteSize,
     /// Batches that one connection may have without an answer.
@@ -101,17 +101,17 @@ pub struct Config {
     /// may have as many as its hard limit says (`ulimit -Hn`).
     #[serde(default = "defaults::connections_max")]
     pub connections_max: u32,
-    /// Compression that is taken beside none.
+    /// Compressions that are taken. Batches without compression are always taken.
     #[serde(default = "defaults::compression")]
     pub compression: Vec<Compression>,
-    /// How long senders still hear what is committed once the agent stops. They hear the rest when
+    /// How long senders still get the news of commits once the agent stops. They get the rest when
     /// they connect again.
     #[serde(default = "defaults::linger")]
     pub linger: Period,
 }
 
 /// A compression of batches on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// zstd.

@@ -56,7 +56,7 @@ pub struct Config {
     /// Form of the bodies: `json` as Flume's JSON handler reads it, `lines`, or `blob` for a body that
     /// is one event; with settings of its own as a table with `type`.
     #[serde(default = "defaults::decoder")]
-    decoder: Choice,
+    decoder: Choice<dyn Decoder>,
     /// Whether the parameters of the query become headers of each event.
     #[serde(default)]
     query_headers: bool,
@@ -80,10 +80,10 @@ pub struct Config {
 mod defaults {
     use std::time::Duration;
 
-    use pipeline::Choice;
     use pipeline::units::{ByteSize, Period};
+    use pipeline::{Choice, Decoder};
 
-    pub(super) fn decoder() -> Choice {
+    pub(super) fn decoder() -> Choice<dyn Decoder> {
         Choice::of("json")
     }
 
@@ -136,7 +136,7 @@ impl Component for Config {
                 query_headers: self.query_headers,
             },
             budget: Arc::new(Semaphore::new(exchange::units(self.in_flight_max.0) as usize)),
-            decoder: self.decoder.build::<dyn Decoder>("decoder", cx)?.into(),
+            decoder: self.decoder.build("decoder", cx)?.into(),
             listener: None,
         }))
     }

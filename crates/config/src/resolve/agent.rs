@@ -5,17 +5,23 @@ use std::path::{Path, PathBuf};
 use pipeline::address;
 use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind};
 use pipeline::units::Period;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{AgentSettings, Findings, check_name};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AgentTable {
+pub(crate) struct AgentTable {
+    /// Name of the agent in logs and metrics. The host name unless set.
     name: Option<String>,
+    /// Directory of its channels and positions. One agent owns it.
     data_dir: PathBuf,
+    /// How long a stop may take. What is not delivered by then stays in the channels.
     #[serde(default = "grace")]
     grace: Period,
+    /// Address of `/metrics`, `/status`, `/livez` and `/readyz`, in plain text: `host:port`. Off
+    /// unless set.
     admin: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the `grpc` sink.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct Config {
     /// How many are used at once, with those that leave; others wait until one has left.
     #[serde(default = "defaults::discover_max")]
     pub discover_max: usize,
-    /// Who is asked, as `ip:port`, instead of whom the system asks.
+    /// DNS server that is asked, as `ip:port`, in the place of those of the system.
     pub discover_server: Option<SocketAddr>,
     /// How long one that is not found any more may take to settle what it has, before that is sent
     /// to another one.
@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 /// How batches are compressed on the wire.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// Not at all.
@@ -62,7 +62,7 @@ pub enum Compression {
 }
 
 /// When a batch may be forgotten here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
     /// When it is in the store for good.

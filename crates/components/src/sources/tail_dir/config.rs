@@ -8,7 +8,7 @@ use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
@@ -23,17 +23,19 @@ pub struct Config {
     /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
     /// their ending.
     #[serde(deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Texts")]
     paths: Vec<String>,
     /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    /// Their positions are kept while the files exist.
     #[serde(default, deserialize_with = "texts")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Texts")]
     exclude: Vec<String>,
     /// Where files begin that are there at the very first start. Later ones are read from their
     /// beginning.
     #[serde(default)]
     start_at: StartAt,
-    /// Longest line that is kept whole.
+    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
+    /// and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
     /// Most bytes of lines in a batch.
@@ -54,8 +56,8 @@ pub struct Config {
     /// Header that carries the offset.
     #[serde(default = "default_offset_header_key")]
     offset_header_key: String,
-    /// When a last line without LF counts as ended, in a file that was moved away or deleted and
-    /// that nobody wrote to any more.
+    /// How long after the last write a last line without LF counts as ended, in a file that was
+    /// renamed or deleted.
     #[serde(default = "default_late_line_after")]
     late_line_after: Period,
     /// Pause between two looks at the files while they grow. Where the system tells of changes, a
@@ -83,7 +85,7 @@ pub struct Config {
 }
 
 /// Where a file begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StartAt {
     /// At its first line.
@@ -135,6 +137,15 @@ fn default_open_max() -> u32 {
 
 fn default_follow_symlinks() -> bool {
     true
+}
+
+/// How a list of texts is written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Texts {
+    Many(Vec<String>),
+    One(String),
 }
 
 /// A list of texts, or one text alone.

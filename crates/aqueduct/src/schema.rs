@@ -1,0 +1,37 @@
+//! `aqueduct schema`: the JSON schema of a configuration, for editors.
+
+use std::process::ExitCode;
+
+use agent::cli;
+use clap::Args;
+
+use crate::reference;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct schema > aqueduct.schema.json
+  aqueduct schema | jq '.definitions.sink_hdfs.properties | keys'
+
+In TOML, for Taplo, at the top of a file:
+  #:schema ./aqueduct.schema.json
+In YAML, for yaml-language-server:
+  # yaml-language-server: $schema=./aqueduct.schema.json";
+
+/// Print the JSON schema of a configuration file, with every component of this program.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct SchemaArgs {}
+
+/// Prints the schema.
+pub(crate) fn run(_: &SchemaArgs) -> ExitCode {
+    let mut schema = config::schema::file(catalogue::FULL, agent::dead_letters::schema);
+    // What an editor shows of a component is the first sentence of its page.
+    for listed in catalogue::FULL.all() {
+        let definition = format!("/definitions/{}_{}", listed.role, listed.kind);
+        let definition = schema.pointer_mut(&definition).and_then(|it| it.as_object_mut());
+        if let Some(definition) = definition {
+            definition.insert("description".to_owned(), reference::summary(&listed).into());
+        }
+    }
+    cli::print(&format!("{schema:#}\n"))
+}

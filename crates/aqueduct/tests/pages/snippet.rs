@@ -1,0 +1,202 @@
+//! The snippet of a page: written anew from the schema, and with each of its settings switched on.
+
+use std::path::Path;
+
+use config::schema::{self, Setting};
+use pipeline::Listed;
+use pipeline::settings::{Settings, Value};
+use serde_json::Value as Json;
+
+/// Columns of a comment.
+const WIDTH: usize = 100;
+
+/// Settings that the plan holds: pages show them without a comment.
+const OF_THE_PLAN: [&str; 5] =
+    ["channels", "optional_channels", "channel", "sinks", "interceptors"];
+
+/// The snippet as its schema has it. Values without a default, the order, and what is switched off are
+/// taken from `old`.
+pub(crate) fn anew(listed: &Listed, old: &str) -> Result<String, String> {
+    let header = old.lines().next().unwrap_or_default();
+    let all = schema::settings(&schema::component(listed));
+    let (on, active) = (own_table(header, &switched_on(old)), own_table(header, old));
+    let (on, active) = (on?, active?);
+    let mut text = format!("{header}\ntype = \"{}\"\n", listed.kind);
+    for (name, value) in entries(Some(&active)) {
+        if OF_THE_PLAN.contains(&name) {
+            text.push_str(&format!("{name} = {}\n", toml(&json(value))));
+        } else if name != "type" && all.iter().all(|setting| setting.name != name) {
+            return Err(format!("`{name}` is no setting of it"));
+        }
+    }
+    let table = Table { header, on: Some(&on), active: Some(&active), is_off: false };
+    table.write(&all, &mut text)?;
+    Ok(text)
+}
+
+/// A table of the snippet that is being written.
+struct Table<'a> {
+    header: &'a str,
+    /// What the old snippet has there, and what of it is not switched off.
+    on: Option<&'a Settings>,
+    active: Option<&'a Settings>,
+    is_off: bool,
+}
+
+impl Table<'_> {
+    fn write(&self, all: &[Setting], text: &mut String) -> Result<(), String> {
+        let place = |setting: &&Setting| {
+            let at = entries(self.on).position(|(name, _)| name == setting.name);
+            at.unwrap_or(usize::MAX)
+        };
+        if let Some((name, _)) = entries(self.on).find(|(name, _)| {
+            let is_known = all.iter().any(|setting| setting.name == *name);
+            !is_known && *name != "type" && !OF_THE_PLAN.contains(name)
+        }) {
+            return Err(format!("`{name}` is no setting of it"));
+        }
+        let (mut values, mut tables): (Vec<&Setting>, Vec<&Setting>) =
+            all.iter().partition(|setting| setting.below.is_empty());
+        values.sort_by_key(place);
+        tables.sort_by_key(place);
+        for setting in values {
+            comment(setting, text);
+            self.value(setting, text)?;
+        }
+        for setting in tables {
+            text.push('\n');
+            comment(setting, text);
+            let active = self.active.and_then(|table| table.get(&setting.name));
+            let is_off = self.is_off || (setting.is_optional && active.is_none());
+            let header = format!("{}.{}]", self.header.trim_end_matches(']'), setting.name);
+            text.push_str(&format!("{}{header}\n", if is_off { "#" } else { "" }));
+            let on = self.on.and_then(|table| table.get(&setting.name));
+            Table { header: &header, on, active, is_off }.write(&setting.below, text)?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, setting: &Setting, text: &mut String) -> Result<(), String> {
+        let name = &setting.name;
+        let default = setting.default.as_ref();
+        let shown = default.filter(|default| !is_empty(default));
+        let old = self.on.and_then(|table| table.get(name)).map(json);
+        let is_active = self.active.is_some_and(|table| table.get(name).is_some());
+        let is_off = self.is_off || (shown.is_none() && old.is_some() && !is_active);
+        let value = shown.or(old.as_ref()).or(default);
+        let value = value.ok_or_else(|| format!("`{name}` has no default: show a value of it"))?;
+        text.push_str(&format!("{}{name} = {}\n", if is_off { "#" } else { "" }, toml(value)));
+        Ok(())
+    }
+}
+
+/// Nothing to show: the page has an example in its place.
+fn is_empty(default: &Json) -> bool {
+    match default {
+        Json::Null => true,
+        Json::String(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn comment(setting: &Setting, text: &mut String) {
+    for paragraph in &setting.meaning {
+        let mut line = "#".to_owned();
+        for word in paragraph.split(' ') {
+            if line.chars().count() + 1 + word.chars().count() > WIDTH {
+                text.push_str(&format!("{line}\n"));
+                line = "#".to_owned();
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        text.push_str(&format!("{line}\n"));
+    }
+}
+
+/// The snippet with what is switched off there: `#key = …` and `#[table]` become what follows `#`.
+fn switched_on(snippet: &str) -> String {
+    snippet.lines().map(|line| format!("{}\n", setting_behind(line).unwrap_or(line))).collect()
+}
+
+fn setting_behind(line: &str) -> Option<&str> {
+    let setting = line.strip_prefix('#')?;
+    setting.starts_with(|c: char| c.is_alphabetic() || c == '[').then_some(setting)
+}
+
+/// The snippet as it is; then for each setting that is off, or each such table, the texts with it
+/// switched on, one of which has to build.
+pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
+    let lines: Vec<&str> = snippet.lines().collect();
+    let mut variants = vec![("as it is".to_owned(), vec![snippet.to_owned()])];
+    let mut at = 0;
+    while at < lines.len() {
+        let Some(setting) = setting_behind(lines[at]) else {
+            at += 1;
+            continue;
+        };
+        // A table is switched on as a whole.
+        let rest = &lines[at + 1..];
+        let length = rest.iter().position(|line| line.is_empty()).unwrap_or(rest.len());
+        let end = if setting.starts_with('[') { at + 1 + length } else { at + 1 };
+        let on = |without: Option<usize>| -> String {
+            let shown = lines.iter().enumerate().filter(|(n, _)| Some(*n) != without);
+            let line = |(n, line): (usize, &&str)| match setting_behind(line) {
+                Some(setting) if (at..end).contains(&n) => format!("{setting}\n"),
+                _ => format!("{line}\n"),
+            };
+            shown.map(line).collect()
+        };
+        // Alone, in the place of another one, or together with all others.
+        let others = (0..lines.len()).filter(|n| *n != at && lines[*n].contains(" = "));
+        let instead = others.map(|n| on(Some(n)));
+        let texts = std::iter::once(on(None)).chain(instead).chain([switched_on(snippet)]);
+        let texts = texts.collect();
+        variants.push((setting.to_owned(), texts));
+        at = end;
+    }
+    variants
+}
+
+/// The component's table of a snippet that begins with `header`.
+fn own_table(header: &str, snippet: &str) -> Result<Settings, String> {
+    let read = config::read(Path::new("snippet.toml"), snippet);
+    let mut table = read.map_err(|errors| errors.to_string())?;
+    for name in header.trim_matches(['[', ']']).split('.') {
+        table = table.take(name).ok_or_else(|| format!("the snippet has no `{name}`"))?;
+    }
+    match table.value {
+        Value::List(mut items) if !items.is_empty() => Ok(items.remove(0)),
+        _ => Ok(table),
+    }
+}
+
+fn entries(table: Option<&Settings>) -> impl Iterator<Item = (&str, &Settings)> {
+    let entries = match table.map(|table| &table.value) {
+        Some(Value::Table(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    entries.iter().map(|(key, value)| (key.name.as_str(), value))
+}
+
+fn json(value: &Settings) -> Json {
+    value.read().expect("every setting is also JSON")
+}
+
+/// A value as TOML in one line.
+fn toml(value: &Json) -> String {
+    match value {
+        Json::String(text) if text.contains('\\') && !text.contains('\'') => format!("'{text}'"),
+        Json::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
+            format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+        }
+        // Text without a backslash, numbers and flags are written as in JSON.
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,39 @@
+//! An edge names the programs that have a kind which it has not.
+//!
+//! Method: the program itself is started with a configuration for each such kind, and ends with all
+//! problems of it.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_kind_of_another_program_is_named_with_that_program() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!components::ELSEWHERE.is_empty());
+    for other in components::ELSEWHERE {
+        assert_eq!(other.role, "sink", "this test knows where a sink stands");
+        let file = dir.path().join("edge.toml");
+        let text = format!(
+            "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"sequence\"\n\
+             channels = [\"main\"]\n[channels.main]\ntype = \"memory\"\n\
+             [sinks.far]\ntype = \"{}\"\nchannel = \"main\"\n",
+            dir.path().join("data").display(),
+            other.kind
+        );
+        write(&file, &text);
+        let mut program = Command::new(env!("CARGO_BIN_EXE_aqueduct-edge"));
+        let output = program.arg("--config").arg(&file).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let (kind, programs) = (other.kind, other.programs);
+        let problem =
+            format!("sinks.far.type: the sink `{kind}` is not in this program; use {programs}");
+        assert!(said.contains(&problem), "{said}");
+        assert!(!dir.path().join("data").exists(), "it has made its directory");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test makes its input")]
+fn write(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+}
