@@ -11,6 +11,18 @@
 //!                                                                                the next group
 //! ```
 //!
+//! | where | what lives there |
+//! |---|---|
+//! | `channel` | the [`Channel`] that an agent sees |
+//! | `core` | what the parts of an open channel share: its state behind one lock, its files |
+//! | `commit` | from a put to bytes that are durable: group commit |
+//! | `log` | the segment files and their bytes |
+//! | `read` | takes: the tail in memory, reading ahead, wake-ups |
+//! | `index` | where batches lie: by ticket in memory, by segment in sled |
+//! | `recovery` | opening a directory; damage; what an operator can ask |
+//! | `space` | capacity and full disks |
+//! | `background` | work on files that only closing waits for |
+//!
 //! Nothing but the segments is needed to open a channel: every segment begins with all that the
 //! earlier ones said, so a segment can go as soon as every consumer is done with it. sled holds the
 //! index of each sealed segment, for takes that come late; it may be deleted at any time.
@@ -27,13 +39,13 @@
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
 //!    the disk. The oldest ones are free at once, those behind one that stays when a segment is begun:
 //!    so segments without batches do not add up, however often it is opened or writes fail. How fast
-//!    a backlog may leave is said in `sparing.rs`, how fast free files do in `give_back.rs`, and how
-//!    many stay in `kept.rs`.
+//!    a backlog may leave is said in `read/drain_throttle.rs`, how fast free files do in `log/trimming.rs`, and how
+//!    many stay in `log/segment_pool.rs`.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
 //! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
 //! 7. Acknowledging needs no room that puts could take: while there is no next segment, puts leave
-//!    some of the open one to it. What a full disk stops and what not is said in `room.rs`.
+//!    some of the open one to it. What a full disk stops and what not is said in `space/full_disk.rs`.
 //! 8. When `close` returns nothing goes on in the directory any more: it may be another one's then.
 //!
 //! # Layout
@@ -63,13 +75,13 @@
 //! ```
 //!
 //! All numbers are little-endian. What follows an envelope's content means nothing, and so does an
-//! ACK without commits: both fill gaps, so that a large PUT begins at a block (see `layout.rs`). The
-//! header block is drawn in `segment.rs`, the envelopes in `records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
+//! ACK without commits: both fill gaps, so that a large PUT begins at a block (see `log/layout.rs`). The
+//! header block is drawn in `log/segment.rs`, the envelopes in `log/records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
 //! STATE, is read, and ends with the next start.
 //!
 //! # Sealing
 //!
-//! With `encryption` set, envelope and body of every frame of a new segment are sealed (`seal.rs`
+//! With `encryption` set, envelope and body of every frame of a new segment are sealed (`log/seal.rs`
 //! says how): events, positions of sources, identities and what is committed. The checksums are of
 //! the sealed bytes, so that damage is found without a key; quarantined frames stay sealed.
 //!
@@ -86,55 +98,23 @@
 //! out who can read the disk. Who can write to it cannot change a sealed frame unseen, but can take
 //! files away or put old ones back.
 
-mod ahead;
-mod aligned;
 mod background;
-mod bell;
-mod book;
-mod capacity;
 mod channel;
+mod commit;
 mod core;
-mod damage;
-mod fetch;
-mod fill_rate;
-mod frame;
-#[cfg(feature = "testkit")]
-pub(crate) mod fuzzed;
-mod give_back;
-mod group;
-mod hand_off;
-mod heal;
 mod index;
-pub mod inspect;
-mod kept;
-mod keys;
-mod layout;
-mod leader;
 mod log;
-mod names;
-mod opening;
-mod overflow;
-pub(crate) mod owner_file;
-mod packing;
-mod put;
-mod put_back;
-mod reader;
-mod records;
+mod read;
 mod recovery;
-mod register;
-mod room;
-mod scan;
-mod seal;
-mod segment;
-mod sled_store;
-mod sparing;
-mod standstill;
-mod tail;
-mod take;
+mod space;
 
-pub use keys::Encryption;
-pub use overflow::Overflow;
-pub use put_back::PutBack;
+pub use commit::put_back::PutBack;
+pub use log::keys::Encryption;
+#[cfg(feature = "testkit")]
+pub(crate) use recovery::fuzzed;
+pub use recovery::inspect;
+pub(crate) use recovery::owner_file;
+pub use space::overflow::Overflow;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -225,8 +205,8 @@ impl Config {
     /// but at most an eighth of the capacity.
     fn segment_rooms(&self) -> RangeInclusive<u64> {
         const LARGER: u64 = 8;
-        let eighth = (self.capacity.0 / 8).next_multiple_of(segment::BLOCK as u64);
-        let least = self.segment_bytes.0.next_multiple_of(segment::BLOCK as u64).min(eighth);
+        let eighth = (self.capacity.0 / 8).next_multiple_of(log::segment::BLOCK as u64);
+        let least = self.segment_bytes.0.next_multiple_of(log::segment::BLOCK as u64).min(eighth);
         least..=(least * LARGER).min(eighth)
     }
 }

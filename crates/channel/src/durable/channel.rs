@@ -13,12 +13,14 @@ use pipeline::{
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::time::timeout;
 
+use super::Config;
 use super::core::{Core, Request};
-use super::opening::Opening;
-use super::overflow::Overflow;
-use super::put::Put;
-use super::take::Take;
-use super::{Config, capacity, give_back, keys};
+use super::log::{keys, trimming};
+use super::space::capacity;
+use crate::durable::commit::put::Put;
+use crate::durable::read::take::Take;
+use crate::durable::recovery::opening::Opening;
+use crate::durable::space::overflow::Overflow;
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -29,9 +31,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
-pub(super) const PUT_MAX: u64 = 1 << 30;
+pub(crate) const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
-pub(super) const PUT_OVERHEAD: u64 = 8 << 10;
+pub(crate) const PUT_OVERHEAD: u64 = 8 << 10;
 
 /// A durable channel, open or not.
 pub(crate) struct Durable {
@@ -56,7 +58,7 @@ impl Durable {
     }
 
     /// What the open channel is.
-    pub(super) fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         self.core.get().expect("a channel is opened before all else")
     }
 }
@@ -115,7 +117,7 @@ impl Channel for Durable {
             Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
         let core = self.cx.env.offload(move || opening.run()).await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
-        tokio::spawn(give_back::run(Arc::downgrade(&core), core.files.emptied.clone()));
+        tokio::spawn(trimming::run(Arc::downgrade(&core), core.files.emptied.clone()));
         if let Some(encryption) = self.config.encryption.clone() {
             tokio::spawn(keys::reload(encryption, Arc::downgrade(&core)));
         }
@@ -206,7 +208,7 @@ impl Channel for Durable {
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
-        // What is on no disk must not be known to others: see `room.rs`.
+        // What is on no disk must not be known to others: see `space/full_disk.rs`.
         let epoch = core.state().durable_epoch;
         Some((core.owner.origin, epoch))
     }

@@ -1,6 +1,6 @@
 //! What the parts of one open channel share: its state behind one short lock, and its files.
 //!
-//! Nobody does I/O under the lock. Only the leader of a group commit ([`super::leader`]) has the
+//! Nobody does I/O under the lock. Only the leader of a group commit ([`crate::durable::commit::leader`]) has the
 //! log; everything else asks it by the queue.
 
 use std::io;
@@ -20,28 +20,28 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Compression;
-use super::ahead::{Ahead, Find};
-use super::aligned::Buffers;
 use super::background::Background;
-use super::bell::Bell;
-use super::book::Book;
-use super::fill_rate::FillRate;
-use super::frame::Body;
-use super::hand_off::{self, HandOff, Handing, Locked, Place};
-use super::index::{Entry, IndexStore};
-use super::log::{Files, Log};
-use super::names::Names;
-use super::overflow::Overflow;
-use super::packing::Packed;
-use super::records::{AckRecord, ForgetRecord};
-use super::room::Open;
-use super::segment::Owner;
-use super::sparing::{Gait, Sparing};
-use super::standstill::Standstill;
-use super::tail::Tail;
+use crate::durable::commit::hand_off::{self, HandOff, Handing, Locked, Place};
+use crate::durable::commit::packing::Packed;
+use crate::durable::index::segment_index::{Entry, IndexStore};
+use crate::durable::index::ticket_index::Book;
+use crate::durable::log::aligned::Buffers;
+use crate::durable::log::files::{Files, Log};
+use crate::durable::log::frame::Body;
+use crate::durable::log::records::{AckRecord, ForgetRecord};
+use crate::durable::log::segment::Owner;
+use crate::durable::read::ahead::{Ahead, Find};
+use crate::durable::read::drain_throttle::{Gait, Sparing};
+use crate::durable::read::tail::Tail;
+use crate::durable::read::wakeups::Bell;
+use crate::durable::recovery::names::Names;
+use crate::durable::space::fill_rate::FillRate;
+use crate::durable::space::full_disk::Open;
+use crate::durable::space::overflow::Overflow;
+use crate::durable::space::standstill::Standstill;
 
 /// How much of the disk a channel takes at most, in hundredths.
-pub(super) const DISK_PERCENT: u64 = 80;
+pub(crate) const DISK_PERCENT: u64 = 80;
 
 /// One batch of a put, as the one who puts has prepared it.
 pub(crate) struct NewBatch {
@@ -231,7 +231,7 @@ impl State {
         self.forget.merge(&forget);
     }
 
-    pub(super) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
+    pub(crate) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
         let bytes = self.book.bytes() + self.reserved.bytes + size.bytes + self.reserve_bytes;
         let events = self.book.events + self.reserved.events + size.events;
         let is_allowed = bytes <= self.capacity_bytes && events <= limits.capacity_events;

@@ -11,10 +11,10 @@ use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction, Take
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::durable::commit::put::Put;
 use crate::durable::core::{Core, Request};
-use crate::durable::opening::Opening;
-use crate::durable::put::Put;
-use crate::durable::take::Take;
+use crate::durable::read::take::Take;
+use crate::durable::recovery::opening::Opening;
 use crate::durable::{Config, IndexKind};
 use crate::testkit::{SimDisk, world};
 
