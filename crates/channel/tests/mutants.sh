@@ -42,7 +42,7 @@ mutant() {
 }
 
 wanted=("$@")
-mutant ack_before_sync durable/log/files.rs \
+mutant ack_before_sync durable/log/writer.rs \
   '!mutant!("not_synced")' 'mutant!("not_synced")' model
 mutant body_checksum_not_checked durable/log/segment.rs \
   'crc32c::crc32c(body) == self.body_crc' '!body.is_empty()' model damage
@@ -78,17 +78,21 @@ mutant full_disk_ends_the_opening durable/space/full_disk.rs \
                 self.watch_intake' 'Err(error) if is_full(&error) && self.limits.capacity_bytes == 0 => {
                 self.watch_intake' disk_full
 mutant epoch_named_before_it_is_on_the_disk durable/channel.rs \
-  'let epoch = core.state().durable_epoch;' 'let epoch = core.owner.epoch;' disk_full
+  'let durable = core.state().durable_epoch;' 'let durable = core.owner.epoch;' disk_full
 mutant empty_channel_stays_stopped durable/space/full_disk.rs \
   'is_empty && is_used && self.refused' 'false && is_empty && is_used && self.refused' disk_full
 mutant full_segment_leaves_no_room_for_commits durable/space/full_disk.rs \
   'ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' '0 * ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' disk_full
+mutant starts_use_up_the_room_of_commits durable/log/writer.rs \
+  'self.files.take_reserve(id, room).ok_or(error)?' 'return Err(error)' disk_full
+mutant hidden_space_is_not_used durable/log/files.rs \
+  'little if little < least => usual / 2,' 'little if little < least => little,' disk_full
 mutant capacity_wanders durable/core.rs \
   'let mine: u64 = state.book.segments.iter().map(' \
   'let mine: u64 = state.book.segments.iter().skip(1).map(' disk_full
 mutant damaged_identity_stays_in_the_window dedupe.rs \
   'self.stored.remove_all(keys);' '' damage
-mutant one_copy_of_the_state durable/log/files.rs \
+mutant one_copy_of_the_state durable/log/writer.rs \
   'for _ in 0..2 {' 'for _ in 0..1 {' damage
 mutant seal_not_bound_to_its_place durable/log/segment.rs \
   '[&self.place[..], &offset.to_le_bytes(), header].concat()' \
@@ -100,7 +104,7 @@ mutant delivered_then_damaged_is_forgotten durable/recovery/replay.rs \
   'if !settled.contains(ticket) {' 'if !settled.is_empty() || settled.is_empty() {' damage
 mutant failed_put_is_answered_too_early durable/commit/leader.rs \
   'self.hold_back(group, &written);' '' crash
-mutant segment_goes_on_after_a_failed_start durable/log/files.rs \
+mutant segment_goes_on_after_a_failed_start durable/log/writer.rs \
   'self.current = None;
             self.files.recycle(id, prepared.room);' 'self.files.recycle(id, prepared.room);' model crash
 mutant late_file_replaces_its_segment durable/log/files.rs \

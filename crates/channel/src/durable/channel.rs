@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipeline::env::is_full;
+use pipeline::trouble::Trouble;
 use pipeline::{
     Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
-    Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
+    Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction, mutant,
 };
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::Config;
 use super::core::{Core, Request};
 use super::log::{keys, trimming};
-use super::space::capacity;
+use super::space::capacity::{self, Lack};
 use crate::durable::commit::put::Put;
 use crate::durable::read::take::Take;
 use crate::durable::recovery::opening::Opening;
@@ -54,6 +57,28 @@ impl Durable {
             core: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
             dirty: Arc::default(),
+        }
+    }
+
+    /// Opens the directory, and waits while the disk has no room to make it.
+    async fn opened(&self) -> Result<Arc<Core>, ChannelError> {
+        let mut no_room = Trouble::default();
+        loop {
+            let (config, cx, dirty) = (self.config.clone(), self.cx.clone(), self.dirty.clone());
+            let opening = Opening { config, cx, dirty };
+            let error = match self.cx.env.offload(move || opening.run()).await {
+                Err(ChannelError::Disk { source, .. }) if is_full(&source) => source,
+                result => return result,
+            };
+            let now = Instant::now();
+            no_room.count(now);
+            if no_room.to_say(now, &error.to_string()).is_some() {
+                let directory = &self.cx.directory;
+                let (reason, help) = Lack::of(&*self.cx.env.disk, directory, &error).said();
+                warn!(channel = %self.cx.name, %error, reason, help, directory = %directory.display(),
+                    "the channel cannot be made yet; it is tried again");
+            }
+            tokio::time::sleep(DISK_DELAY).await;
         }
     }
 
@@ -113,9 +138,7 @@ impl Channel for Durable {
     }
 
     async fn open(&self) -> Result<(), ChannelError> {
-        let opening =
-            Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
-        let core = self.cx.env.offload(move || opening.run()).await?;
+        let core = self.opened().await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
         tokio::spawn(trimming::run(Arc::downgrade(&core), core.files.emptied.clone()));
         if let Some(encryption) = self.config.encryption.clone() {
@@ -209,7 +232,8 @@ impl Channel for Durable {
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
         // What is on no disk must not be known to others: see `space/full_disk.rs`.
-        let epoch = core.state().durable_epoch;
+        let durable = core.state().durable_epoch;
+        let epoch = if mutant!("epoch_named_too_early") { core.owner.epoch } else { durable };
         Some((core.owner.origin, epoch))
     }
 

@@ -26,15 +26,17 @@ use crate::durable::commit::packing::Packed;
 use crate::durable::index::segment_index::{Entry, IndexStore};
 use crate::durable::index::ticket_index::Book;
 use crate::durable::log::aligned::Buffers;
-use crate::durable::log::files::{Files, Log};
+use crate::durable::log::files::Files;
 use crate::durable::log::frame::Body;
 use crate::durable::log::records::{AckRecord, ForgetRecord};
 use crate::durable::log::segment::Owner;
+use crate::durable::log::writer::Log;
 use crate::durable::read::ahead::{Ahead, Find};
 use crate::durable::read::drain_throttle::{Gait, Sparing};
 use crate::durable::read::tail::Tail;
 use crate::durable::read::wakeups::Bell;
 use crate::durable::recovery::names::Names;
+use crate::durable::space::capacity::Lack;
 use crate::durable::space::fill_rate::FillRate;
 use crate::durable::space::full_disk::Open;
 use crate::durable::space::overflow::Overflow;
@@ -123,6 +125,8 @@ pub(crate) struct State {
     pub(crate) reserve_bytes: u64,
     /// Whether the disk has no room for a new segment.
     pub(crate) disk_full: bool,
+    /// What it has no more of.
+    pub(crate) lack: Lack,
     /// How far the segment that is written goes.
     pub(crate) open: Open,
     /// A new segment may begin although the open one is not full.
@@ -206,6 +210,7 @@ impl State {
             capacity_bytes,
             reserve_bytes,
             disk_full: false,
+            lack: Lack::default(),
             open: Open::default(),
             renew: false,
             durable_epoch,

@@ -2,7 +2,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `files` | the segment files: the one being written, the next one, free ones |
+//! | `writer` | the end of the log: begins segments, appends groups |
+//! | `files` | makes, names and opens segment files: the next one is ready before it is needed |
+//! | `recycling` | files of released segments: used again, or given back |
+//! | `reserve` | two small files for starts and commits on a disk without room |
 //! | `segment_pool` | how many free files will be needed again |
 //! | `trimming` | free files that are not needed go back to the disk, in parts |
 //! | `segment`, `frame`, `records` | the format: header block, frames, what their envelopes say |
@@ -15,7 +18,10 @@ pub(crate) mod frame;
 pub(crate) mod keys;
 pub(crate) mod layout;
 pub(crate) mod records;
+pub(crate) mod recycling;
+pub(crate) mod reserve;
 pub(crate) mod seal;
 pub(crate) mod segment;
 pub(crate) mod segment_pool;
 pub(crate) mod trimming;
+pub(crate) mod writer;

@@ -16,10 +16,10 @@ use super::hand_off;
 use super::register::Change;
 use crate::durable::core::{Core, NewBatch, NewPut, Reply, Request, State, Unserved};
 use crate::durable::index::ticket_index::Book;
-use crate::durable::log::files::Log;
 use crate::durable::log::frame::Frame;
 use crate::durable::log::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
 use crate::durable::log::segment::Kind;
+use crate::durable::log::writer::Log;
 use crate::durable::space::full_disk::{Open, acks_room};
 
 /// A group takes no more requests once it has this many bytes …
@@ -283,6 +283,7 @@ impl Core {
             if let Some((id, index)) = sealed {
                 store.save(id, &index);
             }
+            files.fill_reserve();
             let prepared = files.prepare(id + 1, 0);
             if let Some(core) = core.upgrade() {
                 match prepared {

@@ -19,14 +19,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The fewest free files of late.
-pub(crate) struct Kept {
+pub(crate) struct SegmentPool {
     window: Duration,
     /// Since when so many files were free, and no fewer after it; in order of time and of number. The
     /// first one still holds where the window begins.
     fewest: VecDeque<(Instant, usize)>,
 }
 
-impl Kept {
+impl SegmentPool {
     /// Nothing was free before `now`.
     pub(crate) fn new(window: Duration, now: Instant) -> Self {
         Self { window, fewest: VecDeque::from([(now, 0)]) }
@@ -68,26 +68,26 @@ mod tests {
     #[test]
     fn what_was_free_all_through_the_window_is_not_needed() {
         let began = Instant::now();
-        let mut kept = Kept::new(SECOND * 10, began);
+        let mut pool = SegmentPool::new(SECOND * 10, began);
         let at = |second| began + SECOND * second;
-        kept.changed(at(1), 5);
-        assert_eq!(kept.unneeded(at(10)), 0, "nothing is known of before");
-        assert_eq!(kept.unneeded(at(11)), 5);
-        kept.changed(at(12), 2);
-        kept.changed(at(13), 4);
-        assert_eq!(kept.unneeded(at(22)), 2);
-        kept.parted();
-        assert_eq!(kept.unneeded(at(22)), 1);
-        assert_eq!(kept.unneeded(at(23)), 3, "one of the four is gone");
+        pool.changed(at(1), 5);
+        assert_eq!(pool.unneeded(at(10)), 0, "nothing is known of before");
+        assert_eq!(pool.unneeded(at(11)), 5);
+        pool.changed(at(12), 2);
+        pool.changed(at(13), 4);
+        assert_eq!(pool.unneeded(at(22)), 2);
+        pool.parted();
+        assert_eq!(pool.unneeded(at(22)), 1);
+        assert_eq!(pool.unneeded(at(23)), 3, "one of the four is gone");
     }
 
     #[test]
     fn without_a_window_whatever_is_free_is_not_needed() {
         let began = Instant::now();
-        let mut kept = Kept::new(Duration::ZERO, began);
+        let mut pool = SegmentPool::new(Duration::ZERO, began);
         for free in [1, 7, 3] {
-            kept.changed(began, free);
-            assert_eq!(kept.unneeded(began), free);
+            pool.changed(began, free);
+            assert_eq!(pool.unneeded(began), free);
         }
     }
 
@@ -95,17 +95,17 @@ mod tests {
     fn it_answers_as_one_who_remembers_everything() {
         let (began, window) = (Instant::now(), 7);
         for mut random in 1..200_u64 {
-            let mut kept = Kept::new(SECOND * window, began);
+            let mut pool = SegmentPool::new(SECOND * window, began);
             let mut all = vec![0; window as usize];
             for second in 1..60 {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let free = (random >> 33) as usize % 9;
                 let now = began + SECOND * second;
-                kept.changed(now, free);
+                pool.changed(now, free);
                 all.push(free);
                 // What held as the window began counts too.
                 let expected = all.iter().rev().take(window as usize + 1).min();
-                assert_eq!(Some(&kept.unneeded(now + SECOND - SECOND / 9)), expected);
+                assert_eq!(Some(&pool.unneeded(now + SECOND - SECOND / 9)), expected);
             }
         }
     }

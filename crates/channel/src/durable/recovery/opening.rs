@@ -16,8 +16,9 @@ use crate::durable::core::{Core, Limits, State};
 use crate::durable::index::segment_index::{IndexStore, NoStore};
 use crate::durable::index::sled_store::SledStore;
 use crate::durable::log::aligned;
-use crate::durable::log::files::{Files, Log};
+use crate::durable::log::files::Files;
 use crate::durable::log::seal::Keyring;
+use crate::durable::log::writer::Log;
 use crate::durable::read::tail::Tail;
 use crate::durable::{Config, IndexKind};
 

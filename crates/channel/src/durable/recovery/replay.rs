@@ -212,8 +212,9 @@ impl Recovered {
 
     /// Gives back what the recovered channel does not need.
     pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
-        self.cut_last(files)?;
+        self.truncate_last(files)?;
         files.remove_gone()?;
+        files.find_reserve();
         for (id, room) in files.list()? {
             if !self.book.segments.iter().any(|segment| segment.record.id == id) {
                 files.recycle(id, room);
@@ -340,11 +341,11 @@ impl Recovered {
 
     /// The segment that was being written will not be written any more: what it has not used goes
     /// back to the disk, unless it can be used again as a whole.
-    fn cut_last(&mut self, files: &Files) -> io::Result<()> {
+    fn truncate_last(&mut self, files: &Files) -> io::Result<()> {
         let Some(last) = self.book.segments.back_mut() else { return Ok(()) };
         let (first, end) = (last.record.first, last.end());
         if last.record.end < last.record.room && !self.book.in_flight.all_acked(first, end) {
-            match files.cut(last.record.id, last.record.end) {
+            match files.truncate(last.record.id, last.record.end) {
                 Ok(()) => last.record.room = last.record.end,
                 // It only keeps what it could give back.
                 Err(error) if is_full(&error) => {

@@ -1,5 +1,6 @@
 //! Whether the capacity suits the batches and the disk: looked at before the channel is opened.
 
+use std::io;
 use std::path::Path;
 
 use pipeline::BuildContext;
@@ -29,6 +30,43 @@ fn space(disk: &dyn Disk, directory: &Path) -> Option<Space> {
     above.into_iter().find_map(|path| disk.space(path).ok())
 }
 
+/// What a disk that refuses has no more of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Bytes of the file system.
+    #[default]
+    Bytes,
+    /// Inodes: no file can be made, however many bytes are free.
+    Inodes,
+    /// What a quota allows.
+    Quota,
+}
+
+impl Lack {
+    /// What the file system of `directory` lacks, which refused with `error`.
+    pub(crate) fn of(disk: &dyn Disk, directory: &Path, error: &io::Error) -> Self {
+        let has_no_inodes = || space(disk, directory).is_some_and(|space| space.files == Some(0));
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded => Self::Quota,
+            _ if has_no_inodes() => Self::Inodes,
+            _ => Self::Bytes,
+        }
+    }
+
+    /// What is lacking and what helps, for log lines.
+    pub(crate) fn said(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bytes => ("disk_full", "free disk space, or deliver what the channel holds"),
+            Self::Inodes => (
+                "no_inodes",
+                "the file system has no free inodes, whatever it has in bytes: remove files \
+                from it, or give the channel another file system",
+            ),
+            Self::Quota => ("quota", "raise the quota, or deliver what the channel holds"),
+        }
+    }
+}
+
 /// What is wrong with `capacity` on a file system with this much space; nothing if it may be reached.
 fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
     let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
@@ -46,7 +84,7 @@ pub(crate) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
     let Some(space) = space(&*cx.env.disk, &cx.directory) else { return Vec::new() };
     let Some((problem, help)) = problem(capacity.0, space) else { return Vec::new() };
     let (channel, directory) = (&cx.name, cx.directory.display());
-    let Space { total, available } = space;
+    let Space { total, available, .. } = space;
     vec![format!(
         "channel `{channel}`: `capacity` is {capacity}, and {problem}: {directory} has {available} of \
          {total} bytes free, of which a channel takes at most {DISK_PERCENT} %. Its intake stops \
@@ -78,6 +116,21 @@ mod tests {
         }
         let full = said(mib(64), 100 << 20, 30 << 20).join("\n");
         assert!(full.contains("not so much free") && full.contains("73400320"), "{full}");
+    }
+
+    #[test]
+    fn inodes_are_named_where_they_have_run_out_and_bytes_have_not() {
+        let (disk, directory) = (SimDisk::new(1), Path::new("/data/main/log"));
+        disk.set_names_max(disk.names());
+        let mode = pipeline::env::OpenMode { write: true, create: true, ..Default::default() };
+        let refused = |disk: &SimDisk| disk.open(Path::new("/file"), mode).err().unwrap();
+        assert_eq!(Lack::of(&disk, directory, &refused(&disk)), Lack::Inodes);
+        assert!(Lack::Inodes.said().1.contains("no free inodes"));
+        disk.set_names_max(u64::MAX);
+        let full = io::ErrorKind::StorageFull.into();
+        assert_eq!(Lack::of(&disk, directory, &full), Lack::Bytes);
+        let quota = io::ErrorKind::QuotaExceeded.into();
+        assert_eq!(Lack::of(&disk, directory, &quota), Lack::Quota);
     }
 
     #[test]

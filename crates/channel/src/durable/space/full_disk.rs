@@ -7,13 +7,17 @@
 //!
 //! | step | on a full disk |
 //! |---|---|
+//! | the directory of a new channel | is waited for, with what is lacking in the log: bytes or inodes |
 //! | `LOCK` | the lock is held; its pid may be missing |
 //! | owner file with the new epoch | stays as it was; the new epoch counts from the first segment on |
 //! | reading the segments | needs no room |
 //! | cutting the last segment | gives room back |
 //! | `meta/` | not used; segments are read instead, and it is tried again later |
 //! | `quarantine/` | the damaged frame stays where it is |
-//! | the first segment | a shorter one; if there is no room even for that, later |
+//! | the first segment | a shorter one, else a file of the reserve, else later |
+//!
+//! The reserve (`log/reserve.rs`) is two small files that an earlier life made. They take commits and no
+//! puts, and they are as many after a start as before. Only a channel that never had room has none.
 //!
 //! Without a segment the channel hands out what it holds and notes commits in memory. Consumers
 //! are registered in memory too: the first STATE that is written says them. Nothing is put, so no
@@ -28,7 +32,8 @@
 //!                                          └── puts, up to here ─┘
 //! ```
 //!
-//! 1. A next segment is made as long as the disk has room for, down to what it has to hold.
+//! 1. A next segment is made as long as the disk has room for, down to what it has to hold. What the
+//!    file system shows as free decides nothing: it may show less than it gives.
 //! 2. While there is no next one, puts fill the open segment up to what is kept for commits
 //!    ([`acks_room`]). A short segment is filled like that until the next one is there.
 //! 3. When that runs short, commits are written only where one frees a segment, or the channel is
@@ -48,9 +53,10 @@ use pipeline::env::is_full;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::capacity::Lack;
 use crate::durable::core::{Core, Limits, State};
-use crate::durable::log::files::Log;
 use crate::durable::log::segment::BLOCK;
+use crate::durable::log::writer::Log;
 
 /// What is kept at the end of a segment for commits, if it is not small …
 const ACKS_ROOM: u64 = 256 << 10;
@@ -145,7 +151,7 @@ impl State {
         let size = self.refused.unwrap_or_default();
         let events = self.book.events + self.reserved.events + size.events;
         if !self.fits_disk(size.bytes) {
-            ("disk_full", "free disk space, or deliver what the channel holds")
+            self.lack.said()
         } else if events > limits.capacity_events {
             ("capacity_events", "see why the sinks do not deliver, or raise `capacity_events`")
         } else if self.capacity_bytes < limits.capacity_bytes {
@@ -196,11 +202,11 @@ impl Core {
         let Some(last) = last.filter(|last| last.end + BLOCK as u64 <= last.room) else {
             return false;
         };
-        if let Err(error) = self.files.cut(last.id, last.end) {
+        if let Err(error) = self.files.truncate(last.id, last.end) {
             warn!(channel = %self.name, %error, "the last segment could not be cut");
             return false;
         }
-        log.cut(last.id);
+        log.truncated(last.id);
         let mut state = self.state();
         state.open.room = log.room();
         if let Some(segment) = state.book.segment_mut(last.id) {
@@ -215,7 +221,9 @@ impl Core {
             warn!(channel = %self.name, %error, "the next segment cannot be made");
             return;
         }
+        let lack = Lack::of(&*self.env.disk, &self.directory, error);
         let mut state = self.state();
+        state.lack = lack;
         state.open.next_ready = false;
         if !std::mem::replace(&mut state.disk_full, true) {
             self.incident("disk_full", 1);
@@ -233,8 +241,9 @@ impl Core {
         let left = state.confined_bytes().unwrap_or_default();
         // Without anything left the intake stops, and that is said.
         if left > 0 && state.no_room.to_say(now, &error.to_string()).is_some() {
-            warn!(channel = %self.name, %error, directory = %self.directory.display(),
-                left_bytes = left, "the disk has no room for another segment; the open one is filled");
+            let (reason, help) = state.lack.said();
+            warn!(channel = %self.name, %error, reason, help,
+                directory = %self.directory.display(), left_bytes = left, "the disk has no room for another segment; the open one is filled");
         }
     }
 
@@ -260,14 +269,14 @@ impl Core {
             (state.disk_full, state.next_segment, state.refused.unwrap_or_default().bytes)
         };
         if disk_full {
-            let prepared = self.files.prepare(next, needed);
-            let mut state = self.state();
-            match prepared {
-                Ok(()) => {
-                    drop(state);
-                    self.note_next_segment(next);
+            match self.files.prepare(next, needed) {
+                Ok(()) => self.note_next_segment(next),
+                Err(error) => {
+                    let lack = Lack::of(&*self.env.disk, &self.directory, &error);
+                    let mut state = self.state();
+                    state.lack = lack;
+                    self.waits_for_room(&mut state, &error);
                 }
-                Err(error) => self.waits_for_room(&mut state, &error),
             }
         }
         self.refresh_capacity();
