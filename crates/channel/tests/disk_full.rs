@@ -25,9 +25,13 @@ fn settings() -> Value {
 
 /// Puts until one has to wait; how many were acknowledged.
 async fn fill(channel: &dyn Channel) -> usize {
+    fill_with(channel, &large()).await
+}
+
+async fn fill_with(channel: &dyn Channel, body: &str) -> usize {
     let (mut stored, mut refused) = (0, 0);
     loop {
-        match timeout(PATIENCE, put(channel, Batch::of([large()]))).await {
+        match timeout(PATIENCE, put(channel, Batch::of([body]))).await {
             Ok(Ok(())) => stored += 1,
             // Those that were begun before the channel knew.
             Ok(Err(_)) => refused += 1,
@@ -241,19 +245,21 @@ async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
 }
 
 /// Also what the channel's own files give back is taken, and what is put meanwhile waits for room.
-async fn restart_on_a_full_disk(disk: &SimDisk, settings: &Value) -> (Box<dyn Channel>, usize) {
+async fn restart_on_a_full_disk(disk: &SimDisk, body: &str) -> (Box<dyn Channel>, usize) {
     disk.crash();
-    let channel = try_open(disk, settings).await;
+    let channel = try_open(disk, &settings()).await;
     let channel = channel.expect("a full disk does not keep a channel from opening");
     settle().await;
-    let stored = fill(&*channel).await;
+    let stored = fill_with(&*channel, body).await;
     fill_with_something_else(disk);
     (channel, stored)
 }
 
 #[tokio::test(start_paused = true)]
 async fn starts_on_a_full_disk_use_up_no_room_that_commits_need() {
-    for (seed, restarts) in [1, 3, 10, 40].into_iter().enumerate() {
+    let of_each =
+        [1, 3, 10, 40].into_iter().flat_map(|starts| [(starts, large()), (starts, "small".into())]);
+    for (seed, (restarts, body)) in of_each.enumerate() {
         let disk = SimDisk::new(seed as u64);
         let mut channel = Some(try_open(&disk, &settings()).await.unwrap());
         let mut stored = 8;
@@ -264,8 +270,10 @@ async fn starts_on_a_full_disk_use_up_no_room_that_commits_need() {
         for _ in 0..restarts {
             drop(channel.take());
             settle().await;
-            let (opened, more) = restart_on_a_full_disk(&disk, &settings()).await;
+            let (opened, more) = restart_on_a_full_disk(&disk, &body).await;
             (channel, stored) = (Some(opened), stored + more);
+            let names = disk.files().into_iter().map(|(path, _)| path.display().to_string());
+            assert!(names.filter(|name| name.contains("/reserve-")).count() > 0, "it is used up");
         }
         let channel = channel.unwrap();
         let found = drain(&*channel).await.len();
@@ -297,7 +305,7 @@ async fn room_that_the_file_system_does_not_show_is_used() {
     for _ in 0..3 {
         drop(channel.take());
         settle().await;
-        let (opened, more) = restart_on_a_full_disk(&disk, &settings()).await;
+        let (opened, more) = restart_on_a_full_disk(&disk, &large()).await;
         (channel, stored) = (Some(opened), stored + more);
     }
     let channel = channel.unwrap();

@@ -88,8 +88,8 @@ mutant starts_use_up_the_room_of_commits durable/log/writer.rs \
 mutant hidden_space_is_not_used durable/log/files.rs \
   'little if little < least => usual / 2,' 'little if little < least => little,' disk_full
 mutant capacity_wanders durable/core.rs \
-  'let mine: u64 = state.book.segments.iter().map(' \
-  'let mine: u64 = state.book.segments.iter().skip(1).map(' disk_full
+  'let mine: u64 = state.tickets.segments.iter().map(' \
+  'let mine: u64 = state.tickets.segments.iter().skip(1).map(' disk_full
 mutant damaged_identity_stays_in_the_window dedupe.rs \
   'self.stored.remove_all(keys);' '' damage
 mutant one_copy_of_the_state durable/log/writer.rs \

@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Config;
-use super::core::{Core, Request};
+use super::commit::request::Request;
+use super::core::Core;
 use super::log::{keys, trimming};
 use super::space::capacity::{self, Lack};
 use crate::durable::commit::put::Put;
@@ -29,7 +30,7 @@ use crate::durable::space::overflow::Overflow;
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a disk that is full or refuses is tried again.
 const DISK_DELAY: Duration = Duration::from_millis(200);
-/// How often a put that waits looks at what the log is told.
+/// How often a put that waits checks whether its stop is to be logged.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
@@ -75,7 +76,8 @@ impl Durable {
             if no_room.to_say(now, &error.to_string()).is_some() {
                 let directory = &self.cx.directory;
                 let (reason, help) = Lack::of(&*self.cx.env.disk, directory, &error).said();
-                warn!(channel = %self.cx.name, %error, reason, help, directory = %directory.display(),
+                let directory = directory.display();
+                warn!(channel = %self.cx.name, %error, reason, help, %directory,
                     "the channel cannot be made yet; it is tried again");
             }
             tokio::time::sleep(DISK_DELAY).await;
@@ -96,7 +98,7 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             let (starved, stuck, news) = {
                 let state = strong.state();
-                (state.is_starved(&strong.limits), !state.limbo.is_empty(), state.has_news())
+                (state.is_starved(&strong.limits), !state.in_doubt.is_empty(), state.has_news())
             };
             drop(strong);
             if !starved && !news {
@@ -110,8 +112,8 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             }
             let waits = {
                 let mut state = strong.state();
-                state.flush = !state.saves_room();
-                !state.flush && !state.renew
+                state.unwritten.flush = !state.saves_room();
+                !state.unwritten.flush && !state.space.renew
             };
             if !waits {
                 strong.lead();
@@ -154,7 +156,7 @@ impl Channel for Durable {
         core.submit(Request::Register { names: consumers.to_vec(), reply }, false);
         match answer.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(core.unserved(&why)),
+            Ok(Err(why)) => Err(core.put_error(&why)),
             Err(_) => Err(core.closed_error()),
         }
     }
@@ -171,7 +173,7 @@ impl Channel for Durable {
         }
         let _turn = self.turn.lock().await;
         loop {
-            let room = core.room.notified();
+            let room = core.signals.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             {
@@ -188,7 +190,7 @@ impl Channel for Durable {
                     return Ok(Box::new(Put::dropping(core.clone())));
                 }
                 if state.is_starved(&core.limits) {
-                    core.dirty.notify_one();
+                    core.signals.dirty.notify_one();
                 }
             }
             if core.limits.overflow == Overflow::DropOldest {
@@ -208,7 +210,7 @@ impl Channel for Durable {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().book.positions.of(source)
+        self.core().state().tickets.positions.of(source)
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -220,13 +222,13 @@ impl Channel for Durable {
         let state = core.state();
         // Without dedupe a sender is not told what it need not send again.
         match core.limits.dedupe {
-            true => state.book.window.stored(origin, epoch),
-            false => state.book.window.settled(origin, epoch),
+            true => state.tickets.window.stored(origin, epoch),
+            false => state.tickets.window.settled(origin, epoch),
         }
     }
 
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
-        self.core().state().book.window.settled(origin, epoch)
+        self.core().state().tickets.window.settled(origin, epoch)
     }
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
@@ -249,15 +251,15 @@ impl Channel for Durable {
     fn account(&self) -> Option<Account> {
         let core = self.core();
         let state = core.state();
-        let account = state.book.window.account(&core.name, core.owner.origin);
-        Some(core.names().account(account, state.book.window.all()))
+        let account = state.tickets.window.account(&core.name, core.owner.origin);
+        Some(core.names().account(account, state.tickets.window.all()))
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
         let core = self.core();
         let state = core.state();
-        let own = state.book.window.lowest_pending(origin);
-        let named = core.names().lowest(origin, state.book.window.pending());
+        let own = state.tickets.window.lowest_pending(origin);
+        let named = core.names().lowest(origin, state.tickets.window.pending());
         own.into_iter().chain(named).min()
     }
 
@@ -277,11 +279,11 @@ impl Channel for Durable {
     async fn close(&self) -> Result<(), ChannelError> {
         let core = self.core();
         core.state().closed = true;
-        core.room.notify_waiters();
-        core.ready.notify_waiters();
+        core.signals.room.notify_waiters();
+        core.signals.ready.notify_waiters();
         let mut attempts = 0;
         loop {
-            let rested = core.rested.notified();
+            let rested = core.signals.rested.notified();
             tokio::pin!(rested);
             rested.as_mut().enable();
             {
@@ -291,14 +293,14 @@ impl Channel for Durable {
                     break;
                 }
                 if idle && attempts == FLUSH_ATTEMPTS {
-                    // Who waits for an answer learns that there is none.
-                    state.limbo.clear();
+                    // Puts that wait for an answer get none.
+                    state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
                         "the last commits could not be written; their batches will come again",
                     )));
                 }
                 attempts += u32::from(idle);
-                state.flush = true;
+                state.unwritten.flush = true;
             }
             core.lead();
             rested.await;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `take` | a take transaction |
 //! | `tail` | the newest batches, in memory |
+//! | `memory` | the state of all of these |
 //! | `ahead`, `fetch` | what is read ahead of a consumer, and how |
 //! | `reader` | batches of a segment, verified one by one |
 //! | `wakeups` | when a put wakes consumers |
@@ -12,6 +13,7 @@
 pub(crate) mod ahead;
 pub(crate) mod drain_throttle;
 pub(crate) mod fetch;
+pub(crate) mod memory;
 pub(crate) mod reader;
 pub(crate) mod tail;
 pub(crate) mod take;

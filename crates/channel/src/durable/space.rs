@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `usage` | capacity in force, what of it is reserved, why the intake has stopped |
 //! | `capacity` | whether the configured capacity suits the batches and the disk |
 //! | `full_disk` | what goes on and what waits on a disk without room |
 //! | `overflow` | what a full channel does with puts |
@@ -13,3 +14,4 @@ pub(crate) mod fill_rate;
 pub(crate) mod full_disk;
 pub(crate) mod overflow;
 pub(crate) mod standstill;
+pub(crate) mod usage;

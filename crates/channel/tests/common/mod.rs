@@ -120,8 +120,8 @@ pub(crate) async fn settle() {
 }
 
 /// Starts three times on a disk without any room, then on one with room; whether no start named an
-/// epoch above that of a later start. A peer that knows such an epoch refuses the batches of the later
-/// one.
+/// epoch above that of a later start. A peer that knows such an epoch refuses the batches of the
+/// later one.
 pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let settings = json!({ "capacity": "16MiB", "segment_bytes": "256KiB", "index": "none" });
     let disk = SimDisk::new(seed);
@@ -133,7 +133,8 @@ pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let mut named = Vec::new();
     for life in 0..3 {
         disk.crash();
-        // As an older program left it, which kept no reserve; what opening gives back is gone at once.
+        // As an older program left it, which kept no reserve; what opening gives back is gone at
+        // once.
         for slot in 0..2 {
             let _gone =
                 disk.remove_file(&Path::new("/data/main/log").join(format!("reserve-{slot}")));

@@ -1,12 +1,12 @@
-//! What a leader writes in one go, on its way from the queue to the disk and into the book.
+//! What a leader writes in one go, on its way from the queue to the disk and into the index.
 
 use bytes::Bytes;
 use pipeline::{Batch, BatchSize, SourcePosition, Ticket, mutant};
 
 use super::packing::Packed;
 use super::register::Change;
-use crate::durable::core::{NewPut, Reply};
-use crate::durable::index::ticket_index::Book;
+use crate::durable::commit::request::{NewPut, Reply};
+use crate::durable::index::ticket_index::TicketIndex;
 use crate::durable::log::frame::Frame;
 use crate::durable::log::layout::len_max;
 use crate::durable::log::records::PutRecord;
@@ -48,13 +48,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Whether all that a put is to come after is in the book, or before it in this group. What failed is
-    /// in neither.
-    pub(crate) fn is_turn_of(&self, put: &NewPut, book: &Book) -> bool {
+    /// Whether all that a put is to come after is in the index, or before it in this group. What
+    /// failed is in neither.
+    pub(crate) fn is_turn_of(&self, put: &NewPut, tickets: &TicketIndex) -> bool {
         let mut positions = put.batches.iter().flat_map(|batch| &batch.positions);
         let is_there = |position: &SourcePosition| {
             position.after.as_ref().is_none_or(|after| {
-                let stands = self.at(position).unwrap_or_else(|| book.positions.at(position));
+                let stands = self.at(position).unwrap_or_else(|| tickets.positions.at(position));
                 stands == Some(after)
             })
         };

@@ -1,4 +1,4 @@
-//! Group commit: whoever finds no leader at work becomes one, writes all that waits in one go, and
+//! Group commit: a caller that finds no leader becomes one, writes all that waits in one go, and
 //! goes on until nothing waits. There is no timer: a group forms while the one before it is being
 //! written.
 
@@ -9,18 +9,19 @@ use std::sync::{Arc, PoisonError};
 use pipeline::env::is_full;
 use pipeline::{Batch, Epoch, Identity, KeySet, Sequence, mutant};
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::group::{Group, Placed, Written};
 use super::hand_off;
 use super::register::Change;
-use crate::durable::core::{Core, NewBatch, NewPut, Reply, Request, State, Unserved};
-use crate::durable::index::ticket_index::Book;
+use crate::durable::commit::request::{NewBatch, NewPut, PutFailure, Reply, Request};
+use crate::durable::core::Core;
+use crate::durable::index::ticket_index::TicketIndex;
 use crate::durable::log::frame::Frame;
-use crate::durable::log::records::{AckRecord, ForgetRecord, PutItem, PutRecord, SegmentRecord};
+use crate::durable::log::records::{PutItem, PutRecord};
 use crate::durable::log::segment::Kind;
 use crate::durable::log::writer::Log;
-use crate::durable::space::full_disk::{Open, acks_room};
+use crate::durable::state::State;
 
 /// A group takes no more requests once it has this many bytes …
 const GROUP_BYTES: usize = 2 << 20;
@@ -33,17 +34,17 @@ impl Core {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         while self.lead_once(&mut log) {}
         drop(log);
-        self.rested.notify_waiters();
+        self.signals.rested.notify_waiters();
     }
 
-    /// Writes one group, in the thread of the one who puts; what came meanwhile is a thread's.
+    /// Writes one group in the producer's thread; what came meanwhile is written by another thread.
     pub(crate) fn lead_in_place(self: &Arc<Self>) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         self.lead_once(&mut log);
         drop(log);
         match hand_off::leave(&**self) {
             true => self.start_leader(),
-            false => self.rested.notify_waiters(),
+            false => self.signals.rested.notify_waiters(),
         }
     }
 
@@ -51,7 +52,7 @@ impl Core {
     /// does not lead any more.
     fn lead_once(self: &Arc<Self>, log: &mut Log) -> bool {
         let form = |state: &mut State| {
-            state.flush = false;
+            state.unwritten.flush = false;
             self.form(state)
         };
         hand_off::serve_one(&**self, form, |mut group| {
@@ -66,14 +67,16 @@ impl Core {
     /// Takes what waits, up to a good size, and makes frames of it.
     fn form(&self, state: &mut State) -> Group {
         let mut group = Group::default();
-        let next = state.book.in_flight.next();
-        if !state.acks.is_empty() {
-            state.acks_in_write = std::mem::take(&mut state.acks);
-            group.acks = Some(Frame::plain(Kind::Ack, next, state.acks_in_write.encode()));
+        let next = state.tickets.in_flight.next();
+        if !state.unwritten.acks.is_empty() {
+            state.unwritten.acks_in_write = std::mem::take(&mut state.unwritten.acks);
+            group.acks =
+                Some(Frame::plain(Kind::Ack, next, state.unwritten.acks_in_write.encode()));
         }
-        if !state.forget.is_empty() {
-            state.forget_in_write = std::mem::take(&mut state.forget);
-            group.forget = Some(Frame::plain(Kind::Forget, next, state.forget_in_write.encode()));
+        if !state.unwritten.forget.is_empty() {
+            state.unwritten.forget_in_write = std::mem::take(&mut state.unwritten.forget);
+            group.forget =
+                Some(Frame::plain(Kind::Forget, next, state.unwritten.forget_in_write.encode()));
         }
         let (mut bytes, mut requests) = (0, 0);
         let mut fresh = BTreeSet::new();
@@ -89,13 +92,13 @@ impl Core {
                 Some(Request::Put { put, reserved, reply }) => {
                     group.reserved.bytes += reserved.bytes;
                     group.reserved.events += reserved.events;
-                    if group.is_turn_of(&put, &state.book) {
+                    if group.is_turn_of(&put, &state.tickets) {
                         group.replies.push(reply);
                         bytes += put.body.len;
                         self.add_put(state, &mut group, put, &mut fresh);
                     } else {
-                        // Who asked may be gone.
-                        let _ = reply.send(Err(Unserved::OutOfTurn));
+                        // The caller may be gone.
+                        let _ = reply.send(Err(PutFailure::OutOfTurn));
                     }
                 }
             }
@@ -129,7 +132,7 @@ impl Core {
                 born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
             });
             let seen = identity.is_some_and(|identity| {
-                state.book.window.knows(identity) || !fresh.insert(identity)
+                state.tickets.window.knows(identity) || !fresh.insert(identity)
             });
             let known = seen && self.limits.dedupe;
             let NewBatch { events, body_len, packed, .. } = new;
@@ -160,7 +163,7 @@ impl Core {
         let lengths = all_lengths.into_iter().zip(stays);
         let lengths = lengths.filter_map(|(len, stays)| stays.then_some(len)).collect();
         let record = PutRecord { at_ms: self.now_ms(), items };
-        let ticket = state.book.in_flight.next() + group.tickets;
+        let ticket = state.tickets.in_flight.next() + group.tickets;
         let (tickets, envelope) = (batches.len() as u32, record.encode());
         group.tickets += u64::from(tickets);
         group.puts.push(Placed { frame: group.frames.len(), record, batches, lengths });
@@ -170,18 +173,19 @@ impl Core {
     /// Makes a group durable; answers where each of its frames begins.
     fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
         if group.is_empty() {
-            let (limbo, renew) = {
+            let (in_doubt, renew) = {
                 let mut state = self.state();
-                (!state.limbo.is_empty(), std::mem::take(&mut state.renew))
+                (!state.in_doubt.is_empty(), std::mem::take(&mut state.space.renew))
             };
-            if limbo {
+            if in_doubt {
                 self.roll(log, 0)?;
             } else if renew {
                 self.renew(log)?;
             }
             return Ok(Vec::new());
         }
-        if !log.has_room(group.len_max()) {
+        let has_room = log.has_room(group.len_max()) && (group.puts.is_empty() || log.takes_puts());
+        if !has_room {
             group.drop_news();
             self.roll(log, group.len_max())?;
             if group.is_empty() {
@@ -204,7 +208,7 @@ impl Core {
         written
     }
 
-    /// A write failed, and no new segment says so: nobody can know yet whether its puts are stored.
+    /// A write failed, and no new segment says so: it is not known yet whether its puts are stored.
     /// They are answered once the next segment rules it out; a crash before that decides as it does
     /// for every put under way.
     fn hold_back(&self, group: &mut Group, written: &io::Result<Vec<u64>>) {
@@ -213,109 +217,14 @@ impl Core {
         // A change of the consumers ends its group. Whether it stands can be seen at any time.
         let puts = group.replies.len() - usize::from(group.registered.is_some());
         let replies = group.replies.drain(..puts).map(|reply| (reply, shared.clone()));
-        self.state().limbo.extend(replies);
-        self.dirty.notify_one();
-    }
-
-    /// Begins the next segment with room for `needed` bytes.
-    pub(crate) fn roll(self: &Arc<Self>, log: &mut Log, needed: u64) -> io::Result<()> {
-        let now_ms = self.now_ms();
-        let (id, state_frame) = {
-            let mut state = self.state();
-            let id = state.next_segment;
-            state.next_segment += 1;
-            // The STATE says all commits that were made so far.
-            let acks = std::mem::take(&mut state.acks);
-            state.acks_in_write.merge(&acks);
-            let forget = std::mem::take(&mut state.forget);
-            state.forget_in_write.merge(&forget);
-            let envelope = state.book.record(now_ms).encode();
-            let frame = Frame::plain(Kind::State, state.book.in_flight.next(), envelope);
-            (id, Frame { sealed: self.files.keys().is_sealing(), ..frame })
-        };
-        let begun = log.begin(id, &state_frame, needed);
-        let (prepared, end) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                let mut state = self.state();
-                state.take_news_back();
-                state.open.room = log.room();
-                drop(state);
-                self.note_full_disk(&error);
-                return Err(error);
-            }
-        };
-        let (sealed, limbo) = {
-            let mut state = self.state();
-            state.acks_in_write = AckRecord::default();
-            state.forget_in_write = ForgetRecord::default();
-            let first = state.book.in_flight.next();
-            let sealed = state
-                .book
-                .segments
-                .back()
-                .and_then(|segment| Some((segment.record.id, segment.index.clone()?)));
-            let (room, since_ms) = (prepared.room, now_ms);
-            state.open = Open {
-                room,
-                begun_at: end,
-                acks: acks_room(room, end),
-                short: self.files.is_short(room),
-                next_ready: false,
-            };
-            state.durable_epoch = self.owner.epoch;
-            let record =
-                SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
-            state.book.begin_segment(record, prepared.file);
-            // Starts, failed writes and commits fill segments without batches; nobody would free
-            // these as long as an older one stays.
-            self.release(&mut state, true);
-            (sealed, std::mem::take(&mut state.limbo))
-        };
-        self.refresh_capacity();
-        for (reply, error) in limbo {
-            // Who asked may be gone.
-            let _ = reply.send(Err(Unserved::Disk(error)));
-        }
-        let (files, store) = (self.files.clone(), self.store.clone());
-        let core = Arc::downgrade(self);
-        self.background.run(&self.env, move || {
-            if let Some((id, index)) = sealed {
-                store.save(id, &index);
-            }
-            files.fill_reserve();
-            let prepared = files.prepare(id + 1, 0);
-            if let Some(core) = core.upgrade() {
-                match prepared {
-                    Ok(()) => core.note_next_segment(id + 1),
-                    Err(error) => core.note_full_disk(&error),
-                }
-                core.state().book.trim();
-            }
-        });
-        Ok(())
-    }
-
-    /// Writes a last group that says nothing. With it behind them, damage to the batches of the last
-    /// group that says something is not taken for a write that a crash tore.
-    pub(crate) fn write_end(&self) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = self.state().book.in_flight.next();
-        let sealed = self.files.keys().is_sealing();
-        let frame = Frame::plain(Kind::Ack, next, AckRecord::default().encode());
-        let frame = Frame { sealed, ..frame };
-        if log.has_room(frame.len() as u64)
-            && let Err(error) = log.append(&mut [frame])
-        {
-            // The channel is whole without it.
-            warn!(channel = %self.name, %error, "the end of the channel could not be marked");
-        }
+        self.state().in_doubt.extend(replies);
+        self.signals.dirty.notify_one();
     }
 
     /// Takes over what was written, or gives it back, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
-        let (mut answer, mut rings) = (Ok(()), true);
+        let (mut answer, mut wakes) = (Ok(()), true);
         let mut replies = std::mem::take(&mut group.replies);
         let mut registered = None;
         self.state().hand_off.learn(replies.len());
@@ -327,10 +236,10 @@ impl Core {
                 let event_bytes = events.map(Batch::encoded_len).sum();
                 let mut state = self.state();
                 state.unreserve(group.reserved);
-                rings = state.bell.rings(bytes) || group.registered.is_some();
+                wakes = state.reads.wakeups.should_wake(bytes) || group.registered.is_some();
                 if event_bytes > 0 {
-                    let draining = state.ahead.consumers();
-                    state.sparing.put(now, event_bytes, draining);
+                    let draining = state.reads.ahead.consumers();
+                    state.reads.throttle.put(now, event_bytes, draining);
                 }
                 for put in puts {
                     Self::publish(&mut state, put, &mut settled);
@@ -340,38 +249,38 @@ impl Core {
             Err(error) => {
                 let mut state = self.state();
                 state.unreserve(group.reserved);
-                state.take_news_back();
-                keep_what_failed(&mut state.book, &group);
-                if let Some(change) = group.registered.filter(|_| state.open.room == 0)
+                state.unwritten.take_back();
+                keep_what_failed(&mut state.tickets, &group);
+                if let Some(change) = group.registered.filter(|_| state.space.open.room == 0)
                     && is_full(&error)
                 {
-                    // No segment is open: the first STATE that is written says who is there.
+                    // No segment is open: the first STATE that is written names the consumers.
                     settled.insert_all(&change.apply(&mut state));
                     registered = replies.pop();
                 }
-                answer = Err(Unserved::Disk(Arc::new(error)));
+                answer = Err(PutFailure::Disk(Arc::new(error)));
             }
         }
-        // Who asked may be gone.
+        // The caller may be gone.
         registered.map(|reply: Reply| reply.send(Ok(())));
-        // First those who wait for the disk: they have the next batch.
+        // First the puts that wait for the disk: they have the next batch.
         for reply in replies {
-            // Who asked may be gone; the write stands all the same.
+            // The caller may be gone; the write stands all the same.
             let _ = reply.send(answer.clone());
         }
-        if rings {
-            self.ready.notify_waiters();
+        if wakes {
+            self.signals.ready.notify_waiters();
         }
-        self.room.notify_waiters();
+        self.signals.room.notify_waiters();
         self.announce(settled);
     }
 
     /// A put is durable: it becomes visible.
     fn publish(state: &mut State, put: Written, settled: &mut KeySet) {
-        let lost = state.book.put(put.ticket, put.offset, put.frame_len, &put.record);
+        let lost = state.tickets.put(put.ticket, put.offset, put.frame_len, &put.record);
         debug_assert!(lost.is_none(), "tickets are given in order");
         for (ticket, batch) in (put.ticket..).zip(put.batches) {
-            state.tail.push(ticket, batch);
+            state.reads.tail.push(ticket, batch);
         }
         let empty = put.record.items.iter().filter(|item| item.events == 0);
         for identity in empty.filter_map(|item| item.identity) {
@@ -382,9 +291,9 @@ impl Core {
     /// The group is durable: all that is not of one put.
     fn advance(&self, state: &mut State, log: &Log, group: &Group, settled: &mut KeySet) {
         state.next_sequence += group.sequences;
-        state.acks_in_write = AckRecord::default();
-        state.forget_in_write = ForgetRecord::default();
-        if let (Some((_, end)), Some(current)) = (log.position(), state.book.segments.back_mut()) {
+        state.unwritten.written();
+        if let (Some((_, end)), Some(current)) = (log.position(), state.tickets.segments.back_mut())
+        {
             current.record.end = end;
         }
         if let Some(change) = &group.registered {
@@ -400,13 +309,13 @@ impl Core {
 }
 
 /// Two planted bugs: what a group would have said is kept although it was not written.
-fn keep_what_failed(book: &mut Book, group: &Group) {
+fn keep_what_failed(tickets: &mut TicketIndex, group: &Group) {
     for batch in group.puts.iter().flat_map(|put| &put.record.items) {
         if let Some(identity) = batch.identity.filter(|_| mutant!("window_without_batch")) {
-            book.window.store(identity, batch.events > 0);
+            tickets.window.store(identity, batch.events > 0);
         }
         if mutant!("position_without_batch") {
-            book.positions.apply(&batch.positions);
+            tickets.positions.apply(&batch.positions);
         }
     }
 }

@@ -26,8 +26,8 @@ pub(crate) struct Packed {
     pub(crate) plain_len: u32,
 }
 
-/// The bytes compressed as the setting says; `None` if they are to be written as they are. What does
-/// not shrink is: reading it back is cheaper then.
+/// The bytes compressed as the setting says; `None` if they are to be written as they are. What
+/// does not shrink is: reading it back is cheaper then.
 pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)> {
     let (by, packed) = match setting {
         Compression::None => return None,

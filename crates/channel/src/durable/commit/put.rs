@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use super::packing::{Packed, pack};
 use crate::durable::Compression;
-use crate::durable::core::{Core, NewBatch, NewPut, Request};
+use crate::durable::commit::request::{NewBatch, NewPut, Request};
+use crate::durable::core::Core;
 use crate::durable::log::frame::Body;
 use crate::durable::log::records::PutRecord;
 
@@ -21,7 +22,7 @@ pub(crate) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
     batches: Vec<Batch>,
-    /// There is no room for events: only who they are and where they came from is stored.
+    /// There is no room for events: only their identities and positions are stored.
     dropping: bool,
     /// The task that commits it commits nothing else meanwhile.
     is_lone: bool,
@@ -33,7 +34,7 @@ impl Put {
         Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true }
     }
 
-    /// A put whose events are dropped, for a full channel that is told to.
+    /// A put whose events are dropped, for a full channel with `overflow = "drop_newest"`.
     pub(crate) fn dropping(core: Arc<Core>) -> Self {
         let reserved = BatchSize::default();
         Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true }
@@ -118,7 +119,7 @@ impl PutTransaction for Put {
                 }
                 Ok(())
             }
-            Ok(Err(why)) => Err(self.core.unserved(&why)),
+            Ok(Err(why)) => Err(self.core.put_error(&why)),
             Err(_) => Err(self.core.closed_error()),
         }
     }
@@ -128,7 +129,7 @@ impl Drop for Put {
     fn drop(&mut self) {
         if self.reserved != BatchSize::default() {
             self.core.state().unreserve(self.reserved);
-            self.core.room.notify_waiters();
+            self.core.signals.room.notify_waiters();
         }
     }
 }

@@ -4,9 +4,10 @@
 //!   FORGET the identity │ PUT the batch │ ACK for every consumer but the one that lacks it
 //! ```
 //!
-//! A batch that comes back is known here, so its identity is forgotten in the same write that stores
-//! it again. The other consumers had their part of it before: it is committed for them at once. Done
-//! again after a crash it does nothing more: what waits for its consumer already is passed over.
+//! A batch that comes back is known here, so its identity is forgotten in the same write that
+//! stores it again. The other consumers had their part of it before: it is committed for them at
+//! once. Done again after a crash it does nothing more: what waits for its consumer already is
+//! passed over.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,17 +89,17 @@ impl PutBack {
             let mut state = core.state();
             let keys = KeySet::from_iter([key]);
             let forget = ForgetRecord { keys, ..ForgetRecord::default() };
-            state.book.forget(&forget);
-            state.forget.merge(&forget);
+            state.tickets.forget(&forget);
+            state.unwritten.forget.merge(&forget);
         }
-        let before = core.state().book.in_flight.next();
+        let before = core.state().tickets.in_flight.next();
         put.put(batch);
         put.commit().await?;
         let mut state = core.state();
-        let tickets = IntervalSet::from(before..state.book.in_flight.next());
+        let tickets = IntervalSet::from(before..state.tickets.in_flight.next());
         for other in &self.others {
-            state.book.in_flight.replay(other, &tickets);
-            state.acks.add(other, &tickets);
+            state.tickets.in_flight.replay(other, &tickets);
+            state.unwritten.acks.add(other, &tickets);
         }
         Ok(true)
     }

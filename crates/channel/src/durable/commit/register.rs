@@ -1,14 +1,15 @@
-//! A change of the consumers. Who leaves may have been the last one to hold batches up: these are
+//! A change of the consumers. One that leaves may have been the last to hold batches up: these are
 //! settled then, which takes their identities, and so their segments' indexes.
 
 use std::sync::Arc;
 
 use pipeline::{IntervalSet, KeySet, Ticket};
 
-use crate::durable::core::{Core, State};
+use crate::durable::core::Core;
 use crate::durable::log::frame::Frame;
 use crate::durable::log::records::encode_consumers;
 use crate::durable::log::segment::Kind;
+use crate::durable::state::State;
 
 /// The consumers that will be, and what their coming and going settles.
 pub(crate) struct Change {
@@ -21,7 +22,7 @@ pub(crate) struct Change {
 impl Change {
     /// What becoming `names` means, and the frame that says it.
     pub(crate) fn plan(state: &State, names: Vec<Arc<str>>, ticket: Ticket) -> (Self, Frame) {
-        let mut then = state.book.in_flight.clone();
+        let mut then = state.tickets.in_flight.clone();
         let before = then.acked_by_all(None);
         then.register(&names);
         let settles = then.acked_by_all(None).difference(&before);
@@ -31,12 +32,12 @@ impl Change {
         (change, Frame::plain(Kind::Consumers, ticket, envelope))
     }
 
-    /// Finds out who is settled by it. Reads indexes: not under the lock.
+    /// Finds the identities that it settles. Reads indexes: not under the lock.
     pub(crate) fn look_up(&mut self, core: &Core) {
         let (Some(first), Some(last)) = (self.settles.first(), self.settles.last()) else { return };
         let segments: Vec<u64> = {
             let state = core.state();
-            let segments = state.book.segments.iter();
+            let segments = state.tickets.segments.iter();
             let touched = segments.filter(|s| s.end() > first && s.record.first <= last);
             touched.map(|segment| segment.record.id).collect()
         };
@@ -51,18 +52,18 @@ impl Change {
 
     /// Makes the change; answers the identities that it settles.
     pub(crate) fn apply(&self, state: &mut State) -> KeySet {
-        let before = state.book.in_flight.acked_by_all(None);
-        state.book.in_flight.register(&self.names);
-        let after = state.book.in_flight.acked_by_all(None);
+        let before = state.tickets.in_flight.acked_by_all(None);
+        state.tickets.in_flight.register(&self.names);
+        let after = state.tickets.in_flight.acked_by_all(None);
         // What was committed since the plan was held until just now, so its index is in memory.
         let late = after.difference(&before).difference(&self.settles);
-        let (mut keys, mut events) = state.book.describe(&late);
+        let (mut keys, mut events) = state.tickets.describe(&late);
         keys.insert_all(&self.keys);
         events += self.events;
-        state.book.window.settle(&keys);
-        state.book.events = state.book.events.saturating_sub(events);
-        state.acks.settled.insert_all(&keys);
-        state.acks.events += events;
+        state.tickets.window.settle(&keys);
+        state.tickets.events = state.tickets.events.saturating_sub(events);
+        state.unwritten.acks.settled.insert_all(&keys);
+        state.unwritten.acks.events += events;
         keys
     }
 }

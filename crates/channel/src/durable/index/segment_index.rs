@@ -1,8 +1,8 @@
-//! Where the batches of one segment lie and who they are: what a take, a settlement and a repair
+//! Places and identities of the batches of one segment: what a take, a settlement and a repair
 //! look up by ticket.
 //!
 //! An index is grown as its segment is written. When the segment is sealed it goes to the
-//! [`IndexStore`], and memory keeps it only while a consumer is near. It is derived: read anew
+//! [`IndexStore`], and memory keeps it only while a consumer is near. It is derived: read again
 //! from the segment's frames when the store does not have it.
 //!
 //! ```text
@@ -149,7 +149,7 @@ impl SegmentIndex {
         self.entries.get(usize::try_from(ticket.checked_sub(self.first)?).ok()?)
     }
 
-    /// Who the batch with this ticket is.
+    /// Identity of the batch with this ticket.
     pub(crate) fn identity(&self, ticket: Ticket) -> Option<Identity> {
         let at = u32::try_from(ticket.checked_sub(self.first)?).ok()?;
         let after = self.runs.partition_point(|run| run.first <= at);
@@ -257,7 +257,8 @@ pub(crate) trait IndexStore: Send + Sync {
     fn flush(&self);
 }
 
-/// Keeps nothing: each index is read anew from its segment. For a world without a real file system.
+/// Keeps nothing: each index is read again from its segment. For a world without a real file
+/// system.
 pub(crate) struct NoStore;
 
 impl IndexStore for NoStore {

@@ -111,7 +111,8 @@ impl Opened {
     /// Opens the directory, or an empty one in its place if it is damaged.
     fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Tried {
         if let Ok(names) = disk.list(directory) {
-            // A snapshot that was being written when the process died would be taken for a whole one.
+            // A snapshot that was being written when the process died would be taken for a whole
+            // one.
             let torn = names
                 .iter()
                 .filter(|(name, _)| name.starts_with("snap.") && name.ends_with(".generating"));
@@ -169,7 +170,8 @@ fn key(segment: u64, part: u16) -> Vec<u8> {
     [&segment.to_be_bytes()[..], &part.to_be_bytes()].concat()
 }
 
-/// Does something with part after part, up to the last one: it is not there, or shorter than others.
+/// Does something with part after part, up to the last one: it is not there, or shorter than
+/// others.
 fn each_part(
     segment: u64,
     mut act: impl FnMut(&[u8]) -> sled::Result<Option<sled::IVec>>,

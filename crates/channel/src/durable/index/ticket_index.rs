@@ -36,7 +36,7 @@ impl Segment {
 
 /// All that the log says. The last of `segments` is the one being written.
 #[derive(Default)]
-pub(crate) struct Book {
+pub(crate) struct TicketIndex {
     pub(crate) in_flight: InFlight,
     pub(crate) window: Window,
     pub(crate) positions: Positions,
@@ -46,7 +46,7 @@ pub(crate) struct Book {
     pub(crate) segments: VecDeque<Segment>,
 }
 
-impl Book {
+impl TicketIndex {
     /// As a STATE says, before the frames behind it are replayed.
     pub(crate) fn restore(state: StateRecord<'_>, next: Ticket) -> Self {
         let segment = |record| Segment { record, index: None, file: None };

@@ -1,13 +1,14 @@
-//! The segment files: the one that is written, the one that is ready to be next, and old ones, as many
-//! as will be needed again (`segment_pool.rs`).
+//! The segment files: the one that is written, the one that is ready to be next, and old ones, as
+//! many as will be needed again (`segment_pool.rs`).
 //!
 //! Files whose blocks were written once are used again: a synchronous write into them changes no
 //! metadata, which makes it about twice as fast. The next segment has its name and its room before
 //! it is needed, so that beginning it costs two writes and no directory operation; the checksum
 //! seed says whether what lies in a file belongs to the segment that its name says.
 //!
-//! A segment begins with all that the earlier ones said, twice. Where that is much, as the positions
-//! of ten thousand files are, the next segments have more room: it stays a small part of them.
+//! A segment begins with all that the earlier ones said, twice. Where that is much, as the
+//! positions of ten thousand files are, the next segments have more room: it stays a small part of
+//! them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -53,6 +54,8 @@ pub(crate) struct Prepared {
     pub(crate) room: u64,
     /// The file, open.
     pub(crate) file: Arc<dyn DiskFile>,
+    /// It is one of the reserve: puts do not go into it.
+    pub(crate) is_reserve: bool,
 }
 
 /// The file that is ready to be next, and what was begun so far.
@@ -190,14 +193,14 @@ impl Files {
         self.usual_room.load(Ordering::Relaxed)
     }
 
-    /// What is kept of such a capacity for the next segments: it shrinks with one that the disk cuts
-    /// down.
+    /// What is kept of such a capacity for the next segments: it shrinks with one that the disk
+    /// cuts down.
     pub(crate) fn reserve_bytes(&self, capacity_bytes: u64) -> u64 {
         reserve_bytes(self.pool, self.usual_room(), capacity_bytes)
     }
 
-    /// The next segments suit what this one begins with. They grow at once, and shrink when they are
-    /// four times too large: files of another size are of no use to them.
+    /// The next segments suit what this one begins with. They grow at once, and shrink when they
+    /// are four times too large: files of another size are of no use to them.
     pub(super) fn resize_for(&self, opening: u64) {
         self.opening.store(opening, Ordering::Relaxed);
         let (least, most) = (*self.rooms.start(), *self.rooms.end());
@@ -217,8 +220,8 @@ impl Files {
         room < self.usual_room()
     }
 
-    /// Makes the file of segment `id` with the usual room, or as much as it `needs` or the disk has;
-    /// at least `least`.
+    /// Makes the file of segment `id` with the usual room, or as much as it `needs` or the disk
+    /// has; at least `least`.
     fn make(&self, id: u64, needs: u64, least: u64) -> io::Result<Prepared> {
         self.making.fetch_add(1, Ordering::Relaxed);
         let usual = self.usual_room().max(needs.next_multiple_of(BLOCK as u64));
@@ -284,11 +287,11 @@ impl Files {
             }
         };
         self.disk.sync_dir(&self.directory)?;
-        Ok(Prepared { id, room, file })
+        Ok(Prepared { id, room, file, is_reserve: false })
     }
 
-    /// Makes the next segment's file ahead of need, large enough for a put of `needed` bytes; nothing
-    /// if that segment is begun already.
+    /// Makes the next segment's file ahead of need, large enough for a put of `needed` bytes;
+    /// nothing if that segment is begun already.
     pub(crate) fn prepare(&self, id: u64, needed: u64) -> io::Result<()> {
         {
             let mut next = locked(&self.next);

@@ -1,5 +1,5 @@
 //! Frames on their way to the disk. A small body is copied into its group; a large one was put into
-//! its place by the one who puts, so that only the frame's first bytes are left to be written. See
+//! its place by the producer, so that only the frame's first bytes are left to be written. See
 //! the [page](super) for the drawing.
 
 use std::sync::Arc;
@@ -118,8 +118,8 @@ impl Frame {
         Self { kind, coding: 0, ticket, tickets: 0, envelope, body, sealed: false }
     }
 
-    /// One put transaction. If its body is in its place, the envelope fills the room before it: what
-    /// follows an envelope's content means nothing.
+    /// One put transaction. If its body is in its place, the envelope fills the room before it:
+    /// what follows an envelope's content means nothing.
     pub(crate) fn put(ticket: Ticket, tickets: u32, mut envelope: Vec<u8>, body: Body) -> Self {
         if let Some(room) = body.envelope_room() {
             assert!(envelope.len() <= room, "an envelope has the room that was kept for it");

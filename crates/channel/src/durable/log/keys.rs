@@ -7,8 +7,8 @@
 //! ```
 //!
 //! To rotate: add a line with a higher number. Running channels read the keys again after a while
-//! and seal each new segment with the newest one; `aqueduct channel stats` says which keys a channel
-//! still needs. A key that none needs may be removed.
+//! and seal each new segment with the newest one; `aqueduct channel stats` says which keys a
+//! channel still needs. A key that none needs may be removed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,7 +31,7 @@ use pipeline::env::OpenMode;
 const BYTES_MAX: usize = 64 << 10;
 /// How long a program may take to print the keys.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
-/// Permissions that nobody but the owner of a key file may have.
+/// Permissions that only the owner of a key file may have.
 const OTHERS: u32 = 0o077;
 
 /// Events, positions and identities are sealed on disk. Lengths, times and numbers are not.

@@ -8,8 +8,9 @@
 //! ACK        consumers | for each: name, tickets | settled identities | settled events
 //! CONSUMERS  consumers | for each: name, tickets committed so far
 //! FORGET     tickets | identities | events
-//! STATE      since (ms) | epoch | events | consumers, as above | stored identities | pending identities |
-//!              positions | segments | for each: number, first ticket, tickets, end, room, since (ms)
+//! STATE      since (ms) | epoch | events | consumers, as above | stored identities |
+//!              pending identities | positions | segments |
+//!              for each: number, first ticket, tickets, end, room, since (ms)
 //!              | sealed segments (format 2) | for each: number, key, u32 check of the key
 //! ```
 
@@ -32,7 +33,7 @@ const IS_LZ4: u8 = 8;
 /// One batch of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PutItem {
-    /// Who it is.
+    /// Its identity.
     pub(crate) identity: Option<Identity>,
     /// Number of events; a batch with none has no ticket and no body.
     pub(crate) events: u32,
@@ -67,7 +68,7 @@ pub(crate) struct AckRecord {
     pub(crate) events: u64,
 }
 
-/// Batches that were found damaged, or that are put back: who has them may store them again.
+/// Batches that were found damaged, or that are put back: they may be stored again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ForgetRecord {
     /// Their tickets.
@@ -211,7 +212,7 @@ impl PutRecord {
             let origin = (input.remaining() >= 16).then(|| input.split_to(16))?;
             let origin = Origin(origin[..].try_into().ok()?);
             let (epoch, sequence) = (Epoch(get_varint(input)?), Sequence(get_varint(input)?));
-            // A digest that nobody ever read stood here.
+            // A digest that was never read stood here.
             get_u64(input)?;
             Some(Identity { origin, epoch, sequence })
         };

@@ -23,8 +23,8 @@ pub(super) struct Trim {
 
 /// Files of released segments.
 pub(super) struct FreeFiles {
-    /// Number and room of each, the oldest first: what is kept to be used again, and what is too much
-    /// or of another size than the next ones.
+    /// Number and room of each, the oldest first: what is kept to be used again, and what is too
+    /// much or of another size than the next ones.
     pub(super) files: VecDeque<(u64, u64)>,
     /// How many of them will be needed.
     pub(super) pool: SegmentPool,
@@ -67,8 +67,8 @@ impl Files {
         locked(&self.free).files.len() > self.pool
     }
 
-    /// Which of the free files is to go next: one that is of no use, or the oldest of too many. Where
-    /// the disk `is_short` of room, all beyond the pool are too many.
+    /// Which of the free files is to go next: one that is of no use, or the oldest of too many.
+    /// Where the disk `is_short` of room, all beyond the pool are too many.
     fn surplus(&self, free: &mut FreeFiles, is_short: bool) -> Option<usize> {
         let usual = self.usual_room();
         let useless = free.files.iter().position(|(_, room)| *room != usual);
@@ -82,9 +82,9 @@ impl Files {
     /// Gives up to `bytes` of a file back to the disk that is too much; answers whether there was
     /// one.
     pub(crate) fn give_back(&self, bytes: u64, is_short: bool) -> bool {
-        // Not held meanwhile: who begins a segment asks for the idle bytes.
+        // Not held meanwhile: the begin of a segment asks for the idle bytes.
         let trim = locked(&self.trimming).take();
-        let trim = trim.or_else(|| self.part_with_surplus(is_short));
+        let trim = trim.or_else(|| self.begin_trim(is_short));
         let Some(mut file) = trim else { return false };
         file.len = file.len.saturating_sub(bytes);
         if file.len > 0 && self.shorten(&file).is_ok() {
@@ -95,9 +95,9 @@ impl Files {
         true
     }
 
-    /// One of the files that are too much for the pool, by a name that no segment has: one that lost
-    /// a part must not be taken for one.
-    fn part_with_surplus(&self, is_short: bool) -> Option<Trim> {
+    /// One of the files that are too much for the pool, by a name that no segment has: one that
+    /// lost a part must not be taken for one.
+    fn begin_trim(&self, is_short: bool) -> Option<Trim> {
         let (id, len) = {
             let mut free = locked(&self.free);
             let at = self.surplus(&mut free, is_short)?;
@@ -122,7 +122,7 @@ impl Files {
     }
 
     /// Removes what an earlier life had begun to give back.
-    pub(crate) fn remove_gone(&self) -> io::Result<()> {
+    pub(crate) fn remove_trimmed(&self) -> io::Result<()> {
         for (name, _) in self.disk.list(&self.directory)? {
             let path = self.directory.join(name);
             if path.extension().is_some_and(|extension| extension == TRIMMING) {
@@ -137,8 +137,8 @@ impl Files {
         let _ = self.disk.remove_file(path);
     }
 
-    /// Bytes of files that hold nothing: those of released segments and the next segment's. Not known
-    /// while one is being made.
+    /// Bytes of files that hold nothing: those of released segments and the next segment's. Not
+    /// known while one is being made.
     pub(crate) fn idle_bytes(&self) -> Option<u64> {
         let spare = match &locked(&self.next).spare {
             Spare::Ready(prepared) => prepared.room,

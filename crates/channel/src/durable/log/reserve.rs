@@ -90,10 +90,11 @@ impl Files {
         renamed.and_then(|()| self.disk.sync_dir(&self.directory)).ok()?;
         let (room, file) = (reserve.0[slot]?, self.open(id, false).ok()?);
         reserve.0[slot] = None;
-        Some(Prepared { id, room, file })
+        Some(Prepared { id, room, file, is_reserve: true })
     }
 
-    /// Keeps the file of a released segment as a reserve file, if one is missing and this one suits.
+    /// Keeps the file of a released segment as a reserve file, if one is missing and this one
+    /// suits.
     pub(super) fn return_to_reserve(&self, id: u64, room: u64) -> bool {
         let (least, usual) = self.reserve_rooms();
         if room < least || room > usual * LARGER || !self.is_short(room) {

@@ -2,8 +2,8 @@
 //!
 //! AES-256-GCM, with a key of its own for each frame: HMAC-SHA256 of the named key over 192 random
 //! bits that the frame carries. So the two nonces of a frame (0 envelope, 1 body) are used once by
-//! construction, in whatever copy of the directory a process goes on, and there is no counter that a
-//! crash could set back.
+//! construction, in whatever copy of the directory a process goes on, and there is no counter that
+//! a crash could set back.
 //!
 //! ```text
 //! envelope   u32 number of the key | u32 check of the key | salt 24 B | sealed envelope | tag 16 B
@@ -12,8 +12,8 @@
 //!
 //! The tag of the envelope covers the channel's uuid, the segment's number, the frame's offset and
 //! its header, the checksum of the sealed body among it: a frame that is moved, joined with another
-//! one's body or taken from another channel does not open. The checksums are of what is on the disk,
-//! so that damage is told from a wrong key without any key.
+//! one's body or taken from another channel does not open. The checksums are of what is on the
+//! disk, so that damage and a wrong key can be told apart without any key.
 //!
 //! The check is the first bytes of HMAC-SHA256 over a fixed text. It says that a key of the right
 //! number is not the right key, before anything is taken for damaged.

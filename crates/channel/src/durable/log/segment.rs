@@ -3,8 +3,8 @@
 //!
 //! A frame is verified in two steps. Its header and envelope have one checksum, seeded with the
 //! channel's uuid, the segment's number and its own offset: frames that an earlier use of the file
-//! left behind, that belong to another channel or that strayed never verify. Its body has a checksum of its own, so a flipped
-//! bit in the body leaves identity, tickets and length known.
+//! left behind, that belong to another channel or that strayed never verify. Its body has a
+//! checksum of its own, so a flipped bit in the body leaves identity, tickets and length known.
 
 use bytes::{BufMut, Bytes};
 use pipeline::{Epoch, Origin, Ticket};
@@ -24,7 +24,7 @@ pub(crate) const OPENS_GROUP: u8 = 1;
 /// Flag of a sealed frame.
 pub(crate) const SEALED: u8 = 2;
 
-/// Who a channel's files belong to.
+/// The owner of a channel's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Seeds every checksum; made with the directory.
@@ -58,8 +58,8 @@ impl<'a> Seed<'a> {
         crc32c::crc32c_append(self.crc, &offset.to_le_bytes())
     }
 
-    /// What the seal of the envelope of the frame at `offset` covers besides it. `header` is without
-    /// its first four bytes, the checksum.
+    /// What the seal of the envelope of the frame at `offset` covers besides it. `header` is
+    /// without its first four bytes, the checksum.
     pub(crate) fn context(self, offset: u64, header: &[u8]) -> Vec<u8> {
         [&self.place[..], &offset.to_le_bytes(), header].concat()
     }

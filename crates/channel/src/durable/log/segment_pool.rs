@@ -3,15 +3,16 @@
 //! ```text
 //!   free files   5 ┤    ┌──┐      ┌────┐
 //!                3 ┤ ┌──┘  └──┐   │    └─
-//!                2 ┤─┘        └───┘          the fewest within the window: nobody needed these two
+//!                2 ┤─┘        └───┘          the fewest within the window: two not needed
 //!                  └─┼──────── window ──┤ now
 //! ```
 //!
-//! A sink that commits large files of its store empties many segments at once, and the same number is
-//! filled until it commits the next ones. Files whose blocks were written before take writes faster
-//! than new ones, so what such a channel needs stays; only what was free all the time is too much.
+//! A sink that commits large files of its store empties many segments at once, and the same number
+//! is filled until it commits the next ones. Files whose blocks were written before take writes
+//! faster than new ones, so what such a channel needs stays; only what was free all the time is too
+//! much.
 //!
-//! Pure: it is told the time.
+//! Pure: the time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use tokio::time::Instant;
 /// The fewest free files of late.
 pub(crate) struct SegmentPool {
     window: Duration,
-    /// Since when so many files were free, and no fewer after it; in order of time and of number. The
-    /// first one still holds where the window begins.
+    /// Since when so many files were free, and no fewer after it; in order of time and of number.
+    /// The first one still holds where the window begins.
     fewest: VecDeque<(Instant, usize)>,
 }
 
@@ -41,7 +42,7 @@ impl SegmentPool {
         self.fewest.push_back((since, free));
     }
 
-    /// One of those that nobody needed is gone.
+    /// One of those that were not needed is gone.
     pub(crate) fn parted(&mut self) {
         for (_, free) in &mut self.fewest {
             *free = free.saturating_sub(1);

@@ -4,20 +4,20 @@
 //!   release ─► free files ─┬─► the next segment, as long as there are any
 //!                          └─► more than will be needed: shortened step by step, then removed
 //!
-//!   somebody puts    2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
-//!   nobody puts      a file ▓▓▓▓▓▓▓▓ a file ▓▓▓▓▓▓▓▓ …
+//!   puts go on       2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
+//!   no puts          a file ▓▓▓▓▓▓▓▓ a file ▓▓▓▓▓▓▓▓ …
 //! ```
 //!
 //! A sink that commits a large file of its store empties many segments at once. Where the file
-//! system tells the disk what has become free (`discard`), every read and write of that disk may wait
-//! meanwhile, the longer the more there is: 26 to 33 ms for a file of 135 MiB, 1 to 2 ms for 4 MiB
-//! of it. So a file is given back in parts, and three quarters of the time are left to others, as
-//! long as there are any. No part is synced: where the disk is told at once that would not help, and
-//! elsewhere, each a commit of the journal, cost more than it spares.
+//! system tells the disk what has become free (`discard`), every read and write of that disk may
+//! wait meanwhile, the longer the more there is: 26 to 33 ms for a file of 135 MiB, 1 to 2 ms for 4
+//! MiB of it. So a file is given back in parts, and three quarters of the time are left to others,
+//! as long as there are any. No part is synced: where the disk learns at once that would not help,
+//! and elsewhere, each a commit of the journal, cost more than it spares.
 //!
-//! How much will be needed is said in `segment_pool.rs`. Where less than a tenth of the disk is free, or the
-//! channel closes, all but the pool is too much. When it closes that goes without pauses; what a crash
-//! leaves is found when it is opened.
+//! How much will be needed is said in `segment_pool.rs`. Where less than a tenth of the disk is
+//! free, or the channel closes, all but the pool is too much. When it closes that goes without
+//! pauses; what a crash leaves is found when it is opened.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -28,13 +28,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::durable::core::Core;
 
-/// What is given back at once while somebody puts.
+/// What is given back at once while puts go on.
 const STEP_BYTES: u64 = 2 << 20;
 /// A pause is so many times as long as the step before it.
 const PAUSE_FACTOR: u32 = 3;
 /// But no longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// A step that is shorter holds up nobody.
+/// A step that is shorter costs others nothing.
 const BURDEN_MIN: Duration = Duration::from_millis(1);
 
 /// How often is looked, while more is kept than the pool, whether that is needed.
@@ -47,15 +47,15 @@ fn pause(took: Duration) -> Duration {
     if took < BURDEN_MIN { Duration::ZERO } else { (took * PAUSE_FACTOR).min(PAUSE_MAX) }
 }
 
-/// Gives back what is too much whenever there is some, until the channel is gone; `emptied` says when
-/// to look.
+/// Gives back what is too much whenever there is some, until the channel is gone; `emptied` says
+/// when to look.
 pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
     loop {
         let Some(strong) = core.upgrade() else { return };
         let gently = {
             let state = strong.state();
-            // Who waits for room is helped by nothing else.
-            state.sparing.somebody_puts(Instant::now()) && !state.disk_full
+            // Nothing else helps puts that wait for room.
+            state.reads.throttle.is_busy(Instant::now()) && !state.space.disk_full
         };
         let took = strong.give_back(if gently { STEP_BYTES } else { u64::MAX }).await;
         let keeps_more = strong.files.keeps_more();
@@ -83,7 +83,7 @@ impl Core {
             let is_open = !core.state().closed;
             let gave = is_open && core.files.give_back(bytes, core.is_short_of_disk());
             let took = gave.then(|| began.elapsed());
-            // Who asked may be gone with its runtime.
+            // The task that asked may be gone with its runtime.
             let _ = done.send(took);
         });
         given.await.ok().flatten()
@@ -92,7 +92,8 @@ impl Core {
     /// Whether others may need what this channel keeps to be fast.
     fn is_short_of_disk(&self) -> bool {
         let is_nearly_full = |space: Space| space.available < space.total / SHORT;
-        self.state().disk_full || self.env.disk.space(&self.directory).is_ok_and(is_nearly_full)
+        self.state().space.disk_full
+            || self.env.disk.space(&self.directory).is_ok_and(is_nearly_full)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The end of the log: begins segments and appends groups. Only the leader of a group commit has it.
+//! The end of the log: begins segments and appends groups. Only the leader of a group commit has
+//! it.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ struct Current {
     file: Arc<dyn DiskFile>,
     end: u64,
     room: u64,
+    is_reserve: bool,
 }
 
 /// The end of the log. Only the leader of a group commit has it.
@@ -47,6 +49,11 @@ impl Log {
     pub(crate) fn has_room(&self, len: u64) -> bool {
         let len = len.next_multiple_of(BLOCK as u64);
         self.current.as_ref().is_some_and(|current| current.end + len <= current.room)
+    }
+
+    /// Whether puts may go into the current segment.
+    pub(crate) fn takes_puts(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| !current.is_reserve)
     }
 
     /// Begins segment `id` with what all earlier ones said, durably, so that `needed` bytes fit
@@ -86,7 +93,8 @@ impl Log {
             self.files.recycle(id, prepared.room);
             return Err(error);
         }
-        self.current = Some(Current { id, sealer, file, end: opening, room: prepared.room });
+        let Prepared { room, is_reserve, .. } = prepared;
+        self.current = Some(Current { id, sealer, file, end: opening, room, is_reserve });
         Ok((prepared, opening))
     }
 

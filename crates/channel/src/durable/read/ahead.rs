@@ -12,9 +12,9 @@
 //! # Invariants
 //!
 //! 1. Stretches do not overlap.
-//! 2. A stretch is kept while somebody waits for a batch of it, while a consumer's last batch is in
-//!    it, or while it is one of the [`AHEAD_MAX`] behind such a one: memory is bounded by the number
-//!    of consumers, whatever the backlog.
+//! 2. A stretch is kept while a consumer waits for a batch of it, while a consumer's last batch is
+//!    in it, or while it is one of the [`AHEAD_MAX`] behind such a one: memory is bounded by the
+//!    number of consumers, whatever the backlog.
 //! 3. One read is planned at a time, so that no two read the same.
 
 use std::ops::Range;
@@ -22,12 +22,12 @@ use std::sync::Arc;
 
 use pipeline::{Batch, DecodeError, Ticket};
 
-use super::drain_throttle::Gait;
+use super::drain_throttle::ReadIntensity;
 
 /// How many stretches are read before a consumer gets there.
 const AHEAD_MAX: usize = 3;
 
-/// A batch as it was read; that its layout is unknown is told to whoever takes it.
+/// A batch as it was read; or the error that its layout is unknown.
 pub(crate) type ReadBatch = Result<Batch, DecodeError>;
 
 /// Neighbours that were read in one go.
@@ -43,9 +43,9 @@ pub(crate) struct Ahead {
     stretches: Vec<Stretch>,
     /// What each consumer that reads from the disk took last.
     places: Vec<(Arc<str>, Ticket)>,
-    /// What somebody waits for.
+    /// Tickets that are waited for.
     wanted: Vec<Ticket>,
-    /// Somebody is finding out what to read next.
+    /// A thread is choosing what to read next.
     planning: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Find {
     Here(ReadBatch),
     /// On its way, or about to be; look again when something has come.
     Coming,
-    /// Nobody reads it.
+    /// It is not being read.
     Absent,
 }
 
@@ -103,12 +103,12 @@ impl Ahead {
         self.places.len()
     }
 
-    /// Somebody waits for this ticket, until [`Ahead::release`].
+    /// This ticket is waited for, until [`Ahead::release`].
     pub(crate) fn want(&mut self, ticket: Ticket) {
         self.wanted.push(ticket);
     }
 
-    /// Nobody waits for it any more.
+    /// It is not waited for any more.
     pub(crate) fn release(&mut self, ticket: Ticket) {
         if let Some(at) = self.wanted.iter().position(|wanted| *wanted == ticket) {
             self.wanted.swap_remove(at);
@@ -119,11 +119,11 @@ impl Ahead {
     /// has not enough of it. `is_stored` says whether there is something to read at a ticket.
     pub(crate) fn next_read(
         &self,
-        gait: Gait,
+        intensity: ReadIntensity,
         is_stored: impl Fn(Ticket) -> bool,
     ) -> Option<Ticket> {
         let reads = self.stretches.iter().filter(|stretch| stretch.batches.is_none()).count();
-        if self.planning || reads >= gait.reads_max() {
+        if self.planning || reads >= intensity.reads_max() {
             return None;
         }
         let next = |(_, ticket): &(Arc<str>, Ticket)| self.next_for(*ticket);
@@ -141,7 +141,7 @@ impl Ahead {
         None
     }
 
-    /// Somebody finds out what there is to read; answers whether nobody else does.
+    /// A thread chooses what to read; answers whether it is the only one.
     pub(crate) fn plan(&mut self) -> bool {
         !std::mem::replace(&mut self.planning, true)
     }
@@ -171,7 +171,7 @@ impl Ahead {
         }
     }
 
-    /// Forgets what nobody is near.
+    /// Forgets what no consumer is near.
     fn tidy(&mut self) {
         let mut kept = vec![false; self.stretches.len()];
         let places = self.places.iter().map(|(_, ticket)| ticket).chain(&self.wanted);
@@ -213,25 +213,29 @@ mod tests {
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 0);
         ahead.release(0);
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(5));
-        assert_eq!(ahead.next_read(Gait::Full, |_| false), None);
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), Some(5));
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| false), None);
         read(&mut ahead, 5..6);
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(6));
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), Some(6));
         assert!(ahead.plan() && !ahead.plan());
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "somebody is about to read");
+        assert_eq!(
+            ahead.next_read(ReadIntensity::Full, |_| true),
+            None,
+            "somebody is about to read"
+        );
         assert!(matches!(ahead.find(6), Find::Coming));
         ahead.announce(6..9);
-        assert_eq!(ahead.next_read(Gait::Gentle, |_| true), None, "one read is under way");
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(9));
+        assert_eq!(ahead.next_read(ReadIntensity::Gentle, |_| true), None, "one read is under way");
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), Some(9));
         assert!(ahead.plan());
         ahead.announce(9..11);
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "enough is on its way");
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), None, "enough is on its way");
         ahead.arrive(&consumer, 5);
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), None, "two reads are under way");
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), None, "two reads are under way");
         assert!(!is_here(&ahead, 4) && is_here(&ahead, 5));
         assert!(matches!(ahead.find(8), Find::Coming));
         ahead.fill(&(9..11), batches(2));
-        assert_eq!(ahead.next_read(Gait::Full, |_| true), Some(11));
+        assert_eq!(ahead.next_read(ReadIntensity::Full, |_| true), Some(11));
         ahead.fill(&(6..9), None);
         assert!(matches!(ahead.find(8), Find::Absent), "it could not be read");
     }

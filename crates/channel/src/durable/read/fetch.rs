@@ -9,11 +9,13 @@ use pipeline::{IntervalSet, KeySet, Ticket};
 use tokio::time::Instant;
 
 use super::ahead::ReadBatch;
+use super::memory::ReadMemory;
 use super::reader;
-use crate::durable::core::{Core, State};
+use crate::durable::core::Core;
 use crate::durable::index::segment_index::{Entry, SegmentIndex};
 use crate::durable::log::segment::BLOCK;
 use crate::durable::recovery::scan::{Bodies, scan_with};
+use crate::durable::state::State;
 
 /// A stretch that is about to be read.
 struct Reading {
@@ -21,7 +23,7 @@ struct Reading {
     file: Arc<dyn DiskFile>,
     entries: Vec<(Ticket, Entry)>,
     tickets: Range<Ticket>,
-    /// Who the first batch is, and its events.
+    /// Identity of the first batch, and its events.
     known: (KeySet, u64),
 }
 
@@ -33,7 +35,7 @@ impl Core {
     pub(crate) fn index_of(&self, id: u64) -> io::Result<(SegmentIndex, Arc<dyn DiskFile>)> {
         let record = {
             let mut state = self.state();
-            let segment = state.book.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
+            let segment = state.tickets.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
             if let (Some(index), Some(file)) = (&segment.index, &segment.file) {
                 return Ok((index.clone(), file.clone()));
             }
@@ -55,7 +57,7 @@ impl Core {
     pub(crate) fn load_index(&self, ticket: Ticket) -> io::Result<u64> {
         let id = {
             let state = self.state();
-            let segment = state.book.segment_of(ticket).ok_or(io::ErrorKind::NotFound)?;
+            let segment = state.tickets.segment_of(ticket).ok_or(io::ErrorKind::NotFound)?;
             if segment.index.is_some() {
                 return Ok(segment.record.id);
             }
@@ -63,11 +65,11 @@ impl Core {
         };
         let (index, file) = self.index_of(id)?;
         let mut state = self.state();
-        if let Some(segment) = state.book.segment_mut(id) {
+        if let Some(segment) = state.tickets.segment_mut(id) {
             segment.index = Some(index);
             segment.file = Some(file);
         }
-        state.book.trim();
+        state.tickets.trim();
         Ok(id)
     }
 
@@ -75,18 +77,18 @@ impl Core {
     fn begin_read(&self, ticket: Ticket) -> io::Result<Reading> {
         let planned = self.load_index(ticket).and_then(|id| {
             let mut state = self.state();
-            let gait = state.gait(&self.limits);
-            let segment = state.book.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
+            let intensity = state.intensity(&self.limits);
+            let segment = state.tickets.segment_mut(id).ok_or(io::ErrorKind::NotFound)?;
             let index = segment.index.as_ref().ok_or(io::ErrorKind::NotFound)?;
             let file = segment.file.clone().ok_or(io::ErrorKind::NotFound)?;
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
-            let entries = reader::stretch(index, ticket, gait);
+            let entries = reader::stretch(index, ticket, intensity);
             let tickets = ticket..ticket + entries.len() as u64;
             Ok(Reading { id, file, entries, known, tickets })
         });
         let tickets = planned.as_ref().map_or(0..0, |reading| reading.tickets.clone());
-        self.state().ahead.announce(tickets);
-        self.arrived.notify_waiters();
+        self.state().reads.ahead.announce(tickets);
+        self.signals.arrived.notify_waiters();
         planned
     }
 
@@ -101,8 +103,8 @@ impl Core {
             }
             Err(error) => (None, Err(error)),
         };
-        self.state().ahead.fill(&reading.tickets, batches);
-        self.arrived.notify_waiters();
+        self.state().reads.ahead.fill(&reading.tickets, batches);
+        self.signals.arrived.notify_waiters();
         result
     }
 
@@ -137,42 +139,43 @@ impl Core {
     pub(crate) fn taken(self: &Arc<Self>, consumer: &Arc<str>, bytes: usize) {
         let next = {
             let mut state = self.state();
-            if state.ahead.is_drained_by(consumer) {
-                state.sparing.taken(Instant::now(), bytes);
+            if state.reads.ahead.is_drained_by(consumer) {
+                state.reads.throttle.taken(Instant::now(), bytes);
             }
             self.plan_ahead(&mut state)
         };
         self.start_reading(next);
     }
 
-    /// Starts the read that some consumer needs next, in the background, unless enough is under way.
+    /// Starts the read that some consumer needs next, in the background, unless enough is under
+    /// way.
     fn look_ahead(self: &Arc<Self>) {
         let next = self.plan_ahead(&mut self.state());
         self.start_reading(next);
     }
 
-    /// An error is met again by the one who takes that batch.
+    /// An error is met again by the take of that batch.
     fn start_reading(self: &Arc<Self>, next: Option<Ticket>) {
         let Some(next) = next else { return };
         let core = self.clone();
         self.background.run_behind(&self.env, move || core.read_ahead(next));
     }
 
-    /// Where the next read begins; whoever asked has to begin it.
+    /// Where the next read begins; the caller has to begin it.
     fn plan_ahead(&self, state: &mut State) -> Option<Ticket> {
-        if state.ahead.consumers() == 0 {
+        if state.reads.ahead.consumers() == 0 {
             return None;
         }
-        let gait = state.gait(&self.limits);
-        let State { ahead, book, tail, .. } = state;
-        let end = book.in_flight.next();
-        let next = ahead.next_read(gait, |ticket| ticket < end && !tail.holds(ticket))?;
+        let intensity = state.intensity(&self.limits);
+        let (ReadMemory { ahead, tail, .. }, tickets) = (&mut state.reads, &state.tickets);
+        let end = tickets.in_flight.next();
+        let next = ahead.next_read(intensity, |ticket| ticket < end && !tail.holds(ticket))?;
         ahead.plan();
         Some(next)
     }
 
-    /// Reads stretch after stretch from `next` on, until enough is there: the disk does not wait for
-    /// a consumer to go on.
+    /// Reads stretch after stretch from `next` on, until enough is there: the disk does not wait
+    /// for a consumer to go on.
     fn read_ahead(self: &Arc<Self>, next: Ticket) {
         let mut planned = Some(next);
         while let Some(next) = planned {

@@ -8,7 +8,7 @@ use pipeline::env::DiskFile;
 use pipeline::{Batch, Ticket};
 
 use super::ahead::ReadBatch;
-use super::drain_throttle::Gait;
+use super::drain_throttle::ReadIntensity;
 use crate::durable::index::segment_index::{Entry, SegmentIndex};
 use crate::durable::log::aligned::Buffers;
 use crate::durable::log::records::{PutRecord, SegmentRecord};
@@ -16,13 +16,17 @@ use crate::durable::log::segment::{BLOCK, Header, Kind, Seed};
 use crate::durable::recovery::scan::{Scan, Scanned};
 
 /// Neighbours from `ticket` on that are worth one read.
-pub(crate) fn stretch(index: &SegmentIndex, ticket: Ticket, gait: Gait) -> Vec<(Ticket, Entry)> {
+pub(crate) fn stretch(
+    index: &SegmentIndex,
+    ticket: Ticket,
+    intensity: ReadIntensity,
+) -> Vec<(Ticket, Entry)> {
     let mut entries: Vec<(Ticket, Entry)> = Vec::new();
     for (ticket, entry) in (ticket..).map_while(|t| Some((t, *index.get(t)?))) {
         let start = entries.first().map_or(entry.offset, |(_, first)| first.offset);
         let end = u64::from(entry.offset) + u64::from(entry.len);
         let fits =
-            entries.is_empty() || end.saturating_sub(u64::from(start)) <= gait.stretch_bytes();
+            entries.is_empty() || end.saturating_sub(u64::from(start)) <= intensity.stretch_bytes();
         if !fits || (entry.len == 0 && !entries.is_empty()) {
             break;
         }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tracing::error;
 
 use super::ahead::{Find, ReadBatch};
-use super::wakeups::DOZE;
+use super::wakeups::IDLE_POLL;
 use crate::durable::core::Core;
 
 /// One taker: holds tickets until they are settled.
@@ -42,7 +42,7 @@ struct Wanted<'a> {
 
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
-        self.core.state().ahead.release(self.ticket);
+        self.core.state().reads.ahead.release(self.ticket);
     }
 }
 
@@ -51,7 +51,7 @@ struct Asleep<'a>(&'a Core);
 
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
-        self.0.state().bell.rise();
+        self.0.state().reads.wakeups.rise();
     }
 }
 
@@ -61,8 +61,8 @@ impl Take {
         Self { core, consumer, held: IntervalSet::EMPTY }
     }
 
-    /// Waits until a consumer that drains may take more. Before it takes: who gives up meanwhile has
-    /// taken nothing.
+    /// Waits until a consumer that drains may take more. Before it takes: a caller that gives up
+    /// meanwhile has taken nothing.
     async fn keep_pace(&self) {
         let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
         while let Some(pause) = pause() {
@@ -72,9 +72,9 @@ impl Take {
 
     /// The oldest ready ticket, and where its batch is.
     async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
-        let mut has_dozed = false;
+        let mut has_polled = false;
         loop {
-            let ready = self.core.ready.notified();
+            let ready = self.core.signals.ready.notified();
             tokio::pin!(ready);
             ready.as_mut().enable();
             {
@@ -82,24 +82,24 @@ impl Take {
                 if state.closed {
                     return Err(self.core.closed_error());
                 }
-                if let Some(ticket) = state.book.in_flight.take(&self.consumer) {
+                if let Some(ticket) = state.tickets.in_flight.take(&self.consumer) {
                     let found = state.find(&self.consumer, ticket);
-                    let low = state.book.in_flight.lowest_cursor();
-                    state.tail.forget_below(low);
+                    let low = state.tickets.in_flight.lowest_cursor();
+                    state.reads.tail.forget_below(low);
                     return Ok((Picked { take: self, ticket, kept: false }, found));
                 }
-                state.ahead.leave(&self.consumer);
-                if has_dozed {
-                    state.bell.sleep();
+                state.reads.ahead.leave(&self.consumer);
+                if has_polled {
+                    state.reads.wakeups.sleep();
                 }
             }
-            if has_dozed {
+            if has_polled {
                 let _asleep = Asleep(&self.core);
                 ready.await;
             } else {
                 // What has come is looked for in either case.
-                let _ = timeout(DOZE, ready).await;
-                has_dozed = true;
+                let _ = timeout(IDLE_POLL, ready).await;
+                has_polled = true;
             }
         }
     }
@@ -107,10 +107,10 @@ impl Take {
     /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
     async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
         let core = &self.core;
-        core.state().ahead.want(ticket);
+        core.state().reads.ahead.want(ticket);
         let _wanted = Wanted { core, ticket };
         loop {
-            let arrived = core.arrived.notified();
+            let arrived = core.signals.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
             let mine = {
@@ -118,7 +118,7 @@ impl Take {
                 match state.find(&self.consumer, ticket) {
                     Find::Here(batch) => return Ok(Some(batch)),
                     Find::Coming => false,
-                    Find::Absent => state.ahead.plan(),
+                    Find::Absent => state.reads.ahead.plan(),
                 }
             };
             if mine {

@@ -1,29 +1,28 @@
-//! When consumers are woken for what was put.
+//! When a put wakes consumers.
 //!
-//! Waking a thread is work for whoever does it, on a virtual machine as much as a fifteenth of a
-//! small write. A consumer that keeps up is faster than the disk and would be woken for each batch,
-//! by the one who puts it. So a consumer that finds nothing first dozes, with a timer: puts that
-//! come meanwhile need not wake it, up to some bytes. Only then it sleeps, and the next put wakes
-//! it: who waits for a single batch gets it at once.
+//! A wake-up costs the thread that causes it time: on a virtual machine a fifteenth of a small
+//! write. A consumer that keeps up is faster than the disk, and would be woken once per batch. So a
+//! consumer that finds nothing first polls with a timer; puts meanwhile do not wake it, up to some
+//! bytes. Only then it sleeps, and the next put wakes it: a single batch is taken at once.
 //!
-//! Pure bookkeeping, behind the channel's lock: whoever falls asleep has looked under the same one.
+//! Pure state, behind the channel's lock: a consumer looks and falls asleep under the same lock.
 
 use std::time::Duration;
 
-/// How long a consumer that has had everything looks by itself before it is woken by a put.
-pub(crate) const DOZE: Duration = Duration::from_millis(1);
-/// So much wakes also those who doze: a few of them fit into the tail.
+/// How long an idle consumer polls before it sleeps and is woken by a put.
+pub(crate) const IDLE_POLL: Duration = Duration::from_millis(1);
+/// So many bytes also wake consumers that poll: a few times as much fits into the tail.
 const ENOUGH_BYTES: usize = 256 << 10;
 
-/// Who sleeps, and what was put since somebody was woken.
+/// Consumers that sleep, and bytes that were put since the last wake-up.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub(crate) struct Wakeups {
     asleep: usize,
     bytes: usize,
 }
 
-impl Bell {
-    /// A consumer has found nothing and sleeps, until [`Bell::rise`].
+impl Wakeups {
+    /// A consumer has found nothing and sleeps, until [`Wakeups::rise`].
     pub(crate) fn sleep(&mut self) {
         self.asleep += 1;
     }
@@ -34,13 +33,13 @@ impl Bell {
     }
 
     /// So many bytes can be taken now; answers whether consumers are to be woken.
-    pub(crate) fn rings(&mut self, bytes: usize) -> bool {
+    pub(crate) fn should_wake(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
-        let rings = self.bytes >= ENOUGH_BYTES || (self.asleep > 0 && self.bytes > 0);
-        if rings {
+        let wakes = self.bytes >= ENOUGH_BYTES || (self.asleep > 0 && self.bytes > 0);
+        if wakes {
             self.bytes = 0;
         }
-        rings
+        wakes
     }
 }
 
@@ -49,16 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_sleeps_is_woken_by_the_next_byte_and_who_dozes_by_many() {
-        let mut bell = Bell::default();
-        assert!(!bell.rings(ENOUGH_BYTES - 1));
-        assert!(bell.rings(1) && !bell.rings(1), "each byte counts once");
-        bell.sleep();
-        bell.sleep();
-        bell.rise();
-        assert!(bell.rings(0), "what came before it slept was not announced");
-        assert!(!bell.rings(0) && bell.rings(1));
-        bell.rise();
-        assert!(!bell.rings(1));
+    fn a_sleeping_consumer_is_woken_by_the_next_byte_and_a_polling_one_by_many() {
+        let mut wakeups = Wakeups::default();
+        assert!(!wakeups.should_wake(ENOUGH_BYTES - 1));
+        assert!(wakeups.should_wake(1) && !wakeups.should_wake(1), "each byte counts once");
+        wakeups.sleep();
+        wakeups.sleep();
+        wakeups.rise();
+        assert!(wakeups.should_wake(0), "what came before it slept was not announced");
+        assert!(!wakeups.should_wake(0) && wakeups.should_wake(1));
+        wakeups.rise();
+        assert!(!wakeups.should_wake(1));
     }
 }

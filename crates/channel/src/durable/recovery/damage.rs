@@ -18,13 +18,13 @@ use crate::durable::log::segment::BLOCK;
 use crate::durable::read::reader;
 
 impl Core {
-    /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies in
-    /// no segment any more was in it, and leaves the window. The events are counted anew.
+    /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies
+    /// in no segment any more was in it, and leaves the window. The events are counted again.
     fn audit(&self) -> io::Result<()> {
         let (suspects, segments) = {
             let state = self.state();
-            let segments: Vec<u64> = state.book.segments.iter().map(|s| s.record.id).collect();
-            (state.book.window.pending().clone(), segments)
+            let segments: Vec<u64> = state.tickets.segments.iter().map(|s| s.record.id).collect();
+            (state.tickets.window.pending().clone(), segments)
         };
         let mut there = KeySet::default();
         let mut indexes: BTreeMap<u64, SegmentIndex> = BTreeMap::new();
@@ -37,20 +37,20 @@ impl Core {
         }
         let mut state = self.state();
         // What was settled since the look at it is not missing.
-        let mut gone = suspects.intersection(state.book.window.pending());
+        let mut gone = suspects.intersection(state.tickets.window.pending());
         gone.remove_all(&there);
-        let settled = state.book.in_flight.acked_by_all(None);
+        let settled = state.tickets.in_flight.acked_by_all(None);
         let mut events = 0;
-        for segment in &state.book.segments {
+        for segment in &state.tickets.segments {
             let tickets = IntervalSet::from(segment.record.first..segment.end());
             let index = segment.index.as_ref().or_else(|| indexes.get(&segment.record.id));
             events += index.map_or(0, |index| index.describe(&tickets.difference(&settled)).1);
         }
-        let lost_events = state.book.events.saturating_sub(events);
+        let lost_events = state.tickets.events.saturating_sub(events);
         let tickets = IntervalSet::EMPTY;
         let record = ForgetRecord { tickets, keys: gone.clone(), events: lost_events };
-        state.book.forget(&record);
-        state.forget.merge(&record);
+        state.tickets.forget(&record);
+        state.unwritten.forget.merge(&record);
         error!(channel = %self.name, identities = gone.count(), events = lost_events,
             "batches are lost: the agents that sent them here send them again; what this agent read \
              itself is not sent again");
@@ -79,8 +79,8 @@ impl Core {
         Ok(u64::from(!sound))
     }
 
-    /// Makes a damaged batch whole from the file that its lines are in; answers whether that could be
-    /// done.
+    /// Makes a damaged batch whole from the file that its lines are in; answers whether that could
+    /// be done.
     ///
     /// # Errors
     /// The disk refused; a key is missing.
@@ -109,8 +109,8 @@ impl Core {
             "a batch was damaged; its lines were read again from their file, and it is whole");
     }
 
-    /// Says that a batch is given up, and what was in it. `lines` is where its lines stood; empty if
-    /// another agent sent it.
+    /// Says that a batch is given up, and what was in it. `lines` is where its lines stood; empty
+    /// if another agent sent it.
     pub(crate) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
         if lines.is_empty() {
             error!(channel = %self.name, segment, ?tickets, events,
@@ -124,9 +124,9 @@ impl Core {
         }
     }
 
-    /// A batch cannot be read back: nobody gets it any more, its identity leaves the window so that
-    /// whoever still has it may send it again, and its frame is kept aside. `keys` and `events` are
-    /// what its segment's index says of it.
+    /// A batch cannot be read back: it is not handed out any more, its identity leaves the window
+    /// so that it may be sent again, and its frame is kept aside. `keys` and `events` are what its
+    /// segment's index says of it.
     pub(crate) fn quarantine(
         &self,
         segment: u64,
@@ -139,14 +139,14 @@ impl Core {
         {
             let mut state = self.state();
             let record = ForgetRecord { tickets, keys: keys.clone(), events };
-            state.book.forget(&record);
-            state.forget.merge(&record);
+            state.tickets.forget(&record);
+            state.unwritten.forget.merge(&record);
         }
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
             error!(channel = %self.name, %error, "whose batch is damaged could not be found out");
         }
-        self.dirty.notify_one();
+        self.signals.dirty.notify_one();
         self.incident("damaged_batch", 1);
         let offset = entry.map_or(0, |entry| entry.offset);
         let identity: Vec<String> =

@@ -1,8 +1,8 @@
 //! What a fuzzer does with the reader of frames: any bytes are read as a segment, as a start and a
 //! take read one.
 //!
-//! Checksums keep nearly all random bytes away from the decoders behind them. So right ones can be put
-//! in first: that stands for a writer gone mad rather than for a disk.
+//! Checksums keep nearly all random bytes away from the decoders behind them. So right ones can be
+//! put in first: that stands for a writer gone mad rather than for a disk.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::durable::log::records::{
 };
 use crate::durable::log::seal::Keyring;
 use crate::durable::log::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
-use crate::durable::read::drain_throttle::Gait;
+use crate::durable::read::drain_throttle::ReadIntensity;
 use crate::durable::read::reader;
 
 /// A file in memory that is only read.
@@ -107,7 +107,7 @@ pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let (mut ticket, mut events) = (first, 0);
     let buffers = aligned::buffers();
     while ticket < index.end() {
-        let entries = reader::stretch(&index, ticket, Gait::Full);
+        let entries = reader::stretch(&index, ticket, ReadIntensity::Full);
         ticket += entries.len().max(1) as u64;
         let Ok(read) = reader::read(&file, seed, &entries, &buffers) else { continue };
         for batch in read.into_iter().filter_map(|batch| batch?.ok()) {

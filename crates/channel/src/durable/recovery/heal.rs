@@ -1,8 +1,8 @@
 //! A damaged batch whose lines are still in their file is made whole from there.
 //!
-//! What was damaged stays what it is: the same frame, ticket and identity. Only the bytes of its lines
-//! are put in again, and the checksum of the frame says whether that made it whole, so nothing
-//! repeats whatever became of the batch before, and nothing that is not the same goes on.
+//! What was damaged stays what it is: the same frame, ticket and identity. Only the bytes of its
+//! lines are put in again, and the checksum of the frame says whether that made it whole, so
+//! nothing repeats whatever became of the batch before, and nothing that is not the same goes on.
 //!
 //! ```text
 //! frame   header │ envelope: identity, positions │ body: headers, lengths, lines
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! It can be done where the envelope is sound, the lines stand in the body as in the file (neither
-//! compressed nor sealed, not changed by an interceptor), and the file still holds them. Elsewhere the
-//! batch is given up, and these positions name what was in it.
+//! compressed nor sealed, not changed by an interceptor), and the file still holds them. Elsewhere
+//! the batch is given up, and these positions name what was in it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -109,8 +109,8 @@ impl Wounded {
         file.write_at(&[io::IoSlice::new(self.blocks.as_slice())], self.start, true)
     }
 
-    /// Where the lines of the `nth` batch with events stood, for people; empty if another agent sent
-    /// it.
+    /// Where the lines of the `nth` batch with events stood, for people; empty if another agent
+    /// sent it.
     pub(crate) fn lines(&self, nth: usize) -> Vec<String> {
         let Some(item) = self.items.get(nth) else { return Vec::new() };
         let stretches = item.stretches.iter().filter(|at| at.from < at.to).map(Stretch::to_string);
@@ -142,12 +142,12 @@ pub(crate) struct Aside {
 }
 
 impl Recovered {
-    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say is
-    /// settled, because it was delivered or given up, was not lost by that.
+    /// A frame's body is damaged: its positions stand, its events are gone. What later frames say
+    /// is settled, because it was delivered or given up, was not lost by that.
     fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
         let Unsound { ticket: first, put, segment, place } = unsound;
         let mut lines = Vec::new();
-        let settled = self.book.in_flight.acked_by_all(None);
+        let settled = self.tickets.in_flight.acked_by_all(None);
         let mut lost = ForgetRecord::default();
         let with_events = put.items.iter().filter(|item| item.events > 0);
         for ((nth, ticket), item) in (0..).zip(*first..).zip(with_events) {
@@ -163,7 +163,7 @@ impl Recovered {
         if lost.tickets.is_empty() {
             return;
         }
-        self.book.forget(&lost);
+        self.tickets.forget(&lost);
         self.struck.insert_all(&lost.tickets);
         let (segment, place, events) = (*segment, *place, lost.events);
         let tickets = lost.tickets.iter().collect();
@@ -173,7 +173,7 @@ impl Recovered {
     /// A frame's body is damaged: it is made whole, in memory, or forgotten.
     pub(crate) fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
         let Unsound { ticket, segment, place, put } = unsound;
-        let settled = self.book.in_flight.acked_by_all(None);
+        let settled = self.tickets.in_flight.acked_by_all(None);
         let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
         if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
             return Ok(());
@@ -199,8 +199,8 @@ impl Recovered {
 const NAMED_MAX: usize = 20;
 
 /// Where the lines may have stood of a frame at `place` that cannot be read at all: between the
-/// positions before it and those that come next in `frames`, of each file that goes on there. `before`
-/// is where the sources stood in front of `frames`.
+/// positions before it and those that come next in `frames`, of each file that goes on there.
+/// `before` is where the sources stood in front of `frames`.
 pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> Vec<String> {
     let (mut named, mut seen) = (Vec::new(), BTreeSet::new());
     for frame in frames.iter().filter(|frame| frame.offset != place) {
@@ -257,7 +257,8 @@ fn items(put: &PutRecord, is_sealed: bool, mut before: Positions) -> Vec<Item> {
     items
 }
 
-/// Where the sources stood before the frame at `offset`: as the segment began, and what came behind.
+/// Where the sources stood before the frame at `offset`: as the segment began, and what came
+/// behind.
 fn before(file: &dyn DiskFile, seed: Seed<'_>, offset: u64) -> io::Result<Positions> {
     let mut positions = Positions::default();
     for frame in scan_with(Bodies::Trust, file, seed, BLOCK as u64, offset)?.frames {

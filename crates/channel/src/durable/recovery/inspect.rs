@@ -1,8 +1,8 @@
 //! What an operator can ask of a channel: what is in it, whether it is sound, its events, and to be
-//! mended. All but [`repair`] and [`renew`] change nothing but the lock file, and [`Inspection::look`]
-//! not even that: it may be used while an agent runs.
+//! mended. All but [`repair`] and [`renew`] change nothing but the lock file, and
+//! [`Inspection::look`] not even that: it may be used while an agent runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,6 @@ use pipeline::env::{Entropy, Lock, LockError};
 use pipeline::{
     Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, KeySet, Origin, Ticket,
 };
-use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::heal::{self, Wounded};
@@ -19,7 +18,7 @@ use super::names::Names;
 use super::opening::Opening;
 use super::owner_file;
 use super::replay::{self, Recovered, Refusal};
-use super::scan::{Scan, Scanned, scan};
+use super::scan::{Scan, scan};
 use crate::durable::Config;
 use crate::durable::index::segment_index::Entry;
 use crate::durable::log::aligned;
@@ -28,85 +27,14 @@ use crate::durable::log::keys::Encryption;
 use crate::durable::log::records::SegmentRecord;
 use crate::durable::log::seal::Keyring;
 use crate::durable::log::segment::{BLOCK, FORMAT, Kind, Owner};
-use crate::durable::read::drain_throttle::Gait;
+use crate::durable::read::drain_throttle::ReadIntensity;
 use crate::durable::read::reader;
 use crate::positions::Positions;
 
-/// What is in a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stats {
-    /// Format of the directory.
-    pub format: u16,
-    /// Origin of the batches that were born here.
-    pub origin: String,
-    /// Its last life.
-    pub epoch: u64,
-    /// How often it was opened.
-    pub starts: u64,
-    /// Events that some consumer has not committed.
-    pub events: u64,
-    /// Batches that some consumer has not committed.
-    pub batches: u64,
-    /// Live segments.
-    pub segments: u64,
-    /// Bytes that they take on disk.
-    pub bytes: u64,
-    /// Bytes that count against the channel's capacity, as its metrics say.
-    pub used_bytes: u64,
-    /// When the oldest event that some consumer has not committed was stored, in milliseconds since
-    /// 1970; nothing without one.
-    pub oldest_at_ms: Option<u64>,
-    /// For each consumer, how many batches it has not committed.
-    pub consumers: BTreeMap<String, u64>,
-    /// Identities that would be recognised.
-    pub identities: u64,
-    /// Keys of sources whose position is known.
-    pub positions: u64,
-    /// Numbers of the encryption keys that live segments are sealed with.
-    pub encryption_keys: Vec<u32>,
-}
+mod report;
 
-/// Whether a channel is sound.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Frames that were read and are as they were written.
-    pub sound_frames: u64,
-    /// Places, as segment and offset, where something is not as it was written, and that may be
-    /// missed.
-    pub damaged: Vec<(u64, u64)>,
-    /// Places where the same was found, and nobody needs what was there: it was delivered or given
-    /// up, or a later state says it.
-    pub done_with: Vec<(u64, u64)>,
-    /// Batches that nobody can get any more, as ranges of tickets, each half open.
-    pub lost: Vec<(Ticket, Ticket)>,
-    /// Bytes that a crash tore off the end: they were never acknowledged.
-    pub torn_bytes: u64,
-    /// Lines of damaged batches that their files still hold, as file and bytes: the next start of the
-    /// agent, or a repair, makes these batches whole.
-    pub mendable: Vec<String>,
-    /// Lines of damaged batches that are lost, as file and bytes: they are not sent again.
-    pub given_up: Vec<String>,
-}
-
-impl Report {
-    /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
-    pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && self.lost.is_empty() && self.mendable.is_empty()
-    }
-}
-
-/// The tickets of a damaged place: those of its frame if that says so much, or all that stand
-/// between its neighbours.
-fn tickets_at(found: &Scan, record: &SegmentRecord, offset: u64) -> IntervalSet {
-    let end_of = |frame: &Scanned| frame.header.ticket + u64::from(frame.header.tickets);
-    let after = found.frames.partition_point(|frame| frame.offset < offset);
-    let before = found.frames[..after].last().map_or(record.first, end_of);
-    match found.frames.get(after) {
-        Some(frame) if frame.offset == offset => (frame.header.ticket..end_of(frame)).into(),
-        Some(next) => (before..next.header.ticket.max(before)).into(),
-        None => (before..(record.first + record.tickets).max(before)).into(),
-    }
-}
+use report::tickets_at;
+pub use report::{Report, Stats};
 
 /// A channel's directory that is looked at.
 pub struct Inspection {
@@ -121,7 +49,7 @@ pub struct Inspection {
 /// How often a channel is read again that changed meanwhile.
 const LOOKS: u32 = 20;
 
-/// Nobody is made by looking: a directory without an owner is no channel.
+/// Looking makes no owner: a directory without an owner is no channel.
 struct NoEntropy;
 
 impl Entropy for NoEntropy {
@@ -134,7 +62,7 @@ impl Inspection {
     /// Reads the directory of a channel that no agent uses, with the keys that `encryption` names.
     ///
     /// # Errors
-    /// There is no channel, somebody uses it, a key is missing, or it cannot be read.
+    /// There is no channel, it is in use, a key is missing, or it cannot be read.
     pub fn open(
         env: &Env,
         directory: &Path,
@@ -143,8 +71,8 @@ impl Inspection {
         Self::read(env, directory, encryption, true)
     }
 
-    /// Reads the directory of a channel that an agent may use meanwhile, and changes nothing in it. What
-    /// is found was so a moment ago.
+    /// Reads the directory of a channel that an agent may use meanwhile, and changes nothing in it.
+    /// What is found was so a moment ago.
     ///
     /// # Errors
     /// There is no channel, a key is missing, or it cannot be read.
@@ -194,7 +122,7 @@ impl Inspection {
             None => Keyring::empty(),
             Some(keys) => keys.keyring(env).map_err(|error| unusable(error.to_string()))?,
         };
-        // The sizes only matter to who writes.
+        // The sizes only matter to writes.
         let files = Files::new(disk.clone(), log, keys, 0..=0, 0, Duration::ZERO);
         let owner = replay::owner(&**disk, &NoEntropy, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| replay::recover(&files, owner));
@@ -205,30 +133,34 @@ impl Inspection {
     }
 
     fn segments(&self) -> impl Iterator<Item = SegmentRecord> {
-        self.recovered.book.segments.iter().map(|segment| segment.record)
+        self.recovered.tickets.segments.iter().map(|segment| segment.record)
     }
 
     /// What is in it.
     pub fn stats(&self) -> Stats {
-        let book = &self.recovered.book;
-        let all = book.segments.front().map_or(0, |segment| segment.record.first);
-        let all = IntervalSet::from(all..book.in_flight.next());
+        let tickets = &self.recovered.tickets;
+        let all = tickets.segments.front().map_or(0, |segment| segment.record.first);
+        let all = IntervalSet::from(all..tickets.in_flight.next());
         let left = |acked: &IntervalSet| all.difference(acked).count();
-        let positions = book.positions.len() as u64;
-        let sealed: BTreeSet<u32> = book.keys().map(|key| key.id).collect();
+        let positions = tickets.positions.len() as u64;
+        let sealed: BTreeSet<u32> = tickets.keys().map(|key| key.id).collect();
         Stats {
             format: FORMAT,
             origin: self.recovered.owner.origin.to_string(),
-            epoch: book.epoch,
-            starts: Epoch(book.epoch).starts(),
-            events: book.events,
-            batches: left(&book.in_flight.acked_by_all(None)),
-            segments: book.segments.len() as u64,
+            epoch: tickets.epoch,
+            starts: Epoch(tickets.epoch).starts(),
+            events: tickets.events,
+            batches: left(&tickets.in_flight.acked_by_all(None)),
+            segments: tickets.segments.len() as u64,
             bytes: self.segments().map(|record| record.room).sum(),
-            used_bytes: book.bytes(),
+            used_bytes: tickets.bytes(),
             oldest_at_ms: self.oldest_at_ms(),
-            consumers: book.in_flight.acked().map(|(n, set)| (n.to_string(), left(set))).collect(),
-            identities: book.window.all().count(),
+            consumers: tickets
+                .in_flight
+                .acked()
+                .map(|(n, set)| (n.to_string(), left(set)))
+                .collect(),
+            identities: tickets.window.all().count(),
             positions,
             encryption_keys: sealed.into_iter().collect(),
         }
@@ -236,7 +168,7 @@ impl Inspection {
 
     /// When the oldest event was stored that some consumer has not committed.
     fn oldest_at_ms(&self) -> Option<u64> {
-        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        let settled = self.recovered.tickets.in_flight.acked_by_all(None);
         self.segments().find_map(|record| {
             let there = IntervalSet::from(record.first..record.first + record.tickets);
             let oldest = there.difference(&settled).iter().next()?;
@@ -248,7 +180,7 @@ impl Inspection {
 
     /// What it answers for.
     pub fn account(&self) -> Account {
-        let window = &self.recovered.book.window;
+        let window = &self.recovered.tickets.window;
         let account = window.account(&self.name, self.recovered.owner.origin);
         self.names.account(account, window.all())
     }
@@ -260,7 +192,7 @@ impl Inspection {
     pub fn check(&self) -> Result<Report, ChannelError> {
         let mut lost = self.recovered.lost.clone();
         lost.insert_all(&self.recovered.struck);
-        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        let settled = self.recovered.tickets.in_flight.acked_by_all(None);
         let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
         for record in self.segments() {
             let found = self.scan(&record)?;
@@ -296,8 +228,8 @@ impl Inspection {
         Ok(report)
     }
 
-    /// Finds out which damaged batches of a segment their files still hold; answers where those begin,
-    /// and notes the lines of the others.
+    /// Finds out which damaged batches of a segment their files still hold; answers where those
+    /// begin, and notes the lines of the others.
     fn look_at_wounds(
         &self,
         record: &SegmentRecord,
@@ -343,7 +275,7 @@ impl Inspection {
     /// # Errors
     /// The disk could not be read.
     pub fn export(&self, mut each: impl FnMut(Ticket, Batch) -> bool) -> Result<(), ChannelError> {
-        let settled = self.recovered.book.in_flight.acked_by_all(None);
+        let settled = self.recovered.tickets.in_flight.acked_by_all(None);
         let buffers = aligned::buffers();
         for record in self.segments() {
             let (scanned, file) = match (self.scan(&record), self.files.open(record.id, false)) {
@@ -358,7 +290,7 @@ impl Inspection {
             let end = record.first + record.tickets;
             let mut ticket = record.first;
             while ticket < end {
-                let entries = reader::stretch(&index, ticket, Gait::Full);
+                let entries = reader::stretch(&index, ticket, ReadIntensity::Full);
                 let read = reader::read(&file, seed, &entries, &buffers);
                 let read = read.map_err(|e| self.disk_error(e))?;
                 let first = ticket;
@@ -381,12 +313,12 @@ impl Inspection {
     /// # Errors
     /// The disk could not be read.
     pub fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
-        let book = &self.recovered.book;
+        let tickets = &self.recovered.tickets;
         let mut waiting = KeySet::default();
-        if book.window.pending().intersection(keys).is_empty() {
+        if tickets.window.pending().intersection(keys).is_empty() {
             return Ok(waiting);
         }
-        let acked = book.in_flight.acked().find(|(name, _)| &***name == consumer);
+        let acked = tickets.in_flight.acked().find(|(name, _)| &***name == consumer);
         let Some((_, acked)) = acked else { return Ok(waiting) };
         for record in self.segments() {
             let all = IntervalSet::from(record.first..record.first + record.tickets);
@@ -419,7 +351,7 @@ impl Inspection {
 /// holds keeps its identities. Answers the old and the new one.
 ///
 /// # Errors
-/// There is no channel, somebody uses it, or its owner file cannot be read or written.
+/// There is no channel, it is in use, or its owner file cannot be read or written.
 pub fn renew(
     env: &Env,
     directory: &Path,
@@ -442,16 +374,16 @@ pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
     let dirty = Arc::new(Notify::new());
     let core = Opening { config, cx: cx.clone(), dirty }.run()?;
     let records: Vec<SegmentRecord> =
-        core.state().book.segments.iter().map(|segment| segment.record).collect();
+        core.state().tickets.segments.iter().map(|segment| segment.record).collect();
     let mut given_up = 0;
     for record in records {
         let wanted = IntervalSet::from(record.first..record.first + record.tickets);
-        let wanted = wanted.difference(&core.state().book.in_flight.acked_by_all(None));
+        let wanted = wanted.difference(&core.state().tickets.in_flight.acked_by_all(None));
         for ticket in wanted.iter() {
             given_up += core.verify(ticket).map_err(|error| core.disk_error(error))?;
         }
     }
-    core.state().flush = true;
+    core.state().unwritten.flush = true;
     core.lead_until_idle();
     let written = !core.state().has_news();
     core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();

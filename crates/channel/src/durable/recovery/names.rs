@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A copy of this directory had closed the life, so its batches would be taken for old ones. The
-//! numbers behind `but` are half-open runs of sequences that were sent under the first name and keep
-//! it. In the log every batch stays what it was born as: names are given on the way out. The
+//! numbers behind `but` are half-open runs of sequences that were sent under the first name and
+//! keep it. In the log every batch stays what it was born as: names are given on the way out. The
 //! file holds the newest lives.
 
 use std::fmt::Write as _;

@@ -12,14 +12,20 @@ use super::heal::Aside;
 use super::names::Names;
 use super::owner_file;
 use super::replay::{self, Refusal};
-use crate::durable::core::{Core, Limits, State};
+use crate::durable::commit::hand_off::HandOff;
+use crate::durable::commit::request::Limits;
+use crate::durable::commit::unwritten::Unwritten;
+use crate::durable::core::{Core, Signals};
 use crate::durable::index::segment_index::{IndexStore, NoStore};
 use crate::durable::index::sled_store::SledStore;
 use crate::durable::log::aligned;
 use crate::durable::log::files::Files;
 use crate::durable::log::seal::Keyring;
 use crate::durable::log::writer::Log;
+use crate::durable::read::memory::ReadMemory;
 use crate::durable::read::tail::Tail;
+use crate::durable::space::usage::Usage;
+use crate::durable::state::State;
 use crate::durable::{Config, IndexKind};
 
 /// Identities announced and not yet received by a listener.
@@ -94,7 +100,7 @@ impl Opening {
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);
-        let ids: Vec<u64> = recovered.book.segments.iter().map(|s| s.record.id).collect();
+        let ids: Vec<u64> = recovered.tickets.segments.iter().map(|s| s.record.id).collect();
         store.retain(&ids);
         let path = directory.join("names");
         let names = Names::read(&*disk, &path);
@@ -118,7 +124,7 @@ impl Opening {
         let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
         core.begin_writing(&mut log).map_err(io)?;
         drop(log);
-        core.state().book.trim();
+        core.state().tickets.trim();
         Ok(core)
     }
 
@@ -141,9 +147,10 @@ impl Opening {
         names: Names,
     ) -> Arc<Core> {
         let owner = recovered.owner;
-        let reserve_bytes = files.reserve_bytes(self.config.capacity.0);
+        let capacity_bytes = self.config.capacity.0;
+        let reserve_bytes = files.reserve_bytes(capacity_bytes);
         let limits = Limits {
-            capacity_bytes: self.config.capacity.0,
+            capacity_bytes,
             capacity_events: self.config.capacity_events.unwrap_or(u64::MAX),
             dedupe: self.config.dedupe,
             overflow: self.config.overflow,
@@ -161,20 +168,21 @@ impl Opening {
             buffers: aligned::buffers(),
             files,
             store,
-            state: Mutex::new(State::new(
-                recovered.book,
-                Tail::new(self.config.tail_memory.0),
-                recovered.next_segment,
-                self.config.capacity.0,
-                reserve_bytes,
+            state: Mutex::new(State {
+                tickets: recovered.tickets,
+                hand_off: HandOff::default(),
+                in_doubt: Vec::new(),
+                unwritten: Unwritten::default(),
+                reads: ReadMemory::new(Tail::new(self.config.tail_memory.0)),
+                space: Usage { capacity_bytes, reserve_bytes, ..Usage::default() },
+                next_sequence: 0,
+                next_segment: recovered.next_segment,
                 durable_epoch,
-            )),
+                closed: false,
+                warned: false,
+            }),
             lock: Mutex::new(Some(lock)),
-            room: Notify::new(),
-            ready: Notify::new(),
-            arrived: Notify::new(),
-            dirty: self.dirty.clone(),
-            rested: Notify::new(),
+            signals: Signals { dirty: self.dirty.clone(), ..Signals::default() },
             background: Arc::default(),
             settled: broadcast::channel(ANNOUNCED_MAX).0,
         };

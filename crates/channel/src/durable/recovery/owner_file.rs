@@ -1,4 +1,4 @@
-//! The file `channel`: the format of the directory and who it belongs to.
+//! The file `channel`: the format of the directory and its owner.
 //!
 //! ```text
 //! aqueduct channel

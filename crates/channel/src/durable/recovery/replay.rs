@@ -1,11 +1,11 @@
-//! Opening a directory: what a dead process left becomes a [`Book`] again.
+//! Opening a directory: what a dead process left becomes a [`TicketIndex`] again.
 //!
 //! ```text
 //! 1 lock the directory, read the owner file (lost: the first block of a segment knows as much)
 //! 2 find the newest segment whose STATE verifies: that is what everything before it said
 //! 3 replay its frames, and those of any segment behind it; what a crash tore is cut off
 //! 4 report what is missing: segments that are gone, tickets that no frame has
-//! 5 begin a new segment with a STATE of the next epoch; files that nobody needs join the pool
+//! 5 begin a new segment with a STATE of the next epoch; files that are not needed join the pool
 //! ```
 
 use std::io;
@@ -20,7 +20,7 @@ use super::heal::{self, Aside, Unsound};
 use super::owner_file::{self, OwnerFile};
 use super::scan::{Scan, Scanned, scan};
 use crate::durable::index::segment_index::Entry;
-use crate::durable::index::ticket_index::Book;
+use crate::durable::index::ticket_index::TicketIndex;
 use crate::durable::log::files::Files;
 use crate::durable::log::records::{
     AckRecord, ForgetRecord, PutRecord, SegmentRecord, StateRecord, decode_consumers,
@@ -31,7 +31,7 @@ use crate::durable::read::reader;
 
 /// What was found, and what had to be mended.
 pub(crate) struct Recovered {
-    pub(crate) book: Book,
+    pub(crate) tickets: TicketIndex,
     pub(crate) owner: Owner,
     /// The first number that no segment file has.
     pub(crate) next_segment: u64,
@@ -160,7 +160,7 @@ fn read_back(files: &Files, uuid: &[u8; 16], all: &[(u64, u64)]) -> io::Result<R
     Ok((None, read))
 }
 
-/// Rebuilds the book of the channel `owner` from the segment files. Changes nothing on disk.
+/// Rebuilds the index of the channel `owner` from the segment files. Changes nothing on disk.
 pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refusal> {
     let all = files.list()?;
     let (state, read) = read_back(files, &owner.uuid, &all)?;
@@ -170,7 +170,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     let (state, ticket) = state.unwrap_or_default();
     let began_ms = state.since_ms;
     let mut recovered = Recovered {
-        book: Book::restore(state, ticket),
+        tickets: TicketIndex::restore(state, ticket),
         owner,
         next_segment: all.last().map_or(0, |(id, _)| id + 1),
         torn_bytes: 0,
@@ -188,11 +188,11 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         recovered.mend_or_forget(files, &put)?;
     }
     // Of the last life: looking at it begins no other one.
-    owner.epoch = Epoch(owner.epoch.0.max(recovered.book.epoch));
+    owner.epoch = Epoch(owner.epoch.0.max(recovered.tickets.epoch));
     recovered.owner = owner;
-    recovered.book.epoch = owner.epoch.0;
+    recovered.tickets.epoch = owner.epoch.0;
     recovered.drop_missing(&all);
-    for key in recovered.book.keys() {
+    for key in recovered.tickets.keys() {
         files.keys().find(key)?;
     }
     if !recovered.lost.is_empty() {
@@ -207,16 +207,16 @@ impl Recovered {
         if !mutant!("epoch_not_raised") {
             self.owner.epoch = self.owner.epoch.next(random);
         }
-        self.book.epoch = self.owner.epoch.0;
+        self.tickets.epoch = self.owner.epoch.0;
     }
 
     /// Gives back what the recovered channel does not need.
     pub(crate) fn tidy(&mut self, files: &Files) -> io::Result<()> {
         self.truncate_last(files)?;
-        files.remove_gone()?;
+        files.remove_trimmed()?;
         files.find_reserve();
         for (id, room) in files.list()? {
-            if !self.book.segments.iter().any(|segment| segment.record.id == id) {
+            if !self.tickets.segments.iter().any(|segment| segment.record.id == id) {
                 files.recycle(id, room);
             }
         }
@@ -231,12 +231,12 @@ impl Recovered {
         since_ms: u64,
         unsound: &mut Vec<Unsound>,
     ) -> io::Result<()> {
-        let (id, room, first) = (read.id, read.room, self.book.in_flight.next());
+        let (id, room, first) = (read.id, read.room, self.tickets.in_flight.next());
         let end = read.scan.end;
         let key = read.key;
         let record = SegmentRecord { id, first, tickets: 0, end, room, since_ms, key };
-        self.book.begin_segment(record, files.open(id, false)?);
-        let before = (!read.scan.damaged.is_empty()).then(|| self.book.positions.clone());
+        self.tickets.begin_segment(record, files.open(id, false)?);
+        let before = (!read.scan.damaged.is_empty()).then(|| self.tickets.positions.clone());
         for frame in &read.scan.frames {
             if let Some(lost) = self.apply(frame, unsound) {
                 self.lost.insert_all(&lost);
@@ -270,30 +270,30 @@ impl Recovered {
         match frame.header.kind {
             Kind::Put => {
                 let Some(put) = PutRecord::decode(envelope) else {
-                    return self.book.skip_to(ticket + u64::from(frame.header.tickets));
+                    return self.tickets.skip_to(ticket + u64::from(frame.header.tickets));
                 };
                 let len = frame.header.frame_len();
-                let missing = self.book.put(ticket, frame.offset, len, &put);
+                let missing = self.tickets.put(ticket, frame.offset, len, &put);
                 if !frame.body_sound {
-                    let segment = self.book.segments.back().map_or(0, |last| last.record.id);
+                    let segment = self.tickets.segments.back().map_or(0, |last| last.record.id);
                     let (offset, len) = (frame.offset as u32, len as u32);
                     let place = Entry { offset, len, ..Entry::default() };
                     unsound.push(Unsound { ticket, put, segment, place });
                 }
                 return missing;
             }
-            Kind::Ack => self.book.ack(&AckRecord::decode(envelope)?),
-            Kind::Consumers => self.book.set_consumers(decode_consumers(envelope)?),
-            Kind::Forget => self.book.forget(&ForgetRecord::decode(envelope)?),
+            Kind::Ack => self.tickets.ack(&AckRecord::decode(envelope)?),
+            Kind::Consumers => self.tickets.set_consumers(decode_consumers(envelope)?),
+            Kind::Forget => self.tickets.forget(&ForgetRecord::decode(envelope)?),
             Kind::State => {}
         }
         // Whatever the frame is, its ticket tells how far the log had come.
-        self.book.skip_to(ticket)
+        self.tickets.skip_to(ticket)
     }
 
     /// Live segments whose file is gone: released, if all was acknowledged, else lost.
     fn drop_missing(&mut self, all: &[(u64, u64)]) {
-        let Book { segments, in_flight, .. } = &mut self.book;
+        let TicketIndex { segments, in_flight, .. } = &mut self.tickets;
         segments.retain(|segment| {
             let there = all.iter().any(|(id, _)| *id == segment.record.id);
             let tickets = segment.record.first..segment.end();
@@ -309,12 +309,12 @@ impl Recovered {
         });
     }
 
-    /// Something is lost: what is still there is counted anew, and every identity that is not there
-    /// leaves the window, so that whoever has it may send it again.
+    /// Something is lost: what is still there is counted again, and every identity that is not
+    /// there leaves the window, so that it may be sent again.
     fn audit(&mut self, files: &Files) -> io::Result<()> {
-        let settled = self.book.in_flight.acked_by_all(None);
+        let settled = self.tickets.in_flight.acked_by_all(None);
         let (mut there, mut events) = (KeySet::default(), 0);
-        for segment in &self.book.segments {
+        for segment in &self.tickets.segments {
             let record = &segment.record;
             let wanted = IntervalSet::from(record.first..segment.end()).difference(&settled);
             let index = match &segment.index {
@@ -329,22 +329,22 @@ impl Recovered {
             there.insert_all(&keys);
             events += count;
         }
-        let mut gone = self.book.window.pending().clone();
+        let mut gone = self.tickets.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
             "these tickets are lost: the agents that sent them here send them again; what this agent \
              read itself is not sent again");
-        self.book.window.forget(&gone);
-        self.book.events = events;
+        self.tickets.window.forget(&gone);
+        self.tickets.events = events;
         Ok(())
     }
 
     /// The segment that was being written will not be written any more: what it has not used goes
     /// back to the disk, unless it can be used again as a whole.
     fn truncate_last(&mut self, files: &Files) -> io::Result<()> {
-        let Some(last) = self.book.segments.back_mut() else { return Ok(()) };
+        let Some(last) = self.tickets.segments.back_mut() else { return Ok(()) };
         let (first, end) = (last.record.first, last.end());
-        if last.record.end < last.record.room && !self.book.in_flight.all_acked(first, end) {
+        if last.record.end < last.record.room && !self.tickets.in_flight.all_acked(first, end) {
             match files.truncate(last.record.id, last.record.end) {
                 Ok(()) => last.record.room = last.record.end,
                 // It only keeps what it could give back.
@@ -359,9 +359,9 @@ impl Recovered {
 
     /// Says what had to be mended.
     pub(crate) fn report(&self, channel: &Arc<str>) {
-        let (book, torn_bytes) = (&self.book, self.torn_bytes);
-        let segments = book.segments.len();
-        info!(%channel, epoch = self.owner.epoch.0, segments, events = book.events, torn_bytes,
+        let (tickets, torn_bytes) = (&self.tickets, self.torn_bytes);
+        let segments = tickets.segments.len();
+        info!(%channel, epoch = self.owner.epoch.0, segments, events = tickets.events, torn_bytes,
             "the channel is open");
     }
 }

@@ -25,7 +25,7 @@ const HOP_MIN: usize = 128 << 10;
 pub(crate) enum Bodies {
     /// Says whether each is as it was written.
     Check,
-    /// Takes them for sound: who reads one will see. Large ones are not read.
+    /// Takes them for sound: a read of one will show. Large ones are not read.
     Trust,
 }
 

@@ -12,7 +12,7 @@ use crate::durable::channel::{PUT_MAX, PUT_OVERHEAD};
 use crate::durable::core::DISK_PERCENT;
 
 impl Config {
-    /// Bytes of the largest batch that fits: beside what the open segment holds, and the reserve.
+    /// Bytes of the largest batch that fits, with what the open segment holds and the reserve.
     pub(crate) fn batch_max(&self) -> u64 {
         let room = *self.segment_rooms().start();
         let reserve =
@@ -67,7 +67,8 @@ impl Lack {
     }
 }
 
-/// What is wrong with `capacity` on a file system with this much space; nothing if it may be reached.
+/// What is wrong with `capacity` on a file system with this much space; nothing if it may be
+/// reached.
 fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
     let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
     if capacity > share(space.total) {

@@ -1,9 +1,9 @@
 //! How long until the channel is full, if it goes on filling as it did of late.
 //!
-//! What a channel occupies falls by whole segments and rises by groups, so the rate is that of a window
-//! of some minutes: what is there now, less what was there where the window begins.
+//! What a channel occupies falls by whole segments and rises by groups, so the rate is that of a
+//! window of some minutes: what is there now, less what was there where the window begins.
 //!
-//! Pure: it is told the time.
+//! Pure: the time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,8 +34,8 @@ impl FillRate {
         }
     }
 
-    /// How long until `capacity` bytes are occupied, where `bytes` are now; `None` if it does not fill,
-    /// or is not known yet to.
+    /// How long until `capacity` bytes are occupied, where `bytes` are now; `None` if it does not
+    /// fill, or is not known yet to.
     pub(crate) fn until_full(&self, now: Instant, bytes: u64, capacity: u64) -> Option<Duration> {
         if bytes >= capacity {
             return Some(Duration::ZERO);

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::durable::core::{Core, State};
+use crate::durable::core::Core;
 use crate::durable::log::records::AckRecord;
+use crate::durable::state::State;
 
 /// What happens to puts when the channel is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -35,8 +36,8 @@ impl Core {
     /// Warns once each time the channel passes the mark.
     pub(crate) fn watch_fill(&self, state: &mut State) {
         // Of what stops the intake, or a small channel would stop before it warned.
-        let (bytes, capacity) = (state.book.bytes(), state.usable_bytes().max(1));
-        state.fill_rate.note(Instant::now(), bytes);
+        let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes().max(1));
+        state.space.fill_rate.note(Instant::now(), bytes);
         let percent = bytes.saturating_mul(100) / capacity;
         if percent >= WARN_PERCENT && !state.warned {
             state.warned = true;
@@ -47,7 +48,8 @@ impl Core {
         }
     }
 
-    /// Drops the oldest segment's events that nobody holds. Answers whether anything was dropped.
+    /// Drops the oldest segment's events that no consumer holds. Answers whether anything was
+    /// dropped.
     ///
     /// # Errors
     /// The segment cannot be read to learn whose events they are.
@@ -61,24 +63,24 @@ impl Core {
         let (index, file) = self.index_of(id)?;
         let (settled, events) = {
             let mut state = self.state();
-            let Some(segment) = state.book.segment_mut(id) else { return Ok(false) };
+            let Some(segment) = state.tickets.segment_mut(id) else { return Ok(false) };
             segment.index = Some(index);
             segment.file = Some(file);
             let tickets = IntervalSet::from(segment.record.first..segment.end());
-            let in_flight = &state.book.in_flight;
+            let in_flight = &state.tickets.in_flight;
             // Held ones, taken just now, stay: they will free the segment when they are settled.
             let wanted = tickets.difference(&in_flight.acked_by_all(None));
             let dropped = wanted.difference(&in_flight.held());
-            let acks = state.book.in_flight.acked();
+            let acks = state.tickets.in_flight.acked();
             let acks = acks.map(|(name, acked)| (name.clone(), dropped.difference(acked)));
             let acks = acks.collect();
-            let (keys, events) = state.book.describe(&dropped);
-            state.book.in_flight.strike(&dropped);
+            let (keys, events) = state.tickets.describe(&dropped);
+            state.tickets.in_flight.strike(&dropped);
             let record = AckRecord { acks, settled: keys, events };
-            state.book.ack(&record);
-            state.acks.merge(&record);
-            state.book.trim();
-            state.flush = true;
+            state.tickets.ack(&record);
+            state.unwritten.acks.merge(&record);
+            state.tickets.trim();
+            state.unwritten.flush = true;
             (record.settled, events)
         };
         self.incident("dropped_oldest_event", events);
@@ -97,9 +99,9 @@ impl Core {
 /// The oldest segment, if dropping what is left in it frees it: it is sealed, and no consumer holds
 /// any of it.
 fn oldest_droppable(state: &State) -> Option<u64> {
-    let oldest = state.book.segments.front().filter(|_| state.book.segments.len() > 1)?;
+    let oldest = state.tickets.segments.front().filter(|_| state.tickets.segments.len() > 1)?;
     let tickets = IntervalSet::from(oldest.record.first..oldest.end());
-    let is_held = !state.book.in_flight.held().intersection(&tickets).is_empty();
-    let is_done = state.book.in_flight.all_acked(oldest.record.first, oldest.end());
+    let is_held = !state.tickets.in_flight.held().intersection(&tickets).is_empty();
+    let is_done = state.tickets.in_flight.all_acked(oldest.record.first, oldest.end());
     (!is_held && !is_done).then_some(oldest.record.id)
 }

@@ -1,8 +1,8 @@
-//! How long the intake has been stopped, and when that is said: once when it stops and once when it goes
-//! on. A full channel whose sinks drain it stops and goes on many times a second: that is said once a
-//! minute, or when it does not go on for a while.
+//! How long the intake has been stopped, and when that is said: once when it stops and once when it
+//! goes on. A full channel whose sinks drain it stops and goes on many times a second: that is said
+//! once a minute, or when it does not go on for a while.
 //!
-//! Pure: it is told the time.
+//! Pure: the time is a parameter.
 
 use std::time::Duration;
 

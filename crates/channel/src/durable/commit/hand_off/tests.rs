@@ -1,9 +1,9 @@
 //! Every request is answered, by one leader at a time, however the threads interleave.
 //!
-//! Method: shuttle runs the real hand-off on its own locks and threads, thousands of schedules of it,
-//! chosen at random and by PCT. A request that nobody serves leaves its thread waiting, which shuttle
-//! reports as a deadlock. The last test plants the race that invariant 2 speaks of, and shuttle has
-//! to find it.
+//! Method: shuttle runs the real hand-off on its own locks and threads, thousands of schedules of
+//! it, chosen at random and by PCT. A request that nobody serves leaves its thread waiting, which
+//! shuttle reports as a deadlock. The last test plants the race that invariant 2 speaks of, and
+//! shuttle has to find it.
 
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::mpsc::{Sender, channel};

@@ -86,7 +86,7 @@ fn a_file_that_is_given_back_in_parts_is_no_segment_and_is_gone_after_a_start() 
     assert_eq!(disk.list(&directory)?.len(), 3);
     // Half of one is left by a life that ends here.
     let next = make();
-    next.remove_gone()?;
+    next.remove_trimmed()?;
     assert_eq!(next.list()?, [(2, room), (3, room)]);
     assert_eq!(disk.list(&directory)?.len(), 2);
     Ok(())

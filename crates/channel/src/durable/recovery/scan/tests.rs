@@ -1,7 +1,7 @@
 //! A scan reads no byte twice, and without bodies hardly any.
 //!
-//! Method: frames of many sizes are laid out as a leader does it, and scanned from a file that counts
-//! what is read of it.
+//! Method: frames of many sizes are laid out as a leader does it, and scanned from a file that
+//! counts what is read of it.
 
 use std::io::IoSlice;
 use std::path::Path;
