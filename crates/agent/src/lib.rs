@@ -186,7 +186,15 @@ pub async fn run_until(
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
-    let agent = Agent::start(&plan, topology, &env, metrics).await?;
+    let agent = tokio::select! {
+        biased;
+        // A channel may wait for room on its disk.
+        Some(signal) = signals.next() => {
+            info!(signal, "stopped before the start was over");
+            return Ok(());
+        }
+        started = Agent::start(&plan, topology, &env, metrics) => started?,
+    };
     let grace = plan.agent.grace;
     let reason = tokio::select! {
         biased;

@@ -66,7 +66,7 @@ impl Window {
         self.pending.remove_all(keys);
     }
 
-    /// The batches of these were damaged: whoever has them may store them again.
+    /// The batches of these were damaged: they may be stored again.
     pub(crate) fn forget(&mut self, keys: &KeySet) {
         self.stored.remove_all(keys);
         self.pending.remove_all(keys);

@@ -11,6 +11,18 @@
 //!                                                                                the next group
 //! ```
 //!
+//! | where | what lives there |
+//! |---|---|
+//! | `channel` | the [`Channel`] that an agent sees |
+//! | `core`, `state` | what the parts share: files, and a state behind one lock |
+//! | `commit` | from a put to bytes that are durable: group commit |
+//! | `log` | the segment files and their bytes |
+//! | `read` | takes: the tail in memory, reading ahead, wake-ups |
+//! | `index` | where batches lie: by ticket in memory, by segment in sled |
+//! | `recovery` | opening a directory; damage; what an operator can ask |
+//! | `space` | capacity and full disks |
+//! | `background` | work on files that only closing waits for |
+//!
 //! Nothing but the segments is needed to open a channel: every segment begins with all that the
 //! earlier ones said, so a segment can go as soon as every consumer is done with it. sled holds the
 //! index of each sealed segment, for takes that come late; it may be deleted at any time.
@@ -20,26 +32,28 @@
 //! 1. A put is answered after its whole group is on the disk, never before.
 //! 2. Groups are written one after the other: a sound group proves that those before it were
 //!    durable. So damage and torn ends can be told apart.
-//! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails its
-//!    segment is given up, and the next STATE says where it ends: what the failed write left there
-//!    cannot come back, so its puts may be told that nothing is stored. Until a next segment can be
-//!    begun they are told nothing.
+//! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails
+//!    its segment is given up, and the next STATE says where it ends: what the failed write left
+//!    there cannot come back, so its puts may be told that nothing is stored. Until a next segment
+//!    can be begun they are not answered.
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
-//!    the disk. The oldest ones are free at once, those behind one that stays when a segment is begun:
-//!    so segments without batches do not add up, however often it is opened or writes fail. How fast
-//!    a backlog may leave is said in `sparing.rs`, how fast free files do in `give_back.rs`, and how
-//!    many stay in `kept.rs`.
+//!    the disk. The oldest ones are free at once, those behind one that stays when a segment is
+//!    begun: so segments without batches do not add up, however often it is opened or writes fail.
+//!    How fast a backlog may leave is said in `read/drain_throttle.rs`, how fast free files do in
+//!    `log/trimming.rs`, and how many stay in `log/segment_pool.rs`.
 //! 5. An own sequence is used once: it goes up only with a group that was written, and the epoch
 //!    goes up, durably, at every start.
-//! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48 bytes.
+//! 6. Memory does not grow with the backlog: a segment far from every consumer is a line of 48
+//!    bytes.
 //! 7. Acknowledging needs no room that puts could take: while there is no next segment, puts leave
-//!    some of the open one to it. What a full disk stops and what not is said in `room.rs`.
+//!    some of the open one to it. What a full disk stops and what not is said in
+//!    `space/full_disk.rs`.
 //! 8. When `close` returns nothing goes on in the directory any more: it may be another one's then.
 //!
 //! # Layout
 //!
 //! ```text
-//! <channel>/LOCK                who uses it: pid
+//! <channel>/LOCK                pid of the process that uses it
 //! <channel>/channel             format, uuid, origin, epoch
 //! <channel>/log/<16 hex>.seg    segments; also files of old ones, to be used again
 //! <channel>/log/<16 hex>.gone   an old one that is being given back to the disk, in parts
@@ -63,15 +77,17 @@
 //! ```
 //!
 //! All numbers are little-endian. What follows an envelope's content means nothing, and so does an
-//! ACK without commits: both fill gaps, so that a large PUT begins at a block (see `layout.rs`). The
-//! header block is drawn in `segment.rs`, the envelopes in `records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in its
-//! STATE, is read, and ends with the next start.
+//! ACK without commits: both fill gaps, so that a large PUT begins at a block (see
+//! `log/layout.rs`). The header block is drawn in `log/segment.rs`, the envelopes in
+//! `log/records.rs`. This is format 2; format 1, which has no sealed frames, no LZ4 and no keys in
+//! its STATE, is read, and ends with the next start.
 //!
 //! # Sealing
 //!
-//! With `encryption` set, envelope and body of every frame of a new segment are sealed (`seal.rs`
-//! says how): events, positions of sources, identities and what is committed. The checksums are of
-//! the sealed bytes, so that damage is found without a key; quarantined frames stay sealed.
+//! With `encryption` set, envelope and body of every frame of a new segment are sealed
+//! (`log/seal.rs` says how): events, positions of sources, identities and what is committed. The
+//! checksums are of the sealed bytes, so that damage is found without a key; quarantined frames
+//! stay sealed.
 //!
 //! | in clear text | where |
 //! |---|---|
@@ -86,55 +102,24 @@
 //! out who can read the disk. Who can write to it cannot change a sealed frame unseen, but can take
 //! files away or put old ones back.
 
-mod ahead;
-mod aligned;
 mod background;
-mod bell;
-mod book;
-mod capacity;
 mod channel;
+mod commit;
 mod core;
-mod damage;
-mod fetch;
-mod fill_rate;
-mod frame;
-#[cfg(feature = "testkit")]
-pub(crate) mod fuzzed;
-mod give_back;
-mod group;
-mod hand_off;
-mod heal;
 mod index;
-pub mod inspect;
-mod kept;
-mod keys;
-mod layout;
-mod leader;
 mod log;
-mod names;
-mod opening;
-mod overflow;
-pub(crate) mod owner_file;
-mod packing;
-mod put;
-mod put_back;
-mod reader;
-mod records;
+mod read;
 mod recovery;
-mod register;
-mod room;
-mod scan;
-mod seal;
-mod segment;
-mod sled_store;
-mod sparing;
-mod standstill;
-mod tail;
-mod take;
+mod space;
+mod state;
 
-pub use keys::Encryption;
-pub use overflow::Overflow;
-pub use put_back::PutBack;
+pub use commit::put_back::PutBack;
+pub use log::keys::Encryption;
+#[cfg(feature = "testkit")]
+pub(crate) use recovery::fuzzed;
+pub use recovery::inspect;
+pub(crate) use recovery::owner_file;
+pub use space::overflow::Overflow;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -172,8 +157,8 @@ pub struct Config {
     /// Seals what is on disk with a key. Not sealed unless set.
     pub encryption: Option<Encryption>,
     /// Store a batch once, however often it comes, and let sinks know it again. DANGEROUS to switch
-    /// off: every resend, and every batch that a killed sink had delivered, becomes a repetition. It
-    /// exists so that tests can show what it prevents.
+    /// off: every resend, and every batch that a killed sink had delivered, becomes a repetition.
+    /// It exists so that tests can show what it prevents.
     pub dedupe: bool,
 }
 
@@ -220,12 +205,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Room of a segment file: as configured, and up to eight times as much where it begins with much,
-    /// but at most an eighth of the capacity.
+    /// Room of a segment file: as configured, and up to eight times as much where it begins with
+    /// much, but at most an eighth of the capacity.
     fn segment_rooms(&self) -> RangeInclusive<u64> {
         const LARGER: u64 = 8;
-        let eighth = (self.capacity.0 / 8).next_multiple_of(segment::BLOCK as u64);
-        let least = self.segment_bytes.0.next_multiple_of(segment::BLOCK as u64).min(eighth);
+        let eighth = (self.capacity.0 / 8).next_multiple_of(log::segment::BLOCK as u64);
+        let least = self.segment_bytes.0.next_multiple_of(log::segment::BLOCK as u64).min(eighth);
         least..=(least * LARGER).min(eighth)
     }
 }

@@ -144,7 +144,7 @@ impl InFlight {
         }
     }
 
-    /// These will never be offered again to anybody: they are acknowledged, or lost.
+    /// These will never be offered again: they are acknowledged, or lost.
     pub(crate) fn strike(&mut self, tickets: &IntervalSet) {
         for consumer in &mut self.consumers {
             consumer.acked.insert_all(tickets);

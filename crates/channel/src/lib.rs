@@ -5,7 +5,7 @@
 //! | [`durable`] | survives process and power: a segment log, group commit, sled as its index |
 //! | [`memory`] | fast and forgetful: bounded by bytes |
 //! | [`spill`] | memory while it lasts, then disk |
-//! | `in_flight`, `dedupe`, `positions` | what both do the same way: tickets, identities, positions |
+//! | `in_flight`, `dedupe`, `positions` | what they share: tickets, identities, positions |
 //! | `testkit` | a disk that forgets what was not synced; the suite that every channel passes |
 
 mod dedupe;

@@ -65,8 +65,8 @@ impl Positions {
         })
     }
 
-    /// Appends all of them, as [`put_positions`] does. Of ten thousand files that is a mebibyte, for
-    /// each segment: nothing is made for each of them on the way.
+    /// Appends all of them, as [`put_positions`] does. Of ten thousand files that is a mebibyte,
+    /// for each segment: nothing is made for each of them on the way.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         /// The most that lengths and flag of one have.
         const AROUND_BYTES: usize = 16;

@@ -73,7 +73,7 @@ impl Blocking for InPlace {
     }
 }
 
-/// Connects to nobody.
+/// A network without peers.
 struct NoNet;
 
 #[async_trait]

@@ -200,8 +200,8 @@ async fn nothing_is_stored_behind_a_put_that_failed() {
     assert!(cut_short > 100, "of 200 rounds a write failed in {cut_short}");
 }
 
-/// The write of the put fails, and so does the start of a next segment: what the first may have left
-/// is still the end of the log.
+/// The write of the put fails, and so does the start of a next segment: what the first may have
+/// left is still the end of the log.
 #[tokio::test(start_paused = true)]
 async fn a_failed_put_is_told_so_only_once_it_cannot_come_back() {
     for failures in 1..6 {

@@ -2,7 +2,8 @@
 //! missing but the one batch that it hit, whose identity may be stored again.
 //!
 //! Method: a small channel with a few batches in several segments is closed. Then, for each byte of
-//! each file that says something, a copy of the disk gets one bit flipped there, is opened and drained.
+//! each file that says something, a copy of the disk gets one bit flipped there, is opened and
+//! drained.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 

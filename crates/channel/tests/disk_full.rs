@@ -10,7 +10,7 @@ mod common;
 
 use aqueduct_channel::testkit::SimDisk;
 use common::*;
-use pipeline::{Batch, IntervalSet};
+use pipeline::{Batch, Channel, IntervalSet};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -24,10 +24,14 @@ fn settings() -> Value {
 }
 
 /// Puts until one has to wait; how many were acknowledged.
-async fn fill(channel: &dyn pipeline::Channel) -> usize {
+async fn fill(channel: &dyn Channel) -> usize {
+    fill_with(channel, &large()).await
+}
+
+async fn fill_with(channel: &dyn Channel, body: &str) -> usize {
     let (mut stored, mut refused) = (0, 0);
     loop {
-        match timeout(PATIENCE, put(channel, Batch::of([large()]))).await {
+        match timeout(PATIENCE, put(channel, Batch::of([body]))).await {
             Ok(Ok(())) => stored += 1,
             // Those that were begun before the channel knew.
             Ok(Err(_)) => refused += 1,
@@ -155,39 +159,10 @@ async fn without_any_room_at_all_it_delivers_and_takes_nothing_in_until_there_is
     assert_eq!(channel.birthplace(), Some((origin, identity.epoch)));
 }
 
-/// An epoch that a peer heard of and that the next start does not know may be higher than the one
-/// that this start takes: its batches would be refused.
 #[tokio::test(start_paused = true)]
 async fn no_epoch_is_named_that_the_next_start_may_go_below() {
     for seed in 0..40 {
-        let disk = SimDisk::new(seed);
-        let channel = try_open(&disk, &settings()).await.unwrap();
-        for _ in 0..8 {
-            put(&*channel, Batch::of([large()])).await.unwrap();
-        }
-        drop(channel);
-        let mut highest = pipeline::Epoch(0);
-        for life in 0..3 {
-            disk.crash();
-            // Also what opening gives back is gone at once.
-            disk.set_capacity(0);
-            let channel = try_open(&disk, &settings()).await.unwrap();
-            let (_, epoch) = channel.birthplace().unwrap();
-            assert!(epoch >= highest, "seed {seed}, life {life}");
-            highest = epoch;
-            assert_eq!(drain(&*channel).await.len(), 8, "seed {seed}, life {life}");
-        }
-        disk.crash();
-        disk.set_capacity(16 << 20);
-        let channel = try_open(&disk, &settings()).await.unwrap();
-        put(&*channel, Batch::of(["new"])).await.unwrap();
-        let mut take = channel.begin_take("sink");
-        let mut identity = None;
-        while let Some(taken) = next(&mut *take).await {
-            identity = taken.batch.identity;
-        }
-        let epoch = identity.unwrap().epoch;
-        assert!(epoch >= highest, "seed {seed}: {epoch:?} is closed by {highest:?}");
+        assert!(names_no_epoch_too_early(seed).await, "seed {seed}");
     }
 }
 
@@ -212,7 +187,8 @@ async fn a_disk_of_two_segments_is_used_and_emptied_and_used_again() {
             let status = channel.status();
             assert!(!status.intake_stopped, "{kib} KiB, round {round}: {status:?}");
         }
-        assert!(all * 100 >= 9 * (kib << 10) * 25, "{kib} KiB: {all} bytes in nine rounds");
+        // A fifth at the least: the reserve is 80 KiB.
+        assert!(all * 100 >= 9 * (kib << 10) * 20, "{kib} KiB: {all} bytes in nine rounds");
     }
 }
 
@@ -266,4 +242,106 @@ async fn commits_one_by_one_have_room_however_full_the_only_segment_is() {
     let status = channel.status();
     assert!(!status.intake_stopped, "{status:?}");
     put(&*channel, Batch::of(["small"])).await.unwrap();
+}
+
+/// Also what the channel's own files give back is taken, and what is put meanwhile waits for room.
+async fn restart_on_a_full_disk(disk: &SimDisk, body: &str) -> (Box<dyn Channel>, usize) {
+    disk.crash();
+    let channel = try_open(disk, &settings()).await;
+    let channel = channel.expect("a full disk does not keep a channel from opening");
+    settle().await;
+    let stored = fill_with(&*channel, body).await;
+    fill_with_something_else(disk);
+    (channel, stored)
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_on_a_full_disk_use_up_no_room_that_commits_need() {
+    let of_each =
+        [1, 3, 10, 40].into_iter().flat_map(|starts| [(starts, large()), (starts, "small".into())]);
+    for (seed, (restarts, body)) in of_each.enumerate() {
+        let disk = SimDisk::new(seed as u64);
+        let mut channel = Some(try_open(&disk, &settings()).await.unwrap());
+        let mut stored = 8;
+        for _ in 0..stored {
+            put(&**channel.as_ref().unwrap(), Batch::of([large()])).await.unwrap();
+        }
+        fill_with_something_else(&disk);
+        for _ in 0..restarts {
+            drop(channel.take());
+            settle().await;
+            let (opened, more) = restart_on_a_full_disk(&disk, &body).await;
+            (channel, stored) = (Some(opened), stored + more);
+            let names = disk.files().into_iter().map(|(path, _)| path.display().to_string());
+            assert!(names.filter(|name| name.contains("/reserve-")).count() > 0, "it is used up");
+        }
+        let channel = channel.unwrap();
+        let found = drain(&*channel).await.len();
+        assert!(found >= stored, "{restarts} starts: {found} of {stored} came");
+        settle().await;
+        settle().await;
+        let status = channel.status();
+        assert!(!status.intake_stopped, "{restarts} starts: stopped while it is empty: {status:?}");
+        put(&*channel, Batch::of([large()])).await.unwrap();
+        settle().await;
+        drop(channel);
+        disk.crash();
+        let channel = try_open(&disk, &settings()).await.unwrap();
+        assert!(drain(&*channel).await.len() <= 2, "what was committed came again");
+    }
+}
+
+/// As ext4 keeps a twentieth of its blocks for root: none are free, and an agent of root gets some.
+#[tokio::test(start_paused = true)]
+async fn room_that_the_file_system_does_not_show_is_used() {
+    let disk = SimDisk::new(SEED);
+    let channel = try_open(&disk, &settings()).await.unwrap();
+    for _ in 0..8 {
+        put(&*channel, Batch::of([large()])).await.unwrap();
+    }
+    fill_with_something_else(&disk);
+    disk.hide_space(64 << 20);
+    let (mut channel, mut stored) = (Some(channel), 8);
+    for _ in 0..3 {
+        drop(channel.take());
+        settle().await;
+        let (opened, more) = restart_on_a_full_disk(&disk, &large()).await;
+        (channel, stored) = (Some(opened), stored + more);
+    }
+    let channel = channel.unwrap();
+    assert!(drain(&*channel).await.len() >= stored);
+    settle().await;
+    settle().await;
+    let status = channel.status();
+    assert!(!status.intake_stopped, "stopped while it is empty: {status:?}");
+    put(&*channel, Batch::of([large()])).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_channel_waits_for_inodes_and_opens_by_itself() {
+    // Three directories.
+    for inodes in 0..3 {
+        let disk = SimDisk::new(SEED);
+        disk.set_names_max(disk.names() + inodes);
+        let settings = settings();
+        let mut opening = std::pin::pin!(try_open(&disk, &settings));
+        assert!(timeout(PATIENCE * 60, &mut opening).await.is_err(), "{inodes} are enough");
+        disk.set_names_max(u64::MAX);
+        let channel = timeout(PATIENCE, opening).await.expect("there are inodes").unwrap();
+        put(&*channel, Batch::of(["first"])).await.unwrap();
+        assert_eq!(drain(&*channel).await.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_channel_with_inodes_for_its_directories_alone_takes_in_when_there_are_more() {
+    let disk = SimDisk::new(SEED);
+    disk.set_names_max(disk.names() + 3);
+    let channel = try_open(&disk, &settings()).await.unwrap();
+    assert!(channel.status().intake_stopped);
+    assert_eq!(fill(&*channel).await, 0);
+    disk.set_names_max(u64::MAX);
+    settle().await;
+    settle().await;
+    put(&*channel, Batch::of([large()])).await.unwrap();
 }

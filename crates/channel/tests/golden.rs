@@ -39,6 +39,9 @@ fn position(key: &'static str, value: &'static str) -> SourcePosition {
     SourcePosition { source: "access".into(), key, value, after: None }
 }
 
+/// What the epoch of the second life is drawn from.
+const SECOND_LIFE: u64 = 30;
+
 /// A life with one of everything: headers, positions, several batches in one put, an empty one, a
 /// foreign identity, a commit. Then another life, killed before it did anything.
 async fn write_newest(version: &str) -> SimDisk {
@@ -65,7 +68,7 @@ async fn write_newest(version: &str) -> SimDisk {
     channel.close().await.unwrap();
     // The next segment has another key.
     put_keys(&disk, &(key_line(1, 0xa1) + &key_line(2, 0xb2)));
-    try_open(&disk, &settings(version)).await.unwrap();
+    open_with(&disk, &settings(version), SECOND_LIFE).await.unwrap();
     disk
 }
 

@@ -1,8 +1,9 @@
 //! A damaged batch whose lines are still in their file is made whole from there: the same identity,
 //! the same bytes. One whose lines are not is given up and named.
 //!
-//! Method: lines of a file are put with the position behind them, as a source does it. Then one bit of
-//! a batch is flipped, in the newest segment, which is read at the start, or in one that a take reads.
+//! Method: lines of a file are put with the position behind them, as a source does it. Then one bit
+//! of a batch is flipped, in the newest segment, which is read at the start, or in one that a take
+//! reads.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 

@@ -3,8 +3,9 @@
 //!
 //! Method: random puts, takes, commits and power cuts on a simulated disk. The source numbers its
 //! batches and writes the number as its position; after a crash it goes on behind the position that
-//! the channel still has, as a source that reads a file does. What was in memory is then read again:
-//! it must come once more, and what is behind the position must be there or have been committed.
+//! the channel still has, as a source that reads a file does. What was in memory is then read
+//! again: it must come once more, and what is behind the position must be there or have been
+//! committed.
 
 mod common;
 

@@ -8,6 +8,7 @@ use pipeline::settings::{Key, Place, Settings, SettingsErrorKind as Kind, Value,
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
+pub(crate) use agent::AgentTable;
 
 /// What the root of a configuration may hold.
 const SECTIONS: [&str; 7] =

@@ -127,6 +127,8 @@ impl Disk for RealDisk {
         Ok(Space {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // btrfs and others make inodes as they are needed, and say that they have none at all.
+            files: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
 

@@ -182,13 +182,15 @@ pub enum FileKind {
     Other,
 }
 
-/// Room of a file system, in bytes.
+/// Room of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// All of it.
+    /// All of it, in bytes.
     pub total: u64,
-    /// What this process may still use.
+    /// Bytes that this process may still use.
     pub available: u64,
+    /// Files that can still be made: free inodes. `None` where the file system has no such limit.
+    pub files: Option<u64>,
 }
 
 /// Whether an error says that there is no room: of the disk, of its inodes, or of a quota.

@@ -53,9 +53,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The kinds of each change. Not `FillEdgeDisk`: its edge does not always take in again in
-    /// time, and why is not known (`docs/proof.md`); it is asked for by name.
-    pub(crate) const ALL: [Self; 10] = [
+    /// All kinds.
+    pub(crate) const ALL: [Self; 11] = [
         Self::KillEdge,
         Self::KillCollector,
         Self::FreezeEdge,
@@ -64,6 +63,7 @@ impl Fault {
         Self::Partition,
         Self::WipeCollector,
         Self::FillDisk,
+        Self::FillEdgeDisk,
         Self::KillDatanode,
         Self::RestartNamenode,
     ];

@@ -1,4 +1,4 @@
-//! Work on files that nobody waits for but the end of the channel: when its directory is another
+//! Work on files that only closing the channel waits for: when its directory is another
 //! one's, nothing in it may be renamed, made or removed by us any more.
 
 use std::sync::Arc;

@@ -6,32 +6,39 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use pipeline::env::is_full;
 use pipeline::{
     Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
     Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
+use support::failure_log::FailureLog;
+use support::mutant;
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-use super::core::{Core, Request};
-use super::opening::Opening;
-use super::overflow::Overflow;
-use super::put::Put;
-use super::take::Take;
-use super::{Config, capacity, give_back, keys};
+use super::Config;
+use super::commit::request::Request;
+use super::core::Core;
+use super::log::{keys, trimming};
+use super::space::capacity::{self, Lack};
+use crate::durable::commit::put::Put;
+use crate::durable::read::take::Take;
+use crate::durable::recovery::opening::Opening;
+use crate::durable::space::overflow::Overflow;
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
 /// How often a disk that is full or refuses is tried again.
 const DISK_DELAY: Duration = Duration::from_millis(200);
-/// How often a put that waits looks at what the log is told.
+/// How often a put that waits checks whether its stop is to be logged.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often closing tries to write the last commits.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
-pub(super) const PUT_MAX: u64 = 1 << 30;
+pub(crate) const PUT_MAX: u64 = 1 << 30;
 /// What a put takes besides its batches: frame, envelope, padding.
-pub(super) const PUT_OVERHEAD: u64 = 8 << 10;
+pub(crate) const PUT_OVERHEAD: u64 = 8 << 10;
 
 /// A durable channel, open or not.
 pub(crate) struct Durable {
@@ -55,8 +62,31 @@ impl Durable {
         }
     }
 
+    /// Opens the directory, and waits while the disk has no room to make it.
+    async fn opened(&self) -> Result<Arc<Core>, ChannelError> {
+        let mut no_room = FailureLog::default();
+        loop {
+            let (config, cx, dirty) = (self.config.clone(), self.cx.clone(), self.dirty.clone());
+            let opening = Opening { config, cx, dirty };
+            let error = match self.cx.env.offload(move || opening.run()).await {
+                Err(ChannelError::Disk { source, .. }) if is_full(&source) => source,
+                result => return result,
+            };
+            let now = Instant::now();
+            no_room.count(now);
+            if no_room.should_log(now, &error.to_string()).is_some() {
+                let directory = &self.cx.directory;
+                let (reason, help) = Lack::of(&*self.cx.env.disk, directory, &error).said();
+                let directory = directory.display();
+                warn!(channel = %self.cx.name, %error, reason, help, %directory,
+                    "the channel cannot be made yet; it is tried again");
+            }
+            tokio::time::sleep(DISK_DELAY).await;
+        }
+    }
+
     /// What the open channel is.
-    pub(super) fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         self.core.get().expect("a channel is opened before all else")
     }
 }
@@ -69,7 +99,7 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             let (starved, stuck, news) = {
                 let state = strong.state();
-                (state.is_starved(&strong.limits), !state.limbo.is_empty(), state.has_news())
+                (state.is_starved(&strong.limits), !state.in_doubt.is_empty(), state.has_news())
             };
             drop(strong);
             if !starved && !news {
@@ -83,8 +113,8 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             }
             let waits = {
                 let mut state = strong.state();
-                state.flush = !state.saves_room();
-                !state.flush && !state.renew
+                state.unwritten.flush = !state.saves_room();
+                !state.unwritten.flush && !state.space.renew
             };
             if !waits {
                 strong.lead();
@@ -111,11 +141,9 @@ impl Channel for Durable {
     }
 
     async fn open(&self) -> Result<(), ChannelError> {
-        let opening =
-            Opening { config: self.config.clone(), cx: self.cx.clone(), dirty: self.dirty.clone() };
-        let core = self.cx.env.offload(move || opening.run()).await?;
+        let core = self.opened().await?;
         tokio::spawn(flush(Arc::downgrade(&core), self.dirty.clone()));
-        tokio::spawn(give_back::run(Arc::downgrade(&core), core.files.emptied.clone()));
+        tokio::spawn(trimming::run(Arc::downgrade(&core), core.files.emptied.clone()));
         if let Some(encryption) = self.config.encryption.clone() {
             tokio::spawn(keys::reload(encryption, Arc::downgrade(&core)));
         }
@@ -129,7 +157,7 @@ impl Channel for Durable {
         core.submit(Request::Register { names: consumers.to_vec(), reply }, false);
         match answer.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(core.unserved(&why)),
+            Ok(Err(why)) => Err(core.put_error(&why)),
             Err(_) => Err(core.closed_error()),
         }
     }
@@ -146,7 +174,7 @@ impl Channel for Durable {
         }
         let _turn = self.turn.lock().await;
         loop {
-            let room = core.room.notified();
+            let room = core.signals.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             {
@@ -163,7 +191,7 @@ impl Channel for Durable {
                     return Ok(Box::new(Put::dropping(core.clone())));
                 }
                 if state.is_starved(&core.limits) {
-                    core.dirty.notify_one();
+                    core.signals.dirty.notify_one();
                 }
             }
             if core.limits.overflow == Overflow::DropOldest {
@@ -183,7 +211,7 @@ impl Channel for Durable {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().book.positions.of(source)
+        self.core().state().tickets.positions.of(source)
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -195,19 +223,20 @@ impl Channel for Durable {
         let state = core.state();
         // Without dedupe a sender is not told what it need not send again.
         match core.limits.dedupe {
-            true => state.book.window.stored(origin, epoch),
-            false => state.book.window.settled(origin, epoch),
+            true => state.tickets.window.stored(origin, epoch),
+            false => state.tickets.window.settled(origin, epoch),
         }
     }
 
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
-        self.core().state().book.window.settled(origin, epoch)
+        self.core().state().tickets.window.settled(origin, epoch)
     }
 
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
-        // What is on no disk must not be known to others: see `room.rs`.
-        let epoch = core.state().durable_epoch;
+        // What is on no disk must not be known to others: see `space/full_disk.rs`.
+        let durable = core.state().durable_epoch;
+        let epoch = if mutant!("epoch_named_too_early") { core.owner.epoch } else { durable };
         Some((core.owner.origin, epoch))
     }
 
@@ -223,15 +252,15 @@ impl Channel for Durable {
     fn account(&self) -> Option<Account> {
         let core = self.core();
         let state = core.state();
-        let account = state.book.window.account(&core.name, core.owner.origin);
-        Some(core.names().account(account, state.book.window.all()))
+        let account = state.tickets.window.account(&core.name, core.owner.origin);
+        Some(core.names().account(account, state.tickets.window.all()))
     }
 
     fn lowest_unsettled(&self, origin: Origin) -> Option<Epoch> {
         let core = self.core();
         let state = core.state();
-        let own = state.book.window.lowest_pending(origin);
-        let named = core.names().lowest(origin, state.book.window.pending());
+        let own = state.tickets.window.lowest_pending(origin);
+        let named = core.names().lowest(origin, state.tickets.window.pending());
         own.into_iter().chain(named).min()
     }
 
@@ -251,11 +280,11 @@ impl Channel for Durable {
     async fn close(&self) -> Result<(), ChannelError> {
         let core = self.core();
         core.state().closed = true;
-        core.room.notify_waiters();
-        core.ready.notify_waiters();
+        core.signals.room.notify_waiters();
+        core.signals.ready.notify_waiters();
         let mut attempts = 0;
         loop {
-            let rested = core.rested.notified();
+            let rested = core.signals.rested.notified();
             tokio::pin!(rested);
             rested.as_mut().enable();
             {
@@ -265,14 +294,14 @@ impl Channel for Durable {
                     break;
                 }
                 if idle && attempts == FLUSH_ATTEMPTS {
-                    // Who waits for an answer learns that there is none.
-                    state.limbo.clear();
+                    // Puts that wait for an answer get none.
+                    state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
                         "the last commits could not be written; their batches will come again",
                     )));
                 }
                 attempts += u32::from(idle);
-                state.flush = true;
+                state.unwritten.flush = true;
             }
             core.lead();
             rested.await;

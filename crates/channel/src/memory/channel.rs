@@ -125,7 +125,7 @@ impl State {
         bytes <= core.capacity_bytes && events <= core.capacity_events
     }
 
-    /// Whether puts wait now. Who asks may put nothing before this changes: it has to change by
+    /// Whether puts wait now. The caller may put nothing before this changes: it has to change by
     /// itself.
     fn stops_intake(&self, core: &Core) -> bool {
         self.closed || self.refused.is_some_and(|size| !self.fits(size, core))
@@ -165,7 +165,7 @@ impl State {
         let has_events = !batch.is_empty();
         let identity = match batch.identity {
             Some(identity) => identity,
-            // Nobody will ever ask for it.
+            // It is never asked for.
             None if !has_events => return None,
             None => {
                 let sequence = Sequence(self.next_sequence);
@@ -198,7 +198,7 @@ impl State {
         }
     }
 
-    /// Batches that every consumer has leave the memory; answers who they were.
+    /// Batches that every consumer has leave the memory; answers their identities.
     pub(super) fn settle(&mut self, tickets: &IntervalSet) -> KeySet {
         let mut keys = KeySet::default();
         for ticket in tickets.iter() {
@@ -230,7 +230,7 @@ impl Core {
 
     pub(super) fn announce(&self, settled: KeySet) {
         if !settled.is_empty() {
-            // Nobody may be listening.
+            // There may be no listener.
             let _ = self.settled.send(Arc::new(settled));
         }
     }

@@ -40,9 +40,9 @@ impl Spill {
 async fn announce(mut from: broadcast::Receiver<Arc<KeySet>>, to: broadcast::Sender<Arc<KeySet>>) {
     loop {
         match from.recv().await {
-            // Nobody may be listening.
+            // There may be no listener.
             Ok(settled) => drop(to.send(settled)),
-            // Who listens here lags as well, and asks.
+            // A listener here lags as well, and asks.
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -148,7 +148,7 @@ impl Channel for Spill {
             bytes: memory.bytes + disk.bytes,
             capacity_bytes: memory.capacity_bytes + disk.capacity_bytes,
             reserve_bytes: memory.reserve_bytes + disk.reserve_bytes,
-            // A full memory stops nobody.
+            // A full memory stops no put.
             until_full: disk.until_full,
             unsettled_events: memory.unsettled_events + disk.unsettled_events,
             oldest_uncommitted: memory.oldest_uncommitted.max(disk.oldest_uncommitted),
@@ -157,7 +157,7 @@ impl Channel for Spill {
     }
 
     fn is_full(&self) -> bool {
-        // A full memory stops nobody.
+        // A full memory stops no put.
         self.spilling.load(Ordering::Relaxed) && self.disk.is_full()
     }
 

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelError, Epoch, Identity, IntervalSet, KeySet, Origin,
-    Sequence, SourcePosition, TakeTransaction, Taken,
+    Sequence, TakeTransaction, Taken,
 };
 use tokio::time::timeout;
 
@@ -17,6 +16,13 @@ use super::{SimDisk, split_mix};
 
 /// How to make a channel of about 1 MiB on a disk. Nothing more is known about it.
 pub type Suite = fn(&SimDisk) -> Box<dyn Channel>;
+
+mod identities;
+
+pub use identities::{
+    a_known_identity_is_stored_once, an_empty_batch_leaves_identity_and_position,
+    what_comes_after_another_is_stored_only_behind_it,
+};
 
 const SEED: u64 = 0x5eed;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -218,93 +224,6 @@ pub async fn a_ticket_of_another_take_is_passed_over(suite: Suite) {
     assert_eq!(channel.status().events, 0);
 }
 
-/// An identity seen before is accepted and not stored again, also within one put.
-pub async fn a_known_identity_is_stored_once(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
-    put(&*channel, foreign_batch(1, "once")).await.unwrap();
-    put(&*channel, foreign_batch(1, "once")).await.unwrap();
-    let mut twice = channel.begin_put(BatchSize { events: 2, bytes: 200 }).await.unwrap();
-    twice.put(foreign_batch(2, "two"));
-    twice.put(foreign_batch(2, "two"));
-    twice.commit().await.unwrap();
-    let mut take = channel.begin_take("sink");
-    let taken = next(&mut *take).await;
-    assert_eq!((body(&taken), taken.batch.identity), ("once".into(), Some(foreign(1))));
-    take.commit(&only(&taken));
-    put(&*channel, foreign_batch(1, "once")).await.unwrap();
-    assert_eq!(next_body(&mut *take).await, "two");
-    nothing_ready(&mut *take).await;
-    assert_eq!(channel.stored(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..3));
-    assert_eq!(channel.settled(Origin([9; 16]), Epoch(3)), IntervalSet::from(1..2));
-}
-
-/// A batch without events is never taken and settled once it is stored; its positions count.
-pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
-    let channel = open(suite, &SimDisk::new(SEED)).await;
-    let mut settled = channel.watch_settled();
-    let bytes = Bytes::from_static;
-    let position = SourcePosition {
-        source: "in".into(),
-        key: bytes(b"k"),
-        value: Some(bytes(b"7")),
-        after: None,
-    };
-    let mut batch = Batch::default();
-    batch.identity = Some(foreign(4));
-    batch.positions.push(position.clone());
-    put(&*channel, batch).await.unwrap();
-    assert_eq!(channel.positions("in"), [(bytes(b"k"), bytes(b"7"))]);
-    assert!(channel.settled(Origin([9; 16]), Epoch(3)).contains(4));
-    let told = timeout(PATIENCE, settled.recv()).await.unwrap().unwrap();
-    assert!(told.contains(foreign(4)));
-    nothing_ready(&mut *channel.begin_take("sink")).await;
-    let mut forget = Batch::default();
-    forget.positions.push(SourcePosition { value: None, ..position });
-    put(&*channel, forget).await.unwrap();
-    assert_eq!(channel.positions("in"), []);
-}
-
-/// Where a channel stores in turn, a position that is to come after another one is refused, with its
-/// batch, as long as its key does not stand there; over a start as well.
-pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
-    let disk = SimDisk::new(SEED);
-    let channel = open(suite, &disk).await;
-    if !channel.stores_in_turn() {
-        return;
-    }
-    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    let batch = |value: &str, after: Option<&str>| {
-        let mut batch = Batch::of([value]);
-        let (value, after) = (Some(bytes(value)), after.map(bytes));
-        batch.positions.push(SourcePosition { source: "in".into(), key: bytes("k"), value, after });
-        batch
-    };
-    let refused = |stored: Result<(), ChannelError>| {
-        assert!(matches!(stored, Err(ChannelError::OutOfTurn { .. })), "{stored:?}");
-    };
-    refused(put(&*channel, batch("2", Some("1"))).await);
-    put(&*channel, batch("1", None)).await.unwrap();
-    refused(put(&*channel, batch("3", Some("2"))).await);
-    // Both at once: the second one waits for no answer.
-    let second = put(&*channel, batch("2", Some("1")));
-    let third = put(&*channel, batch("3", Some("2")));
-    let (second, third) = tokio::join!(second, third);
-    assert!(second.is_ok() && third.is_ok(), "{second:?} {third:?}");
-    refused(put(&*channel, batch("3", Some("2"))).await);
-    assert_eq!(channel.positions("in"), [(bytes("k"), bytes("3"))]);
-    let mut take = channel.begin_take("sink");
-    for body in ["1", "2", "3"] {
-        assert_eq!(next_body(&mut *take).await, body);
-    }
-    nothing_ready(&mut *take).await;
-    drop(take);
-    channel.close().await.unwrap();
-    drop(channel);
-    let channel = open(suite, &disk).await;
-    refused(put(&*channel, batch("5", Some("4"))).await);
-    put(&*channel, batch("4", Some("3"))).await.unwrap();
-}
-
 /// A full channel makes puts wait; what is committed makes room; nothing is dropped.
 pub async fn a_full_channel_makes_puts_wait(suite: Suite) {
     let channel = open(suite, &SimDisk::new(SEED)).await;
@@ -338,7 +257,7 @@ pub async fn a_put_that_never_fits_is_refused(suite: Suite) {
     assert!(matches!(refused, ChannelError::TooLarge { .. }), "{refused}");
 }
 
-/// After close nothing works, and whoever waits is told.
+/// After close nothing works, and calls that wait end with an error.
 pub async fn a_closed_channel_refuses(suite: Suite) {
     let channel: Arc<dyn Channel> = open(suite, &SimDisk::new(SEED)).await.into();
     let waiting = {

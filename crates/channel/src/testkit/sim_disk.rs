@@ -31,6 +31,8 @@ pub(super) struct State {
     random: u64,
     capacity_bytes: u64,
     quota_bytes: u64,
+    hidden_bytes: u64,
+    names_max: u64,
     direct: bool,
     /// Changes until the power fails; `None` for never.
     pub(super) changes_left: Option<u64>,
@@ -88,6 +90,15 @@ impl State {
             .sum()
     }
 
+    fn names_used(&self) -> u64 {
+        (self.names.now.len() + self.directories.len()) as u64
+    }
+
+    fn room_for_name(&self) -> io::Result<()> {
+        let is_full = self.names_used() >= self.names_max;
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
     pub(super) fn room_for(&self, more: u64) -> io::Result<()> {
         if self.used() + more > self.capacity_bytes {
             return Err(io::ErrorKind::StorageFull.into());
@@ -111,6 +122,8 @@ impl SimDisk {
             random: seed,
             capacity_bytes: 1 << 30,
             quota_bytes: u64::MAX,
+            hidden_bytes: 0,
+            names_max: u64::MAX,
             direct: true,
             changes_left: None,
             changes: 0,
@@ -173,6 +186,22 @@ impl SimDisk {
     /// Refuses more than so many bytes without showing it in [`Disk::space`], as a quota does.
     pub fn set_quota(&self, bytes: u64) {
         self.lock_state().quota_bytes = bytes;
+    }
+
+    /// Does not show so many bytes as available, and gives them all the same: as a file system does
+    /// that keeps blocks for root.
+    pub fn hide_space(&self, bytes: u64) {
+        self.lock_state().hidden_bytes = bytes;
+    }
+
+    /// Refuses more files and directories than so many, as a file system without inodes does.
+    pub fn set_names_max(&self, names: u64) {
+        self.lock_state().names_max = names;
+    }
+
+    /// How many files and directories there are.
+    pub fn names(&self) -> u64 {
+        self.lock_state().names_used()
     }
 
     /// Whether files can be opened past the page cache.
@@ -252,6 +281,7 @@ impl Disk for SimDisk {
             Some(_) if mode.create_new => return Err(io::ErrorKind::AlreadyExists.into()),
             Some(id) => id,
             None if mode.create || mode.create_new => {
+                state.room_for_name()?;
                 state.change()?;
                 let id = state.next;
                 state.next += 1;
@@ -297,6 +327,7 @@ impl Disk for SimDisk {
         let mut state = self.lock_state();
         for directory in directory.ancestors() {
             if !state.directories.iter().any(|known| known == directory) {
+                state.room_for_name()?;
                 state.directories.push(directory.to_owned());
             }
         }
@@ -349,8 +380,9 @@ impl Disk for SimDisk {
 
     fn space(&self, _path: &Path) -> io::Result<Space> {
         let state = self.lock_state();
-        let available = state.capacity_bytes.saturating_sub(state.used());
-        Ok(Space { total: state.capacity_bytes, available })
+        let available = state.capacity_bytes.saturating_sub(state.used() + state.hidden_bytes);
+        let files = state.names_max.saturating_sub(state.names_used());
+        Ok(Space { total: state.capacity_bytes, available, files: Some(files) })
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {

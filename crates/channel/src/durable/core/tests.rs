@@ -11,10 +11,11 @@ use pipeline::{Batch, BatchSize, BuildContext, IntervalSet, PutTransaction, Take
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::durable::core::{Core, Request};
-use crate::durable::opening::Opening;
-use crate::durable::put::Put;
-use crate::durable::take::Take;
+use crate::durable::commit::put::Put;
+use crate::durable::commit::request::Request;
+use crate::durable::core::Core;
+use crate::durable::read::take::Take;
+use crate::durable::recovery::opening::Opening;
 use crate::durable::{Config, IndexKind};
 use crate::testkit::{SimDisk, world};
 
@@ -54,15 +55,19 @@ async fn filled(disk: &SimDisk) -> Arc<Core> {
 #[tokio::test]
 async fn a_segment_stays_until_the_commits_of_its_batches_are_on_the_disk() {
     let core = filled(&SimDisk::new(1)).await;
-    let before = core.state().book.segments.len();
+    let before = core.state().tickets.segments.len();
     assert!(before >= 3, "only {before} segments");
-    while core.state().book.in_flight.take(CONSUMER).is_some() {}
+    while core.state().tickets.in_flight.take(CONSUMER).is_some() {}
     core.commit(&Arc::from(CONSUMER), &IntervalSet::from(0..6));
     core.release(&mut core.state(), true);
-    assert_eq!(core.state().book.segments.len(), before, "released before the commit is written");
-    core.state().flush = true;
+    assert_eq!(
+        core.state().tickets.segments.len(),
+        before,
+        "released before the commit is written"
+    );
+    core.state().unwritten.flush = true;
     core.lead_until_idle();
-    assert_eq!(core.state().book.segments.len(), 1);
+    assert_eq!(core.state().tickets.segments.len(), 1);
 }
 
 /// Puts events of so many bytes where there is room for them; whether there was.
@@ -78,7 +83,8 @@ async fn put(core: &Arc<Core>, bytes: usize) -> Option<bool> {
     Some(put.commit().await.is_ok())
 }
 
-/// What lies in the directory, the idle files aside, is what the channel says, and no more than it may.
+/// What lies in the directory, the idle files aside, is what the channel says, and no more than it
+/// may.
 fn is_bounded(core: &Core, disk: &SimDisk) {
     let said = core.status().bytes;
     assert!(said <= CAPACITY, "{said} bytes are in the channel");
@@ -150,7 +156,7 @@ async fn a_channel_keeps_to_its_capacity_whatever_is_written_in_one_go() {
             is_bounded(&core, &disk);
         }
         is_bounded(&core, &disk);
-        let rooms: Vec<u64> = core.state().book.segments.iter().map(|s| s.record.room).collect();
+        let rooms: Vec<u64> = core.state().tickets.segments.iter().map(|s| s.record.room).collect();
         assert!(rooms.iter().all(|room| *room <= SEGMENT), "{rooms:?}: no group needs more");
     }
 }
@@ -161,16 +167,17 @@ async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
     let core = filled(&disk).await;
     while put(&core, 3_000).await == Some(true) {}
     let mut held = Vec::new();
-    while let Some(ticket) = core.state().book.in_flight.take(CONSUMER) {
+    while let Some(ticket) = core.state().tickets.in_flight.take(CONSUMER) {
         held.push(ticket);
     }
     assert!(held.len() > 100, "only {} batches fill it", held.len());
-    // All but the oldest are committed, one by one; it keeps all behind it from being freed in turn.
+    // All but the oldest are committed, one by one; it keeps all behind it from being freed in
+    // turn.
     for ticket in &held[1..] {
         disk.fail_writes(1);
         core.commit(&Arc::from(CONSUMER), &IntervalSet::from(*ticket..ticket + 1));
         for _ in 0..2 {
-            core.state().flush = true;
+            core.state().unwritten.flush = true;
             core.lead_until_idle();
             is_bounded(&core, &disk);
         }
@@ -179,7 +186,7 @@ async fn a_channel_keeps_to_its_capacity_however_often_writes_fail() {
     drop(core);
     disk.crash();
     let core = opened(&disk);
-    let in_flight = &core.state().book.in_flight;
+    let in_flight = &core.state().tickets.in_flight;
     assert!(!in_flight.all_acked(0, 1) && in_flight.all_acked(1, held.len() as u64));
 }
 
@@ -190,7 +197,7 @@ async fn whether_a_consumer_dozes_or_sleeps_it_gets_the_one_batch_that_comes() {
     for ticket in 0..6 {
         assert_eq!(take.take().await.unwrap().ticket, ticket);
     }
-    // From before it dozes until long after it has fallen asleep.
+    // From before it polls until long after it has fallen asleep.
     for (ticket, micros) in (6..).zip([0, 300, 900, 1_000, 1_100, 2_000, 2_500, 20_000]) {
         let putting = async {
             sleep(Duration::from_micros(micros)).await;
@@ -230,7 +237,7 @@ async fn a_backlog_is_drained_at_a_pace_while_somebody_puts_unless_somebody_wait
         }
         // Of all that may be taken at once 32 MiB are left.
         sleep(Duration::from_secs(20)).await;
-        core.state().sparing.taken(Instant::now(), 480 << 20);
+        core.state().reads.throttle.taken(Instant::now(), 480 << 20);
         if is_full {
             let all = BatchSize { events: 1, bytes: ROOM };
             assert!(!core.state().reserve(all, &core.limits));

@@ -1,0 +1,117 @@
+//! What a leader writes in one go, on its way from the queue to the disk and into the index.
+
+use bytes::Bytes;
+use pipeline::{Batch, BatchSize, SourcePosition, Ticket};
+use support::mutant;
+
+use super::packing::Packed;
+use super::register::Change;
+use crate::durable::commit::request::{NewPut, Reply};
+use crate::durable::index::ticket_index::TicketIndex;
+use crate::durable::log::frame::Frame;
+use crate::durable::log::layout::len_max;
+use crate::durable::log::records::PutRecord;
+
+/// A put within a group.
+pub(crate) struct Placed {
+    /// Which of the group's frames it is.
+    pub(crate) frame: usize,
+    pub(crate) record: PutRecord,
+    /// Its batches with events, and how many bytes of the body each is.
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) lengths: Vec<usize>,
+}
+
+/// A put that is on the disk.
+pub(crate) struct Written {
+    pub(crate) ticket: Ticket,
+    pub(crate) offset: u64,
+    pub(crate) frame_len: usize,
+    pub(crate) record: PutRecord,
+    pub(crate) batches: Vec<Batch>,
+}
+
+/// What is written in one go: commits come last, in the room that padding takes anyway.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Says what was found damaged. First: what it forgets may be stored again in this group.
+    pub(crate) forget: Option<Frame>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) acks: Option<Frame>,
+    pub(crate) puts: Vec<Placed>,
+    pub(crate) registered: Option<Change>,
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) reserved: BatchSize,
+    /// Own sequences used.
+    pub(crate) sequences: u64,
+    pub(crate) tickets: u64,
+    pub(crate) duplicates: u64,
+    /// Events of the duplicates.
+    pub(crate) duplicate_events: u64,
+}
+
+impl Group {
+    /// Whether all that a put is to come after is in the index, or before it in this group. What
+    /// failed is in neither.
+    pub(crate) fn is_turn_of(&self, put: &NewPut, tickets: &TicketIndex) -> bool {
+        let mut positions = put.batches.iter().flat_map(|batch| &batch.positions);
+        let is_there = |position: &SourcePosition| {
+            position.after.as_ref().is_none_or(|after| {
+                let stands = self.at(position).unwrap_or_else(|| tickets.positions.at(position));
+                stands == Some(after)
+            })
+        };
+        positions.all(is_there) || mutant!("turn_not_looked_at")
+    }
+
+    /// Where this group brings the key of `position`; `None` if it says nothing of it.
+    fn at(&self, position: &SourcePosition) -> Option<Option<&Bytes>> {
+        let mut items = self.puts.iter().rev().flat_map(|put| put.record.items.iter().rev());
+        let same = |p: &&SourcePosition| (&p.source, &p.key) == (&position.source, &position.key);
+        let found = items.find_map(|item| item.positions.iter().rev().find(same));
+        found.map(|found| found.value.as_ref())
+    }
+
+    /// Leaves out what the STATE of a new segment will say: counted twice it would be wrong.
+    pub(crate) fn drop_news(&mut self) {
+        (self.forget, self.acks) = (None, None);
+    }
+
+    /// All frames, in the order in which they are written.
+    pub(crate) fn arrange(&mut self) {
+        if let Some(forget) = self.forget.take() {
+            self.frames.insert(0, forget);
+            self.puts.iter_mut().for_each(|put| put.frame += 1);
+        }
+        self.frames.extend(self.acks.take());
+    }
+
+    /// Bytes that it takes at the most.
+    pub(crate) fn len_max(&self) -> u64 {
+        len_max(self.frames.iter().chain(&self.forget).chain(&self.acks))
+    }
+
+    /// Its puts, after they were written at these offsets.
+    pub(crate) fn written(&mut self, offsets: &[u64]) -> impl Iterator<Item = Written> {
+        let mut frames: Vec<Option<Frame>> = self.frames.drain(..).map(Some).collect();
+        self.puts.drain(..).map(move |put| {
+            let frame = frames[put.frame].take().expect("a put is one of the frames");
+            let (ticket, frame_len) = (frame.ticket, frame.len());
+            let pieces = frame.body.into_pieces(&put.lengths);
+            let with_events = put.record.items.iter().filter(|item| item.events > 0);
+            let forms = with_events.map(|item| item.packed).zip(pieces);
+            // What is stored as it is serves the tail as well; what it came from may go.
+            let kept = |(batch, (packed, piece)): (Batch, (Option<Packed>, _))| match packed {
+                None => batch.moved_to(piece),
+                Some(_) => batch,
+            };
+            let batches = put.batches.into_iter().zip(forms).map(kept).collect();
+            let offset = offsets[put.frame];
+            Written { ticket, offset, frame_len, record: put.record, batches }
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.forget.is_none() && self.acks.is_none()
+    }
+}

@@ -1,0 +1,324 @@
+//! Group commit: a caller that finds no leader becomes one, writes all that waits in one go, and
+//! goes on until nothing waits. There is no timer: a group forms while the one before it is being
+//! written.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use pipeline::env::is_full;
+use pipeline::{Batch, Epoch, Identity, KeySet, Sequence};
+use support::mutant;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::group::{Group, Placed, Written};
+use super::hand_off;
+use super::register::Change;
+use crate::durable::commit::request::{NewBatch, NewPut, PutFailure, Reply, Request};
+use crate::durable::core::Core;
+use crate::durable::index::ticket_index::TicketIndex;
+use crate::durable::log::frame::Frame;
+use crate::durable::log::records::{PutItem, PutRecord};
+use crate::durable::log::segment::Kind;
+use crate::durable::log::writer::Log;
+use crate::durable::state::State;
+
+/// A group takes no more requests once it has this many bytes …
+const GROUP_BYTES: usize = 2 << 20;
+/// … or this many requests.
+const GROUP_REQUESTS: usize = 256;
+
+impl Core {
+    /// Writes group after group until nothing waits.
+    pub(crate) fn lead_until_idle(self: &Arc<Self>) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.lead_once(&mut log) {}
+        drop(log);
+        self.signals.rested.notify_waiters();
+    }
+
+    /// Writes one group in the producer's thread; what came meanwhile is written by another thread.
+    pub(crate) fn lead_in_place(self: &Arc<Self>) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lead_once(&mut log);
+        drop(log);
+        match hand_off::leave(&**self) {
+            true => self.start_leader(),
+            false => self.signals.rested.notify_waiters(),
+        }
+    }
+
+    /// Writes what waits, up to a good size; answers whether it was anything. If not, the caller
+    /// does not lead any more.
+    fn lead_once(self: &Arc<Self>, log: &mut Log) -> bool {
+        let form = |state: &mut State| {
+            state.unwritten.flush = false;
+            self.form(state)
+        };
+        hand_off::serve_one(&**self, form, |mut group| {
+            if let Some(change) = &mut group.registered {
+                change.look_up(self);
+            }
+            let written = self.write(log, &mut group);
+            self.finish(log, group, written);
+        })
+    }
+
+    /// Takes what waits, up to a good size, and makes frames of it.
+    fn form(&self, state: &mut State) -> Group {
+        let mut group = Group::default();
+        let next = state.tickets.in_flight.next();
+        if !state.unwritten.acks.is_empty() {
+            state.unwritten.acks_in_write = std::mem::take(&mut state.unwritten.acks);
+            group.acks =
+                Some(Frame::plain(Kind::Ack, next, state.unwritten.acks_in_write.encode()));
+        }
+        if !state.unwritten.forget.is_empty() {
+            state.unwritten.forget_in_write = std::mem::take(&mut state.unwritten.forget);
+            group.forget =
+                Some(Frame::plain(Kind::Forget, next, state.unwritten.forget_in_write.encode()));
+        }
+        let (mut bytes, mut requests) = (0, 0);
+        let mut fresh = BTreeSet::new();
+        while bytes < GROUP_BYTES && requests < GROUP_REQUESTS && group.registered.is_none() {
+            match state.hand_off.pop() {
+                None => break,
+                Some(Request::Register { names, reply }) => {
+                    let (change, frame) = Change::plan(state, names, next + group.tickets);
+                    group.frames.push(frame);
+                    group.registered = Some(change);
+                    group.replies.push(reply);
+                }
+                Some(Request::Put { put, reserved, reply }) => {
+                    group.reserved.bytes += reserved.bytes;
+                    group.reserved.events += reserved.events;
+                    if group.is_turn_of(&put, &state.tickets) {
+                        group.replies.push(reply);
+                        bytes += put.body.len;
+                        self.add_put(state, &mut group, put, &mut fresh);
+                    } else {
+                        // The caller may be gone.
+                        let _ = reply.send(Err(PutFailure::OutOfTurn));
+                    }
+                }
+            }
+            requests += 1;
+        }
+        if self.files.keys().is_sealing() {
+            let frames = group.frames.iter_mut().chain(&mut group.forget).chain(&mut group.acks);
+            frames.for_each(|frame| frame.sealed = true);
+        }
+        group
+    }
+
+    /// Adds one put transaction to a group, without what the channel has already.
+    fn add_put(
+        &self,
+        state: &State,
+        group: &mut Group,
+        put: NewPut,
+        fresh: &mut BTreeSet<Identity>,
+    ) {
+        let mut items = Vec::with_capacity(put.batches.len());
+        let (mut batches, mut all_lengths, mut stays) = (Vec::new(), Vec::new(), Vec::new());
+        for mut new in put.batches {
+            // Without events there is nothing to deliver, so nothing is given a name.
+            let born = new.identity.is_none() && new.events > 0;
+            let identity = new.identity.or_else(|| {
+                let sequence = Sequence(state.next_sequence + group.sequences);
+                group.sequences += u64::from(born);
+                let known = self.owner.epoch;
+                let epoch = if mutant!("epoch_not_in_key") { Epoch(0) } else { known };
+                born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
+            });
+            let seen = identity.is_some_and(|identity| {
+                state.tickets.window.knows(identity) || !fresh.insert(identity)
+            });
+            let known = seen && self.limits.dedupe;
+            let NewBatch { events, body_len, packed, .. } = new;
+            let positions = std::mem::take(&mut new.positions);
+            if events > 0 {
+                all_lengths.push(body_len);
+                stays.push(!known);
+            }
+            if known {
+                group.duplicates += 1;
+                group.duplicate_events += u64::from(events);
+                if !positions.is_empty() {
+                    let (identity, events, body_len, packed) = (None, 0, 0, None);
+                    items.push(PutItem { identity, events, body_len, packed, positions });
+                }
+                continue;
+            }
+            let body_len = body_len as u32;
+            items.push(PutItem { identity, events, body_len, packed, positions });
+            if events > 0 {
+                new.batch.identity = identity;
+                batches.push(new.batch);
+            }
+        }
+        if items.is_empty() {
+            return;
+        }
+        let body = put.body.keeping(&all_lengths, &stays);
+        let lengths = all_lengths.into_iter().zip(stays);
+        let lengths = lengths.filter_map(|(len, stays)| stays.then_some(len)).collect();
+        let record = PutRecord { at_ms: self.now_ms(), items };
+        let ticket = state.tickets.in_flight.next() + group.tickets;
+        let (tickets, envelope) = (batches.len() as u32, record.encode());
+        group.tickets += u64::from(tickets);
+        group.puts.push(Placed { frame: group.frames.len(), record, batches, lengths });
+        group.frames.push(Frame::put(ticket, tickets, envelope, body));
+    }
+
+    /// Makes a group durable; answers where each of its frames begins.
+    fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
+        if group.is_empty() {
+            let (in_doubt, renew) = {
+                let mut state = self.state();
+                (!state.in_doubt.is_empty(), std::mem::take(&mut state.space.renew))
+            };
+            if in_doubt {
+                self.roll(log, 0)?;
+            } else if renew {
+                self.renew(log)?;
+            }
+            return Ok(Vec::new());
+        }
+        let has_room = log.has_room(group.len_max()) && (group.puts.is_empty() || log.takes_puts());
+        if !has_room {
+            group.drop_news();
+            self.roll(log, group.len_max())?;
+            if group.is_empty() {
+                return Ok(Vec::new());
+            }
+        }
+        group.arrange();
+        let written = log.append(&mut group.frames);
+        if let Err(error) = &written {
+            error!(channel = %self.name, %error,
+                "a write to the channel's segment failed; the segment is given up");
+            self.incident("segment_given_up", 1);
+            // The new segment's state says where the old one ends: what the failed write may have
+            // left there cannot come back. Only then may the puts be told that they failed.
+            if let Err(error) = self.roll(log, 0) {
+                error!(channel = %self.name, %error, "no new segment can be begun");
+                self.hold_back(group, &written);
+            }
+        }
+        written
+    }
+
+    /// A write failed, and no new segment says so: it is not known yet whether its puts are stored.
+    /// They are answered once the next segment rules it out; a crash before that decides as it does
+    /// for every put under way.
+    fn hold_back(&self, group: &mut Group, written: &io::Result<Vec<u64>>) {
+        let Err(error) = written else { return };
+        let shared = Arc::new(io::Error::new(error.kind(), error.to_string()));
+        // A change of the consumers ends its group. Whether it stands can be seen at any time.
+        let puts = group.replies.len() - usize::from(group.registered.is_some());
+        let replies = group.replies.drain(..puts).map(|reply| (reply, shared.clone()));
+        self.state().in_doubt.extend(replies);
+        self.signals.dirty.notify_one();
+    }
+
+    /// Takes over what was written, or gives it back, and answers.
+    fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
+        let mut settled = KeySet::default();
+        let (mut answer, mut wakes) = (Ok(()), true);
+        let mut replies = std::mem::take(&mut group.replies);
+        let mut registered = None;
+        self.state().hand_off.learn(replies.len());
+        match written {
+            Ok(offsets) => {
+                let puts: Vec<Written> = group.written(&offsets).collect();
+                let bytes = puts.iter().map(|put| put.frame_len).sum();
+                let (events, now) = (puts.iter().flat_map(|put| &put.batches), Instant::now());
+                let event_bytes = events.map(Batch::encoded_len).sum();
+                let mut state = self.state();
+                state.unreserve(group.reserved);
+                wakes = state.reads.wakeups.should_wake(bytes) || group.registered.is_some();
+                if event_bytes > 0 {
+                    let draining = state.reads.ahead.consumers();
+                    state.reads.throttle.put(now, event_bytes, draining);
+                }
+                for put in puts {
+                    Self::publish(&mut state, put, &mut settled);
+                }
+                self.advance(&mut state, log, &group, &mut settled);
+            }
+            Err(error) => {
+                let mut state = self.state();
+                state.unreserve(group.reserved);
+                state.unwritten.take_back();
+                keep_what_failed(&mut state.tickets, &group);
+                if let Some(change) = group.registered.filter(|_| state.space.open.room == 0)
+                    && is_full(&error)
+                {
+                    // No segment is open: the first STATE that is written names the consumers.
+                    settled.insert_all(&change.apply(&mut state));
+                    registered = replies.pop();
+                }
+                answer = Err(PutFailure::Disk(Arc::new(error)));
+            }
+        }
+        // The caller may be gone.
+        registered.map(|reply: Reply| reply.send(Ok(())));
+        // First the puts that wait for the disk: they have the next batch.
+        for reply in replies {
+            // The caller may be gone; the write stands all the same.
+            let _ = reply.send(answer.clone());
+        }
+        if wakes {
+            self.signals.ready.notify_waiters();
+        }
+        self.signals.room.notify_waiters();
+        self.announce(settled);
+    }
+
+    /// A put is durable: it becomes visible.
+    fn publish(state: &mut State, put: Written, settled: &mut KeySet) {
+        let lost = state.tickets.put(put.ticket, put.offset, put.frame_len, &put.record);
+        debug_assert!(lost.is_none(), "tickets are given in order");
+        for (ticket, batch) in (put.ticket..).zip(put.batches) {
+            state.reads.tail.push(ticket, batch);
+        }
+        let empty = put.record.items.iter().filter(|item| item.events == 0);
+        for identity in empty.filter_map(|item| item.identity) {
+            settled.insert(identity);
+        }
+    }
+
+    /// The group is durable: all that is not of one put.
+    fn advance(&self, state: &mut State, log: &Log, group: &Group, settled: &mut KeySet) {
+        state.next_sequence += group.sequences;
+        state.unwritten.written();
+        if let (Some((_, end)), Some(current)) = (log.position(), state.tickets.segments.back_mut())
+        {
+            current.record.end = end;
+        }
+        if let Some(change) = &group.registered {
+            settled.insert_all(&change.apply(state));
+        }
+        if group.duplicates > 0 {
+            self.incident("duplicate_batch", group.duplicates);
+            self.incident("duplicate_event", group.duplicate_events);
+        }
+        self.release(state, false);
+        self.watch_fill(state);
+        self.watch_intake(state);
+    }
+}
+
+/// Two planted bugs: what a group would have said is kept although it was not written.
+fn keep_what_failed(tickets: &mut TicketIndex, group: &Group) {
+    for batch in group.puts.iter().flat_map(|put| &put.record.items) {
+        if let Some(identity) = batch.identity.filter(|_| mutant!("window_without_batch")) {
+            tickets.window.store(identity, batch.events > 0);
+        }
+        if mutant!("position_without_batch") {
+            tickets.positions.apply(&batch.positions);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Compression of the bytes of one batch, before they are sealed and written.
+
+use bytes::Bytes;
+use support::compression;
+
+use crate::durable::Compression;
+
+/// Fast before small: the channel is to follow the disk.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How the bytes of a batch were compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// A zstd frame.
+    Zstd,
+    /// One LZ4 block.
+    Lz4,
+}
+
+/// What it takes to get compressed bytes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// How they were compressed.
+    pub(crate) by: Coding,
+    /// How many they were.
+    pub(crate) plain_len: u32,
+}
+
+/// The bytes compressed as the setting says; `None` if they are to be written as they are. What
+/// does not shrink is: reading it back is cheaper then.
+pub(crate) fn pack(bytes: &[u8], setting: Compression) -> Option<(Packed, Bytes)> {
+    let (by, packed) = match setting {
+        Compression::None => return None,
+        Compression::Zstd => (Coding::Zstd, compression::zstd(bytes, ZSTD_LEVEL).ok()?),
+        Compression::Lz4 => (Coding::Lz4, lz4_flex::block::compress(bytes)),
+    };
+    let plain_len = u32::try_from(bytes.len()).ok()?;
+    (packed.len() < bytes.len()).then(|| (Packed { by, plain_len }, packed.into()))
+}
+
+impl Packed {
+    /// The bytes as they were; `None` if these are not their compression. Never takes more memory
+    /// than the writer said, whatever the bytes would unfold to.
+    pub(crate) fn unpack(self, bytes: &[u8]) -> Option<Bytes> {
+        let plain_len = self.plain_len as usize;
+        let plain = match self.by {
+            Coding::Zstd => compression::unzstd(bytes, plain_len).ok()?,
+            Coding::Lz4 => lz4_flex::block::decompress(bytes, plain_len).ok()?,
+        };
+        (plain.len() == plain_len).then(|| plain.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shrinks_comes_back_and_what_does_not_is_left_alone() {
+        let lines = "GET /index.html 200\n".repeat(500);
+        for compression in [Compression::Zstd, Compression::Lz4] {
+            let (packed, small) = pack(lines.as_bytes(), compression).unwrap();
+            assert!(small.len() * 4 < lines.len(), "{compression:?}");
+            assert_eq!(packed.unpack(&small).unwrap(), lines.as_bytes());
+            assert_eq!(packed.unpack(&small[..small.len() - 1]), None, "{compression:?}: cut");
+            let less = Packed { plain_len: packed.plain_len - 1, ..packed };
+            assert_eq!(less.unpack(&small), None, "{compression:?}: more than was said");
+            let noise: Vec<u8> = (0..99u32).map(|n| ((n * n * 7919) >> 3) as u8).collect();
+            assert_eq!(pack(&noise, compression), None, "{compression:?}");
+        }
+        assert_eq!(pack(lines.as_bytes(), Compression::None), None);
+    }
+}

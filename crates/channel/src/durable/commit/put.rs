@@ -1,0 +1,135 @@
+//! Put transactions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
+use tokio::sync::oneshot;
+
+use super::packing::{Packed, pack};
+use crate::durable::Compression;
+use crate::durable::commit::request::{NewBatch, NewPut, Request};
+use crate::durable::core::Core;
+use crate::durable::log::frame::Body;
+use crate::durable::log::records::PutRecord;
+
+/// Smaller puts are gathered into one write: a block each would be too much for them.
+const IN_PLACE_MIN: usize = 32 << 10;
+
+/// Batches that will be stored together, and the room that is kept for them.
+pub(crate) struct Put {
+    core: Arc<Core>,
+    reserved: BatchSize,
+    batches: Vec<Batch>,
+    /// There is no room for events: only their identities and positions are stored.
+    dropping: bool,
+    /// The task that commits it commits nothing else meanwhile.
+    is_lone: bool,
+}
+
+impl Put {
+    /// A put for which `reserved` is kept.
+    pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
+        Self { core, reserved, batches: Vec::new(), dropping: false, is_lone: true }
+    }
+
+    /// A put whose events are dropped, for a full channel with `overflow = "drop_newest"`.
+    pub(crate) fn dropping(core: Arc<Core>) -> Self {
+        let reserved = BatchSize::default();
+        Self { core, reserved, batches: Vec::new(), dropping: true, is_lone: true }
+    }
+}
+
+/// What is stored of a batch, in pieces; with its encoding, where that is something else.
+fn stored(batch: &Batch, compression: Compression) -> (Vec<Bytes>, Option<(Packed, Bytes)>) {
+    if compression == Compression::None {
+        return (batch.pieces(), None);
+    }
+    let plain = batch.encode();
+    match pack(&plain, compression) {
+        None => (vec![plain], None),
+        Some((packed, small)) => (vec![small], Some((packed, plain))),
+    }
+}
+
+/// Encodes the batches of a put and computes all that needs their bytes, in the thread of the one
+/// who puts.
+fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
+    let envelope = PutRecord::envelope_max(batches.iter().map(|batch| &*batch.positions));
+    let (mut new, mut pieces, mut ends, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for mut batch in batches {
+        let (identity, positions) = (batch.identity.take(), std::mem::take(&mut batch.positions));
+        let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let (mut form, packed) = match events {
+            0 => (Vec::new(), None),
+            _ => stored(&batch, core.limits.compression),
+        };
+        let body_len = form.iter().map(Bytes::len).sum();
+        let packed = packed.map(|(packed, plain)| {
+            batch = batch.moved_to(plain);
+            packed
+        });
+        len += body_len;
+        pieces.append(&mut form);
+        ends.push(pieces.len());
+        new.push(NewBatch { identity, positions, events, body_len, packed, batch });
+    }
+    // What is to be sealed is sealed where it is gathered.
+    let body = if len >= IN_PLACE_MIN && !core.files.keys().is_sealing() {
+        Body::in_place(&pieces, envelope, &core.buffers)
+    } else {
+        let joined = |(from, to): (usize, usize)| Bytes::from(pieces[from..to].concat());
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let parts = starts.zip(ends.iter().copied()).filter(|(from, to)| from < to);
+        Body::of_pieces(parts.map(joined).collect())
+    };
+    NewPut { batches: new, body }
+}
+
+#[async_trait]
+impl PutTransaction for Put {
+    fn put(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    fn beside_others(&mut self) {
+        self.is_lone = false;
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), ChannelError> {
+        let batches = std::mem::take(&mut self.batches);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        if self.core.state().closed {
+            return Err(self.core.closed_error());
+        }
+        let events = batches.iter().map(|batch| batch.len() as u64).sum();
+        let kept = |batch: Batch| if self.dropping { batch.emptied() } else { batch };
+        let put = encoded(batches.into_iter().map(kept).collect(), &self.core);
+        // From here on the leader gives the room back.
+        let reserved = std::mem::take(&mut self.reserved);
+        let (reply, answer) = oneshot::channel();
+        self.core.submit(Request::Put { put, reserved, reply }, self.is_lone);
+        match answer.await {
+            Ok(Ok(())) => {
+                if self.dropping {
+                    self.core.count_dropped(BatchSize { events, bytes: 0 });
+                }
+                Ok(())
+            }
+            Ok(Err(why)) => Err(self.core.put_error(&why)),
+            Err(_) => Err(self.core.closed_error()),
+        }
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        if self.reserved != BatchSize::default() {
+            self.core.state().unreserve(self.reserved);
+            self.core.signals.room.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the leader of a group commit is asked for, and how it answers.
+
+use std::io;
+use std::sync::Arc;
+
+use pipeline::{Batch, BatchSize, Identity, SourcePosition};
+use tokio::sync::oneshot;
+
+use super::packing::Packed;
+use crate::durable::Compression;
+use crate::durable::log::frame::Body;
+use crate::durable::space::overflow::Overflow;
+
+/// One batch of a put, as its producer has prepared it.
+pub(crate) struct NewBatch {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) positions: Vec<SourcePosition>,
+    pub(crate) events: u32,
+    /// Bytes of it in the body.
+    pub(crate) body_len: usize,
+    /// How it is compressed; `None` if that is the encoding itself.
+    pub(crate) packed: Option<Packed>,
+    /// Without identity and positions. Its bytes lie where it came from, or, when it is stored in
+    /// another form, in its own encoding.
+    pub(crate) batch: Batch,
+}
+
+/// One put transaction, ready to be written but for what its group and its place decide.
+pub(crate) struct NewPut {
+    pub(crate) batches: Vec<NewBatch>,
+    /// What is stored of the batches with events.
+    pub(crate) body: Body,
+}
+
+/// Why a request was not served.
+#[derive(Debug, Clone)]
+pub(crate) enum PutFailure {
+    /// Shared by all requests of the group.
+    Disk(Arc<io::Error>),
+    /// A position of it is to come after one that is not there.
+    OutOfTurn,
+}
+
+/// How a request ended.
+pub(crate) type Reply = oneshot::Sender<Result<(), PutFailure>>;
+
+/// What waits for the leader.
+pub(crate) enum Request {
+    /// A put transaction with the room that was reserved for it.
+    Put { put: NewPut, reserved: BatchSize, reply: Reply },
+    /// The consumers from now on.
+    Register { names: Vec<Arc<str>>, reply: Reply },
+}
+
+/// The settings that are looked at while running.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) capacity_bytes: u64,
+    pub(crate) capacity_events: u64,
+    pub(crate) dedupe: bool,
+    pub(crate) overflow: Overflow,
+    pub(crate) compression: Compression,
+}

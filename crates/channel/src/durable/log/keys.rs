@@ -1,0 +1,229 @@
+//! Where a channel's keys come from: a file, or what a program prints.
+//!
+//! ```text
+//! # number, then 64 hexadecimal digits; the highest number seals what is new
+//! 1 8f3c…
+//! 2 04d1…
+//! ```
+//!
+//! To rotate: add a line with a higher number. Running channels read the keys again after a while
+//! and seal each new segment with the newest one; `aqueduct channel stats` says which keys a
+//! channel still needs. A key that none needs may be removed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use pipeline::units::Period;
+use pipeline::{BuildError, Env};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tracing::{error, info};
+use zeroize::Zeroizing;
+
+use super::seal::{KEY_BYTES, Key, Keyring};
+use crate::durable::core::Core;
+use pipeline::env::OpenMode;
+
+/// More than this is no list of keys.
+const BYTES_MAX: usize = 64 << 10;
+/// How long a program may take to print the keys.
+const COMMAND_TIME: Duration = Duration::from_secs(30);
+/// Permissions that only the owner of a key file may have.
+const OTHERS: u32 = 0o077;
+
+/// Events, positions and identities are sealed on disk. Lengths, times and numbers are not.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Encryption {
+    /// File with the keys: on each line a number, a blank, and 64 hexadecimal digits. The key with
+    /// the highest number seals what is new. Only its owner may be able to read it (mode 0400 or
+    /// 0600).
+    pub key_file: Option<PathBuf>,
+    /// In the place of a file: a program and its arguments that print the same.
+    pub key_command: Vec<String>,
+    /// How often the keys are read again.
+    pub reload: Period,
+    /// Whether what is new is sealed. `false`: what is sealed stays readable, and runs out.
+    pub seal_new: bool,
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        let reload = Period(Duration::from_secs(60));
+        Self { key_file: None, key_command: Vec::new(), reload, seal_new: true }
+    }
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeysError {
+    #[error("`encryption.key_file` {path} cannot be read: {source}", path = path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("`encryption.key_command` {program} failed: {source}")]
+    Command { program: String, source: io::Error },
+    #[error(
+        "`encryption.key_file` {path} has mode {mode:04o}; only its owner may read it: chmod 0400",
+        path = path.display()
+    )]
+    Open { path: PathBuf, mode: u32 },
+    #[error("line {line} of {origin}: {problem}")]
+    Line { line: usize, origin: String, problem: &'static str },
+    #[error("{origin} holds no key")]
+    Empty { origin: String },
+}
+
+impl Encryption {
+    /// Says what is wrong with the settings.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), BuildError> {
+        let wrong = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        match (&self.key_file, self.key_command.is_empty()) {
+            (None, true) => {
+                wrong("encryption.key_file", "set it or `key_command`: the keys come from there")
+            }
+            (Some(_), false) => wrong("encryption.key_command", "set it or `key_file`, not both"),
+            _ if self.reload.0 < Duration::from_secs(1) => {
+                wrong("encryption.reload", "it must be at least \"1s\"")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn origin(&self) -> String {
+        match &self.key_file {
+            Some(path) => format!("`encryption.key_file` {}", path.display()),
+            None => format!("`encryption.key_command` {}", self.key_command.join(" ")),
+        }
+    }
+
+    /// Reads the keys. Blocks.
+    pub(crate) fn read(&self, env: &Env) -> Result<BTreeMap<u32, Arc<Key>>, KeysError> {
+        let text = match (&self.key_file, self.key_command.split_first()) {
+            (Some(path), _) => file(env, path)?,
+            (None, Some((program, arguments))) => {
+                let printed = env.blocking.output(program, arguments, COMMAND_TIME);
+                let failed = |source| KeysError::Command { program: program.clone(), source };
+                Zeroizing::new(printed.map_err(failed)?)
+            }
+            (None, None) => Zeroizing::default(),
+        };
+        parse(&text, &self.origin())
+    }
+
+    /// The keys of a channel. Blocks.
+    pub(crate) fn keyring(&self, env: &Env) -> Result<Keyring, KeysError> {
+        let sealing = self.seal_new.then(|| env.entropy.clone());
+        Ok(Keyring::new(self.read(env)?, self.origin(), sealing))
+    }
+}
+
+fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    let failed = |source| KeysError::File { path: path.to_owned(), source };
+    let file = env.disk.open(path, OpenMode::default()).map_err(failed)?;
+    let mode = file.stat().map_err(failed)?.mode;
+    if mode & OTHERS != 0 {
+        return Err(KeysError::Open { path: path.to_owned(), mode });
+    }
+    let mut bytes = Zeroizing::new(vec![0; BYTES_MAX]);
+    let read = file.read_at(&mut bytes, 0).map_err(failed)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>, KeysError> {
+    let mut keys = BTreeMap::new();
+    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let problem = match key(line) {
+            Err(problem) => problem,
+            Ok((id, key)) => match keys.insert(id, Arc::new(key)) {
+                None => continue,
+                Some(_) => "its number was there already",
+            },
+        };
+        return Err(KeysError::Line { line: at + 1, origin: origin.to_owned(), problem });
+    }
+    if keys.is_empty() { Err(KeysError::Empty { origin: origin.to_owned() }) } else { Ok(keys) }
+}
+
+fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
+    let blank = line.iter().position(u8::is_ascii_whitespace).ok_or("a number, a blank, a key")?;
+    let id = std::str::from_utf8(&line[..blank]).ok().and_then(|text| text.parse().ok());
+    let id = id.filter(|id| *id > 0).ok_or("it begins with a number from 1 on")?;
+    let digits = line[blank..].trim_ascii();
+    if digits.len() != 2 * KEY_BYTES {
+        return Err("a key has 64 hexadecimal digits");
+    }
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        let (high, low) = digit(0).zip(digit(1)).ok_or("a key has 64 hexadecimal digits")?;
+        *byte = (high << 4 | low) as u8;
+    }
+    Ok((id, Key::new(id, &bytes)))
+}
+
+/// Reads the keys again and again, as long as the channel lives.
+pub(crate) async fn reload(settings: Encryption, core: Weak<Core>) {
+    loop {
+        tokio::time::sleep(settings.reload.0).await;
+        let Some(strong) = core.upgrade() else { return };
+        let env = strong.env.clone();
+        let (again, within) = (settings.clone(), env.clone());
+        let read = env.offload(move || again.read(&within)).await;
+        let renewed = read.map_err(|error| error.to_string());
+        let renewed = renewed
+            .and_then(|fresh| strong.files.keys().renew(fresh).map_err(|error| error.to_string()));
+        match renewed {
+            Ok(None) => {}
+            Ok(Some(key)) => {
+                info!(channel = %strong.name, key, "new segments are sealed with a new key");
+            }
+            Err(error) => {
+                strong.incident("keys_not_read", 1);
+                error!(channel = %strong.name, %error,
+                    "the keys cannot be read again; the channel goes on with those that it has");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: u32, byte: u8) -> String {
+        format!("{id} {}\n", format!("{byte:02x}").repeat(32))
+    }
+
+    #[test]
+    fn a_list_of_keys_is_read_with_comments_and_blanks() {
+        let text = format!("# ours\n\n{}  {}\r\n", line(1, 0xAB), line(7, 2).trim_end());
+        let keys = parse(text.as_bytes(), "it").unwrap();
+        assert_eq!(keys.keys().copied().collect::<Vec<_>>(), [1, 7]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_never_shown() {
+        for (bad, problem) in [
+            ("2 abcd".to_owned(), "64 hexadecimal digits"),
+            (line(2, 1).replace("01", "zz"), "64 hexadecimal digits"),
+            (line(1, 3), "there already"),
+            ("0".to_owned() + &line(0, 3)[1..], "from 1 on"),
+            ("abcdef".to_owned(), "a number, a blank, a key"),
+        ] {
+            let said = parse((line(1, 1) + &bad).as_bytes(), "it").unwrap_err().to_string();
+            assert!(said.starts_with("line 2 of it") && said.contains(problem), "{said}");
+            assert!(!said.contains("abcd") && !said.contains("zz"), "{said}");
+        }
+        assert_eq!(parse(b"# nothing\n", "it").unwrap_err().to_string(), "it holds no key");
+    }
+}

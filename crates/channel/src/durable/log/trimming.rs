@@ -1,0 +1,111 @@
+//! Gives the disk back: removes the files of released segments that are too much.
+//!
+//! ```text
+//!   release ─► free files ─┬─► the next segment, as long as there are any
+//!                          └─► more than will be needed: shortened step by step, then removed
+//!
+//!   puts go on       2 MiB ▓ pause ··· 2 MiB ▓ pause ··· 2 MiB ▓ pause …
+//!   no puts          a file ▓▓▓▓▓▓▓▓ a file ▓▓▓▓▓▓▓▓ …
+//! ```
+//!
+//! A sink that commits a large file of its store empties many segments at once. Where the file
+//! system tells the disk what has become free (`discard`), every read and write of that disk may
+//! wait meanwhile, the longer the more there is: 26 to 33 ms for a file of 135 MiB, 1 to 2 ms for 4
+//! MiB of it. So a file is given back in parts, and three quarters of the time are left to others,
+//! as long as there are any. No part is synced: where the disk learns at once that would not help,
+//! and elsewhere, each a commit of the journal, cost more than it spares.
+//!
+//! How much will be needed is said in `segment_pool.rs`. Where less than a tenth of the disk is
+//! free, or the channel closes, all but the pool is too much. When it closes that goes without
+//! pauses; what a crash leaves is found when it is opened.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use pipeline::env::Space;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::durable::core::Core;
+
+/// What is given back at once while puts go on.
+const STEP_BYTES: u64 = 2 << 20;
+/// A pause is so many times as long as the step before it.
+const PAUSE_FACTOR: u32 = 3;
+/// But no longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// A step that is shorter costs others nothing.
+const BURDEN_MIN: Duration = Duration::from_millis(1);
+
+/// How often is looked, while more is kept than the pool, whether that is needed.
+const LOOK: Duration = Duration::from_secs(10);
+/// A disk is short of room where less than one in so many bytes of it is free.
+const SHORT: u64 = 10;
+
+/// The pause after a step that took `took`.
+fn pause(took: Duration) -> Duration {
+    if took < BURDEN_MIN { Duration::ZERO } else { (took * PAUSE_FACTOR).min(PAUSE_MAX) }
+}
+
+/// Gives back what is too much whenever there is some, until the channel is gone; `emptied` says
+/// when to look.
+pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
+    loop {
+        let Some(strong) = core.upgrade() else { return };
+        let gently = {
+            let state = strong.state();
+            // Nothing else helps puts that wait for room.
+            state.reads.throttle.is_busy(Instant::now()) && !state.space.disk_full
+        };
+        let took = strong.give_back(if gently { STEP_BYTES } else { u64::MAX }).await;
+        let keeps_more = strong.files.keeps_more();
+        drop(strong);
+        match took {
+            None if keeps_more => {
+                // Whether it was told or it is time: it looks.
+                let _ = timeout(LOOK, emptied.notified()).await;
+            }
+            None => emptied.notified().await,
+            Some(took) if gently => sleep(pause(took)).await,
+            Some(_) => {}
+        }
+    }
+}
+
+impl Core {
+    /// Gives up to `bytes` back and answers how long that took; `None` if nothing is too much, or
+    /// if the channel is closed, because the directory may be another one's then.
+    async fn give_back(self: &Arc<Self>, bytes: u64) -> Option<Duration> {
+        let (done, given) = oneshot::channel();
+        let core = self.clone();
+        self.background.run(&self.env, move || {
+            let began = Instant::now();
+            let is_open = !core.state().closed;
+            let gave = is_open && core.files.give_back(bytes, core.is_short_of_disk());
+            let took = gave.then(|| began.elapsed());
+            // The task that asked may be gone with its runtime.
+            let _ = done.send(took);
+        });
+        given.await.ok().flatten()
+    }
+
+    /// Whether others may need what this channel keeps to be fast.
+    fn is_short_of_disk(&self) -> bool {
+        let is_nearly_full = |space: Space| space.available < space.total / SHORT;
+        self.state().space.disk_full
+            || self.env.disk.space(&self.directory).is_ok_and(is_nearly_full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_quarters_of_the_time_are_left_to_others() {
+        let took = Duration::from_millis(10);
+        assert_eq!(pause(took), took * 3);
+        assert_eq!(pause(Duration::from_secs(2)), PAUSE_MAX);
+        assert_eq!(pause(Duration::from_micros(900)), Duration::ZERO);
+    }
+}

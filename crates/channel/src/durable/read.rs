@@ -1,0 +1,20 @@
+//! Takes: from memory while a consumer keeps up, else from the segments.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `take` | a take transaction |
+//! | `tail` | the newest batches, in memory |
+//! | `memory` | the state of all of these |
+//! | `ahead`, `fetch` | what is read ahead of a consumer, and how |
+//! | `reader` | batches of a segment, verified one by one |
+//! | `wakeups` | when a put wakes consumers |
+//! | `drain_throttle` | the pace of a backlog while new events come |
+
+pub(crate) mod ahead;
+pub(crate) mod drain_throttle;
+pub(crate) mod fetch;
+pub(crate) mod memory;
+pub(crate) mod reader;
+pub(crate) mod tail;
+pub(crate) mod take;
+pub(crate) mod wakeups;

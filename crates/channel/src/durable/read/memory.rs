@@ -1,0 +1,26 @@
+//! What reads share: batches in memory, and the pace of the consumers.
+
+use super::ahead::Ahead;
+use super::drain_throttle::DrainThrottle;
+use super::tail::Tail;
+use super::wakeups::Wakeups;
+
+/// Batches in memory, and how consumers read.
+pub(crate) struct ReadMemory {
+    /// The newest batches.
+    pub(crate) tail: Tail,
+    /// What is read ahead of a backlog's consumers.
+    pub(crate) ahead: Ahead,
+    /// Which puts wake consumers.
+    pub(crate) wakeups: Wakeups,
+    /// The pace of a backlog.
+    pub(crate) throttle: DrainThrottle,
+}
+
+impl ReadMemory {
+    /// Nothing but an empty tail.
+    pub(crate) fn new(tail: Tail) -> Self {
+        let (ahead, wakeups) = (Ahead::default(), Wakeups::default());
+        Self { tail, ahead, wakeups, throttle: DrainThrottle::default() }
+    }
+}

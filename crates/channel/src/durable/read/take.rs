@@ -1,0 +1,190 @@
+//! Takes of one consumer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::{ChannelError, IntervalSet, TakeTransaction, Taken, Ticket};
+use tokio::time::{sleep, timeout};
+use tracing::error;
+
+use super::ahead::{Find, ReadBatch};
+use super::wakeups::IDLE_POLL;
+use crate::durable::core::Core;
+
+/// One taker: holds tickets until they are settled.
+pub(crate) struct Take {
+    core: Arc<Core>,
+    consumer: Arc<str>,
+    held: IntervalSet,
+}
+
+/// A ticket that was picked and whose batch is on its way. Dropping it gives it back.
+struct Picked<'a> {
+    take: &'a Take,
+    ticket: Ticket,
+    kept: bool,
+}
+
+impl Drop for Picked<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let ticket = IntervalSet::from(self.ticket..self.ticket + 1);
+            self.take.core.rollback(&self.take.consumer, &ticket);
+        }
+    }
+}
+
+/// A ticket that is waited for: what is read of it stays until then.
+struct Wanted<'a> {
+    core: &'a Core,
+    ticket: Ticket,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.core.state().reads.ahead.release(self.ticket);
+    }
+}
+
+/// A consumer that a put has to wake.
+struct Asleep<'a>(&'a Core);
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.0.state().reads.wakeups.rise();
+    }
+}
+
+impl Take {
+    /// A take of `consumer` that holds nothing.
+    pub(crate) fn new(core: Arc<Core>, consumer: Arc<str>) -> Self {
+        Self { core, consumer, held: IntervalSet::EMPTY }
+    }
+
+    /// Waits until a consumer that drains may take more. Before it takes: a caller that gives up
+    /// meanwhile has taken nothing.
+    async fn keep_pace(&self) {
+        let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
+        while let Some(pause) = pause() {
+            sleep(pause).await;
+        }
+    }
+
+    /// The oldest ready ticket, and where its batch is.
+    async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
+        let mut has_polled = false;
+        loop {
+            let ready = self.core.signals.ready.notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            {
+                let mut state = self.core.state();
+                if state.closed {
+                    return Err(self.core.closed_error());
+                }
+                if let Some(ticket) = state.tickets.in_flight.take(&self.consumer) {
+                    let found = state.find(&self.consumer, ticket);
+                    let low = state.tickets.in_flight.lowest_cursor();
+                    state.reads.tail.forget_below(low);
+                    return Ok((Picked { take: self, ticket, kept: false }, found));
+                }
+                state.reads.ahead.leave(&self.consumer);
+                if has_polled {
+                    state.reads.wakeups.sleep();
+                }
+            }
+            if has_polled {
+                let _asleep = Asleep(&self.core);
+                ready.await;
+            } else {
+                // What has come is looked for in either case.
+                let _ = timeout(IDLE_POLL, ready).await;
+                has_polled = true;
+            }
+        }
+    }
+
+    /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
+    async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
+        let core = &self.core;
+        core.state().reads.ahead.want(ticket);
+        let _wanted = Wanted { core, ticket };
+        loop {
+            let arrived = core.signals.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            let mine = {
+                let mut state = core.state();
+                match state.find(&self.consumer, ticket) {
+                    Find::Here(batch) => return Ok(Some(batch)),
+                    Find::Coming => false,
+                    Find::Absent => state.reads.ahead.plan(),
+                }
+            };
+            if mine {
+                let reader = core.clone();
+                let fetched = core.env.offload(move || reader.fetch(ticket)).await;
+                return fetched.map_err(|error| core.disk_error(error));
+            }
+            arrived.await;
+        }
+    }
+}
+
+#[async_trait]
+impl TakeTransaction for Take {
+    async fn take(&mut self) -> Result<Taken, ChannelError> {
+        let taken = loop {
+            self.keep_pace().await;
+            let (mut picked, found) = self.pick().await?;
+            let ticket = picked.ticket;
+            let stored = match found {
+                Find::Here(batch) => Some(batch),
+                Find::Coming | Find::Absent => self.fetch(ticket).await?,
+            };
+            // A damaged one is struck off by now; giving it back changes nothing.
+            let Some(stored) = stored else { continue };
+            match stored {
+                Ok(mut batch) => {
+                    self.core.taken(&self.consumer, batch.encoded_len());
+                    picked.kept = true;
+                    if !self.core.limits.dedupe {
+                        batch.identity = None; // so that no sink knows it again
+                    }
+                    break Taken { ticket, batch };
+                }
+                Err(error) => {
+                    error!(channel = %self.core.name, ticket, %error,
+                        "a stored batch is of a layout that this program does not read");
+                    let io = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+                    return Err(self.core.disk_error(io));
+                }
+            }
+        };
+        self.held.insert(taken.ticket);
+        Ok(taken)
+    }
+
+    fn commit(&mut self, tickets: &IntervalSet) {
+        let mine = tickets.intersection(&self.held);
+        self.held.remove_all(&mine);
+        self.core.commit(&self.consumer, &mine);
+    }
+
+    fn rollback(&mut self, tickets: &IntervalSet) {
+        let mine = tickets.intersection(&self.held);
+        self.held.remove_all(&mine);
+        self.core.rollback(&self.consumer, &mine);
+    }
+
+    /// Nothing to do: a held batch takes no memory but its ticket anyway.
+    fn park(&mut self, _tickets: &IntervalSet) {}
+}
+
+impl Drop for Take {
+    fn drop(&mut self) {
+        if !self.held.is_empty() {
+            self.core.rollback(&self.consumer, &self.held);
+        }
+    }
+}

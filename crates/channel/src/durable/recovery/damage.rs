@@ -1,0 +1,192 @@
+//! What is done about batches that are damaged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use pipeline::env::DiskFile;
+use pipeline::{IntervalSet, KeySet, Ticket};
+use tracing::{error, warn};
+
+use super::heal::Wounded;
+use super::owner_file::replace;
+use crate::durable::core::Core;
+use crate::durable::index::segment_index::{Entry, SegmentIndex};
+use crate::durable::log::aligned::Aligned;
+use crate::durable::log::records::ForgetRecord;
+use crate::durable::log::segment::BLOCK;
+use crate::durable::read::reader;
+
+impl Core {
+    /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies
+    /// in no segment any more was in it, and leaves the window. The events are counted again.
+    fn audit(&self) -> io::Result<()> {
+        let (suspects, segments) = {
+            let state = self.state();
+            let segments: Vec<u64> = state.tickets.segments.iter().map(|s| s.record.id).collect();
+            (state.tickets.window.pending().clone(), segments)
+        };
+        let mut there = KeySet::default();
+        let mut indexes: BTreeMap<u64, SegmentIndex> = BTreeMap::new();
+        for id in segments {
+            // One that is released meanwhile had settled batches only.
+            if let Ok((index, _)) = self.index_of(id) {
+                there.insert_all(&index.describe(&IntervalSet::from(0..u64::MAX)).0);
+                indexes.insert(id, index);
+            }
+        }
+        let mut state = self.state();
+        // What was settled since the look at it is not missing.
+        let mut gone = suspects.intersection(state.tickets.window.pending());
+        gone.remove_all(&there);
+        let settled = state.tickets.in_flight.acked_by_all(None);
+        let mut events = 0;
+        for segment in &state.tickets.segments {
+            let tickets = IntervalSet::from(segment.record.first..segment.end());
+            let index = segment.index.as_ref().or_else(|| indexes.get(&segment.record.id));
+            events += index.map_or(0, |index| index.describe(&tickets.difference(&settled)).1);
+        }
+        let lost_events = state.tickets.events.saturating_sub(events);
+        let tickets = IntervalSet::EMPTY;
+        let record = ForgetRecord { tickets, keys: gone.clone(), events: lost_events };
+        state.tickets.forget(&record);
+        state.unwritten.forget.merge(&record);
+        error!(channel = %self.name, identities = gone.count(), events = lost_events,
+            "batches are lost: the agents that sent them here send them again; what this agent read \
+             itself is not sent again");
+        Ok(())
+    }
+
+    /// Reads one batch, and quarantines it if it is damaged; answers how many were.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub(crate) fn verify(&self, ticket: Ticket) -> io::Result<u64> {
+        let id = self.load_index(ticket)?;
+        let (index, file) = self.index_of(id)?;
+        let entry = index.get(ticket).copied();
+        let seed = self.files.seed(&self.owner.uuid, id);
+        let entries: Vec<_> = entry.iter().map(|entry| (ticket, *entry)).collect();
+        let read = reader::read(&file, seed, &entries, &self.buffers)?;
+        let mut sound = read.iter().any(Option::is_some);
+        if !sound && let Some(entry) = &entry {
+            sound = self.heal(id, ticket, entry, &file)?;
+        }
+        if !sound {
+            let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
+            self.quarantine(id, ticket, known, entry.as_ref(), &file);
+        }
+        Ok(u64::from(!sound))
+    }
+
+    /// Makes a damaged batch whole from the file that its lines are in; answers whether that could
+    /// be done.
+    ///
+    /// # Errors
+    /// The disk refused; a key is missing.
+    pub(crate) fn heal(
+        &self,
+        segment: u64,
+        ticket: Ticket,
+        entry: &Entry,
+        file: &Arc<dyn DiskFile>,
+    ) -> io::Result<bool> {
+        let seed = self.files.seed(&self.owner.uuid, segment);
+        let Some(mut wounded) = Wounded::read(&**file, seed, entry)? else { return Ok(false) };
+        if !wounded.heal(&*self.env.disk) {
+            return Ok(false);
+        }
+        self.keep_aside(segment, entry, file)?;
+        wounded.write(&**file)?;
+        self.healed(segment, ticket, &wounded.lines(entry.item.into()));
+        Ok(true)
+    }
+
+    /// Says that a batch was made whole.
+    pub(crate) fn healed(&self, segment: u64, ticket: Ticket, lines: &[String]) {
+        self.incident("mended_batch", 1);
+        warn!(channel = %self.name, segment, ticket, ?lines,
+            "a batch was damaged; its lines were read again from their file, and it is whole");
+    }
+
+    /// Says that a batch is given up, and what was in it. `lines` is where its lines stood; empty
+    /// if another agent sent it.
+    pub(crate) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
+        if lines.is_empty() {
+            error!(channel = %self.name, segment, ?tickets, events,
+                "a batch is damaged and given up here; the agent that sent it sends it again if it \
+                 still has it");
+        } else {
+            self.incident("given_up_events", events);
+            error!(channel = %self.name, segment, ?tickets, events, ?lines,
+                "a batch is damaged and given up: these lines are not sent again, because their files \
+                 do not hold them any more as they were put");
+        }
+    }
+
+    /// A batch cannot be read back: it is not handed out any more, its identity leaves the window
+    /// so that it may be sent again, and its frame is kept aside. `keys` and `events` are what its
+    /// segment's index says of it.
+    pub(crate) fn quarantine(
+        &self,
+        segment: u64,
+        ticket: Ticket,
+        (keys, events): (KeySet, u64),
+        entry: Option<&Entry>,
+        file: &Arc<dyn DiskFile>,
+    ) {
+        let tickets = IntervalSet::from(ticket..ticket + 1);
+        {
+            let mut state = self.state();
+            let record = ForgetRecord { tickets, keys: keys.clone(), events };
+            state.tickets.forget(&record);
+            state.unwritten.forget.merge(&record);
+        }
+        let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
+        if !is_known && let Err(error) = self.audit() {
+            error!(channel = %self.name, %error, "whose batch is damaged could not be found out");
+        }
+        self.signals.dirty.notify_one();
+        self.incident("damaged_batch", 1);
+        let offset = entry.map_or(0, |entry| entry.offset);
+        let identity: Vec<String> =
+            keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
+        error!(channel = %self.name, segment, offset, ticket, events, ?identity,
+            "a batch is damaged and cannot be delivered from here");
+        let seed = self.files.seed(&self.owner.uuid, segment);
+        let wounded = entry.map(|entry| Wounded::read(&**file, seed, entry));
+        let wounded = wounded.and_then(|read| read.ok().flatten());
+        if let (Some(wounded), Some(entry)) = (wounded, entry) {
+            self.given_up(segment, &[ticket], events, &wounded.lines(entry.item.into()));
+        }
+        if let Some(entry) = entry.filter(|entry| entry.len > 0)
+            && let Err(error) = self.keep_aside(segment, entry, file)
+        {
+            error!(channel = %self.name, %error, "the damaged frame could not be kept aside");
+        }
+    }
+
+    /// Copies a damaged frame out of its segment, which will be used again.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(crate) fn keep_aside(
+        &self,
+        segment: u64,
+        entry: &Entry,
+        file: &Arc<dyn DiskFile>,
+    ) -> io::Result<()> {
+        let start = u64::from(entry.offset) / BLOCK as u64 * BLOCK as u64;
+        let end = u64::from(entry.offset) + u64::from(entry.len);
+        let mut buffer = Aligned::with_capacity((end - start) as usize);
+        buffer.set_len(((end - start) as usize).next_multiple_of(BLOCK));
+        let read = file.read_at(buffer.as_mut_slice(), start)?;
+        buffer.set_len(read);
+        let from = (u64::from(entry.offset) - start) as usize;
+        let frame = buffer.as_slice().get(from..).unwrap_or_default();
+        let directory = self.directory.join("quarantine");
+        self.env.disk.create_dir_all(&directory)?;
+        let name = format!("{segment:016x}-{:08x}.frame", entry.offset);
+        replace(&*self.env.disk, &directory.join(name), frame)
+    }
+}

@@ -1,0 +1,85 @@
+//! What an inspection finds, as the operator's program prints it.
+
+use std::collections::BTreeMap;
+
+use pipeline::{IntervalSet, Ticket};
+use serde::Serialize;
+
+use crate::durable::log::records::SegmentRecord;
+use crate::durable::recovery::scan::{Scan, Scanned};
+
+/// What is in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Format of the directory.
+    pub format: u16,
+    /// Origin of the batches that were born here.
+    pub origin: String,
+    /// Its last life.
+    pub epoch: u64,
+    /// How often it was opened.
+    pub starts: u64,
+    /// Events that some consumer has not committed.
+    pub events: u64,
+    /// Batches that some consumer has not committed.
+    pub batches: u64,
+    /// Live segments.
+    pub segments: u64,
+    /// Bytes that they take on disk.
+    pub bytes: u64,
+    /// Bytes that count against the channel's capacity, as its metrics say.
+    pub used_bytes: u64,
+    /// When the oldest event that some consumer has not committed was stored, in milliseconds since
+    /// 1970; nothing without one.
+    pub oldest_at_ms: Option<u64>,
+    /// For each consumer, how many batches it has not committed.
+    pub consumers: BTreeMap<String, u64>,
+    /// Identities that would be recognised.
+    pub identities: u64,
+    /// Keys of sources whose position is known.
+    pub positions: u64,
+    /// Numbers of the encryption keys that live segments are sealed with.
+    pub encryption_keys: Vec<u32>,
+}
+
+/// Whether a channel is sound.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Frames that were read and are as they were written.
+    pub sound_frames: u64,
+    /// Places, as segment and offset, where something is not as it was written, and that may be
+    /// missed.
+    pub damaged: Vec<(u64, u64)>,
+    /// Places where the same was found, and nothing is missing by it: it was delivered or given
+    /// up, or a later state says it.
+    pub done_with: Vec<(u64, u64)>,
+    /// Batches that cannot be read any more, as ranges of tickets, each half open.
+    pub lost: Vec<(Ticket, Ticket)>,
+    /// Bytes that a crash tore off the end: they were never acknowledged.
+    pub torn_bytes: u64,
+    /// Lines of damaged batches that their files still hold, as file and bytes: the next start of
+    /// the agent, or a repair, makes these batches whole.
+    pub mendable: Vec<String>,
+    /// Lines of damaged batches that are lost, as file and bytes: they are not sent again.
+    pub given_up: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is damaged or lost. A torn end is what a crash leaves, and no damage.
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.lost.is_empty() && self.mendable.is_empty()
+    }
+}
+
+/// The tickets of a damaged place: those of its frame if that says so much, or all that stand
+/// between its neighbours.
+pub(super) fn tickets_at(found: &Scan, record: &SegmentRecord, offset: u64) -> IntervalSet {
+    let end_of = |frame: &Scanned| frame.header.ticket + u64::from(frame.header.tickets);
+    let after = found.frames.partition_point(|frame| frame.offset < offset);
+    let before = found.frames[..after].last().map_or(record.first, end_of);
+    match found.frames.get(after) {
+        Some(frame) if frame.offset == offset => (frame.header.ticket..end_of(frame)).into(),
+        Some(next) => (before..next.header.ticket.max(before)).into(),
+        None => (before..(record.first + record.tickets).max(before)).into(),
+    }
+}

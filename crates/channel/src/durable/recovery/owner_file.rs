@@ -1,0 +1,145 @@
+//! The file `channel`: the format of the directory and its owner.
+//!
+//! ```text
+//! aqueduct channel
+//! format 2
+//! uuid 5f0e…      32 hex digits: seeds the checksums
+//! origin 91c2…    32 hex digits: given to batches that are born here
+//! epoch 12582912  goes up at every start; the lowest 20 bits are random
+//! check 0a1b2c3d  CRC32C of the lines above
+//! ```
+//!
+//! The same stands in the first block of each segment, should this file be lost.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+
+use pipeline::env::{Disk, OpenMode};
+use pipeline::{Epoch, Origin};
+
+use crate::durable::log::segment::{FORMAT, Owner};
+
+const FIRST_LINE: &str = "aqueduct channel";
+/// More than this is not our file.
+const BYTES_MAX: usize = 4096;
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnerFile {
+    /// There is none.
+    Absent,
+    /// It is not as it was written.
+    Damaged,
+    /// It is of a newer program.
+    Newer {
+        /// The format that it names.
+        format: u16,
+    },
+    /// It is sound.
+    Sound(Owner),
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    Origin(*bytes).to_string()
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
+}
+
+fn text(owner: &Owner, format: u16) -> String {
+    let (uuid, origin, epoch) = (hex(&owner.uuid), hex(&owner.origin.0), owner.epoch.0);
+    let lines =
+        format!("{FIRST_LINE}\nformat {format}\nuuid {uuid}\norigin {origin}\nepoch {epoch}\n");
+    let check = crc32c::crc32c(lines.as_bytes());
+    format!("{lines}check {check:08x}\n")
+}
+
+fn is_checked(text: &str) -> bool {
+    text.rsplit_once("check ").is_some_and(|(lines, check)| {
+        format!("{:08x}\n", crc32c::crc32c(lines.as_bytes())) == check
+    })
+}
+
+fn parse(text: &str) -> OwnerFile {
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let Some(format) = field("format").and_then(|format| format.parse().ok()) else {
+        return OwnerFile::Damaged;
+    };
+    if format > FORMAT {
+        // Whatever a newer program says besides, its last line is the checksum of the others.
+        return if is_checked(text) { OwnerFile::Newer { format } } else { OwnerFile::Damaged };
+    }
+    let owner = (|| {
+        let (uuid, origin) = (unhex(field("uuid")?)?, Origin(unhex(field("origin")?)?));
+        Some(Owner { uuid, origin, epoch: Epoch(field("epoch")?.parse().ok()?) })
+    })();
+    match owner {
+        Some(owner) if self::text(&owner, format) == text => OwnerFile::Sound(owner),
+        _ => OwnerFile::Damaged,
+    }
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// The disk refused.
+pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<OwnerFile> {
+    let file = match disk.open(path, OpenMode::default()) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnerFile::Absent),
+        Err(error) => return Err(error),
+    };
+    let bytes = file.read(0, BYTES_MAX)?;
+    Ok(std::str::from_utf8(&bytes).map_or(OwnerFile::Damaged, parse))
+}
+
+/// Writes a small file whole, durably, in the place of the old one.
+///
+/// # Errors
+/// The disk refused; the old content stands.
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = disk.open(&temporary, mode)?;
+    file.set_len(0)?;
+    file.write_at(&[IoSlice::new(content)], 0, false)?;
+    file.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Writes the file.
+///
+/// # Errors
+/// The disk refused; the old content stands.
+pub(crate) fn write(disk: &dyn Disk, path: &Path, owner: &Owner) -> io::Result<()> {
+    replace(disk, path, text(owner, FORMAT).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Owner = Owner { uuid: [0xab; 16], origin: Origin([1; 16]), epoch: Epoch(12) };
+
+    #[test]
+    fn what_is_written_is_read_back_and_damage_is_seen() {
+        let good = text(&OWNER, FORMAT);
+        assert_eq!(parse(&good), OwnerFile::Sound(OWNER));
+        for at in 0..good.len() {
+            let mut bad = good.clone().into_bytes();
+            bad[at] ^= 1;
+            let read = std::str::from_utf8(&bad).map_or(OwnerFile::Damaged, parse);
+            assert_eq!(read, OwnerFile::Damaged, "byte {at}");
+        }
+        assert_eq!(parse(&text(&OWNER, 1)), OwnerFile::Sound(OWNER), "of an older program");
+    }
+
+    #[test]
+    fn a_newer_format_is_named() {
+        let newer = text(&OWNER, FORMAT + 1);
+        assert_eq!(parse(&newer), OwnerFile::Newer { format: FORMAT + 1 });
+    }
+}

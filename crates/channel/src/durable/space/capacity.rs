@@ -1,0 +1,158 @@
+//! Whether the capacity suits the batches and the disk: looked at before the channel is opened.
+
+use std::io;
+use std::path::Path;
+
+use pipeline::BuildContext;
+use pipeline::env::{Disk, Space};
+use pipeline::units::ByteSize;
+
+use crate::durable::Config;
+use crate::durable::channel::{PUT_MAX, PUT_OVERHEAD};
+use crate::durable::core::DISK_PERCENT;
+
+impl Config {
+    /// Bytes of the largest batch that fits, with what the open segment holds and the reserve.
+    pub(crate) fn batch_max(&self) -> u64 {
+        let room = *self.segment_rooms().start();
+        let reserve =
+            crate::durable::log::files::reserve_bytes(self.pool as usize, room, self.capacity.0);
+        PUT_MAX.min((self.capacity.0 - reserve) / 2).saturating_sub(PUT_OVERHEAD)
+    }
+}
+
+/// The file system that `directory` will be on: that of the nearest one above that is there.
+fn space(disk: &dyn Disk, directory: &Path) -> Option<Space> {
+    let above = directory.ancestors().map(|path| match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    });
+    above.into_iter().find_map(|path| disk.space(path).ok())
+}
+
+/// What a disk that refuses has no more of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Bytes of the file system.
+    #[default]
+    Bytes,
+    /// Inodes: no file can be made, however many bytes are free.
+    Inodes,
+    /// What a quota allows.
+    Quota,
+}
+
+impl Lack {
+    /// What the file system of `directory` lacks, which refused with `error`.
+    pub(crate) fn of(disk: &dyn Disk, directory: &Path, error: &io::Error) -> Self {
+        let has_no_inodes = || space(disk, directory).is_some_and(|space| space.files == Some(0));
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded => Self::Quota,
+            _ if has_no_inodes() => Self::Inodes,
+            _ => Self::Bytes,
+        }
+    }
+
+    /// What is lacking and what helps, for log lines.
+    pub(crate) fn said(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bytes => ("disk_full", "free disk space, or deliver what the channel holds"),
+            Self::Inodes => (
+                "no_inodes",
+                "the file system has no free inodes, whatever it has in bytes: remove files \
+                from it, or give the channel another file system",
+            ),
+            Self::Quota => ("quota", "raise the quota, or deliver what the channel holds"),
+        }
+    }
+}
+
+/// What is wrong with `capacity` on a file system with this much space; nothing if it may be
+/// reached.
+fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
+    let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
+    if capacity > share(space.total) {
+        let problem = "the file system is too small for it";
+        return Some((problem, "set less, or give the channel a larger file system"));
+    }
+    let problem =
+        "the file system has not so much free, unless the channel occupies the rest itself";
+    (capacity > share(space.available)).then_some((problem, "set less, or free disk space"))
+}
+
+/// What is to be said of a capacity that the disk cannot hold.
+pub(crate) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
+    let Some(space) = space(&*cx.env.disk, &cx.directory) else { return Vec::new() };
+    let Some((problem, help)) = problem(capacity.0, space) else { return Vec::new() };
+    let (channel, directory) = (&cx.name, cx.directory.display());
+    let Space { total, available, .. } = space;
+    vec![format!(
+        "channel `{channel}`: `capacity` is {capacity}, and {problem}: {directory} has {available} of \
+         {total} bytes free, of which a channel takes at most {DISK_PERCENT} %. Its intake stops \
+         earlier; {help}"
+    )]
+}
+
+#[cfg(all(test, feature = "testkit"))]
+#[expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+mod tests {
+    use super::*;
+    use crate::testkit::{SimDisk, world};
+
+    fn said(capacity: ByteSize, total: u64, used: u64) -> Vec<String> {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(total);
+        let mode = pipeline::env::OpenMode { write: true, create: true, ..Default::default() };
+        disk.open(Path::new("/other"), mode).unwrap().set_len(used).unwrap();
+        warnings(capacity, &BuildContext::alone("main", Path::new("/data/main"), world(&disk, 1)))
+    }
+
+    #[test]
+    fn a_capacity_that_the_disk_cannot_hold_is_named_with_what_there_is() {
+        let mib = ByteSize::mib;
+        assert!(said(mib(64), 100 << 20, 10 << 20).is_empty());
+        let small = said(mib(64), 70 << 20, 0).join("\n");
+        for word in ["`main`", "64MiB", "/data/main", "73400320", "too small"] {
+            assert!(small.contains(word), "{word} is not in: {small}");
+        }
+        let full = said(mib(64), 100 << 20, 30 << 20).join("\n");
+        assert!(full.contains("not so much free") && full.contains("73400320"), "{full}");
+    }
+
+    #[test]
+    fn inodes_are_named_where_they_have_run_out_and_bytes_have_not() {
+        let (disk, directory) = (SimDisk::new(1), Path::new("/data/main/log"));
+        disk.set_names_max(disk.names());
+        let mode = pipeline::env::OpenMode { write: true, create: true, ..Default::default() };
+        let refused = |disk: &SimDisk| disk.open(Path::new("/file"), mode).err().unwrap();
+        assert_eq!(Lack::of(&disk, directory, &refused(&disk)), Lack::Inodes);
+        assert!(Lack::Inodes.said().1.contains("no free inodes"));
+        disk.set_names_max(u64::MAX);
+        let full = io::ErrorKind::StorageFull.into();
+        assert_eq!(Lack::of(&disk, directory, &full), Lack::Bytes);
+        let quota = io::ErrorKind::QuotaExceeded.into();
+        assert_eq!(Lack::of(&disk, directory, &quota), Lack::Quota);
+    }
+
+    #[test]
+    fn what_is_said_to_fit_is_taken_and_nothing_larger() {
+        use pipeline::{BatchSize, Component};
+        for mib in [1, 2, 16, 1024] {
+            let config = Config { capacity: ByteSize::mib(mib), ..Config::default() };
+            let config = Config { index: crate::durable::IndexKind::None, ..config };
+            let most = config.batch_max();
+            let disk = SimDisk::new(1);
+            disk.set_capacity(4 << 30);
+            let cx = BuildContext::alone("main", Path::new("/data/main"), world(&disk, 1));
+            let channel = config.build(&cx).unwrap();
+            assert_eq!(channel.batch_max(), most);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                channel.open().await.unwrap();
+                let put = |bytes| channel.begin_put(BatchSize { events: 1, bytes });
+                assert!(put(most).await.is_ok(), "{mib} MiB");
+                assert!(put(most + 1).await.is_err(), "{mib} MiB");
+            });
+        }
+    }
+}

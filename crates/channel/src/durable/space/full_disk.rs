@@ -1,0 +1,323 @@
+//! A disk without room: what still goes on, what waits, and what is said of it.
+//!
+//! # Opening on a full disk
+//!
+//! An agent that ended with a backlog starts again, delivers, and by that makes room. Each step of
+//! opening either needs no room or can be done later:
+//!
+//! | step | on a full disk |
+//! |---|---|
+//! | the directory of a new channel | is waited for; the log says whether bytes or inodes lack |
+//! | `LOCK` | the lock is held; its pid may be missing |
+//! | owner file with the new epoch | stays as it was; the epoch counts from the first segment on |
+//! | reading the segments | needs no room |
+//! | cutting the last segment | gives room back |
+//! | `meta/` | not used; segments are read instead, and it is tried again later |
+//! | `quarantine/` | the damaged frame stays where it is |
+//! | the first segment | a shorter one, else a file of the reserve, else later |
+//!
+//! The reserve (`log/reserve.rs`) is two small files that an earlier life made. They take commits
+//! and no puts, and they are as many after a start as before. Only a channel that never had room
+//! has none.
+//!
+//! Without a segment the channel hands out what it holds and notes commits in memory. Consumers
+//! are registered in memory too: the first STATE that is written says them. Nothing is put, so no
+//! batch gets an identity of an epoch that is on no disk. Until it is on a disk the channel names
+//! the epoch of its last life as its birthplace: an epoch that peers heard of, and that the next
+//! start would not know, could close the one which that start takes.
+//!
+//! # Segments on a full disk
+//!
+//! ```text
+//!   open segment  │ STATE │ group │ group │ … free …         │ acks │
+//!                                          └── puts, up to here ─┘
+//! ```
+//!
+//! 1. A next segment is made as long as the disk has room for, down to what it has to hold. What
+//!    the file system shows as free decides nothing: it may show less than it gives.
+//! 2. While there is no next one, puts fill the open segment up to what is kept for commits
+//!    ([`acks_room`]). A short segment is filled like that until the next one is there.
+//! 3. When that runs short, commits are written only where one frees a segment, or the channel is
+//!    empty: each takes a block, and gives a file back that becomes the next segment.
+//! 4. An empty channel whose open segment has no room for a put that waits begins a new one, if
+//!    need be of the unused end of the open one, which is cut off for it. Then the old one goes,
+//!    and its room is that of the next one.
+//!
+//! So an intake never stays stopped with an empty channel. What 4 cuts off can be taken by another
+//! process before it is used again: then it waits for room of a STATE and a few blocks.
+
+use std::io;
+use std::sync::Arc;
+
+use pipeline::BatchSize;
+use pipeline::env::is_full;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::capacity::Lack;
+use crate::durable::commit::request::Limits;
+use crate::durable::core::Core;
+use crate::durable::log::segment::BLOCK;
+use crate::durable::log::writer::Log;
+use crate::durable::state::State;
+
+/// What is kept at the end of a segment for commits, if it is not small …
+const ACKS_ROOM: u64 = 256 << 10;
+/// … or begins with much.
+const OPENINGS_KEPT: u64 = 2;
+
+/// Bytes at the end of a segment that puts leave to commits, and to what the next segment begins
+/// with, where there may be no next one.
+pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
+    ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)
+}
+
+/// The segment that is written, as far as its room goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Open {
+    /// Bytes of its file; 0 while there is no segment.
+    pub(crate) room: u64,
+    /// Where its first group was.
+    pub(crate) begun_at: u64,
+    /// What of its end puts leave to commits.
+    pub(crate) acks: u64,
+    /// It was made shorter than usual.
+    pub(crate) short: bool,
+    /// The file of the next one is there.
+    pub(crate) next_ready: bool,
+}
+
+impl State {
+    /// Where the open segment ends.
+    fn end(&self) -> u64 {
+        self.tickets.segments.back().map_or(0, |segment| segment.record.end)
+    }
+
+    /// Whether puts have to do with the open segment.
+    fn is_confined(&self) -> bool {
+        self.space.disk_full || (self.space.open.short && !self.space.open.next_ready)
+    }
+
+    /// What puts may still fill of the open segment, if they have to do with it.
+    fn confined_bytes(&self) -> Option<u64> {
+        let left = || self.space.open.room.saturating_sub(self.end() + self.space.open.acks);
+        self.is_confined().then(left)
+    }
+
+    /// Whether the disk has room for a put of `bytes`, as far as that is known.
+    pub(crate) fn fits_disk(&self, bytes: u64) -> bool {
+        self.confined_bytes().is_none_or(|left| self.space.reserved.bytes + bytes <= left)
+    }
+
+    /// Bytes at which the intake stops: the capacity in force without the reserve, or what there is
+    /// and goes into the open segment.
+    pub(crate) fn usable_bytes(&self) -> u64 {
+        let usable = self.space.capacity_bytes.saturating_sub(self.space.reserve_bytes);
+        let confined = self.confined_bytes().map(|left| self.tickets.bytes() + left);
+        usable.min(confined.unwrap_or(u64::MAX))
+    }
+
+    /// Whether puts wait now. The caller may put nothing before the answer changes: it has to
+    /// change by itself.
+    pub(crate) fn stops_intake(&self, limits: &Limits) -> bool {
+        let smallest = BatchSize { events: 0, bytes: BLOCK as u64 };
+        let asked = self.space.refused.or_else(|| self.is_confined().then_some(smallest));
+        self.closed || asked.is_some_and(|size| !self.fits(size, limits))
+    }
+
+    /// Whether puts wait although nothing is in the channel, and a new segment may help.
+    fn wants_renewal(&self, limits: &Limits) -> bool {
+        let is_empty = self.tickets.events == 0 && !self.has_news() && !self.closed;
+        let is_used = self.end() > self.space.open.begun_at || self.space.open.room == 0;
+        is_empty && is_used && self.space.refused.is_some_and(|size| !self.fits(size, limits))
+    }
+
+    /// Whether puts wait for the disk rather than for the consumers.
+    pub(crate) fn is_starved(&self, limits: &Limits) -> bool {
+        let is_cut_down =
+            self.space.refused.is_some() && self.space.capacity_bytes < limits.capacity_bytes;
+        self.space.disk_full || is_cut_down || self.wants_renewal(limits)
+    }
+
+    /// Whether commits had better wait: there is little room for them, and none of them would free
+    /// anything.
+    pub(crate) fn saves_room(&self) -> bool {
+        let left = self.space.open.room.saturating_sub(self.end());
+        let is_scarce =
+            self.space.disk_full && self.space.open.room > 0 && left <= self.space.open.acks / 2;
+        let mut sealed = self.tickets.segments.iter().rev().skip(1);
+        is_scarce
+            && self.tickets.events > 0
+            && !sealed.any(|s| self.tickets.in_flight.all_acked(s.record.first, s.end()))
+    }
+
+    /// Why the intake has stopped, and what helps.
+    fn why_stopped(&self, limits: &Limits) -> (&'static str, &'static str) {
+        let size = self.space.refused.unwrap_or_default();
+        let events = self.tickets.events + self.space.reserved.events + size.events;
+        if !self.fits_disk(size.bytes) {
+            self.space.lack.said()
+        } else if events > limits.capacity_events {
+            ("capacity_events", "see why the sinks do not deliver, or raise `capacity_events`")
+        } else if self.space.capacity_bytes < limits.capacity_bytes {
+            (
+                "disk_space",
+                "the disk holds less than `capacity`: free disk space, or see why the \
+                sinks do not deliver",
+            )
+        } else {
+            ("capacity", "see why the sinks do not deliver, or raise `capacity`")
+        }
+    }
+}
+
+impl Core {
+    /// Begins the first segment of this life, or notes that the disk has no room for one.
+    ///
+    /// # Errors
+    /// The disk refused for another reason.
+    pub(crate) fn begin_writing(self: &Arc<Self>, log: &mut Log) -> io::Result<()> {
+        match self.roll_or_shorten(log, 0) {
+            Err(error) if is_full(&error) => {
+                self.watch_intake(&mut self.state());
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Begins a segment in the place of the open one, which holds nothing any more.
+    pub(crate) fn renew(self: &Arc<Self>, log: &mut Log) -> io::Result<()> {
+        let is_wanted = self.state().wants_renewal(&self.limits);
+        // The put that waits need not fit: it goes into the one behind it, which is made of the old
+        // one.
+        if is_wanted { self.roll_or_shorten(log, 0) } else { Ok(()) }
+    }
+
+    /// Begins the next segment; if there is no room, of what the last one has not used.
+    fn roll_or_shorten(self: &Arc<Self>, log: &mut Log, needed: u64) -> io::Result<()> {
+        match self.roll(log, needed) {
+            Err(error) if is_full(&error) && self.shorten_last(log) => self.roll(log, needed),
+            result => result,
+        }
+    }
+
+    /// Cuts off what the last segment has not used, if it is worth it; answers whether it was.
+    fn shorten_last(&self, log: &mut Log) -> bool {
+        let last = self.state().tickets.segments.back().map(|segment| segment.record);
+        let Some(last) = last.filter(|last| last.end + BLOCK as u64 <= last.room) else {
+            return false;
+        };
+        if let Err(error) = self.files.truncate(last.id, last.end) {
+            warn!(channel = %self.name, %error, "the last segment could not be cut");
+            return false;
+        }
+        log.truncated(last.id);
+        let mut state = self.state();
+        state.space.open.room = log.room();
+        if let Some(segment) = state.tickets.segment_mut(last.id) {
+            segment.record.room = last.end;
+        }
+        true
+    }
+
+    /// Notes that the disk has no room for a next segment, if an error says so.
+    pub(crate) fn note_full_disk(&self, error: &io::Error) {
+        if !is_full(error) {
+            warn!(channel = %self.name, %error, "the next segment cannot be made");
+            return;
+        }
+        let lack = Lack::of(&*self.env.disk, &self.directory, error);
+        let mut state = self.state();
+        state.space.lack = lack;
+        state.space.open.next_ready = false;
+        if !std::mem::replace(&mut state.space.disk_full, true) {
+            self.incident("disk_full", 1);
+        }
+        self.waits_for_room(&mut state, error);
+        self.watch_intake(&mut state);
+        drop(state);
+        self.signals.dirty.notify_one();
+        self.files.emptied.notify_one();
+    }
+
+    fn waits_for_room(&self, state: &mut State, error: &io::Error) {
+        let now = Instant::now();
+        state.space.no_room.count(now);
+        let left = state.confined_bytes().unwrap_or_default();
+        // Without anything left the intake stops, and that is said.
+        if left > 0 && state.space.no_room.should_log(now, &error.to_string()).is_some() {
+            let (reason, help) = state.space.lack.said();
+            warn!(channel = %self.name, %error, reason, help,
+                directory = %self.directory.display(), left_bytes = left,
+                "the disk has no room for another segment; the open one is filled");
+        }
+    }
+
+    /// The file of the next segment is there.
+    pub(crate) fn note_next_segment(&self, id: u64) {
+        {
+            let mut state = self.state();
+            // It may be begun by now.
+            if state.next_segment == id {
+                state.space.open.next_ready = true;
+                state.space.disk_full = false;
+                state.space.no_room.over(Instant::now());
+            }
+        }
+        self.refresh_capacity();
+        self.signals.room.notify_waiters();
+    }
+
+    /// Looks whether the disk has room again.
+    pub(crate) fn look_for_room(&self) {
+        let (disk_full, next, needed) = {
+            let state = self.state();
+            (
+                state.space.disk_full,
+                state.next_segment,
+                state.space.refused.unwrap_or_default().bytes,
+            )
+        };
+        if disk_full {
+            match self.files.prepare(next, needed) {
+                Ok(()) => self.note_next_segment(next),
+                Err(error) => {
+                    let lack = Lack::of(&*self.env.disk, &self.directory, &error);
+                    let mut state = self.state();
+                    state.space.lack = lack;
+                    self.waits_for_room(&mut state, &error);
+                }
+            }
+        }
+        self.refresh_capacity();
+        let mut state = self.state();
+        state.space.renew = state.wants_renewal(&self.limits);
+        self.watch_intake(&mut state);
+    }
+
+    /// Says once that the intake has stopped, and once that it goes on.
+    pub(crate) fn watch_intake(&self, state: &mut State) {
+        if state.closed {
+            return;
+        }
+        let now = Instant::now();
+        if state.stops_intake(&self.limits) {
+            if state.space.standstill.stops(now) {
+                let (reason, help) = state.why_stopped(&self.limits);
+                let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes());
+                warn!(channel = %self.name, reason, bytes, capacity,
+                    directory = %self.directory.display(), help,
+                    "the intake has stopped; sources wait");
+            }
+        } else if let Some(lasted) = state.space.standstill.goes_on(now) {
+            info!(channel = %self.name, lasted_seconds = lasted.as_secs_f64(),
+                "the intake goes on");
+        }
+    }
+}
+
+/// Room for a put of `bytes`, with what puts leave to commits.
+pub(crate) fn with_acks(bytes: u64) -> u64 {
+    (bytes + BLOCK as u64) * 4 / 3
+}

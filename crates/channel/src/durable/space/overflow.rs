@@ -1,0 +1,107 @@
+//! What a full channel does: wait, or drop, counted.
+
+use std::io;
+use std::sync::Arc;
+
+use pipeline::{BatchSize, IntervalSet};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::durable::core::Core;
+use crate::durable::log::records::AckRecord;
+use crate::durable::state::State;
+
+/// What happens to puts when the channel is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// They wait: nothing is lost, and the sources are held back.
+    #[default]
+    Block,
+    /// The new events are dropped and counted. Their identity and positions are kept, so they are
+    /// not sent or read again.
+    DropNewest,
+    /// The oldest events are dropped and counted, a segment at a time. Where a sink holds some of
+    /// them, puts wait for it.
+    DropOldest,
+}
+
+/// The channel warns when it is this full, in hundredths, and again only after it was emptier.
+const WARN_PERCENT: u64 = 80;
+const CALM_PERCENT: u64 = 70;
+
+impl Core {
+    /// Warns once each time the channel passes the mark.
+    pub(crate) fn watch_fill(&self, state: &mut State) {
+        // Of what stops the intake, or a small channel would stop before it warned.
+        let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes().max(1));
+        state.space.fill_rate.note(Instant::now(), bytes);
+        let percent = bytes.saturating_mul(100) / capacity;
+        if percent >= WARN_PERCENT && !state.warned {
+            state.warned = true;
+            warn!(channel = %self.name, bytes, capacity, percent,
+                directory = %self.directory.display(), "the channel is filling up");
+        } else if percent < CALM_PERCENT {
+            state.warned = false;
+        }
+    }
+
+    /// Drops the oldest segment's events that no consumer holds. Answers whether anything was
+    /// dropped.
+    ///
+    /// # Errors
+    /// The segment cannot be read to learn whose events they are.
+    pub(crate) fn drop_oldest(self: &Arc<Self>) -> io::Result<bool> {
+        let Some(id) = ({
+            let state = self.state();
+            oldest_droppable(&state)
+        }) else {
+            return Ok(false);
+        };
+        let (index, file) = self.index_of(id)?;
+        let (settled, events) = {
+            let mut state = self.state();
+            let Some(segment) = state.tickets.segment_mut(id) else { return Ok(false) };
+            segment.index = Some(index);
+            segment.file = Some(file);
+            let tickets = IntervalSet::from(segment.record.first..segment.end());
+            let in_flight = &state.tickets.in_flight;
+            // Held ones, taken just now, stay: they will free the segment when they are settled.
+            let wanted = tickets.difference(&in_flight.acked_by_all(None));
+            let dropped = wanted.difference(&in_flight.held());
+            let acks = state.tickets.in_flight.acked();
+            let acks = acks.map(|(name, acked)| (name.clone(), dropped.difference(acked)));
+            let acks = acks.collect();
+            let (keys, events) = state.tickets.describe(&dropped);
+            state.tickets.in_flight.strike(&dropped);
+            let record = AckRecord { acks, settled: keys, events };
+            state.tickets.ack(&record);
+            state.unwritten.acks.merge(&record);
+            state.tickets.trim();
+            state.unwritten.flush = true;
+            (record.settled, events)
+        };
+        self.incident("dropped_oldest_event", events);
+        warn!(channel = %self.name, events, "the channel is full; its oldest events are dropped");
+        self.announce(settled);
+        self.lead();
+        Ok(true)
+    }
+
+    /// Counts events that were dropped on arrival.
+    pub(crate) fn count_dropped(&self, size: BatchSize) {
+        self.incident("dropped_newest_event", size.events);
+    }
+}
+
+/// The oldest segment, if dropping what is left in it frees it: it is sealed, and no consumer holds
+/// any of it.
+fn oldest_droppable(state: &State) -> Option<u64> {
+    let oldest = state.tickets.segments.front().filter(|_| state.tickets.segments.len() > 1)?;
+    let tickets = IntervalSet::from(oldest.record.first..oldest.end());
+    let is_held = !state.tickets.in_flight.held().intersection(&tickets).is_empty();
+    let is_done = state.tickets.in_flight.all_acked(oldest.record.first, oldest.end());
+    (!is_held && !is_done).then_some(oldest.record.id)
+}

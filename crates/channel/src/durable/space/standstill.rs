@@ -1,0 +1,74 @@
+//! How long the intake has been stopped, and when that is said: once when it stops and once when it
+//! goes on. A full channel whose sinks drain it stops and goes on many times a second: that is said
+//! once a minute, or when it does not go on for a while.
+//!
+//! Pure: the time is a parameter.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Least time between two words about stops that are short.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+/// A stop that lasts so long is said in any case.
+const LONG: Duration = Duration::from_secs(10);
+
+/// The stop that lasts, if one does.
+#[derive(Debug, Default)]
+pub(crate) struct Standstill {
+    since: Option<Instant>,
+    /// Whether this stop was said.
+    said: bool,
+    /// When one was said last.
+    last_said: Option<Instant>,
+}
+
+impl Standstill {
+    /// The intake is stopped `now`; whether that is to be said. Then it counts as said.
+    pub(crate) fn stops(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let is_rare = self.last_said.is_none_or(|last| now.duration_since(last) >= SAID_EVERY);
+        let says = !self.said && (is_rare || now.duration_since(since) >= LONG);
+        if says {
+            (self.said, self.last_said) = (true, Some(now));
+        }
+        says
+    }
+
+    /// The intake goes on `now`: how long it was stopped, if the stop was said.
+    pub(crate) fn goes_on(&mut self, now: Instant) -> Option<Duration> {
+        let since = self.since.take()?;
+        std::mem::take(&mut self.said).then(|| now.duration_since(since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_said_once_and_so_is_its_end() {
+        let (began, mut stop) = (Instant::now(), Standstill::default());
+        let at = |second| began + Duration::from_secs(second);
+        assert_eq!(stop.goes_on(at(0)), None, "it was never stopped");
+        assert!(stop.stops(at(1)) && !stop.stops(at(2)) && !stop.stops(at(500)));
+        assert_eq!(stop.goes_on(at(501)), Some(Duration::from_secs(500)));
+        assert_eq!(stop.goes_on(at(502)), None);
+        assert!(stop.stops(at(503)), "the next one");
+    }
+
+    #[test]
+    fn short_ones_are_said_once_a_minute_and_a_long_one_in_any_case() {
+        let (began, mut stop) = (Instant::now(), Standstill::default());
+        let at = |millis| began + Duration::from_millis(millis);
+        let said = (0..60_000).step_by(10).filter(|millis| {
+            let said = stop.stops(at(*millis));
+            stop.goes_on(at(millis + 5));
+            said
+        });
+        assert_eq!(said.count(), 1);
+        assert!(!Standstill::default().stops(at(0)) || !stop.stops(at(59_999)));
+        assert!(!stop.stops(at(59_999)) && stop.stops(at(69_999)), "it does not go on");
+        assert_eq!(stop.goes_on(at(70_999)), Some(Duration::from_millis(11_000)));
+    }
+}

@@ -1,0 +1,124 @@
+//! Everything of an open channel that changes, behind one short lock. No I/O happens under it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{BatchSize, Epoch, Ticket};
+use tokio::time::Instant;
+
+use super::commit::hand_off::{HandOff, Handing};
+use super::commit::request::{Limits, Reply, Request};
+use super::commit::unwritten::Unwritten;
+use super::index::ticket_index::TicketIndex;
+use super::read::ahead::Find;
+use super::read::drain_throttle::ReadIntensity;
+use super::read::memory::ReadMemory;
+use super::space::usage::Usage;
+
+/// Everything that changes.
+pub(crate) struct State {
+    /// What the log says.
+    pub(crate) tickets: TicketIndex,
+    /// What waits for the leader, and whether there is one.
+    pub(crate) hand_off: HandOff<Request>,
+    /// Puts whose write failed, and which may be on the disk all the same until the next segment's
+    /// STATE rules that out: they cannot be answered before.
+    pub(crate) in_doubt: Vec<(Reply, Arc<io::Error>)>,
+    /// What consumers have settled and no frame says yet.
+    pub(crate) unwritten: Unwritten,
+    /// Batches in memory, and how consumers read.
+    pub(crate) reads: ReadMemory,
+    /// Capacity and disk space.
+    pub(crate) space: Usage,
+    /// The next own sequence.
+    pub(crate) next_sequence: u64,
+    /// Number of the next segment.
+    pub(crate) next_segment: u64,
+    /// The epoch of the next start will be higher than this one: it is on the disk.
+    pub(crate) durable_epoch: Epoch,
+    /// The channel takes nothing in and hands nothing out any more.
+    pub(crate) closed: bool,
+    /// A drop of events by the full channel was logged.
+    pub(crate) warned: bool,
+}
+
+impl State {
+    /// Whether there is something that no frame says yet.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.unwritten.is_empty() || !self.in_doubt.is_empty()
+    }
+
+    pub(crate) fn fits(&self, size: BatchSize, limits: &Limits) -> bool {
+        let bytes = self.tickets.bytes()
+            + self.space.reserved.bytes
+            + size.bytes
+            + self.space.reserve_bytes;
+        let events = self.tickets.events + self.space.reserved.events + size.events;
+        let is_allowed = bytes <= self.space.capacity_bytes && events <= limits.capacity_events;
+        is_allowed && self.fits_disk(size.bytes)
+    }
+
+    /// Room for `size`, if puts are not to wait.
+    pub(crate) fn reserve(&mut self, size: BatchSize, limits: &Limits) -> bool {
+        let fits = self.fits(size, limits);
+        self.space.refused = (!fits).then_some(size);
+        if fits {
+            self.space.reserved.bytes += size.bytes;
+            self.space.reserved.events += size.events;
+        }
+        fits
+    }
+
+    /// Gives reserved room back.
+    pub(crate) fn unreserve(&mut self, size: BatchSize) {
+        self.space.reserved.bytes -= size.bytes;
+        self.space.reserved.events -= size.events;
+    }
+
+    /// How the next read of a backlog goes. Draining helps puts that wait for room.
+    pub(crate) fn intensity(&self, limits: &Limits) -> ReadIntensity {
+        match self.stops_intake(limits) {
+            true => ReadIntensity::Full,
+            false => self.reads.throttle.intensity(Instant::now()),
+        }
+    }
+
+    /// How long `consumer` waits before it takes more; nothing if it may.
+    pub(crate) fn pause(&mut self, consumer: &str, limits: &Limits) -> Option<Duration> {
+        let is_paced = self.reads.ahead.is_drained_by(consumer) && !self.stops_intake(limits);
+        is_paced.then(|| self.reads.throttle.pause(Instant::now())).flatten()
+    }
+
+    /// Looks for the batch of a ticket that `consumer` holds.
+    pub(crate) fn find(&mut self, consumer: &Arc<str>, ticket: Ticket) -> Find {
+        // Its segment's index must be there when it is settled.
+        let indexed =
+            self.tickets.segment_of(ticket).is_some_and(|segment| segment.index.is_some());
+        match self.reads.tail.get(ticket).filter(|_| indexed) {
+            Some(batch) => {
+                self.reads.ahead.leave(consumer);
+                Find::Here(Ok(batch))
+            }
+            None => {
+                self.reads.ahead.arrive(consumer, ticket);
+                match self.reads.ahead.find(ticket) {
+                    Find::Here(_) if !indexed => Find::Absent,
+                    found => found,
+                }
+            }
+        }
+    }
+}
+
+impl Handing for State {
+    type Request = Request;
+
+    fn hand_off(&mut self) -> &mut HandOff<Request> {
+        &mut self.hand_off
+    }
+
+    fn has_work(&self) -> bool {
+        self.space.renew || (self.unwritten.flush && self.has_news())
+    }
+}
