@@ -22,6 +22,7 @@
 //!    dead letters.
 
 mod burial;
+mod held_back;
 mod member;
 mod tally;
 mod turning;
@@ -45,8 +46,9 @@ use crate::chain;
 use crate::dead_letters::DeadLetters;
 use crate::health::Health;
 use burial::{Burials, Crew};
+use held_back::{Held, Way};
 use member::{Event, Handle, Shared};
-use tally::{Passed, Tally};
+use tally::Tally;
 use turning::Outlet;
 
 /// The type of every sink that has a seat.
@@ -115,6 +117,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
             parts.name.clone(),
             Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
+        held: Held::new(&parts.name, &parts.metrics),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -138,6 +141,8 @@ struct Group {
     members: Vec<Member>,
     metrics: Metrics,
     burials: Burials,
+    /// Batches that are too large for the members that work.
+    held: Held,
     /// Taken, and in nobody's hand yet.
     pending: Option<Taken>,
     /// Who gets the pending batch, as long as nothing happens to the members.
@@ -169,6 +174,7 @@ impl Member {
             unproved: self.in_hand.len(),
             proves: self.handle.proves(),
             is_unable: self.handle.is_unable(),
+            is_too_small: false,
             seat: self.seat,
         }
     }
@@ -186,6 +192,7 @@ impl Member {
 enum Next {
     Taken(Result<Taken, ChannelError>),
     Sent(usize),
+    Hold,
     Reconsider,
 }
 
@@ -235,7 +242,10 @@ impl Group {
         let index = match self.chosen {
             Some(index) => index,
             None => {
-                let views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
+                let (way, views) = self.place(pending);
+                if way == Way::Hold {
+                    return if self.can_hold() { Next::Hold } else { std::future::pending().await };
+                }
                 let origin = pending.batch.identity.map(|identity| identity.origin);
                 match self.processor.select(origin, &views, Instant::now()) {
                     Selection::Use(index) => *self.chosen.insert(index),
@@ -271,6 +281,7 @@ impl Group {
                 member.in_hand.insert(ticket);
                 member.handle.send(taken);
             }
+            Next::Hold => self.hold_pending(),
             Next::Reconsider => self.refuse_reads_until = None,
         }
     }
@@ -292,6 +303,7 @@ impl Group {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
+                self.held.opened(index);
                 debug!(sink = %self.members[index].handle.name(), "open");
                 self.outlet_opened();
                 self.processor.report(index, Report::Opened, Instant::now());
@@ -356,9 +368,9 @@ impl Group {
                 self.leave(&leaving);
                 self.outlet_proved(index);
             }
-            Outcome::HeldBack => {
-                debug!(sink = %label.sink, batches = tickets.count(), "held back");
-                self.take.park(&tickets);
+            Outcome::HeldBack(held) => {
+                debug!(sink = %label.sink, bytes = held.bytes, "too large for the next agent");
+                self.is_too_large_for(index, &tickets, held);
             }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
@@ -378,24 +390,6 @@ impl Group {
             }
         }
         self.processor.report(index, Report::Proved, Instant::now());
-    }
-
-    /// The next hop has stored these.
-    fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
-        let events = fresh.iter().map(|passed| passed.events).sum();
-        self.metrics.sink_stored.get_or_create(label).inc_by(events);
-        let after = self.metrics.sink_stored_after.get_or_create(label);
-        fresh.iter().for_each(|passed| after.observe(passed.took));
-    }
-
-    /// These leave the channel.
-    fn leave(&mut self, tickets: &IntervalSet) {
-        for (index, Passed { events, took }) in self.tally.left(tickets, Instant::now()) {
-            let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
-            self.metrics.sink_committed.get_or_create(&label).inc_by(events);
-            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
-        }
-        self.take.commit(tickets);
     }
 }
 

@@ -95,5 +95,5 @@ pub use routing::{Dispute, Routing, RoutingBoard};
 pub use selector::ChannelSelector;
 
 pub use settings::{Settings, SettingsError};
-pub use sink::{Guarantee, Letter, Outcome, Reach, Settlement, Sink, SinkError};
+pub use sink::{Guarantee, HeldBack, Letter, Outcome, Reach, Settlement, Sink, SinkError};
 pub use source::{Intake, IntakeError, Known, Permit, Source, SourceContext, SourceError};

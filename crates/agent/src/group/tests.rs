@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Class, Component, Env, EventRef, FloorBoard, Guarantee, Letter,
+    Batch, BuildContext, Class, Component, Env, EventRef, FloorBoard, Guarantee, HeldBack, Letter,
     OutletBoard, Reach, RoutingBoard, Settings, SinkError,
 };
 use serde_json::json;
@@ -105,7 +105,8 @@ impl Sink for Scripted {
         for Taken { ticket, batch } in self.staged.drain(..) {
             if batch.events().all(|event| event.body().starts_with(b"held")) {
                 let tickets = (ticket..ticket + 1).into();
-                self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack });
+                let held = HeldBack { bytes: batch.size().bytes, events: 1, refused: true };
+                self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack(held) });
                 continue;
             }
             let is_bad = |event: EventRef<'_>| event.body().starts_with(b"bad");

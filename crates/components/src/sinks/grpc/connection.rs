@@ -12,7 +12,9 @@ use std::time::Duration;
 use delivery::sender::{Outgoing, Welcome, Window};
 use pipeline::backoff::jittered;
 use pipeline::metrics::SinkLabel;
-use pipeline::{Dispute, Env, FloorBoard, Identity, LimitBoard, Metrics, Routing, RoutingBoard};
+use pipeline::{
+    Dispute, Env, FloorBoard, Identity, LimitBoard, Metrics, Routing, RoutingBoard, mutant,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -315,7 +317,10 @@ impl Connection {
                     },
                     bytes: limit(welcome.window_bytes),
                 },
-                body_max: limit(welcome.body_max),
+                body_max: match mutant!("limit_not_heeded") {
+                    true => u64::MAX,
+                    false => limit(welcome.body_max),
+                },
                 zstd: welcome.features.iter().any(|feature| feature == wire::FEATURE_ZSTD),
             },
             dispute,

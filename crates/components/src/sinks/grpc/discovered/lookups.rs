@@ -8,7 +8,7 @@ use std::time::Duration;
 use pipeline::backoff::{jittered, spread};
 use pipeline::discovery::{Change, Counts, Found};
 use pipeline::metrics::SinkState;
-use pipeline::{Env, Metrics, SeatBoard};
+use pipeline::{Env, LimitBoard, Metrics, SeatBoard};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
@@ -22,6 +22,7 @@ pub(super) struct Lookups {
     pub(super) sink: Arc<str>,
     pub(super) env: Env,
     pub(super) board: SeatBoard,
+    pub(super) limits: LimitBoard,
     pub(super) every: Duration,
     pub(super) metrics: Metrics,
 }
@@ -41,6 +42,7 @@ impl Lookups {
                         info!(sink = %self.sink, "collectors are found again");
                     }
                     failures = 0;
+                    self.limits.found(&found.iter().map(|it| it.address.clone()).collect());
                     self.tell(&self.board.found(found, Instant::now()));
                 }
                 Err(problem) => {
