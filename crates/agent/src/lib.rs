@@ -14,6 +14,7 @@ pub mod dead_letters;
 mod group;
 mod health;
 mod intake;
+mod limits;
 mod resources;
 mod routing;
 mod scrape;
@@ -243,6 +244,7 @@ impl Agent {
         metrics: Metrics,
     ) -> Result<Self, RunError> {
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
+        limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         for built in &topology.channels {
             built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
             built.channel.open().await?;
@@ -307,6 +309,8 @@ impl Agent {
             let run = group::run(parts, self.groups.stop.clone(), plan.agent.grace);
             self.groups.tasks.spawn(run);
         }
+        let limits = limits::keep(topology.limits(), &plan.agent.data_dir, env);
+        self.sources.tasks.spawn(self.sources.stop.clone().run_until_cancelled_owned(limits));
         let standings = sources.iter().map(|source| self.health.add_source(&source.name));
         let standings: Vec<Standing> = standings.collect();
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");

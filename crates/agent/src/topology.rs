@@ -12,6 +12,7 @@ use pipeline::{
 
 use crate::dead_letters;
 use crate::group::NamedSink;
+use crate::limits;
 use crate::resources::Resources;
 use crate::routing;
 
@@ -123,6 +124,11 @@ impl Topology {
     /// Whether what the channel of this name holds can leave it.
     pub(crate) fn outlet(&self, name: &str) -> OutletBoard {
         self.built(name).outlet.clone()
+    }
+
+    /// What the peers behind each channel take at most, by the channel's name.
+    pub(crate) fn limits(&self) -> limits::Boards {
+        self.channels.iter().map(|built| (built.name.clone(), built.limits.clone())).collect()
     }
 
     fn built(&self, name: &str) -> &BuiltChannel {
