@@ -27,6 +27,7 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
+mod named_limit;
 mod news;
 mod outlet;
 mod roster;
@@ -52,6 +53,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use allowance::Allowance;
+use named_limit::NamedLimit;
 use news::Board;
 use roster::Roster;
 use wire::exchange::Gathering;
@@ -241,6 +243,7 @@ impl Source for Grpc {
             biased;
             () = board.run(committed) => {}
             () = outlet::watch(&watched) => {}
+            () = named_limit::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
         work.close();
@@ -281,6 +284,7 @@ impl Grpc {
             streams: Arc::new(()),
             board: Arc::default(),
             outlet: outlet::Notice::default(),
+            limit: NamedLimit::new(message_max.0),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
@@ -318,6 +322,8 @@ struct Service {
     board: Arc<Board>,
     /// Tells each stream whether what is held here can be stored.
     outlet: outlet::Notice,
+    /// Ends each stream that has named another limit.
+    limit: NamedLimit,
     /// Who is connected.
     roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
