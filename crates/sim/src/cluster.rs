@@ -269,16 +269,14 @@ impl Cluster {
                 self.world.violation(told);
             }
         }
-        let edges = self.inputs.iter().filter(|_| self.oldest_max.is_some());
-        for (machine, _) in edges {
+        let Some(max) = self.oldest_max else { return };
+        for (machine, _) in &self.inputs {
             let oldest = self.seen.of(&machine.name).unwrap_or_default().oldest;
-            if self.oldest_max.is_some_and(|max| oldest > max) {
-                let told = format!(
-                    "an event has waited {:.1} s at {}, though another collector can store",
-                    oldest.as_secs_f64(),
-                    machine.name,
-                );
-                self.world.violation(told);
+            if oldest > max {
+                let (name, waited) = (&machine.name, oldest.as_secs_f64());
+                self.world.violation(format!(
+                    "an event has waited {waited:.1} s at {name}, though another collector can store"
+                ));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! up no other, and arrives when the limit is raised.
 
 use pipeline::testkit::build;
-use pipeline::{BuildContext, Sink, Taken};
+use pipeline::{BuildContext, Taken};
 
 use super::*;
 
@@ -41,9 +41,10 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     small.stop().await;
     assert_eq!(cx.limits.smallest(), Some(10 << 10), "remembered while the peer is away");
     let _raised = start_source(&env, memory.clone(), &address, json!({ "message_max": "1MiB" }));
-    within(async { while sink.open().await.is_err() {} }).await;
+    let hop = sink.next_hop().unwrap().clone();
+    assert_eq!(within(hop.batch_max_otherwise(Some(10 << 10))).await, Some(1 << 20));
     assert_eq!(cx.limits.smallest(), Some(1 << 20));
-    assert_eq!(sink.next_hop().unwrap().batch_max(), Some(1 << 20));
+    within(async { while sink.open().await.is_err() {} }).await;
     for sequence in [0, 1] {
         within(sink.write(large(sequence))).await.unwrap();
     }
