@@ -22,6 +22,7 @@
 //!    dead letters.
 
 mod burial;
+mod held_back;
 mod member;
 mod parts;
 mod tally;
@@ -51,6 +52,7 @@ use crate::chain;
 use crate::health::Standing;
 use crate::status::Volume;
 use burial::{Burials, Crew};
+use held_back::{Held, Way};
 use member::{Event, Handle, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use tally::Tally;
@@ -93,6 +95,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
             parts.name.clone(),
             Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
+        held: Held::new(&parts.name, &parts.metrics),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -118,6 +121,8 @@ struct Group {
     members: Vec<Member>,
     metrics: Metrics,
     burials: Burials,
+    /// Batches that are too large for the members that work.
+    held: Held,
     /// Taken, and in nobody's hand yet.
     pending: Option<Taken>,
     /// Who gets the pending batch, as long as nothing happens to the members.
@@ -157,6 +162,7 @@ impl Member {
             unproved: self.in_hand.len(),
             proves: self.handle.proves(),
             is_unable: self.handle.is_unable(),
+            is_too_small: false,
             seat: self.seat,
         }
     }
@@ -174,6 +180,7 @@ impl Member {
 enum Next {
     Taken(Result<Taken, ChannelError>),
     Sent(usize),
+    Hold,
     Reconsider,
 }
 
@@ -226,7 +233,10 @@ impl Group {
         let index = match self.chosen {
             Some(index) => index,
             None => {
-                let views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
+                let (way, views) = self.place(pending);
+                if way == Way::Hold {
+                    return if self.can_hold() { Next::Hold } else { std::future::pending().await };
+                }
                 let origin = pending.batch.identity.map(|identity| identity.origin);
                 match self.processor.select(origin, &views, Instant::now()) {
                     Selection::Use(index) => *self.chosen.insert(index),
@@ -263,6 +273,7 @@ impl Group {
                 member.in_hand.insert(ticket);
                 member.handle.send(taken);
             }
+            Next::Hold => self.hold_pending(),
             Next::Reconsider => self.refuse_reads_until = None,
         }
     }
@@ -285,6 +296,7 @@ impl Group {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
+                self.held.opened(index);
                 debug!(sink = %self.members[index].handle.name(), "open");
                 self.outlet_opened();
                 self.processor.report(index, Report::Opened, Instant::now());
@@ -349,9 +361,9 @@ impl Group {
                 self.leave(&leaving);
                 self.outlet_proved(index);
             }
-            Outcome::HeldBack => {
-                debug!(sink = %label.sink, batches = tickets.count(), "held back");
-                self.take.park(&tickets);
+            Outcome::HeldBack(held) => {
+                debug!(sink = %label.sink, bytes = held.bytes, "too large for the next agent");
+                self.is_too_large_for(index, &tickets, held);
             }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");

@@ -16,6 +16,7 @@ mod digest;
 mod group;
 mod health;
 mod intake;
+mod limits;
 mod resources;
 mod routing;
 mod running;
@@ -35,6 +36,7 @@ use metrics::Metrics;
 use peers::discovery::Discovery;
 use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
+use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -218,6 +220,8 @@ struct Agent {
     running: Arc<Running>,
     /// Cancelled when it begins to stop.
     stopping: CancellationToken,
+    /// Keeps what the next agents take on disk.
+    limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
     admin: Option<Admin>,
@@ -233,6 +237,7 @@ impl Agent {
     ) -> Result<Self, RunError> {
         let started = Instant::now();
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
+        limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         running::open_channels(&topology.channels).await?;
         let letters = topology.dead_letters.clone();
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
@@ -248,6 +253,9 @@ impl Agent {
         };
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
+        let stopping = CancellationToken::new();
+        let limits = limits::keep(topology.limits(), &plan.agent.data_dir, env);
+        let limits = tokio::spawn(stopping.clone().run_until_cancelled_owned(limits));
         let running = Running::start(
             topology,
             &Surroundings {
@@ -261,7 +269,8 @@ impl Agent {
         );
         let mut agent = Self {
             running: Arc::new(running),
-            stopping: CancellationToken::new(),
+            stopping,
+            limits,
             dead_letters: letters,
             failure,
             admin,
@@ -286,6 +295,8 @@ impl Agent {
     async fn stop(self, grace: Duration) {
         self.stopping.cancel();
         self.running.stop(grace).await;
+        // It has ended: it was asked to stop, and each of its writes is short.
+        let _ = self.limits.await;
         if let Err(cause) = self.dead_letters.close().await {
             error!(error = %chain(&cause), "the dead letters did not close cleanly");
         }

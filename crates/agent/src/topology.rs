@@ -19,6 +19,7 @@ use crate::dead_letters;
 use crate::digest;
 use crate::group::NamedSink;
 use crate::intake::Fed;
+use crate::limits;
 use crate::resources::Resources;
 use crate::routing;
 
@@ -140,6 +141,14 @@ impl Topology {
             Fed { name: name.clone(), channel: channel.clone(), boards: boards.clone() }
         });
         fed.collect()
+    }
+
+    /// What the peers behind each channel take at most, by the channel's name.
+    pub(crate) fn limits(&self) -> limits::Boards {
+        self.channels
+            .iter()
+            .map(|built| (built.name.clone(), built.boards.limits.clone()))
+            .collect()
     }
 
     /// The built channel of this name.

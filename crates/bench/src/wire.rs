@@ -150,7 +150,7 @@ fn note(delivered: &mut IntervalSet, tickets: &IntervalSet, outcome: Outcome) ->
         Outcome::Refused(letter) => {
             Err(Error::Content { path_name: "wire".to_owned(), detail: letter.detail })
         }
-        Outcome::HeldBack => Err(Error::Content {
+        Outcome::HeldBack(_) => Err(Error::Content {
             path_name: "wire".to_owned(),
             detail: "batches were held back by their size".to_owned(),
         }),

@@ -72,6 +72,13 @@ pub struct SinkLabel {
     pub sink: String,
 }
 
+/// Label of a sink group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GroupLabel {
+    /// Its name in the configuration.
+    pub group: String,
+}
+
 /// Label of the program that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct VersionLabel {
@@ -280,6 +287,12 @@ metrics! {
     sink_up: "sink_up", SinkLabel => Gauge;
     /// Time in seconds since 1970 at which the failure of a sink began; 0 while it works.
     sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
+    /// Whether the next agent says that it cannot store what it holds: 1 or 0.
+    sink_unable: "sink_unable", SinkLabel => Gauge;
+    /// Events of batches that wait, because no member of the group that works takes batches of this size.
+    group_held_events: "group_held_back_events", GroupLabel => Gauge;
+    /// Bytes of batches that wait, because no member of the group that works takes batches of this size.
+    group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
     /// Committed files that are not visible yet, because their directory refuses them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
     /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.

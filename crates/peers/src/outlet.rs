@@ -5,7 +5,6 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::Outage;
@@ -50,29 +49,35 @@ impl OutletBoard {
 
 /// A fact that changes, and that others wait for.
 #[derive(Debug, Default)]
-struct Fact {
-    holds: AtomicBool,
+struct Fact<T> {
+    value: Mutex<T>,
     changed: Notify,
 }
 
-impl Fact {
-    fn set(&self, holds: bool) {
-        if self.holds.swap(holds, Ordering::SeqCst) != holds {
+impl<T: Copy + PartialEq> Fact<T> {
+    fn value(&self) -> MutexGuard<'_, T> {
+        // It is whole between two calls, also after a panic elsewhere.
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, value: T) {
+        if std::mem::replace(&mut *self.value(), value) != value {
             self.changed.notify_waiters();
         }
     }
 
-    fn holds(&self) -> bool {
-        self.holds.load(Ordering::SeqCst)
+    fn get(&self) -> T {
+        *self.value()
     }
 
     /// Waits until it is otherwise than `known`; what it is then.
-    async fn otherwise(&self, known: bool) -> bool {
+    async fn otherwise(&self, known: T) -> T {
         loop {
             // It hears of what comes after this line.
             let changed = self.changed.notified();
-            if self.holds() != known {
-                return !known;
+            let value = self.get();
+            if value != known {
+                return value;
             }
             changed.await;
         }
@@ -82,8 +87,9 @@ impl Fact {
 /// What a sink and its group tell each other of the agent behind the sink. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct NextHop {
-    unable: Arc<Fact>,
-    others_able: Arc<Fact>,
+    unable: Arc<Fact<bool>>,
+    others_able: Arc<Fact<bool>>,
+    batch_max: Arc<Fact<Option<u64>>>,
 }
 
 impl NextHop {
@@ -94,7 +100,7 @@ impl NextHop {
 
     /// Whether the next agent says that it cannot store what it holds.
     pub fn is_unable(&self) -> bool {
-        self.unable.holds()
+        self.unable.get()
     }
 
     /// Waits until [`NextHop::is_unable`] is otherwise than `known`; what it is then. Cancel safe.
@@ -109,12 +115,27 @@ impl NextHop {
 
     /// What [`NextHop::set_others_able`] said last.
     pub fn are_others_able(&self) -> bool {
-        self.others_able.holds()
+        self.others_able.get()
     }
 
     /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel safe.
     pub async fn others_otherwise(&self, known: bool) -> bool {
         self.others_able.otherwise(known).await
+    }
+
+    /// The next agent takes encoded batches of up to this many bytes; `None`: it named no limit.
+    pub fn set_batch_max(&self, bytes: Option<u64>) {
+        self.batch_max.set(bytes);
+    }
+
+    /// What [`NextHop::set_batch_max`] said last.
+    pub fn batch_max(&self) -> Option<u64> {
+        self.batch_max.get()
+    }
+
+    /// Waits until [`NextHop::batch_max`] is otherwise than `known`; what it is then. Cancel safe.
+    pub async fn batch_max_otherwise(&self, known: Option<u64>) -> Option<u64> {
+        self.batch_max.otherwise(known).await
     }
 }
 

@@ -82,6 +82,6 @@ pub use selector::ChannelSelector;
 
 pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
-pub use sink::{DedupeScope, Guarantee, Letter, Outcome, Settlement, Sink, SinkError};
+pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};

@@ -40,6 +40,9 @@ pub struct MemberView {
     pub proves: bool,
     /// Whether the next agent says that it cannot store what it holds.
     pub is_unable: bool,
+    /// Whether the next agent takes no batch of this size, and another open member does: it does not
+    /// get this one.
+    pub is_too_small: bool,
     /// Its seat, where it is discovered: one that is not present gets nothing.
     pub seat: Option<SeatView>,
 }

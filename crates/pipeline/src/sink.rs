@@ -40,14 +40,26 @@ pub enum Outcome {
     Stored,
     /// Where it belongs, for good.
     Delivered,
-    /// The other side works and does not take this batch as it is set up now. The sink remembers the
-    /// ticket, and settles it later; the channel parks it, and offers others.
-    HeldBack,
+    /// The other side works and does not take this one batch, because it is too large as the other side
+    /// is set up now. The batch is the group's again: it waits in the channel, others pass it, and it is
+    /// offered to whichever member takes it.
+    HeldBack(HeldBack),
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
     /// moved on purpose, or is offered again because nobody has it).
     Again(Option<SinkError>),
     /// Events of a batch are never deliverable.
     Refused(Box<Letter>),
+}
+
+/// A batch that the other side does not take, because it is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Bytes of its encoding.
+    pub bytes: u64,
+    /// Its events.
+    pub events: u64,
+    /// It was refused, though it is within the limit that the other side has named.
+    pub refused: bool,
 }
 
 /// Events of one batch that can never be delivered, on their way to the dead letters.

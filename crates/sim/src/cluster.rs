@@ -105,6 +105,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
         ("(two channels)", scenario.forks),
         ("(discovery)", scenario.discovers),
         ("(copy of an edge)", scenario.clones),
+        ("(limits that differ)", scenario.has_limits()),
     ] {
         if is_so {
             world.count_fault(kind);
@@ -163,6 +164,8 @@ struct Cluster {
     applications: Vec<(Application, Duration, Duration)>,
     channels: &'static [&'static str],
     checked: Duration,
+    /// The longest that an event may wait at an edge, where that is promised.
+    oldest_max: Option<Duration>,
 }
 
 impl Cluster {
@@ -220,7 +223,20 @@ impl Cluster {
         });
         let (inputs, applications) = (inputs.collect(), applications.collect());
         let (channels, checked) = (scenario.channels(), Duration::ZERO);
-        Self { sim, world, machines, books, faults, seen, inputs, applications, channels, checked }
+        let oldest_max = scenario.oldest_max;
+        Self {
+            sim,
+            world,
+            machines,
+            books,
+            faults,
+            seen,
+            inputs,
+            applications,
+            channels,
+            checked,
+            oldest_max,
+        }
     }
 
     /// One tick of everything but the faults.
@@ -239,6 +255,29 @@ impl Cluster {
         if now >= self.checked + Duration::from_secs(1) {
             self.checked = now;
             self.check_bounds();
+            self.check_hops();
+        }
+    }
+
+    /// No batch over a limit that was named is sent, and no event waits longer than is promised.
+    fn check_hops(&self) {
+        for machine in &self.machines {
+            let said = self.seen.of(&machine.name).unwrap_or_default();
+            if said.too_large > 0 {
+                let told =
+                    format!("{} was sent a batch over the limit that it named", machine.name);
+                self.world.violation(told);
+            }
+        }
+        let Some(max) = self.oldest_max else { return };
+        for (machine, _) in &self.inputs {
+            let oldest = self.seen.of(&machine.name).unwrap_or_default().oldest;
+            if oldest > max {
+                let (name, waited) = (&machine.name, oldest.as_secs_f64());
+                self.world.violation(format!(
+                    "an event has waited {waited:.1} s at {name}, though another collector can store"
+                ));
+            }
         }
     }
 

@@ -55,13 +55,15 @@ pub(crate) enum FaultKind {
     Clone,
     /// Some agents are not found any more, or nobody is.
     Names,
+    /// The store refuses one collector for so long that its senders turn to another one.
+    StoreRefusesOne,
     /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds it.
     LedgerChanged,
 }
 
-/// All of them but four: names only matter where agents look them up, turns of the ledger come
-/// often enough only where the seed is about them, it is changed from outside only there, and copies
-/// need a host for them.
+/// All of them but five: names only matter where agents look them up, turns of the ledger come
+/// often enough only where the seed is about them, it is changed from outside only there, copies
+/// need a host for them, and how soon senders turn is only seen where nothing else goes wrong.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -108,6 +110,7 @@ impl FaultKind {
             Self::StoreAway => "store away",
             Self::StoreCut => "store cut off",
             Self::StoreRefuses => "store refuses",
+            Self::StoreRefusesOne => "store refuses one collector",
             Self::StoreUnheard => "store unheard",
             Self::StoreLate => "store late",
             Self::DiskFull => "disk full",

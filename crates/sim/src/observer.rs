@@ -29,6 +29,10 @@ pub(crate) struct Said {
     pub(crate) events: u64,
     /// Bytes that the fullest of its channels occupies.
     pub(crate) bytes: u64,
+    /// Age of the oldest event in its channels.
+    pub(crate) oldest: Duration,
+    /// Batches over its limit that it was sent.
+    pub(crate) too_large: u64,
 }
 
 impl Seen {
@@ -57,15 +61,20 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
+    let text = |series: &str| answer.lines().find_map(|line| line.strip_prefix(series));
     // Not the dead letters: what waits there waits for people.
-    let value = |name: &str, channel: &str| {
-        let series = format!("{name}{{channel=\"{channel}\"}} ");
-        answer.lines().find_map(|line| line.strip_prefix(&series))?.parse::<u64>().ok()
-    };
+    let of = |name: &str, channel: &str| text(&format!("{name}{{channel=\"{channel}\"}} "));
+    let value = |name: &str, channel: &str| of(name, channel)?.parse::<u64>().ok();
     let mut said = Said { at: turmoil::sim_elapsed()?, ..Said::default() };
     for channel in channels {
         said.events += value("aqueduct_channel_events", channel)?;
         said.bytes = said.bytes.max(value("aqueduct_channel_bytes", channel)?);
+        let oldest = of("aqueduct_channel_oldest_uncommitted_seconds", channel)?.parse().ok()?;
+        said.oldest = said.oldest.max(Duration::try_from_secs_f64(oldest).ok()?);
     }
+    // Agents without such a source have no such series.
+    let too_large =
+        text("aqueduct_source_anomalies_total{source=\"in\",reason=\"put_too_large\"} ");
+    said.too_large = too_large.and_then(|count| count.parse().ok()).unwrap_or_default();
     Some(said)
 }

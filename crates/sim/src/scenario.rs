@@ -2,11 +2,16 @@
 
 mod configuration;
 mod copies;
+mod hops;
+mod input;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::fault_kind::{FaultKind, KINDS};
+
+pub(crate) use input::{Input, Reads};
 
 /// Bytes that each channel may hold.
 pub(crate) const CAPACITY_BYTES: u64 = 2 << 20;
@@ -49,6 +54,10 @@ pub(crate) struct Scenario {
     pub(crate) late: (u64, u64),
     /// Only the first collector takes others for dead early.
     only_first_sweeps: bool,
+    /// Bytes of the largest batch that each collector takes; `None`: its default.
+    message_max: Vec<Option<u64>>,
+    /// The longest that an event may wait at an edge, where that is promised.
+    pub(crate) oldest_max: Option<Duration>,
     /// Every other collector rolls this many times as slowly, and so is often taken for dead.
     slower: u64,
 }
@@ -67,28 +76,6 @@ enum Theme {
     Changed,
     /// Who is stopped just before it changes the ledger, while others go on.
     Turns,
-}
-
-/// Where the events of an edge come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// Files that an application writes and rotates.
-    Files,
-    /// Numbers that the edge makes.
-    Numbers,
-    /// A sender that sends each event once.
-    Client,
-}
-
-/// What an edge reads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Input {
-    /// Where the events come from.
-    pub(crate) reads: Reads,
-    /// Events in all.
-    pub(crate) events: u64,
-    /// Milliseconds between two writes of the application, or the sender, if there is one.
-    pub(crate) pause_millis: u64,
 }
 
 impl Scenario {
@@ -147,12 +134,14 @@ impl Scenario {
             late: (10, 300),
             only_first_sweeps: false,
             slower: 1,
+            message_max: Vec::new(),
+            oldest_max: None,
             discovers: false,
             clones: false,
         };
         match theme {
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
-            Theme::Any => drawn,
+            Theme::Any => drawn.with_hops(seed),
             Theme::Ledger => drawn.about_the_ledger(&dice),
             Theme::Strays => drawn.about_strays(&dice),
             Theme::Turns => drawn.about_turns(&dice),

@@ -49,6 +49,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("closed_epoch_kept", "a life that a copy has closed goes on under another name"),
     ("epoch_not_in_key", "an identity names the epoch that its sequence counts in"),
     ("silence_is_delivery", "a batch without an answer is offered again"),
+    ("unable_not_said", "an agent that cannot store what it holds says so to its senders"),
+    ("limit_not_heeded", "a batch over the limit that the next agent named is not sent to it"),
+    ("held_back_for_good", "a batch that is held back goes to a member that takes it"),
 ];
 
 /// Planted bugs that other tests find: the simulator does not reach them.

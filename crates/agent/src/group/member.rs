@@ -306,7 +306,7 @@ impl MemberTask {
         let failure = match &settlement.outcome {
             Outcome::Again(Some(error)) => Some(told(error)),
             Outcome::Again(None) => None,
-            Outcome::Stored | Outcome::Delivered | Outcome::HeldBack | Outcome::Refused(_) => {
+            Outcome::Stored | Outcome::Delivered | Outcome::HeldBack(_) | Outcome::Refused(_) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
                     self.shared.standing.worked();
                     let lasted_seconds = seconds(lasted);

@@ -10,10 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use peers::OutletBoard;
 use peers::{FloorBoard, OutletBoard, RoutingBoard};
+use peers::{FloorBoard, OutletBoard, RoutingBoard};
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Channel, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee,
-    Letter, Settings, Sink, SinkError,
+    Batch, BuildContext, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee, HeldBack,
+    Letter, Settings, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -108,7 +109,8 @@ impl Sink for Scripted {
         for Taken { ticket, batch } in self.staged.drain(..) {
             if batch.events().all(|event| event.body().starts_with(b"held")) {
                 let tickets = (ticket..ticket + 1).into();
-                self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack });
+                let held = HeldBack { bytes: batch.size().bytes, events: 1, refused: true };
+                self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack(held) });
                 continue;
             }
             let is_bad = |event: EventRef<'_>| event.body().starts_with(b"bad");

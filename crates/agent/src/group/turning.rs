@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use metrics::SinkLabel;
 use peers::{NextHop, OutletBoard};
 use pipeline::{Channel, Failure};
 use tokio::sync::mpsc;
@@ -37,9 +38,13 @@ pub(super) async fn watch(
 ) {
     let changes = async {
         // As the group takes it to be before the first word.
-        let mut unable = false;
+        let (mut unable, mut batch_max) = (false, None);
         loop {
-            unable = hop.unable_otherwise(unable).await;
+            tokio::select! {
+                biased;
+                now = hop.unable_otherwise(unable) => unable = now,
+                now = hop.batch_max_otherwise(batch_max) => batch_max = now,
+            }
             // The group listens until all its members have ended.
             let _ = events.send(Event::NextHop(index));
         }
@@ -54,7 +59,7 @@ fn is_able(member: &Member) -> bool {
 
 impl Group {
     /// A member has opened.
-    pub(super) fn outlet_opened(&self) {
+    pub(super) fn outlet_opened(&mut self) {
         if self.outlet.channel.status().events == 0 {
             self.outlet.board.works(&self.name);
         }
@@ -62,7 +67,7 @@ impl Group {
     }
 
     /// A member has failed.
-    pub(super) fn outlet_failed(&self, failure: Failure, cause: Arc<str>) {
+    pub(super) fn outlet_failed(&mut self, failure: Failure, cause: Arc<str>) {
         if failure.retry_after.is_none() && !self.members.iter().any(is_able) {
             self.outlet.board.fails(&self.name, cause, Instant::now());
         }
@@ -70,9 +75,12 @@ impl Group {
     }
 
     /// A next agent says otherwise of itself.
-    pub(super) fn outlet_said(&self, index: usize) {
-        if self.members[index].handle.is_unable() && !self.members.iter().any(is_able) {
-            let name = self.members[index].handle.name();
+    pub(super) fn outlet_said(&mut self, index: usize) {
+        let name = self.members[index].handle.name();
+        let is_unable = self.members[index].handle.is_unable();
+        let label = SinkLabel { sink: name.to_string() };
+        self.metrics.sink_unable.get_or_create(&label).set(i64::from(is_unable));
+        if is_unable && !self.members.iter().any(is_able) {
             let cause = format!("the next agent of `{name}` cannot store what it holds").into();
             self.outlet.board.fails(&self.name, cause, Instant::now());
         }
@@ -87,7 +95,8 @@ impl Group {
     }
 
     /// Tells each sink whether another agent would take what it gives back, and can store it.
-    pub(super) fn tell_others(&self) {
+    /// Batches that one of them takes now are offered again.
+    pub(super) fn tell_others(&mut self) {
         let takes = |member: &&Member| member.handle.proves() && is_able(member);
         let able = self.members.iter().filter(takes).count();
         for member in &self.members {
@@ -95,5 +104,6 @@ impl Group {
                 hop.set_others_able(able > usize::from(takes(&member)));
             }
         }
+        self.release_held();
     }
 }

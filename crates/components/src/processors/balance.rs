@@ -140,8 +140,9 @@ impl SinkProcessor for Tiered {
         now: Instant,
     ) -> Selection {
         let live = members.iter().enumerate();
-        let live: Vec<bool> =
-            live.map(|(at, view)| self.penalties.is_live(at, view, now)).collect();
+        let live =
+            live.map(|(at, view)| self.penalties.is_live(at, view, now) && !view.is_too_small);
+        let live: Vec<bool> = live.collect();
         let mut able = live.clone();
         if members.iter().zip(&live).any(|(view, live)| *live && view.is_unable) {
             let views = members.iter().zip(&mut able);

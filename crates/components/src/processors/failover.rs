@@ -222,4 +222,16 @@ mod tests {
         group.views[0].is_unable = false;
         assert_eq!(group.select(None), Selection::Use(0));
     }
+
+    #[test]
+    fn a_batch_that_is_too_large_for_a_member_waits_for_one_that_takes_it() {
+        let settings = json!({ "sinks": ["s1", "s2", "s3"] });
+        let mut group = Group::new(built::<Config>(&settings).unwrap(), &[9, 0, 0]);
+        (0..2).for_each(|at| group.views[at].is_too_small = true);
+        assert_eq!(group.select(None), Selection::Use(2));
+        assert_eq!(group.offer(1, None), 0);
+        assert!(matches!(group.select(None), Selection::WaitUntil(_)), "it has just failed");
+        (0..2).for_each(|at| group.views[at].is_too_small = false);
+        assert_eq!(group.select(None), Selection::Use(0), "smaller ones go on");
+    }
 }

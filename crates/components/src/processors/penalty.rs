@@ -152,6 +152,7 @@ mod tests {
         unproved: 0,
         proves: true,
         is_unable: false,
+        is_too_small: false,
         seat: None,
     };
 

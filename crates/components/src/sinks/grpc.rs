@@ -57,6 +57,10 @@ impl Component for Config {
         if self.retain == Keep::Stored {
             cx.get::<FloorBoard>().forget_early();
         }
+        match &self.address {
+            Some(address) => cx.limits.expect(address),
+            None => cx.limits.expect_any(),
+        }
         match (&self.address, &self.discover) {
             (Some(address), None) => {
                 pipeline::address::check(address, "collector-1:4141", false)
@@ -237,7 +241,8 @@ impl Sink for Grpc {
                 break;
             }
             if let Room::TooLarge(limit_bytes) = room {
-                return Ok(held::too_large(&self.name, &self.shared, ticket, batch, limit_bytes)?);
+                held::too_large(&self.shared, ticket, batch, limit_bytes);
+                return Ok(());
             }
             if let Some(error) = self.obstacle(room) {
                 return Err(error.into());
@@ -266,10 +271,7 @@ impl Sink for Grpc {
         }
     }
 
-    /// What is held back is given back: no larger limit is waited for.
-    fn flush(&mut self) {
-        self.shared.release();
-    }
+    fn flush(&mut self) {}
 
     async fn close(&mut self) {
         if let Some(task) = &mut self.task {

@@ -27,6 +27,7 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
+mod named_limit;
 mod outlet;
 mod roster;
 mod service;
@@ -54,6 +55,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use allowance::Allowance;
+use named_limit::NamedLimit;
 use roster::Roster;
 use service::{Limits, Service, budget_units};
 use wire::exchange::Gathering;
@@ -249,6 +251,7 @@ impl Source for Grpc {
             biased;
             () = subscriptions.run(committed) => {}
             () = outlet::watch(&watched) => {}
+            () = named_limit::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
         work.close();
@@ -289,6 +292,7 @@ impl Grpc {
             streams: Arc::new(()),
             subscriptions: Arc::default(),
             outlet: outlet::Notice::default(),
+            limit: NamedLimit::new(message_max.0),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }

@@ -1,9 +1,9 @@
 //! Goal: a batch that is over the limit of the next agent is no dead letter unless it is one event, holds
 //! up no other, and arrives when the limit is raised.
 
-use ::peers::LimitBoard;
+use ::peers::{LimitBoard, NextHop};
 use pipeline::testkit::build;
-use pipeline::{BuildContext, IntervalSet, Outcome, Settlement, Sink, Taken};
+use pipeline::{BuildContext, Taken};
 
 use super::*;
 
@@ -12,16 +12,6 @@ fn large(sequence: u64) -> Taken {
     let mut batch = Batch::of((0..10).map(|n| format!("{n}{}", "x".repeat(2_000))));
     batch.identity = Some(identity(sequence));
     Taken { ticket: sequence + 1000, batch }
-}
-
-async fn given_back(sink: &mut dyn Sink, tickets: &IntervalSet) {
-    let mut back = IntervalSet::EMPTY;
-    while back != *tickets {
-        if let Settlement { tickets, outcome: Outcome::Again(None) } = within(sink.settled()).await
-        {
-            back.insert_all(&tickets);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,16 +38,18 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
         "nothing else is said"
     );
 
+    let hop: NextHop = sink.extensions().find().unwrap();
+    assert_eq!(hop.batch_max(), Some(10 << 10), "the group sees it");
     small.stop().await;
-    given_back(&mut *sink, &IntervalSet::from(1000..1002)).await;
     assert_eq!(
         cx.get::<LimitBoard>().smallest(),
         Some(10 << 10),
         "remembered while the peer is away"
     );
     let _raised = start_source(&env, memory.clone(), &address, json!({ "message_max": "1MiB" }));
-    within(async { while sink.open().await.is_err() {} }).await;
+    assert_eq!(within(hop.batch_max_otherwise(Some(10 << 10))).await, Some(1 << 20));
     assert_eq!(cx.get::<LimitBoard>().smallest(), Some(1 << 20));
+    within(async { while sink.open().await.is_err() {} }).await;
     for sequence in [0, 1] {
         within(sink.write(large(sequence))).await.unwrap();
     }
@@ -66,26 +58,6 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     assert_eq!(memory.batches().len(), 5);
     sink.close().await;
     assert_eq!(cx.get::<LimitBoard>().smallest(), None);
-}
-
-/// Only so many: then the sink fails, and the error names the setting, the sizes and the address.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_back_is_bounded() {
-    let env = env::real();
-    let address = free_address(&env).await;
-    let limit = json!({ "message_max": "10KiB" });
-    let source = start_source(&env, Memory::new(), &address, limit);
-    let mut sink = open_sink(&env, &source.address, json!({})).await;
-    for sequence in 0..1024 {
-        within(sink.write(large(sequence))).await.unwrap();
-    }
-    let error = within(sink.write(large(1024))).await.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Blocked);
-    let text = error.to_string();
-    assert!(["`message_max` (10240 bytes)", &address].iter().all(|it| text.contains(it)), "{text}");
-    // An agent that stops gets them back.
-    sink.flush();
-    given_back(&mut *sink, &IntervalSet::from(1000..2024)).await;
 }
 
 /// A relay names the smaller of its own limit and of what the agents behind it take.
@@ -101,4 +73,34 @@ async fn a_relay_names_the_limit_of_the_agents_behind_it() {
         };
         assert_eq!(welcome.body_max, named);
     }
+}
+
+/// What was put before is answered, nothing fails, and what is stored stays so.
+#[tokio::test(start_paused = true)]
+async fn a_connected_sender_hears_of_another_limit_within_seconds() {
+    let env = net::Wire::new(0, 0, net::Side::There).env();
+    let memory = Memory::new();
+    *memory.batch_bytes_max.lock().unwrap() = Some(64 << 10);
+    let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
+    let mut sink = open_sink(&env, "127.0.0.1:4141", json!({})).await;
+    assert_eq!(hop.batch_max(), Some(64 << 10));
+    for limit in [10 << 10, 1 << 20] {
+        write(&mut *sink, 0..5).await;
+        *memory.batch_bytes_max.lock().unwrap() = Some(limit);
+        let began = tokio::time::Instant::now();
+        let before = hop.batch_max();
+        let mut verdicts = Verdicts::default();
+        verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
+        assert_eq!(hop.batch_max_otherwise(before).await, Some(limit));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert_eq!(verdicts, Verdicts { stored: set(0..5), ..Verdicts::default() });
+        let nothing = tokio::time::timeout(Duration::from_secs(30), sink.settled()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+    }
+    memory.commit_all();
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *sink, |v| v.delivered == set(0..5)).await;
+    assert!(sink.open().await.is_ok());
+    sink.close().await;
+    source.stop().await;
 }

@@ -134,7 +134,7 @@ impl Verdicts {
         let set = match settlement.outcome {
             Outcome::Stored => &mut self.stored,
             Outcome::Delivered => &mut self.delivered,
-            Outcome::HeldBack => &mut self.held_back,
+            Outcome::HeldBack(_) => &mut self.held_back,
             Outcome::Again(reason) => {
                 self.failures.extend(reason.map(|error| error.to_string()));
                 &mut self.again

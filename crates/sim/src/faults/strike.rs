@@ -101,9 +101,22 @@ impl Faults {
                 self.world.names.trouble(&self.dice);
                 self.later(now, 500, 12_000, Repair::Names);
             }
+            FaultKind::StoreRefusesOne => return self.refuse_one(now),
             FaultKind::LedgerChanged => return self.change_ledger(now),
             _ => return self.struck_store_or_disk(kind, now),
         }
+        Some(())
+    }
+
+    /// One collector stores nothing for a long time, most often the one that a failover prefers.
+    fn refuse_one(&mut self, now: Duration) -> Option<()> {
+        if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::StoreCut(_))) {
+            return None;
+        }
+        let first = self.edges + self.relays;
+        let at = if self.dice.chance(700) { first } else { self.any_collector() };
+        self.machines[at].cut_store(true);
+        self.later(now, 40_000, 50_000, Repair::StoreCut(at));
         Some(())
     }
 

@@ -125,8 +125,10 @@ impl Scenario {
             false => self.sweep_millis * slower,
         };
         let events = self.roll_events;
+        let limit = self.message_max.get(collector).copied().flatten();
+        let limit = limit.map_or_else(String::new, |bytes| format!("message_max = \"{bytes}B\"\n"));
         let mut text = format!(
-            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{}",
+            "{}[sources.in]\ntype = \"grpc\"\nlisten = \"0.0.0.0:4141\"\n{limit}{}",
             agent(&format!("collector-{collector}")),
             self.selector("host", "edge-0"),
         );

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
-use metrics::{Metrics, SinkLabel};
+use metrics::Metrics;
+use metrics::SinkLabel;
 use peers::{Dispute, FloorBoard, LimitBoard, RoutingBoard};
 use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
+use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -319,7 +321,10 @@ impl Connection {
                     },
                     bytes: limit(welcome.window_bytes),
                 },
-                body_max: limit(welcome.body_max),
+                body_max: match mutant!("limit_not_heeded") {
+                    true => u64::MAX,
+                    false => limit(welcome.body_max),
+                },
                 zstd: welcome.features.iter().any(|feature| feature == wire::FEATURE_ZSTD),
             },
             dispute,

@@ -87,6 +87,7 @@ impl Discovered {
             sink,
             env: self.cx.env.clone(),
             board: self.seat.board().clone(),
+            limits: self.cx.limits.clone(),
             every: self.config.discover_every.0,
             metrics: self.cx.metrics.clone(),
         };

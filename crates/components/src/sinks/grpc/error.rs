@@ -102,21 +102,6 @@ pub enum GrpcError {
         /// How the other one does.
         theirs: String,
     },
-    /// The batch is larger than the next agent takes, and no more such batches are held back.
-    #[error(
-        "the batch of {bytes} bytes is over `message_max` ({limit} bytes) of the collector at \
-         {address}, and {held} such batches wait for it already: raise it there to at least {bytes}"
-    )]
-    OverLimit {
-        /// The next agent.
-        address: String,
-        /// Bytes of the batch.
-        bytes: u64,
-        /// Bytes that the next agent takes.
-        limit: u64,
-        /// Batches that are held back.
-        held: usize,
-    },
     /// The batch has passed no channel that gives identities, so that a retry could repeat it.
     #[error("a batch for {address} has no identity")]
     NoIdentity {
@@ -165,9 +150,7 @@ impl Classify for GrpcError {
             | Self::Draining { .. }
             | Self::Unreadable { .. } => ErrorClass::Transient,
             Self::NoAnswer { .. } => ErrorClass::Indeterminate,
-            Self::OtherRouting { .. } | Self::OverLimit { .. } | Self::NoIdentity { .. } => {
-                ErrorClass::Blocked
-            }
+            Self::OtherRouting { .. } | Self::NoIdentity { .. } => ErrorClass::Blocked,
         }
     }
 }

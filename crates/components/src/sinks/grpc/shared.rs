@@ -7,16 +7,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use delivery::sender::{Options, Room, Sender, Verdict, Welcome};
+use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
 use peers::{Dispute, NextHop};
-use pipeline::{Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket};
+use pipeline::{
+    HeldBack, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket,
+};
 use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::v1::{Put, Reason};
 
 use super::GrpcError;
-use super::held::HELD_MAX;
 
 pub(super) struct Shared {
     pub(super) address: Arc<str>,
@@ -40,12 +41,10 @@ struct State {
     sender: Sender<Put>,
     /// Batches that the next agent will never take, and nobody has asked for yet.
     letters: VecDeque<Letter>,
-    /// Batches that got another name, or are not held back any more, to be offered again.
+    /// Batches that got another name, to be offered again.
     renamed: IntervalSet,
-    /// Batches that wait for a larger limit of the next agent, see `held`.
-    held_back: IntervalSet,
-    /// Those of them that the group has not heard of.
-    newly_held: IntervalSet,
+    /// Batches that are too large for the next agent, and that the group has not heard of.
+    held_back: VecDeque<(Ticket, HeldBack)>,
     /// Connections that ended or were not made.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
@@ -59,17 +58,6 @@ impl State {
         self.sender.bar(dispute.is_some());
         self.dispute = dispute;
     }
-
-    fn release(&mut self) {
-        self.newly_held = IntervalSet::EMPTY;
-        let held_back = std::mem::take(&mut self.held_back);
-        self.renamed.insert_all(&held_back);
-    }
-
-    fn hold_back(&mut self, ticket: Ticket) {
-        self.held_back.insert(ticket);
-        self.newly_held.insert(ticket);
-    }
 }
 
 impl Shared {
@@ -78,8 +66,7 @@ impl Shared {
             sender: Sender::new(options),
             letters: VecDeque::new(),
             renamed: IntervalSet::EMPTY,
-            held_back: IntervalSet::EMPTY,
-            newly_held: IntervalSet::EMPTY,
+            held_back: VecDeque::new(),
             attempts: 0,
             failure: None,
             dispute: None,
@@ -155,22 +142,9 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Holds a batch back until the connection ends, unless [`HELD_MAX`] are already; as which one.
-    pub(super) fn hold_back(&self, ticket: Ticket) -> usize {
-        let mut state = self.state();
-        let number =
-            usize::try_from(state.held_back.count()).unwrap_or(usize::MAX).saturating_add(1);
-        if number <= HELD_MAX {
-            state.hold_back(ticket);
-        }
-        drop(state);
-        self.changed.notify_one();
-        number
-    }
-
-    /// Gives back what is held back.
-    pub(super) fn release(&self) {
-        self.state().release();
+    /// This one is too large as the next agent is set up now.
+    pub(super) fn hold_back(&self, ticket: Ticket, held: HeldBack) {
+        self.state().held_back.push_back((ticket, held));
         self.changed.notify_one();
     }
 
@@ -183,9 +157,9 @@ impl Shared {
             let tickets = std::mem::take(&mut state.renamed);
             return Some(Settlement { tickets, outcome: Outcome::Again(None) });
         }
-        if !state.newly_held.is_empty() {
-            let tickets = std::mem::take(&mut state.newly_held);
-            return Some(Settlement { tickets, outcome: Outcome::HeldBack });
+        if let Some((ticket, held)) = state.held_back.pop_front() {
+            let tickets = IntervalSet::from(ticket..ticket + 1);
+            return Some(Settlement { tickets, outcome: Outcome::HeldBack(held) });
         }
         let (verdict, tickets) = state.sender.next_settled()?;
         let address = self.address.to_string();
@@ -214,9 +188,7 @@ impl Shared {
 
     /// Gives back all that is not settled.
     pub(super) fn let_go(&self) {
-        let mut state = self.state();
-        state.release();
-        state.sender.let_go();
+        self.state().sender.let_go();
     }
 
     /// Forgets every batch: the channel offers them again.
@@ -225,10 +197,10 @@ impl Shared {
         state.sender = Sender::new(self.options);
         state.sender.others_are_able(self.hop.are_others_able());
         self.hop.set_unable(false);
+        self.hop.set_batch_max(None);
         state.letters.clear();
         state.renamed = IntervalSet::EMPTY;
-        state.held_back = IntervalSet::EMPTY;
-        state.newly_held = IntervalSet::EMPTY;
+        state.held_back.clear();
         state.failure = None;
     }
 
@@ -250,7 +222,6 @@ impl Shared {
         state.attempts += 1;
         state.hang_up = false;
         state.sender.disconnected(now);
-        state.release();
         drop(state);
         self.changed.notify_one();
         self.deadline.notify_one();
@@ -285,10 +256,9 @@ impl Shared {
         let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
         if reason == Reason::TooLarge && events.len() > 1 {
             // It took larger ones when this one was offered.
-            state.hold_back(ticket);
+            let (bytes, events) = (events.size().bytes, events.len() as u64);
             drop(state);
-            self.changed.notify_one();
-            return;
+            return self.hold_back(ticket, HeldBack { bytes, events, refused: true });
         }
         let reason = reason_name(reason);
         state.letters.push_back(Letter { ticket, events, whole: true, reason, detail });
@@ -310,6 +280,7 @@ impl Shared {
         let mut state = self.state();
         state.sender.welcome(welcome);
         self.hop.set_unable(state.sender.is_unable());
+        self.hop.set_batch_max((welcome.body_max < u64::MAX).then_some(welcome.body_max));
         if state.sender.is_up() {
             state.failure = None;
         }

@@ -54,6 +54,10 @@ pub(super) struct Conversation {
     committed: Subscription,
     /// Whether the sender was told that what is held here cannot be stored.
     outage_said: bool,
+    /// The limit that the first Welcome named.
+    limit_said: Option<u64>,
+    /// When it was another one: the stream ends, and its sender connects again.
+    outdated: Option<Instant>,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -81,6 +85,8 @@ impl Conversation {
             _stream,
             committed: service.subscriptions.subscribe(),
             outage_said: false,
+            limit_said: None,
+            outdated: None,
             share: service.allowance.share(),
             service,
             peer,
@@ -118,11 +124,17 @@ impl Conversation {
         }
     }
 
+    /// Waits until another limit is in force than the one that this stream named.
+    async fn other_limit(&self) {
+        self.service.limit.otherwise(self.limit_said.unwrap_or_default()).await;
+    }
+
     /// What is done with a message is in a box: it is there while it is done, and not in each of
     /// thousands of connections that wait for the next one.
     async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
-        let listening = self.stopping.is_none() && self.arrived.is_none();
+        let goes_on = self.stopping.is_none() && self.outdated.is_none();
+        let listening = goes_on && self.arrived.is_none();
         tokio::select! {
             biased;
             () = self.service.cx.stop.cancelled(), if self.stopping.is_none() => {
@@ -134,6 +146,10 @@ impl Conversation {
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
+            }
+            () = self.other_limit(), if goes_on && self.limit_said.is_some() => {
+                self.outdated = Some(Instant::now());
+                Ok(())
             }
             event = self.committed.next() => {
                 self.on_commit(event);
@@ -163,7 +179,7 @@ impl Conversation {
     /// thousands of quiet connections none costs anything.
     fn deadline(&self) -> Option<Instant> {
         let busy = self.is_waited_for().then_some(self.busy_at);
-        let drained = self.stopping.map(|since| since + DRAIN);
+        let drained = self.stopping.or(self.outdated).map(|since| since + DRAIN);
         [self.hello_due, busy, drained].into_iter().flatten().min()
     }
 
@@ -220,8 +236,8 @@ impl Conversation {
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
-        // A batch that none behind its channels takes is better cut by its sender.
-        let behind = self.service.cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
+        let batch_max = self.service.batch_max();
+        self.limit_said.get_or_insert(batch_max);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         // One Welcome at a time, to a sender that reads them: they are as large as Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
@@ -235,7 +251,7 @@ impl Conversation {
                 committed_keys: keys::encode(&answer.committed),
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
-                body_max: limits.body_max.min(behind),
+                body_max: batch_max,
                 routing: routing.map(|Routing { digest, text }| wire::v1::Routing {
                     digest,
                     text: text.to_string(),
@@ -249,6 +265,10 @@ impl Conversation {
     async fn reply(&mut self) -> Result<(), End> {
         while let Some(reply) = self.receiver.next_reply() {
             self.say(answers::reply(&reply)).await?;
+        }
+        if let Some(since) = self.outdated.filter(|_| self.stopping.is_none()) {
+            let answered = !self.is_waited_for() || since.elapsed() >= DRAIN;
+            return if answered { Err(End::Quiet) } else { Ok(()) };
         }
         let Some(since) = self.stopping else { return Ok(()) };
         let (elapsed, linger) = (since.elapsed(), self.service.limits.linger);

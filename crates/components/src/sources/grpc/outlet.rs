@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipeline::Outage;
+use support::mutant;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -25,7 +26,7 @@ use super::Service;
 const UNABLE_AFTER: Duration = Duration::from_secs(15);
 
 /// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of a cause that senders hear of.
 const DETAIL_MAX: usize = 300;
@@ -90,7 +91,8 @@ pub(super) async fn watch(service: &Service) {
         ticks.tick().await;
         let outage = service.cx.intake.outage();
         let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
-        let outage = outage.filter(|_| lasts >= UNABLE_AFTER);
+        let is_said = lasts >= UNABLE_AFTER && !mutant!("unable_not_said");
+        let outage = outage.filter(|_| is_said);
         let changed = service.outlet.say(outage.as_ref());
         let source = &service.name;
         match outage {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
 use super::allowance::Allowance;
+use super::named_limit::NamedLimit;
 use super::outlet;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
@@ -42,6 +43,8 @@ pub(super) struct Service {
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Tells each stream whether what is held here can be stored.
     pub(super) outlet: outlet::Notice,
+    /// Ends each stream that has named another limit.
+    pub(super) limit: NamedLimit,
     /// Who is connected.
     pub(super) roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.

@@ -1,5 +1,5 @@
-//! Goal: no order of calls loses a batch, delivers one that is not committed, or goes over the
-//! window.
+//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window, or
+//! leaves one at a peer that cannot store while another one can.
 //! Method: a sender and a peer that may lose its disk, with connections that break at any point and
 //! time that passes. What is said and done is held against a plain record of both.
 
@@ -27,6 +27,10 @@ enum Op {
     Bar(bool),
     /// The peer is not waited for any more.
     LetGo,
+    /// The peer says whether it cannot store what it holds.
+    Unable(bool),
+    /// Another peer would take what is given back, and can store it; or none.
+    OthersAble(bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -43,6 +47,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Busy),
         1 => any::<bool>().prop_map(Op::Bar),
         1 => Just(Op::LetGo),
+        1 => any::<bool>().prop_map(Op::Unable),
+        1 => any::<bool>().prop_map(Op::OthersAble),
     ]
 }
 
@@ -63,6 +69,9 @@ struct World {
     /// Batches that were given back, to be offered again.
     back: BTreeSet<u64>,
     delivered: BTreeSet<u64>,
+    others_able: bool,
+    /// What is held may be given back by what is done now.
+    may_let_go: bool,
 }
 
 impl World {
@@ -80,6 +89,8 @@ impl World {
             held: BTreeMap::new(),
             back: BTreeSet::new(),
             delivered: BTreeSet::new(),
+            others_able: false,
+            may_let_go: false,
         }
     }
 
@@ -125,6 +136,7 @@ impl World {
                 self.stored.clear();
             }
             Op::Wait(seconds) => {
+                self.may_let_go = self.sender.is_unable() && self.others_able;
                 self.now += Duration::from_secs(*seconds);
                 if self.sender.tick(self.now) {
                     self.cut();
@@ -153,9 +165,15 @@ impl World {
             }
             Op::Bar(barred) => self.bar(*barred),
             Op::LetGo => self.let_go(),
-            Op::Send | Op::Connect | Op::Break => {}
+            Op::Unable(unable) if self.connected => self.sender.unable(*unable, self.now),
+            Op::OthersAble(able) => {
+                self.others_able = *able;
+                self.sender.others_are_able(*able);
+            }
+            Op::Send | Op::Connect | Op::Break | Op::Unable(_) => {}
         }
         self.judge();
+        self.may_let_go = false;
     }
 
     fn bar(&mut self, barred: bool) {
@@ -169,9 +187,23 @@ impl World {
 
     fn let_go(&mut self) {
         self.sender.let_go();
+        self.may_let_go = true;
         self.judge();
         assert!(self.sender.is_idle() && self.held.is_empty());
         self.cut();
+    }
+
+    /// So long after its word, nothing is left at a peer that cannot store where another one can.
+    fn turn(&mut self) {
+        for op in [Op::Connect, Op::Send, Op::Answer(9), Op::Unable(true), Op::OthersAble(true)] {
+            self.run(&op);
+        }
+        self.run(&Op::Wait(GIVE_BACK_AFTER.as_secs()));
+        assert!(!self.held.values().any(|stored| *stored), "left behind: {:?}", self.held);
+        self.run(&Op::OthersAble(false));
+        if self.connected {
+            self.run(&Op::Unable(false));
+        }
     }
 
     fn cut(&mut self) {
@@ -225,7 +257,10 @@ impl World {
                         assert!(!stored, "what was stored has an answer");
                         self.back.insert(n);
                     }
-                    Verdict::LetGo => assert!(self.back.insert(n)),
+                    Verdict::LetGo => {
+                        assert!(self.may_let_go, "{n} is given back, and no other peer is able");
+                        self.back.insert(n);
+                    }
                     Verdict::NotTaken(_) => {
                         assert!(!stored && self.given_back.remove(&n));
                         self.back.insert(n);
@@ -262,6 +297,7 @@ proptest! {
     ) {
         let mut world = World::new();
         ops.iter().for_each(|op| world.run(op));
+        world.turn();
         world.heal();
         prop_assert!(world.held.is_empty(), "left behind: {:?}", world.held);
         let ended: BTreeSet<u64> = world.delivered.union(&world.refused).copied().collect();

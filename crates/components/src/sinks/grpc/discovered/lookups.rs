@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Metrics, SinkState};
-use peers::SeatBoard;
+use metrics::Metrics;
+use metrics::SinkState;
 use peers::discovery::{Change, Counts, Found};
+use peers::{LimitBoard, SeatBoard};
 use pipeline::Env;
 use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
@@ -23,6 +24,7 @@ pub(super) struct Lookups {
     pub(super) sink: Arc<str>,
     pub(super) env: Env,
     pub(super) board: SeatBoard,
+    pub(super) limits: LimitBoard,
     pub(super) every: Duration,
     pub(super) metrics: Metrics,
 }
@@ -42,6 +44,7 @@ impl Lookups {
                         info!(sink = %self.sink, "collectors are found again");
                     }
                     failures = 0;
+                    self.limits.found(&found.iter().map(|it| it.address.clone()).collect());
                     self.tell(&self.board.found(found, Instant::now()));
                 }
                 Err(problem) => {

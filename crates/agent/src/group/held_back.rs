@@ -1,0 +1,285 @@
+//! Batches that are larger than the next agents take which work now.
+//!
+//! ```text
+//!   taken ──some open member takes it──────────► that member
+//!     │ none does                                    │ it says `HeldBack`
+//!     ▼                                              ▼
+//!   HELD: parked in the channel ◄────────────────────┘
+//!     └── a member that takes it opens, is able again, or names a larger limit ──► offered again
+//! ```
+//!
+//! A batch cannot be split behind the channel. So it is held back, by its ticket alone, while smaller
+//! ones pass it. A batch of one event that no member takes is no such case: it is sent, and its sink
+//! puts it into the dead letters.
+//!
+//! A member whose next agent refuses a batch within the limit that it named does not get that batch
+//! again before it is opened anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metrics::Metrics;
+use metrics::{Gauge, GroupLabel};
+use pipeline::{HeldBack, IntervalSet, MemberView, Taken, Ticket};
+use support::mutant;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Group, Member};
+
+/// Batches that are held back at most. One more waits in front of all others.
+pub(super) const HELD_MAX: usize = 1024;
+
+/// What to do with a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The processor chooses among all members.
+    Any,
+    /// It chooses among those that take the batch.
+    Fitting,
+    /// The batch is held back.
+    Hold,
+}
+
+/// What is known of a member for one batch.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    present: bool,
+    open: bool,
+    able: bool,
+    /// As far as is known, its next agent takes batches of this size.
+    fits: bool,
+}
+
+/// What to do with a batch; `single`: of one event.
+fn way(members: &[Candidate], single: bool) -> Way {
+    let present = || members.iter().filter(|member| member.present);
+    let open = || present().filter(|member| member.open);
+    let is_any_able = open().any(|member| member.able);
+    // Where no agent behind an open member can store, each of them is a buffer.
+    let mut pool = open().filter(|member| member.able || !is_any_able).peekable();
+    if pool.peek().is_none() || present().all(|member| member.fits) {
+        return Way::Any;
+    }
+    if pool.any(|member| member.fits) {
+        return Way::Fitting;
+    }
+    if single && !present().any(|member| member.fits) {
+        return Way::Any;
+    }
+    Way::Hold
+}
+
+/// The batches that are held back, and what is known of those that were refused.
+pub(super) struct Held {
+    batches: BTreeMap<Ticket, HeldBack>,
+    /// Members whose next agent has refused a batch as too large since it was opened.
+    refused_by: BTreeMap<Ticket, BTreeSet<usize>>,
+    is_crowded: bool,
+    events: Gauge,
+    bytes: Gauge,
+}
+
+impl Held {
+    /// None, in the group of this name.
+    pub(super) fn new(group: &str, metrics: &Metrics) -> Self {
+        let label = GroupLabel { group: group.to_owned() };
+        Self {
+            batches: BTreeMap::new(),
+            refused_by: BTreeMap::new(),
+            is_crowded: false,
+            events: metrics.group_held_events.get_or_create(&label).clone(),
+            bytes: metrics.group_held_bytes.get_or_create(&label).clone(),
+        }
+    }
+
+    fn insert(&mut self, ticket: Ticket, held: HeldBack) {
+        self.batches.insert(ticket, held);
+        self.show();
+    }
+
+    fn remove(&mut self, tickets: &BTreeSet<Ticket>) {
+        self.batches.retain(|ticket, _| !tickets.contains(ticket));
+        self.is_crowded = false;
+        self.show();
+    }
+
+    fn show(&self) {
+        let sum = |of: fn(&HeldBack) -> u64| {
+            i64::try_from(self.batches.values().map(of).sum::<u64>()).unwrap_or(i64::MAX)
+        };
+        self.events.set(sum(|held| held.events));
+        self.bytes.set(sum(|held| held.bytes));
+    }
+
+    fn refused(&mut self, ticket: Ticket, member: usize) {
+        self.refused_by.entry(ticket).or_default().insert(member);
+        if self.refused_by.len() > HELD_MAX {
+            // The oldest is asked for once more.
+            self.refused_by.pop_first();
+        }
+    }
+
+    /// The member is another one, as far as refusals go.
+    pub(super) fn opened(&mut self, member: usize) {
+        self.refused_by.retain(|_, by| {
+            by.remove(&member);
+            !by.is_empty()
+        });
+    }
+
+    /// These leave the channel.
+    pub(super) fn left(&mut self, tickets: &IntervalSet) {
+        if !self.refused_by.is_empty() {
+            self.refused_by.retain(|ticket, _| !tickets.contains(*ticket));
+        }
+    }
+
+    /// Whether a member takes a batch, as far as is known.
+    fn fits(&self, (at, member): (usize, &Member), ticket: Ticket, bytes: u64) -> bool {
+        let limit = member.handle.next_hop().and_then(peers::NextHop::batch_max);
+        let has_refused = || self.refused_by.get(&ticket).is_some_and(|by| by.contains(&at));
+        limit.is_none_or(|limit| bytes <= limit) && !has_refused()
+    }
+
+    /// What to do with a batch.
+    fn way(&self, members: &[Member], ticket: Ticket, bytes: u64, single: bool) -> Way {
+        let candidate = |(at, member): (usize, &Member)| Candidate {
+            present: member.seat.is_none_or(|seat| seat.is_present),
+            open: member.open,
+            able: !member.handle.is_unable(),
+            fits: self.fits((at, member), ticket, bytes),
+        };
+        let members: Vec<Candidate> = members.iter().enumerate().map(candidate).collect();
+        way(&members, single)
+    }
+}
+
+impl Group {
+    /// Whether this batch is to be sent now; the members as the processor sees them for it.
+    pub(super) fn place(&self, taken: &Taken) -> (Way, Vec<MemberView>) {
+        let (ticket, bytes) = (taken.ticket, taken.batch.size().bytes);
+        let mut views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
+        let way = self.held.way(&self.members, ticket, bytes, taken.batch.len() <= 1);
+        if way == Way::Fitting {
+            for (at, view) in views.iter_mut().enumerate() {
+                view.is_too_small = !self.held.fits((at, &self.members[at]), ticket, bytes);
+            }
+        }
+        (way, views)
+    }
+
+    /// Whether one more batch can be held back. Where it cannot, the group stands still until some
+    /// member takes large batches, and says so.
+    pub(super) fn can_hold(&mut self) -> bool {
+        if self.held.batches.len() < HELD_MAX {
+            return true;
+        }
+        let cause = format!("{HELD_MAX} batches are larger than the next agents take");
+        self.outlet.board.fails(&self.name, cause.into(), Instant::now());
+        if !std::mem::replace(&mut self.held.is_crowded, true) {
+            warn!(
+                group = %self.name, held = HELD_MAX,
+                "no more batches are held back, and the group stands still: raise `message_max` of its \
+                 collectors",
+            );
+        }
+        false
+    }
+
+    /// Holds the pending batch back, which no member takes that works now.
+    pub(super) fn hold_pending(&mut self) {
+        let Some(Taken { ticket, batch }) = self.pending.take() else { return };
+        let (bytes, events) = (batch.size().bytes, batch.len() as u64);
+        self.hold_back(ticket, HeldBack { bytes, events, refused: false });
+    }
+
+    /// Holds a batch back.
+    fn hold_back(&mut self, ticket: Ticket, held: HeldBack) {
+        let bytes = held.bytes;
+        if self.held.batches.is_empty() {
+            let limits = self.members.iter().filter_map(|member| {
+                let limit = member.handle.next_hop()?.batch_max()?;
+                Some(format!("{} takes {limit}", member.handle.name()))
+            });
+            let limits = limits.collect::<Vec<_>>().join(", ");
+            warn!(
+                group = %self.name, bytes, %limits,
+                "the batch of {bytes} bytes is over `message_max` of every collector that works now: \
+                 it is held back, as are others like it, and smaller ones go on; raise `message_max` \
+                 there to at least {bytes}",
+            );
+        }
+        self.held.insert(ticket, held);
+        self.take.park(&IntervalSet::from(ticket..ticket + 1));
+    }
+
+    /// A member says that its next agent does not take a batch.
+    pub(super) fn is_too_large_for(&mut self, index: usize, tickets: &IntervalSet, held: HeldBack) {
+        for ticket in tickets.iter() {
+            if held.refused {
+                self.held.refused(ticket, index);
+            }
+            self.hold_back(ticket, held);
+        }
+        // It may be that another one takes it, or that the limit was raised just now.
+        self.release_held();
+    }
+
+    /// Something about the members has changed: batches that one of them takes are offered again.
+    pub(super) fn release_held(&mut self) {
+        if self.held.batches.is_empty() || mutant!("held_back_for_good") {
+            return;
+        }
+        let goes = |(ticket, batch): (&Ticket, &HeldBack)| {
+            let fits = |member| self.held.fits(member, *ticket, batch.bytes);
+            let mut open = self.members.iter().enumerate().filter(|(_, member)| member.open);
+            let goes = match self.held.way(&self.members, *ticket, batch.bytes, batch.events <= 1) {
+                Way::Fitting => true,
+                Way::Any if batch.refused => open.any(fits),
+                Way::Any => open.next().is_some(),
+                Way::Hold => false,
+            };
+            goes.then_some(*ticket)
+        };
+        let go: BTreeSet<Ticket> = self.held.batches.iter().filter_map(goes).collect();
+        if !go.is_empty() {
+            info!(group = %self.name, batches = go.len(), "batches that were held back go on");
+            self.held.remove(&go);
+            self.take.rollback(&go.into_iter().collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Present and able; open and fitting as its letters say.
+    fn member(letters: &str) -> Candidate {
+        let has = |letter| letters.contains(letter);
+        Candidate { present: !has('a'), open: has('o'), able: !has('u'), fits: has('f') }
+    }
+
+    #[test]
+    fn a_batch_goes_where_it_fits_waits_where_it_may_fit_later_and_is_never_sent_in_vain() {
+        for (members, several, single) in [
+            ("of of", Way::Any, Way::Any),
+            ("of o", Way::Fitting, Way::Fitting),
+            ("f o", Way::Hold, Way::Hold),
+            ("o o", Way::Hold, Way::Any),
+            // Nothing is open: it waits for whichever opens first.
+            ("f ", Way::Any, Way::Any),
+            // An agent that cannot store is used only where no other one can.
+            ("ofu o", Way::Hold, Way::Hold),
+            ("ofu ou", Way::Fitting, Way::Fitting),
+            ("ofu of", Way::Any, Way::Any),
+            // A free seat has no say.
+            ("of a", Way::Any, Way::Any),
+            ("o fa", Way::Hold, Way::Any),
+        ] {
+            let members: Vec<Candidate> = members.split(' ').map(member).collect();
+            assert_eq!(way(&members, false), several, "{members:?}");
+            assert_eq!(way(&members, true), single, "{members:?}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The file `limits` of the data directory: the largest batch that each next agent took, by channel.
+//!
+//! ```text
+//! {"channels":{"main":{"collector-1:4141":65536}}}
+//! 5f0e91c2a1b3d4e6                                    xxh3 of the line above
+//! ```
+//!
+//! It is read before the sources start, so that they cut their batches to the size that was agreed
+//! before the restart. It only saves time: a file that is missing or damaged means that no limit is
+//! known before the first Welcome.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::select_all;
+use peers::LimitBoard;
+use peers::limits::PeerLimits;
+use pipeline::Env;
+use pipeline::env::{Disk, OpenMode};
+use serde::{Deserialize, Serialize};
+use support::failure_log::FailureLog;
+use tokio::time::{Duration, Instant, sleep};
+use tracing::warn;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Its name.
+const FILE: &str = "limits";
+
+/// More than this is not our file.
+const BYTES_MAX: usize = 1 << 20;
+
+/// Pause after it could not be written.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The board of each channel, by the channel's name.
+pub(crate) type Boards = Vec<(Arc<str>, LimitBoard)>;
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Content {
+    channels: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Content {
+    fn of(boards: &Boards) -> Self {
+        let rows = |board: &LimitBoard| {
+            board.known().into_iter().map(|(peer, bytes)| (peer.to_string(), bytes)).collect()
+        };
+        let channels = boards.iter().map(|(name, board)| (name.to_string(), rows(board)));
+        let channels = channels.filter(|(_, rows): &(_, BTreeMap<_, _>)| !rows.is_empty());
+        Self { channels: channels.collect() }
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (line, check) = std::str::from_utf8(bytes).ok()?.trim_end().split_once('\n')?;
+        let is_sound = format!("{:016x}", xxh3_64(line.as_bytes())) == check;
+        is_sound.then(|| serde_json::from_str(line).ok())?
+    }
+
+    fn text(&self) -> String {
+        let line = serde_json::to_string(self).expect("names and numbers");
+        let check = xxh3_64(line.as_bytes());
+        format!("{line}\n{check:016x}\n")
+    }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Content>> {
+    match disk.open(path, OpenMode::default()) {
+        Ok(file) => Ok(Content::parse(&file.read(0, BYTES_MAX)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Content::default())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file, durably.
+fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = disk.open(&temporary, mode)?;
+    file.set_len(0)?;
+    file.write_at(&[IoSlice::new(content.text().as_bytes())], 0, false)?;
+    file.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Shows each channel's board what was agreed before this process began.
+pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
+    let path = data_dir.join(FILE);
+    let content = match read(&*env.disk, &path) {
+        Ok(Some(content)) => content,
+        Ok(None) => {
+            warn!(
+                path = %path.display(),
+                "the file is damaged: no limit of a next agent is known before it answers",
+            );
+            return;
+        }
+        Err(error) => {
+            warn!(
+                path = %path.display(), %error,
+                "the file cannot be read: no limit of a next agent is known before it answers",
+            );
+            return;
+        }
+    };
+    for (name, board) in boards {
+        let rows = content.channels.get(&**name).into_iter().flatten();
+        let rows = rows.filter(|(_, bytes)| **bytes > 0);
+        let limits: PeerLimits = rows.map(|(peer, bytes)| (peer.as_str().into(), *bytes)).collect();
+        board.recall(limits);
+    }
+}
+
+/// Keeps the file up to date, for ever.
+pub(crate) fn keep(
+    boards: Boards,
+    data_dir: &Path,
+    env: &Env,
+) -> impl Future<Output = ()> + Send + use<> {
+    keep_file(boards, data_dir.join(FILE), env.clone())
+}
+
+async fn keep_file(boards: Boards, path: PathBuf, env: Env) {
+    let mut trouble = FailureLog::default();
+    let mut stands = read(&*env.disk, &path).ok().flatten().unwrap_or_default();
+    loop {
+        let content = Content::of(&boards);
+        if content == stands {
+            // An agent without channels does not run.
+            let changes = boards.iter().map(|(_, board)| Box::pin(board.changed()));
+            select_all(changes).await;
+            continue;
+        }
+        let (disk, at) = (env.disk.clone(), path.clone());
+        let writing = move || write(&*disk, &at, &content).map(|()| content);
+        match env.offload(writing).await {
+            Ok(content) => {
+                stands = content;
+                trouble = FailureLog::default();
+            }
+            Err(error) => {
+                let now = Instant::now();
+                trouble.count(now);
+                if trouble.should_log(now, &error.to_string()).is_some() {
+                    warn!(
+                        path = %path.display(), %error,
+                        "the limits of the next agents cannot be noted; retrying in {} s",
+                        RETRY.as_secs(),
+                    );
+                }
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boards() -> Boards {
+        let boards = ["main", "side"].map(|name| (name.into(), LimitBoard::default()));
+        boards.iter().for_each(|(_, board)| {
+            board.expect("a:1");
+            board.expect("b:2");
+        });
+        boards.into()
+    }
+
+    async fn until(mut so: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !so() {
+            assert!(began.elapsed() < Duration::from_secs(20), "it takes too long");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn limits_are_known_after_a_restart_by_channel_and_peer() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let before = boards();
+        recall(&before, dir.path(), &env);
+        assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
+        let keeping = tokio::spawn(keep(before.clone(), dir.path(), &env));
+        before[0].1.named(&"a:1".into(), Some(64 << 10));
+        before[0].1.named(&"b:2".into(), Some(1 << 20));
+        before[1].1.named(&"b:2".into(), Some(7));
+        let recalled = || {
+            let after = boards();
+            recall(&after, dir.path(), &env);
+            let limits = |board: &LimitBoard| board.known().into_values().collect();
+            after.iter().map(|(_, board)| limits(board)).collect::<Vec<Vec<u64>>>()
+        };
+        until(|| recalled() == [vec![64 << 10, 1 << 20], vec![7]]).await;
+        before[1].1.withdraw("b:2");
+        until(|| recalled() == [vec![64 << 10, 1 << 20], vec![]]).await;
+        keeping.abort();
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_means_that_nothing_is_known_and_is_replaced() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let path = dir.path().join(FILE);
+        let content = Content { channels: [("main".into(), [("a:1".into(), 512)].into())].into() };
+        write(&*env.disk, &path, &content).unwrap();
+        let mode = OpenMode { write: true, ..OpenMode::default() };
+        let file = env.disk.open(&path, mode).unwrap();
+        let digit = content.text().find('5').unwrap() as u64;
+        for (damage, at) in [(&b"9"[..], digit), (b"\xff", 0)] {
+            write(&*env.disk, &path, &content).unwrap();
+            let file = env.disk.open(&path, mode).unwrap();
+            file.write_at(&[IoSlice::new(damage)], at, true).unwrap();
+            let after = boards();
+            recall(&after, dir.path(), &env);
+            assert_eq!(after[0].1.smallest(), None);
+        }
+        file.set_len(0).unwrap();
+        let after = boards();
+        after[0].1.named(&"a:1".into(), Some(512));
+        let keeping = tokio::spawn(keep(after, dir.path(), &env));
+        until(|| read(&*env.disk, &path).unwrap().is_some_and(|it| it == content)).await;
+        keeping.abort();
+    }
+}

@@ -1,0 +1,82 @@
+//! The largest batch that this agent names to its senders: what it takes, or less where the agents
+//! behind it take less.
+//!
+//! ```text
+//!   Welcome of an agent behind ──► board ──every second──► NAMED ──otherwise──► a stream ends in order,
+//!                                                                               Hello, Welcome
+//! ```
+//!
+//! A limit is a part of Welcome. When it changes, each stream that named another one answers what it
+//! has taken in and ends; its sender connects again at once, asks for what it holds, and reads the new
+//! limit. Senders of every version understand that.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
+
+use super::Service;
+use super::outlet::LOOK_EVERY;
+
+/// The limit that new streams name, in bytes.
+#[derive(Debug)]
+pub(super) struct NamedLimit {
+    bytes: AtomicU64,
+    changed: Notify,
+}
+
+impl NamedLimit {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self { bytes: AtomicU64::new(bytes), changed: Notify::new() }
+    }
+
+    /// It is so many bytes now; what it was before.
+    fn set(&self, bytes: u64) -> u64 {
+        let before = self.bytes.swap(bytes, Ordering::SeqCst);
+        if before != bytes {
+            self.changed.notify_waiters();
+        }
+        before
+    }
+
+    /// Waits until a stream that has named `bytes` has to name another limit. Cancel safe.
+    pub(super) async fn otherwise(&self, bytes: u64) {
+        loop {
+            // It hears of what comes after this line.
+            let changed = self.changed.notified();
+            if self.bytes.load(Ordering::SeqCst) != bytes {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Service {
+    /// Bytes of the largest batch that a sender may send now.
+    pub(super) fn batch_max(&self) -> u64 {
+        // A batch that some agent behind its channels does not take is better cut by its sender.
+        let behind = self.cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
+        let bytes = self.limits.body_max.min(behind);
+        let before = self.limit.set(bytes);
+        if before != bytes {
+            info!(
+                source = %self.name, bytes, before,
+                "the agents behind this one take batches of another size: senders connect again to \
+                 read the new limit",
+            );
+        }
+        bytes
+    }
+}
+
+/// Keeps the limit up to date, for ever.
+pub(super) async fn watch(service: &Service) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        service.batch_max();
+    }
+}
