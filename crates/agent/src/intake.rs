@@ -23,8 +23,8 @@ use futures::future::join_all;
 use pipeline::metrics::{SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, FloorBoard, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, LimitBoard, Metrics, Origin, Outage,
-    OutletBoard, Permit, PutTransaction, Routing,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, LedgerBoard, LedgerState, LimitBoard,
+    Metrics, Origin, Outage, OutletBoard, Permit, PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,7 +37,7 @@ use crate::health::{Health, Standing};
 const COMMITTED_BACKLOG: usize = 1024;
 
 /// What is known along each required channel.
-pub(crate) type Boards = Vec<(FloorBoard, LimitBoard, OutletBoard)>;
+pub(crate) type Boards = Vec<(FloorBoard, LimitBoard, OutletBoard, LedgerBoard)>;
 
 /// The way from one source into its channels.
 pub(crate) struct AgentIntake {
@@ -52,6 +52,8 @@ pub(crate) struct AgentIntake {
     outlets: Vec<OutletBoard>,
     /// What the peers behind the required channels take at most.
     limits: Vec<LimitBoard>,
+    /// The commit ledgers behind the required channels.
+    ledgers: Vec<LedgerBoard>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Only where several channels have to agree on what is committed.
@@ -71,7 +73,7 @@ impl AgentIntake {
         optional: Vec<Arc<dyn Channel>>,
         metrics: Metrics,
     ) -> Self {
-        let (boards, limits, outlets) = boards.into_iter().collect();
+        let (boards, limits, outlets, ledgers) = boards.into_iter().collect();
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         Self {
             source: health.1.name().clone(),
@@ -82,6 +84,7 @@ impl AgentIntake {
             boards,
             outlets,
             limits,
+            ledgers,
             routing,
             metrics,
             agreed,
@@ -333,6 +336,10 @@ impl Intake for AgentIntake {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         self.limits.iter().filter_map(LimitBoard::smallest).min()
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        self.ledgers.iter().flat_map(LedgerBoard::all).collect()
     }
 
     fn routing(&self) -> Option<Routing> {

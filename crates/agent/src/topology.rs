@@ -6,8 +6,9 @@ use std::sync::Arc;
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LimitBoard,
-    Metrics, OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, FloorBoard, Interceptor, LedgerBoard,
+    LimitBoard, Metrics, OutletBoard, Role, Routing, RoutingBoard, Seat, Settings, Sink,
+    SinkProcessor, Source,
 };
 
 use crate::dead_letters;
@@ -31,6 +32,8 @@ pub(crate) struct BuiltChannel {
     pub(crate) outlet: OutletBoard,
     /// What the peers behind it take at most.
     pub(crate) limits: LimitBoard,
+    /// The commit ledgers behind it.
+    pub(crate) ledgers: LedgerBoard,
     pub(crate) channel: Arc<dyn Channel>,
 }
 
@@ -74,13 +77,16 @@ impl Topology {
         let (agent_floors, alone) = (FloorBoard::default(), RoutingBoard::default());
         let channels = plan.channels.iter().filter_map(|channel| {
             let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
-            let along = Along { floors: &floors, limits: &limits, routing: &alone };
             let plan = &channel.component;
+            let known = builder.data_dir.join("ledgers").join(&plan.name);
+            let ledgers = LedgerBoard::kept_in(env.clone(), known);
+            let along =
+                Along { floors: &floors, limits: &limits, ledgers: &ledgers, routing: &alone };
             let built = builder.component(plan, "channels", along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
             let name = plan.name.as_str().into();
             let outlet = OutletBoard::default();
-            Some(BuiltChannel { name, floors, outlet, limits, channel: Arc::from(built) })
+            Some(BuiltChannel { name, floors, outlet, limits, ledgers, channel: Arc::from(built) })
         });
         let channels: Vec<BuiltChannel> = channels.collect();
         agent_floors.know_channels(channels.iter().map(|built| &built.channel));
@@ -114,10 +120,11 @@ impl Topology {
     }
 
     /// What is known along the channel of this name: of epochs that hold nothing any more, of what
-    /// the peers behind it take at most, and whether what it holds can leave it.
-    pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard, OutletBoard) {
-        let built = self.built(name);
-        (built.floors.clone(), built.limits.clone(), built.outlet.clone())
+    /// the peers behind it take at most, whether what it holds can leave it, and by which ledgers it
+    /// is committed.
+    pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard, OutletBoard, LedgerBoard) {
+        let BuiltChannel { floors, limits, outlet, ledgers, .. } = self.built(name);
+        (floors.clone(), limits.clone(), outlet.clone(), ledgers.clone())
     }
 
     /// Whether what the channel of this name holds can leave it.
@@ -162,6 +169,7 @@ fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec
 struct Along<'a> {
     floors: &'a FloorBoard,
     limits: &'a LimitBoard,
+    ledgers: &'a LedgerBoard,
     routing: &'a RoutingBoard,
 }
 
@@ -190,7 +198,7 @@ impl Builder<'_> {
         &self,
         plan: &ComponentPlan,
         role: &str,
-        Along { floors, limits, routing }: Along<'_>,
+        Along { floors, limits, ledgers, routing }: Along<'_>,
     ) -> BuildContext {
         BuildContext {
             name: plan.name.as_str().into(),
@@ -200,6 +208,7 @@ impl Builder<'_> {
             catalogue: self.catalogue,
             floors: floors.clone(),
             limits: limits.clone(),
+            ledgers: ledgers.clone(),
             routing: routing.clone(),
             seat: None,
         }
@@ -225,6 +234,7 @@ impl Builder<'_> {
         let none = Along {
             floors: &FloorBoard::default(),
             limits: &LimitBoard::default(),
+            ledgers: &LedgerBoard::default(),
             routing: &RoutingBoard::default(),
         };
         let source = self.component(&plan.component, "sources", none);
@@ -248,9 +258,12 @@ impl Builder<'_> {
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
-        let of = |built: &BuiltChannel| (built.floors.clone(), built.limits.clone());
-        let (floors, limits) = channel.map(of).unwrap_or_default();
-        let along = Along { floors: &floors, limits: &limits, routing: &RoutingBoard::default() };
+        let of = |built: &BuiltChannel| {
+            (built.floors.clone(), built.limits.clone(), built.ledgers.clone())
+        };
+        let (floors, limits, ledgers) = channel.map(of).unwrap_or_default();
+        let routing = &RoutingBoard::default();
+        let along = Along { floors: &floors, limits: &limits, ledgers: &ledgers, routing };
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {

@@ -13,6 +13,7 @@ use crate::catalogue::{Catalogue, Role};
 use crate::discovery::Seat;
 use crate::env::Env;
 use crate::floors::FloorBoard;
+use crate::ledgers::LedgerBoard;
 use crate::limits::LimitBoard;
 use crate::metrics::Metrics;
 use crate::routing::RoutingBoard;
@@ -86,6 +87,8 @@ pub struct BuildContext {
     pub floors: FloorBoard,
     /// What the peers behind its channel take at most.
     pub limits: LimitBoard,
+    /// What is known of the commit ledgers behind its channel.
+    pub ledgers: LedgerBoard,
     /// What is known in its group of how the members route.
     pub routing: RoutingBoard,
     /// The seat to be taken. A sink that is discovered is built first without one, and makes the
@@ -105,6 +108,7 @@ impl BuildContext {
             catalogue: Catalogue::EMPTY,
             floors: FloorBoard::default(),
             limits: LimitBoard::default(),
+            ledgers: LedgerBoard::default(),
             routing: RoutingBoard::default(),
             seat: None,
         }

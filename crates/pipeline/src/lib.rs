@@ -14,6 +14,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`] |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
+//! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream: [`LedgerBoard`] |
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
@@ -49,6 +50,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod ledgers;
 pub mod limits;
 pub mod log_rate;
 pub mod metrics;
@@ -86,6 +88,7 @@ pub use floors::{FloorBoard, Floors};
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
+pub use ledgers::{LedgerBoard, LedgerId, LedgerState};
 pub use limits::LimitBoard;
 pub use metrics::Metrics;
 pub use outlet::{NextHop, Outage, OutletBoard};

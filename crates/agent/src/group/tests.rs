@@ -197,6 +197,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
         catalogue: pipeline::Catalogue::EMPTY,
         floors: FloorBoard::default(),
         limits: pipeline::LimitBoard::default(),
+        ledgers: pipeline::LedgerBoard::default(),
         routing: RoutingBoard::default(),
         seat: None,
     };

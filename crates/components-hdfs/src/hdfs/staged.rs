@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
+use super::named::NamedLedger;
 use super::roll::{Fill, Life, Limits};
 use super::visible::Visible;
 use components::format::{Format, FormattedFile};
@@ -49,6 +50,8 @@ pub(super) struct Books {
     /// Committed files that their directories refuse.
     pub(super) unpublished: Gauge,
     pub(super) decision: Arc<Decision>,
+    /// The ledger as it is named upstream.
+    pub(super) named_ledger: Arc<NamedLedger>,
 }
 
 impl Books {
@@ -202,7 +205,7 @@ impl OpenRoll {
 
     /// What became of it; `None`: published, and not recorded.
     async fn commit(mut self, books: &Books) -> Result<Option<Committed>, HdfsSinkError> {
-        let Books { stage, ledger, held, visible, decision, .. } = books;
+        let Books { stage, ledger, held, visible, decision, named_ledger, .. } = books;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
@@ -223,9 +226,11 @@ impl OpenRoll {
             visible.published(&stage.dataset, &files);
             return Ok(None);
         }
+        let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
+        named_ledger.is(&ledger, began);
         if let Committed::Published(index) = committed {
             let files = ledger.targets(&published, &index.to_string());
             visible.published(&stage.dataset, &files);

@@ -16,6 +16,7 @@ mod connector;
 mod discovered;
 mod error;
 mod held;
+mod ledgers;
 mod shared;
 
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use pipeline::{
-    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee, LimitBoard,
-    Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError, Taken, Unit,
+    BuildContext, BuildError, Component, Dispute, Env, FloorBoard, FlumeKey, Guarantee,
+    LedgerBoard, LimitBoard, Metrics, NextHop, Reach, RoutingBoard, Settlement, Sink, SinkError,
+    Taken, Unit,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -86,6 +88,7 @@ struct Grpc {
     config: Config,
     floors: FloorBoard,
     limits: LimitBoard,
+    ledgers: LedgerBoard,
     routing: RoutingBoard,
     metrics: Metrics,
     endpoint: Endpoint,
@@ -134,6 +137,7 @@ impl Grpc {
             shared: Arc::new(Shared::new(address.into(), options, hop)),
             floors: cx.floors.clone(),
             limits: cx.limits.clone(),
+            ledgers: cx.ledgers.clone(),
             routing: cx.routing.clone(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
@@ -158,6 +162,7 @@ impl Grpc {
             shared: self.shared.clone(),
             floors: self.floors.clone(),
             limits: self.limits.clone(),
+            ledgers: self.ledgers.clone(),
             routing: self.routing.clone(),
             metrics: self.metrics.clone(),
             resend_after: self.config.resend_after.0,

@@ -27,6 +27,7 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
+mod ledgers;
 mod news;
 mod outlet;
 mod roster;
@@ -241,6 +242,7 @@ impl Source for Grpc {
             biased;
             () = board.run(committed) => {}
             () = outlet::watch(&watched) => {}
+            () = ledgers::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
         work.close();
@@ -281,6 +283,7 @@ impl Grpc {
             streams: Arc::new(()),
             board: Arc::default(),
             outlet: outlet::Notice::default(),
+            ledgers: ledgers::Notice::default(),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }
@@ -318,6 +321,8 @@ struct Service {
     board: Arc<Board>,
     /// Tells each stream whether what is held here can be stored.
     outlet: outlet::Notice,
+    /// Tells each stream of the commit ledgers behind.
+    ledgers: ledgers::Notice,
     /// Who is connected.
     roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
     Batch, BatchSize, Epoch, FloorBoard, Floors, Identity, Intake, IntakeError, IntervalSet,
-    KeySet, Known, Origin, Outage, OutletBoard, Permit, Routing, source::Unreserved,
+    KeySet, Known, LedgerBoard, LedgerState, Origin, Outage, OutletBoard, Permit, Routing,
+    source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -20,6 +21,7 @@ pub(crate) struct Memory {
     arrived: Notify,
     pub(crate) floors: FloorBoard,
     pub(crate) outlet: OutletBoard,
+    pub(crate) ledgers: LedgerBoard,
     /// What it says of where its batches go.
     pub(crate) routing: Mutex<Option<Routing>>,
     /// What the agents behind it take at most.
@@ -43,6 +45,7 @@ impl Memory {
             arrived: Notify::new(),
             floors: FloorBoard::default(),
             outlet: OutletBoard::default(),
+            ledgers: LedgerBoard::default(),
             routing: Mutex::default(),
             batch_bytes_max: Mutex::default(),
         })
@@ -144,6 +147,10 @@ impl Intake for Memory {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         *self.batch_bytes_max.lock().unwrap()
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        self.ledgers.all()
     }
 
     fn routing(&self) -> Option<Routing> {

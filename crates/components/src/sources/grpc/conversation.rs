@@ -68,6 +68,8 @@ pub(super) struct Conversation {
     committed: Subscription,
     /// Whether the sender was told that what is held here cannot be stored.
     outage_said: bool,
+    /// What it was told of the commit ledgers.
+    ledgers_said: u64,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -95,6 +97,7 @@ impl Conversation {
             _stream,
             committed: service.board.subscribe(),
             outage_said: false,
+            ledgers_said: 0,
             share: service.allowance.share(),
             service,
             peer,
@@ -145,6 +148,9 @@ impl Conversation {
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
+            }
+            () = self.service.ledgers.newer_than(self.ledgers_said), if self.presence.is_some() => {
+                Box::pin(self.tell_ledgers()).await
             }
             news = self.committed.next() => {
                 self.hear(news);
@@ -226,6 +232,7 @@ impl Conversation {
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
             self.tell_outlet().await?;
+            self.tell_ledgers().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -409,6 +416,13 @@ impl Conversation {
     async fn tell_outlet(&mut self) -> Result<(), End> {
         match self.service.outlet.to_say(&mut self.outage_said) {
             Some(outlet) => self.say(outlet).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell_ledgers(&mut self) -> Result<(), End> {
+        match self.service.ledgers.to_say(&mut self.ledgers_said) {
+            Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
         }
     }
