@@ -46,8 +46,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("position_without_batch", "a position goes on only with the batch before it"),
     ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
     ("epoch_not_raised", "every start of a channel has an epoch of its own"),
+    ("epoch_not_random", "a copy of a directory gives other identities than the first one"),
     ("closed_epoch_kept", "a life that a copy has closed goes on under another name"),
     ("epoch_not_in_key", "an identity names the epoch that its sequence counts in"),
+    ("lacking_not_offered", "what the next agent has lost is offered again"),
     ("silence_is_delivery", "a batch without an answer is offered again"),
 ];
 

@@ -29,6 +29,8 @@ pub(crate) struct Said {
     pub(crate) events: u64,
     /// Bytes that the fullest of its channels occupies.
     pub(crate) bytes: u64,
+    /// It takes the commit ledger behind it for another one than before, or an older copy.
+    pub(crate) ledger_changed: bool,
 }
 
 impl Seen {
@@ -67,5 +69,8 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
         said.events += value("aqueduct_channel_events", channel)?;
         said.bytes = said.bytes.max(value("aqueduct_channel_bytes", channel)?);
     }
+    let is_so =
+        |line: &str| line.starts_with("aqueduct_sink_ledger_changed{") && line.ends_with(" 1");
+    said.ledger_changed = answer.lines().any(is_so);
     Some(said)
 }

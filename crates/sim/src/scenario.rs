@@ -1,6 +1,7 @@
 //! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
 
 mod copies;
+mod restores;
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -29,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) discovers: bool,
     /// The first edge gets a copy, with events of its own.
     pub(crate) clones: bool,
+    /// What is left of a ledger that was changed from outside is adopted, where it has no hole.
+    pub(crate) adopts: bool,
     /// Milliseconds between two looks of the driver.
     pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
@@ -149,8 +152,12 @@ impl Scenario {
             slower: 1,
             discovers: false,
             clones: false,
+            adopts: Dice::new(seed, "adopts").chance(400),
         };
+        // Dice of their own: the other seeds stay as they are.
+        let restores = Dice::new(seed, "restores");
         match theme {
+            Theme::Any if restores.chance(250) => drawn.about_restores(&restores),
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
             Theme::Any => drawn,
             Theme::Ledger => drawn.about_the_ledger(&dice),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::env::LockError;
-use pipeline::{BuildContext, ChannelError, Epoch};
+use pipeline::{BuildContext, ChannelError, Epoch, mutant};
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
 
@@ -82,7 +82,8 @@ impl Opening {
         let recovered = recovery::recover(&files, owner);
         let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
         let last_epoch = recovered.owner.epoch;
-        recovered.begin_life(self.cx.env.entropy.next_u64());
+        let random = self.cx.env.entropy.next_u64();
+        recovered.begin_life(if mutant!("epoch_not_random") { 0 } else { random });
         recovered.tidy(&files).map_err(io)?;
         recovered.report(&self.cx.name);
         let written = owner_file::write(&*disk, &path, &recovered.owner);
