@@ -120,8 +120,8 @@ impl Topology {
     }
 
     /// What is known along the channel of this name: of epochs that hold nothing any more, of what
-    /// the peers behind it take at most, whether what it holds can leave it, and by which ledgers it
-    /// is committed.
+    /// the peers behind it take at most, whether what it holds can leave it, and by which ledgers
+    /// it is committed.
     pub(crate) fn boards(&self, name: &str) -> (FloorBoard, LimitBoard, OutletBoard, LedgerBoard) {
         let BuiltChannel { floors, limits, outlet, ledgers, .. } = self.built(name);
         (floors.clone(), limits.clone(), outlet.clone(), ledgers.clone())

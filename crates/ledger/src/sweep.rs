@@ -90,9 +90,9 @@ impl Ledger {
         }
         info!(
             ledger, %identity, entries, batches,
-            "the commit ledger is taken on as it is: this data directory remembers none. If it is an \
-             older copy, agents that send here warn, and `aqueduct ledger show` on a collector that \
-             remembers it says so",
+            "the commit ledger is taken on as it is: this data directory remembers none. If it \
+             is an older copy, agents that send here warn, and `aqueduct ledger show` on a \
+             collector that remembers it says so",
         );
     }
 

@@ -1,14 +1,14 @@
 //! The commit ledgers behind a channel, as they are named upstream.
 //!
 //! ```text
-//!   hdfs sink ──says──► board of the channel ──► grpc source ──Ledgers──► grpc sink of the agent before
-//!                                                                            │ compares with what
-//!                                     board of that channel ◄──says──────────┘ it remembers
+//!   hdfs sink ─says─► board of the channel ─► grpc source ─Ledgers─► grpc sink of the agent before
+//!                                                                       │ compares with what
+//!                                     board of that channel ◄─says──────┘ it remembers
 //! ```
 //!
-//! The ledger of a dataset decides what is delivered. An agent upstream remembers the identity and the
-//! length of each ledger in its data directory, so that it shows when a collector goes on with another
-//! ledger, or with an older copy of the same one. See [`Acquaintance`] for what is compared.
+//! The ledger of a dataset decides what is delivered. An agent upstream remembers the identity and
+//! the length of each ledger in its data directory, so that it shows when a collector goes on with
+//! another ledger, or with an older copy of the same one. [`Acquaintance`] says what is compared.
 
 mod acquaintance;
 mod kept;
@@ -105,11 +105,11 @@ impl LedgerBoard {
         all.into_values().take(LEDGERS_MAX).collect()
     }
 
-    /// As [`LedgerBoard::says`], of an agent behind a connection: compares it with what is remembered,
-    /// and remembers what is new. Blocks while the file is read or written.
+    /// As [`LedgerBoard::says`], of an agent behind a connection: compares it with what is
+    /// remembered, and remembers what is new. Blocks while the file is read or written.
     ///
-    /// The second value is why the memory could not be read or written, if it could not: then what was
-    /// remembered by this process still is.
+    /// The second value is why the memory could not be read or written, if it could not: then what
+    /// was remembered by this process still is.
     pub fn compare(
         &self,
         member: &Arc<str>,

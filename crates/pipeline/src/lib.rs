@@ -14,7 +14,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`outlet`] | whether what a channel holds can leave it: [`OutletBoard`] |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
-//! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream: [`LedgerBoard`] |
+//! | [`ledgers`] | the commit ledgers behind a channel, as named upstream: [`LedgerBoard`] |
 //! | [`limits`] | the largest batch that the next agents take: [`LimitBoard`] |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |

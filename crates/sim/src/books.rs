@@ -143,8 +143,8 @@ impl Books {
         state.newest_generation.insert(dataset.to_owned(), view.generation());
     }
 
-    /// An operator has adopted a ledger with this view: the batches that it does not name may be stored
-    /// again, where a channel holds them still.
+    /// An operator has adopted a ledger with this view: the batches that it does not name may be
+    /// stored again, where a channel holds them still.
     pub(crate) fn disown(&self, dataset: &str, view: &View) {
         let mut state = lock(&self.state);
         let is_lost = |(of, keys, _): &mut (String, KeySet, Vec<String>)| {

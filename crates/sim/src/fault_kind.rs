@@ -64,8 +64,8 @@ pub(crate) enum FaultKind {
 }
 
 /// All of them but six: names only matter where agents look them up, turns of the ledger come
-/// often enough only where the seed is about them, it is changed from outside only there, copies need
-/// a host for them, and what a restored edge had read since may be there twice.
+/// often enough only where the seed is about them, it is changed from outside only there, copies
+/// need a host for them, and what a restored edge had read since may be there twice.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,

@@ -122,7 +122,7 @@ impl Names {
     }
 
     /// All names below `directory` are these, durably.
-    pub(super) fn replace(&mut self, directory: &Path, names: Vec<(PathBuf, u64)>) {
+    pub(super) fn replace(&mut self, directory: &Path, names: &[(PathBuf, u64)]) {
         self.pending.retain(|(of, _)| !of.starts_with(directory));
         for all in [&mut self.now, &mut self.durable] {
             all.retain(|path, _| !path.starts_with(directory));

@@ -22,7 +22,7 @@ impl SimDisk {
             state.inodes.insert(id, Inode::durable(content));
             names.push((path, id));
         }
-        state.names.replace(directory, names);
+        state.names.replace(directory, &names);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Goal: an agent sees by what the next one says that the commit ledger behind it is another one, or
-//! an older copy, also over its own start; and a relay hands on what it hears.
+//! Goal: what the next agent says shows that the commit ledger behind it is another one, or an
+//! older copy, also over a start of the sender; and a relay hands it on.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -29,6 +29,9 @@ pub(super) struct Remembered {
     pub(super) since: Instant,
 }
 
+/// A dataset, and its ledger.
+type Named = (Arc<str>, LedgerId);
+
 /// A ledger that one agent names.
 #[derive(Debug, Default)]
 struct Claim {
@@ -83,7 +86,7 @@ pub enum Change {
 pub struct Acquaintance {
     pub(super) datasets: BTreeMap<Arc<str>, Remembered>,
     /// By agent; then by dataset and ledger.
-    claims: BTreeMap<Arc<str>, BTreeMap<(Arc<str>, LedgerId), Claim>>,
+    claims: BTreeMap<Arc<str>, BTreeMap<Named, Claim>>,
 }
 
 impl Acquaintance {
@@ -96,7 +99,7 @@ impl Acquaintance {
     ) -> Vec<Finding> {
         let ledgers = &ledgers[..ledgers.len().min(LEDGERS_MAX)];
         let mut claims = self.claims.remove(member).unwrap_or_default();
-        let is_named = |(dataset, identity): &(Arc<str>, LedgerId)| {
+        let is_named = |(dataset, identity): &Named| {
             ledgers.iter().any(|one| one.dataset == *dataset && one.identity == *identity)
         };
         claims.retain(|key, _| is_named(key));

@@ -1,5 +1,5 @@
-//! What is remembered of ledgers, in a file of the data directory: JSON, written in whole and renamed
-//! into place. Growth alone is written once a minute at most.
+//! What is remembered of ledgers, in a file of the data directory: JSON, written in whole and
+//! renamed into place. Growth alone is written once a minute at most.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ impl Scenario {
     }
 
     /// The first edge is put back once. What it has read since the backup is read again, and may be
-    /// there twice; all else is there once. Nothing takes it down later, and no generation comes in:
-    /// of what is in doubt then, an operator would have to decide, as with copies.
+    /// there twice; all else is there once. Nothing takes it down later, and no generation comes
+    /// in: of what is in doubt then, an operator would have to decide, as with copies.
     fn of_an_edge(mut self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::EdgeRestored, 6_000), (FaultKind::StoreSlow, 6_000)];
         // A sender that keeps nothing cannot send again what the lost directory had.

@@ -1,8 +1,8 @@
 //! What the next agent says of the commit ledgers behind it, held against what is remembered.
 //!
-//! A change is a warning and a gauge, and stops nothing. Batches that are committed already have left
-//! this agent, so nothing here can bring them back; batches that are here are stored by whichever
-//! ledger the next agent has. A ledger that must not be used stops the collector's own sink.
+//! A change is a warning and a gauge, and stops nothing. Batches that are committed already have
+//! left this agent, so nothing here can bring them back; batches that are here are stored by
+//! whichever ledger the next agent has. A ledger that must not be used stops the collector's sink.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const DATASET_MAX: usize = 256;
 const COMMAND: &str = "`aqueduct ledger show` on the collector shows its ledger";
 
 impl Connection {
-    /// The next agent names the ledgers behind it. The connection began at `began`: what was read so
-    /// long before this message was read so long before `began`, or later.
+    /// The next agent names the ledgers behind it. The connection began at `began`: what was read
+    /// so long before this message was read so long before `began`, or later.
     pub(super) async fn told_of_ledgers(&self, told: v1::Ledgers, began: Instant) {
         let address = self.shared.address.clone();
         let states: Vec<_> = told
@@ -65,8 +65,8 @@ impl Connection {
             ),
             Change::Other { before } => warn!(
                 %sink, %address, %dataset, %before, %found, entries,
-                "the commit ledger behind the next agent is another one than before: batches that only \
-                 the ledger before names are stored again if they are sent again; {COMMAND}",
+                "the commit ledger behind the next agent is another one than before: batches that \
+                 only the ledger before names are stored again if they are sent again; {COMMAND}",
             ),
             Change::Apart { known, other } => warn!(
                 %sink, %address, %dataset, %found, %other, %known,
@@ -75,8 +75,8 @@ impl Connection {
             ),
             Change::Shorter { before } => warn!(
                 %sink, %address, %dataset, %found, entries, before,
-                "the commit ledger behind the next agent is shorter than before, as an older copy is: \
-                 batches of the missing entries are stored again if they are sent again; {COMMAND}",
+                "the commit ledger behind the next agent is shorter than before, as an older copy \
+                 is: batches of the missing entries are stored again if they are sent again; {COMMAND}",
             ),
         }
     }

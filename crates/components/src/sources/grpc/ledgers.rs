@@ -1,7 +1,7 @@
 //! The commit ledgers behind the channels, as senders are told of them.
 //!
 //! ```text
-//!   boards of the channels ──each second──► Notice ──when one changes, or has grown──► every stream
+//!   boards of the channels ──each second──► Notice ──when one changes or grows──► every stream
 //! ```
 //!
 //! That a ledger has grown is said every ten seconds at most; all else within a second.
