@@ -4,12 +4,13 @@
 //!               floors: epochs that hold nothing any more
 //!   sources ◄── limits: the largest batch that the peers behind it take ── sinks
 //!               outlet: whether what it holds can leave it
+//!               ledgers: the commit ledgers behind it
 //!   sources ─── inflow: what was put into it, and how long puts wait ────► status
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use peers::{FloorBoard, LimitBoard, OutletBoard};
+use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
 use tokio::time::Instant;
 
 use crate::status::{Meter, Throughput, Volume};
@@ -23,6 +24,8 @@ pub(crate) struct Boards {
     pub(crate) limits: LimitBoard,
     /// Whether what it holds can leave it.
     pub(crate) outlet: OutletBoard,
+    /// The commit ledgers behind it.
+    pub(crate) ledgers: LedgerBoard,
     /// What was put into it.
     pub(crate) inflow: Inflow,
 }

@@ -32,7 +32,6 @@ mod view;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use metrics::Metrics;
 use metrics::{Metrics, SinkLabel};
 use peers::OutletBoard;
 use pipeline::{
@@ -40,7 +39,6 @@ use pipeline::{
     SinkBoard, SinkProcessor, TakeTransaction, Taken, Ticket,
 };
 use support::failure_log::{FailureLog, seconds};
-use support::mutant;
 use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};

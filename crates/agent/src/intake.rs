@@ -20,13 +20,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
-use metrics::Metrics;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use peers::{FloorBoard, LimitBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelError, ChannelSelector, Epoch, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, Origin, Outage, Permit, PutTransaction,
-    Routing,
+    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
+    Interceptor, IntervalSet, KeySet, Known, LedgerBoard, LedgerState, Origin, Outage, Permit,
+    PutTransaction, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -382,6 +381,10 @@ impl Intake for AgentIntake {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         self.required.iter().filter_map(|fed| fed.boards.limits.smallest()).min()
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        self.required.iter().flat_map(|fed| fed.boards.ledgers.all()).collect()
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -8,8 +8,7 @@
 
 use std::sync::Arc;
 
-use metrics::Metrics;
-use metrics::SourceLabel;
+use metrics::{Metrics, SourceLabel};
 use pipeline::{Env, ErrorClass, Source, SourceContext, SourceError};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, millis, seconds};

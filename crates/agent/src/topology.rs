@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use metrics::Metrics;
 use peers::{FloorBoard, LimitBoard, OutletBoard, RoutingBoard, Seat};
-use peers::{FloorBoard, LimitBoard, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Interceptor, Role, Routing, Settings,
-    Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Interceptor, LedgerBoard, Role,
+    Routing, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::boards::Boards;
@@ -91,14 +89,17 @@ impl Topology {
         let channels = plan.channels.iter().filter_map(|channel| {
             let (floors, limits) = (agent_floors.of_another_channel(), LimitBoard::default());
             let plan = &channel.component;
+            let known = builder.data_dir.join("ledgers").join(&plan.name);
+            let ledgers = LedgerBoard::kept_in(env.clone(), known);
             let along = Extensions::default().with(floors.clone()).with(limits.clone());
+            let along = along.with(ledgers.clone());
             let built = builder.component(plan, "channels", &along)?;
             metrics.begin_channel(&plan.name, &plan.kind);
             Some(BuiltChannel {
                 name: plan.name.as_str().into(),
                 kind: plan.kind.clone(),
                 digest: digest::channel(channel),
-                boards: Boards { floors, limits, ..Boards::default() },
+                boards: Boards { floors, limits, ledgers, ..Boards::default() },
                 consumers: consumers(plan_groups, &plan.name),
                 channel: Arc::from(built),
             })
@@ -272,11 +273,12 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A channel that could not be built is told of already.
         let of = |built: &BuiltChannel| {
-            let Boards { floors, limits, .. } = &built.boards;
-            (floors.clone(), limits.clone())
+            let Boards { floors, limits, ledgers, .. } = &built.boards;
+            (floors.clone(), limits.clone(), ledgers.clone())
         };
-        let (floors, limits) = channel.map(of).unwrap_or_default();
-        let along = Extensions::default().with(floors).with(limits).with(RoutingBoard::default());
+        let (floors, limits, ledgers) = channel.map(of).unwrap_or_default();
+        let along = Extensions::default().with(floors).with(limits).with(ledgers);
+        let along = along.with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {

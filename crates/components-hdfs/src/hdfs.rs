@@ -21,6 +21,7 @@ mod decision;
 mod error;
 mod held;
 mod identity;
+mod named;
 pub mod place;
 mod roll;
 mod staged;
@@ -43,13 +44,14 @@ use pipeline::{
 use storage::{CreateOptions, FileSystem, FsError, StoreUrl};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use config::Config;
 use config::Promise;
 use decision::Decision;
 pub use error::HdfsSinkError;
 use held::Held;
+use named::NamedLedger;
 use roll::Limits;
 use staged::{CommitContext, Stage};
 use visible::Visible;
@@ -90,6 +92,8 @@ pub(crate) struct HdfsSink {
     dataset_name: String,
     /// What an operator is pointed to where the ledger was changed from outside.
     decision: Arc<Decision>,
+    /// The ledger as it is named upstream.
+    named_ledger: Arc<NamedLedger>,
     keeping: Options,
     promise: Promise,
     options: CreateOptions,
@@ -146,12 +150,16 @@ impl HdfsSink {
             // Nothing is left out by the ledger, whatever it says.
             false => Memory::none(),
         };
+        let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
         let ledger = ledger.await.map_err(|error| self.decision.wanted(error))?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.know(ledger.view().settled().clone());
         self.floors.know_closed(&ledger.view().settled().floors);
+        if recorded {
+            self.named_ledger.is(&ledger, began);
+        }
         let stage = Stage { fs, dataset, author, options: self.options, recorded };
         let limits = self.limits(&stage).await?;
         let ledger = Arc::new(Mutex::new(ledger));
@@ -168,6 +176,7 @@ impl HdfsSink {
                 visible: self.visible.clone(),
                 unpublished: self.unpublished.clone(),
                 decision: self.decision.clone(),
+                named_ledger: self.named_ledger.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
             open: None,
@@ -229,7 +238,11 @@ impl HdfsSink {
 #[async_trait]
 impl Sink for HdfsSink {
     async fn open(&mut self) -> Result<(), SinkError> {
-        Ok(self.opened().await?)
+        let opened = self.opened().await;
+        if opened.is_err() {
+            self.named_ledger.is_none();
+        }
+        Ok(opened?)
     }
 
     async fn write(&mut self, mut taken: Taken) -> Result<(), SinkError> {
@@ -273,6 +286,7 @@ impl Sink for HdfsSink {
             }
             self.known = ledger.into_known();
         }
+        self.named_ledger.is_none();
         self.held.clear();
     }
 

@@ -16,6 +16,8 @@ mod discovered;
 mod faults;
 #[path = "grpc/intake.rs"]
 mod intake;
+#[path = "grpc/ledgers.rs"]
+mod ledgers;
 #[path = "grpc/limits.rs"]
 mod limits;
 #[path = "grpc/net.rs"]

@@ -158,7 +158,7 @@ impl Ledger {
             self.known.last = None;
         }
         self.known.identity = Some(identity);
-        self.identity = identity;
+        (self.identity, self.follows) = (identity, follows);
         Ok(())
     }
 

@@ -118,6 +118,8 @@ pub struct Ledger {
     pub(super) memory: Memory,
     /// The number that names it.
     pub(super) identity: Token,
+    /// The ledgers that it was rebuilt from.
+    pub(super) follows: Vec<Token>,
     /// Entries that are not remembered yet.
     pub(super) fresh: Vec<Entry>,
     /// What ledgers said that this one was rebuilt from, until it was read.
@@ -136,7 +138,7 @@ impl Ledger {
         known: Known,
     ) -> Self {
         let (memory, identity) = (Memory::none(), Token::default());
-        let (fresh, elders, unrecorded) = Default::default();
+        let (follows, fresh, elders, unrecorded) = Default::default();
         Self {
             fs,
             dataset,
@@ -146,6 +148,7 @@ impl Ledger {
             minted: 0,
             memory,
             identity,
+            follows,
             fresh,
             elders,
             unrecorded,
@@ -155,6 +158,11 @@ impl Ledger {
     /// The number that names this ledger, through all its generations.
     pub fn identity(&self) -> Token {
         self.identity
+    }
+
+    /// The ledgers that this one was rebuilt from.
+    pub fn follows(&self) -> &[Token] {
+        &self.follows
     }
 
     /// What the entries read so far say.

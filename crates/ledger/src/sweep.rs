@@ -63,7 +63,11 @@ impl Ledger {
         }
         ledger.hold_end_against()?;
         ledger.still_there().await?;
+        let is_remembered = ledger.memory.mark.is_some();
         ledger.remember().await;
+        if !is_remembered && ledger.memory.is_kept() {
+            ledger.taken_on();
+        }
         if !ledger.known.unpublished.is_empty() {
             info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
@@ -74,6 +78,22 @@ impl Ledger {
             }
         }
         Ok(ledger)
+    }
+
+    /// Says which ledger is used from now on by a collector that remembered none.
+    fn taken_on(&self) {
+        let (ledger, identity, view) = (self.dataset.ledger(), self.identity, self.view());
+        let (entries, batches) = (view.next(), view.settled().keys.count());
+        if entries == 0 {
+            info!(ledger, %identity, "a new commit ledger is used, which has no entries");
+            return;
+        }
+        info!(
+            ledger, %identity, entries, batches,
+            "the commit ledger is taken on as it is: this data directory remembers none. If it \
+             is an older copy, agents that send here warn, and `aqueduct ledger show` on a \
+             collector that remembers it says so",
+        );
     }
 
     /// Leaves the store: nothing that this author prepared can be committed after that, what it

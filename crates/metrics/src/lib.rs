@@ -279,6 +279,8 @@ metrics! {
     dead_letters: "dead_letter_events", SinkReason => Counter;
     /// Whether the sink gets no batch because it routes otherwise than the others of its group.
     sink_routing_mismatch: "sink_routing_mismatch", SinkLabel => Gauge;
+    /// Whether the next agent named another commit ledger, or a shorter one, than was remembered.
+    sink_ledger_changed: "sink_ledger_changed", SinkLabel => Gauge;
     /// Lookups of a discovered sink in DNS, by result.
     discovery_lookups: "discovery_lookups", SinkState => Counter;
     /// Addresses of a discovered sink: present, leaving, or waiting for a place.

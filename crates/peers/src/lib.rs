@@ -19,12 +19,14 @@
 mod births;
 pub mod discovery;
 pub mod floors;
+pub mod ledgers;
 pub mod limits;
 pub mod outlet;
 pub mod routing;
 
 pub use discovery::{Seat, SeatBoard};
 pub use floors::FloorBoard;
+pub use ledgers::LedgerBoard;
 pub use limits::LimitBoard;
 pub use outlet::{NextHop, OutletBoard};
 pub use routing::{Dispute, RoutingBoard};

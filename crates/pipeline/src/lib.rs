@@ -16,6 +16,7 @@
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
+//! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream |
 //! | [`sink_board`] | what a sink shows of itself on status pages |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
 //! | [`catalogue`] | the components that a program knows: [`Catalogue`] |
@@ -45,6 +46,7 @@ pub mod floors;
 pub mod identity;
 pub mod interceptor;
 pub mod intervals;
+pub mod ledgers;
 pub mod processor;
 pub mod resource;
 pub mod routing;
@@ -75,6 +77,7 @@ pub use floors::Floors;
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use interceptor::Interceptor;
 pub use intervals::IntervalSet;
+pub use ledgers::{LedgerId, LedgerState};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::Routing;

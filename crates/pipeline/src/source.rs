@@ -15,6 +15,7 @@ use crate::error::{Classify, ErrorClass};
 use crate::floors::Floors;
 use crate::identity::{Epoch, Identity, KeySet, Origin};
 use crate::intervals::IntervalSet;
+use crate::ledgers::LedgerState;
 use crate::resource::Resource;
 use crate::routing::Routing;
 use crate::sink::Guarantee;
@@ -130,6 +131,11 @@ pub trait Intake: Send + Sync {
     /// where none is known. A source cuts its batches to it, by `Cut` of `aqueduct-peers`.
     fn batch_bytes_max(&self) -> Option<u64> {
         None
+    }
+
+    /// The commit ledgers behind the required channels, as far as they are known.
+    fn ledgers(&self) -> Vec<LedgerState> {
+        Vec::new()
     }
 
     /// How its batches are sent into datasets; `None` where others decide that.

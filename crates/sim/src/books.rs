@@ -54,6 +54,14 @@ struct State {
     /// How often each event of each source is visible.
     visible: BTreeMap<String, Vec<u8>>,
     visible_events: u64,
+    /// The files of each entry of a ledger, and its batches.
+    rolls: Vec<(String, KeySet, Vec<String>)>,
+    /// Batches that no ledger names any more, since an operator has adopted one without them.
+    disowned: KeySet,
+    /// How often events of a source may be visible once more: batches of them were disowned.
+    disowned_events: BTreeMap<String, BTreeMap<u64, u8>>,
+    /// Sources of which all events but these may be visible twice: they read them twice.
+    read_twice_but: BTreeMap<String, BTreeSet<u64>>,
 }
 
 /// The dataset whose ledger this path is in, and where: the generation's number, and what is below.
@@ -98,6 +106,18 @@ impl Books {
         lock(&self.state).visible_events
     }
 
+    /// The events of `source` that are visible.
+    pub(crate) fn visible(&self, source: &str) -> BTreeSet<u64> {
+        let state = lock(&self.state);
+        let counts = state.visible.get(source).map_or(&[][..], Vec::as_slice);
+        (0..).zip(counts).filter(|(_, count)| **count > 0).map(|(number, _)| number).collect()
+    }
+
+    /// `source` reads all but these events once more.
+    pub(crate) fn may_repeat(&self, source: &str, but: BTreeSet<u64>) {
+        lock(&self.state).read_twice_but.insert(source.to_owned(), but);
+    }
+
     /// How many of these events of `source` are not visible, and the first such one.
     pub(crate) fn missing(
         &self,
@@ -121,6 +141,35 @@ impl Books {
         state.sealed.retain(|(sealed, _)| sealed != dataset);
         state.fenced = view.fenced().copied().collect();
         state.newest_generation.insert(dataset.to_owned(), view.generation());
+    }
+
+    /// An operator has adopted a ledger with this view: the batches that it does not name may be
+    /// stored again, where a channel holds them still.
+    pub(crate) fn disown(&self, dataset: &str, view: &View) {
+        let mut state = lock(&self.state);
+        let is_lost = |(of, keys, _): &mut (String, KeySet, Vec<String>)| {
+            of == dataset && view.settled_of(keys).count() < keys.count()
+        };
+        let lost: Vec<_> = state.rolls.extract_if(.., is_lost).collect();
+        for (_, mut keys, targets) in lost {
+            keys.remove_all(&view.settled_of(&keys));
+            state.disowned.insert_all(&keys);
+            for path in targets.iter().filter(|path| self.memory.file(path).is_some()) {
+                let (directory, _) = storage::split(path);
+                let source = directory.rsplit('/').next().unwrap_or_default();
+                let events = state.disowned_events.entry(source.to_owned()).or_default();
+                let content = self.content(path);
+                let lines = content.split_inclusive(|byte| *byte == b'\n');
+                for number in lines.filter_map(|line| self.number(line)) {
+                    *events.entry(number as u64).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// Batches that were committed, and that no ledger names any more.
+    pub(crate) fn disowned(&self) -> KeySet {
+        lock(&self.state).disowned.clone()
     }
 
     /// Files and ledger at the end: the visible files are those that entries named, and no others.
@@ -198,6 +247,9 @@ impl Books {
                     self.world.violation(format!("{path} commits {count} batches once more"));
                 }
                 state.committed.insert_all(&keys);
+                let targets = files.iter().map(|file| format!("{PREFIX}/{}", file.target));
+                let targets = targets.collect();
+                state.rolls.push((dataset.to_owned(), keys, targets));
                 for file in files {
                     let temp = format!("{dataset}/{}", file.temp);
                     if self.memory.file(&format!("{ROOT}{temp}")).is_none() {
@@ -250,7 +302,9 @@ impl Books {
     fn count(&self, state: &mut State, path: &str, content: &[u8]) {
         let (directory, _) = storage::split(path);
         let source = directory.rsplit('/').next().unwrap_or_default();
-        let counts = state.visible.entry(source.to_owned()).or_default();
+        let State { visible, read_twice_but, disowned_events, visible_events, .. } = state;
+        let counts = visible.entry(source.to_owned()).or_default();
+        let (once, disowned) = (read_twice_but.get(source), disowned_events.get(source));
         let mut twice = 0_u64;
         for line in content.split_inclusive(|byte| *byte == b'\n') {
             let Some(number) = self.number(line) else {
@@ -262,8 +316,11 @@ impl Books {
                 counts.resize(number + 1, 0);
             }
             counts[number] = counts[number].saturating_add(1);
-            twice += u64::from(counts[number] > 1);
-            state.visible_events += 1;
+            let may_repeat = once.is_some_and(|once| !once.contains(&(number as u64)));
+            let disowned = disowned.and_then(|events| events.get(&(number as u64)));
+            let most = 1 + u8::from(may_repeat) + disowned.copied().unwrap_or(0);
+            twice += u64::from(counts[number] > most);
+            *visible_events += 1;
         }
         if twice > 0 {
             self.world.violation(format!("{path} holds {twice} events that were visible before"));

@@ -18,6 +18,7 @@ use turmoil::Sim;
 
 use crate::books::Books;
 use crate::dice::Dice;
+use crate::fault_kind::FaultKind;
 use crate::faults::Faults;
 use crate::input::Application;
 use crate::machine::Machine;
@@ -281,10 +282,16 @@ impl Cluster {
         }
     }
 
-    /// Channels keep to their capacity, and disks hold little beside them.
+    /// Channels keep to their capacity, and disks hold little beside them; and no agent warns of a
+    /// ledger that is as it was.
     fn check_bounds(&self) {
+        let is_changed = self.world.faults().contains_key(FaultKind::LedgerChanged.name());
         for machine in &self.machines {
             let said = self.seen.of(&machine.name).unwrap_or_default();
+            if said.ledger_changed && !is_changed {
+                let told = format!("{} takes the ledger for another one", machine.name);
+                self.world.violation(told);
+            }
             if said.bytes > CAPACITY_BYTES {
                 let bytes = said.bytes;
                 self.world.violation(format!("the channel of {} has {bytes} bytes", machine.name));

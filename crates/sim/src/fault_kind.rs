@@ -53,17 +53,22 @@ pub(crate) enum FaultKind {
     /// An edge's disk is copied while it is off, and both copies are started; later the second one is
     /// started again.
     Clone,
+    /// An edge's data directory goes back to an earlier copy while it is down.
+    EdgeRestored,
+    /// A collector's data directory goes back to an earlier copy while it is down.
+    CollectorRestored,
     /// Some agents are not found any more, or nobody is.
     Names,
     /// The store refuses one collector for so long that its senders turn to another one.
     StoreRefusesOne,
-    /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds it.
+    /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds or adopts it.
     LedgerChanged,
 }
 
-/// All of them but five: names only matter where agents look them up, turns of the ledger come
+/// All of them but seven: names only matter where agents look them up, turns of the ledger come
 /// often enough only where the seed is about them, it is changed from outside only there, copies
-/// need a host for them, and how soon senders turn is only seen where nothing else goes wrong.
+/// need a host for them, what a restored edge had read since may be there twice, and how soon
+/// senders turn is only seen where nothing else goes wrong.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -118,6 +123,8 @@ impl FaultKind {
             Self::DiskSlow => "disk slow",
             Self::ClockJump => "clock jump",
             Self::Clone => "clone",
+            Self::EdgeRestored => "edge restored",
+            Self::CollectorRestored => "collector restored",
             Self::Names => "names",
             Self::LedgerChanged => "ledger changed",
         }

@@ -4,9 +4,10 @@
 //! trouble, does not happen. Everything that breaks is mended after a while, and at the end of the
 //! load all at once ([`Faults::heal`]).
 
+mod restore;
 mod strike;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) struct Faults {
     machines: Vec<Arc<Machine>>,
     edges: usize,
     relays: usize,
+    /// A ledger that was changed is adopted where it has no hole.
+    adopts: bool,
     /// Without the copy of an edge, which is the last one.
     hosts: usize,
     mood: Arc<Mood>,
@@ -55,6 +58,8 @@ pub(crate) struct Faults {
     clocks: Vec<(FaultKind, u64, Duration)>,
     repairs: Vec<(Duration, Repair)>,
     down: BTreeSet<usize>,
+    /// Of machines, what may be put back.
+    backups: BTreeMap<usize, restore::Backup>,
     /// Links in trouble.
     links: BTreeSet<(usize, usize)>,
     /// Disks that will lose power in a write, and when at the latest.
@@ -77,12 +82,13 @@ impl Faults {
         let clocks = scenario.faults.iter().map(|(kind, gap)| (*kind, *gap, first(*gap))).collect();
         let hosts = machines.len() - usize::from(scenario.clones);
         let (edges, relays, late) = (scenario.edges.len(), scenario.relays, scenario.late);
-        let (repairs, down, links, doomed) = Default::default();
+        let (repairs, down, backups, links, doomed) = Default::default();
         Self {
             world,
             machines,
             edges,
             relays,
+            adopts: scenario.adopts,
             hosts,
             mood,
             books,
@@ -91,6 +97,7 @@ impl Faults {
             clocks,
             repairs,
             down,
+            backups,
             links,
             doomed,
         }
@@ -208,7 +215,9 @@ impl Faults {
                 for at in self.edges + self.relays..self.machines.len() {
                     self.take_down(sim, at, now, Duration::from_millis(200));
                 }
-                self.operator().rebuild();
+                if !self.adopts || !self.operator().adopt() {
+                    self.operator().rebuild();
+                }
             }
             Repair::Disk(at) => {
                 let (machine, disk) = (&self.machines[*at], self.machines[*at].disk());

@@ -33,6 +33,8 @@ pub(crate) struct Said {
     pub(crate) oldest: Duration,
     /// Batches over its limit that it was sent.
     pub(crate) too_large: u64,
+    /// It takes the commit ledger behind it for another one than before, or an older copy.
+    pub(crate) ledger_changed: bool,
 }
 
 impl Seen {
@@ -76,5 +78,8 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
     let too_large =
         text("aqueduct_source_anomalies_total{source=\"in\",reason=\"put_too_large\"} ");
     said.too_large = too_large.and_then(|count| count.parse().ok()).unwrap_or_default();
+    let is_so =
+        |line: &str| line.starts_with("aqueduct_sink_ledger_changed{") && line.ends_with(" 1");
+    said.ledger_changed = answer.lines().any(is_so);
     Some(said)
 }

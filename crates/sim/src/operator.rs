@@ -1,6 +1,6 @@
-//! The owner of the store, by whom the ledger is changed from outside, and the operator, by whom it is
-//! mended: `aqueduct ledger rebuild` with the data directory of each collector, all of them stopped,
-//! the one that remembers most first.
+//! The owner of the store, by whom the ledger is changed from outside, and the operator, by whom it
+//! is mended: `aqueduct ledger rebuild`, or `adopt`, with the data directory of each collector, all
+//! of them stopped, the one that remembers most first.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -80,16 +80,51 @@ impl Operator<'_> {
         Some(Remembered::read(&collector.env(), &path).ok()??.view.next())
     }
 
-    /// Makes a whole ledger of all that is left and remembered.
-    pub(crate) fn rebuild(&self) {
+    /// The collectors, the one that remembers most first.
+    fn in_order(&self) -> Vec<&Arc<Machine>> {
         let mut order: Vec<&Arc<Machine>> = self.collectors.iter().collect();
         order.sort_by_key(|collector| Reverse(self.remembered(collector)));
-        for collector in order {
-            let (dataset, name) = dataset();
-            let fs = Arc::new(Observed { store: self.books.memory(), books: self.books.clone() });
-            let env = Env { blocking: Arc::new(AtOnce), ..collector.env() };
-            let operator = ledger::Operator { fs, dataset, name, env, directory: directory() };
-            match now(operator.rebuild()) {
+        order
+    }
+
+    /// What decides for this collector.
+    fn of(&self, collector: &Arc<Machine>) -> ledger::Operator {
+        let (dataset, name) = dataset();
+        let fs = Arc::new(Observed { store: self.books.memory(), books: self.books.clone() });
+        let env = Env { blocking: Arc::new(AtOnce), ..collector.env() };
+        ledger::Operator { fs, dataset, name, env, directory: directory() }
+    }
+
+    /// Takes the ledger as it is for the right one, on each collector; `false`: it has a hole, and
+    /// cannot be adopted.
+    pub(crate) fn adopt(&self) -> bool {
+        for collector in self.in_order() {
+            match now(self.of(collector).adopt()) {
+                Ok(decided) => {
+                    let (notes, view) = (&decided.notes, &decided.standing.view);
+                    let count = view.settled().keys.count();
+                    self.world
+                        .note("operator", format_args!("adopted: {count} batches, {notes:?}"));
+                    self.books.disown(SINK, view);
+                    self.books.restate(SINK, view);
+                }
+                Err(DecisionError::Refused(told)) => {
+                    self.world.note("operator", format_args!("{told}"));
+                    return false;
+                }
+                Err(error) => {
+                    self.world.violation(format!("the ledger is not adopted: {error:?}"));
+                }
+            }
+        }
+        self.world.count_fault("ledger adopted");
+        true
+    }
+
+    /// Makes a whole ledger of all that is left and remembered.
+    pub(crate) fn rebuild(&self) {
+        for collector in self.in_order() {
+            match now(self.of(collector).rebuild()) {
                 Ok(decided) => {
                     let (notes, view) = (&decided.notes, &decided.standing.view);
                     let count = view.settled().keys.count();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use channel::durable::inspect::Inspection;
 use ledger::proof::prove;
-use ledger::{Audit, Dataset};
+use ledger::{Audit, Dataset, Settled};
 use pipeline::Account;
 
 use crate::books::{Books, PREFIX};
@@ -36,7 +36,10 @@ pub(crate) fn hold(world: &World, books: &Books, machines: &[Arc<Machine>], chan
             Err(told) => world.violation(format!("the ledger of {dataset}: {told}")),
         }
     }
-    let proofs = prove(&accounts, audits.iter().map(|audit| audit.view.settled()));
+    // Committed once, and left out of a ledger that was adopted since.
+    let disowned = Settled { keys: books.disowned(), ..Settled::default() };
+    let settled = audits.iter().map(|audit| audit.view.settled()).chain([&disowned]);
+    let proofs = prove(&accounts, settled);
     for (account, proof) in accounts.iter().zip(proofs) {
         if proof.committed != proof.accepted {
             let (accepted, committed) = (proof.accepted, proof.committed);

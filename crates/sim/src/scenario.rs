@@ -4,6 +4,7 @@ mod configuration;
 mod copies;
 mod hops;
 mod input;
+mod restores;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Scenario {
     pub(crate) discovers: bool,
     /// The first edge gets a copy, with events of its own.
     pub(crate) clones: bool,
+    /// What is left of a ledger that was changed from outside is adopted, where it has no hole.
+    pub(crate) adopts: bool,
     /// Milliseconds between two looks of the driver.
     pub(crate) tick_millis: u64,
     /// Bytes of each event's body.
@@ -138,8 +141,12 @@ impl Scenario {
             oldest_max: None,
             discovers: false,
             clones: false,
+            adopts: Dice::new(seed, "adopts").chance(400),
         };
+        // Dice of their own: the other seeds stay as they are.
+        let restores = Dice::new(seed, "restores");
         match theme {
+            Theme::Any if restores.chance(250) => drawn.about_restores(&restores),
             Theme::Any if dice.chance(150) => drawn.with_lookups(&dice),
             Theme::Any => drawn.with_hops(seed),
             Theme::Ledger => drawn.about_the_ledger(&dice),
@@ -231,15 +238,5 @@ impl Scenario {
     fn with_lookups(mut self, dice: &Dice) -> Self {
         self.faults.push((FaultKind::Names, dice.between(1_500, 10_000)));
         Self { discovers: true, ..self }
-    }
-}
-
-impl Input {
-    fn draw(dice: &Dice) -> Self {
-        let events = dice.between(300, 2_500);
-        // The last line is written before the faults end.
-        let pause_millis = 45_000 / events.div_ceil(7);
-        let reads = *dice.pick(&[Reads::Files, Reads::Files, Reads::Numbers, Reads::Client]);
-        Self { reads, events, pause_millis }
     }
 }

@@ -17,8 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metrics::Metrics;
-use metrics::{Gauge, GroupLabel};
+use metrics::{Gauge, GroupLabel, Metrics};
 use pipeline::{HeldBack, IntervalSet, MemberView, Taken, Ticket};
 use support::mutant;
 use tokio::time::Instant;

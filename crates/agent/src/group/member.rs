@@ -14,8 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use peers::discovery;
-use peers::{NextHop, Seat};
+use peers::{NextHop, Seat, discovery};
 use pipeline::{
     DedupeScope, Env, Failure, IntervalSet, Outcome, SeatView, Settlement, Sink, SinkError, Taken,
 };

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use peers::OutletBoard;
-use peers::{FloorBoard, OutletBoard, RoutingBoard};
 use peers::{FloorBoard, OutletBoard, RoutingBoard};
 use pipeline::component::entry;
 use pipeline::{

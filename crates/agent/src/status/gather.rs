@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metrics::ChannelReason;
-use metrics::Metrics;
+use metrics::{ChannelReason, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};

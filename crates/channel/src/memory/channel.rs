@@ -15,7 +15,6 @@ use pipeline::{
     TakeTransaction, Ticket,
 };
 use support::notice;
-use support::notice;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tracing::warn;

@@ -68,6 +68,12 @@ impl State {
         split_mix(&mut self.random)
     }
 
+    /// The number of a new file.
+    pub(super) fn new_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
     /// Counts a change; an error once the power has failed. `true` says that it fails during it.
     pub(super) fn change(&mut self) -> io::Result<bool> {
         self.changes += 1;
@@ -283,8 +289,7 @@ impl Disk for SimDisk {
             None if mode.create || mode.create_new => {
                 state.room_for_name()?;
                 state.change()?;
-                let id = state.next;
-                state.next += 1;
+                let id = state.new_id();
                 state.inodes.insert(id, Inode::default());
                 state.names.change(&Self::parent(path), vec![(path.to_owned(), Some(id))]);
                 id

@@ -30,6 +30,11 @@ fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 impl Inode {
+    /// A file with this content, which is on the disk.
+    pub(super) fn durable(content: Vec<u8>) -> Self {
+        Self { durable: content.clone(), now: content, pending: Vec::new() }
+    }
+
     /// Writes; a durable write is on the disk when it returns, and nothing else is by it.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8], durable: bool) {
         write(&mut self.now, offset, bytes);
@@ -114,6 +119,15 @@ impl Names {
     pub(super) fn change(&mut self, directory: &Path, change: NameChange) {
         apply(&mut self.now, &change);
         self.pending.push((directory.to_owned(), change));
+    }
+
+    /// All names below `directory` are these, durably.
+    pub(super) fn replace(&mut self, directory: &Path, names: &[(PathBuf, u64)]) {
+        self.pending.retain(|(of, _)| !of.starts_with(directory));
+        for all in [&mut self.now, &mut self.durable] {
+            all.retain(|path, _| !path.starts_with(directory));
+            all.extend(names.iter().cloned());
+        }
     }
 
     /// The names in `directory` are durable.

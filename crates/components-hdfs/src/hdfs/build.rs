@@ -14,6 +14,7 @@ use storage::{CreateOptions, StoreUrl};
 
 use super::bucket::{Template, confined};
 use super::decision::Decision;
+use super::named::NamedLedger;
 use super::roll::Limits;
 use super::visible::Visible;
 use super::writer::Settings;
@@ -79,6 +80,7 @@ impl Config {
             settings: Arc::new(settings),
             connect,
             dataset,
+            named_ledger: Arc::new(NamedLedger::new(cx, &dataset_name)),
             dataset_name,
             decision: Arc::new(decision),
             keeping,

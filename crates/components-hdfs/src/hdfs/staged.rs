@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
+use super::named::NamedLedger;
 use super::roll::{Fill, Life, Limits};
 use super::visible::Visible;
 use super::waiting::Waiting;
@@ -53,6 +54,8 @@ pub(super) struct CommitContext {
     /// Committed files that their directories refuse.
     pub(super) unpublished: Gauge,
     pub(super) decision: Arc<Decision>,
+    /// The ledger as it is named upstream.
+    pub(super) named_ledger: Arc<NamedLedger>,
 }
 
 impl CommitContext {
@@ -235,7 +238,7 @@ impl OpenRoll {
 
     /// What became of it; `None`: published, but for files that are refused, and not recorded.
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
-        let CommitContext { stage, ledger, held, waiting, decision, .. } = context;
+        let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
         for file in self.files.values_mut() {
             let end = file.format.finish();
             file.append(end).await?;
@@ -258,9 +261,11 @@ impl OpenRoll {
             context.show(&ledger);
             return Ok(None);
         }
+        let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
+        named_ledger.is(&ledger, began);
         if let Committed::Published(index) = committed {
             let files = ledger.targets(&published, &index.to_string());
             // The ledger answers for its batches, whatever becomes of this opening.

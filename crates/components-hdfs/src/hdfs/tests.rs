@@ -8,6 +8,7 @@
 mod changed;
 mod faults;
 mod harness;
+mod named;
 mod others;
 mod real;
 mod refusing;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ledger::{Dataset, StagedFile};
 use metrics::{Counter, FloatGauge, SinkLabel};
-use metrics::{Counter, FloatGauge, SinkLabel};
 use pipeline::env::unix_millis;
 use pipeline::{BuildContext, Env, SinkBoard};
 use support::log_rate::LogRate;

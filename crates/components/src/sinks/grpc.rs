@@ -16,6 +16,7 @@ mod connector;
 mod discovered;
 mod error;
 mod held;
+mod ledgers;
 mod shared;
 
 use std::sync::Arc;
@@ -24,12 +25,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
-use metrics::Metrics;
-use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, Settlement, Sink, SinkBoard,
-    SinkError, Taken,
+    BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, LedgerBoard, Settlement,
+    Sink, SinkError, Taken,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -90,6 +89,7 @@ struct Grpc {
     config: Config,
     floors: FloorBoard,
     limits: LimitBoard,
+    ledgers: LedgerBoard,
     routing: RoutingBoard,
     metrics: Metrics,
     endpoint: Endpoint,
@@ -142,6 +142,7 @@ impl Grpc {
             shared: Arc::new(Shared::new(address.into(), options, hop)),
             floors: cx.get(),
             limits: cx.get(),
+            ledgers: cx.get(),
             routing: cx.get(),
             metrics: cx.metrics.clone(),
             config: config.clone(),
@@ -166,6 +167,7 @@ impl Grpc {
             shared: self.shared.clone(),
             floors: self.floors.clone(),
             limits: self.limits.clone(),
+            ledgers: self.ledgers.clone(),
             routing: self.routing.clone(),
             metrics: self.metrics.clone(),
             resend_after: self.config.resend_after.0,

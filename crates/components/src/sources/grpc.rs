@@ -27,6 +27,7 @@ mod answers;
 mod conversation;
 mod ending;
 mod incoming;
+mod ledgers;
 mod named_limit;
 mod outlet;
 mod roster;
@@ -252,6 +253,7 @@ impl Source for Grpc {
             () = subscriptions.run(committed) => {}
             () = outlet::watch(&watched) => {}
             () = named_limit::watch(&watched) => {}
+            () = ledgers::watch(&watched) => {}
             () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
         }
         work.close();
@@ -293,6 +295,7 @@ impl Grpc {
             subscriptions: Arc::default(),
             outlet: outlet::Notice::default(),
             limit: NamedLimit::new(message_max.0),
+            ledgers: ledgers::Notice::default(),
             roster: Arc::new(Roster::new(&self.name, &self.metrics)),
             work: TaskTracker::new(),
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use peers::{FloorBoard, OutletBoard};
 use pipeline::{
     Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    Origin, Outage, Permit, Routing, source::Unreserved,
+    LedgerBoard, LedgerState, Origin, Outage, Permit, Routing, source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -21,6 +21,7 @@ pub(crate) struct Memory {
     arrived: Notify,
     pub(crate) floors: FloorBoard,
     pub(crate) outlet: OutletBoard,
+    pub(crate) ledgers: LedgerBoard,
     /// What it says of where its batches go.
     pub(crate) routing: Mutex<Option<Routing>>,
     /// What the agents behind it take at most.
@@ -44,6 +45,7 @@ impl Memory {
             arrived: Notify::new(),
             floors: FloorBoard::default(),
             outlet: OutletBoard::default(),
+            ledgers: LedgerBoard::default(),
             routing: Mutex::default(),
             batch_bytes_max: Mutex::default(),
         })
@@ -145,6 +147,10 @@ impl Intake for Memory {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         *self.batch_bytes_max.lock().unwrap()
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        self.ledgers.all()
     }
 
     fn routing(&self) -> Option<Routing> {

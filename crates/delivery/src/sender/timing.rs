@@ -1,6 +1,7 @@
 //! Connections that come and go, and time that passes.
 
 use pipeline::{Identity, KeySet, Ticket};
+use support::mutant;
 use tokio::time::Instant;
 
 use super::{Link, Load, Peer, Sender, Verdict, Welcome};
@@ -42,6 +43,9 @@ impl<P: Clone> Sender<P> {
         let mut lost = asked;
         lost.remove_all(&welcome.stored);
         lost.remove_all(&welcome.committed);
+        if mutant!("lacking_not_offered") {
+            return;
+        }
         let tickets = self.parked.take(&lost);
         self.settle_all(Verdict::Missing, &tickets);
     }

@@ -97,6 +97,8 @@ impl Faults {
                 return None;
             }
             FaultKind::Clone => return self.copy_edge(sim, now),
+            FaultKind::EdgeRestored => return self.restore_edge(sim, now),
+            FaultKind::CollectorRestored => return self.restore_collector(sim, now),
             FaultKind::Names => {
                 self.world.names.trouble(&self.dice);
                 self.later(now, 500, 12_000, Repair::Names);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::env::LockError;
 use pipeline::{BuildContext, ChannelError, Epoch};
+use support::mutant;
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
 
@@ -90,7 +91,8 @@ impl Opening {
         let recovered = replay::recover(&files, owner);
         let mut recovered = recovered.map_err(|refusal| self.refused(refusal))?;
         let last_epoch = recovered.owner.epoch;
-        recovered.begin_life(self.cx.env.entropy.next_u64());
+        let random = self.cx.env.entropy.next_u64();
+        recovered.begin_life(if mutant!("epoch_not_random") { 0 } else { random });
         recovered.tidy(&files).map_err(io)?;
         recovered.report(&self.cx.name);
         let written = owner_file::write(&*disk, &path, &recovered.owner);

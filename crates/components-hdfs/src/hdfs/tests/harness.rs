@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::Operator;
-use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
+use pipeline::{
+    Batch, Epoch, Identity, LedgerBoard, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket,
+};
 use serde_json::Value;
 use storage::memory::Memory;
 use storage::{FileSystem, StoreUrl};
@@ -54,12 +56,21 @@ impl Collector {
 
     /// A start of this collector, on any store.
     pub(super) fn sink_on(&self, store: Arc<dyn FileSystem>) -> HdfsSink {
+        self.start(store).0
+    }
+
+    /// A start of this collector, and what it says of its ledger.
+    pub(super) fn sink_and_ledgers(&self, store: &Memory) -> (HdfsSink, LedgerBoard) {
+        self.start(Arc::new(store.clone()))
+    }
+
+    fn start(&self, store: Arc<dyn FileSystem>) -> (HdfsSink, LedgerBoard) {
         let cx = components::alone("store", self.directory.path(), env::real());
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
         let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
         sink.keeping.compact_after = COMPACT_AFTER;
-        sink
+        (sink, cx.ledgers)
     }
 }
 

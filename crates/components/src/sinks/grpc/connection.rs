@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
-use metrics::Metrics;
-use metrics::SinkLabel;
+use metrics::{Metrics, SinkLabel};
 use peers::{Dispute, FloorBoard, LimitBoard, RoutingBoard};
-use pipeline::{Env, Identity, Routing};
+use pipeline::{Env, Identity, LedgerBoard, Routing};
 use support::backoff::jittered;
-use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +22,8 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info, warn};
 use wire::keys;
-use wire::v1::{self, FromReceiver, FromSender, Reason, from_receiver, from_sender};
+use wire::v1::from_receiver::Message;
+use wire::v1::{self, FromReceiver, FromSender, Reason, from_sender};
 
 use super::GrpcError;
 use super::connector::Connector;
@@ -54,6 +53,7 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) floors: FloorBoard,
     pub(super) limits: LimitBoard,
+    pub(super) ledgers: LedgerBoard,
     pub(super) routing: RoutingBoard,
     pub(super) metrics: Metrics,
     /// After being away for so long, nothing is known to be with the next agent.
@@ -73,6 +73,7 @@ impl Connection {
         // Who is not asked any more has no say.
         self.routing.withdraw(&self.shared.address);
         self.limits.withdraw(&self.shared.address);
+        self.forget_ledgers();
         self.tell(None);
     }
 
@@ -89,6 +90,7 @@ impl Connection {
                 last_up = Instant::now();
             } else if last_up.elapsed() >= self.resend_after {
                 self.routing.withdraw(&self.shared.address);
+                self.forget_ledgers();
             }
             if was_up && began.elapsed() >= GOOD_CONNECTION {
                 failures = 0;
@@ -151,6 +153,7 @@ impl Connection {
         let address = || self.shared.address.to_string();
         let broken = |status| GrpcError::Broken { address: address(), status: Box::new(status) };
         let (outbox, messages) = mpsc::channel(OUTBOX);
+        let began = Instant::now();
         // Hello goes first: it is there before the stream begins.
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
             let _ = outbox.try_send(self.message(hello));
@@ -162,7 +165,7 @@ impl Connection {
         };
         let mut routing = 0;
         loop {
-            match self.step(&outbox, &mut answers, &mut routing).await {
+            match self.step(&outbox, &mut answers, (&mut routing, began)).await {
                 Ok(true) => {}
                 Ok(false) => return GrpcError::Ended { address: address() },
                 Err(Fault::Transport(status)) => return broken(*status),
@@ -178,12 +181,15 @@ impl Connection {
         &self,
         outbox: &mpsc::Sender<FromSender>,
         answers: &mut Streaming<FromReceiver>,
-        routing: &mut u64,
+        (routing, began): (&mut u64, Instant),
     ) -> Result<bool, Fault> {
         let sendable = self.shared.has_outgoing();
         tokio::select! {
             biased;
             answer = answers.message() => match answer? {
+                Some(FromReceiver { message: Some(Message::Ledgers(told)) }) => {
+                    self.told_of_ledgers(told, began).await;
+                }
                 Some(FromReceiver { message: Some(message) }) => {
                     if let Some(refusal) = self.on_message(message)? {
                         self.closed(refusal).await;
@@ -224,11 +230,7 @@ impl Connection {
     }
 
     /// Answers the refusal of a batch that may go on under another name.
-    fn on_message(
-        &self,
-        message: from_receiver::Message,
-    ) -> Result<Option<Refusal>, wire::Malformed> {
-        use from_receiver::Message;
+    fn on_message(&self, message: Message) -> Result<Option<Refusal>, wire::Malformed> {
         match message {
             Message::Welcome(welcome) => self.welcomed(welcome)?,
             Message::Stored(v1::Stored { keys }) => {
@@ -265,6 +267,8 @@ impl Connection {
                     }
                 }
             }
+            // Taken by `step`.
+            Message::Ledgers(_) => {}
             Message::Draining(v1::Draining {}) => {
                 self.shared.heard(delivery::sender::Sender::draining);
             }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use peers::discovery::{Discovery, Query};
 use peers::{NextHop, Seat, SeatBoard};
-use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
     BuildContext, BuildError, DedupeScope, Guarantee, IntervalSet, Outcome, Settlement, Sink,
     SinkBoard, SinkError, Taken,

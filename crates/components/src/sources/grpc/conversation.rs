@@ -58,6 +58,8 @@ pub(super) struct Conversation {
     limit_said: Option<u64>,
     /// When it was another one: the stream ends, and its sender connects again.
     outdated: Option<Instant>,
+    /// What it was told of the commit ledgers.
+    ledgers_said: u64,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -87,6 +89,7 @@ impl Conversation {
             outage_said: false,
             limit_said: None,
             outdated: None,
+            ledgers_said: 0,
             share: service.allowance.share(),
             service,
             peer,
@@ -146,6 +149,9 @@ impl Conversation {
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
+            }
+            () = self.service.ledgers.newer_than(self.ledgers_said), if self.presence.is_some() => {
+                Box::pin(self.tell_ledgers()).await
             }
             () = self.other_limit(), if goes_on && self.limit_said.is_some() => {
                 self.outdated = Some(Instant::now());
@@ -233,6 +239,7 @@ impl Conversation {
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
             self.tell_outlet().await?;
+            self.tell_ledgers().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -280,6 +287,13 @@ impl Conversation {
     async fn tell_outlet(&mut self) -> Result<(), End> {
         match self.service.outlet.should_log(&mut self.outage_said) {
             Some(outlet) => self.say(outlet).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell_ledgers(&mut self) -> Result<(), End> {
+        match self.service.ledgers.should_log(&mut self.ledgers_said) {
+            Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
         }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use metrics::Metrics;
-use metrics::SourceReason;
+use metrics::{Metrics, SourceReason};
 use pipeline::{Batch, Env, Identity, SourceContext};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -14,9 +13,9 @@ use wire::exchange::Gathering;
 
 use super::allowance::Allowance;
 use super::named_limit::NamedLimit;
-use super::outlet;
 use super::roster::Roster;
 use super::subscriptions::Subscriptions;
+use super::{ledgers, outlet};
 
 /// The smallest share of a stream: below it, senders would wait for each answer.
 const SHARE_MIN: u64 = 1 << 20;
@@ -43,6 +42,8 @@ pub(super) struct Service {
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Tells each stream whether what is held here can be stored.
     pub(super) outlet: outlet::Notice,
+    /// Brings each stream the commit ledgers behind.
+    pub(super) ledgers: ledgers::Notice,
     /// Ends each stream that has named another limit.
     pub(super) limit: NamedLimit,
     /// Who is connected.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use metrics::Metrics;
-use metrics::{FileLabel, Gauge, SourceLabel, Text};
+use metrics::{FileLabel, Gauge, Metrics, SourceLabel, Text};
 
 use super::file::{File, FileId};
 use super::names::shown;

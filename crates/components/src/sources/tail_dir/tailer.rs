@@ -32,8 +32,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Metrics;
-use metrics::SourceReason;
+use metrics::{Metrics, SourceReason};
 use pipeline::env::{Change, FileKind, FileStat, Watch};
 use pipeline::{Batch, Env, SourcePosition};
 use tokio::time::Instant;

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
-use metrics::Metrics;
 use pipeline::BuildContext;
 use pipeline::testkit::build;
 use serde_json::json;

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Metrics;
-use metrics::SinkState;
+use metrics::{Metrics, SinkState};
 use peers::discovery::{Change, Counts, Found};
 use peers::{LimitBoard, SeatBoard};
 use pipeline::Env;

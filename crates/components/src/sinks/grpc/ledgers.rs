@@ -1,0 +1,93 @@
+//! What the next agent says of the commit ledgers behind it, held against what is remembered.
+//!
+//! A change is a warning and a gauge, and stops nothing. Batches that are committed already have
+//! left this agent, so nothing here can bring them back; batches that are here are stored by
+//! whichever ledger the next agent has. A ledger that must not be used stops the collector's sink.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::SinkLabel;
+use pipeline::ledgers::{Change, Finding, LEDGERS_MAX, LedgerId, LedgerState};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+use wire::v1;
+
+use super::connection::Connection;
+
+/// Bytes of a dataset's name that are kept.
+const DATASET_MAX: usize = 256;
+
+/// The command that shows more.
+const COMMAND: &str = "`aqueduct ledger show` on the collector shows its ledger";
+
+impl Connection {
+    /// The next agent names the ledgers behind it. The connection began at `began`: what was read
+    /// so long before this message was read so long before `began`, or later.
+    pub(super) async fn told_of_ledgers(&self, told: v1::Ledgers, began: Instant) {
+        let address = self.shared.address.clone();
+        let states: Vec<_> = told
+            .ledgers
+            .into_iter()
+            .take(LEDGERS_MAX)
+            .filter_map(|one| state(one, began))
+            .collect();
+        let (board, member) = (self.ledgers.clone(), address.clone());
+        let compared = self.env.offload(move || board.compare(&member, states, Instant::now()));
+        let (findings, kept) = compared.await;
+        findings.iter().for_each(|finding| self.show(finding));
+        if let Err(error) = kept {
+            debug!(sink = %self.name, %error, "what is known of commit ledgers cannot be kept");
+        }
+        self.show_ledgers();
+    }
+
+    /// What the next agent said does not count any more.
+    pub(super) fn forget_ledgers(&self) {
+        self.ledgers.withdraw(&self.shared.address);
+        self.show_ledgers();
+    }
+
+    /// Shows whether a ledger has changed.
+    fn show_ledgers(&self) {
+        let label = SinkLabel { sink: self.name.to_string() };
+        let is_changed = self.ledgers.is_changed(&self.shared.address);
+        self.metrics.sink_ledger_changed.get_or_create(&label).set(i64::from(is_changed));
+    }
+
+    fn show(&self, Finding { dataset, found, entries, change }: &Finding) {
+        let (sink, address) = (&self.name, &self.shared.address);
+        let dataset = dataset.escape_debug();
+        match change {
+            Change::Rebuilt { before } => info!(
+                %sink, %address, %dataset, %before, %found, entries,
+                "the commit ledger behind the next agent was rebuilt",
+            ),
+            Change::Other { before } => warn!(
+                %sink, %address, %dataset, %before, %found, entries,
+                "the commit ledger behind the next agent is another one than before: batches that \
+                 only the ledger before names are stored again if they are sent again; {COMMAND}",
+            ),
+            Change::Apart { known, other } => warn!(
+                %sink, %address, %dataset, %found, %other, %known,
+                "two next agents store into one dataset by different commit ledgers: a batch that \
+                 both get is stored twice; {COMMAND}",
+            ),
+            Change::Shorter { before } => warn!(
+                %sink, %address, %dataset, %found, entries, before,
+                "the commit ledger behind the next agent is shorter than before, as an older copy \
+                 is: batches of the missing entries are stored again if they are sent again; {COMMAND}",
+            ),
+        }
+    }
+}
+
+fn state(ledger: v1::Ledger, began: Instant) -> Option<LedgerState> {
+    let v1::Ledger { mut dataset, identity, follows, entries, read_ms_ago } = ledger;
+    let id = |bytes: &[u8]| bytes.try_into().ok().map(LedgerId);
+    dataset.truncate(dataset.floor_char_boundary(DATASET_MAX));
+    let read = began.checked_sub(Duration::from_millis(read_ms_ago))?;
+    let follows = follows.iter().take(LEDGERS_MAX).filter_map(|one| id(one)).collect();
+    let dataset: Arc<str> = dataset.into();
+    Some(LedgerState { dataset, identity: id(&identity)?, follows, entries, read })
+}

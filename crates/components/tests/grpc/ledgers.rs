@@ -1,0 +1,115 @@
+//! Goal: what the next agent says shows that the commit ledger behind it is another one, or an
+//! older copy, also over a start of the sender; and a relay hands it on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::SinkLabel;
+use pipeline::testkit::build;
+use pipeline::{BuildContext, Env, LedgerBoard, LedgerId, LedgerState, Sink};
+use tokio::time::Instant;
+
+use super::*;
+
+fn ledger(identity: u8, entries: u64, read: Instant) -> LedgerState {
+    let identity = LedgerId([identity; 16]);
+    LedgerState { dataset: "logs".into(), identity, follows: Vec::new(), entries, read }
+}
+
+/// One process of an agent whose data directory is `directory`, with a sink to `address`.
+struct Process {
+    cx: BuildContext,
+    sink: Box<dyn Sink>,
+}
+
+impl Process {
+    async fn start(env: &Env, directory: &Path, address: &str) -> Self {
+        let board = LedgerBoard::kept_in(env.clone(), directory.join("ledgers/main"));
+        let cx = BuildContext::alone("out", directory, env.clone());
+        let cx = BuildContext { ledgers: board, ..cx };
+        let settings = json!({ "address": address });
+        let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+        let mut process = Self { cx, sink };
+        within(async { while process.sink.open().await.is_err() {} }).await;
+        process
+    }
+
+    /// Waits until it knows this ledger, as the only one, or none.
+    async fn knows(&self, identity: u8, entries: u64) {
+        let known = |board: &LedgerBoard| -> Vec<_> {
+            board.all().iter().map(|one| (one.identity.0[0], one.entries)).collect()
+        };
+        within(async {
+            while known(&self.cx.ledgers) != [(identity, entries)] {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    fn is_changed(&self) -> bool {
+        let label = SinkLabel { sink: self.cx.name.to_string() };
+        self.cx.metrics.sink_ledger_changed.get_or_create(&label).get() == 1
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_nothing() {
+    let (env, directory) = (env::real(), tempfile::tempdir().unwrap());
+    let memory = Memory::new();
+    let stores: Arc<str> = "stores".into();
+    memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
+    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let start = || Process::start(&env, directory.path(), &source.address);
+
+    let mut first = start().await;
+    first.knows(1, 10).await;
+    assert!(!first.is_changed());
+    // A relay hands it on, as old as it is: not younger than the connection that brought it.
+    assert!(first.cx.ledgers.all()[0].read < Instant::now());
+    first.sink.close().await;
+    assert_eq!(first.cx.ledgers.all(), [], "nothing is known behind a closed sink");
+
+    memory.ledgers.says(&stores, vec![ledger(2, 3, Instant::now())]);
+    let mut second = start().await;
+    second.knows(2, 3).await;
+    assert!(second.is_changed(), "the first process remembered the other one");
+    second.sink.close().await;
+
+    let third = start().await;
+    third.knows(2, 3).await;
+    assert!(!third.is_changed(), "it was shown once");
+    memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
+    third.knows(1, 10).await;
+    assert!(third.is_changed(), "on an open connection, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_shows_and_a_collector_that_has_not_read_since_does_not() {
+    let (env, directory) = (env::real(), tempfile::tempdir().unwrap());
+    let (memory, stores): (_, Arc<str>) = (Memory::new(), "stores".into());
+    let long_ago = Instant::now();
+    memory.ledgers.says(&stores, vec![ledger(1, 10, long_ago)]);
+    let source = start_source(&env, memory.clone(), &free_address(&env).await, json!({}));
+    let start = || Process::start(&env, directory.path(), &source.address);
+    let mut first = start().await;
+    first.knows(1, 10).await;
+    first.sink.close().await;
+
+    for is_read_again in [false, true] {
+        memory.ledgers.says(&stores, vec![ledger(1, 10, long_ago)]);
+        let mut process = start().await;
+        process.knows(1, 10).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let read = if is_read_again { Instant::now() } else { long_ago };
+        memory.ledgers.says(&stores, vec![ledger(1, 4, read)]);
+        process.knows(1, 4).await;
+        // How old it is counts from the beginning of the connection.
+        process.sink.close().await;
+        within(async { while process.sink.open().await.is_err() {} }).await;
+        process.knows(1, 4).await;
+        assert_eq!(process.is_changed(), is_read_again);
+        process.sink.close().await;
+    }
+}

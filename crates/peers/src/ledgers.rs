@@ -1,0 +1,137 @@
+//! The commit ledgers behind a channel, as they are named upstream.
+//!
+//! ```text
+//!   hdfs sink ─says─► board of the channel ─► grpc source ─Ledgers─► grpc sink of the agent before
+//!                                                                       │ compares with what
+//!                                     board of that channel ◄─says──────┘ it remembers
+//! ```
+//!
+//! The ledger of a dataset decides what is delivered. An agent upstream remembers the identity and
+//! the length of each ledger in its data directory, so that it shows when a collector goes on with
+//! another ledger, or with an older copy of the same one. [`Acquaintance`] says what is compared.
+
+mod acquaintance;
+mod kept;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pipeline::{Env, LedgerId, LedgerState};
+use tokio::time::Instant;
+
+use kept::Kept;
+
+pub use acquaintance::{Acquaintance, Change, Finding};
+
+/// Ledgers that one agent names at most, and that are taken from one.
+pub const LEDGERS_MAX: usize = 64;
+
+/// What is known of the ledgers behind one channel. Clones are the same board.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerBoard {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    said: Mutex<BTreeMap<Arc<str>, Vec<LedgerState>>>,
+    /// Locked while the file is read and written.
+    kept: Mutex<Kept>,
+}
+
+impl LedgerBoard {
+    /// A board whose memory is kept in the file `path`, which is made when it is needed.
+    pub fn kept_in(env: Env, path: PathBuf) -> Self {
+        let kept = Mutex::new(Kept::new(env, path));
+        Self { inner: Arc::new(Inner { said: Mutex::default(), kept }) }
+    }
+
+    /// These are all ledgers that this member of a group stores by, or knows behind it.
+    pub fn says(&self, member: &Arc<str>, ledgers: Vec<LedgerState>) {
+        self.said().insert(member.clone(), ledgers);
+    }
+
+    /// Nothing is known of the ledgers of this member any more.
+    pub fn withdraw(&self, member: &str) {
+        self.said().remove(member);
+        self.kept().acquaintance.withdraw(member);
+    }
+
+    /// The ledgers behind the channel, each once, as the longest is known.
+    pub fn all(&self) -> Vec<LedgerState> {
+        let mut all: BTreeMap<(Arc<str>, LedgerId), LedgerState> = BTreeMap::new();
+        for state in self.said().values().flatten() {
+            let known = all.entry((state.dataset.clone(), state.identity));
+            let known = known.or_insert_with(|| state.clone());
+            // As long, and read later: it says more.
+            if (state.entries, state.read) > (known.entries, known.read) {
+                *known = state.clone();
+            }
+        }
+        all.into_values().take(LEDGERS_MAX).collect()
+    }
+
+    /// As [`LedgerBoard::says`], of an agent behind a connection: compares it with what is
+    /// remembered, and remembers what is new. Blocks while the file is read or written.
+    ///
+    /// The second value is why the memory could not be read or written, if it could not: then what
+    /// was remembered by this process still is.
+    pub fn compare(
+        &self,
+        member: &Arc<str>,
+        ledgers: Vec<LedgerState>,
+        now: Instant,
+    ) -> (Vec<Finding>, io::Result<()>) {
+        let mut kept = self.kept();
+        let read = kept.load(now);
+        let findings = kept.acquaintance.hear(member, &ledgers, now);
+        let written = kept.store(now);
+        drop(kept);
+        self.says(member, ledgers);
+        (findings, read.and(written))
+    }
+
+    /// Whether this member named another ledger, or a shorter one, than was remembered.
+    pub fn is_changed(&self, member: &str) -> bool {
+        self.kept().acquaintance.is_changed(member)
+    }
+
+    fn said(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Vec<LedgerState>>> {
+        // Each call leaves the map whole, also where a caller panicked before.
+        self.inner.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // What is remembered is changed in whole steps.
+        self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_ledger_that_several_name_the_longest_is_handed_on() {
+        let (board, now) = (LedgerBoard::default(), Instant::now());
+        let state = |identity: u8, entries| LedgerState {
+            dataset: "d".into(),
+            identity: LedgerId([identity; 16]),
+            follows: Vec::new(),
+            entries,
+            read: now,
+        };
+        board.says(&"a".into(), vec![state(1, 7)]);
+        board.says(&"b".into(), vec![state(1, 9)]);
+        board.says(&"c".into(), vec![state(2, 1)]);
+        let all = |board: &LedgerBoard| -> Vec<_> {
+            board.all().iter().map(|state| (state.identity.0[0], state.entries)).collect()
+        };
+        assert_eq!(all(&board), [(1, 9), (2, 1)]);
+        board.withdraw("b");
+        board.says(&"c".into(), Vec::new());
+        assert_eq!(all(&board), [(1, 7)]);
+    }
+}

@@ -1,0 +1,132 @@
+//! What is remembered of ledgers, in a file of the data directory: JSON, written in whole and
+//! renamed into place. Growth alone is written once a minute at most.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::acquaintance::{Acquaintance, Remembered};
+use pipeline::LedgerId;
+use pipeline::env::{Env, OpenMode};
+
+/// How often it is written that a ledger has grown.
+const GROWTH_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes of the file that are read at most.
+const FILE_MAX: usize = 1 << 20;
+
+/// One line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    dataset: String,
+    /// 32 hexadecimal digits.
+    identity: String,
+    entries: u64,
+}
+
+/// The memory of one channel, and its file.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) acquaintance: Acquaintance,
+    place: Option<(Env, PathBuf)>,
+    /// When the process began: what the file says was so before.
+    began: Option<Instant>,
+    is_loaded: bool,
+    /// What the file says, and since when.
+    written: Vec<(Arc<str>, LedgerId, u64)>,
+    written_at: Option<Instant>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.place.as_ref().map(|(_, path)| path);
+        f.debug_struct("Kept").field("known", &self.acquaintance).field("path", &path).finish()
+    }
+}
+
+impl Kept {
+    /// In the file `path`.
+    pub(super) fn new(env: Env, path: PathBuf) -> Self {
+        let began = Some(Instant::now());
+        Self { place: Some((env, path)), began, ..Self::default() }
+    }
+
+    /// Reads the file, unless that was done.
+    ///
+    /// # Errors
+    /// The disk failed; the next call tries again.
+    pub(super) fn load(&mut self, now: Instant) -> io::Result<()> {
+        let Some((env, path)) = self.place.as_ref().filter(|_| !self.is_loaded) else {
+            return Ok(());
+        };
+        let lines = read(env, path)?;
+        self.is_loaded = true;
+        for Line { dataset, identity, entries } in lines {
+            let Ok(identity) = u128::from_str_radix(&identity, 16) else { continue };
+            let identity = LedgerId(identity.to_be_bytes());
+            let dataset: Arc<str> = dataset.into();
+            self.written.push((dataset.clone(), identity, entries));
+            let known = Remembered { identity, entries, since: self.began.unwrap_or(now) };
+            self.acquaintance.datasets.entry(dataset).or_insert(known);
+        }
+        Ok(())
+    }
+
+    /// Writes what is new.
+    ///
+    /// # Errors
+    /// The disk failed: the next call tries again.
+    pub(super) fn store(&mut self, now: Instant) -> io::Result<()> {
+        let Some((env, path)) = self.place.as_ref().filter(|_| self.is_loaded) else {
+            return Ok(());
+        };
+        let known = self.acquaintance.datasets.iter();
+        let known: Vec<_> =
+            known.map(|(dataset, one)| (dataset.clone(), one.identity, one.entries)).collect();
+        let names =
+            |(dataset, identity, _): &(Arc<str>, LedgerId, u64)| (dataset.clone(), *identity);
+        let has_grown_only = known.iter().map(names).eq(self.written.iter().map(names));
+        let is_recent = self.written_at.is_some_and(|at| now < at + GROWTH_EVERY);
+        if known == self.written || has_grown_only && is_recent {
+            return Ok(());
+        }
+        let lines = known.iter().map(|(dataset, identity, entries)| Line {
+            dataset: dataset.to_string(),
+            identity: identity.to_string(),
+            entries: *entries,
+        });
+        write(env, path, &lines.collect::<Vec<_>>())?;
+        (self.written, self.written_at) = (known, Some(now));
+        Ok(())
+    }
+}
+
+fn read(env: &Env, path: &Path) -> io::Result<Vec<Line>> {
+    let file = match env.disk.open(path, OpenMode::default()) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX).min(FILE_MAX);
+    Ok(serde_json::from_slice(&file.read(0, len)?).unwrap_or_else(|error| {
+        warn!(path = %path.display(), %error, "what is remembered of commit ledgers is damaged");
+        Vec::new()
+    }))
+}
+
+fn write(env: &Env, path: &Path, lines: &[Line]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    env.disk.create_dir_all(directory)?;
+    let (draft, bytes) = (path.with_extension("new"), serde_json::to_vec_pretty(lines)?);
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = env.disk.open(&draft, mode)?;
+    file.set_len(0)?;
+    file.write_at(&[IoSlice::new(&bytes)], 0, true)?;
+    env.disk.rename(&draft, path)?;
+    env.disk.sync_dir(directory)
+}
