@@ -211,7 +211,7 @@ impl Conversation {
         match event {
             CommitEvent::Committed(keys) => self.receiver.committed(&keys),
             CommitEvent::Missed => {
-                self.receiver.recount(|origin, epoch| intake.known(origin, epoch))
+                self.receiver.recount(|origin, epoch| intake.known(origin, epoch));
             }
         }
     }
