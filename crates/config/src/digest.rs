@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::plan::{ChannelPlan, ComponentPlan, GroupPlan, SourcePlan};
 
 impl ComponentPlan {
-    /// A stable hash over kind, name and settings. Places in the file and the order of keys are left
-    /// out. It is the same in every version of the program, and no protection for a secret.
+    /// A stable hash over kind, name and settings. Places in the file and the order of keys are
+    /// left out. It is the same in every version of the program, and no protection for a secret.
     pub fn digest(&self) -> u64 {
         let mut hash = Hash::new("component");
         hash.component(self);

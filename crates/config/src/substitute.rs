@@ -1,8 +1,8 @@
 //! References in texts: `${NAME}`, `${NAME:-default}` and `${file:/path}` are replaced by what they
 //! stand for.
 //!
-//! A dollar counts only where it stands before `{`. Of several there, each two are one dollar of the
-//! text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands for is
+//! A dollar counts only where it stands before `{`. Of several there, each two are one dollar of
+//! the text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands for is
 //! not looked through again.
 
 use pipeline::settings::SettingsErrorKind as Kind;

@@ -162,14 +162,18 @@ sinks = ["two"]
 "#;
     let expected = "\
 a.toml:2:2: agnt: unknown key `agnt`; did you mean `agent`?
-a.toml:5:9: agent.grace: invalid type: integer `20`, expected a duration with its unit, for example \"30s\"
+a.toml:5:9: agent.grace: invalid type: integer `20`, expected a duration with its \
+unit, for example \"30s\"
 a.toml:8:13: sources.a.channels: unknown channel `mian`; did you mean `main`?
 a.toml:8:29: sources.a.channels: channel `main` is named twice here
-a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` of one, or remove it
-a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` of one, or remove it
+a.toml:11:11: channels.spare: no source fills this channel: name it in the `channels` \
+of one, or remove it
+a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` \
+of one, or remove it
 a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
 a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink names it
-a.toml:18:8: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit
+a.toml:18:8: sinks.a b: `a b` is no name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
+beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
 a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?
 a.toml:27:10: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";

@@ -32,8 +32,8 @@ pub struct Settings {
     pub value: Value,
     /// Where it stands.
     pub place: Place,
-    /// The text as it is written in the file, where references in it (`${…}`) were replaced: what is
-    /// printed instead of the value.
+    /// The text as it is written in the file, where references in it (`${…}`) were replaced: what
+    /// is printed instead of the value.
     pub written: Option<Arc<str>>,
 }
 

@@ -1,8 +1,8 @@
 //! `search_replace`: rewrites bodies, every match of a pattern by a replacement.
 //!
-//! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand for
-//! groups, `$$` for a dollar. A configuration file says `$${name}` for `${name}`. A body without a match
-//! is not copied.
+//! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand
+//! for groups, `$$` for a dollar. A configuration file says `$${name}` for `${name}`. A body without
+//! a match is not copied.
 
 use std::borrow::Cow;
 
@@ -18,8 +18,8 @@ use serde::Deserialize;
 pub struct Config {
     /// Pattern of what is replaced, wherever it stands in the body.
     search: String,
-    /// What takes its place; `$1` is the first group, `$${name}` one with a name. Nothing unless set:
-    /// what matches is deleted.
+    /// What takes its place; `$1` is the first group, `$${name}` one with a name. Nothing unless
+    /// set: what matches is deleted.
     #[serde(default)]
     replace: Option<String>,
 }

@@ -152,6 +152,11 @@ fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
         Some("https") => return Err(invalid("`https` is not available yet; use `http`".into())),
         _ => return Err(invalid("it has to begin with `http://`".into())),
     }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let problem =
+            "it holds a user, and would be shown; write `authorization` in `secret_headers`";
+        return Err(invalid(problem.into()));
+    }
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| invalid("it names no host".into()))?;
     let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));

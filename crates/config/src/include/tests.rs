@@ -236,7 +236,8 @@ fn what_a_reference_does_not_find_is_refused_with_setting_place_and_remedy() {
     let expected = "\
 main.toml:6:9: sources.in.count: environment variable `COUNT` is not set; set it, or write a \
 default: `${COUNT:-…}`
-main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two characters themselves
+main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two \
+characters themselves
 main.toml:17:9: sinks.out.token: file `secrets/token` cannot be read: it is not a regular file
 main.toml:18:9: sinks.out.group: `${1}` is no reference; write `${NAME}`, `${NAME:-default}` or \
 `${file:/path}`, or `$${1}` for the text itself";

@@ -72,7 +72,7 @@ impl Settings {
         SettingsError { kind: error.kind, path: path.join("."), place, problem: error.problem }
     }
 
-    /// The value of a text in which references were replaced, where it is asked for as another type.
+    /// The value of a text in which references were replaced, where another type is asked for.
     fn replaced<T>(
         &self,
         what: &str,

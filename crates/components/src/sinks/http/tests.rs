@@ -207,9 +207,11 @@ fn a_wrong_url_is_refused_with_what_helps() {
         ("https://h/", "https"),
         ("/only/a/path", "http://"),
         ("http:// /", "http://host"),
+        ("http://user:hunter2@h/", "`secret_headers`"),
     ] {
         let error = build::<Config>(&json!({ "url": url }), &cx).err().unwrap();
         assert_eq!(error.path, "url", "{error}");
         assert!(error.problem.contains(hint), "{url}: {error}");
+        assert!(!error.problem.contains("hunter2"), "{url}: {error}");
     }
 }
