@@ -122,6 +122,14 @@ fn each_mistake_is_refused() {
 }
 
 #[test]
+fn a_mistake_is_named() {
+    let text = GOOD.replacen("listen = ", "lisetn = ", 1);
+    let found = problems(&validator(), "wrong.toml", &text).join("\n");
+    assert!(found.contains("'lisetn' was unexpected"), "{found}");
+    assert!(found.contains("\"listen\" is a required property"), "{found}");
+}
+
+#[test]
 fn a_variable_may_stand_wherever_a_value_does() {
     let validator = validator();
     for (value, variable) in [
