@@ -1,7 +1,7 @@
 //! The schema that `aqueduct schema` prints takes what is right and refuses what is wrong.
 //!
-//! Method: the program's own output is compiled by a validator; every example and every block of TOML of
-//! the components' pages is held against it, and so is each of a list of mistakes.
+//! Method: the program's own output is compiled by a validator; every example and every block of
+//! TOML of the components' pages is held against it, and so is each of a list of mistakes.
 
 use std::path::Path;
 use std::process::Command;

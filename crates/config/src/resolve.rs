@@ -134,7 +134,7 @@ pub(crate) struct AgentTable {
     /// How long a stop may take. What is not delivered by then stays in the channels.
     #[serde(default = "grace")]
     grace: Period,
-    /// Address of `/metrics`, `/livez` and `/readyz`, in plain text: `host:port`. Off unless set.
+    /// Address of `/metrics`, `/livez` and `/readyz`: `host:port`. Off unless set.
     admin: Option<String>,
 }
 

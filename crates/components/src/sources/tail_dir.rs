@@ -129,8 +129,8 @@ pub struct Config {
     #[serde(deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     paths: Vec<String>,
-    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`. Their
-    /// positions are kept while the files exist.
+    /// Patterns of files to leave out: of their names, or of their paths where there is a `/`.
+    /// Their positions are kept while the files exist.
     #[serde(default, deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     exclude: Vec<String>,
@@ -138,8 +138,8 @@ pub struct Config {
     /// beginning.
     #[serde(default)]
     start_at: StartAt,
-    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`, and are
-    /// counted.
+    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`, and
+    /// are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
     /// Most bytes of lines in a batch.

@@ -1,7 +1,8 @@
 //! The schema of a whole file.
 //!
-//! Which settings a component has follows from its `type`, by one condition for each kind: so a validator
-//! names the setting that is wrong, and an editor completes the settings of that kind alone.
+//! Which settings a component has follows from its `type`, by one condition for each kind: so a
+//! validator names the setting that is wrong, and an editor completes the settings of that kind
+//! alone.
 
 use pipeline::component::CHOICE;
 use pipeline::{Catalogue, Listed};
@@ -11,8 +12,8 @@ use serde_json::{Map, Value as Json, json};
 use super::{OPTIONAL, component, plain, table};
 use crate::resolve::AgentTable;
 
-/// The schema of a file that a program with this catalogue reads; `dead_letters` is that of the table
-/// `[dead_letters]`, which the agent reads.
+/// The schema of a file that a program with this catalogue reads; `dead_letters` is that of the
+/// table `[dead_letters]`, which the agent reads.
 ///
 /// A value may be text with a variable, `"${…}"`, wherever it is not a table or a list.
 pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Schema) -> Json {
@@ -86,7 +87,8 @@ fn of_role(role: &str, all: &[Listed]) -> Json {
             "then": of_kind(listed),
         })
     };
-    // Taplo knows no conditions where it completes, but alternatives. The first one takes everything.
+    // Taplo knows no conditions where it completes, but alternatives. The first one takes
+    // everything.
     let alternatives = std::iter::once(json!({})).chain(all.iter().map(of_kind));
     json!({
         "type": "object",
