@@ -1,9 +1,9 @@
 //! The pages of `docs/components` say everything of each component, and say it right.
 //!
-//! Method: the snippet of each page is written anew from the schema of its component, with the values
-//! that the page has where there is no default, and compared with what the page has; then it is built as
-//! a program builds it, once as it is and once for each setting that is switched off there. All that
-//! is TOML is held against the schema of whole files as well.
+//! Method: the snippet of each page is written anew from the schema of its component, with the
+//! values that the page has where there is no default, and compared with what the page has; then it
+//! is built as a program builds it, once as it is and once for each setting that is switched off
+//! there. All that is TOML is held against the schema of whole files as well.
 //!
 //! `AQUEDUCT_BLESS=1 cargo test -p aqueduct --test pages` writes comments, defaults and missing
 //! settings into the snippets, and the list into the index.

@@ -1,7 +1,7 @@
 //! The schema that `aqueduct schema` prints takes what is right and refuses what is wrong.
 //!
-//! Method: the program's own output is compiled by a validator; every example and every block of TOML of
-//! the components' pages is held against it, and so is each of a list of mistakes.
+//! Method: the program's own output is compiled by a validator; every example and every block of
+//! TOML of the components' pages is held against it, and so is each of a list of mistakes.
 
 use std::path::Path;
 use std::process::Command;
@@ -119,6 +119,14 @@ fn each_mistake_is_refused() {
         let text = GOOD.replacen(right, wrong, 1);
         assert!(!problems(&validator, "wrong.toml", &text).is_empty(), "taken: {wrong}");
     }
+}
+
+#[test]
+fn a_mistake_is_named() {
+    let text = GOOD.replacen("listen = ", "lisetn = ", 1);
+    let found = problems(&validator(), "wrong.toml", &text).join("\n");
+    assert!(found.contains("'lisetn' was unexpected"), "{found}");
+    assert!(found.contains("\"listen\" is a required property"), "{found}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The schema of configurations: of a whole file for editors, of one component for references.
 //!
 //! All of it comes from the types that the settings are read into, so it says what is read. Schemas
-//! are of draft 7, which editors know best, and have no references into other types: a setting shows
-//! its own description.
+//! are of draft 7, which editors know best, and have no references into other types: a setting
+//! shows its own description.
 
 mod file;
 mod setting;

@@ -21,7 +21,7 @@ use crate::source::Source;
 pub struct Group {
     /// The package that has them.
     pub package: &'static str,
-    /// The cargo feature of the full programs that brings them; `None` where every program has them.
+    /// The cargo feature of the full programs that brings them; `None` if every program has them.
     pub feature: Option<&'static str>,
     /// Where events enter.
     pub sources: &'static [Entry<dyn Source>],

@@ -132,8 +132,8 @@ pub const fn entry<C: Component>() -> Entry<C::Role> {
     }
 }
 
-/// A component of role `R` within the settings of another one: its kind alone, `decoder = "json"`, or
-/// with its settings, `decoder = { type = "lines", keep_empty = true }`.
+/// A component of role `R` within the settings of another one: its kind alone, `decoder = "json"`,
+/// or with its settings, `decoder = { type = "lines", keep_empty = true }`.
 pub struct Choice<R: ?Sized> {
     kind: String,
     settings: serde_json::Map<String, serde_json::Value>,

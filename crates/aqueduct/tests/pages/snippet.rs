@@ -14,8 +14,8 @@ const WIDTH: usize = 100;
 const OF_THE_PLAN: [&str; 5] =
     ["channels", "optional_channels", "channel", "sinks", "interceptors"];
 
-/// The snippet as its schema has it. Values without a default, the order, and what is switched off are
-/// taken from `old`.
+/// The snippet as its schema has it. Values without a default, the order, and what is switched off
+/// are taken from `old`.
 pub(crate) fn anew(listed: &Listed, old: &str) -> Result<String, String> {
     let header = old.lines().next().unwrap_or_default();
     let all = schema::settings(&schema::component(listed));

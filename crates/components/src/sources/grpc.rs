@@ -77,8 +77,8 @@ const IDLE_BYTES_MAX: usize = 4 << 20;
 pub struct Config {
     /// Address to listen on: `host:port`. Port 0 takes a free one.
     pub listen: String,
-    /// Largest batch that is taken, before and after compression. Senders learn it when they connect,
-    /// and cut to it what they read from then on.
+    /// Largest batch that is taken, before and after compression. Senders learn it when they
+    /// connect, and cut to it what they read from then on.
     #[serde(default = "defaults::message_max")]
     pub message_max: ByteSize,
     /// Batches that one connection may have without an answer.

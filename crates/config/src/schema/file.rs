@@ -1,7 +1,8 @@
 //! The schema of a whole file.
 //!
-//! Each component is one form of its role, told from the others by its `type`, so that an editor
-//! completes and checks the settings of that kind alone.
+//! Which settings a component has follows from its `type`, by one condition for each kind: so a
+//! validator names the setting that is wrong, and an editor completes the settings of that kind
+//! alone.
 
 use pipeline::component::CHOICE;
 use pipeline::{Catalogue, Listed};
@@ -11,8 +12,8 @@ use serde_json::{Map, Value as Json, json};
 use super::{OPTIONAL, component, plain, table};
 use crate::resolve::AgentTable;
 
-/// The schema of a file that a program with this catalogue reads; `dead_letters` is that of the table
-/// `[dead_letters]`, which the agent reads.
+/// The schema of a file that a program with this catalogue reads; `dead_letters` is that of the
+/// table `[dead_letters]`, which the agent reads.
 ///
 /// A value may be text with a variable, `"${…}"`, wherever it is not a table or a list.
 pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Schema) -> Json {
@@ -21,11 +22,9 @@ pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Sche
     for role in pipeline::catalogue::ROLES {
         let all: Vec<Listed> =
             catalogue.all().into_iter().filter(|listed| listed.role == *role).collect();
-        let forms: Vec<Json> =
-            all.iter().map(|listed| reference(&name(listed.role, listed.kind))).collect();
         let kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();
-        definitions.insert((*role).to_owned(), json!({ "oneOf": forms }));
         definitions.insert(format!("{role}_kind"), json!({ "enum": kinds }));
+        definitions.insert((*role).to_owned(), of_role(role, &all));
         for listed in &all {
             definitions.insert(name(listed.role, listed.kind), of_kind(listed));
         }
@@ -76,6 +75,27 @@ fn named(description: &str, role: &str) -> Json {
         "type": "object",
         "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" },
         "additionalProperties": reference(role),
+    })
+}
+
+/// A component of any kind of a role.
+fn of_role(role: &str, all: &[Listed]) -> Json {
+    let of_kind = |listed: &Listed| reference(&name(listed.role, listed.kind));
+    let condition = |listed: &Listed| {
+        json!({
+            "if": { "properties": { "type": { "const": listed.kind } }, "required": ["type"] },
+            "then": of_kind(listed),
+        })
+    };
+    // Taplo knows no conditions where it completes, but alternatives. The first one takes
+    // everything.
+    let alternatives = std::iter::once(json!({})).chain(all.iter().map(of_kind));
+    json!({
+        "type": "object",
+        "required": ["type"],
+        "properties": { "type": reference(&format!("{role}_kind")) },
+        "allOf": all.iter().map(condition).collect::<Vec<_>>(),
+        "anyOf": alternatives.collect::<Vec<_>>(),
     })
 }
 

@@ -18,7 +18,8 @@ pub struct Setting {
     pub is_required: bool,
     /// Whether leaving it out means something else than any value.
     pub is_optional: bool,
-    /// What it means, in paragraphs; then each of its values, where they have a meaning of their own.
+    /// What it means, in paragraphs; then each of its values, where they have a meaning of their
+    /// own.
     pub meaning: Vec<String>,
     /// The settings of the table that it is; empty where it is none.
     pub below: Vec<Setting>,
