@@ -57,6 +57,7 @@
 //! <channel>/channel             format, uuid, origin, epoch
 //! <channel>/log/<16 hex>.seg    segments; also files of old ones, to be used again
 //! <channel>/log/<16 hex>.gone   an old one that is being given back to the disk, in parts
+//! <channel>/log/reserve-<0|1>   room for starts and commits on a full disk
 //! <channel>/quarantine/         frames that were found damaged
 //! <channel>/meta/               sled
 //!

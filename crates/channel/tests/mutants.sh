@@ -63,7 +63,7 @@ mutant name_not_synced durable/log/files.rs \
 mutant window_not_in_the_state durable/index/ticket_index.rs \
   'stored: self.window.all().clone(),' 'stored: self.window.pending().clone(),' model crash
 mutant positions_not_in_the_state durable/index/ticket_index.rs \
-  'positions: self.positions.all(),' 'positions: Vec::new(),' model
+  'positions: Cow::Borrowed(&self.positions),' 'positions: Cow::Owned(Positions::default()),' model
 mutant torn_group_kept durable/recovery/scan.rs \
   'torn.is_some_and(|torn| frame.offset >= torn)' 'torn.is_some_and(|torn| frame.offset > torn)' \
   model
@@ -71,7 +71,7 @@ mutant rolled_back_comes_last in_flight.rs \
   'if let Some(ticket) = consumer.again.first() {' \
   'if let Some(ticket) = consumer.again.first().filter(|_| consumer.cursor >= next) {' \
   model conformance
-mutant full_disk_not_noticed durable/core.rs \
+mutant full_disk_not_noticed durable/state.rs \
   'is_allowed && self.fits_disk(size.bytes)' 'is_allowed' disk_full
 mutant full_disk_ends_the_opening durable/space/full_disk.rs \
   'Err(error) if is_full(&error) => {
@@ -80,7 +80,8 @@ mutant full_disk_ends_the_opening durable/space/full_disk.rs \
 mutant epoch_named_before_it_is_on_the_disk durable/channel.rs \
   'let durable = core.state().durable_epoch;' 'let durable = core.owner.epoch;' disk_full
 mutant empty_channel_stays_stopped durable/space/full_disk.rs \
-  'is_empty && is_used && self.refused' 'false && is_empty && is_used && self.refused' disk_full
+  'is_empty && is_used && self.space.refused' \
+  'false && is_empty && is_used && self.space.refused' disk_full
 mutant full_segment_leaves_no_room_for_commits durable/space/full_disk.rs \
   'ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' '0 * ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)' disk_full
 mutant starts_use_up_the_room_of_commits durable/log/writer.rs \
@@ -100,7 +101,7 @@ mutant seal_not_bound_to_its_place durable/log/segment.rs \
 mutant wrong_key_taken_for_damage durable/log/seal.rs \
   'Some(_) => Err(SealError::Wrong { id, origin: self.origin.clone() }),' \
   'Some(key) => Ok(key.clone()),' encryption
-mutant delivered_then_damaged_is_forgotten durable/recovery/replay.rs \
+mutant delivered_then_damaged_is_forgotten durable/recovery/heal.rs \
   'if !settled.contains(ticket) {' 'if !settled.is_empty() || settled.is_empty() {' damage
 mutant failed_put_is_answered_too_early durable/commit/leader.rs \
   'self.hold_back(group, &written);' '' crash
