@@ -33,7 +33,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use metrics::{Metrics, SinkLabel};
-use peers::OutletBoard;
 use pipeline::{
     ChannelError, IntervalSet, MemberView, Outcome, Report, SeatView, Selection, Settlement,
     SinkBoard, SinkProcessor, TakeTransaction, Taken, Ticket,

@@ -21,10 +21,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
 use metrics::{Metrics, SourceLabel, SourceReason};
-use peers::{FloorBoard, LimitBoard, OutletBoard};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
-    Interceptor, IntervalSet, KeySet, Known, LedgerBoard, LedgerState, Origin, Outage, Permit,
+    Batch, BatchSize, Channel, ChannelError, ChannelSelector, Epoch, Floors, Identity, Intake,
+    IntakeError, Interceptor, IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit,
     PutTransaction, Routing,
 };
 use tokio::sync::broadcast;

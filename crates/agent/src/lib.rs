@@ -12,7 +12,6 @@ mod boards;
 pub mod cli;
 mod data_dir;
 pub mod dead_letters;
-mod digest;
 mod group;
 mod health;
 mod intake;

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{FloorBoard, LimitBoard, OutletBoard, RoutingBoard, Seat};
+use peers::{FloorBoard, LedgerBoard, LimitBoard, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Interceptor, LedgerBoard, Role,
-    Routing, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Interceptor, Role, Routing,
+    Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::boards::Boards;
 use crate::dead_letters;
-use crate::digest;
 use crate::group::NamedSink;
 use crate::intake::Fed;
 use crate::limits;
@@ -98,7 +97,7 @@ impl Topology {
             Some(BuiltChannel {
                 name: plan.name.as_str().into(),
                 kind: plan.kind.clone(),
-                digest: digest::channel(channel),
+                digest: channel.digest(),
                 boards: Boards { floors, limits, ledgers, ..Boards::default() },
                 consumers: consumers(plan_groups, &plan.name),
                 channel: Arc::from(built),
@@ -260,7 +259,7 @@ impl Builder<'_> {
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             kind: plan.component.kind.clone(),
-            digest: digest::source(plan),
+            digest: plan.digest(),
             source: source?,
             interceptors: interceptors.into_iter().collect::<Option<_>>()?,
             selector: selector?,
@@ -294,7 +293,7 @@ impl Builder<'_> {
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
-            digest: digest::group(plan),
+            digest: plan.digest(),
             kind: plan.processor.kind.clone(),
             processor: processor?,
             channel: plan.channel.clone(),

@@ -176,6 +176,7 @@ impl Group {
             self.metrics.sink_committed.get_or_create(&label).inc_by(events);
             self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
+        self.held.left(tickets);
         self.take.commit(tickets);
     }
 
@@ -184,25 +185,6 @@ impl Group {
         let sink = self.members[index].handle.name().to_string();
         let label = SinkReason { sink, reason: class.to_string() };
         self.metrics.sink_failures.get_or_create(&label).inc();
-    }
-
-    /// The next hop has stored these.
-    pub(super) fn count_stored(&self, label: &SinkLabel, fresh: &[Passed]) {
-        let events = fresh.iter().map(|passed| passed.events).sum();
-        self.metrics.sink_stored.get_or_create(label).inc_by(events);
-        let after = self.metrics.sink_stored_after.get_or_create(label);
-        fresh.iter().for_each(|passed| after.observe(passed.took));
-    }
-
-    /// These leave the channel.
-    pub(super) fn leave(&mut self, tickets: &IntervalSet) {
-        for (index, Passed { events, took }) in self.tally.left(tickets, Instant::now()) {
-            let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
-            self.metrics.sink_committed.get_or_create(&label).inc_by(events);
-            self.metrics.sink_committed_after.get_or_create(&label).observe(took);
-        }
-        self.held.left(tickets);
-        self.take.commit(tickets);
     }
 }
 

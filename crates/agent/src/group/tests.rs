@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use peers::{FloorBoard, OutletBoard, RoutingBoard};
+use peers::OutletBoard;
 use pipeline::component::entry;
 use pipeline::{
-    Batch, BuildContext, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee, HeldBack,
-    Letter, Settings, SinkError,
+    Batch, BuildContext, Channel, Component, DedupeScope, Env, ErrorClass, EventRef, Guarantee,
+    HeldBack, Letter, Settings, Sink, SinkError,
 };
 use serde_json::json;
 use tokio::sync::Notify;

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use components::format::Format;
 use ledger::{FileNames, Known, Options, Turns};
 use metrics::SinkLabel;
-#[cfg(feature = "testkit")]
-use pipeline::Sink;
 use pipeline::{BuildContext, BuildError};
-#[cfg(feature = "testkit")]
-use storage::FileSystem;
 use storage::{CreateOptions, StoreUrl};
 
 use super::bucket::{Template, confined};
@@ -89,32 +85,11 @@ impl Config {
             directory: cx.directory.clone(),
             held: Arc::default(),
             visible: Arc::new(Visible::new(cx)),
-            floors: cx.floors.clone(),
+            floors: cx.get(),
             unpublished: cx.metrics.sink_unpublished.get_or_create(&label).clone(),
             known: Known::default(),
             turns: Turns::default(),
             session: None,
         })
-    }
-}
-
-#[cfg(feature = "testkit")]
-impl Config {
-    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
-    /// is made into one checkpoint after so many entries.
-    ///
-    /// # Errors
-    /// As for a store of its own.
-    pub fn build_over(
-        self,
-        cx: &BuildContext,
-        connect: impl Fn() -> Arc<dyn FileSystem> + Send + Sync + 'static,
-        compact_after: u64,
-    ) -> Result<Box<dyn Sink>, BuildError> {
-        let url = StoreUrl::parse(&self.url);
-        let url = url.map_err(|error| BuildError::invalid("url", error))?;
-        let mut sink = self.sink(&url, cx, Box::new(move || Ok(connect())))?;
-        sink.keeping.compact_after = compact_after;
-        Ok(Box::new(sink))
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ledger::{Ledger, Token};
-use pipeline::{BuildContext, LedgerBoard, LedgerId, LedgerState};
+use peers::LedgerBoard;
+use pipeline::{BuildContext, LedgerId, LedgerState};
 use tokio::time::Instant;
 
 /// What is named of the ledger.
@@ -17,7 +18,7 @@ pub(super) struct NamedLedger {
 impl NamedLedger {
     /// Of the sink that this is the context of.
     pub(super) fn new(cx: &BuildContext, dataset: &str) -> Self {
-        Self { board: cx.ledgers.clone(), sink: cx.name.clone(), dataset: dataset.into() }
+        Self { board: cx.get(), sink: cx.name.clone(), dataset: dataset.into() }
     }
 
     /// It was read to its end at `read`, or later.

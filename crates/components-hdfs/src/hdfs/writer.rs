@@ -204,7 +204,7 @@ impl Writer {
 
     fn show_open_files(&self) {
         let files = self.open.as_ref().map_or(0, OpenRoll::file_count);
-        self.books.visible.board().set_open_files(files as u64);
+        self.context.visible.board().set_open_files(files as u64);
     }
 
     /// One has ended: it says when to try again what waits.

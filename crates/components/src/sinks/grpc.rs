@@ -25,10 +25,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::sender::{Options, Retain, Room, Window};
 use metrics::Metrics;
-use peers::{Dispute, FloorBoard, LimitBoard, NextHop, RoutingBoard};
+use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard};
 use pipeline::{
-    BuildContext, BuildError, Component, DedupeScope, Env, Guarantee, LedgerBoard, Settlement,
-    Sink, SinkError, Taken,
+    BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
+    SinkBoard, SinkError, Taken,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -57,8 +57,8 @@ impl Component for Config {
             cx.get::<FloorBoard>().forget_early();
         }
         match &self.address {
-            Some(address) => cx.limits.expect(address),
-            None => cx.limits.expect_any(),
+            Some(address) => cx.get::<LimitBoard>().expect(address),
+            None => cx.get::<LimitBoard>().expect_any(),
         }
         match (&self.address, &self.discover) {
             (Some(address), None) => {

@@ -26,7 +26,7 @@ use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
 use pipeline::{
     Batch, BuildContext, BuildError, Choice, Classify, Codec, Component, Encoder, ErrorClass,
-    Guarantee, Sink,
+    Guarantee, Secret, Sink,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

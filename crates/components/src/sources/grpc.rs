@@ -41,7 +41,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::receiver::Contents;
 use delivery::sender::Window;
-use metrics::{SourceLabel, SourceReason};
+use metrics::{Metrics, SourceLabel};
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{

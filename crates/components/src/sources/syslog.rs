@@ -25,6 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
+use metrics::Metrics;
 use pipeline::env::{Clock, Datagrams, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{

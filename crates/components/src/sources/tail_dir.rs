@@ -140,7 +140,7 @@ struct TailDir {
 /// A tailer whose patterns have been looked for once, and what that look has read.
 struct Opened {
     pace: Pace,
-    ears: Ears,
+    listener: ChangeListener,
     feed: Feed,
     first: Vec<Chunk>,
 }
@@ -176,12 +176,12 @@ impl Source for TailDir {
         let mut pace = Pace::new(self.env.clone(), tailer);
         pace.start_turn(&mut Vec::new(), &mut BTreeSet::new(), feed.room());
         let first = pace.next().await;
-        self.opened = Some(Opened { pace, ears, feed, first });
+        self.opened = Some(Opened { pace, listener, feed, first });
         Ok(())
     }
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let Opened { mut pace, mut ears, mut feed, first } =
+        let Opened { mut pace, mut listener, mut feed, first } =
             self.opened.take().expect("a source is opened before it runs");
         listener.note(first.iter().map(Chunk::bytes).sum());
         feed.push(first);

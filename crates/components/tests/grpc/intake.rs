@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use peers::{FloorBoard, OutletBoard};
+use peers::{FloorBoard, LedgerBoard, OutletBoard};
 use pipeline::{
     Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    LedgerBoard, LedgerState, Origin, Outage, Permit, Routing, source::Unreserved,
+    LedgerState, Origin, Outage, Permit, Routing, source::Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::peers::LedgerBoard;
 use metrics::SinkLabel;
 use pipeline::testkit::build;
-use pipeline::{BuildContext, Env, LedgerBoard, LedgerId, LedgerState, Sink};
+use pipeline::{BuildContext, Env, Extensions, LedgerId, LedgerState, Sink};
 use tokio::time::Instant;
 
 use super::*;
@@ -27,7 +28,7 @@ impl Process {
     async fn start(env: &Env, directory: &Path, address: &str) -> Self {
         let board = LedgerBoard::kept_in(env.clone(), directory.join("ledgers/main"));
         let cx = BuildContext::alone("out", directory, env.clone());
-        let cx = BuildContext { ledgers: board, ..cx };
+        let cx = BuildContext { extensions: Extensions::default().with(board), ..cx };
         let settings = json!({ "address": address });
         let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
         let mut process = Self { cx, sink };
@@ -41,7 +42,7 @@ impl Process {
             board.all().iter().map(|one| (one.identity.0[0], one.entries)).collect()
         };
         within(async {
-            while known(&self.cx.ledgers) != [(identity, entries)] {
+            while known(&self.cx.get()) != [(identity, entries)] {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
@@ -67,9 +68,9 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     first.knows(1, 10).await;
     assert!(!first.is_changed());
     // A relay hands it on, as old as it is: not younger than the connection that brought it.
-    assert!(first.cx.ledgers.all()[0].read < Instant::now());
+    assert!(first.cx.get::<LedgerBoard>().all()[0].read < Instant::now());
     first.sink.close().await;
-    assert_eq!(first.cx.ledgers.all(), [], "nothing is known behind a closed sink");
+    assert_eq!(first.cx.get::<LedgerBoard>().all(), [], "nothing is known behind a closed sink");
 
     memory.ledgers.says(&stores, vec![ledger(2, 3, Instant::now())]);
     let mut second = start().await;

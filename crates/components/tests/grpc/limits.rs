@@ -83,6 +83,7 @@ async fn a_connected_sender_hears_of_another_limit_within_seconds() {
     *memory.batch_bytes_max.lock().unwrap() = Some(64 << 10);
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
     let mut sink = open_sink(&env, "127.0.0.1:4141", json!({})).await;
+    let hop: NextHop = sink.extensions().find().unwrap();
     assert_eq!(hop.batch_max(), Some(64 << 10));
     for limit in [10 << 10, 1 << 20] {
         write(&mut *sink, 0..5).await;

@@ -68,7 +68,7 @@ impl Agent {
 impl Sink for Sized {
     async fn open(&mut self) -> Result<(), SinkError> {
         match self.is_down.load(Ordering::Relaxed) {
-            true => Err(Failure(ErrorClass::Transient).into()),
+            true => Err(Failure(ErrorClass::Transient, "it is down").into()),
             false => Ok(()),
         }
     }
@@ -103,8 +103,8 @@ impl Sink for Sized {
         Guarantee::ExactlyOnce
     }
 
-    fn next_hop(&self) -> Option<&NextHop> {
-        Some(&self.hop)
+    fn extensions(&self) -> pipeline::Extensions {
+        pipeline::Extensions::default().with(self.hop.clone())
     }
 
     fn dedupe_scope(&self) -> DedupeScope {

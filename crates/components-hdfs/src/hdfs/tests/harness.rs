@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::Operator;
-use pipeline::{
-    Batch, Epoch, Identity, LedgerBoard, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket,
-};
+use peers::LedgerBoard;
+use pipeline::{Batch, Epoch, Identity, Origin, Outcome, Sequence, Settings, Sink, Taken, Ticket};
 use serde_json::Value;
 use storage::memory::Memory;
 use storage::{FileSystem, StoreUrl};
@@ -70,7 +69,7 @@ impl Collector {
         let url = StoreUrl::parse(&config.url).unwrap();
         let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
         sink.keeping.compact_after = COMPACT_AFTER;
-        (sink, cx.ledgers)
+        (sink, cx.get())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the sink says of its commit ledger to the agents upstream.
 
-use pipeline::{LedgerBoard, Sink};
+use peers::LedgerBoard;
+use pipeline::Sink;
 use serde_json::json;
 use storage::FileSystem;
 use storage::memory::Memory;

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
 use metrics::{Metrics, SinkLabel};
-use peers::{Dispute, FloorBoard, LimitBoard, RoutingBoard};
-use pipeline::{Env, Identity, LedgerBoard, Routing};
+use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, RoutingBoard};
+use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
+use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;

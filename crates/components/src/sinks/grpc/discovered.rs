@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use peers::discovery::{Discovery, Query};
 use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, DedupeScope, Guarantee, IntervalSet, Outcome, Settlement, Sink,
-    SinkBoard, SinkError, Taken,
+    BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
+    Sink, SinkBoard, SinkError, Taken,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ impl Discovered {
             sink,
             env: self.cx.env.clone(),
             board: self.seat.board().clone(),
-            limits: self.cx.limits.clone(),
+            limits: self.cx.get(),
             every: self.config.discover_every.0,
             metrics: self.cx.metrics.clone(),
         };

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::SinkLabel;
-use pipeline::ledgers::{Change, Finding, LEDGERS_MAX, LedgerId, LedgerState};
+use peers::ledgers::{Change, Finding, LEDGERS_MAX};
+use pipeline::{LedgerId, LedgerState};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use wire::v1;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use delivery::sender::{Options, Outgoing, Room, Sender, Verdict, Welcome};
+use delivery::sender::{Options, Room, Sender, Verdict, Welcome};
 use peers::{Dispute, NextHop};
 use pipeline::{
     HeldBack, Identity, IntervalSet, KeySet, Letter, Outcome, Settlement, SinkError, Ticket,

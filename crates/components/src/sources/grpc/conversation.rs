@@ -127,15 +127,11 @@ impl Conversation {
         }
     }
 
-    /// Waits until another limit is in force than the one that this stream named.
-    async fn other_limit(&self) {
-        self.service.limit.otherwise(self.limit_said.unwrap_or_default()).await;
-    }
-
     /// What is done with a message is in a box: it is there while it is done, and not in each of
     /// thousands of connections that wait for the next one.
     async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
+        let limit = self.limit_said.unwrap_or_default();
         let goes_on = self.stopping.is_none() && self.outdated.is_none();
         let listening = goes_on && self.arrived.is_none();
         tokio::select! {
@@ -153,7 +149,7 @@ impl Conversation {
             () = self.service.ledgers.newer_than(self.ledgers_said), if self.presence.is_some() => {
                 Box::pin(self.tell_ledgers()).await
             }
-            () = self.other_limit(), if goes_on && self.limit_said.is_some() => {
+            () = self.service.limit.otherwise(limit), if goes_on && self.limit_said.is_some() => {
                 self.outdated = Some(Instant::now());
                 Ok(())
             }

@@ -9,7 +9,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::ledgers::{LEDGERS_MAX, LedgerState};
+use peers::ledgers::LEDGERS_MAX;
+use pipeline::LedgerState;
 use support::notice;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};

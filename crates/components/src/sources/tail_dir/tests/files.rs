@@ -381,7 +381,7 @@ async fn files_are_looked_for_at_opening_so_lines_behind_it_are_new() {
     rig.append("a.log", "old\n");
     let cx = BuildContext::alone("in", &rig.path("unused"), env::real());
     let mut source = build::<Config>(&rig.settings, &cx).unwrap();
-    let stop = CancellationToken::new();
+    let stop = tokio_util::sync::CancellationToken::new();
     let cx = SourceContext { intake: rig.channels.clone(), stop: stop.clone() };
     source.open(&cx).await.unwrap();
     rig.append("a.log", "new\n");
