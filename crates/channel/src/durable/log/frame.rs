@@ -1,6 +1,6 @@
 //! Frames on their way to the disk. A small body is copied into its group; a large one was put into
 //! its place by the producer, so that only the frame's first bytes are left to be written. See
-//! the [page](super) for the drawing.
+//! the [page](crate::durable) for the drawing.
 
 use std::sync::Arc;
 

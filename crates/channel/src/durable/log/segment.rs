@@ -1,5 +1,5 @@
-//! The bytes of a segment: a header block, then groups of frames. See the [page](super) for the
-//! drawing.
+//! The bytes of a segment: a header block, then groups of frames. See the [page](crate::durable)
+//! for the drawing.
 //!
 //! A frame is verified in two steps. Its header and envelope have one checksum, seeded with the
 //! channel's uuid, the segment's number and its own offset: frames that an earlier use of the file
