@@ -3,8 +3,8 @@
 //! messages of a newer peer (fields and kinds that are not known yet) are read.
 
 use aqueduct_wire::v1::{
-    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Outlet, Put, Reason, Refused,
-    Routing, Stored, Welcome, from_receiver, from_sender,
+    Busy, Committed, Draining, FromReceiver, FromSender, Hello, Ledger, Ledgers, Outlet, Put,
+    Reason, Refused, Routing, Stored, Welcome, from_receiver, from_sender,
 };
 use aqueduct_wire::{Packing, keys, pack};
 use pipeline::{Batch, Epoch, Floors, Identity, KeySet, Origin, Sequence};
@@ -96,6 +96,18 @@ fn the_receivers_messages_are_these_bytes() {
         (
             from_receiver::Message::Outlet(Outlet { failing: true, detail: "no".into() }),
             "3a06080112026e6f".to_owned(),
+        ),
+        (
+            from_receiver::Message::Ledgers(Ledgers {
+                ledgers: vec![Ledger {
+                    dataset: "d".into(),
+                    identity: "i".into(),
+                    follows: vec!["f".into()],
+                    entries: 5,
+                    read_ms_ago: 7,
+                }],
+            }),
+            "420f 0a0d 0a0164 120169 1a0166 2005 2807".to_owned(),
         ),
     ];
     for (message, bytes) in expected {

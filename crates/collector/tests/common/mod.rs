@@ -147,7 +147,8 @@ impl Peer {
         loop {
             let heard = timeout(LIMIT, self.hear.message()).await.expect("an answer in time")?;
             let heard = heard.expect("a stream ends with a status").message.unwrap();
-            if !matches!(heard, from_receiver::Message::Busy(_)) {
+            use from_receiver::Message::{Busy, Ledgers};
+            if !matches!(heard, Busy(_) | Ledgers(_)) {
                 return Ok(heard);
             }
         }
