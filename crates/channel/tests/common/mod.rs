@@ -125,9 +125,9 @@ pub(crate) async fn settle() {
 pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let settings = json!({ "capacity": "16MiB", "segment_bytes": "256KiB", "index": "none" });
     let disk = SimDisk::new(seed);
-    let channel = try_open(&disk, &settings).await.unwrap();
+    let channel = try_open(&disk, &settings).await.expect("the disk works");
     for _ in 0..8 {
-        put_body(&*channel, &"z".repeat(30_000)).await.unwrap();
+        put_body(&*channel, &"z".repeat(30_000)).await.expect("the disk works");
     }
     drop(channel);
     let mut named = Vec::new();
@@ -140,18 +140,18 @@ pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
                 disk.remove_file(&Path::new("/data/main/log").join(format!("reserve-{slot}")));
         }
         disk.set_capacity(0);
-        let channel = try_open(&disk, &settings).await.unwrap();
-        named.push(channel.birthplace().unwrap().1);
+        let channel = try_open(&disk, &settings).await.expect("the disk works");
+        named.push(channel.birthplace().expect("it is durable").1);
         assert_eq!(drain(&*channel).await.len(), 8, "seed {seed}, life {life}");
     }
     disk.crash();
     disk.set_capacity(16 << 20);
-    let channel = try_open(&disk, &settings).await.unwrap();
-    put_body(&*channel, "new").await.unwrap();
+    let channel = try_open(&disk, &settings).await.expect("the disk works");
+    put_body(&*channel, "new").await.expect("the disk works");
     let mut take = channel.begin_take("sink");
     while let Some(taken) = next(&mut *take).await {
         if body(&taken) == "new" {
-            named.push(taken.batch.identity.unwrap().epoch);
+            named.push(taken.batch.identity.expect("a stored batch has one").epoch);
         }
     }
     assert_eq!(named.len(), 4, "seed {seed}: the new batch came");

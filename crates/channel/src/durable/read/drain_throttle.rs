@@ -2,9 +2,9 @@
 //! to new events.
 //!
 //! ```text
-//!   credit   0          32 MiB           512 MiB      what draining may take now: 64 MiB a second and,
-//!     pauses │  gentle  │   full speed   │            for each consumer that drains, four times what
-//!                                                     is put
+//!   credit   0          32 MiB           512 MiB    what draining may take now: 64 MiB a second
+//!     pauses │  gentle  │   full speed   │          and, for each consumer that drains, four times
+//!                                                   what is put
 //! ```
 //!
 //! | | reads of a backlog | given back to the disk |
