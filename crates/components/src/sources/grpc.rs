@@ -350,6 +350,11 @@ impl Service {
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 
+    /// Waits until a stream that has said so much of both has to say more. Cancel safe.
+    fn news(&self, outage: bool, ledgers: u64) -> impl Future<Output = ()> + '_ {
+        self.outlet.otherwise(outage, move || self.ledgers.is_newer_than(ledgers))
+    }
+
     /// Whether this is the content that its identity came with before, if it did.
     fn admit(&self, identity: Identity, batch: &Batch) -> bool {
         let fingerprint = batch.fingerprint();

@@ -146,11 +146,8 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
-                Box::pin(self.tell_outlet()).await
-            }
-            () = self.service.ledgers.newer_than(self.ledgers_said), if self.presence.is_some() => {
-                Box::pin(self.tell_ledgers()).await
+            () = self.service.news(self.outage_said, self.ledgers_said), if self.presence.is_some() => {
+                Box::pin(self.tell_news()).await
             }
             news = self.committed.next() => {
                 self.hear(news);
@@ -231,8 +228,7 @@ impl Conversation {
         self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
-            self.tell_outlet().await?;
-            self.tell_ledgers().await?;
+            self.tell_news().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -413,14 +409,11 @@ impl Conversation {
         if answered && told { Err(End::Quiet) } else { Ok(()) }
     }
 
-    async fn tell_outlet(&mut self) -> Result<(), End> {
-        match self.service.outlet.to_say(&mut self.outage_said) {
-            Some(outlet) => self.say(outlet).await,
-            None => Ok(()),
+    /// Says what has changed of the way out, and of the ledgers behind it.
+    async fn tell_news(&mut self) -> Result<(), End> {
+        if let Some(outlet) = self.service.outlet.to_say(&mut self.outage_said) {
+            self.say(outlet).await?;
         }
-    }
-
-    async fn tell_ledgers(&mut self) -> Result<(), End> {
         match self.service.ledgers.to_say(&mut self.ledgers_said) {
             Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
