@@ -106,6 +106,10 @@ impl Acquaintance {
         };
         claims.retain(|key, _| is_named(key));
         let mut findings = Vec::new();
+        // A relay may name several ledgers of one dataset, and so be apart from itself.
+        let named =
+            ledgers.iter().map(|one| ((one.dataset.clone(), one.identity), Claim::default()));
+        self.claims.insert(member.clone(), named.collect());
         for state in ledgers {
             let key = (state.dataset.clone(), state.identity);
             let is_new = !claims.contains_key(&key);
@@ -234,6 +238,18 @@ mod tests {
         known.withdraw("a");
         let found = heard(&mut known, "b", &state(2, 1, now), now);
         assert_eq!(found, Some(Change::Other { before: LedgerId([1; 16]) }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_whose_collectors_are_apart_names_both_and_is_found() {
+        let (mut known, now, relay) = (Acquaintance::default(), Instant::now(), Arc::from("r"));
+        let both = [state(1, 5, now), state(2, 1, now)];
+        let found = known.hear(&relay, &both, now);
+        let apart = Change::Apart { known: LedgerId([1; 16]), other: relay.clone() };
+        assert_eq!(found.into_iter().map(|one| one.change).collect::<Vec<_>>(), [apart]);
+        assert_eq!(known.hear(&relay, &both, now), [], "rule 5");
+        assert!(known.is_changed("r"));
+        assert_eq!(known.datasets["d"].identity, LedgerId([1; 16]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -131,8 +131,8 @@ impl Conversation {
     /// thousands of connections that wait for the next one.
     async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
-        let limit = self.limit_said.unwrap_or_default();
         let goes_on = self.stopping.is_none() && self.outdated.is_none();
+        let limit = self.limit_said.filter(|_| goes_on);
         let listening = goes_on && self.arrived.is_none();
         tokio::select! {
             biased;
@@ -143,15 +143,8 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
-                Box::pin(self.tell_outlet()).await
-            }
-            () = self.service.ledgers.newer_than(self.ledgers_said), if self.presence.is_some() => {
-                Box::pin(self.tell_ledgers()).await
-            }
-            () = self.service.limit.otherwise(limit), if goes_on && self.limit_said.is_some() => {
-                self.outdated = Some(Instant::now());
-                Ok(())
+            () = self.service.news(self.outage_said, self.ledgers_said, limit), if self.presence.is_some() => {
+                Box::pin(self.tell_news()).await
             }
             event = self.committed.next() => {
                 self.on_commit(event);
@@ -234,8 +227,7 @@ impl Conversation {
         self.share.count(self.receiver.awaited(), self.committed.origins())?;
         if self.hello_due.take().is_some() {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
-            self.tell_outlet().await?;
-            self.tell_ledgers().await?;
+            self.tell_news().await?;
         }
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
@@ -280,15 +272,16 @@ impl Conversation {
         if answered && told { Err(End::Quiet) } else { Ok(()) }
     }
 
-    async fn tell_outlet(&mut self) -> Result<(), End> {
-        match self.service.outlet.should_log(&mut self.outage_said) {
-            Some(outlet) => self.say(outlet).await,
-            None => Ok(()),
+    /// Says what has changed of the way out, and of the ledgers behind it; another limit ends the
+    /// stream.
+    async fn tell_news(&mut self) -> Result<(), End> {
+        if self.limit_said.is_some_and(|said| self.service.limit.is_other_than(said)) {
+            self.outdated.get_or_insert_with(Instant::now);
         }
-    }
-
-    async fn tell_ledgers(&mut self) -> Result<(), End> {
-        match self.service.ledgers.should_log(&mut self.ledgers_said) {
+        if let Some(outlet) = self.service.outlet.message_for(&mut self.outage_said) {
+            self.say(outlet).await?;
+        }
+        match self.service.ledgers.message_for(&mut self.ledgers_said) {
             Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
         }

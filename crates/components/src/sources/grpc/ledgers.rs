@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use peers::ledgers::LEDGERS_MAX;
 use pipeline::LedgerState;
-use support::notice;
-use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wire::v1::{FromReceiver, Ledger, Ledgers, from_receiver};
 
@@ -28,7 +26,6 @@ const GROWTH_EVERY: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Notice {
     said: Mutex<Said>,
-    changed: Notify,
 }
 
 #[derive(Default)]
@@ -45,8 +42,8 @@ impl Notice {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the ledgers now.
-    fn look(&self, ledgers: Vec<LedgerState>, now: Instant) {
+    /// These are the ledgers now; whether that is to be said.
+    fn look(&self, ledgers: Vec<LedgerState>, now: Instant) -> bool {
         let mut said = self.said();
         let names = |ledgers: &[LedgerState]| -> Vec<_> {
             ledgers.iter().map(|one| (one.dataset.clone(), one.identity)).collect()
@@ -58,20 +55,19 @@ impl Notice {
         let has_grown = lengths.clone().any(|(old, new)| new > old);
         let is_recent = said.at.is_some_and(|at| now < at + GROWTH_EVERY);
         if is_same && !has_shrunk && (is_recent || !has_grown) {
-            return;
+            return false;
         }
         *said = Said { ledgers, version: said.version + 1, at: Some(now) };
-        drop(said);
-        self.changed.notify_waiters();
+        true
     }
 
-    /// Waits until there is another version than `seen`. Cancel safe.
-    pub(super) async fn newer_than(&self, seen: u64) {
-        notice::until(&self.changed, || (self.said().version != seen).then_some(())).await;
+    /// Whether there is another version than `seen`.
+    pub(super) fn is_newer_than(&self, seen: u64) -> bool {
+        self.said().version != seen
     }
 
     /// What a stream says that has said the version `seen`, if there is another one.
-    pub(super) fn should_log(&self, seen: &mut u64) -> Option<FromReceiver> {
+    pub(super) fn message_for(&self, seen: &mut u64) -> Option<FromReceiver> {
         let said = self.said();
         let is_new = std::mem::replace(seen, said.version) != said.version;
         is_new.then(|| message(&said.ledgers, Instant::now()))
@@ -98,6 +94,8 @@ pub(super) async fn watch(service: &Service) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        service.ledgers.look(service.cx.intake.ledgers(), Instant::now());
+        if service.ledgers.look(service.cx.intake.ledgers(), Instant::now()) {
+            service.outlet.wake();
+        }
     }
 }

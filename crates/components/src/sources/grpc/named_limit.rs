@@ -12,7 +12,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
@@ -21,35 +20,16 @@ use super::outlet::LOOK_EVERY;
 
 /// The limit that new streams name, in bytes.
 #[derive(Debug)]
-pub(super) struct NamedLimit {
-    bytes: AtomicU64,
-    changed: Notify,
-}
+pub(super) struct NamedLimit(AtomicU64);
 
 impl NamedLimit {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { bytes: AtomicU64::new(bytes), changed: Notify::new() }
+        Self(AtomicU64::new(bytes))
     }
 
-    /// It is so many bytes now; what it was before.
-    fn set(&self, bytes: u64) -> u64 {
-        let before = self.bytes.swap(bytes, Ordering::SeqCst);
-        if before != bytes {
-            self.changed.notify_waiters();
-        }
-        before
-    }
-
-    /// Waits until a stream that has named `bytes` has to name another limit. Cancel safe.
-    pub(super) async fn otherwise(&self, bytes: u64) {
-        loop {
-            // It hears of what comes after this line.
-            let changed = self.changed.notified();
-            if self.bytes.load(Ordering::SeqCst) != bytes {
-                return;
-            }
-            changed.await;
-        }
+    /// Whether a stream that has named `bytes` has to name another limit.
+    pub(super) fn is_other_than(&self, bytes: u64) -> bool {
+        self.0.load(Ordering::SeqCst) != bytes
     }
 }
 
@@ -59,8 +39,9 @@ impl Service {
         // A batch that some agent behind its channels does not take is better cut by its sender.
         let behind = self.cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
         let bytes = self.limits.body_max.min(behind);
-        let before = self.limit.set(bytes);
+        let before = self.limit.0.swap(bytes, Ordering::SeqCst);
         if before != bytes {
+            self.outlet.wake();
             info!(
                 source = %self.name, bytes, before,
                 "the agents behind this one take batches of another size: senders connect again to \

@@ -56,12 +56,18 @@ impl Notice {
         changed
     }
 
-    /// Waits until a stream that has said `failing` has to say otherwise. Cancel safe.
-    pub(super) async fn otherwise(&self, failing: bool) {
+    /// There may be more to say: each wait in [`Notice::otherwise`] looks again.
+    pub(super) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until a stream that has said `failing` has to say otherwise, or there is `more` to say:
+    /// one wait for both, since it is there for each of thousands of streams. Cancel safe.
+    pub(super) async fn otherwise(&self, failing: bool, more: impl Fn() -> bool) {
         loop {
             // It hears of what comes after this line.
             let changed = self.changed.notified();
-            if self.cause().is_some() != failing {
+            if self.cause().is_some() != failing || more() {
                 return;
             }
             changed.await;
@@ -69,7 +75,7 @@ impl Notice {
     }
 
     /// What a stream says that has said `failing`, if that is so no more.
-    pub(super) fn should_log(&self, failing: &mut bool) -> Option<FromReceiver> {
+    pub(super) fn message_for(&self, failing: &mut bool) -> Option<FromReceiver> {
         let cause = self.cause();
         let changed = std::mem::replace(failing, cause.is_some()) != cause.is_some();
         changed.then(|| message(cause.as_deref()))

@@ -73,6 +73,19 @@ impl Service {
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 
+    /// Waits until a stream that has said so much of all three has to say more. Cancel safe.
+    pub(super) fn news(
+        &self,
+        outage: bool,
+        ledgers: u64,
+        limit: Option<u64>,
+    ) -> impl Future<Output = ()> + '_ {
+        self.outlet.otherwise(outage, move || {
+            self.ledgers.is_newer_than(ledgers)
+                || limit.is_some_and(|limit| self.limit.is_other_than(limit))
+        })
+    }
+
     /// Whether this is the content that its identity came with before, if it did.
     pub(super) fn admit(&self, identity: Identity, batch: &Batch) -> bool {
         let fingerprint = batch.fingerprint();
