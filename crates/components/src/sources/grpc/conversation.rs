@@ -140,6 +140,7 @@ impl Conversation {
     async fn step(&mut self, puts: &mut Heard<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let goes_on = self.stopping.is_none() && self.outdated.is_none();
+        let limit_said = self.limit_said.filter(|_| goes_on);
         let listening = goes_on && self.arrived.is_none();
         tokio::select! {
             biased;
@@ -153,7 +154,7 @@ impl Conversation {
             () = self.service.outlet.otherwise(self.outage_said), if self.presence.is_some() => {
                 Box::pin(self.tell_outlet()).await
             }
-            () = self.service.limit.otherwise(self.limit_said.unwrap_or_default()), if goes_on && self.limit_said.is_some() => {
+            () = self.service.limit.otherwise(limit_said) => {
                 self.outdated = Some(Instant::now());
                 Ok(())
             }

@@ -2,13 +2,13 @@
 //! behind it take less.
 //!
 //! ```text
-//!   Welcome of an agent behind ──► board ──every second──► NAMED ──otherwise──► a stream ends in order,
-//!                                                                               Hello, Welcome
+//!   Welcome of an agent behind ──► board ──each second──► NAMED ──otherwise──► a stream ends,
+//!                                                                              Hello, Welcome
 //! ```
 //!
-//! A limit is a part of Welcome. When it changes, each stream that named another one answers what it
-//! has taken in and ends; its sender connects again at once, asks for what it holds, and reads the new
-//! limit. Senders of every version understand that.
+//! A limit is a part of Welcome. When it changes, each stream that named another one answers what
+//! it has taken in and ends; its sender connects again at once, asks for what it holds, and reads
+//! the new limit. Senders of every version understand that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,8 +40,10 @@ impl NamedLimit {
         before
     }
 
-    /// Waits until a stream that has named `bytes` has to name another limit. Cancel safe.
-    pub(super) async fn otherwise(&self, bytes: u64) {
+    /// Waits until a stream that has named `said` has to name another limit; for ever where it has
+    /// named none. Cancel safe.
+    pub(super) async fn otherwise(&self, said: Option<u64>) {
+        let Some(bytes) = said else { return std::future::pending().await };
         loop {
             // It hears of what comes after this line.
             let changed = self.changed.notified();

@@ -1,5 +1,5 @@
-//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window, or
-//! leaves one at a peer that cannot store while another one can.
+//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window,
+//! or leaves one at a peer that cannot store while another one can.
 //! Method: a sender and a peer that may lose its disk, with connections that break at any point and
 //! time that passes. What is said and done is held against a plain record of both.
 
