@@ -145,17 +145,7 @@ impl World {
                 assert!(!self.sender.tick(self.now), "a tick is done once");
                 assert!(self.sender.deadline().is_none_or(|next| next > self.now));
             }
-            Op::Refuse => {
-                if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
-                    self.inbox.pop();
-                    // Given back meanwhile, it is offered again, whatever this peer says now.
-                    if let Some(refused) = self.sender.refused(key(n)) {
-                        assert_eq!(refused, (n + 100, n));
-                        assert_eq!(self.held.remove(&n), Some(false));
-                        self.refused.insert(n);
-                    }
-                }
-            }
+            Op::Refuse => self.refuse(),
             Op::Busy(back) => {
                 let newest = self.inbox.pop_if(|m| *back && matches!(m, Outgoing::Put(_)));
                 let key = newest.map(|m| if let Outgoing::Put(n) = m { n } else { unreachable!() });
@@ -174,6 +164,18 @@ impl World {
         }
         self.judge();
         self.may_let_go = false;
+    }
+
+    fn refuse(&mut self) {
+        if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
+            self.inbox.pop();
+            // Given back meanwhile, it is offered again, whatever this peer says now.
+            if let Some(refused) = self.sender.refused(key(n)) {
+                assert_eq!(refused, (n + 100, n));
+                assert_eq!(self.held.remove(&n), Some(false));
+                self.refused.insert(n);
+            }
+        }
     }
 
     fn bar(&mut self, barred: bool) {
