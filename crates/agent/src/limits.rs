@@ -1,4 +1,4 @@
-//! The file `limits` of the data directory: the largest batch that each next agent took, by channel.
+//! The file `limits` of the data directory: the largest batch that each next agent takes.
 //!
 //! ```text
 //! {"channels":{"main":{"collector-1:4141":65536}}}

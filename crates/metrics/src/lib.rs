@@ -291,9 +291,11 @@ metrics! {
     sink_failing_since: "sink_failing_since_seconds", SinkLabel => FloatGauge;
     /// Whether the next agent says that it cannot store what it holds: 1 or 0.
     sink_unable: "sink_unable", SinkLabel => Gauge;
-    /// Events of batches that wait, because no member of the group that works takes batches of this size.
+    /// Events of batches that wait, because no member of the group that works takes batches of
+    /// this size.
     group_held_events: "group_held_back_events", GroupLabel => Gauge;
-    /// Bytes of batches that wait, because no member of the group that works takes batches of this size.
+    /// Bytes of batches that wait, because no member of the group that works takes batches of this
+    /// size.
     group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
     /// Committed files that are not visible yet, because their directory refuses them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;

@@ -7,9 +7,9 @@
 //!                                                     └─ file ─┘  of the data directory
 //! ```
 //!
-//! A batch has one identity and cannot be split behind its channel: so it is cut where it is made, to
-//! what every peer behind the channel takes. What a peer named holds after its connection has ended,
-//! and after a restart until the peer names a limit again, or is not a peer any more.
+//! A batch has one identity and cannot be split behind its channel: so it is cut where it is made,
+//! to what every peer behind the channel takes. What a peer named holds after its connection has
+//! ended, and after a restart until the peer names a limit again, or is not a peer any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -112,8 +112,8 @@ impl LimitBoard {
         all.map(|(peer, bytes)| (peer.clone(), *bytes)).collect()
     }
 
-    /// Waits until [`LimitBoard::known`] may have changed since the last call. For one waiter. Cancel
-    /// safe.
+    /// Waits until [`LimitBoard::known`] may have changed since the last call. For one waiter.
+    /// Cancel safe.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

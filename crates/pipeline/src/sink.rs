@@ -40,9 +40,9 @@ pub enum Outcome {
     Stored,
     /// Where it belongs, for good.
     Delivered,
-    /// The other side works and does not take this one batch, because it is too large as the other side
-    /// is set up now. The batch is the group's again: it waits in the channel, others pass it, and it is
-    /// offered to whichever member takes it.
+    /// The other side works and does not take this one batch, because it is too large as the other
+    /// side is set up now. The batch is the group's again: it waits in the channel, others pass it,
+    /// and it is offered to whichever member takes it.
     HeldBack(HeldBack),
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
     /// moved on purpose, or is offered again because nobody has it).

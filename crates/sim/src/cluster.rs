@@ -276,7 +276,7 @@ impl Cluster {
             if oldest > max {
                 let (name, waited) = (&machine.name, oldest.as_secs_f64());
                 self.world.violation(format!(
-                    "an event has waited {waited:.1} s at {name}, though another collector can store"
+                    "an event has waited {waited:.1} s at {name}, though another collector stores"
                 ));
             }
         }

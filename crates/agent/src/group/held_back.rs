@@ -8,9 +8,9 @@
 //!     └── a member that takes it opens, is able again, or names a larger limit ──► offered again
 //! ```
 //!
-//! A batch cannot be split behind the channel. So it is held back, by its ticket alone, while smaller
-//! ones pass it. A batch of one event that no member takes is no such case: it is sent, and its sink
-//! puts it into the dead letters.
+//! A batch cannot be split behind the channel. So it is held back, by its ticket alone, while
+//! smaller ones pass it. A batch of one event that no member takes is no such case: it is sent, and
+//! its sink puts it into the dead letters.
 //!
 //! A member whose next agent refuses a batch within the limit that it named does not get that batch
 //! again before it is opened anew.
@@ -178,8 +178,8 @@ impl Group {
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,
-                "no more batches are held back, and the group stands still: raise `message_max` of its \
-                 collectors",
+                "no more batches are held back, and the group stands still: raise `message_max` of \
+                 its collectors",
             );
         }
         false
@@ -203,9 +203,9 @@ impl Group {
             let limits = limits.collect::<Vec<_>>().join(", ");
             warn!(
                 group = %self.name, bytes, %limits,
-                "the batch of {bytes} bytes is over `message_max` of every collector that works now: \
-                 it is held back, as are others like it, and smaller ones go on; raise `message_max` \
-                 there to at least {bytes}",
+                "the batch of {bytes} bytes is over `message_max` of every collector that works \
+                 now: it is held back, as are others like it, and smaller ones go on; raise \
+                 `message_max` there to at least {bytes}",
             );
         }
         self.held.insert(ticket, held);

@@ -11,6 +11,9 @@ use crate::operator::Operator;
 use crate::turn::RACES;
 use crate::world::lock;
 
+/// When the store begins to refuse one collector, at the latest: it ends later than this.
+const ONE_REFUSED_BY: Duration = Duration::from_secs(30);
+
 impl Faults {
     pub(super) fn strike(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) {
         if self.struck(sim, kind, now).is_some() {
@@ -112,7 +115,9 @@ impl Faults {
 
     /// One collector stores nothing for a long time, most often the one that a failover prefers.
     fn refuse_one(&mut self, now: Duration) -> Option<()> {
-        if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::StoreCut(_))) {
+        // Once in a seed: a second collector would have what the first one has not done yet.
+        let again = now > ONE_REFUSED_BY;
+        if again || self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::StoreCut(_))) {
             return None;
         }
         let first = self.edges + self.relays;

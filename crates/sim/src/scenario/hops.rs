@@ -1,5 +1,5 @@
-//! Seeds about what collectors say of themselves: that they cannot store, and how large a batch they
-//! take. Drawn beside all else, so that other seeds are as they were.
+//! Seeds about what collectors say of themselves: that they cannot store, and how large a batch
+//! they take. Drawn from dice of their own, so that other seeds are as they were.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const TURNED_AFTER: Duration = Duration::from_secs(15 + 1 + 5);
 const SLACK: Duration = Duration::from_secs(6);
 
 /// Bytes that a collector takes which takes no large batches: more than any single event has.
-const SMALL_BYTES: (u64, u64) = (500, 1_500);
+const SMALL_BYTES: (u64, u64) = (400, 1_000);
 
 impl Scenario {
     /// At times one of the two, where the seed is about nothing else.
@@ -23,12 +23,12 @@ impl Scenario {
         let dice = Dice::new(seed, "hops");
         match dice.below(4) {
             0 => self.about_one_refused(&dice),
-            1 if self.relays == 0 => self.with_limits(&dice),
+            1 | 2 if self.relays == 0 => self.with_limits(&dice),
             _ => self,
         }
     }
 
-    /// The store refuses one collector, and nothing else goes wrong: nothing may wait long at an edge.
+    /// The store refuses one collector, and nothing else goes wrong: no event waits long at an edge.
     fn about_one_refused(self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::StoreRefusesOne, 8_000)];
         let group = match dice.below(3) {
@@ -39,6 +39,7 @@ impl Scenario {
         Self {
             group: group.to_owned(),
             sweep_millis: 60_000,
+            roll_events: 1_000,
             oldest_max: Some(TURNED_AFTER + SLACK),
             ..self.hurried(dice, 2..=3, faults)
         }

@@ -1,5 +1,5 @@
-//! Batches that are too large for a member: others pass them, also while the sink is on trial, and they
-//! go to whichever member takes them.
+//! Batches that are too large for a member: others pass them, also while the sink is on trial, and
+//! they go to whichever member takes them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

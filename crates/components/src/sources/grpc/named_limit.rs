@@ -2,13 +2,13 @@
 //! behind it take less.
 //!
 //! ```text
-//!   Welcome of an agent behind ──► board ──every second──► NAMED ──otherwise──► a stream ends in order,
-//!                                                                               Hello, Welcome
+//!   Welcome of an agent behind ──► board ──each second──► NAMED ──otherwise──► a stream ends,
+//!                                                                              Hello, Welcome
 //! ```
 //!
-//! A limit is a part of Welcome. When it changes, each stream that named another one answers what it
-//! has taken in and ends; its sender connects again at once, asks for what it holds, and reads the new
-//! limit. Senders of every version understand that.
+//! A limit is a part of Welcome. When it changes, each stream that named another one answers what
+//! it has taken in and ends; its sender connects again at once, asks for what it holds, and reads
+//! the new limit. Senders of every version understand that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

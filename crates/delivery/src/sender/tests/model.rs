@@ -1,5 +1,5 @@
-//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window, or
-//! leaves one at a peer that cannot store while another one can.
+//! Goal: no order of calls loses a batch, delivers one that is not committed, goes over the window,
+//! or leaves one at a peer that cannot store while another one can.
 //! Method: a sender and a peer that may lose its disk, with connections that break at any point and
 //! time that passes. What is said and done is held against a plain record of both.
 
@@ -145,17 +145,7 @@ impl World {
                 assert!(!self.sender.tick(self.now), "a tick is done once");
                 assert!(self.sender.deadline().is_none_or(|next| next > self.now));
             }
-            Op::Refuse => {
-                if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
-                    self.inbox.pop();
-                    // Given back meanwhile, it is offered again, whatever this peer says now.
-                    if let Some(refused) = self.sender.refused(key(n)) {
-                        assert_eq!(refused, (n + 100, n));
-                        assert_eq!(self.held.remove(&n), Some(false));
-                        self.refused.insert(n);
-                    }
-                }
-            }
+            Op::Refuse => self.refuse(),
             Op::Busy(back) => {
                 let newest = self.inbox.pop_if(|m| *back && matches!(m, Outgoing::Put(_)));
                 let key = newest.map(|m| if let Outgoing::Put(n) = m { n } else { unreachable!() });
@@ -174,6 +164,18 @@ impl World {
         }
         self.judge();
         self.may_let_go = false;
+    }
+
+    fn refuse(&mut self) {
+        if let Some(Outgoing::Put(n)) = self.inbox.last().cloned() {
+            self.inbox.pop();
+            // Given back meanwhile, it is offered again, whatever this peer says now.
+            if let Some(refused) = self.sender.refused(key(n)) {
+                assert_eq!(refused, (n + 100, n));
+                assert_eq!(self.held.remove(&n), Some(false));
+                self.refused.insert(n);
+            }
+        }
     }
 
     fn bar(&mut self, barred: bool) {
