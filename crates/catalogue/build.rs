@@ -1,6 +1,5 @@
 //! Build script of the catalogue: `pages.rs` = the pages of `docs/components`, by role and kind.
 
-#![expect(clippy::print_stdout, reason = "a build script speaks to cargo by printing")]
 #![expect(clippy::disallowed_methods, reason = "a build script has no `Env`")]
 
 use std::fmt::Write;

@@ -16,18 +16,19 @@ use pipeline::units::{ByteSize, Period};
 use serde_json::{Value as Json, json};
 
 fn schema() -> Json {
-    let output = Command::new(env!("CARGO_BIN_EXE_aqueduct")).arg("schema").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_aqueduct")).arg("schema").output();
+    let output = output.expect("the program starts");
     assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 fn validator() -> Validator {
-    jsonschema::draft7::new(&schema()).unwrap()
+    jsonschema::draft7::new(&schema()).expect("a schema of draft 7")
 }
 
 fn json(name: &str, text: &str) -> Json {
     let settings = config::read(Path::new(name), text).unwrap_or_else(|e| panic!("{name}: {e}"));
-    settings.read().unwrap()
+    settings.read().expect("every setting is also JSON")
 }
 
 /// What the validator says of a text, one line for each problem.

@@ -35,5 +35,5 @@ fn a_kind_of_another_program_is_named_with_that_program() {
 
 #[expect(clippy::disallowed_methods, reason = "a test makes its input")]
 fn write(file: &Path, text: &str) {
-    std::fs::write(file, text).unwrap();
+    std::fs::write(file, text).expect("the file can be written");
 }

@@ -48,7 +48,7 @@ pub(crate) fn blesses() -> bool {
 
 #[expect(clippy::disallowed_methods, reason = "it writes a page of the documentation")]
 pub(crate) fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
+    std::fs::write(path, text).expect("the page can be written");
 }
 
 fn folder() -> PathBuf {
@@ -60,19 +60,20 @@ pub(crate) fn path(listed: &Listed) -> PathBuf {
 }
 
 pub(crate) fn all_of_role(role: &str) -> Vec<PathBuf> {
-    let files = std::fs::read_dir(folder().join(format!("{role}s"))).unwrap();
-    files.map(|file| file.unwrap().path()).collect()
+    let files =
+        std::fs::read_dir(folder().join(format!("{role}s"))).expect("each role has a folder");
+    files.map(|file| file.expect("an entry").path()).collect()
 }
 
 pub(crate) fn index() -> (PathBuf, String) {
     let path = folder().join("README.md");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = std::fs::read_to_string(&path).expect("there is an index");
     (path, text)
 }
 
 /// The page of all metrics.
 pub(crate) fn metrics() -> String {
-    std::fs::read_to_string(folder().join("../metrics.md")).unwrap()
+    std::fs::read_to_string(folder().join("../metrics.md")).expect("there is a page of metrics")
 }
 
 /// The list of the index.
@@ -82,12 +83,14 @@ pub(crate) fn list(all: &[Listed]) -> String {
         let title = format!("{}{}s", role[..1].to_uppercase(), &role[1..]);
         let promises = matches!(*role, "source" | "channel" | "sink");
         let (head, rule) = if promises { (" guarantee |", "---|") } else { ("", "") };
-        write!(text, "\n## {title}\n\n| kind |{head} what it does |\n|---|{rule}---|\n").unwrap();
+        write!(text, "\n## {title}\n\n| kind |{head} what it does |\n|---|{rule}---|\n")
+            .expect("a string takes it");
         for listed in all.iter().filter(|listed| listed.role == *role) {
             let page = Page::read(listed);
             let promise = if promises { format!(" {} |", page.promise()) } else { String::new() };
             let (kind, sentence) = (listed.kind, page.sentence());
-            writeln!(text, "| [`{kind}`]({role}s/{kind}.md) |{promise} {sentence} |").unwrap();
+            writeln!(text, "| [`{kind}`]({role}s/{kind}.md) |{promise} {sentence} |")
+                .expect("a string takes it");
         }
     }
     text
