@@ -265,8 +265,10 @@ impl OpenRoll {
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
-        named_ledger.is(&ledger, began);
         if let Committed::Published(index) = committed {
+            // Only an entry that was won shows where the ledger ends: a roll that others have
+            // committed is found in a checkpoint, and the entries behind that are not read.
+            named_ledger.is(&ledger, began);
             let files = ledger.targets(&published, &index.to_string());
             // The ledger answers for its batches, whatever becomes of this opening.
             waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
