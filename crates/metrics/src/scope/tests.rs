@@ -20,7 +20,7 @@ fn components_of_one_kind_share_a_family_and_start_at_zero() {
     let one = metrics.scope("sampler", "in-0", TABLE);
     one.counter("dropped_events").unwrap().inc_by(3);
     one.counter("dropped_events").unwrap().inc();
-    metrics.clone().scope("sampler", "odd \"name\"", TABLE).counter("dropped_events").unwrap();
+    metrics.scope("sampler", "odd \"name\"", TABLE).counter("dropped_events").unwrap();
     one.gauge("open_files").unwrap().set(1.5);
     one.seconds("answer_seconds").unwrap().observe(Duration::from_secs(1));
     for format in [Format::Plain, Format::OpenMetrics] {
