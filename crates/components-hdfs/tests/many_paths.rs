@@ -25,7 +25,7 @@ const EVENTS: usize = 200_000;
 const BUCKETS: usize = 256;
 /// Bytes taken for each byte of the batch at most.
 const FACTOR: usize = 16;
-/// What a roll with that many files takes beside, whatever is in them.
+/// What a roll with that many files takes in addition, whatever is in them.
 const ROLL_BYTES: usize = 24 << 20;
 
 /// Directories below, and lines in their files.

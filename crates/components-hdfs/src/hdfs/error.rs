@@ -44,7 +44,7 @@ pub enum HdfsSinkError {
         #[source]
         source: std::io::Error,
     },
-    /// The roll that this batch was in failed, with the cause that is told for another batch.
+    /// The roll that this batch was in failed, with the cause that is reported for another batch.
     #[error("the sink has failed and must be opened again")]
     NotOpen,
 }

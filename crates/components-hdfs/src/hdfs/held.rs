@@ -7,7 +7,7 @@ use ledger::Settled;
 use pipeline::{Batch, Identity, IntervalSet, Letter, Outcome, Settlement, Ticket};
 use tokio::sync::Notify;
 
-/// Batches that were taken over and are not settled, and settlements nobody has asked for yet.
+/// Batches that were taken over and are not settled, and settlements that were not asked for yet.
 ///
 /// A ticket is settled once: what is settled already, by its end or by [`Held::give_back`], is
 /// passed over. So a task that is still running after the sink was closed settles nothing.
@@ -60,7 +60,7 @@ impl Held {
     }
 
     /// Of these batches the ledger names some, or all: those are delivered. The others go back, also
-    /// those that came too late: they are told of when they come again, with their events.
+    /// those that came too late: they are settled when they come again, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
         let (delivered, rest): (Vec<_>, Vec<_>) = {
             let state = self.state();
@@ -98,7 +98,7 @@ impl Held {
         self.settle(tickets, Outcome::Again(None));
     }
 
-    /// Forgets everything: nobody asks for settlements any more.
+    /// Forgets everything: settlements are not asked for any more.
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.held.clear();

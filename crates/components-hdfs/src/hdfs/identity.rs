@@ -1,4 +1,4 @@
-//! Who this collector is, for the commit ledger: made once and kept with its data.
+//! The identity of this collector in the commit ledger: made once and kept with its data.
 
 use std::io::{self, IoSlice};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Where a sink stores, for whoever looks for it from outside.
+//! Where a sink stores, for programs that look for it from outside.
 
 use ledger::Dataset;
 use storage::StoreUrl;

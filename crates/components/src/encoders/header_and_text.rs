@@ -28,7 +28,7 @@ impl Component for Config {
 
 struct HeaderAndText;
 
-/// Bytes beside headers and body: `{`, `} `, LF, and for each header `=` and `, `.
+/// Bytes in addition to headers and body: `{`, `} `, LF, and for each header `=` and `, `.
 const AROUND: u64 = 4;
 const AROUND_HEADER: u64 = 3;
 

@@ -32,7 +32,7 @@ pub(super) enum Policy {
     LeastLoaded,
 }
 
-/// Who is next among sinks that are as good as each other.
+/// The next of several sinks that are as good as each other.
 pub(super) struct Balance {
     policy: Policy,
     sticky: bool,
@@ -84,7 +84,7 @@ impl Balance {
         let ready = |member: &usize| members.get(*member).is_some_and(|view| view.has_room);
         let roomy: Vec<usize> = live.iter().copied().filter(ready).collect();
         let among = if roomy.is_empty() { live } else { &roomy };
-        // From the one whose turn it is on, so that ties and gaps do not favour anybody.
+        // From the sink whose turn it is, so that ties and gaps favour none.
         let turn = |member: usize| (member + self.sinks.len() - self.next) % self.sinks.len();
         let load = |member: usize| members.get(member).map_or(0, |view| view.unacknowledged_bytes);
         let chosen = match self.policy {

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(group.taken, [20, 50, 50, 0], "the next priority when the best has failed");
         group.views[0].seat = Some(SeatView::default());
         assert_eq!(group.offer(10, None), 10);
-        assert_eq!(group.taken, [20, 50, 50, 10], "the next sink when nobody is there");
+        assert_eq!(group.taken, [20, 50, 50, 10], "the next sink when none is there");
     }
 
     #[test]

@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// Whoever comes or goes takes along what it gets or had, whatever the seats are.
+    /// A member that comes or goes takes along what it gets or had, whatever the seats are.
     #[test]
     fn a_discovered_sink_more_or_less_moves_only_its_own_origins() {
         let home = |group: &mut Group, number| {

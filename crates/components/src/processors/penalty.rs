@@ -1,4 +1,4 @@
-//! Who of a group is passed over for a while, because it failed.
+//! The members of a group that are passed over for a while, because they failed.
 //!
 //! ```text
 //!   TRUSTED ──failed──► PAUSED ──opened, or the pause is over──► SUSPECT ──one batch──► proves it
@@ -214,7 +214,7 @@ mod tests {
         penalties.report(0, Report::Failed(forever), later + BASE);
         assert!(
             penalties.is_live(0, &IDLE, later + BASE + LIMIT),
-            "nobody is left alone for longer"
+            "no member is left alone for longer"
         );
     }
 
@@ -237,7 +237,7 @@ mod tests {
         assert!(penalties.is_live(0, &IDLE, now));
         assert!(!penalties.is_live(0, &busy, now), "it has not stored the first");
         assert!(penalties.is_live(0, &MemberView { proves: false, ..busy }, now));
-        assert!(penalties.ask_again(now) > now, "nobody spins meanwhile");
+        assert!(penalties.ask_again(now) > now, "nothing spins meanwhile");
         penalties.report(0, failed(ErrorClass::Indeterminate), now);
         assert!(!penalties.is_live(0, &IDLE, now + BASE), "the next pause is longer");
         penalties.report(0, Report::Opened, now + BASE);
@@ -306,7 +306,7 @@ mod tests {
                 }
                 let idle = MemberView { is_open: true, unproved: 0, ..IDLE };
                 let live = penalties.is_live(0, &idle, now + LIMIT);
-                prop_assert!(live, "whoever is open and idle is tried in the end");
+                prop_assert!(live, "each member that is open and idle is tried in the end");
                 prop_assert!(penalties.ask_again(now) > now);
             }
         }

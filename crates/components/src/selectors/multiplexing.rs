@@ -144,7 +144,7 @@ impl ChannelSelector for Multiplexing {
         let mut rule = format!("by {:?}: ", self.header);
         for (value, route) in &self.routes {
             let own = into(route);
-            // Whoever names a value only to say what holds without it says the same.
+            // A mapping that repeats the default says the same as none.
             if own != rest {
                 rule.push_str(&format!("{value:?} into {own}, "));
             }

@@ -326,7 +326,7 @@ mod tests {
         assert!(sink(&json!({ "address": "[::1]:4141" })).is_ok());
     }
 
-    /// A retry would repeat it, and nobody could tell.
+    /// A retry would repeat it, and that could not be noticed.
     #[tokio::test]
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();

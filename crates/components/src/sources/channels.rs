@@ -1,5 +1,5 @@
 //! For the tests of sources: an intake of several required channels that keep events and positions
-//! together, as real ones do, and refuse what they are told to.
+//! together, as real ones do, and refuse what a test asks for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The connections are accepted here and not by tonic's server, which is made for many services on
-//! one listener: this one has one, and will decide itself who may connect.
+//! one listener: this one has one, and will decide itself which client may connect.
 //!
 //! Memory is bounded in five places, each for all connections together:
 //!
@@ -19,7 +19,7 @@
 //! | what the transport holds unread | `in_flight_max`, or 64 KiB for each connection |
 //! | connections | `connections_max` |
 //!
-//! A connection has a window beside, told in Welcome. What has no room waits unread, or is refused
+//! In addition a connection has a window, which Welcome names. What has no room waits unread, or is refused
 //! with a status after which the sender comes again.
 
 mod allowance;
@@ -234,7 +234,7 @@ impl Source for Grpc {
             warn!(
                 source = %self.name,
                 %address,
-                "listener is plain text and unauthenticated: whoever reaches it can write and read",
+                "listener is plain text and unauthenticated: every client that reaches it can write and read",
             );
         }
         self.listener = Some(listener);

@@ -51,8 +51,8 @@
 //! | `compressed_passed_over` | called as a compressed file, and no pattern names that ending |
 //! | `link_leads_out` | a link leads out of the watched directories; it is followed |
 //!
-//! What nobody can promise: lines that were cut away before they were read and lie in no copy
-//! beside the file; files that came and were renamed to a name that no pattern matches while the
+//! What cannot be promised: lines that were cut away before they were read and lie in no copy
+//! next to the file; files that came and were renamed to a name that no pattern matches while the
 //! agent was down, or where the system does not tell of moves, as on a network file system (a
 //! pattern such as `access.log*` matches those too); of lines that are all alike,
 //! without a time, those that only a rotated name was ever seen of, for a copy looks like that; a

@@ -1,4 +1,4 @@
-//! An intake that remembers what it was given, and commits when it is told to.
+//! An intake that remembers what it was given, and commits when a test asks for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ impl Memory {
         let _ = self.committed.send(Arc::new(keys));
     }
 
-    /// Everything that is held becomes committed, and nobody hears of it.
+    /// Everything that is held becomes committed, without an answer.
     pub(crate) fn commit_silently(&self) -> KeySet {
         let mut state = self.state.lock().unwrap();
         let keys: KeySet = state.batches.keys().copied().collect();
@@ -97,7 +97,7 @@ impl Intake for Memory {
         self.room.acquire().await.unwrap().forget();
         let mut state = self.state.lock().unwrap();
         state.accepted += 1;
-        let identity = batch.identity.expect("whoever sends to an agent has an identity");
+        let identity = batch.identity.expect("a batch from an agent has an identity");
         state.batches.insert(identity, batch);
         drop(state);
         self.arrived.notify_one();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 /// Bytes under way in each direction: small, so that one batch takes many steps.
 const PIPE_BYTES: usize = 4096;
 
-/// One host: whoever connects reaches whoever listens.
+/// One host: each client reaches each listener.
 pub(crate) struct Wire {
     listening: Mutex<Option<mpsc::UnboundedSender<DuplexStream>>>,
     /// How many connections break, counted from the first.
@@ -25,7 +25,7 @@ pub(crate) struct Wire {
     side: Side,
 }
 
-/// What is counted: bytes of the one who connects to the one who listens, or back.
+/// What is counted: bytes from the client to the listener, or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     There,

@@ -24,12 +24,12 @@ pub(crate) struct Running {
     pub(crate) ended: JoinHandle<Result<(), SourceError>>,
 }
 
-/// A loopback address that nobody listens on.
+/// A loopback address without a listener.
 pub(crate) async fn free_address(env: &Env) -> String {
     env.net.listen("127.0.0.1:0").await.unwrap().local_address()
 }
 
-/// Starts a source at `address` with these settings beside.
+/// Starts a source at `address` with these settings in addition.
 pub(crate) fn start_source(
     env: &Env,
     intake: Arc<dyn Intake>,
@@ -57,7 +57,7 @@ impl Running {
     }
 }
 
-/// A sink to `address` with these settings beside, opened.
+/// A sink to `address` with these settings in addition, opened.
 pub(crate) async fn open_sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
     let mut sink = sink(env, address, more);
     within(async {

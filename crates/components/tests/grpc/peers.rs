@@ -164,7 +164,10 @@ async fn a_sender_over_its_window_is_cut_off_and_others_are_served() {
     }
     let began = tokio::time::Instant::now();
     assert_eq!(greedy.end().await.code(), Code::ResourceExhausted);
-    assert!(began.elapsed() >= Duration::from_secs(1), "who breaks rules is not back at once");
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "a client that breaks rules is not back at once"
+    );
     memory.room.add_permits(10);
     let mut sink = open_sink(&env::real(), &source.address, json!({})).await;
     write(&mut *sink, 5..6).await;

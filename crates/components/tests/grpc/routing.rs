@@ -1,5 +1,5 @@
 //! Goal: of a group whose members send events into different datasets, only those get batches that
-//! the most agree with; which one is refused, and because of whom, is told.
+//! the most agree with; which one is refused, and because of which member, is logged.
 //! Method: real sources on loopback, each with what it says of its routing, and the sinks of one
 //! group to them.
 

@@ -139,7 +139,7 @@ async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing(
             let haunted = Arc::new(Faulty::new(Arc::new(store.clone()), ghost, at));
             let heir = if same { &dead } else { &Collector::new(two_rolls()) };
             deliver(&mut heir.sink_on(haunted.clone()), &numbered(FEW)).await;
-            // In the end somebody starts once more, who publishes what was committed last.
+            // In the end one more start publishes what was committed last.
             deliver(&mut dead.sink(&store), &numbered(FEW)).await;
             let lines = lines_of(&store);
             assert_eq!(lines, numbered_lines(FEW), "death at {death}, ghost at {at}, {same}");

@@ -50,7 +50,7 @@ async fn the_ledger_is_named_as_it_is_opened_and_grows_and_not_while_it_is_refus
     let rebuilt = board.all().remove(0);
     assert_ne!(rebuilt.identity.to_string(), identity);
     let follows: Vec<_> = rebuilt.follows.iter().map(ToString::to_string).collect();
-    assert_eq!(follows, [identity], "who remembers the one before goes on with it");
+    assert_eq!(follows, [identity], "an agent that remembers the one before goes on with it");
     sink.close().await;
 }
 

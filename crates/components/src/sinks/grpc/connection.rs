@@ -43,7 +43,7 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 /// bounds it.
 const OUTBOX: usize = 2;
 
-/// Who speaks, for people at the other end.
+/// The name of this program, for people at the other end.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Connection {
@@ -71,7 +71,7 @@ impl Connection {
             () = self.shared.keep_others() => {}
             () = self.keep_connected() => {}
         }
-        // Who is not asked any more has no say.
+        // A sink that is not asked any more does not count.
         self.routing.withdraw(&self.shared.address);
         self.limits.withdraw(&self.shared.address);
         self.forget_ledgers();

@@ -1,7 +1,7 @@
-//! A `grpc` sink whose address is that of whoever sits at its seat.
+//! A `grpc` sink whose address is that of the member at its seat.
 //!
 //! ```text
-//!   open: waits for somebody ─► a sink to that address ─► not found any more: it is given nothing,
+//!   open: waits for a member ─► a sink to that address ─► not found any more: it is given nothing,
 //!     ▲                                                   and what it has is waited for
 //!     └────────── the seat has a new generation ◄── all settled, or given back after `drain_max`
 //! ```
@@ -28,10 +28,10 @@ use tracing::warn;
 use super::{Config, Grpc, Task};
 use lookups::Lookups;
 
-/// Seats that a sink may have: each is a task, also while nobody sits there.
+/// Seats that a sink may have: each is a task, also while it is empty.
 const SEATS_MAX: usize = 256;
 
-/// The sink of the first seat, or of the one that is told.
+/// The sink of the first seat, or of the given one.
 pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
     let query = config.discover.as_deref().unwrap_or_default().parse::<Query>();
     let query = query.map_err(|problem| BuildError::invalid("discover", problem))?;
@@ -75,7 +75,7 @@ struct Discovered {
 /// The sink to an assignment.
 struct Held {
     sink: Grpc,
-    /// It is being closed: the seat is left when that is done, whoever is found meanwhile.
+    /// It is being closed: the seat is left when that is done, whatever is found meanwhile.
     closing: bool,
 }
 
@@ -115,7 +115,7 @@ impl Discovered {
         }
     }
 
-    /// A sink to whoever sits there, if somebody does.
+    /// A sink to the member at the seat, if there is one.
     fn meet(&mut self) {
         let Some(assignment) = self.seat.assignment() else { return };
         match Grpc::new(&self.config, &assignment.address, &self.cx, self.hop.clone()) {
@@ -125,7 +125,7 @@ impl Discovered {
             }
             None => warn!(
                 sink = %self.cx.name, address = %assignment.address,
-                "what was looked up is no address; nobody can connect to it",
+                "what was looked up is no address: no connection to it is possible",
             ),
         }
     }
@@ -196,7 +196,7 @@ impl Sink for Discovered {
             self.let_go().await;
             let drained_by = self.drained_by();
             let Some(held) = &mut self.held else {
-                // Nobody: it is opened again when the seat has its next generation.
+                // Empty: it is opened again when the seat has its next generation.
                 self.seat.changed(&view).await;
                 continue;
             };

@@ -31,7 +31,7 @@ pub(super) struct Shared {
     outgoing: Notify,
     /// For the connection's clock: the deadline may be nearer than it was.
     deadline: Notify,
-    /// For the connection: somebody waits for it.
+    /// For the connection: a caller waits for it.
     hurry: Notify,
     /// For the connection: nothing comes through it.
     hang_up: Notify,
@@ -39,7 +39,7 @@ pub(super) struct Shared {
 
 struct State {
     sender: Sender<Put>,
-    /// Batches that the next agent will never take, and nobody has asked for yet.
+    /// Batches that the next agent will never take, and that were not asked for yet.
     letters: VecDeque<Letter>,
     /// Batches that got another name, to be offered again.
     renamed: IntervalSet,
@@ -86,7 +86,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The sender is whole between its calls, whoever panicked in between.
+        // The sender is whole between its calls, whichever task panicked in between.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,7 +2,7 @@
 //! each stream and for all of them.
 //!
 //! ```text
-//!  all streams   ├──── common: `remembered_max` ────┤ and SMALL for each stream beside it
+//!  all streams   ├──── common: `remembered_max` ────┤ and SMALL more for each stream
 //!  one stream    ├── a quarter of it ──┤
 //! ```
 //!
@@ -67,7 +67,7 @@ pub(super) enum Over {
 }
 
 impl Allowance {
-    /// Up to `max` bytes beside what each stream has for itself; `shown` tells how many there are.
+    /// Up to `max` bytes in addition to what each stream has for itself; `shown` counts them.
     pub(super) fn new(max: u64, shown: Gauge) -> Arc<Self> {
         Arc::new(Self { max, used: AtomicU64::new(0), shown })
     }

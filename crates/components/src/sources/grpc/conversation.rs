@@ -40,7 +40,7 @@ const BUSY_EVERY: Duration = Duration::from_secs(1);
 /// How long a sender is to stay away when there is no room: until well after the next word.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Who speaks, for people at the other end.
+/// The name of this program, for people at the other end.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Conversation {
@@ -52,13 +52,13 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
-    /// Whether the sender was told that what is held here cannot be stored.
+    /// Whether this stream has said that what is held here cannot be stored.
     outage_said: bool,
     /// The limit that the first Welcome named.
     limit_said: Option<u64>,
     /// When it was another one: the stream ends, and its sender connects again.
     outdated: Option<Instant>,
-    /// What it was told of the commit ledgers.
+    /// The version of the commit ledgers that this stream has named.
     ledgers_said: u64,
     /// What is remembered because of it.
     share: Share,
@@ -170,7 +170,7 @@ impl Conversation {
         }
     }
 
-    /// When something is due without anybody saying anything; never, where nobody waits: of
+    /// When something is due without a message; never, where nothing waits: of
     /// thousands of quiet connections none costs anything.
     fn deadline(&self) -> Option<Instant> {
         let busy = self.is_waited_for().then_some(self.busy_at);

@@ -1,4 +1,4 @@
-//! Why a stream ends, and what its sender is told then.
+//! Why a stream ends, and what it says to its sender then.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::allowance::Over;
 use super::incoming::Outbox;
 
-/// How long a sender that broke the rules waits until it is told: it would be back at once, and
+/// How long a sender that broke the rules waits for the answer: it would be back at once, and
 /// do it again, at the cost of all others.
 const PENANCE: Duration = Duration::from_secs(2);
 
@@ -18,7 +18,7 @@ const PENANCE: Duration = Duration::from_secs(2);
 pub(super) enum End {
     /// The sender is gone, or has heard everything.
     Quiet,
-    /// The sender is told why.
+    /// The sender gets the reason.
     Told(Status),
 }
 
@@ -59,6 +59,6 @@ pub(super) async fn tell(status: Status, outbox: &Outbox, stop: &CancellationTok
         () = outbox.closed() => return,
         () = sleep(PENANCE) => {}
     }
-    // Nobody to tell it to is as well.
+    // Without a receiver nothing is lost.
     let _ = outbox.send(Box::new(Err(status))).await;
 }

@@ -133,7 +133,7 @@ impl Connection {
         let exchange = Exchange { service: self.service.clone(), peer: self.peer.clone(), used };
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            // Nobody reads a date, and it would be of the system's clock.
+            // A date is not read, and it would be of the system's clock.
             .auto_date_header(false)
             .initial_stream_window_size(self.window)
             .initial_connection_window_size(self.window)

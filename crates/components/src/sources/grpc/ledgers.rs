@@ -1,4 +1,4 @@
-//! The commit ledgers behind the channels, as senders are told of them.
+//! The commit ledgers behind the channels, as they are named to senders.
 //!
 //! ```text
 //!   boards of the channels ──each second──► Notice ──when one changes or grows──► every stream

@@ -22,7 +22,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Nobody is connected to `source` yet.
+    /// No sender is connected to `source` yet.
     pub(super) fn new(source: &Arc<str>, metrics: &Metrics) -> Self {
         let label = SourceLabel { source: source.to_string() };
         let connected = metrics.source_connections.get_or_create(&label).clone();

@@ -34,7 +34,7 @@ pub(super) struct Service {
     /// What senders may make this agent remember.
     pub(super) allowance: Arc<Allowance>,
     pub(super) incarnation: u64,
-    /// What came lately, so that another content under the same identity is told.
+    /// What came lately, so that another content under the same identity is noticed.
     pub(super) contents: Mutex<Contents>,
     /// Streams that are open: they share what may be in work.
     pub(super) streams: Arc<()>,
@@ -46,7 +46,7 @@ pub(super) struct Service {
     pub(super) ledgers: ledgers::Notice,
     /// Ends each stream that has named another limit.
     pub(super) limit: NamedLimit,
-    /// Who is connected.
+    /// The senders that are connected.
     pub(super) roster: Arc<Roster>,
     /// Puts in work: they run to their end, whatever becomes of their connection.
     pub(super) work: TaskTracker,
@@ -89,7 +89,7 @@ impl Service {
     /// Whether this is the content that its identity came with before, if it did.
     pub(super) fn admit(&self, identity: Identity, batch: &Batch) -> bool {
         let fingerprint = batch.fingerprint();
-        // What is known is whole between two calls, whoever panicked in between.
+        // What is known is whole between two calls, whichever task panicked in between.
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.admit(identity, fingerprint)
     }

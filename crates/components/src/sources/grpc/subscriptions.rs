@@ -19,7 +19,7 @@ use pipeline::{KeySet, Origin};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Places for origins that are kept while nobody follows as many.
+/// Places for origins that are kept while fewer are followed.
 const ORIGINS_MIN: usize = 4 << 10;
 
 /// What a stream gets.
@@ -68,7 +68,7 @@ impl Subscriptions {
         Subscription { subscriptions: self.clone(), number, mailbox, origins: Vec::new() }
     }
 
-    /// Brings what is heard to those who follow it. Never returns: when the channels are closed
+    /// Brings what is heard to the streams that follow it. Never returns: when the channels are closed
     /// there are no events any more, and nothing to say about it.
     pub(super) async fn run(&self, mut heard: broadcast::Receiver<Arc<KeySet>>) {
         loop {
@@ -197,14 +197,14 @@ mod tests {
     fn a_stream_hears_of_the_origins_that_it_follows_and_of_no_others() {
         let subscriptions = Arc::<Subscriptions>::default();
         let (mut one, mut other) = (subscriptions.subscribe(), subscriptions.subscribe());
-        let nobody = subscriptions.subscribe();
+        let idle = subscriptions.subscribe();
         one.follow(ONE);
         one.follow(ONE);
         other.follow(OTHER);
         subscriptions.bring(&both());
         assert_eq!(one.next().now_or_never(), Some(CommitEvent::Committed(keys(ONE, 0..3))));
         assert_eq!(other.next().now_or_never(), Some(CommitEvent::Committed(keys(OTHER, 5..6))));
-        assert_eq!(nobody.next().now_or_never(), None);
+        assert_eq!(idle.next().now_or_never(), None);
         assert_eq!(one.next().now_or_never(), None, "each event comes once");
     }
 
@@ -221,13 +221,13 @@ mod tests {
     #[test]
     fn whoever_may_have_missed_something_is_told_so_whatever_it_follows() {
         let subscriptions = Arc::<Subscriptions>::default();
-        let (mut one, nobody) = (subscriptions.subscribe(), subscriptions.subscribe());
+        let (mut one, idle) = (subscriptions.subscribe(), subscriptions.subscribe());
         one.follow(ONE);
         subscriptions.bring(&keys(ONE, 0..3));
         subscriptions.missed();
         subscriptions.bring(&keys(ONE, 3..4));
         assert_eq!(one.next().now_or_never(), Some(CommitEvent::Missed));
-        assert_eq!(nobody.next().now_or_never(), Some(CommitEvent::Missed));
+        assert_eq!(idle.next().now_or_never(), Some(CommitEvent::Missed));
     }
 
     #[tokio::test]

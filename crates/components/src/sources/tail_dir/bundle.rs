@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A file is in a bundle once, and nothing of it is on its way: a bundle waits for nobody.
+//! 1. A file is in a bundle once, and nothing of it is on its way: a bundle waits for nothing.
 //! 2. The parts of a batch, and the positions behind them, are in the order of its lines.
 
 use std::io;
@@ -150,7 +150,7 @@ impl Bundle {
         if self.parts.is_empty() {
             return None;
         }
-        // Who keeps a batch keeps all of its buffer: little goes into one of its own.
+        // A batch keeps all of its buffer: little goes into one of its own.
         let is_much = self.filled * 2 >= self.bytes_max;
         let bodies = match self.room.take_if(|_| is_much) {
             Some(mut room) => {

@@ -1,4 +1,4 @@
-//! Files that were found and that nobody follows yet: a lost file under another name, a copy in the
+//! Files that were found and are not followed yet: a lost file under another name, a copy in the
 //! making, or a new file.
 
 use std::collections::{HashMap, HashSet};
@@ -21,10 +21,10 @@ use super::tailer::{Chunk, Tailer};
 /// How much of the end of a copy is compared with its original.
 const COMPARED_BYTES: u64 = 4096;
 
-/// A file that the patterns found, or would have, and that nobody follows yet.
+/// A file that the patterns found, or would have, and that is not followed yet.
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
-    /// The name that a pattern matches: its path, unless it was renamed before anybody looked.
+    /// The name that a pattern matches: its path, unless it was renamed before a survey.
     pub(super) found_as: PathBuf,
     pub(super) stat: FileStat,
 }
@@ -42,7 +42,7 @@ struct Index {
     by_stem: HashMap<OsString, HashMap<Vec<u8>, Vec<FileId>>>,
     /// Lost files by device and inode.
     lost: HashMap<(u64, u64), FileId>,
-    /// Lost files that can be told by their beginning alone.
+    /// Lost files that can be recognised by their beginning alone.
     lost_heads: HashMap<Print, Vec<FileId>>,
 }
 
@@ -163,7 +163,7 @@ impl Tailer {
         Ok(false)
     }
 
-    /// Whether the file was found by this name. Who has the name now, while the file lies elsewhere,
+    /// Whether the file was found by this name. The file that has the name now, while the file lies elsewhere,
     /// is the writer's next one, however alike; a copy has another name.
     fn was_found_as(&self, id: FileId, path: &Path) -> bool {
         self.files.get(id).is_some_and(|file| path == file.position.path)
@@ -284,7 +284,7 @@ impl Tailer {
         Ok(id)
     }
 
-    /// Looks for lost files by their inodes, beside where they were, if the patterns do not find
+    /// Looks for lost files by their inodes, next to where they were, if the patterns do not find
     /// them: before another file is taken for one of them.
     pub(super) fn find_the_lost(&mut self, candidates: &[Candidate], now: Instant) {
         let lost = self.lost_and_not_searched();
@@ -312,7 +312,7 @@ impl Tailer {
         self.files.iter().filter(|(_, file)| unsearched(file)).map(|(id, _)| id).collect()
     }
 
-    /// Looks for copies of lost files beside where they were, whatever the patterns say.
+    /// Looks for copies of lost files next to where they were, whatever the patterns say.
     pub(super) fn search_the_lost(&mut self, now: Instant) {
         for id in self.lost_and_not_searched() {
             let Some(file) = self.files.get(id) else { continue };

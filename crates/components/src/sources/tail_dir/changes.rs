@@ -1,4 +1,4 @@
-//! Changes that are told: which file to read, and when to look around, without waiting for the
+//! Changes that are notified: which file to read, and when to look around, without waiting for the
 //! clock. What is not told is found by the surveys that go on all the same.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::followed::Followed;
 use super::schedule::Pauses;
 use super::tailer::Tailer;
 
-/// Longest pause between two surveys while every change is told.
+/// Longest pause between two surveys while every change is notified.
 const WATCHED_PAUSE: Duration = Duration::from_secs(5);
 
 /// What tells of changes, and where.

@@ -230,7 +230,7 @@ impl Feed {
         let settled = loop {
             match self.running.next().await {
                 Some(stored) => match stored? {
-                    // The source is told to stop as well.
+                    // The source stops as well.
                     nothing if nothing.is_empty() => {}
                     settled => break settled,
                 },

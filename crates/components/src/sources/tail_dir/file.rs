@@ -73,7 +73,7 @@ pub(super) struct Mark {
 pub(super) enum Stage {
     /// It lies where the patterns look.
     Here,
-    /// It was moved out of sight or deleted: whoever writes it will stop soon. `gone` = no name of
+    /// It was moved out of sight or deleted: its writer will stop soon. `gone` = no name of
     /// it is known.
     Away { gone: bool },
     /// Its content is looked for under another name, and given up at this time.
@@ -81,11 +81,11 @@ pub(super) enum Stage {
     /// The patterns do not name it any more: it is not read. Its position is kept as long as it lies
     /// where it was, which is looked at again at this time.
     Unnamed { until: Instant },
-    /// It is read to its end and will not come back: the channels are told to forget it.
+    /// It is read to its end and will not come back: the channels forget it.
     Leaving,
 }
 
-/// How far the next read goes and whom it is for.
+/// How far the next read goes and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leg {
     /// The channels that lack it; `None` = all.
@@ -161,12 +161,12 @@ impl File {
         (self.position.device, self.position.inode)
     }
 
-    /// Whether it has an inode, which nobody else follows then.
+    /// Whether it has an inode, which no other file follows then.
     pub(super) fn is_followed(&self) -> bool {
         matches!(self.stage, Stage::Here | Stage::Away { .. })
     }
 
-    /// Whether what it holds may be found in a file that nobody follows.
+    /// Whether what it holds may be found in a file that is not followed.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.stage, Stage::Lost { .. } | Stage::Unnamed { .. })
     }
@@ -191,7 +191,7 @@ impl File {
         matches!(self.stage, Stage::Away { .. }) || self.place != self.home
     }
 
-    /// Whether a last line without LF will never get one: nobody has written for long to a file
+    /// Whether a last line without LF will never get one: nothing was written for long to a file
     /// that was rotated.
     pub(super) fn late_line_is_due(&self, now: Instant, late_line_after: Duration) -> bool {
         self.is_rotated()

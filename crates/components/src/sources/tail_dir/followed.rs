@@ -19,7 +19,7 @@ pub(super) struct Followed {
     /// Files that are here or away.
     by_inode: HashMap<Inode, FileId>,
     next_id: FileId,
-    /// Where they lie, for changes that are told: as the last survey left them.
+    /// Where they lie, for changes that are notified: as the last survey left them.
     by_place: HashMap<PathBuf, FileId>,
     /// Whether some file has come, gone or moved since.
     places_changed: bool,
@@ -106,7 +106,7 @@ impl Followed {
         }
     }
 
-    /// Starts following a file, in an inode that nobody follows.
+    /// Starts following a file, in an inode that is not followed.
     pub(super) fn add(&mut self, file: File) -> FileId {
         let id = self.next_id;
         self.next_id += 1;

@@ -190,7 +190,7 @@ fn matches(parts: &[Part], names: &[&OsStr]) -> bool {
     }
 }
 
-/// What people write who think of a shell, with what to write here.
+/// What is right in a shell and wrong here, with what to write instead.
 fn refuse_mistakes(text: &str) -> Result<(), String> {
     if text.starts_with('~') {
         return Err("`~` is not replaced here; write the whole path, for example \

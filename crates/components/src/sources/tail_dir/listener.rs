@@ -18,7 +18,7 @@ use super::config::Options;
 /// Least pause, unless the setting says less.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// How much comes is told by at least so much time.
+/// How much comes is measured over at least so much time.
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// Waits for changes of files, and paces how often they are reported.

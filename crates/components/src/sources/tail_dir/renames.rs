@@ -19,7 +19,7 @@ pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {
     /// Takes note that a file has another name. Whether it is one that is followed is found out at the
-    /// survey: by its name alone it cannot be told.
+    /// survey: by its name alone it cannot be recognised.
     pub(super) fn note_move(&mut self, from: &Path, to: &Path) {
         let found_as = self.pending_renames.remove(from);
         // What lay there before is no more.
@@ -33,7 +33,7 @@ impl Tailer {
         }
     }
 
-    /// Adds those that nobody follows to the candidates, unless they are among them already.
+    /// Adds those that are not followed to the candidates, unless they are among them already.
     pub(super) fn add_renamed(&mut self, candidates: &mut Vec<Candidate>) {
         let pending_renames = take(&mut self.pending_renames);
         if pending_renames.is_empty() {

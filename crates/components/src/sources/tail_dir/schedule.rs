@@ -13,7 +13,7 @@ pub(super) struct Pauses {
     pub(super) busy: Duration,
     /// The longest.
     pub(super) longest: Duration,
-    /// Whether every change is told.
+    /// Whether every change is notified.
     pub(super) told: bool,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Pauses {
 #[derive(Debug)]
 pub(super) struct Schedule {
     next: Instant,
-    /// No change that is told brings the next one before this.
+    /// No notification of a change brings the next one before this.
     earliest: Instant,
     pause: Duration,
     /// The least pause.
@@ -44,7 +44,7 @@ impl Schedule {
         self.next = now;
     }
 
-    /// The next one comes as soon as the last one has cost little: a change was told.
+    /// The next one comes as soon as the last one has cost little: a change was notified.
     pub(super) fn when_allowed(&mut self, now: Instant) {
         self.next = self.next.min(self.earliest.max(now));
     }

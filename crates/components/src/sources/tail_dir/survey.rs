@@ -107,7 +107,7 @@ impl Tailer {
         found
     }
 
-    /// Takes note of every file that was found and is followed; returns the others, and whom it met.
+    /// Takes note of every file that was found and is followed; returns the others, and those that it met.
     fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Candidate>, HashSet<FileId>) {
         let (mut candidates, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.
@@ -188,7 +188,7 @@ impl Tailer {
         neighbours.into_iter().find(|(_, stat)| is(stat, file))
     }
 
-    /// Files beside `place` whose names rotation may have made of its name.
+    /// Files next to `place` whose names rotation may have made of its name.
     pub(super) fn neighbours(&mut self, place: &Path) -> io::Result<Vec<(PathBuf, FileStat)>> {
         let (Some(directory), Some(name)) = (place.parent(), name_of(place)) else {
             return Ok(Vec::new());

@@ -12,7 +12,7 @@
 //!
 //! # Rules
 //!
-//! 1. What a file holds decides who it is ([`identity`](super::identity)); this is checked after
+//! 1. What a file holds decides which file it is ([`identity`](super::identity)); this is checked after
 //!    each read, before its lines go on.
 //! 2. A file whose content is gone from its inode (truncated, replaced) is followed to wherever
 //!    that content went: a rename, or the copy of copytruncate. The inode is a new file.
@@ -25,7 +25,7 @@
 //! 7. An inode is followed by one file, which is Here or Away. The others only remember the number of
 //!    theirs: what lies where they were, under that number, may be a new file.
 //!
-//! Where changes are told ([`changes`](super::changes)), they say which file to read and when to
+//! Where changes are notified ([`changes`](super::changes)), they say which file to read and when to
 //! survey; surveys by the clock go on, less often.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -178,7 +178,7 @@ impl Tailer {
                 self.bundle.release();
             }
             let pauses = self.rearm_watches();
-            // Where changes are told, that there is still something to read is no reason.
+            // Where changes are notified, that there is still something to read is no reason.
             let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
             self.schedule.after(now, cost, is_busy, &pauses);
         }

@@ -27,7 +27,7 @@ use super::*;
 use crate::sources::channels::Event;
 use rig::Rig;
 
-/// Nobody looks for a minute: what comes sooner was told.
+/// No survey for a minute: what comes sooner was notified.
 #[tokio::test]
 async fn a_change_is_read_when_it_happens() {
     let rig = Rig::new(&json!({ "poll_min": "2ms", "poll_max": "60s" }));
@@ -112,7 +112,7 @@ async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() 
 #[tokio::test]
 async fn what_cannot_be_opened_is_counted_once_and_read_when_it_can_be() {
     let rig = Rig::new(&json!({}));
-    // A link that leads to itself: nobody can open it, not even the superuser.
+    // A link that leads to itself: it cannot be opened, not even by the superuser.
     symlink(rig.path("a.log"), rig.path("a.log")).unwrap();
     let running = rig.start();
     tokio::time::sleep(Duration::from_millis(60)).await;

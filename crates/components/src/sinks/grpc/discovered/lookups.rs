@@ -1,6 +1,6 @@
 //! The lookups of a discovered sink: thin, for [`peers::discovery::seating`] decides.
 //!
-//! One that fails is repeated sooner, and changes nothing: whoever was found last goes on.
+//! One that fails is repeated sooner, and changes nothing: the members found last go on.
 
 use std::sync::Arc;
 use std::time::Duration;

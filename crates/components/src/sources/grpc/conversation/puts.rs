@@ -101,7 +101,7 @@ impl Conversation {
             let result = intake.accept(batch).await;
             drop(permit);
             if !early {
-                // Nobody listens if the connection is gone; the sender asks again.
+                // There is no receiver if the connection is gone; the sender asks again.
                 let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
             }
         });

@@ -1,7 +1,7 @@
 //! Any order of writes, rotations, kills and restarts. Goal: at the end each of two channels holds
 //! each line exactly once. Method: the tailer is driven turn by turn, its chunks are put by hand
 //! into one channel after the other, and a kill drops it between any two puts; a plain list of the
-//! lines written is the model. What nobody can read any more (content cut or deleted) is drained
+//! lines written is the model. What cannot be read any more (content cut or deleted) is drained
 //! before, as the promise is about what can still be read and was once met under its own name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +22,7 @@ enum Operation {
     Begin { file: usize },
     /// Renames the file; the next write makes a new one.
     Rename { file: usize },
-    /// The same, so many times on end, whether anybody has met the file or not: the moves are told.
+    /// The same, so many times on end, whether the file was met or not: the moves are notified.
     RenameTold { file: usize, times: usize },
     /// Copies the file, lets some turns pass, and cuts the original.
     CopyAndCut { file: usize, turns: usize },
@@ -60,7 +60,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 struct World {
     rig: Rig,
-    /// Where nobody looks.
+    /// Outside of the watched directories.
     away: TempDir,
     tailer: Tailer,
     /// Chunks that are not in every channel, with the channels that they still go to.
@@ -69,13 +69,13 @@ struct World {
     written: Vec<String>,
     begun: [Option<String>; 2],
     rotations: u64,
-    /// What the tailer is told with its next turn.
+    /// What the tailer gets with its next turn.
     changes: BTreeSet<Change>,
     /// Whether some file was renamed that no channel may have heard of.
     unheard: bool,
 }
 
-/// Lets the tailer believe that it is told of changes, as the model does it.
+/// Lets the tailer believe that it gets notifications of changes, as the model does it.
 struct Told;
 
 #[async_trait]
@@ -207,7 +207,7 @@ impl World {
         self.drain();
     }
 
-    /// Lets some channel hear of the file before it is rotated: a rotated name that nobody has ever
+    /// Lets some channel hear of the file before it is rotated: a rotated name that no channel has ever
     /// heard of is not looked for.
     fn introduce(&mut self, file: usize) {
         let path = self.rig.path(Self::name(file));
@@ -289,7 +289,7 @@ impl World {
                 self.write(file, 1);
             }
             Operation::Kill => {
-                // Who was never heard of under its own name is not looked for.
+                // A file that was never seen under its own name is not looked for.
                 if std::mem::take(&mut self.unheard) {
                     self.drain();
                 }

@@ -10,7 +10,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode};
 
 use super::*;
 
-/// A disk that is told when the system frees a deleted file, and takes its time for it.
+/// A disk that learns when the system frees a deleted file, and takes its time for it.
 struct SlowToFree {
     below: Arc<dyn Disk>,
     freeing: Sender<()>,
@@ -93,14 +93,14 @@ async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
     }
 }
 
-/// The source shares the test's thread, so that nobody looks between what happens to the files.
+/// The source shares the test's thread, so that no survey comes between what happens to the files.
 #[tokio::test]
 async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
     let rig = Rig::new(&json!({ "poll_max": "60s" }));
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // By now every change is told.
+    // By now every change is notified.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for (line, further) in [("2\n", "a.log.2"), ("3\n", "a.log.3"), ("4\n", "a.log.4")] {
         fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
@@ -112,8 +112,8 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
     rig.append("candidate", "not asked for\n");
     fs::rename(rig.path("candidate"), rig.path("candidate.1")).unwrap();
     rig.append("a.log", "5\n");
-    rig.append("a.log.1", "4, by who still had it open\n");
-    rig.expect(&["1", "2", "3", "4", "4, by who still had it open", "5"]).await;
+    rig.append("a.log.1", "4, by a writer that still had it open\n");
+    rig.expect(&["1", "2", "3", "4", "4, by a writer that still had it open", "5"]).await;
     running.stop().await;
 }
 
@@ -131,9 +131,9 @@ async fn what_was_renamed_from_too_long_a_path_is_not_followed_under_it() {
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // By now every change is told.
+    // By now every change is notified.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    fs::write(deep.join("b.log"), "nobody can note where this stands\n").unwrap();
+    fs::write(deep.join("b.log"), "it cannot be noted where this stands\n").unwrap();
     fs::rename(deep.join("b.log"), rig.path("b")).unwrap();
     rig.append("c.log", "2\n");
     rig.expect(&["1", "2"]).await;
@@ -347,7 +347,7 @@ async fn two_files_that_begin_alike_are_both_read_in_full() {
 /// An application that says the same again and again, without a time.
 #[tokio::test]
 async fn lines_that_are_all_alike_are_each_read_whatever_rotation_calls_their_file() {
-    const LINES: usize = 300; // more than what a file is told from others by
+    const LINES: usize = 300; // more than what a file is recognised by
     for (rotated, down) in
         [("a.log.1", false), ("a_1.log", false), ("a.log.1", true), ("a_1.log", true)]
     {
