@@ -118,9 +118,9 @@ async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     }
 }
 
-/// What the pages are made of. Ready means: every source is open, no channel has stopped its intake, and
-/// the agent is not stopping. A sink that fails is named, and does not make the agent unready: its
-/// events wait in the channel.
+/// What the pages are made of. Ready means: every source is open, no channel has stopped its
+/// intake, and the agent is not stopping. A sink that fails is named, and does not make the agent
+/// unready: its events wait in the channel.
 pub(crate) struct Pages {
     /// Name of the agent.
     pub(crate) agent: String,

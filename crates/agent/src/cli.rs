@@ -104,7 +104,7 @@ pub fn as_subcommands(program: Command) -> Command {
 
 /// Prints what clap has to say: help and version are no failure.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is there to be told that printing failed.
+    // There is no other place to report that printing failed.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE))
 }

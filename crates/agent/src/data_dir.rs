@@ -96,13 +96,15 @@ async fn lock_by(
             Ok(lock) => return Ok(lock),
             Err(LockError::Held { pid }) if Instant::now() >= deadline => {
                 return Err(format!(
-                    "process {pid} is using it; stop that process, or give this one its own directory"
+                    "process {pid} is using it; stop that process, or give this one its own \
+                     directory"
                 ));
             }
             Err(LockError::Held { pid }) => {
                 if !std::mem::replace(said, true) {
                     let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
-                    info!(%pid, lock = %path, wait_seconds, "waiting for another process to let go of it");
+                    info!(%pid, lock = %path, wait_seconds, "waiting for another process to let go \
+                         of it");
                 }
                 sleep(LOOK).await;
             }

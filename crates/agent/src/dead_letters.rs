@@ -37,7 +37,7 @@ use tracing::{info, warn};
 pub use label::Label;
 pub(crate) use label::Sender;
 
-/// Who empties the channel of the dead letters.
+/// The consumer of the channel of the dead letters.
 pub const OPERATOR: &str = "operator";
 
 /// Less than this has no room for a large batch.
@@ -60,8 +60,8 @@ pub fn directory(data_dir: &Path) -> PathBuf {
 pub(crate) struct Config {
     /// How much they may occupy on disk.
     capacity: ByteSize,
-    /// What happens when they are full: what can never be delivered waits in its channel, or letters
-    /// are lost, and counted.
+    /// What happens when they are full: what can never be delivered waits in its channel, or
+    /// letters are lost, and counted.
     overflow: Overflow,
     /// Seals what is on disk with a key. Not sealed unless set.
     encryption: Option<Encryption>,
@@ -206,7 +206,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// The channel, opened by whoever asks first.
+    /// The channel, opened by the first that asks.
     async fn channel(&self) -> Result<&Arc<dyn Channel>, ChannelError> {
         let open = || async {
             let channel = self.config.build(&self.data_dir, &self.env, &self.metrics);

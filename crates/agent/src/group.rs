@@ -9,17 +9,18 @@
 //! ```
 //!
 //! The group task is the only one that touches the channel; each member task is the only one that
-//! touches its sink. A slow sink fills its own queue and holds up nobody else, unless the processor
+//! touches its sink. A slow sink fills its own queue and holds up no other, unless the processor
 //! insists on it.
 //!
 //! # Invariants
 //!
-//! 1. A ticket is with nobody, pending here, or in the hand of exactly one member.
+//! 1. A ticket is in the channel, pending here, or with exactly one member.
 //! 2. A ticket leaves a member's hand by its word (`Delivered`, `Refused`, `Again`), or when the
 //!    member ends; only then may another member get it.
-//! 3. What is not committed when the group ends is rolled back: the take does it when it is dropped.
-//! 4. A batch with events that can never be delivered is committed after these are on disk among the
-//!    dead letters.
+//! 3. What is not committed when the group ends is rolled back: the take does it when it is
+//!    dropped.
+//! 4. A batch with events that can never be delivered is committed after these are on disk among
+//!    the dead letters.
 
 mod burial;
 mod held_back;
@@ -120,9 +121,9 @@ struct Group {
     burials: Burials,
     /// Batches that are too large for the members that work.
     held: Held,
-    /// Taken, and in nobody's hand yet.
+    /// Taken, and given to no member yet.
     pending: Option<Taken>,
-    /// Who gets the pending batch, as long as nothing happens to the members.
+    /// The member for the pending batch, as long as nothing happens to the members.
     chosen: Option<usize>,
     /// The channel could not be read; nothing is taken before this instant.
     refuse_reads_until: Option<Instant>,
@@ -172,7 +173,7 @@ impl Member {
     }
 }
 
-/// What the group waits for next, beside its members' word.
+/// What the group waits for next, in addition to its members.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it goes at once")]
 enum Next {
     Taken(Result<Taken, ChannelError>),
@@ -255,7 +256,8 @@ impl Group {
         match next {
             Next::Taken(Ok(taken)) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    info!(group = %self.name, failures, lasted_seconds = seconds(lasted), "takes from the channel again");
+                    info!(group = %self.name, failures, lasted_seconds = seconds(lasted), "takes \
+                         from the channel again");
                 }
                 self.pending = Some(taken);
             }

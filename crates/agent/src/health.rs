@@ -1,14 +1,14 @@
-//! Which sources and sinks work, since when another one fails, and why: what `/readyz` and the gauges
-//! show.
+//! Which sources and sinks work, since when another one fails, and why: what `/readyz` and the
+//! gauges show.
 //!
 //! ```text
 //!   ABSENT ◄──► STARTING ──opened──► OPEN ──failed──► FAILING ──opened──► OPEN
 //!                    └───────────────failed──────────────┘
 //! ```
 //!
-//! A source works again as soon as it is open. A sink that fails at its writes can be opened each time:
-//! it works again when it has stored something, or has been open for [`STEADY`]; one that only could not
-//! be opened works as soon as it is open.
+//! A source works again as soon as it is open. A sink that fails at its writes can be opened each
+//! time: it works again when it has stored something, or has been open for [`STEADY`]; one that
+//! only could not be opened works as soon as it is open.
 //!
 //! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
 //! [`Health`] all of them.
@@ -240,7 +240,8 @@ impl Health {
     pub(crate) fn source_opened(&self, source: &Standing) {
         let lasted = source.state().opened(Instant::now(), true);
         if let Some(lasted) = lasted {
-            info!(source = %source.name, lasted_seconds = lasted.as_secs_f64(), "source works again");
+            info!(source = %source.name, lasted_seconds = lasted.as_secs_f64(), "source works \
+                 again");
         }
         let mut parts = self.parts();
         let ready = parts.sources.iter().all(Standing::is_open);

@@ -1,9 +1,9 @@
 //! The intake: the way from one source into its channels.
 //!
 //! ```text
-//!   batch ─► interceptors, in order ─► selector ─► part for channel 0 ─► put ┐
-//!                                                  part for channel 1 ─► put ├─ commit all, at once
-//!                                                  emptied, to the rest ─► put ┘
+//!   batch ─► interceptors, in order ─► selector ─► part for channel 0 ──► put ┐
+//!                                                  part for channel 1 ──► put ├─ commit all
+//!                                                  emptied, to the rest ► put ┘
 //! ```
 //!
 //! # Invariants
@@ -131,7 +131,7 @@ impl AgentIntake {
                         Err(RecvError::Lagged(_)) => KeySet::default(),
                         Err(RecvError::Closed) => return,
                     };
-                    // Nobody may be listening now; who comes later asks first.
+                    // There may be no receiver now; one that comes later asks first.
                     let _ = agreed.send(Arc::new(keys));
                 }
             }

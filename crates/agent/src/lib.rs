@@ -71,7 +71,7 @@ pub enum RunError {
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
-    /// A source cannot do its work until somebody acts.
+    /// A source cannot do its work until an operator acts.
     #[error("source `{source_name}` has stopped for good: {problem}")]
     Source {
         /// Its name.
@@ -115,8 +115,8 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
-/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk only
-/// its size and free space are asked.
+/// Builds everything that `plan` names, without any I/O, and says what it promises. Of the disk
+/// only its size and free space are asked.
 ///
 /// # Errors
 /// Every setting that is wrong.
@@ -200,7 +200,8 @@ pub async fn run_until(
     let reason = tokio::select! {
         biased;
         Some(signal) = signals.next() => {
-            info!(signal, grace_seconds = grace.as_secs_f64(), "stopping; a second signal stops at once");
+            info!(signal, grace_seconds = grace.as_secs_f64(), "stopping; a second signal stops at \
+                 once");
             Ok(())
         }
         failure = agent.failure.cancelled_with() => Err(failure),

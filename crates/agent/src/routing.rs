@@ -12,7 +12,7 @@ use crate::topology::{BuiltGroup, BuiltSource};
 /// The routing of `source`, whose channels these groups empty; `None` where some batch is handed on
 /// to another agent, which compares it among those that it hands it to.
 ///
-/// Only required channels count: whatever becomes of the others, nobody waits for it.
+/// Only required channels count: whatever becomes of the others, it is not waited for.
 pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
     let mut channels = Vec::new();
     for channel in &source.required {
@@ -134,7 +134,7 @@ channel = "two"
             "type = \"grpc\"\naddress = \"c:4141\"",
         );
         assert_eq!(routing(&relay), None);
-        // Nobody waits for what lies behind an optional channel.
+        // What lies behind an optional channel is not waited for.
         let optional = relay.replace(
             "channels = [\"one\", \"two\"]",
             "channels = [\"one\"]\noptional_channels = [\"two\"]",

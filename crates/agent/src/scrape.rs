@@ -1,4 +1,5 @@
-//! Metrics that are looked up when they are asked for: what the channels hold, what the process uses.
+//! Metrics that are looked up when they are asked for: what the channels hold, what the process
+//! uses.
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ pub(crate) struct Runner {
     pub(crate) intake: Arc<AgentIntake>,
     /// Randomness for back-off.
     pub(crate) env: Env,
-    /// Told when the source can do nothing until somebody acts.
+    /// Raised when the source can do nothing until an operator acts.
     pub(crate) failure: Failure,
     /// Where it is shown whether the source works.
     pub(crate) standing: Standing,

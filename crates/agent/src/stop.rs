@@ -29,8 +29,8 @@ impl Signals {
         })
     }
 
-    /// The names of the signals that end an agent, as they come. Others are ignored, and the log says
-    /// so.
+    /// The names of the signals that end an agent, as they come. Others are ignored, and the log
+    /// says so.
     pub(crate) fn into_stream(self) -> impl Stream<Item = &'static str> {
         stream::unfold(self, |mut signals| async move {
             loop {

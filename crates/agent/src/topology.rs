@@ -270,7 +270,7 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
-        // A channel that could not be built is told of already.
+        // A channel that could not be built is reported already.
         let of = |built: &BuiltChannel| {
             let Boards { floors, limits, ledgers, .. } = &built.boards;
             (floors.clone(), limits.clone(), ledgers.clone())

@@ -1,8 +1,8 @@
 //! The path allocates for a batch, never for an event: from the tailed file through the edge's
 //! channel, the wire, the collector's channel and the bucketing to the files of the store.
 //!
-//! Method: an edge and a collector run in this process, whose allocator counts. As many bytes, in as
-//! many batches, pass once as few long lines and once as ten times as many short ones. What the
+//! Method: an edge and a collector run in this process, whose allocator counts. As many bytes, in
+//! as many batches, pass once as few long lines and once as ten times as many short ones. What the
 //! second takes more is what events cost.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]

@@ -1,8 +1,8 @@
 //! A bit that flips on a collector's disk costs nothing: the sender still has the batch.
 //!
 //! Method: an edge and a collector, whole agents with real files and sockets. The collector's store
-//! cannot be reached in its first life, so all lines wait in its channel. It ends, one bit of a line
-//! in its segment is flipped, and its second life has a store. Each line must be in it once.
+//! cannot be reached in its first life, so all lines wait in its channel. It ends, one bit of a
+//! line in its segment is flipped, and its second life has a store. Each line must be in it once.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
@@ -34,7 +34,8 @@ impl Site {
     fn new() -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(directory.path().join("in")).unwrap();
-        // Free now; nobody else is likely to take it within the second until it is listened on.
+        // Free now; no other process is likely to take it within the second until it is listened
+        // on.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         Self { directory, address }
     }

@@ -2,7 +2,7 @@
 //!
 //! Method: whole agents over loopback, and a name server of this test's own that is asked by real
 //! DNS. Two edges, one with each kind of group, follow what it answers: two collectors, then no
-//! answer at all, then one of them beside a third, then that one alone.
+//! answer at all, then one of them and a third, then that one alone.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
@@ -59,7 +59,8 @@ fn answer(query: &[u8], ports: Option<&[u16]>) -> Vec<u8> {
     let mut answer = vec![query[0], query[1], 0x85, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0];
     answer.extend_from_slice(question);
     for port in ports.unwrap_or_default() {
-        // The name of the question, SRV, IN, for a second; 17 bytes: priority, weight, port, target.
+        // The name of the question, SRV, IN, for a second; 17 bytes: priority, weight, port,
+        // target.
         answer.extend_from_slice(&[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 1, 0, 17, 0, 0, 0, 1]);
         answer.extend_from_slice(&port.to_be_bytes());
         answer.extend_from_slice(b"\x09localhost\x00");
@@ -180,14 +181,14 @@ fn members_are_drained_and_added_without_loss() {
     world.names.say(None);
     let failed = "aqueduct_discovery_lookups_total{sink=\"out\",state=\"failed\"}";
     wait_for("a failed lookup", || each(&|edge| metric(edge, failed) > 0));
-    assert!(each(&|edge| members(edge, "present") == 2), "nobody is turned out by a failure");
+    assert!(each(&|edge| members(edge, "present") == 2), "no member is removed by a failure");
 
     let third = world.collector(ports[2]);
     world.names.say(Some(&ports[1..]));
     wait_for("the third", || each(&|edge| events(edge, 2) > 0));
     wait_for("the first is drained", || each(&|edge| members(edge, "leaving") == 0));
     assert!(each(&|edge| members(edge, "present") == 2));
-    // Whatever it has, nobody waits for it.
+    // Whatever it has is not waited for.
     first.shutdown_background();
 
     world.names.say(Some(&ports[2..]));

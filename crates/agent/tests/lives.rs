@@ -1,7 +1,7 @@
 //! What one life of an agent leaves behind, the next one takes up: nothing lost, nothing twice.
 //!
 //! Method: a whole agent runs in a runtime of its own, with real files and stores. Its life ends by
-//! taking the runtime away, in the middle of whatever it does. One disk is told to fail for one
+//! taking the runtime away, in the middle of whatever it does. One disk has to fail for one
 //! channel, which holds the moment between two channels' commits for as long as a test needs.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 /// How long a life may take to do what it is watched for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A disk that refuses to write below one directory while it is told to.
+/// A disk that refuses to write below one directory while a test asks for it.
 struct Refusing {
     disk: Arc<dyn Disk>,
     below: PathBuf,

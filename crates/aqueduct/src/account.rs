@@ -11,7 +11,7 @@ use pipeline::{Account, ChannelError, Env};
 /// agent's directory: `DATA_DIR/channels/NAME`.
 ///
 /// # Errors
-/// There is no channel, somebody uses it, a key is missing, or it cannot be read.
+/// There is no channel, an agent uses it, a key is missing, or it cannot be read.
 pub(crate) fn of_directory(
     directory: &Path,
     encryption: Option<&Encryption>,

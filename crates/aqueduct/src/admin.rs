@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The body of a page.
 ///
 /// # Errors
-/// Nobody answers in time, or the page is not there.
+/// There is no answer in time, or no such page.
 pub(crate) async fn get(env: &Env, address: &str, page: &str) -> io::Result<String> {
     let answer = async {
         let mut stream = env.net.connect(address).await?;

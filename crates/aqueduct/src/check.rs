@@ -120,7 +120,7 @@ fn report(
     Ok((text, checked.warnings))
 }
 
-/// Who is found now, or why nobody is.
+/// The addresses that are found now, or why none is.
 fn found(discovery: &Discovery, env: &Env) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = runtime.and_then(|runtime| {
@@ -231,10 +231,10 @@ channel spare is optional: passed over when it is full
             .replace("channel = \"fast\"", "channel = \"fast\"\nretain = \"stored\"");
         let text = checked(&text).unwrap();
         for line in [
-            "-> next: best effort: events may be lost; weakest link: channel safe drops events when \
-             it is full\n",
-            "-> again: exactly once; weakest link: sink again has `retain = \"stored\"`: events are \
-             lost with the disk of the next agent\n",
+            "-> next: best effort: events may be lost; weakest link: channel safe drops events \
+             when it is full\n",
+            "-> again: exactly once; weakest link: sink again has `retain = \"stored\"`: events \
+             are lost with the disk of the next agent\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

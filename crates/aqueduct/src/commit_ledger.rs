@@ -235,7 +235,8 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> (String, bo
     let verdict = if sound {
         "nothing is to be decided"
     } else {
-        "decide by `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help says what each means"
+        "decide by `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help says what each \
+         means"
     };
     put(&mut text, format_args!("{verdict}"));
     (text, sound)

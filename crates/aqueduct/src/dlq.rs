@@ -87,8 +87,8 @@ enum Action {
         #[command(flatten)]
         target: Target,
         /// Put letters that were refused as `epoch_closed` back under a new identity, because under
-        /// the old one nothing takes them any more. What was delivered under the old one all the same,
-        /// by another copy of the data directory, is delivered a second time
+        /// the old one nothing takes them any more. What was delivered under the old one all the
+        /// same, by another copy of the data directory, is delivered a second time
         #[arg(long)]
         new_identity: bool,
     },

@@ -78,8 +78,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     json: bool,
     /// The admin address of a running agent: http://HOST:PORT; a file with what that said below
-    /// /account, or `aqueduct channel account` printed; or the directory of a durable channel that no
-    /// agent uses and that is not sealed: DATA_DIR/channels/NAME
+    /// /account, or `aqueduct channel account` printed; or the directory of a durable channel that
+    /// no agent uses and that is not sealed: DATA_DIR/channels/NAME
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }

@@ -170,7 +170,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     let log = dir.path().join("a.log");
     put(&log, "one\r\n\nthree\n");
     let (log, data) = (log.display().to_string(), dir.path().join("data").display().to_string());
-    // Nobody listens there, so the lines stay in the channel.
+    // There is no listener, so the lines stay in the channel.
     let arguments = ["edge", "--tail", &log, "--to", "127.0.0.1:9", "--data-dir", &data];
     let mut edge = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
     let channel = format!("{data}/channels/main");
@@ -182,7 +182,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let owner = format!("process {} uses it", edge.id());
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&owner), "{refused:?}");
-    // What stands at the very end of a log cannot be told from what a crash tore off.
+    // What stands at the very end of a log looks the same as what a crash tore off.
     append(Path::new(&log), b"four\n");
     wait_until_stored(&channel, b"four", &mut edge);
     edge.kill().unwrap();

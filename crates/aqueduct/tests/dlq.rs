@@ -1,7 +1,7 @@
 //! What one agent can never deliver is kept, shown, and put back, and arrives once in the end.
 //!
 //! Method: the real executable in child processes. A collector takes only small batches, so that an
-//! edge's large line is refused for good; then the collector is told to take it.
+//! edge's large line is refused for good; then the collector is configured to take it.
 
 mod common;
 

@@ -6,7 +6,8 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "a test handles files as an operator would, and ends at the first thing that goes wrong"
+    reason = "a test handles files as an operator would, and ends at the first thing that goes \
+         wrong"
 )]
 
 mod common;

@@ -1,8 +1,8 @@
-//! Goal: a collector that takes smaller batches than the edge makes gets smaller ones, and what was cut
-//! before that was known arrives when the limit is raised: every line once, no dead letter.
+//! Goal: a collector that takes smaller batches than the edge makes gets smaller ones, and what was
+//! cut before that was known arrives when the limit is raised: every line once, no dead letter.
 //!
-//! Method: both agents in processes of their own. The edge starts alone, so that whole batches of the
-//! default size are in its channel before any collector has named a limit.
+//! Method: both agents in processes of their own. The edge starts alone, so that whole batches of
+//! the default size are in its channel before any collector has named a limit.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "a system test looks at the machine as it is")]

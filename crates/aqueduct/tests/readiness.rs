@@ -1,8 +1,8 @@
-//! Goal: what does not work is visible to an operator, and nothing outside stops an agent: signals that
-//! are not meant for it, a standard error that is not read, clients of its admin pages.
+//! Goal: what does not work is visible to an operator, and nothing outside stops an agent: signals
+//! that are not meant for it, a standard error that is not read, clients of its admin pages.
 //!
-//! Method: one agent in a child process tails a file into a store of files. What is looked at is what an
-//! operator sees: `/readyz`, `/metrics`, the log, exit codes.
+//! Method: one agent in a child process tails a file into a store of files. What is looked at is
+//! what an operator sees: `/readyz`, `/metrics`, the log, exit codes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
@@ -186,7 +186,7 @@ fn a_port_that_is_taken_is_no_readiness_until_it_is_free() {
         assert!(failed[0].contains(wanted), "{wanted}: {log}");
     }
     assert!(log.contains("source works again") && log.contains("stopped"), "{log}");
-    assert!(!log.contains("lasts"), "it had not lasted when it was told: {log}");
+    assert!(!log.contains("lasts"), "it had not lasted when it was logged: {log}");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn lines_that_were_dropped_are_counted_and_told_once_there_is_a_reader() {
     sleep(Duration::from_millis(500));
     assert_eq!(agent.stop(), Some(0));
     let log = read.join().unwrap();
-    assert!(log.contains("log lines were dropped"), "it is told");
+    assert!(log.contains("log lines were dropped"), "it is logged");
     assert!(log.lines().last().unwrap().contains("stopped"), "the last line is there");
 }
 

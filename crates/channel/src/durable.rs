@@ -31,11 +31,11 @@
 //!
 //! 1. A put is answered after its whole group is on the disk, never before.
 //! 2. Groups are written one after the other: a sound group proves that those before it were
-//!    durable. So damage and torn ends can be told apart.
+//!    durable. So damage and torn ends can be distinguished.
 //! 3. A segment is begun, durably, before anything is written behind its STATE. If a write fails
 //!    its segment is given up, and the next STATE says where it ends: what the failed write left
-//!    there cannot come back, so its puts may be told that nothing is stored. Until a next segment
-//!    can be begun they are not answered.
+//!    there cannot come back, so its puts may be answered that nothing is stored. Until a next
+//!    segment can be begun they are not answered.
 //! 4. A file is used again or removed only after every consumer's commit of all its batches is on
 //!    the disk. The oldest ones are free at once, those behind one that stays when a segment is
 //!    begun: so segments without batches do not add up, however often it is opened or writes fail.
@@ -100,7 +100,7 @@
 //! A key is one of a list, by number ([`Encryption`]); the highest one seals each new segment.
 //! A channel does not open while a key is missing, or another one has its number, and takes nothing
 //! for damaged because of it: every STATE names the keys of the live segments. Sealing keeps those
-//! out who can read the disk. Who can write to it cannot change a sealed frame unseen, but can take
+//! out a reader of the disk. A writer to it cannot change a sealed frame unseen, but can take
 //! files away or put old ones back.
 
 mod background;

@@ -5,6 +5,7 @@ pub mod conformance;
 mod sim_disk;
 mod sim_files;
 mod sim_handles;
+mod sim_limits;
 mod sim_restore;
 
 use std::sync::atomic::{AtomicU64, Ordering};

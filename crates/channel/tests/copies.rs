@@ -1,6 +1,6 @@
 //! Goal: two copies of one directory never give the same identity to two batches, and a copy can be
 //! given an origin of its own without losing anything.
-//! Method: a channel on a real disk, whose directory is copied while nobody uses it.
+//! Method: a channel on a real disk, whose directory is copied while it is not in use.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 

@@ -58,7 +58,7 @@ fn content(disk: &SimDisk, path: &Path, len: u64) -> Vec<u64> {
     places
 }
 
-/// The tickets that an operator is told are lost.
+/// The tickets that are reported as lost.
 fn told_lost(disk: &SimDisk, settings: &Value) -> IntervalSet {
     let encryption = settings.get("encryption");
     let encryption: Option<Encryption> =
@@ -88,7 +88,7 @@ async fn check_flip(disk: &SimDisk, settings: &Value, path: &Path, byte: u64, bi
     assert!(expected.len() as u64 + 1 >= BATCHES, "{place}: {} batches left", expected.len());
     // Its n-th batch has ticket n.
     let lost: IntervalSet = (0..BATCHES).filter(|n| !stored.contains(*n)).collect();
-    assert_eq!(told, lost, "{place}: what is lost is told exactly");
+    assert_eq!(told, lost, "{place}: what is lost is reported exactly");
     let numbers = |texts: &[String]| -> Vec<String> {
         texts.iter().map(|t| t.split(' ').next().unwrap_or_default().to_owned()).collect()
     };

@@ -57,8 +57,8 @@ fn stats(disk: &SimDisk, encryption: &Value) -> Stats {
 
 fn secret() -> Batch {
     let mut batch = Batch::of([SECRET]);
-    let key = Bytes::from_static(b"/home/somebody/private.log");
-    let value = Some(Bytes::from_static(b"offset of somebody"));
+    let key = Bytes::from_static(b"/home/user/private.log");
+    let value = Some(Bytes::from_static(b"offset of user"));
     batch.positions.push(SourcePosition { source: "home".into(), key, value, after: None });
     batch
 }
@@ -74,7 +74,7 @@ async fn nothing_that_was_put_can_be_read_on_the_disk() {
         drop(channel);
         // The next life's STATE holds the positions.
         let channel = try_open(&disk, &settings).await.unwrap();
-        for text in [SECRET, "/home/somebody", "offset of somebody"] {
+        for text in [SECRET, "/home/user", "offset of user"] {
             assert_eq!(shows(&disk, text), visible, "{text}");
         }
         assert_eq!(channel.positions("home").len(), 1);

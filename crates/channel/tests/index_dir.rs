@@ -2,7 +2,7 @@
 //! nothing is lost, repeated or accepted twice because of it.
 //!
 //! Method: channels in real directories, with sled. Directories are copied at chosen moments and
-//! put together anew: the index of one moment beside the log of another.
+//! put together anew: the index of one moment with the log of another.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "this test moves real files about")]

@@ -1,4 +1,4 @@
-//! What an operator is told about a stopped channel is true, and looking changes nothing.
+//! What is shown of a stopped channel is true, and looking changes nothing.
 //!
 //! Method: a channel on a simulated disk is filled, partly drained and closed; then it is looked at
 //! sound and with a flipped bit, and every file is compared before and after.

@@ -1,4 +1,4 @@
-//! A full channel drops what it was told to drop, counts it, and never what a sink holds.
+//! A full channel drops what it is configured to drop, counts it, and never what a sink holds.
 //!
 //! Method: a channel of 1 MiB on a simulated disk gets twice as much; the counter and what comes
 //! out add up to what was put.
@@ -119,5 +119,5 @@ async fn a_drained_channel_says_by_itself_that_it_takes_puts_again() {
         take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
     }
     tokio::time::sleep(PATIENCE).await;
-    assert!(!channel.status().intake_stopped, "nobody has put anything since");
+    assert!(!channel.status().intake_stopped, "nothing was put since");
 }

@@ -1,6 +1,6 @@
 //! The channel as it ships: on a real file system, with sled as its index, and killed for real.
 //!
-//! Method: temporary directories beside the build, not in memory, so that direct I/O is met where
+//! Method: temporary directories next to the build, not in memory, so that direct I/O is met where
 //! it exists. The kill test runs this program again as a child that puts as fast as it can and
 //! prints each acknowledged number; it is killed with signal 9 at times that a seed decides, and
 //! what it printed must come out.
@@ -255,7 +255,7 @@ async fn child() {
     }
 }
 
-/// In one write: whoever is killed has said a line or has not.
+/// In one write: a process that is killed has said a line or has not.
 fn say(line: &str) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -63,7 +63,7 @@ async fn all_at_once(channel: Arc<dyn Channel>) {
             tasks.push(tokio::spawn(consume(channel.clone(), name, taker, seen.clone())));
         }
     }
-    // Who puts alone writes in place; then the others come while one does.
+    // A lone producer writes in place; then the others come while one does.
     let produce = |producer| tokio::spawn(produce(channel.clone(), producer));
     produce(0).await.unwrap();
     tasks.extend((1..PRODUCERS).map(produce));

@@ -191,8 +191,8 @@ impl HdfsSink {
         Ok(())
     }
 
-    /// The name that a batch is committed under. One that was born here in a life that the ledger has
-    /// closed gets another one: a copy of this agent's directory has closed it.
+    /// The name that a batch is committed under. One that was born here in a life that the ledger
+    /// has closed gets another one: a copy of this agent's directory has closed it.
     async fn named(&self, key: Identity) -> Identity {
         let key = self.floors.offered(key);
         self.floors.put(key);

@@ -27,8 +27,8 @@ impl Format {
             Self { encoder: encoder.build("encoder", cx)?, codec: codec.build("codec", cx)? };
         if built.codec.content_encoding().is_some() && !built.encoder.is_lines() {
             let problem = format!(
-                "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", codec = \
-                 … }}` instead",
+                "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", \
+                 codec = … }}` instead",
                 encoder.kind()
             );
             return Err(BuildError::invalid("codec", problem));

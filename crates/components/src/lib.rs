@@ -1,7 +1,7 @@
 //! The components that every program has: no store, and nothing heavy.
 //!
-//! One file is one component, and one line in its role's table makes it known. What brings something
-//! heavy with it is in a crate of its own, with a group of its own.
+//! One file is one component, and one line in its role's table makes it known. What brings
+//! something heavy with it is in a crate of its own, with a group of its own.
 
 pub mod codecs;
 pub mod decoders;

@@ -111,8 +111,8 @@ impl ComponentPlan {
     /// Builds the component from the catalogue, without I/O.
     ///
     /// # Errors
-    /// The kind is not in the catalogue, or settings are wrong: each that can be told, with its path
-    /// relative to the component.
+    /// The kind is not in the catalogue, or settings are wrong: each that can be found, with its
+    /// path relative to the component.
     pub fn build<R: Role + ?Sized>(&self, cx: &BuildContext) -> Result<Box<R>, Vec<SettingsError>> {
         let entry = cx.catalogue.find::<R>(&self.kind).map_err(|problem| {
             let place = self.kind_place.clone();
@@ -140,8 +140,8 @@ impl ComponentPlan {
     }
 }
 
-/// Whether the problem is about a value that was taken out, because it was. Behind an item of a list
-/// there may be another one in its place.
+/// Whether the problem is about a value that was taken out, because it was. Behind an item of a
+/// list there may be another one in its place.
 fn is_consequence(error: &SettingsError, before: &[SettingsError]) -> bool {
     let last = error.path.rsplit('.').next().unwrap_or_default();
     last.parse::<usize>().is_err() && before.iter().any(|it| it.path == error.path)

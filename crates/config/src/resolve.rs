@@ -27,7 +27,7 @@ pub fn resolve(file: &str, root: Settings, host: &str) -> Result<Plan, ConfigErr
     Ok(plan)
 }
 
-/// As [`resolve`], but the plan comes in any case, with what is wrong beside it: its components can
+/// As [`resolve`], but the plan comes in any case, together with what is wrong: its components can
 /// be built to find what they have to say, and must not be run unless nothing was found.
 pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigError>) {
     let mut found = Findings { file, errors: Vec::new() };
@@ -254,7 +254,7 @@ fn interceptors(found: &mut Findings<'_>, source: &mut ComponentPlan) -> Vec<Com
     items.collect()
 }
 
-/// The selector of a source; it is told the source's channels.
+/// The selector of a source; it gets the source's channels.
 fn selector<'a>(
     found: &mut Findings<'_>,
     source: &mut ComponentPlan,
@@ -271,7 +271,7 @@ fn selector<'a>(
         settings: Settings::empty(),
     });
     if let Some(given) = selector.settings.take("channels") {
-        let problem = "a selector is told the channels of its source; remove this";
+        let problem = "a selector gets the channels of its source; remove this";
         let path = format!("{}.channels", selector.path);
         found.add(Kind::Invalid, &given.place, path, problem);
     }

@@ -2,8 +2,8 @@
 //! stand for.
 //!
 //! A dollar counts only where it stands before `{`. Of several there, each two are one dollar of
-//! the text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands for is
-//! not looked through again.
+//! the text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands
+//! for is not looked through again.
 
 use pipeline::settings::SettingsErrorKind as Kind;
 

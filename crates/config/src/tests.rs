@@ -197,7 +197,7 @@ fn what_the_plan_fills_in_is_not_written_by_hand() {
     let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
     let error = load_toml(&text).unwrap_err().to_string();
     let expected = "a.toml:11:37: sources.access.selector.channels: \
-                    a selector is told the channels of its source; remove this";
+                    a selector gets the channels of its source; remove this";
     assert_eq!(error, expected);
 }
 

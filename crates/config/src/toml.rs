@@ -39,8 +39,8 @@ impl<'a> Lines<'a> {
         Self { file, text, starts: std::iter::once(0).chain(after).collect() }
     }
 
-    /// What is said of the key at `span`, which is there before; where, if that is found: as a line of
-    /// its own, of the same table.
+    /// What is said of the key at `span`, which is there before; where, if that is found: as a line
+    /// of its own, of the same table.
     fn twice(&self, span: Range<usize>) -> String {
         let second = self.place(Some(span.clone())).line as usize;
         let key = self.text.get(span).unwrap_or_default().trim_matches(['[', ']', ' ']);

@@ -8,7 +8,7 @@
 //!
 //! 1. `Stored` is said of a batch only after [`Receiver::stored`] was called for it.
 //! 2. A batch that was committed before it was put (again) is answered with both words at once:
-//!    nobody would say the second one later.
+//!    no message would say the second one later.
 //! 3. `Committed` is said of what this sender waits for and of nothing else: what it costs is
 //!    bounded by what the sender holds.
 //! 4. A floor counts once a batch of its origin has come on the same stream: what a sender says of

@@ -5,7 +5,7 @@
 //!               │  ▲ put again on the next connection │
 //!               │  └ that lacks it, within the courtesy│ Welcome lacks it, or the peer stays away
 //!               ▼                                      ▼
-//!            Unanswered (may be stored)             Missing (nobody is known to have it)
+//!            Unanswered (may be stored)             Missing (no agent is known to have it)
 //! ```
 //!
 //! The bytes of a batch are kept only while it is unanswered, which the window bounds. A parked
@@ -119,7 +119,7 @@ pub enum Verdict {
     Stored,
     /// Where it belongs.
     Delivered,
-    /// Nobody is known to have it: the peer lost it, or stays away.
+    /// No agent is known to have it: the peer lost it, or stays away.
     Missing,
     /// It was put and not answered: the peer may have it or not.
     Unanswered,
@@ -169,7 +169,7 @@ pub struct Sender<P> {
     link: Link,
     /// Since when there is no welcomed connection, once there was one.
     away_since: Option<Instant>,
-    /// Since then an attempt to connect has failed, or the courtesy is over: nobody waits for it.
+    /// Since then an attempt to connect has failed, or the courtesy is over: it is not waited for.
     hopeless: bool,
     unanswered: BTreeMap<Identity, Unanswered<P>>,
     /// Bytes of all that is unanswered, and of the part that is put on this connection.

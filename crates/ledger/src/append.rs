@@ -95,8 +95,8 @@ impl Ledger {
     }
 
     /// Notes the files of an entry that this author won without hearing of it, by an attempt that
-    /// was given up perhaps. Nobody else publishes them, and once the entry is in the view, no
-    /// opening looks at it again.
+    /// was given up perhaps. No other collector publishes them, and once the entry is in the view,
+    /// no opening looks at it again.
     async fn note_own(&mut self, entry: &Entry) -> Result<(), LedgerError> {
         if entry.author == self.author {
             let staged = self.staged_by(self.author).await?;

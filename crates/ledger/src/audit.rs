@@ -55,7 +55,7 @@ pub enum Place {
     Visible,
     /// It is visible with another length.
     WrongLength(u64),
-    /// It still waits on the stage; whoever opens the ledger next publishes it.
+    /// It still waits on the stage; the next opening of the ledger publishes it.
     Staged,
     /// It is nowhere. It was committed then, where the store keeps the time of a file.
     Gone(Option<SystemTime>),
@@ -86,12 +86,12 @@ impl Audit {
     }
 }
 
-/// A ledger that is only read. It has no author: nobody writes.
+/// A ledger that is only read. It has no author: nothing is written.
 fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
-    let nobody = WriterId { collector: Token([0; 16]), incarnation: Token([0; 16]) };
+    let none = WriterId { collector: Token([0; 16]), incarnation: Token([0; 16]) };
     let names = FileNames { stem: String::new(), extension: String::new() };
     let options = Options { names, compact_after: u64::MAX, sweep_after: Duration::MAX };
-    Ledger::unread(fs, dataset, nobody, options, Known::default())
+    Ledger::unread(fs, dataset, none, options, Known::default())
 }
 
 impl Ledger {
@@ -131,7 +131,7 @@ impl Ledger {
     }
 
     async fn place(&self, index: u64, file: &StagedFile) -> Result<Place, LedgerError> {
-        // In this order: whoever moves it between the two looks moves it to where it is looked for
+        // In this order: a move between the two looks moves it to where it is looked for
         // again.
         let mut refused = None;
         for path in [

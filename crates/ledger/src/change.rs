@@ -75,7 +75,7 @@ pub enum Change {
     },
     /// There is none, or one without an entry, and a file that an entry has published.
     #[error("it is missing or empty, and {file} was published by an entry of it")]
-    Beside {
+    Unrecorded {
         /// The file.
         file: String,
     },

@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(carried, [key(1).origin, key(2).origin]);
     }
 
-    /// What is forgotten counts as delivered for ever, whoever makes the generations after it.
+    /// What is forgotten counts as delivered for ever, whichever collector makes the generations
+    /// after it.
     #[test]
     fn closed_epochs_are_not_named_any_more_and_stay_closed() {
         let mut floors = Floors::default();

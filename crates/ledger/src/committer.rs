@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Where the generation is sealed, or gone, RELOADING takes the newest one and reads that to its
-//! end. What is in its checkpoint is published: if some of mine is, it was won by somebody, and who
-//! that was does not matter. A fence that its checkpoint has stands, whoever put it up.
+//! end. What is in its checkpoint is published: if some of mine is, it was won, and the winner
+//! does not matter. A fence that its checkpoint has stands, whatever put it up.
 //!
 //! # Rules (each has a test that fails without it)
 //!
@@ -25,7 +25,7 @@
 //! 4. An entry of this very attempt is a win, however late it is noticed.
 //! 5. "Not found" decides nothing: after a win whose answer was lost, the prepared entry is missing
 //!    just so.
-//! 6. Who was taken for dead stops: what it staged may be gone.
+//! 6. A writer that was taken for dead stops: what it staged may be gone.
 //! 7. A batch of an epoch that the ledger has closed counts as held by an earlier entry.
 
 use pipeline::KeySet;
@@ -36,7 +36,7 @@ use crate::{Entry, Token, Totals, View, WriterId};
 /// One try to get one entry into the ledger.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// Who tries.
+    /// The writer that tries.
     pub author: WriterId,
     /// Names the try; stands in its entry.
     pub token: Token,

@@ -10,7 +10,7 @@
 //! 2. Every file of g is published before g+1 comes in, so that a key in a checkpoint is visible
 //!    and a reader needs the newest generation only.
 //! 3. The directory that is to become g+1 lies inside g and vanishes with it: a compactor that was
-//!    paused cannot bring back a generation that was deleted since. Nobody makes g on the way.
+//!    paused cannot bring back a generation that was deleted since. Nothing makes g on the way.
 //! 4. A generation is not sealed while a committed file of it waits for a directory that refuses
 //!    it: behind a seal, rule 2 would hold up every commit. Until then it grows.
 //! 5. A generation is deleted when its successor is in and its predecessor is gone, in one step.
@@ -32,7 +32,7 @@ impl Ledger {
     /// their origins have declared empty.
     ///
     /// # Errors
-    /// The store failed. Nothing is lost; whoever meets the seal goes on.
+    /// The store failed. Nothing is lost; the next one to meet the seal goes on.
     pub async fn compact(&mut self) -> Result<(), LedgerError> {
         if self.view().entries() < self.options.compact_after || !self.may_seal().await? {
             return Ok(());
@@ -67,7 +67,7 @@ impl Ledger {
         Ok(self.waiting_files() == 0)
     }
 
-    /// Makes the successor of a sealed generation, unless somebody else has, and goes on there.
+    /// Makes the successor of a sealed generation, unless another one has, and goes on there.
     pub(super) async fn succeed(&mut self) -> Result<(), LedgerError> {
         if self.known.view.is_sealed() {
             if !mutant!("checkpoint_before_publish") {
@@ -103,7 +103,7 @@ impl Ledger {
     }
 
     /// Writes the checkpoint and renames it in as the next generation. That something is missing or
-    /// there already means that somebody else was faster.
+    /// there already means that another one was faster.
     async fn rename_in(&mut self) -> Result<(), LedgerError> {
         let generation = self.known.view.generation();
         let name = format!("next-{}", self.author.incarnation);

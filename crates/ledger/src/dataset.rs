@@ -1,4 +1,4 @@
-//! Where everything of a dataset lies, and who writes it.
+//! Where everything of a dataset lies, and what writes it.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ pub struct Dataset {
     root: String,
 }
 
-/// Name of the directory that holds the books, beside the data. Readers of Hadoop pass over names
+/// Name of the directory that holds the ledger, next to the data. Readers of Hadoop pass over names
 /// that begin with an underscore.
 pub const BOOKS: &str = "_aqueduct";
 
@@ -105,7 +105,7 @@ impl Dataset {
         format!("{}/ledger/g{generation}/checkpoint", self.root)
     }
 
-    /// The directory of everybody's staged files.
+    /// The directory of the staged files of all collectors.
     pub(super) fn stage(&self) -> String {
         format!("{}/stage", self.root)
     }

@@ -123,8 +123,8 @@ impl Operator {
         if !stored.problems.is_empty() && !is_bare {
             let problems = stored.problems.join("; ");
             return Err(DecisionError::Refused(format!(
-                "a ledger with holes cannot be adopted ({problems}); `aqueduct ledger rebuild` makes \
-                 a whole one of what can be read and what collectors remember"
+                "a ledger with holes cannot be adopted ({problems}); `aqueduct ledger rebuild` \
+                 makes a whole one of what can be read and what collectors remember"
             )));
         }
         let visible = last_published(&*self.fs, &self.dataset).await?;
@@ -171,9 +171,9 @@ impl Operator {
         if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(
-                "there is nothing to rebuild from: the store names no batch, and {directory} remembers \
-                 none; try the data directory of another collector that has stored into this dataset, \
-                 or begin an empty ledger by `aqueduct ledger adopt`"
+                "there is nothing to rebuild from: the store names no batch, and {directory} \
+                 remembers none; try the data directory of another collector that has stored into \
+                 this dataset, or begin an empty ledger by `aqueduct ledger adopt`"
             )));
         }
         let mut notes = stored.problems.clone();
@@ -234,8 +234,8 @@ impl Operator {
         }
     }
 
-    /// Puts a ledger in place whose first generation says what `view` says; the one that is there is
-    /// moved aside.
+    /// Puts a ledger in place whose first generation says what `view` says; the one that is there
+    /// is moved aside.
     async fn install(
         &self,
         mut view: View,

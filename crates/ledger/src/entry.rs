@@ -19,7 +19,7 @@ const MAGIC: &[u8; 8] = b"AQLEDGER";
 pub struct Entry {
     /// Its place; must be that of its file.
     pub index: u64,
-    /// Who wrote it.
+    /// The writer that made it.
     pub author: WriterId,
     /// Names this attempt, so that its author knows it again when the answer was lost.
     pub attempt: Token,
@@ -208,7 +208,7 @@ impl FileBody {
         }
     }
 
-    /// An entry is read by others than who wrote it, so its paths must not lead out of the dataset.
+    /// An entry is read by others than its writer, so its paths must not lead out of the dataset.
     fn into_file(self) -> Result<StagedFile, EntryError> {
         let inside = |path: &str| !path.split('/').any(|name| matches!(name, "" | "." | ".."));
         if !inside(&self.temp) || !inside(&self.target) {

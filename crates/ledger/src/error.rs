@@ -46,7 +46,7 @@ pub enum LedgerError {
         /// Bytes that were written.
         expected: u64,
     },
-    /// A committed file is neither staged nor published: somebody else removed it.
+    /// A committed file is neither staged nor published: it was removed from outside.
     #[error("{path} is committed, and is neither staged nor published")]
     Vanished {
         /// The name it was to be published under.

@@ -1,9 +1,9 @@
 //! Which starts of other collectors may be dead: their stage has not changed for a long time. Pure:
 //! listings go in, suspects come out.
 //!
-//! Nothing rests on the guess. Whoever is fenced wrongly takes a new incarnation and writes again
-//! what was not committed; the time only says when it is worth a try. It is measured on this
-//! process's own clock between two looks, so no two clocks are compared.
+//! Nothing rests on the guess. A collector that is fenced wrongly takes a new incarnation and
+//! writes again what was not committed; the time only says when it is worth a try. It is measured
+//! on this process's own clock between two looks, so no two clocks are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -7,12 +7,12 @@
 //!             00000000000000000001
 //!        g1/checkpoint                all that the generations before say; the newest one counts
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
-//! <prefix>/2026-11-20/…                 what everybody reads, named by the entry that published it
+//! <prefix>/2026-11-20/…                 what readers see, named by the entry that published it
 //! ```
 //!
 //! Sinks of one name on all collectors share a dataset. Each keeps a [`View`] of what the entries
 //! say, and wins the next entry by renaming its own file to that index: the store lets exactly one
-//! win. Who comes second reads what the first one wrote and leaves out what is in it. So a batch
+//! win. The second one reads what the first one wrote and leaves out what is in it. So a batch
 //! that several collectors hold is in exactly one entry, and only what an entry names is published.
 //!
 //! | module | what it holds |

@@ -42,8 +42,8 @@ const WAITING_MAX: usize = 4_096;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What is said of a directory once, when it begins to refuse.
-const REFUSED: &str = "the directory refuses committed files: they wait, are tried again within 30 s, \
-     and hold up no others; make it writable for this user, or remove what stands in its place";
+const REFUSED: &str = "the directory refuses committed files: they wait, are tried again within 30 \
+     s, and hold up no others; make it writable for this user, or remove what stands in its place";
 
 /// A file that was refused, and why.
 type Refused = (StagedFile, FsError);
@@ -173,8 +173,8 @@ impl Ledger {
         let waited = self.known.unpublished.len();
         // Before anything is waited for: the entry is in the view, and no opening reads it again.
         self.known.unpublished.extend(files.iter().cloned());
-        // Before the renames, so that whatever is visible is named by a memory, should the ledger be
-        // lost.
+        // Before the renames, so that whatever is visible is named by a memory, should the ledger
+        // be lost.
         self.remember().await;
         let all = if mutant!("one_file_published") { 1 } else { usize::MAX };
         let (mut now, mut later, mut asked) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -313,7 +313,7 @@ async fn publish(
 async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result<(), LedgerError> {
     for made in [false, true] {
         let Err(error) = fs.rename(from, to).await else { return Ok(()) };
-        // In this order: whoever moves the file between the two looks moves it to `to`.
+        // In this order: a move between the two looks moves it to `to`.
         let staged = exists(fs, from).await?;
         let published = exists(fs, to).await?;
         match (staged, published) {

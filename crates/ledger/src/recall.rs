@@ -7,7 +7,7 @@
 //! 2. A ledger goes on with the entries that were read of it, and knows all that it knew: one that
 //!    is shorter, or another one, is refused.
 //! 3. An entry that is missing below another is a hole, never the end.
-//! 4. Beside files that entries have published, there is a ledger with entries.
+//! 4. Next to files that entries have published, there is a ledger with entries.
 
 use bytes::Bytes;
 use prost::Message;
@@ -40,7 +40,8 @@ struct Body {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) identity: Token,
-    /// The ledgers that it was rebuilt from: who remembers one of them may go on with it.
+    /// The ledgers that it was rebuilt from: a collector that remembers one of them may go on with
+    /// it.
     pub(super) follows: Vec<Token>,
 }
 
@@ -269,8 +270,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Looks whether the entry that was read last still stands in its place: whoever empties or
-    /// replaces the ledger below a collector at work stops it here, before its next commit.
+    /// Looks whether the entry that was read last still stands in its place: a program that empties
+    /// or replaces the ledger below a collector at work stops it here, before its next commit.
     ///
     /// # Errors
     /// It does not, or the store failed.
@@ -303,7 +304,7 @@ impl Ledger {
         }
     }
 
-    /// A ledger that is not there any more, below one who has read it.
+    /// A ledger that is not there any more, below a collector that has read it.
     fn or_missing(&self, error: LedgerError) -> LedgerError {
         match error {
             LedgerError::Store(error) if error.is_not_found() => {
@@ -314,7 +315,7 @@ impl Ledger {
         }
     }
 
-    /// Remembers what was read and written since. That the disk fails is told, and stops nothing:
+    /// Remembers what was read and written since. A disk that fails is logged, and stops nothing:
     /// a memory that is behind refuses less.
     pub(super) async fn remember(&mut self) {
         if !self.memory.is_kept() {
@@ -360,7 +361,7 @@ impl Ledger {
         replaced.map_err(|error| error.to_string())
     }
 
-    /// A ledger without an entry beside files that entries have published is not a new one.
+    /// A ledger without an entry next to files that entries have published is not a new one.
     pub(super) async fn not_beside_files(&self) -> Result<Option<String>, LedgerError> {
         if self.memory.mark.is_some() || !self.memory.is_kept() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What can be read of a ledger in whatever state it is: each part by itself, problems beside it.
+//! What can be read of a ledger in whatever state it is: each part by itself, with its problems.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

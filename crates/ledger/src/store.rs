@@ -62,7 +62,7 @@ pub struct Known {
     pub(super) refusals: Refusals,
     /// Epochs that their origins declared empty.
     pub(super) declared: Floors,
-    /// Who of the others may be dead.
+    /// The others that may be dead.
     pub(super) watch: Watch,
 }
 
@@ -241,7 +241,7 @@ impl Ledger {
 
     /// Deletes staged files that are not to be published. With a prepared entry that is certain
     /// only once this very call has removed it: a rename still under way then finds nothing, and
-    /// who does not know its own entry again does no harm.
+    /// a writer that does not know its own entry again does no harm.
     pub(super) async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
         if let Some(prepared) = prepared
             && !matches!(self.fs.delete(prepared).await, Ok(true))

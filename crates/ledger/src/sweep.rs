@@ -22,7 +22,7 @@ use super::store::{Known, Ledger, Options, read_entry, write_file};
 pub(super) const READ_AT_ONCE: usize = 16;
 
 impl Ledger {
-    /// Opens the ledger for `author`, who must be new: makes it if this is the first of all
+    /// Opens the ledger for `author`, which must be new: makes it if this is the first of all
     /// openings, reads it to its end (from `known` on, if this process read it before), holds it
     /// against `memory`, finishes the renames of committed files, and deletes what other starts of
     /// this collector left.
@@ -49,7 +49,7 @@ impl Ledger {
         for orphan in &orphans {
             ledger.withdraw(orphan).await?;
         }
-        // What is not staged any more was published, or somebody has removed it.
+        // What is not staged any more was published, or removed from outside.
         ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
         ledger.catch_up(&staged).await?;
         if ledger.view().next() == 0
@@ -58,7 +58,7 @@ impl Ledger {
             // Others may have begun meanwhile: what is visible was committed before.
             ledger.catch_up(&staged).await?;
             if ledger.view().next() == 0 {
-                return Err(ledger.changed(Change::Beside { file }));
+                return Err(ledger.changed(Change::Unrecorded { file }));
             }
         }
         ledger.hold_end_against()?;
@@ -115,8 +115,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole, so
-    /// that one without a generation or an identity is never seen; of several founders one wins.
+    /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole,
+    /// so that one without a generation or an identity is never seen; of several founders one wins.
     async fn found(&mut self) -> Result<(), LedgerError> {
         let (fs, dataset) = (self.fs.clone(), self.dataset.clone());
         let desk = dataset.staged(&Dataset::desk(self.author));
@@ -133,11 +133,12 @@ impl Ledger {
             let (generation, entries) = (mark.generation, mark.next());
             return Err(self.changed(Change::Missing { generation, entries }));
         }
-        // Who began meanwhile may have published: that is no file beside a missing ledger.
+        // A collector that began meanwhile may have published: that is no file next to a missing
+        // ledger.
         if let Some(file) = self.not_beside_files().await?
             && !is_there(&*fs, &dataset).await?
         {
-            return Err(self.changed(Change::Beside { file }));
+            return Err(self.changed(Change::Unrecorded { file }));
         }
         let prepared = format!("{desk}/ledger");
         fs.mkdirs(&format!("{prepared}/g0")).await?;
@@ -230,7 +231,7 @@ impl Ledger {
         }
     }
 
-    /// Every staged file of everybody, below the dataset's own directory.
+    /// Every staged file of all collectors, below the dataset's own directory.
     pub(super) async fn staged_files(&self) -> Result<BTreeSet<String>, LedgerError> {
         let mut files = BTreeSet::new();
         for author in self.authors().await? {
@@ -239,7 +240,7 @@ impl Ledger {
         Ok(files)
     }
 
-    /// Everybody who has a part of the stage.
+    /// All that have a part of the stage.
     pub(super) async fn authors(&self) -> Result<Vec<WriterId>, LedgerError> {
         let mut authors = Vec::new();
         for collector in tokens(self.list(&self.dataset.stage()).await?) {
@@ -291,7 +292,7 @@ impl Ledger {
     }
 }
 
-/// The directories that are named as a collector or a start of one; nobody else's are touched.
+/// The directories that are named as a collector or a start of one; no others are touched.
 fn tokens(names: Vec<Listed>) -> impl Iterator<Item = Token> {
     let directories = names.into_iter().filter(|listed| listed.directory);
     directories.filter_map(|listed| Token::parse(&listed.name))

@@ -43,7 +43,8 @@ pub struct FileLabel {
     pub file: Text,
 }
 
-/// A label's value that may hold any character: `"`, `\` and line ends are escaped when it is shown.
+/// A label's value that may hold any character: `"`, `\` and line ends are escaped when it is
+/// shown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Text(pub String);
 
@@ -184,7 +185,8 @@ macro_rules! metrics {
         }
 
         impl Metrics {
-            /// Every metric as `(name, type)`, as OpenMetrics names them: a counter without `_total`.
+            /// Every metric as `(name, type)`, as OpenMetrics names them: a counter without
+            /// `_total`.
             pub fn catalogue() -> Vec<(String, &'static str)> {
                 let mut all = Vec::new();
                 $(all.push(($called.to_owned(), <$measure>::TYPE.as_str()));)+
@@ -210,7 +212,13 @@ macro_rules! metrics {
                     let $alone = <$number>::default();
                     register!(ours, $title, concat!($($text),+), $alone);
                 )+
-                Self { registry: Arc::new(all), scopes: scope::ScopeTable::default(), $($field,)+ $($alone,)+ $($part,)+ }
+                Self {
+                    registry: Arc::new(all),
+                    scopes: scope::ScopeTable::default(),
+                    $($field,)+
+                    $($alone,)+
+                    $($part,)+
+                }
             }
         }
     };
@@ -241,15 +249,15 @@ metrics! {
     channel_events: "channel_events", ChannelLabel => Gauge;
     /// Bytes that the channel occupies of its capacity.
     channel_bytes: "channel_bytes", ChannelLabel => Gauge;
-    /// Bytes at which the intake of the channel stops: its capacity, or what the disk allows, without
-    /// the reserve.
+    /// Bytes at which the intake of the channel stops: its capacity, or what the disk allows,
+    /// without the reserve.
     channel_capacity: "channel_capacity_bytes", ChannelLabel => Gauge;
     /// Bytes that the channel keeps free beyond that for its own files.
     channel_reserve: "channel_reserve_bytes", ChannelLabel => Gauge;
     /// Whether the channel takes nothing in, because it or its disk is full: 1 or 0.
     channel_intake_stopped: "channel_intake_stopped", ChannelLabel => Gauge;
-    /// Seconds until the channel is full if it goes on filling as in the last minutes; +Inf if it does
-    /// not fill.
+    /// Seconds until the channel is full if it goes on filling as in the last minutes; +Inf if it
+    /// does not fill.
     channel_until_full: "channel_until_full_seconds", ChannelLabel => FloatGauge;
     /// Events that are with a sink or stored at the next hop, and not committed.
     channel_in_flight: "channel_in_flight_events", ChannelLabel => Gauge;

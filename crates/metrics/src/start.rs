@@ -1,8 +1,8 @@
 //! Counters that are there, at 0, before anything is counted: an alert on their increase sees the
 //! first failure too.
 //!
-//! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md` explains
-//! them, and a test holds both against the sources.
+//! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md`
+//! explains them, and a test holds both against the sources.
 
 use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
 

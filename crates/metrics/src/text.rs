@@ -1,9 +1,9 @@
 //! The two text forms of metrics: OpenMetrics 1.0, and the older one of Prometheus, 0.0.4.
 //!
-//! `prometheus-client` writes OpenMetrics only. The older form differs where a counter is named: its
-//! `# TYPE` and `# HELP` name the sample, with `_total`, and a reader of 0.0.4 that finds another name
-//! there takes the counter for a metric without type. It knows neither `# UNIT` nor `# EOF`, and the
-//! words `untyped` and `gauge` stand for `unknown` and `info`.
+//! `prometheus-client` writes OpenMetrics only. The older form differs where a counter is named:
+//! its `# TYPE` and `# HELP` name the sample, with `_total`, and a reader of 0.0.4 that finds
+//! another name there takes the counter for a metric without type. It knows neither `# UNIT` nor `#
+//! EOF`, and the words `untyped` and `gauge` stand for `unknown` and `info`.
 
 /// Versions of OpenMetrics that read the same text.
 const VERSIONS: [&str; 2] = ["1.0.0", "0.0.1"];
@@ -18,8 +18,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form that a reader with this `Accept` header gets: OpenMetrics if it is named there with a
-    /// weight of at least that of plain text, and a version of it that is known.
+    /// The form that a reader with this `Accept` header gets: OpenMetrics if it is named there with
+    /// a weight of at least that of plain text, and a version of it that is known.
     pub fn wanted(accept: &str) -> Self {
         let (mut open, mut plain) = (0.0, 0.0);
         for range in accept.split(',') {

@@ -1,4 +1,4 @@
-//! Members of a group that nobody names: who they are is looked up again and again.
+//! Members of a group that are looked up again and again, not named.
 //!
 //! ```text
 //!   "srv:_aqueduct._tcp.logs"          lookups             seats
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A group's members are known by their place in it, which never changes; so a sink that is
-//! discovered has a fixed number of *seats*, each a member, and an address takes one. Who sits where
-//! is decided in [`seating`], without clock and I/O. The group and the sink of a seat hear of it
-//! through the [`SeatBoard`].
+//! discovered has a fixed number of *seats*, each a member, and an address takes one. The member of
+//! each seat is decided in [`seating`], without clock and I/O. The group and the sink of a seat
+//! hear of it through the [`SeatBoard`].
 
 pub mod seating;
 
@@ -92,10 +92,10 @@ impl Query {
         text.starts_with(HOST) || text.starts_with(SERVICE)
     }
 
-    /// Asks once; never an empty answer. `server`: whom to ask, instead of whom the system asks.
+    /// Asks once; never an empty answer. `server`: the name server to ask, instead of the system's.
     ///
     /// # Errors
-    /// There is no answer, or nobody in it.
+    /// There is no answer, or no address in it.
     pub async fn look_up(
         &self,
         names: &dyn Names,
@@ -129,7 +129,7 @@ impl Query {
         if found.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{self}: nobody is there"),
+                format!("{self}: no address is there"),
             ));
         }
         Ok(found)
@@ -141,7 +141,7 @@ impl Query {
 pub struct Discovery {
     /// What is asked.
     pub query: Query,
-    /// Who is asked; `None`: whom the system asks.
+    /// The name server; `None`: the system's.
     pub server: Option<SocketAddr>,
 }
 
@@ -191,7 +191,7 @@ impl SeatBoard {
 
 impl Board {
     fn seating(&self) -> MutexGuard<'_, Seating> {
-        // It is whole between its calls, whoever panicked in between.
+        // It is whole between its calls, whichever task panicked in between.
         self.seating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -219,12 +219,12 @@ impl Seat {
         self.board.inner.seating().view(self.index)
     }
 
-    /// Who sits there, also one that is leaving.
+    /// The member at the seat, also one that is leaving.
     pub fn assignment(&self) -> Option<Found> {
         self.board.inner.seating().assignment(self.index).cloned()
     }
 
-    /// Since when whoever sits there is leaving.
+    /// Since when the member at the seat is leaving.
     pub fn leaving_since(&self) -> Option<Instant> {
         self.board.inner.seating().leaving_since(self.index)
     }

@@ -8,8 +8,8 @@ use support::mutant;
 
 use crate::births::Births;
 
-/// Origins of which a board keeps what senders declare, some 5 MiB of them. What is beyond them is not
-/// kept: the batches of those origins are remembered for longer.
+/// Origins of which a board keeps what senders declare, some 5 MiB of them. What is beyond them is
+/// not kept: the batches of those origins are remembered for longer.
 pub const DECLARED_MAX: usize = 1 << 17;
 
 /// What the components along one channel know of closed epochs. Clones are the same board.
@@ -88,8 +88,8 @@ impl FloorBoard {
         self.agent.births.is_own(key)
     }
 
-    /// A peer refused this batch because its epoch is closed; whether it has another name now, under
-    /// which it can be offered again. Blocks while the name is written.
+    /// A peer refused this batch because its epoch is closed; whether it has another name now,
+    /// under which it can be offered again. Blocks while the name is written.
     ///
     /// # Errors
     /// The disk refused.
@@ -154,7 +154,7 @@ impl FloorBoard {
     }
 
     fn heard(&self) -> MutexGuard<'_, Floors> {
-        // Floors are whole between two calls, whoever panicked in between.
+        // Floors are whole between two calls, whichever task panicked in between.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,8 @@
-//! What an agent knows of its neighbours: boards that are written on one side and read on the other.
+//! What an agent knows of its neighbours: boards that are written on one side and read on the
+//! other.
 //!
 //! ```text
-//!   next agents ──► sinks ──► a board of the channel ──► sources, groups, other sinks of the channel
+//!   next agents ──► sinks ──► a board of the channel ──► sources, groups, other sinks
 //! ```
 //!
 //! | module | what it holds |

@@ -1,7 +1,7 @@
 //! Whether what an agent holds can leave it, and whether the next agent says that of itself.
 //!
 //! ```text
-//!   a sink group ──OutletBoard──► source ──"cannot store"──► sink of the agent before ──NextHop──► its group
+//!   a group ─OutletBoard─► source ─"cannot store"─► sink of the agent before ─NextHop─► its group
 //! ```
 
 use std::collections::BTreeMap;
@@ -118,7 +118,8 @@ impl NextHop {
         self.others_able.get()
     }
 
-    /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel safe.
+    /// Waits until [`NextHop::are_others_able`] is otherwise than `known`; what it is then. Cancel
+    /// safe.
     pub async fn others_otherwise(&self, known: bool) -> bool {
         self.others_able.otherwise(known).await
     }

@@ -8,16 +8,17 @@
 //! A batch may go to any member of a group, and to another one when an answer is lost. Each dataset
 //! knows by its ledger which batches it has, so a batch is repeated nowhere as long as every member
 //! sends the same events of it into the same datasets. Where members differ, as above, an event
-//! lands in two datasets, or in none. So each member tells its [`Routing`], and who sends compares.
+//! lands in two datasets, or in none. So each member names its [`Routing`], and the sender
+//! compares.
 //!
 //! # Rules
 //!
 //! 1. What the most members say holds. Where as many say something else, what held goes on to hold:
 //!    it is what batches have gone by.
-//! 2. Who says something else than what holds gets no batch. Its connection stays: what it has
+//! 2. A member that names another one than is used gets no batch. Its connection stays: what it has
 //!    stored already is settled by it.
-//! 3. Who says nothing is not compared: an older agent, or one that hands on to others.
-//! 4. Who stayed away so long that nothing is known to be with it has no say any more.
+//! 3. A member that names none is not compared: an older agent, or one that hands on to others.
+//! 4. A member that was away so long that nothing is known to be with it does not count.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +43,7 @@ pub struct Dispute {
 #[derive(Debug, Clone)]
 struct Answer {
     routing: Routing,
-    /// Which answer of all it was, so that the first of several can be told.
+    /// Which answer of all it was, so that the first of several can be found.
     number: u64,
 }
 
@@ -147,7 +148,7 @@ impl RoutingBoard {
     }
 
     fn concord(&self) -> MutexGuard<'_, Concord> {
-        // The decision is made anew by each answer, whoever panicked before.
+        // The decision is made anew by each answer, whichever task panicked before.
         self.inner.concord.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +172,7 @@ mod tests {
         let [a, b, c, _] = names();
         let mut concord = Concord::default();
         concord.heard(&a, said("odd"));
-        assert_eq!(concord.dispute("a"), None, "nobody says otherwise");
+        assert_eq!(concord.dispute("a"), None, "none says otherwise");
         concord.heard(&b, said("even"));
         let Dispute { own, other, theirs } = concord.dispute("b").unwrap();
         assert_eq!((&*own.text, &*other, &*theirs.text), ("even", "a", "odd"));
@@ -180,8 +181,8 @@ mod tests {
         assert_eq!((concord.dispute("b"), concord.dispute("c")), (None, None));
     }
 
-    /// Collectors are changed one after the other: the old routing holds until the most have the new
-    /// one, and a member that never comes back does not stand in the way for ever.
+    /// Collectors are changed one after the other: the old routing holds until the most have the
+    /// new one, and a member that never comes back does not stand in the way for ever.
     #[test]
     fn a_new_routing_takes_over_when_the_most_have_it() {
         let [a, b, c, _] = names();

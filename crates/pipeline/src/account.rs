@@ -26,9 +26,9 @@ pub struct Account {
     pub origin: Origin,
     /// Every batch with events that it accepted and named.
     pub accepted: KeySet,
-    /// Batches that some consumer has not committed, whoever named them.
+    /// Batches that some consumer has not committed, whichever agent named them.
     pub pending: KeySet,
-    /// Batches with events among the dead letters of the agent, whoever named them.
+    /// Batches with events among the dead letters of the agent, whichever agent named them.
     pub letters: KeySet,
 }
 

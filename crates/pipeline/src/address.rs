@@ -1,7 +1,7 @@
 //! Addresses in settings: `host:port`, and what is wrong with what is none.
 
-/// What is wrong with an address, if anything; `example` is what one looks like. `listens`: port 0, a
-/// free one, is allowed.
+/// What is wrong with an address, if anything; `example` is what one looks like. `listens`: port 0,
+/// a free one, is allowed.
 ///
 /// # Errors
 /// The cause, with the remedy.

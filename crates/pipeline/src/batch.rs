@@ -2,8 +2,8 @@
 //!
 //! The batch in memory *is* the batch on disk and on the wire: a few shared headers, columns for
 //! the headers that differ by event, and all bodies in one run of bytes. A source that reads lines
-//! hands over its read buffer; whoever stores or forwards a batch hands on its bytes; opening an
-//! encoded batch costs its shared headers and one pass over the lengths, and copies no body.
+//! hands over its read buffer; a stage that stores or forwards a batch hands on its bytes; opening
+//! an encoded batch costs its shared headers and one pass over the lengths, and copies no body.
 //!
 //! ```text
 //! shared   host=web-1  file=/var/log/nginx/access.log          one value for all events
@@ -16,8 +16,8 @@
 //! # Invariants
 //!
 //! 1. A name stands in `shared` or in `columns`, never in both, and never twice.
-//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies. Where
-//!    they are not stored, each LF of the bodies is a separator.
+//! 2. The lengths (plus one separator each when `separated`) add up to the bytes of the bodies.
+//!    Where they are not stored, each LF of the bodies is a separator.
 //! 3. `encoded`, where present, is the encoding of exactly what the other fields say.
 //!
 //! The layout in bytes is drawn in [`encoding`].
@@ -44,7 +44,7 @@ use crate::identity::Identity;
 /// Cloning is cheap: the bytes are shared.
 #[derive(Clone, Default)]
 pub struct Batch {
-    /// Who this batch is, once it has passed a channel.
+    /// The identity of this batch, once it has passed a channel.
     pub identity: Option<Identity>,
     /// Where the source stands behind this batch; stored in the same write as the events.
     pub positions: Vec<SourcePosition>,
@@ -63,11 +63,11 @@ type Shared = (Arc<str>, Arc<str>);
 #[derive(Clone)]
 struct Column {
     name: Arc<str>,
-    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how many
-    /// events there are up to its end. Otherwise each event is a run.
+    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how
+    /// many events there are up to its end. Otherwise each event is a run.
     runs: Option<Bytes>,
-    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it has
-    /// none.
+    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it
+    /// has none.
     ends: Bytes,
     /// The values of all runs end to end, UTF-8.
     values: Bytes,
@@ -159,8 +159,9 @@ impl Batch {
         Self { lengths: Lengths::of(lengths), bodies, separated: true, ..Self::default() }
     }
 
-    /// A batch of `events` lines as [`Batch::of_lines`] has them, which are short, a few dozen bytes:
-    /// where each one ends is not stored, but looked for by who asks. Copies and reads no body.
+    /// A batch of `events` lines as [`Batch::of_lines`] has them, which are short, a few dozen
+    /// bytes: where each one ends is not stored, but looked for when it is asked for. Copies and
+    /// reads no body.
     ///
     /// # Panics
     /// In a build with debug assertions, if `bodies` are not that many lines.

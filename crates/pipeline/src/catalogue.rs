@@ -1,8 +1,8 @@
 //! The catalogue: the components that a program knows, role by role.
 //!
 //! A crate of components has one [`Group`], with a table for each role. A program lists the groups
-//! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what is
-//! in other programs a catalogue knows the names, so that an error can say where it is.
+//! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what
+//! is in other programs a catalogue knows the names, so that an error can say where it is.
 
 use schemars::{Schema, SchemaGenerator};
 

@@ -6,7 +6,7 @@
 //!                                                           ▼
 //!   READY ──take──► TAKEN ──park──► PARKED (the next hop has stored it; no memory but its ticket)
 //!     ▲               │  │             │ │
-//!     └───rollback────┘  └──commit──┐  │ └──rollback: nobody has it any more
+//!     └───rollback────┘  └──commit──┐  │ └──rollback: no consumer has it
 //!     ▲                             ▼  ▼
 //!     └── crash, drop of the take   gone, for this consumer
 //! ```
@@ -26,8 +26,8 @@
 //! 6. A batch without events is never taken: its identity counts as settled once it is stored.
 //! 7. In a channel that [stores in turn](Channel::stores_in_turn), a put with a position that is to
 //!    come [after](SourcePosition::after) another one is refused unless its key stands at that one.
-//!    So a source may put its next batch before it has the answer for the last one: when that is not
-//!    stored, the next one is not either, and no position gets ahead of what lies before it.
+//!    So a source may put its next batch before it has the answer for the last one: when that is
+//!    not stored, the next one is not either, and no position gets ahead of what lies before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,8 +56,8 @@ pub struct SourcePosition {
     pub key: Bytes,
     /// The position in the source's own encoding, at most 4 KiB; `None` forgets the key.
     pub value: Option<Bytes>,
-    /// What the key has to stand at when the batch is stored; `None` asks for nothing. Not stored. Only
-    /// for a channel that [stores in turn](Channel::stores_in_turn).
+    /// What the key has to stand at when the batch is stored; `None` asks for nothing. Not stored.
+    /// Only for a channel that [stores in turn](Channel::stores_in_turn).
     pub after: Option<Bytes>,
 }
 
@@ -77,13 +77,13 @@ pub struct ChannelStatus {
     pub events: u64,
     /// Bytes that the channel occupies of its capacity.
     pub bytes: u64,
-    /// Bytes at which its intake stops, as it is in force now: the capacity, or what the disk allows,
-    /// without the reserve.
+    /// Bytes at which its intake stops, as it is in force now: the capacity, or what the disk
+    /// allows, without the reserve.
     pub capacity_bytes: u64,
     /// Bytes that it keeps free beyond that for its own files.
     pub reserve_bytes: u64,
-    /// How long until it is full if it goes on filling as in the last minutes; nothing if it does not
-    /// fill, or is not known to.
+    /// How long until it is full if it goes on filling as in the last minutes; nothing if it does
+    /// not fill, or is not known to.
     pub until_full: Option<Duration>,
     /// Events taken or parked, not yet committed.
     pub unsettled_events: u64,
@@ -123,8 +123,8 @@ pub enum ChannelError {
         #[source]
         source: std::io::Error,
     },
-    /// A position of the put is to come after one that its key does not stand at; nothing of the put
-    /// was stored.
+    /// A position of the put is to come after one that its key does not stand at; nothing of the
+    /// put was stored.
     #[error("what has to be stored before it is not in channel `{channel}`")]
     OutOfTurn {
         /// Name of the channel.
@@ -182,8 +182,8 @@ pub trait Channel: Send + Sync {
     }
 
     /// What of its settings does not suit the place where it is to be, in sentences that name the
-    /// channel, the directory and what helps. It may be asked before it is opened, and looks at nothing
-    /// but the size and the free space of the file system.
+    /// channel, the directory and what helps. It may be asked before it is opened, and looks at
+    /// nothing but the size and the free space of the file system.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
@@ -233,7 +233,8 @@ pub trait Channel: Send + Sync {
         Ok(())
     }
 
-    /// What it answers for, but for the dead letters; `None` where none of it would survive a start.
+    /// What it answers for, but for the dead letters; `None` where none of it would survive a
+    /// start.
     fn account(&self) -> Option<Account> {
         None
     }

@@ -35,7 +35,7 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     fn build(self, cx: &BuildContext) -> Result<Box<Self::Role>, BuildError>;
 }
 
-/// What a component is told when it is built.
+/// What a component gets when it is built.
 #[derive(Debug, Clone)]
 pub struct BuildContext {
     /// Its name in the configuration.
@@ -53,7 +53,7 @@ pub struct BuildContext {
 }
 
 impl BuildContext {
-    /// For a component outside an agent: it counts for nobody else, shares no channel, and knows no
+    /// For a component outside an agent: it counts for itself, shares no channel, and knows no
     /// other components.
     pub fn alone(name: &str, directory: &Path, env: Env) -> Self {
         Self {

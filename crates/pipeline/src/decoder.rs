@@ -1,7 +1,7 @@
 //! The decoder: what the bytes of one message say as events.
 //!
-//! A message is whole: the body of an HTTP request, a datagram, a value of a topic. Cutting a stream
-//! into messages is the source's part.
+//! A message is whole: the body of an HTTP request, a datagram, a value of a topic. Cutting a
+//! stream into messages is the source's part.
 
 use thiserror::Error;
 

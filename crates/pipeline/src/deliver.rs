@@ -1,4 +1,5 @@
-//! An adapter for sinks that deliver a batch by a request: an HTTP intake, a bulk API, a local file.
+//! An adapter for sinks that deliver a batch by a request: an HTTP intake, a bulk API, a local
+//! file.
 //!
 //! Such a sink implements [`Deliver`], which says how one batch is delivered. [`Requests`] makes a
 //! [`Sink`] of it: how many requests are in flight, in which order, how long one may take, and

@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A file may have a beginning and an end of its own (a header with a schema, a footer), and an
-//! encoder may hold bytes back until a block is full. So a file can be cut only by finishing it, and
-//! nothing of a file that was not finished may be read.
+//! encoder may hold bytes back until a block is full. So a file can be cut only by finishing it,
+//! and nothing of a file that was not finished may be read.
 //!
-//! What can never be written in a form is found beforehand, by [`Encoder::unwritable`], which looks at
-//! the events alone. What it lets through can always be encoded.
+//! What can never be written in a form is found beforehand, by [`Encoder::unwritable`], which looks
+//! at the events alone. What it lets through can always be encoded.
 
 use bytes::Bytes;
 
@@ -47,8 +47,8 @@ pub trait Encoder: Send + Sync {
         Vec::new()
     }
 
-    /// At least as many bytes as the events of `batch` add to a file, up to a mebibyte that an encoder
-    /// may hold back and write later.
+    /// At least as many bytes as the events of `batch` add to a file, up to a mebibyte that an
+    /// encoder may hold back and write later.
     fn size_bound(&self, batch: &Batch) -> u64;
 
     /// Begins a file.
@@ -70,7 +70,8 @@ pub trait Codec: Send + Sync {
     /// What is added to the name of a file, without the dot; empty where nothing is.
     fn extension(&self) -> &'static str;
 
-    /// The content coding of a file, for protocols that name it; `None` where nothing is compressed.
+    /// The content coding of a file, for protocols that name it; `None` where nothing is
+    /// compressed.
     fn content_encoding(&self) -> Option<&'static str>;
 
     /// Begins a file.

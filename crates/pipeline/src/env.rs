@@ -35,7 +35,7 @@ pub struct Env {
     pub entropy: Arc<dyn Entropy>,
     /// Connections.
     pub net: Arc<dyn Net>,
-    /// Who is behind a name.
+    /// The addresses behind a name.
     pub names: Arc<dyn Names>,
     /// Files.
     pub disk: Arc<dyn Disk>,
@@ -60,7 +60,7 @@ impl Env {
     pub async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = oneshot::channel();
         self.blocking.run(Box::new(move || {
-            // The one who asked may be gone; the work itself was what counted.
+            // The caller may be gone; the work itself was what counted.
             let _ = done.send(work());
         }));
         result.await.expect("offloaded work ends with its result")
@@ -142,7 +142,7 @@ pub struct OpenMode {
     /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
     /// [`io::ErrorKind::Unsupported`] where the file system cannot.
     pub direct: bool,
-    /// For content that nobody reads soon: a large write is on its way to the disk at once, and
+    /// For content that is not read soon: a large write is on its way to the disk at once, and
     /// leaves the page cache when it is there. Otherwise the system collects what is written until
     /// it is a part of the memory, and then the disk has to take it all while the writer waits. A
     /// write should end at a multiple of 4,096 bytes, or its last page is read again for the next
@@ -165,7 +165,7 @@ pub struct FileStat {
     pub kind: FileKind,
     /// Names that the file has; 0 once it is deleted and only held open.
     pub links: u64,
-    /// Who may do what with it: the last twelve bits of its mode.
+    /// What its owner, group and others may do: the last twelve bits of its mode.
     pub mode: u32,
 }
 
@@ -226,8 +226,8 @@ pub trait Disk: Send + Sync {
         Ok(self.stat_link(path)?.kind == FileKind::Link)
     }
 
-    /// All names in a directory with their kinds, sorted by name; links are shown as links. Names are
-    /// bytes: others give them, and they need not be UTF-8.
+    /// All names in a directory with their kinds, sorted by name; links are shown as links. Names
+    /// are bytes: others give them, and they need not be UTF-8.
     ///
     /// # Errors
     /// As the system says.

@@ -12,8 +12,9 @@ pub enum ErrorClass {
     Indeterminate,
     /// This batch can never be applied. It goes to the dead-letter channel, or is counted and left.
     Poison,
-    /// Not applied, and nothing can be before an operator acts: missing permission, a damaged ledger,
-    /// a wrong set-up. Tried again all the same: the cause may be removed while the agent runs.
+    /// Not applied, and nothing can be before an operator acts: missing permission, a damaged
+    /// ledger, a wrong set-up. Tried again all the same: the cause may be removed while the agent
+    /// runs.
     Blocked,
     /// Nothing can be applied, and it is not tried again: the agent ends with it. Never of a sink.
     Fatal,

@@ -38,7 +38,8 @@ impl Extensions {
         self.values().get(&TypeId::of::<T>())?.downcast_ref::<T>().cloned()
     }
 
-    /// The value of this type. Where there is none, the default is put in: all clones then share it.
+    /// The value of this type. Where there is none, the default is put in: all clones then share
+    /// it.
     pub fn get<T: Any + Send + Sync + Clone + Default>(&self) -> T {
         let mut values = self.values();
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));

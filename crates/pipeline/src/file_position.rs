@@ -5,7 +5,7 @@
 //! A file is known by its device and inode *and* by what it holds: a print of its first bytes, and
 //! one of the bytes just in front of the position. Names say nothing (rotation moves them), inodes
 //! alone say little (they are used again), and together with the content a truncated, replaced or
-//! copied file is told from one that only grew.
+//! copied file is distinguished from one that only grew.
 //!
 //! Layout of a stored position, all numbers little-endian:
 //!
@@ -103,7 +103,7 @@ impl Position {
         }
         out.extend(path);
         let place = place.as_os_str().as_bytes();
-        // Where there is no room for it, the file is looked for beside its first path.
+        // Where there is no room for it, the file is looked for next to its first path.
         if place != path && out.len() + 1 + place.len() <= STORED_BYTES_MAX {
             out.push(0);
             out.extend(place);
@@ -167,8 +167,8 @@ impl Stretch {
     /// Most bytes that are read again at once: a batch has no more.
     const BYTES_MAX: u64 = 256 << 20;
 
-    /// What lies between two stored positions of one file, the first of which may be missing; `None`
-    /// if they are no positions in a file.
+    /// What lies between two stored positions of one file, the first of which may be missing;
+    /// `None` if they are no positions in a file.
     pub fn between(before: Option<&[u8]>, after: &[u8]) -> Option<Self> {
         let (after, place) = Position::decode(after)?;
         let before = before.and_then(Position::decode);

@@ -6,9 +6,9 @@
 //!                                     floor = 3 ─┘
 //! ```
 //!
-//! Who has an origin's batches says so once each of them is committed. From then on their intervals
-//! need not be kept: an identity below the floor is delivered, and a copy of it that comes later is
-//! a stray one. A floor never falls.
+//! An agent that has an origin's batches says so once each of them is committed. From then on their
+//! intervals need not be kept: an identity below the floor is delivered, and a copy of it that
+//! comes later is a stray one. A floor never falls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Who a batch is. A batch gets its identity in the first durable channel it enters and keeps it
-//! through every tier and every retry; whoever meets an identity again knows what it has already.
+//! The identity of a batch. A batch gets its identity in the first durable channel it enters and
+//! keeps it through every tier and every retry; an agent that meets an identity again knows what it
+//! has already.
 
 mod keys;
 

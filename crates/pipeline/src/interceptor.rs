@@ -10,8 +10,8 @@ pub trait Interceptor: Send + Sync {
     /// (a timestamp), which a batch keeps once it has it.
     fn intercept(&self, batch: &mut Batch);
 
-    /// What it does that a selector which looks at `header` can see: the value that it writes there,
-    /// or what it drops. Part of the agent's [`Routing`](crate::Routing), so the same text for the
-    /// same effect. `None`: nothing of the kind.
+    /// What it does that a selector which looks at `header` can see: the value that it writes
+    /// there, or what it drops. Part of the agent's [`Routing`](crate::Routing), so the same text
+    /// for the same effect. `None`: nothing of the kind.
     fn routing_effect(&self, header: Option<&str>) -> Option<String>;
 }

@@ -1,7 +1,7 @@
 //! Sets of numbers that are mostly runs: sequences seen, tickets settled.
 //!
 //! Kept as sorted, disjoint, non-adjacent half-open runs, so `n` numbers in order cost one run of
-//! 16 bytes, and no memory beside it. Inserting at the end, the usual case, is constant time.
+//! 16 bytes, and no other memory. Inserting at the end, the usual case, is constant time.
 //!
 //! Encoding (all varints LEB128): `runs`, then for each run `gap` to the end of the one before it
 //! and `length - 1`.

@@ -5,13 +5,13 @@
 //!    └────────── one Intake ───────────┘          └────── one sink group ─────┘
 //! ```
 //!
-//! Nothing here does I/O, and no machine runs here: boards are in `aqueduct-peers`, pools, back-off and
-//! codings in `aqueduct-support`, metrics in `aqueduct-metrics`.
+//! Nothing here does I/O, and no machine runs here: boards are in `aqueduct-peers`, pools, back-off
+//! and codings in `aqueduct-support`, metrics in `aqueduct-metrics`.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
-//! | [`identity`] | who a batch is: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
+//! | [`identity`] | the identity of a batch: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |

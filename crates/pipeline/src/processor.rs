@@ -15,7 +15,7 @@ use crate::identity::Origin;
 pub struct SeatView {
     /// How often an address has left it: with each generation it is another member.
     pub generation: u64,
-    /// Whether somebody sits there who is not leaving: only then it is given anything.
+    /// Whether there is a member that is not leaving: only then it gets batches.
     pub is_present: bool,
     /// Of the occupant: the lowest are used, as long as one of them works.
     pub priority: u16,
@@ -25,7 +25,7 @@ pub struct SeatView {
     pub key: u64,
 }
 
-/// What the processor is told of a member at each decision.
+/// What the processor sees of a member at each decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemberView {
     /// Whether it would take a batch at once.
@@ -40,15 +40,15 @@ pub struct MemberView {
     pub proves: bool,
     /// Whether the next agent says that it cannot store what it holds.
     pub is_unable: bool,
-    /// Whether the next agent takes no batch of this size, and another open member does: it does not
-    /// get this one.
+    /// Whether the next agent takes no batch of this size, and another open member does: it does
+    /// not get this one.
     pub is_too_small: bool,
     /// Its seat, where it is discovered: one that is not present gets nothing.
     pub seat: Option<SeatView>,
 }
 
 impl MemberView {
-    /// Whether there is anybody to give a batch to.
+    /// Whether there is a member to give a batch to.
     pub fn is_present(&self) -> bool {
         self.seat.is_none_or(|seat| seat.is_present)
     }

@@ -1,4 +1,5 @@
-//! What a component takes for itself, so that two that take the same are refused before anything starts.
+//! What a component takes for itself, so that two that take the same are refused before anything
+//! starts.
 
 use std::net::IpAddr;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Bytes of its text that are told to others.
+/// Bytes of its text that are sent to others.
 const TEXT_MAX: usize = 2 << 10;
 
 /// How an agent sends the events of a source into datasets.

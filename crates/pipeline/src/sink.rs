@@ -45,7 +45,7 @@ pub enum Outcome {
     /// and it is offered to whichever member takes it.
     HeldBack(HeldBack),
     /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
-    /// moved on purpose, or is offered again because nobody has it).
+    /// moved on purpose, or is offered again because no agent has it).
     Again(Option<SinkError>),
     /// Events of a batch are never deliverable.
     Refused(Box<Letter>),
@@ -170,8 +170,9 @@ pub trait Sink: Send {
     /// What this sink promises.
     fn guarantee(&self) -> Guarantee;
 
-    /// What it shares with its group, by type. A group knows the `Seat` that the address of the sink
-    /// comes from, and the `NextHop`: the state of the agent behind it (both in `aqueduct-peers`).
+    /// What it shares with its group, by type. A group knows the `Seat` that the address of the
+    /// sink comes from, and the `NextHop`: the state of the agent behind it (both in
+    /// `aqueduct-peers`).
     fn extensions(&self) -> Extensions {
         Extensions::default()
     }
@@ -193,8 +194,8 @@ pub trait Observer: Send {
     fn observe(&mut self, batch: &Batch);
 }
 
-/// A sink that is done with a batch as soon as it has seen it, and says so when it is asked. Nobody
-/// confirms what it does, so it promises nothing.
+/// A sink that is done with a batch as soon as it has seen it, and says so when it is asked. No
+/// task confirms what it does, so it promises nothing.
 #[derive(Debug, Default)]
 pub struct ObserverSink<S> {
     observer: S,

@@ -52,7 +52,8 @@ pub trait Source: Send {
         Vec::new()
     }
 
-    /// About how many bytes its batches have where there is enough to read; 0 where others make them.
+    /// About how many bytes its batches have where there is enough to read; 0 where others make
+    /// them.
     fn batch_bytes(&self) -> u64 {
         0
     }
@@ -127,8 +128,8 @@ pub trait Intake: Send + Sync {
         None
     }
 
-    /// Bytes of the largest encoded batch that every peer behind the required channels takes; `None`
-    /// where none is known. A source cuts its batches to it, by `Cut` of `aqueduct-peers`.
+    /// Bytes of the largest encoded batch that every peer behind the required channels takes;
+    /// `None` where none is known. A source cuts its batches to it, by `Cut` of `aqueduct-peers`.
     fn batch_bytes_max(&self) -> Option<u64> {
         None
     }

@@ -75,7 +75,8 @@ macro_rules! written_as_text {
                 impl de::Visitor<'_> for Visitor {
                     type Value = $type;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str(concat!($what, " with its unit, for example \"", $example, "\""))
+                        f.write_str(concat!($what, " with its unit, for example \
+                             \"", $example, "\""))
                     }
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
                         text.parse().map_err(E::custom)

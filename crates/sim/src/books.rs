@@ -3,7 +3,7 @@
 //!
 //! | looked at | what it would break |
 //! |---|---|
-//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal, or by one who is fenced; what it names is there |
+//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal, or by a fenced writer; what it names is there |
 //! | a ledger comes in | no collector begins one anew that had entries |
 //! | a generation comes in | its number is new; all that is committed is published |
 //! | a file becomes visible | an entry names it, in this place and with this content |
@@ -234,7 +234,7 @@ impl Books {
         state.entries += 1;
         state.datasets.insert(dataset.to_owned());
         if state.fenced.contains(&entry.author) {
-            self.world.violation(format!("{path} was won by one who is fenced"));
+            self.world.violation(format!("{path} was won by a fenced writer"));
         }
         if state.sealed.contains(&(dataset.to_owned(), generation)) {
             self.world.violation(format!("{path} was appended behind a seal"));
@@ -309,7 +309,7 @@ impl Books {
         for line in content.split_inclusive(|byte| *byte == b'\n') {
             let Some(number) = self.number(line) else {
                 let line = String::from_utf8_lossy(line);
-                self.world.violation(format!("{path} holds what nobody wrote: {line:?}"));
+                self.world.violation(format!("{path} holds what was not written: {line:?}"));
                 continue;
             };
             if counts.len() <= number {
@@ -333,7 +333,7 @@ impl Books {
         let digits = line.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(line.len());
         let filled = line.len() == self.body_bytes && line[digits..].iter().all(|b| *b == b'.');
         let number = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
-        // Nobody writes so many; a damaged number must not cost memory.
+        // So many are never written; a damaged number must not cost memory.
         (filled && number < 1_000_000).then_some(number)
     }
 

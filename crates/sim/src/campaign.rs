@@ -149,7 +149,7 @@ pub(crate) fn run_each(
                         let again = run_one(program, seed, arguments);
                         result = result.and_then(|first| Ok(first.compared_with(&again?)));
                     }
-                    // Nobody listens after the first error.
+                    // The receiver is gone after the first error.
                     if reports.send(result).is_err() {
                         return;
                     }

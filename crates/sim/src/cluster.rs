@@ -36,8 +36,8 @@ const LOAD: Duration = Duration::from_secs(60);
 /// Simulated time in which everything must be done once nothing goes wrong any more.
 const FINISH: Duration = Duration::from_secs(120);
 
-/// Files beside those of a channel that hold nothing: one in its pool, the next one that is ready,
-/// and those that are being removed; and the small one that says what the channel is.
+/// Files in addition to those of a channel that hold nothing: one in its pool, the next one that is
+/// ready, and those that are being removed; and the small one that says what the channel is.
 const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES + 4096;
 
 /// Where an agent has its channels.
@@ -136,7 +136,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
     cluster.report(seed, healed)
 }
 
-/// Where panics of tasks are told: tokio keeps them to itself.
+/// Where panics of tasks are collected: tokio keeps them to itself.
 fn panics_of(world: &Arc<World>) -> Arc<Mutex<Vec<String>>> {
     let panics = Arc::new(Mutex::new(Vec::new()));
     let (told, world) = (panics.clone(), world.clone());
@@ -282,7 +282,7 @@ impl Cluster {
         }
     }
 
-    /// Channels keep to their capacity, and disks hold little beside them; and no agent warns of a
+    /// Channels keep to their capacity, and disks hold little more; and no agent warns of a
     /// ledger that is as it was.
     fn check_bounds(&self) {
         let is_changed = self.world.faults().contains_key(FaultKind::LedgerChanged.name());

@@ -23,7 +23,7 @@ pub(crate) enum FaultKind {
     Hold,
     /// Connections are reset on one side, after what was sent has arrived.
     Reset,
-    /// A collector gets batches and nobody hears that it does; nor does it reach the store.
+    /// A collector gets batches and its answers are lost; nor does it reach the store.
     Stray,
     /// SIGSTOP, and SIGCONT.
     Freeze,
@@ -32,7 +32,7 @@ pub(crate) enum FaultKind {
     StopAtTurn,
     /// All that one host asks of the store takes long, longer than others wait for it.
     StoreSlow,
-    /// The store answers nobody.
+    /// The store gives no answers.
     StoreAway,
     /// One host does not reach the store.
     StoreCut,
@@ -40,7 +40,7 @@ pub(crate) enum FaultKind {
     StoreRefuses,
     /// Some answers of the store are lost.
     StoreUnheard,
-    /// Some calls of the store are done seconds later, when nobody waits for them any more.
+    /// Some calls of the store are done seconds later, when they are not waited for any more.
     StoreLate,
     /// A disk is full.
     DiskFull,
@@ -50,14 +50,14 @@ pub(crate) enum FaultKind {
     DiskSlow,
     /// A wall clock jumps.
     ClockJump,
-    /// An edge's disk is copied while it is off, and both copies are started; later the second one is
-    /// started again.
+    /// An edge's disk is copied while it is off, and both copies are started; later the second one
+    /// is started again.
     Clone,
     /// An edge's data directory goes back to an earlier copy while it is down.
     EdgeRestored,
     /// A collector's data directory goes back to an earlier copy while it is down.
     CollectorRestored,
-    /// Some agents are not found any more, or nobody is.
+    /// Some agents are not found any more, or none is.
     Names,
     /// The store refuses one collector for so long that its senders turn to another one.
     StoreRefusesOne,

@@ -159,7 +159,8 @@ impl Faults {
         }
     }
 
-    /// Who was stopped at a turn of the ledger stays so for a while, and nothing gets in or out.
+    /// A host that was stopped at a turn of the ledger stays so for a while, and nothing gets in or
+    /// out.
     fn hold_stopped(&mut self, sim: &Sim<'_>, now: Duration) {
         for at in 0..self.machines.len() {
             if self.machines[at].has_stopped() {
@@ -285,7 +286,7 @@ impl Faults {
         }
     }
 
-    /// The host is gone: nobody hears of it, and what was not synced may be lost.
+    /// The host is gone without a message, and what was not synced may be lost.
     fn cut_power(&mut self, sim: &mut Sim<'_>, at: usize, now: Duration) {
         let links = self.claim_all_of(at);
         links.iter().for_each(|(a, b)| sim.partition(self.name(*a), self.name(*b)));

@@ -38,7 +38,7 @@ pub(crate) struct Machine {
     frozen: AtomicBool,
     /// A watch channel would wake its waiters in a random order.
     thaw: Notify,
-    /// It was stopped just before a call of the store, and nobody has looked after it since.
+    /// It was stopped just before a call of the store, and has not been looked after since.
     has_stopped: AtomicBool,
     /// The store cannot be reached from here.
     store_cut: AtomicBool,
@@ -252,12 +252,12 @@ impl Machine {
         start..sender.next
     }
 
-    /// The sender was told that these are stored.
+    /// The sender has the answer that these are stored.
     pub(crate) fn accepted(&self, events: Range<u64>) {
         lock(&self.sender).accepted.insert_range(events);
     }
 
-    /// How many events the sender has offered, and which it was told are stored.
+    /// How many events the sender has offered, and of which it has the answer that they are stored.
     pub(crate) fn sent(&self) -> (u64, IntervalSet) {
         let sender = lock(&self.sender);
         (sender.next, sender.accepted.clone())

@@ -8,9 +8,9 @@
 //!   aqueduct-sim --seed 7                    one seed
 //!     scenario: how many, how set, which faults          (scenario)
 //!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
-//!     │  edge-0 … edge-3      collector-0 … collector-4   observer, beside it the store │
+//!     │  edge-0 … edge-3      collector-0 … collector-4   observer, with it the store   │
 //!     │  agent::run_until     agent::run_until            GET /metrics      names,      │
-//!     │  tail_dir or sequence grpc ► durable ► hdfs       of everybody      files       │
+//!     │  tail_dir or sequence grpc ► durable ► hdfs       of all hosts      files       │
 //!     │  ► durable ► grpc     and, in some seeds, relays between the two                │
 //!     └─────────────────────────────────────────────────────────────────────────────────┘
 //!     faults between the ticks  (faults)      what the store sees, checked at once  (books)
@@ -27,7 +27,7 @@
 //! | `scenario` | what follows from the seed before anything runs |
 //! | `world`, `machine` | what all share; one host with all that survives its crash |
 //! | `net` | connections of an agent over turmoil's, which can be reset |
-//! | `names` | who is found, and who is not, where agents look each other up |
+//! | `names` | which agent is found, and which is not, where agents look each other up |
 //! | `store`, `books` | the store as a host of its own; what is never allowed there |
 //! | `turn` | the calls of the store at which a stop hurts most |
 //! | `input` | applications that write log files, with rotation |
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Where stderr is closed there is nobody left to tell.
+            // Where stderr is closed there is no other place to report it.
             drop(writeln!(io::stderr(), "aqueduct-sim: {error}"));
             ExitCode::from(2)
         }

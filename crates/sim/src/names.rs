@@ -1,5 +1,5 @@
-//! Who is behind a name: agents of a tier, as `srv:collector` and `srv:relay`, without those that are
-//! hidden; and nobody at all while there is no answer.
+//! The agents behind a name: those of a tier, as `srv:collector` and `srv:relay`, without those
+//! that are hidden; and none at all while there is no answer.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,10 +28,10 @@ struct State {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Answer {
-    /// Who is not hidden.
+    /// Those that are not hidden.
     #[default]
     Right,
-    /// Nobody.
+    /// None.
     Empty,
     /// None.
     Silence,
@@ -56,7 +56,7 @@ impl NameBook {
         }
     }
 
-    /// Everybody is there, and found.
+    /// All are there, and found.
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.state);
         (state.hidden, state.answer) = (BTreeSet::new(), Answer::Right);

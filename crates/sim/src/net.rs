@@ -17,7 +17,7 @@ use crate::world::lock;
 /// One side of a connection, as it can be reset: what is on its way to the other side still
 /// arrives there, what comes back does not.
 pub(crate) struct Cut {
-    /// Who is at the other end.
+    /// The host at the other end.
     pub(crate) peer: String,
     state: Mutex<CutState>,
 }
@@ -99,7 +99,7 @@ struct SimStream {
 }
 
 impl SimStream {
-    /// Remembers whom to wake, unless it is cut already.
+    /// Remembers what to wake, unless it is cut already.
     fn check(&self, waker: &Waker, reads: bool) -> io::Result<()> {
         let mut state = lock(&self.cut.state);
         if state.is_cut {

@@ -1,6 +1,6 @@
-//! The owner of the store, by whom the ledger is changed from outside, and the operator, by whom it
-//! is mended: `aqueduct ledger rebuild`, or `adopt`, with the data directory of each collector, all
-//! of them stopped, the one that remembers most first.
+//! Changes of the ledger from outside, by the owner of the store, and how an operator mends them:
+//! `aqueduct ledger rebuild`, or `adopt`, with the data directory of each collector, all of them
+//! stopped, the one that remembers most first.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};

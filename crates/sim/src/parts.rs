@@ -1,5 +1,5 @@
 //! The catalogue of the simulated agents: the production components, but for two. The `hdfs` sink
-//! stores in the simulated store, and the source `client` is a sender that nobody can ask again.
+//! stores in the simulated store, and the source `client` is a sender that cannot be asked again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -56,7 +56,7 @@ impl Component for StoreSink {
 }
 
 /// Settings of the `client` source: one whose events come from a sender that sends each of them
-/// once, and forgets it. What it was told is stored is what the promise is about.
+/// once, and forgets it. The promise is about what was answered as stored.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Client {

@@ -1,4 +1,5 @@
-//! What follows from a seed before anything runs: how many hosts, how they are set, what goes wrong.
+//! What follows from a seed before anything runs: how many hosts, how they are set, what goes
+//! wrong.
 
 mod configuration;
 mod copies;
@@ -31,7 +32,7 @@ pub(crate) struct Scenario {
     pub(crate) collectors: usize,
     /// Agents have two channels, and a selector that chooses.
     pub(crate) forks: bool,
-    /// Whoever sends looks up whom it sends to.
+    /// Senders look up their next agents.
     pub(crate) discovers: bool,
     /// The first edge gets a copy, with events of its own.
     pub(crate) clones: bool,
@@ -71,13 +72,13 @@ enum Theme {
     Any,
     /// Many that write to one ledger, over a store whose calls take from milliseconds to seconds.
     Ledger,
-    /// Copies that nobody knows of, on collectors that come back when their epoch is forgotten.
+    /// Copies without a known answer, on collectors that come back when their epoch is forgotten.
     Strays,
     /// Two that run on copies of one disk.
     Clones,
     /// A ledger that is deleted, cut, or put back to an older copy.
     Changed,
-    /// Who is stopped just before it changes the ledger, while others go on.
+    /// A collector is stopped just before it changes the ledger, while others go on.
     Turns,
 }
 
@@ -181,8 +182,8 @@ impl Scenario {
         Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
     }
 
-    /// The store's owner does to the ledger what it should not, and an operator mends it. No disk is
-    /// lost or fails: then nothing may remember what the ledger said.
+    /// The store's owner does to the ledger what it should not, and an operator mends it. No disk
+    /// is lost or fails: then nothing may remember what the ledger said.
     fn about_changes(self, dice: &Dice) -> Self {
         let faults = vec![
             (FaultKind::LedgerChanged, 10_000),
@@ -206,7 +207,8 @@ impl Scenario {
             (FaultKind::Restart, 4_000),
             (FaultKind::Reset, 4_000),
         ];
-        // Nobody takes for dead who only sleeps, or what it holds would be packed anew.
+        // A collector that only sleeps is not taken for dead, or what it holds would be packed
+        // anew.
         Self { roll_events: 50, sweep_millis: 60_000, ..self.hurried(dice, 2..=3, faults) }
     }
 
@@ -234,7 +236,8 @@ impl Scenario {
         }
     }
 
-    /// Agents are found by their names, and at times are not, beside all that goes wrong anyhow.
+    /// Agents are found by their names, and at times are not, in addition to all that goes wrong
+    /// anyhow.
     fn with_lookups(mut self, dice: &Dice) -> Self {
         self.faults.push((FaultKind::Names, dice.between(1_500, 10_000)));
         Self { discovers: true, ..self }

@@ -42,12 +42,12 @@ pub(crate) struct Mood {
     pub(crate) late: AtomicU64,
     /// Not 0: it does nothing and says so.
     pub(crate) away: AtomicU64,
-    /// Whoever comes to the first of these is stopped there; then the next one counts.
+    /// A host that comes to the first of these is stopped there; then the next one counts.
     pub(crate) stops: std::sync::Mutex<VecDeque<Turn>>,
 }
 
 impl Mood {
-    /// Whether who asks for this is stopped before it is sent.
+    /// Whether the host that asks for this is stopped before it is sent.
     fn stops_at(&self, asked: &Asked) -> bool {
         let turn = Turn::of(asked);
         turn.is_some() && lock(&self.stops).pop_front_if(|next| turn == Some(*next)).is_some()
@@ -182,7 +182,7 @@ impl Remote {
                 drop(answer.send(result));
             }
         }));
-        sent.expect("the store outlives all who call it");
+        sent.expect("the store outlives all callers");
         let result = match timeout(CALL_LIMIT, heard).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(FsError::Failed { call, path, source: "connection reset".into() }),

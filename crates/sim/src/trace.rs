@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::world::World;
 
-/// With somebody reading along, the agents' own log lines are printed among the trace; they are no
+/// When it is read along, the agents' own log lines are printed among the trace; they are no
 /// part of it.
 pub(crate) fn listen(world: &Arc<World>) {
     if world.trace.is_shown() {
@@ -51,17 +51,17 @@ impl Trace {
         Self { state: Mutex::new(State { hash: Xxh3::new(), line: String::new() }), show }
     }
 
-    /// Whether somebody reads along.
+    /// Whether it is read along.
     pub(crate) fn is_shown(&self) -> bool {
         self.show
     }
 
-    /// Something happened at `who`.
-    pub(crate) fn note(&self, at: Duration, who: &str, what: fmt::Arguments<'_>) {
+    /// Something happened at `host`.
+    pub(crate) fn note(&self, at: Duration, host: &str, what: fmt::Arguments<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { hash, line } = &mut *state;
         line.clear();
-        writeln!(line, "{:>10.3} {who:<12} {what}", at.as_secs_f64() * 1e3)
+        writeln!(line, "{:>10.3} {host:<12} {what}", at.as_secs_f64() * 1e3)
             .expect("a string takes every write");
         hash.update(line.as_bytes());
         if self.show {

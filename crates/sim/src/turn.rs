@@ -23,11 +23,11 @@ pub(crate) enum Turn {
     GenerationIn,
     /// An old generation is to go.
     GenerationOut,
-    /// What somebody has staged is to go.
+    /// What a collector has staged is to go.
     Sweep,
 }
 
-/// Where whoever comes first is stopped, and then whoever comes to what follows from it.
+/// Where the first host is stopped, and then the first at what follows from it.
 pub(crate) const RACES: &[[Turn; 2]] =
     &[[Turn::Entry, Turn::Sweep], [Turn::GenerationIn, Turn::GenerationOut]];
 

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::names::NameBook;
 use crate::trace::Trace;
 
-/// Violations that are told at most: the first ones matter.
+/// Violations that are reported at most: the first ones matter.
 const VIOLATIONS_MAX: usize = 10;
 
 /// What everything in one simulation shares.
@@ -19,7 +19,7 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// Choices of the store and of the disks' threads.
     pub(crate) dice: Dice,
-    /// Who is behind a name.
+    /// The hosts behind a name.
     pub(crate) names: NameBook,
     elapsed_nanos: AtomicU64,
     violations: Mutex<Vec<(Duration, String)>>,
@@ -57,9 +57,9 @@ impl World {
         self.elapsed_nanos.store(nanos, Ordering::Relaxed);
     }
 
-    /// Something happened at `who`.
-    pub(crate) fn note(&self, who: &str, what: fmt::Arguments<'_>) {
-        self.trace.note(self.now(), who, what);
+    /// Something happened at `host`.
+    pub(crate) fn note(&self, host: &str, what: fmt::Arguments<'_>) {
+        self.trace.note(self.now(), host, what);
     }
 
     /// A promise is broken.

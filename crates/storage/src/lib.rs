@@ -59,8 +59,8 @@ pub struct CreateOptions {
 
 /// A store of files. Paths are absolute, with `/` between names and none at the end.
 ///
-/// Every call ends within a bounded time. An error that is [`pipeline::ErrorClass::Indeterminate`] may
-/// have been applied all the same: the caller finds out by looking.
+/// Every call ends within a bounded time. An error that is [`pipeline::ErrorClass::Indeterminate`]
+/// may have been applied all the same: the caller finds out by looking.
 #[async_trait]
 pub trait FileSystem: Send + Sync {
     /// Begins a new file. Its directory must be there; the name must not.

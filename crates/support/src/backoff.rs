@@ -1,4 +1,4 @@
-//! Pauses between tries: they double up to a limit, and are jittered so that many who failed
+//! Pauses between tries: they double up to a limit, and are jittered so that many that failed
 //! together do not come back together.
 
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! How long something has been failing that is tried again and again, and when that is said: at first,
-//! at once when it fails for a new cause, and now and then while it goes on. Not with each try, of
-//! which there is one every few seconds; but whoever looks at the log of the last hour finds why nothing
+//! How long something has been failing that is tried again and again, and when that is said: at
+//! first, at once when it fails for a new cause, and now and then while it goes on. Not with each
+//! try, of which there is one every few seconds; but the log of the last hour shows why nothing
 //! moves.
 //!
-//! Pure: it is told the time.
+//! Pure: it is given the time.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::time::Instant;
 const SAME_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Least time between two words about different ones that were said before and take turns.
 const OTHER_AFTER: Duration = Duration::from_secs(60);
-/// Causes of one trouble that are told apart. A new one is said at once; further ones, of an error
-/// that has another text each time, as if they were known.
+/// Causes of one trouble that are distinguished. A new one is said at once; further ones, of an
+/// error that has another text each time, as if they were known.
 const CAUSES_MAX: usize = 8;
 
 /// The failures since it last worked.
@@ -45,8 +45,8 @@ impl FailureLog {
         self.began.get_or_insert(now);
     }
 
-    /// How often it failed and how long it has been failing, if that is to be said now of `error`; then
-    /// it counts as said.
+    /// How often it failed and how long it has been failing, if that is to be said now of `error`;
+    /// then it counts as said.
     pub fn should_log(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
         let is_due = self.said_at.is_none_or(|at| now.duration_since(at) >= self.pause(error));
         is_due.then(|| {
@@ -82,8 +82,8 @@ impl FailureLog {
     }
 }
 
-/// A duration as a number in a log line, in seconds to the millisecond; nothing where it is zero, as
-/// at the first report of a failure.
+/// A duration as a number in a log line, in seconds to the millisecond; nothing where it is zero,
+/// as at the first report of a failure.
 pub fn seconds(duration: Duration) -> Option<f64> {
     let millis = duration.as_millis();
     (millis > 0).then_some(millis as f64 / 1_000.0)

@@ -30,8 +30,8 @@ impl LogRate {
         Self { lines_max, state: Mutex::new(state) }
     }
 
-    /// Whether a line may be written now: then with the number of those that were left out since the
-    /// last one, if any were. As a field of the line it is shown only then.
+    /// Whether a line may be written now: then with the number of those that were left out since
+    /// the last one, if any were. As a field of the line it is shown only then.
     pub fn allow(&self, now: Instant) -> Option<Option<u64>> {
         // Each change is made whole, so a panic elsewhere does no harm here.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,10 +4,10 @@ use std::pin::pin;
 
 use tokio::sync::Notify;
 
-/// Waits until `look` finds something; it looks again each time that `news` wakes all who wait.
+/// Waits until `look` finds something; it looks again each time that `news` wakes all that wait.
 ///
-/// What is brought about between a look and the waiting after it is not missed, if `news` is told
-/// after it. Cancel safe: nothing is kept between two looks.
+/// What is brought about between a look and the waiting after it is not missed, if `news` is
+/// notified after it. Cancel safe: nothing is kept between two looks.
 pub async fn until<T>(news: &Notify, mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         let mut told = pin!(news.notified());
@@ -30,7 +30,7 @@ mod tests {
         let (news, made, looks) = (Notify::new(), AtomicU32::new(0), AtomicU32::new(0));
         let found = until(&news, || {
             let seen = made.load(Ordering::SeqCst);
-            // Somebody is done right after this look, and tells it before anyone waits.
+            // Something is done right after this look, and notified before the wait.
             if looks.fetch_add(1, Ordering::SeqCst) < 2 {
                 made.fetch_add(1, Ordering::SeqCst);
                 news.notify_waiters();

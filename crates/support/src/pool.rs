@@ -1,7 +1,7 @@
-//! Large buffers that go round: who drops one gives it back.
+//! Large buffers that go round: a buffer that is dropped goes back.
 //!
-//! Memory that the system has just given is slow: each of its pages is made, and set to zero, at the
-//! first touch. For a batch of a mebibyte that costs as much as to copy it.
+//! Memory that the system has just given is slow: each of its pages is made, and set to zero, at
+//! the first touch. For a batch of a mebibyte that costs as much as to copy it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ impl Buffer for Vec<u8> {
     }
 }
 
-/// Buffers that nobody uses just now.
+/// Buffers that are not in use just now.
 #[derive(Debug)]
 pub struct Pool<B> {
     /// The one that came back last is the last.
@@ -61,7 +61,7 @@ enum Memory {
 }
 
 impl<B: Buffer> Pool<B> {
-    /// A pool that keeps up to that many bytes while nobody uses them.
+    /// A pool that keeps up to that many bytes while they are not in use.
     pub fn new(idle_bytes_max: usize) -> Self {
         Self { idle: Mutex::default(), idle_bytes_max }
     }
@@ -78,12 +78,12 @@ impl<B: Buffer> Pool<B> {
         Pooled { buffer, home: self.clone() }
     }
 
-    /// Gives what nobody uses back to the system.
+    /// Gives what is not in use back to the system.
     pub fn clear(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Bytes that nobody uses just now.
+    /// Bytes that are not in use just now.
     pub fn idle_bytes(&self) -> usize {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter().map(B::room).sum()
     }

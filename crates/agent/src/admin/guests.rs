@@ -1,8 +1,8 @@
-//! The connections of the admin listener: which one gives way to a new one, and how long a client may
-//! take to read an answer.
+//! The connections of the admin listener: which one gives way to a new one, and how long a client
+//! may take to read an answer.
 //!
-//! No client waits for another one. Where there are as many connections as may be, the one that has read
-//! and written nothing for the longest time is closed: it is idle, or does not read.
+//! No client waits for another one. Where there are as many connections as may be, the one that has
+//! read and written nothing for the longest time is closed: it is idle, or does not read.
 
 use std::collections::BTreeMap;
 use std::future::Future;

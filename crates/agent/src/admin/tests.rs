@@ -1,7 +1,7 @@
 //! Goal: no client of the admin pages keeps another one waiting, and `/readyz` says what is so.
 //!
-//! Method: the listener hands out pipes in memory, and time is paused: what takes longer than a moment
-//! of virtual time has waited for a time limit.
+//! Method: the listener hands out pipes in memory, and time is paused: what takes longer than a
+//! moment of virtual time has waited for a time limit.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! The fields of a log line as text, with what others chose made harmless: names of files, answers of
-//! peers and errors that quote them may hold line ends, which would forge a line, and escape
+//! The fields of a log line as text, with what others chose made harmless: names of files, answers
+//! of peers and errors that quote them may hold line ends, which would forge a line, and escape
 //! sequences, which a terminal obeys.
 //!
 //! Control characters and those that turn the direction of the text are written as `\n` or

@@ -1,9 +1,9 @@
 //! `RUST_LOG`: which log lines are written.
 //!
-//! All crates of this program begin with `aqueduct`, and a target of the filter means everything that
-//! begins with it, so `aqueduct=debug` is all of ours. A level alone means our crates too: what the
-//! libraries below say at `debug` (each frame of HTTP/2) hides everything else, and is written only
-//! where the library is named, as in `debug,h2=debug`.
+//! All crates of this program begin with `aqueduct`, and a target of the filter means everything
+//! that begins with it, so `aqueduct=debug` is all of ours. A level alone means our crates too:
+//! what the libraries below say at `debug` (each frame of HTTP/2) hides everything else, and is
+//! written only where the library is named, as in `debug,h2=debug`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;

@@ -22,8 +22,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to write log lines: those that `RUST_LOG` asks for, else `info` and worse. What is returned is
-/// to be dropped at the very end: it waits a moment for the last lines.
+/// Begins to write log lines: those that `RUST_LOG` asks for, else `info` and worse. What is
+/// returned is to be dropped at the very end: it waits a moment for the last lines.
 ///
 /// # Errors
 /// `RUST_LOG` cannot be understood, or there is no thread for the lines.

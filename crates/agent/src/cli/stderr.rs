@@ -5,9 +5,10 @@
 //!                 └─ full for 100 ms: lines are dropped and counted
 //! ```
 //!
-//! A pipe that is not read blocks its writer, and one whose reader is gone refuses all writes. An agent
-//! goes on in both cases. A reader that is only slower loses nothing: who logs waits for room as long as
-//! something is read. Lines keep their order; the next line after some were dropped says how many.
+//! A pipe that is not read blocks its writer, and one whose reader is gone refuses all writes. An
+//! agent goes on in both cases. A reader that is only slower loses nothing: the logging thread
+//! waits for room as long as something is read. Lines keep their order; the next line after some
+//! were dropped says how many.
 
 use std::collections::VecDeque;
 use std::fs::File;

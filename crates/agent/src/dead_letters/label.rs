@@ -1,8 +1,8 @@
 //! What stands on a dead letter: why it is there, and where it came from.
 //!
-//! The label is a set of headers beside the events' own, all of which begin with `dead_letter.`.
-//! Taken off, the events are byte for byte what they were, so that a batch that is put back under
-//! its identity still is what that identity names.
+//! The label is a set of headers in addition to the events' own, all of which begin with
+//! `dead_letter.`. Taken off, the events are byte for byte what they were, so that a batch that is
+//! put back under its identity still is what that identity names.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ pub struct Label {
     pub group: String,
     /// The sink of that group.
     pub sink: String,
-    /// Who the batch was; `None` if it had passed no channel that gives identities.
+    /// Identity of the batch; `None` if it had passed no channel that gives identities.
     #[serde(serialize_with = "as_text")]
     pub identity: Option<Identity>,
     /// Whether these are all events of the batch. The rest of another one was delivered.
@@ -137,8 +137,8 @@ impl Label {
         if self.whole { self.identity } else { self.renamed() }
     }
 
-    /// Another identity, which the letter's key makes: the same for every try, and for every copy of
-    /// the letter.
+    /// Another identity, which the letter's key makes: the same for every try, and for every copy
+    /// of the letter.
     pub fn renamed(&self) -> Option<Identity> {
         Some(Identity { origin: self.key.parse().ok()?, ..self.identity? })
     }

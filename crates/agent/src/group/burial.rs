@@ -54,7 +54,7 @@ pub(super) struct Buried {
 pub(super) struct Crew {
     /// Where they tell what became of a letter.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// Who waits for their end.
+    /// What waits for their end.
     pub(super) tasks: TaskTracker,
     /// Ends them, whether they are done or not.
     pub(super) end: CancellationToken,
@@ -105,7 +105,7 @@ impl Burials {
         tickets
     }
 
-    /// These go back to the channel: whoever gets them next says what becomes of them.
+    /// These go back to the channel: the next member says what becomes of them.
     pub(super) fn given_back(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
             for (_, waiting) in self.waiting.range_mut(run.clone()) {

@@ -112,7 +112,7 @@ impl Handle {
     }
 }
 
-/// What the member task knows beside its sink.
+/// What the member task knows in addition to its sink.
 pub(super) struct Shared {
     index: usize,
     name: Arc<str>,
@@ -193,7 +193,7 @@ pub(super) fn spawn(
 /// Why a sink is not fed any more.
 enum End {
     Failed(SinkError),
-    /// Whoever sat there has left.
+    /// The member at the seat has left.
     Left,
 }
 
@@ -209,7 +209,7 @@ struct MemberTask {
     flushed: bool,
 }
 
-/// The same failure, for somebody else.
+/// The same failure, for another reader.
 fn told(error: &SinkError) -> SinkError {
     let SinkError { class, retry_after, .. } = *error;
     SinkError { class, retry_after, source: chain(error).into() }
@@ -261,7 +261,7 @@ impl MemberTask {
         }
     }
 
-    /// Feeds the open sink until it fails, or whom it feeds has left.
+    /// Feeds the open sink until it fails, or its member has left.
     async fn feed(&mut self, stop: &CancellationToken) -> End {
         loop {
             tokio::select! {
@@ -341,14 +341,15 @@ impl MemberTask {
         let random = self.shared.env.entropy.next_u64();
         let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
-        // Whoever is leaving is expected to be gone one moment.
+        // A member that is leaving is expected to be gone at some moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
         if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "sink failed; its events wait in the channel; retrying in {} ms, then after up to {} s",
+                "sink failed; its events wait in the channel; retrying in {} ms, then after up to \
+                 {} s",
                 millis(pause), limit.as_secs_f64(),
             );
         }
@@ -365,8 +366,8 @@ impl MemberTask {
         pause
     }
 
-    /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if whoever
-    /// sat there has left.
+    /// Waits before the next try to open, and passes on what is settled meanwhile; `true` if the
+    /// member that sat there has left.
     async fn pause(&mut self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {

@@ -4,7 +4,8 @@
 //! and *committed* when it leaves the channel: then by the sink that had said so. Events that go to
 //! the dead letters are neither.
 //!
-//! The tally is pure: it holds numbers only, for each batch that was sent and is still in the channel.
+//! The tally is pure: it holds numbers only, for each batch that was sent and is still in the
+//! channel.
 
 use std::collections::BTreeMap;
 

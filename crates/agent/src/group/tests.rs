@@ -1,8 +1,8 @@
 //! A group settles every batch once, whatever its sinks do.
 //!
 //! Method: a real memory channel, a real processor and a scripted sink. The script answers each
-//! event by its body, and keeps what it delivered. The clock is paused: back-off costs no time; only
-//! where the dead letters are on a real disk it runs.
+//! event by its body, and keeps what it delivered. The clock is paused: back-off costs no time;
+//! only where the dead letters are on a real disk it runs.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -325,7 +325,7 @@ async fn what_a_broken_sink_refuses_goes_to_the_others() {
     bench.stop().await;
 }
 
-/// They take batches and say nothing of them until they are told to.
+/// They take batches and say nothing of them until a test asks for it.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() {
     let silent = |open_failures, proves| {

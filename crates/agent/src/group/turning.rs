@@ -1,5 +1,5 @@
-//! Members whose next agent cannot store what it holds: the group turns to others, and what behind it
-//! says so too.
+//! Members whose next agent cannot store what it holds: the group turns to others, and what behind
+//! it says so too.
 //!
 //! ```text
 //!   next agent ──"cannot store"──► sink ──NextHop──► group ──► the processor prefers others
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A group works while some member is open and its next agent is able; the channel's board says
-//! since when none is. That a member opens proves nothing where its store may refuse all the same, so
-//! the outage ends when something is stored, or when there is nothing to try it with.
+//! since when none is. That a member opens proves nothing where its store may refuse all the same,
+//! so the outage ends when something is stored, or when there is nothing to try it with.
 
 use std::sync::Arc;
 

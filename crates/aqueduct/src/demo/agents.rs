@@ -209,7 +209,7 @@ impl Drop for Agent {
     }
 }
 
-/// Addresses of this machine that nobody listens on.
+/// Addresses of this machine without a listener.
 pub(super) async fn free_addresses(env: &Env, count: usize) -> Result<Vec<String>, DemoError> {
     // All are held until the last is found, so that no two are the same.
     let mut held = Vec::new();

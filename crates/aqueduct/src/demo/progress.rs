@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::cli;
 
-/// A line every so often where nobody watches, and this much more often on a terminal.
+/// A line every so often where no terminal is attached, and this much more often on a terminal.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_TERMINAL: Duration = Duration::from_millis(200);
 

@@ -28,8 +28,8 @@ pub(super) struct Differences {
 }
 
 impl Lines {
-    /// Takes a piece of a file; lines may go on in the next one. A line is cut at `LINE_MAX`, as the
-    /// edge does it.
+    /// Takes a piece of a file; lines may go on in the next one. A line is cut at `LINE_MAX`, as
+    /// the edge does it.
     pub(super) fn take(&mut self, piece: &[u8]) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', piece) {
@@ -70,7 +70,7 @@ impl Lines {
 /// Longest line that an edge keeps whole, unless its configuration says otherwise.
 const LINE_MAX: usize = 1 << 20;
 
-/// Compares what must be stored, what may be stored beside it, and what is.
+/// Compares what must be stored, what may be stored in addition, and what is.
 pub(super) fn compare(mut due: Lines, mut allowed: Lines, mut stored: Lines) -> Differences {
     for lines in [&mut due, &mut allowed, &mut stored] {
         lines.hashes.sort_unstable();
@@ -151,7 +151,8 @@ mod tests {
             for line in &stored { *counts.entry(line).or_default() -= 1; }
             let missing: i64 = counts.values().filter(|n| **n > 0).sum();
             let over = |known_line: bool| -> i64 {
-                let over = counts.iter().filter(|(line, n)| **n < 0 && known.contains_key(*line) == known_line);
+                let is_known = |line: &str| known.contains_key(line) == known_line;
+                let over = counts.iter().filter(|(line, n)| **n < 0 && is_known(line));
                 over.map(|(_, n)| -n).sum()
             };
             let mut taken = Lines::default();

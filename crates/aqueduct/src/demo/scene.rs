@@ -231,7 +231,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Keeps the folder as it is, for whoever looks into what went wrong.
+    /// Keeps the folder as it is, to find out what went wrong.
     pub(super) fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
@@ -341,7 +341,7 @@ impl Scene {
         Ok(right)
     }
 
-    /// Removes what nobody will look at, and says where the rest is.
+    /// Removes what will not be looked at, and says where the rest is.
     fn leave(&mut self, right: bool) -> Result<String, DemoError> {
         self.folder.disable_cleanup(true);
         let root = self.folder.path();
@@ -357,7 +357,7 @@ impl Scene {
         let verdict =
             if right { "every line arrived, once" } else { "NOT every line arrived once" };
         Ok(format!(
-            "{verdict}\nthe files:  {0}/store (beside it the agents' configurations and logs)\n\
+            "{verdict}\nthe files:  {0}/store (next to it the agents' configurations and logs)\n\
              remove it all by: rm -r {0}",
             root.display()
         ))

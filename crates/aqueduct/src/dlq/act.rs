@@ -1,7 +1,7 @@
 //! Putting dead letters back, and dropping them.
 //!
-//! A letter leaves after its events are in their channel again. If this process dies in between, the
-//! next one finds the batch waiting there and only takes the letter out.
+//! A letter leaves after its events are in their channel again. If this process dies in between,
+//! the next one finds the batch waiting there and only takes the letter out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -91,7 +91,7 @@ struct Replayed {
     problems: Vec<String>,
 }
 
-/// Where letters go back to: channel and group, with who they are.
+/// Where letters go back to: channel and group, with their names.
 type Ways = BTreeMap<(String, String), KeySet>;
 
 /// The name under which a letter goes back.
@@ -151,8 +151,8 @@ async fn ways(
     }
     if nameless > 0 {
         done.problems.push(format!(
-            "{nameless} letters come from a channel that gives no identities, and would be repeated; \
-             `aqueduct dlq show` prints them"
+            "{nameless} letters come from a channel that gives no identities, and would be \
+             repeated; `aqueduct dlq show` prints them"
         ));
     }
     if closed > 0 {
@@ -160,7 +160,8 @@ async fn ways(
             "{closed} letters were refused as epoch_closed and stay: another copy of this data \
              directory (a backup, a clone) has gone on, so what they hold was delivered by it, or \
              is nowhere. If they were written after the copy was made, put them back with \
-             `--new-identity`; what was delivered by it would be there twice. Else `aqueduct dlq drop`"
+             `--new-identity`; what was delivered by it would be there twice. Else `aqueduct dlq \
+             drop`"
         ));
     }
     Ok(ways)

@@ -178,13 +178,14 @@ fn heading(label: &Label, events: usize) -> String {
     let identity = identity.map_or_else(|| "no identity".to_owned(), |key| key.to_string());
     let share = if *whole { "all" } else { "part" };
     format!(
-        "# {} {reason} {channel} -> {group} -> {sink}: {events} events, {share} of {identity}: {}\n",
+        "# {} {reason} {channel} -> {group} -> {sink}: {events} events, {share} of {identity}: \
+         {}\n",
         time(label.at_ms),
         detail.escape_debug(),
     )
 }
 
-/// The label with its events beside it, on one line.
+/// The label and its events, on one line.
 fn as_json(label: &Label, events: &[u8]) -> Vec<u8> {
     let lines = events.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let events = lines.map(|line| serde_json::from_slice(line).expect("the encoder writes JSON"));

@@ -128,8 +128,8 @@ impl Report {
             put(
                 &mut text,
                 format_args!(
-                    "{letters} batches are in dead letters, not in the store: `aqueduct dlq replay` \
-                     delivers them"
+                    "{letters} batches are in dead letters, not in the store: `aqueduct dlq \
+                     replay` delivers them"
                 ),
             );
         }
@@ -137,8 +137,8 @@ impl Report {
         text.push_str(match (self.proved, expired) {
             (true, 0) => "PROVED: what was accepted is committed once, or pending as shown\n",
             (true, _) => {
-                "PROVED: what was accepted was committed once, or is pending as shown; expired files \
-                 are deleted\n"
+                "PROVED: what was accepted was committed once, or is pending as shown; expired \
+                 files are deleted\n"
             }
             (false, _) => "NOT PROVED\n",
         });
@@ -256,8 +256,8 @@ fn problems_of(contents: &Contents, expired: bool) -> Vec<String> {
     if !contents.is_whole() && !expired {
         let (wanted, found) = (contents.older, contents.older_read);
         problems.push(format!(
-            "of the generations before, {} files with {} bytes and {} events were committed; {} files \
-             with {} bytes and {} lines are there",
+            "of the generations before, {} files with {} bytes and {} events were committed; {} \
+             files with {} bytes and {} lines are there",
             wanted.files, wanted.bytes, wanted.events, found.files, found.bytes, found.events
         ));
     }

@@ -1,4 +1,4 @@
-//! What is accepted, stored, lost or repeated is told as it is.
+//! What is accepted, stored, lost or repeated is reported as it is.
 //!
 //! Method: a durable channel in a real directory, whose batches are committed through a real ledger
 //! below `file://`, all of them or some; then the store is damaged, and asked again.

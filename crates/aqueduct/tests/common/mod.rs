@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port of loopback that nobody listens on.
+/// A port of loopback without a listener.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
     listener.expect("loopback has free ports").port()
@@ -44,7 +44,8 @@ impl Agent {
              [sources.edges]\ntype = \"grpc\"\nlisten = \"{address}\"\nchannels = [\"main\"]\n\
              message_max = \"{message_max}\"\n\
              [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
-             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{dir_name}/store\"\nchannel = \"main\"\n\
+             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{dir_name}/store\"\nchannel = \
+             \"main\"\n\
              [sinks.store.roll]\nage_max = \"200ms\"\n"
         );
         let file = dir.join("collector.toml");

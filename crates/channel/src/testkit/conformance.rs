@@ -266,7 +266,7 @@ pub async fn a_closed_channel_refuses(suite: Suite) {
     };
     tokio::task::yield_now().await;
     channel.close().await.unwrap();
-    let told = timeout(PATIENCE, waiting).await.expect("who waits is told").unwrap();
+    let told = timeout(PATIENCE, waiting).await.expect("a put that waits is answered").unwrap();
     assert!(matches!(told, Err(ChannelError::Closed { .. })));
     let refused = put(&*channel, Batch::of(["late"])).await;
     assert!(matches!(refused, Err(ChannelError::Closed { .. })));

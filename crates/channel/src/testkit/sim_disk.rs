@@ -31,8 +31,8 @@ pub(super) struct State {
     random: u64,
     capacity_bytes: u64,
     quota_bytes: u64,
-    hidden_bytes: u64,
-    names_max: u64,
+    pub(super) hidden_bytes: u64,
+    pub(super) names_max: u64,
     direct: bool,
     /// Changes until the power fails; `None` for never.
     pub(super) changes_left: Option<u64>,
@@ -96,7 +96,7 @@ impl State {
             .sum()
     }
 
-    fn names_used(&self) -> u64 {
+    pub(super) fn names_used(&self) -> u64 {
         (self.names.now.len() + self.directories.len()) as u64
     }
 
@@ -192,22 +192,6 @@ impl SimDisk {
     /// Refuses more than so many bytes without showing it in [`Disk::space`], as a quota does.
     pub fn set_quota(&self, bytes: u64) {
         self.lock_state().quota_bytes = bytes;
-    }
-
-    /// Does not show so many bytes as available, and gives them all the same: as a file system does
-    /// that keeps blocks for root.
-    pub fn hide_space(&self, bytes: u64) {
-        self.lock_state().hidden_bytes = bytes;
-    }
-
-    /// Refuses more files and directories than so many, as a file system without inodes does.
-    pub fn set_names_max(&self, names: u64) {
-        self.lock_state().names_max = names;
-    }
-
-    /// How many files and directories there are.
-    pub fn names(&self) -> u64 {
-        self.lock_state().names_used()
     }
 
     /// Whether files can be opened past the page cache.

@@ -20,8 +20,8 @@ pub struct Config {
     /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
     /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
     pub(super) url: String,
-    /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with settings
-    /// of its own as a table with `type`.
+    /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with
+    /// settings of its own as a table with `type`.
     #[serde(default = "default_encoder")]
     pub(super) encoder: Choice<dyn Encoder>,
     /// How a file is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.

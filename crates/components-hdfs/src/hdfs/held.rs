@@ -59,8 +59,8 @@ impl Held {
         }
     }
 
-    /// Of these batches the ledger names some, or all: those are delivered. The others go back, also
-    /// those that came too late: they are settled when they come again, with their events.
+    /// Of these batches the ledger names some, or all: those are delivered. The others go back,
+    /// also those that came too late: they are settled when they come again, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
         let (delivered, rest): (Vec<_>, Vec<_>) = {
             let state = self.state();

@@ -137,8 +137,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The events of a batch by directory. An event that cannot be written goes to the dead letters;
-    /// the rest of its batch is delivered. `None`: nothing is left of it.
+    /// The events of a batch by directory. An event that cannot be written goes to the dead
+    /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
         let mut parts = Vec::new();

@@ -2,8 +2,8 @@
 //!
 //! The message is UTF-8, or UTF-16 or UTF-32 where its character set says so; bodies are stored as
 //! UTF-8. A missing body is empty, missing headers are none; numbers and flags as values of headers
-//! become text. Other than Flume it also takes objects without an array around them, one a line, as the
-//! `json` encoder writes them.
+//! become text. Other than Flume it also takes objects without an array around them, one a line, as
+//! the `json` encoder writes them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -24,7 +24,11 @@ use serde::{Deserialize, Serialize};
 use super::header_bytes;
 
 /// The schema of Flume's event, as Flume writes it.
-const SCHEMA: &str = r#"{"type":"record","name":"Event","fields":[{"name":"headers","type":{"type":"map","values":"string"}},{"name":"body","type":"bytes"}]}"#;
+const SCHEMA: &str = concat!(
+    r#"{"type":"record","name":"Event","fields":["#,
+    r#"{"name":"headers","type":{"type":"map","values":"string"}},"#,
+    r#"{"name":"body","type":"bytes"}]}"#,
+);
 
 /// Bytes of one encoded number at most.
 const NUMBER: u64 = 10;
@@ -95,7 +99,8 @@ impl Encoder for Avro {
     fn size_bound(&self, batch: &Batch) -> u64 {
         let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
         let numbers = 3 * batch.len() as u64 + 2 * headers;
-        // What deflate cannot make smaller it makes larger by a thousandth, and each block has a frame.
+        // What deflate cannot make smaller it makes larger by a thousandth, and each block has a
+        // frame.
         let bytes = batch.body_bytes() + header_bytes(batch) + NUMBER * numbers;
         bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * 64
     }

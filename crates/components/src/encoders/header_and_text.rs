@@ -1,9 +1,9 @@
 //! `header_and_text`: one line for each event, its headers in front: `{host=web-1, tier=web} body`.
 //!
-//! This is the form of Flume's serializer of that name. Nothing is escaped there either: a header or a
-//! body that holds LF becomes several lines, and a reader cannot tell where headers end in all cases.
-//! Flume's order of the headers is that of a Java hash map; here the shared ones come first, each in
-//! the order in which they were set.
+//! This is the form of Flume's serializer of that name. Nothing is escaped there either: a header
+//! or a body that holds LF becomes several lines, and a reader cannot tell where headers end in all
+//! cases. Flume's order of the headers is that of a Java hash map; here the shared ones come first,
+//! each in the order in which they were set.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};

@@ -1,7 +1,7 @@
 //! `regex_filter`: keeps or drops events by a pattern over their bodies.
 //!
-//! The pattern is looked for anywhere in the body, as Flume does. It works on bytes: a body need not
-//! be UTF-8. The library has no look-around and no back-references, so that matching takes time
+//! The pattern is looked for anywhere in the body, as Flume does. It works on bytes: a body need
+//! not be UTF-8. The library has no look-around and no back-references, so that matching takes time
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
 use metrics::{Counter, MetricSpec};

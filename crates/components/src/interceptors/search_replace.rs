@@ -1,8 +1,8 @@
 //! `search_replace`: rewrites bodies, every match of a pattern by a replacement.
 //!
 //! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand
-//! for groups, `$$` for a dollar. A configuration file says `$${name}` for `${name}`. A body without
-//! a match is not copied.
+//! for groups, `$$` for a dollar. A configuration file says `$${name}` for `${name}`. A body
+//! without a match is not copied.
 
 use std::borrow::Cow;
 

@@ -1,12 +1,12 @@
 //! Sharing the work among sinks that are as good as each other.
 //!
-//! With `sticky`, all batches of an origin go to the same sink while it works: each sink's place for
-//! an origin is drawn from the hash of both names, and the best placed one that works is used. That
-//! needs no memory, spreads many origins evenly, comes out the same after a restart, gives a failed
-//! sink's origins to all the others and, when it is back, to it again; and a member more or less moves
-//! only the origins that it gets or had. A sink that is discovered counts by its address, not by its
-//! seat, and has a share of the origins by its weight. Where there is no origin, or `sticky` is off,
-//! the policy decides for each batch.
+//! With `sticky`, all batches of an origin go to the same sink while it works: each sink's place
+//! for an origin is drawn from the hash of both names, and the best placed one that works is used.
+//! That needs no memory, spreads many origins evenly, comes out the same after a restart, gives a
+//! failed sink's origins to all the others and, when it is back, to it again; and a member more or
+//! less moves only the origins that it gets or had. A sink that is discovered counts by its
+//! address, not by its seat, and has a share of the origins by its weight. Where there is no
+//! origin, or `sticky` is off, the policy decides for each batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +104,8 @@ impl Balance {
 }
 
 /// Picks among the sinks of the best tier that has a live one; among those that are discovered, of
-/// the best priority that has one. Where the next agent of a live one says that it cannot store, those
-/// go first that are open and able, of whatever tier.
+/// the best priority that has one. Where the next agent of a live one says that it cannot store,
+/// those go first that are open and able, of whatever tier.
 pub(super) struct Tiered {
     /// Members by index, the best tier first.
     pub(super) tiers: Vec<Vec<usize>>,

@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A sink that failed is opened again before anything is given to it: for a `grpc` sink that is a
-//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. A `grpc` sink then gets
-//! one batch, and its tier gets the work back when that one is stored.
+//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. A `grpc` sink then
+//! gets one batch, and its tier gets the work back when that one is stored.
 //!
-//! All seats of a sink that is discovered are in its tier. Those of the best priority that works, as
-//! the SRV records tell it, share the work of the tier.
+//! All seats of a sink that is discovered are in its tier. Those of the best priority that works,
+//! as the SRV records tell it, share the work of the tier.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub struct Config {
     /// counts.
     #[serde(default)]
     priorities: BTreeMap<String, i64>,
-    /// How the sink of a batch is chosen among those of the same priority, where it is not chosen by
-    /// its origin.
+    /// How the sink of a batch is chosen among those of the same priority, where it is not chosen
+    /// by its origin.
     #[serde(default)]
     policy: Policy,
     /// Whether batches of one origin stay with one sink of their priority while it works.

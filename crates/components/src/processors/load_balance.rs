@@ -1,7 +1,8 @@
 //! `load_balance`: the sinks of a group share the work; one that fails is passed over for a while.
 //!
-//! With `sticky`, the default, all batches of an origin go to the same sink while it works; `balance`
-//! says how. Where there is no origin, or `sticky` is off, `policy` decides for each batch.
+//! With `sticky`, the default, all batches of an origin go to the same sink while it works;
+//! `balance` says how. Where there is no origin, or `sticky` is off, `policy` decides for each
+//! batch.
 
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, SinkProcessor};

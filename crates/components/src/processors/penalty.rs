@@ -7,15 +7,15 @@
 //!      └───────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A member that says itself when to come again is passed over until then: it works, and is busy, so
-//! it is no suspect and its next pauses are no longer for that. All other pauses double from `base`
-//! to `limit` and are jittered. A member that fails again within `limit` goes on where its pauses
-//! were, so one that opens and then refuses every batch is not tried ever and ever again. Several
-//! batches in flight fail together; what fails during a pause does not lengthen it.
+//! A member that says itself when to come again is passed over until then: it works, and is busy,
+//! so it is no suspect and its next pauses are no longer for that. All other pauses double from
+//! `base` to `limit` and are jittered. A member that fails again within `limit` goes on where its
+//! pauses were, so one that opens and then refuses every batch is not tried ever and ever again.
+//! Several batches in flight fail together; what fails during a pause does not lengthen it.
 //!
 //! A suspect that says soon what it has stored gets one batch, once it is open, and no other before
-//! it has said so of that one. One that collects for long before it says anything, as a file is, has
-//! shown by opening what it can show.
+//! it has said so of that one. One that collects for long before it says anything, as a file is,
+//! has shown by opening what it can show.
 
 use std::sync::Arc;
 use std::time::Duration;

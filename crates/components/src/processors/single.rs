@@ -21,8 +21,8 @@ pub struct Config {
     /// Longest pause, also between two tries to open a sink.
     #[serde(default = "default_backoff_max")]
     backoff_max: Period,
-    /// The group's sink, as often as it has seats if it is discovered. Filled in by the agent, not by
-    /// hand.
+    /// The group's sink, as often as it has seats if it is discovered. Filled in by the agent, not
+    /// by hand.
     sinks: Vec<String>,
 }
 

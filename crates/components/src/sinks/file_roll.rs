@@ -1,9 +1,10 @@
 //! `file_roll`: events in files of a local directory, a new file from time to time.
 //!
-//! A batch counts as delivered once it is on disk. After a crash, or when a write failed, a batch is
-//! written again: an event may be there more than once, and a file that a crash ended may end within a
-//! line. Files are named `<prefix><milliseconds since 1970>-<n>.<extension>` by the moment at which they
-//! were begun; none is begun before there is an event for it, and none is opened again.
+//! A batch counts as delivered once it is on disk. After a crash, or when a write failed, a batch
+//! is written again: an event may be there more than once, and a file that a crash ended may end
+//! within a line. Files are named `<prefix><milliseconds since 1970>-<n>.<extension>` by the moment
+//! at which they were begun; none is begun before there is an event for it, and none is opened
+//! again.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -75,8 +76,8 @@ impl Component for Config {
         }
         let encoder = self.encoder.build("encoder", cx)?;
         if !encoder.is_lines() {
-            let problem = "a batch has to be on disk whole before it counts as delivered, and this form \
-                           holds events back; use `text`, `json` or `header_and_text`";
+            let problem = "a batch has to be on disk whole before it counts as delivered, and this \
+                           form holds events back; use `text`, `json` or `header_and_text`";
             return Err(BuildError::invalid("encoder", problem));
         }
         let extension = self.extension.unwrap_or_else(|| encoder.extension().to_owned());
@@ -143,8 +144,8 @@ impl Files {
         open.len >= self.size_max || self.age_max.is_some_and(|age| open.since.elapsed() >= age)
     }
 
-    /// The open file, if it takes one more batch; it is the caller's until it is given back, so that
-    /// a write that was given up never meets another one in the same file.
+    /// The open file, if it takes one more batch; it is the caller's until it is given back, so
+    /// that a write that was given up never meets another one in the same file.
     fn take_open(&self) -> Option<Open> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.take().filter(|open| !self.is_due(open))

@@ -3,7 +3,7 @@
 //! ```text
 //!   2xx                              delivered
 //!   400 413 415 422, other 4xx       the events of this request go to the dead letters
-//!   401 403 404 405 407, 3xx         nothing can be delivered until the set-up is right: tried again
+//!   401 403 404 405 407, 3xx         nothing can be delivered until the set-up is right: tried on
 //!   408 425 429 5xx, no answer       tried again, after `Retry-After` where there is one
 //! ```
 //!
@@ -44,8 +44,8 @@ pub struct Config {
     /// `POST` or `PUT`.
     #[serde(default)]
     method: Verb,
-    /// Form of the events in the body: `json` (one object a line), `text`, `header_and_text` or `avro`;
-    /// with settings of its own as a table with `type`.
+    /// Form of the events in the body: `json` (one object a line), `text`, `header_and_text` or
+    /// `avro`; with settings of its own as a table with `type`.
     #[serde(default = "defaults::encoder")]
     encoder: Choice<dyn Encoder>,
     /// How the body is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.

@@ -84,7 +84,8 @@ impl Channels {
         }
     }
 
-    /// The next agents take batches of up to so many bytes; bytes of the largest batch since the last call.
+    /// The next agents take batches of up to so many bytes; bytes of the largest batch since the
+    /// last call.
     pub(super) fn agree(&self, bytes: u64) -> u64 {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
         std::mem::take(&mut *self.largest.lock().unwrap_or_else(PoisonError::into_inner))

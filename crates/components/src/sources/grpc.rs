@@ -19,8 +19,8 @@
 //! | what the transport holds unread | `in_flight_max`, or 64 KiB for each connection |
 //! | connections | `connections_max` |
 //!
-//! In addition a connection has a window, which Welcome names. What has no room waits unread, or is refused
-//! with a status after which the sender comes again.
+//! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
+//! refused with a status after which the sender comes again.
 
 mod allowance;
 mod answers;
@@ -234,7 +234,8 @@ impl Source for Grpc {
             warn!(
                 source = %self.name,
                 %address,
-                "listener is plain text and unauthenticated: every client that reaches it can write and read",
+                "listener is plain text and unauthenticated: every client that reaches it can \
+                 write and read",
             );
         }
         self.listener = Some(listener);
@@ -248,13 +249,14 @@ impl Source for Grpc {
         let (work, watched) = (service.work.clone(), service.clone());
         let (subscriptions, committed) =
             (service.subscriptions.clone(), service.cx.intake.watch_committed());
+        let connections_max = self.config.connections_max as usize;
         tokio::select! {
             biased;
             () = subscriptions.run(committed) => {}
             () = outlet::watch(&watched) => {}
             () = named_limit::watch(&watched) => {}
             () = ledgers::watch(&watched) => {}
-            () = incoming::serve(listener, service, self.config.connections_max as usize, &stop) => {}
+            () = incoming::serve(listener, service, connections_max, &stop) => {}
         }
         work.close();
         if timeout(DRAIN, work.wait()).await.is_err() {

@@ -53,8 +53,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Address to listen on: `host:port`. Port 0 takes a free one.
     listen: String,
-    /// Form of the bodies: `json` as Flume's JSON handler reads it, `lines`, or `blob` for a body that
-    /// is one event; with settings of its own as a table with `type`.
+    /// Form of the bodies: `json` as Flume's JSON handler reads it, `lines`, or `blob` for a body
+    /// that is one event; with settings of its own as a table with `type`.
     #[serde(default = "defaults::decoder")]
     decoder: Choice<dyn Decoder>,
     /// Whether the parameters of the query become headers of each event.

@@ -1,5 +1,6 @@
 //! The accept loop of all sources that listen: a bounded number of connections, each served in a
-//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
+//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be
+//! wrapped.
 
 use std::future::Future;
 use std::sync::Arc;

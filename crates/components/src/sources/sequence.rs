@@ -161,7 +161,10 @@ impl Numbers {
                 Ok(events) => {
                     made += events;
                     if let Some((failures, lasted)) = trouble.over(Instant::now()) {
-                        tracing::info!(source = %self.name, failures, lasted_seconds = seconds(lasted), "batches are stored again");
+                        tracing::info!(
+                            source = %self.name, failures, lasted_seconds = seconds(lasted),
+                            "batches are stored again",
+                        );
                     }
                     if let Some(rate) = self.rate {
                         let due = Duration::from_secs_f64(made as f64 / f64::from(rate));
@@ -182,8 +185,10 @@ impl Numbers {
             let (now, text) = (Instant::now(), error.to_string());
             trouble.count(now);
             if let Some((failures, lasts)) = trouble.should_log(now, &text) {
-                tracing::warn!(source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "a batch is not stored; trying on");
+                tracing::warn!(
+                    source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
+                    "a batch is not stored; trying on",
+                );
             }
             let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());
             tokio::time::sleep(pause).await;

@@ -7,12 +7,13 @@
 //!
 //! Headers are Flume's: `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
 //! (milliseconds since 1970) and `host`, each where the message has it; `flume.syslog.status` is
-//! `Invalid` where it is no syslog message, and `Incomplete` where it was longer than `message_max`.
+//! `Invalid` where it is no syslog message, and `Incomplete` where it was longer than
+//! `message_max`.
 //!
-//! The protocol has no answers, so nothing is promised: what a sender has written and this source has
-//! not stored is lost if either dies. While a channel is full, TCP connections are not read, which
-//! holds their senders back; datagrams wait in a queue, and those that it has no room for are counted as
-//! `datagrams_dropped`.
+//! The protocol has no answers, so nothing is promised: what a sender has written and this source
+//! has not stored is lost if either dies. While a channel is full, TCP connections are not read,
+//! which holds their senders back; datagrams wait in a queue, and those that it has no room for are
+//! counted as `datagrams_dropped`.
 
 mod datagrams;
 mod events;

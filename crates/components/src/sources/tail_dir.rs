@@ -56,16 +56,16 @@
 //! agent was down, or where the system does not tell of moves, as on a network file system (a
 //! pattern such as `access.log*` matches those too); of lines that are all alike,
 //! without a time, those that only a rotated name was ever seen of, for a copy looks like that; a
-//! file that is written anew with the content that it had, or a new one with the content of one that
-//! was deleted: they are taken for what was read.
+//! file that is written anew with the content that it had, or a new one with the content of one
+//! that was deleted: they are taken for what was read.
 //!
 //! # Which files
 //!
-//! What the patterns name today is read; what they named when an earlier run read it, and do not name
-//! any more, is not (`named`). Compressed files are passed over unless a pattern names their ending.
-//! Names are bytes; headers, labels and log lines show those that are no UTF-8 as `\xff`. Symbolic
-//! links are followed unless `follow_symlinks` says otherwise, and reported where one leads out of the
-//! directories that the patterns spell out.
+//! What the patterns name today is read; what they named when an earlier run read it, and do not
+//! name any more, is not (`named`). Compressed files are passed over unless a pattern names their
+//! ending. Names are bytes; headers, labels and log lines show those that are no UTF-8 as `\xff`.
+//! Symbolic links are followed unless `follow_symlinks` says otherwise, and reported where one
+//! leads out of the directories that the patterns spell out.
 
 mod agreed;
 mod buffers;

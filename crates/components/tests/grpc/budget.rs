@@ -1,4 +1,5 @@
-//! Goal: what senders make this agent remember is bounded, given back, and keeps no other sender out.
+//! Goal: what senders make this agent remember is bounded, given back, and keeps no other sender
+//! out.
 
 use pipeline::testkit::build;
 use pipeline::{BuildContext, Epoch, Identity, Origin, Sequence, SourceContext};

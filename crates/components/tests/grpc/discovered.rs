@@ -1,6 +1,7 @@
-//! Goal: a collector that is found is a member, and one that is not found any more stays a member until all that it
-//! has is settled, or given back when its time is over; a lookup that fails changes nothing.
-//! Method: a sink of one seat, and real sources on loopback that a table of names leads to.
+//! Goal: a collector that is found is a member, and one that is not found any more stays a member
+//! until all that it has is settled, or given back when its time is over; a lookup that fails
+//! changes nothing. Method: a sink of one seat, and real sources on loopback that a table of names
+//! leads to.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,5 @@
-//! Goal: a batch that is over the limit of the next agent is no dead letter unless it is one event, holds
-//! up no other, and arrives when the limit is raised.
+//! Goal: a batch that is over the limit of the next agent is no dead letter unless it is one event,
+//! holds up no other, and arrives when the limit is raised.
 
 use ::peers::{LimitBoard, NextHop};
 use pipeline::testkit::build;

@@ -1,6 +1,6 @@
-//! Goal: an agent whose sinks store nothing says so to its senders within a stated time, takes batches
-//! meanwhile, and says when it is over; a sender with another way to go gives back what it has there.
-//! Method: sink and source over a network in memory on paused time.
+//! Goal: an agent whose sinks store nothing says so to its senders within a stated time, takes
+//! batches meanwhile, and says when it is over; a sender with another way to go gives back what it
+//! has there. Method: sink and source over a network in memory on paused time.
 
 use ::peers::NextHop;
 use tokio::time::Instant;

@@ -1,5 +1,5 @@
 //! Goal: the sender hears each word that it is owed, once, and nothing that is not so.
-//! Method: one test for each rule; then any order of calls beside a plain model.
+//! Method: one test for each rule; then any order of calls, compared with a plain model.
 
 use std::collections::BTreeSet;
 
@@ -105,15 +105,15 @@ fn a_missed_word_is_made_good() {
 /// go on for ever.
 #[test]
 fn what_a_sender_may_wait_for_is_bounded_in_runs() {
-    let nobody = |_, _| Known::default();
+    let unknown = |_, _| Known::default();
     let scattered = |from: usize| keys((0..400_000).map(|n| 2 * (from + n) as u64));
     let mut receiver = greeted();
-    receiver.hello(&scattered(0), nobody).unwrap();
-    receiver.hello(&scattered(400_000), nobody).unwrap();
+    receiver.hello(&scattered(0), unknown).unwrap();
+    receiver.hello(&scattered(400_000), unknown).unwrap();
     receiver.committed(&scattered(0));
-    receiver.hello(&scattered(800_000), nobody).unwrap();
+    receiver.hello(&scattered(800_000), unknown).unwrap();
     assert!(matches!(
-        receiver.hello(&scattered(1_200_000), nobody),
+        receiver.hello(&scattered(1_200_000), unknown),
         Err(Violation::Awaited { runs: 1_200_000 }),
     ));
 }
@@ -175,7 +175,8 @@ proptest! {
                 Op::Recount => receiver.recount(|_, _| state.clone()),
                 Op::Reply => match receiver.next_reply() {
                     Some(Reply::Stored(set)) => {
-                        prop_assert!(set.iter().all(|(_, _, s)| s.iter().all(|n| stored.contains(&n))));
+                        let is_stored = |n| stored.contains(&n);
+                        prop_assert!(set.iter().all(|(_, _, s)| s.iter().all(is_stored)));
                     }
                     Some(Reply::Committed(set)) => {
                         for n in set.iter().flat_map(|(_, _, s)| s.iter()) {

@@ -145,7 +145,8 @@ mod tests {
                         parked.insert(key(epoch, sequence), ticket);
                     }
                 } else {
-                    let keys: KeySet = (sequence..sequence + length).map(|s| key(epoch, s)).collect();
+                    let sequences = sequence..sequence + length;
+                    let keys: KeySet = sequences.map(|s| key(epoch, s)).collect();
                     let expected: IntervalSet =
                         model.iter().filter(|(k, _)| keys.contains(**k)).map(|(_, t)| *t).collect();
                     model.retain(|k, _| !keys.contains(*k));

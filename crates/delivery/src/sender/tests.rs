@@ -134,7 +134,7 @@ fn a_batch_larger_than_the_window_goes_alone() {
     assert_eq!(sender.room(1001, now), Room::TooLarge(1000));
 }
 
-/// Rule 3, the good case: the same peer has the batch, and nobody else ever hears of it.
+/// Rule 3, the good case: the same peer has the batch, and no other agent ever gets it.
 #[test]
 fn after_a_disconnect_the_same_peer_is_asked_before_anybody_else() {
     let now = start();

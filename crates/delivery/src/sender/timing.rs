@@ -50,8 +50,8 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Missing, &tickets);
     }
 
-    /// Gives back what is unanswered here and that this peer never takes, as `which` says: it is not put
-    /// again.
+    /// Gives back what is unanswered here and that this peer never takes, as `which` says: it is
+    /// not put again.
     pub fn give_back(&mut self, which: impl Fn(&P) -> bool) {
         let named = self.unanswered.iter().filter(|(_, entry)| which(&entry.parcel));
         let named: Vec<Identity> = named.map(|(identity, _)| *identity).collect();
@@ -100,7 +100,7 @@ impl<P: Clone> Sender<P> {
         }
         order.sort_unstable();
         self.queue = order.into_iter().map(|(_, identity)| identity).collect();
-        // Whoever is stopping answers nothing more: there is nobody to ask again.
+        // An agent that is stopping answers nothing more: it is not asked again.
         if stopping {
             self.give_up_unanswered();
         }

@@ -1,7 +1,7 @@
 //! What the peer says of itself: that it has no room, that it is stopping, that it cannot store.
 //!
-//! A peer that cannot store what it holds says so, and takes what is put all the same: its disk is a
-//! buffer. Where another member of the group is able, nothing is waited for there.
+//! A peer that cannot store what it holds says so, and takes what is put all the same: its disk is
+//! a buffer. Where another member of the group is able, nothing is waited for there.
 //!
 //! ```text
 //!   ABLE ──it says so──► UNABLE ──another one is able, and 5 s are over──► all is given back
@@ -88,8 +88,8 @@ impl<P: Clone> Sender<P> {
         Some(first + GIVE_BACK_AFTER)
     }
 
-    /// Gives back what is due because the peer is unable. `true`: what was put waits there for room,
-    /// and the connection goes with it.
+    /// Gives back what is due because the peer is unable. `true`: what was put waits there for
+    /// room, and the connection goes with it.
     pub(super) fn turn_away(&mut self, now: Instant) -> bool {
         if self.turns_at().is_none_or(|at| now < at) {
             return false;

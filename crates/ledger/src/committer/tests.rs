@@ -3,8 +3,8 @@
 //!
 //! Method: a few committers hold overlapping sets of batches and take turns by a seed. The store of
 //! this model may do a rename and lose the answer, lose the request, or keep it and do it at any
-//! later moment. A committer that is told to delete its files does so, and rolls what is left
-//! anew; one that was fenced goes on as a new incarnation. A sweeper takes others for dead who are
+//! later moment. A committer that has to delete its files does so, and rolls what is left
+//! anew; one that was fenced goes on as a new incarnation. A sweeper takes others for dead that are
 //! not: it fences them and deletes what they staged and no entry names. Then each rule is switched
 //! off in turn: some seed must find the loss or the duplicate that the rule prevents.
 
@@ -143,7 +143,7 @@ impl Actor {
         self.committer = Some(Committer::with_rules(attempt, &self.view, self.rules));
     }
 
-    /// Takes `suspect` for dead, who may not be.
+    /// Takes `suspect` for dead, which may be wrong.
     fn sweep(&mut self, suspect: &Self, store: &mut Store, behind_a_fence: bool) {
         let mut token = suspect.author.incarnation;
         token.0[0] = 200;
@@ -363,7 +363,7 @@ fn after_the_generation_is_gone(settled: u64) -> Step {
     committer.step(&view)
 }
 
-/// Whoever won: what is in a checkpoint is published, and nothing is published on its word.
+/// Whatever won: what is in a checkpoint is published, and nothing is published on its word.
 #[test]
 fn the_newest_generation_decides_when_the_old_one_is_gone() {
     assert_eq!(after_the_generation_is_gone(2), Step::Done(Verdict::Settled));

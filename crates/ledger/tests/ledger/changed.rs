@@ -1,5 +1,6 @@
 //! The ledger is deleted, emptied, cut or replaced by others: a collector that remembers it stops,
-//! whoever knows nothing is stopped by what is visible, and an operator's decision makes it go on.
+//! a collector that knows nothing is stopped by what is visible, and an operator's decision makes
+//! it go on.
 
 use std::sync::Arc;
 
@@ -39,7 +40,12 @@ async fn a_ledger_that_is_gone_or_emptied_is_not_begun_anew() {
         site.fs.delete(path).await.unwrap();
         let missing = Change::Missing { generation: 0, entries: 5 };
         assert_eq!(site.refused(1).await, missing, "{path}");
-        let Change::Beside { file } = site.refused(2).await else { panic!("files are visible") };
+        let Change::Unrecorded { file } = site.refused(2).await else {
+            panic!(
+                "files are \
+             visible"
+            )
+        };
         assert!(file.starts_with("/logs/day/host-1-store-"), "{file}");
         assert!(!site.store.files().keys().any(|path| path.starts_with(LEDGER)));
     }
@@ -49,7 +55,7 @@ async fn a_ledger_that_is_gone_or_emptied_is_not_begun_anew() {
         site.fs.delete(&format!("{ENTRY}{n}")).await.unwrap();
     }
     assert!(matches!(site.refused(1).await, Change::Shorter { expected: 5, found: 0, .. }));
-    assert!(matches!(site.refused(2).await, Change::Beside { .. }));
+    assert!(matches!(site.refused(2).await, Change::Unrecorded { .. }));
     site.fs.delete(&format!("{LEDGER}/g0")).await.unwrap();
     let error = site.open(1).await.err().unwrap();
     assert!(error.wants_decision(), "{error}");
@@ -102,7 +108,7 @@ async fn another_ledger_in_its_place_is_refused() {
     assert!(matches!(site.refused(1).await, Change::Nameless { .. }));
 }
 
-/// A ledger that an earlier program made gets its identity from whoever opens it first.
+/// A ledger that an earlier program made gets its identity from its first opening.
 #[tokio::test]
 async fn a_ledger_without_an_identity_gets_one() {
     let site = Site::new();
@@ -218,7 +224,7 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
     assert!(matches!(refused, Err(DecisionError::Refused(_))), "{refused:?}");
 }
 
-/// What an entry names and nobody has published is not forgotten with the entry, and what is gone
+/// What an entry names and was not published is not forgotten with the entry, and what is gone
 /// with its staged file does not count as committed.
 #[tokio::test]
 async fn what_was_won_and_not_published_is_published_by_rebuilding_or_not_committed() {

@@ -56,7 +56,7 @@ async fn what_was_won_in_front_of_the_fence_is_published_and_not_deleted() {
         let visible = store.files().keys().filter(|path| path.starts_with("/logs/day/")).count();
         assert_eq!(visible, 1, "death at call {at}: {committed:?}");
         if dying.calls() <= at {
-            assert_eq!(committed, Committed::Elsewhere, "nobody died in this run");
+            assert_eq!(committed, Committed::Elsewhere, "none died in this run");
             return;
         }
     }
@@ -77,7 +77,7 @@ async fn a_fence_that_failed_at_any_call_can_be_put_up_again() {
             if let Ok(mut sweeper) = open(faulty.clone(), 2).await {
                 drop(sweeper.fence(author(1)).await);
             }
-            // Somebody else makes a new generation of what there is.
+            // Another one makes a new generation of what there is.
             third.commit(roll(&*fs, 3, 5..6).await, whole()).await.unwrap();
             third.compact().await.unwrap();
             let mut again = open(fs.clone(), 4).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_foreign_directory_on_the_stage_is_left_alone() {
     assert!(store.files().contains_key("/logs/_aqueduct/store/stage/notes/today/read-me"));
 }
 
-/// The same on a real HDFS, whose rename and delete decide who is first.
+/// The same on a real HDFS, whose rename and delete decide which is first.
 #[tokio::test]
 #[ignore = "needs AQUEDUCT_TEST_HDFS=hdfs://host:port; tests/run starts one"]
 async fn on_a_real_hdfs_a_fence_and_a_commit_exclude_each_other() {

@@ -1,4 +1,5 @@
-//! The ledger on a store: whoever opens it, whatever fails, whoever was taken for dead.
+//! The ledger on a store: whichever collector opens it, whatever fails, whichever was taken for
+//! dead.
 //!
 //! Method: ledgers on a store in memory, which the tests look into, damage, and let fail at the
 //! n-th call, for every n. One runs on a real HDFS too.

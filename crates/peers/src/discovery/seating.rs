@@ -1,4 +1,4 @@
-//! The decision: which address has which seat, and who is to leave. No clock, no I/O.
+//! The decision: which address has which seat, and which is to leave. No clock, no I/O.
 //!
 //! ```text
 //!            found                      not in an answer                 its sink has let go
@@ -10,11 +10,11 @@
 //! # Rules
 //!
 //! 1. An address has one seat at most, and keeps it as long as it is found.
-//! 2. Only an answer with somebody in it makes anybody leave: a lookup that fails, or finds nobody,
+//! 2. Only an answer with addresses makes a member leave: a lookup that fails, or finds none,
 //!    changes nothing.
-//! 3. Whoever leaves keeps the seat until its sink has let go: nobody else gets it before.
-//! 4. Whoever is found and has no seat waits for one, the best first: those with the lowest priority,
-//!    among them in the order of their addresses. Nobody is turned out for another one.
+//! 3. A member that leaves keeps the seat until its sink has let go: no other gets it before.
+//! 4. An address that is found and has no seat waits for one, the best first: those with the lowest
+//!    priority, among them in the order of their addresses. No member is removed for another one.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ struct Assignment {
     leaving_since: Option<Instant>,
 }
 
-/// Who sits where.
+/// The member of each seat.
 #[derive(Debug)]
 pub struct Seating {
     slots: Vec<Slot>,
@@ -111,7 +111,7 @@ impl Seating {
         self.slots.len()
     }
 
-    /// A lookup has found these, and nobody else. Nobody at all changes nothing.
+    /// A lookup has found these, and no others. None at all changes nothing.
     pub fn found(&mut self, mut answer: Vec<Found>, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
         if answer.is_empty() {
@@ -148,8 +148,8 @@ impl Seating {
         changes
     }
 
-    /// The sink of this seat has let go of whoever was leaving it: the seat is empty. If that one was
-    /// found again meanwhile, it sits there as a new one.
+    /// The sink of this seat has let go of the member that was leaving it: the seat is empty. If
+    /// that one was found again meanwhile, it sits there as a new one.
     pub fn left(&mut self, seat: usize) {
         let slot = &mut self.slots[seat];
         slot.generation += 1;
@@ -174,12 +174,12 @@ impl Seating {
         }
     }
 
-    /// Who sits there, also one that is leaving.
+    /// The member at the seat, also one that is leaving.
     pub fn assignment(&self, seat: usize) -> Option<&Found> {
         self.slots[seat].assignment.as_ref().map(|assignment| &assignment.found)
     }
 
-    /// Since when whoever sits there is leaving.
+    /// Since when the member at the seat is leaving.
     pub fn leaving_since(&self, seat: usize) -> Option<Instant> {
         self.slots[seat].assignment.as_ref().and_then(|assignment| assignment.leaving_since)
     }
@@ -191,7 +191,7 @@ impl Seating {
         Counts { present: assignments().count() - leaving, leaving, waiting: self.waiting.len() }
     }
 
-    /// Gives the empty seats to those who wait; their addresses.
+    /// Gives the empty seats to addresses that wait; which those are.
     fn seat_waiting(&mut self) -> Vec<Arc<str>> {
         let mut joined = Vec::new();
         let empty = self.slots.iter_mut().filter(|slot| slot.assignment.is_none());

@@ -1,7 +1,7 @@
-//! Addresses keep their seats, and nobody is turned out by a lookup that failed.
+//! Addresses keep their seats, and no member is removed by a lookup that failed.
 //!
-//! Method: the seating is driven through any order of answers and departures beside a model that is
-//! only the set of what the last answer held. Queries are asked of a table.
+//! Method: the seating is driven through any order of answers and departures, compared with a model
+//! that is only the set of what the last answer held. Queries are asked of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -117,8 +117,8 @@ async fn targets_keep_what_is_said_of_them_and_nobody_is_an_error() {
     let found = query.look_up(&table, None).await.unwrap();
     let said: Vec<_> = found.iter().map(|f| (&*f.address, f.priority, f.weight)).collect();
     assert_eq!(said, [("a:7", 1, 3), ("b:7", 2, 3)]);
-    let nobody = Table(Vec::new(), vec![service("", 0)]);
-    let error = query.look_up(&nobody, None).await.unwrap_err();
+    let empty = Table(Vec::new(), vec![service("", 0)]);
+    let error = query.look_up(&empty, None).await.unwrap_err();
     assert!(error.to_string().contains("srv:_aqueduct._tcp.c"), "{error}");
 }
 
@@ -165,7 +165,7 @@ proptest! {
                     let found = addresses.iter().map(|address| Found::plain(address));
                     seating.found(found.rev().collect(), now);
                     if addresses.is_empty() {
-                        prop_assert_eq!(&views, &self::views(&seating), "nobody found, nobody moved");
+                        prop_assert_eq!(&views, &self::views(&seating), "none found, none moved");
                     } else {
                         last = addresses;
                     }
@@ -196,7 +196,7 @@ proptest! {
                 prop_assert_eq!(view.is_present, last.contains(address), "the last answer counts");
             }
             let Counts { present, waiting, .. } = seating.counts();
-            prop_assert_eq!(present + waiting, last.len(), "nobody is forgotten");
+            prop_assert_eq!(present + waiting, last.len(), "none is forgotten");
         }
     }
 }

@@ -265,7 +265,12 @@ mod tests {
         assert_eq!(heard(&mut known, "a", &copy, later(now, 30)), None, "rule 5");
         assert!(known.is_changed("a"));
         assert_eq!(known.datasets["d"].entries, 100);
-        assert_eq!(heard(&mut known, "c", &copy, later(now, 30)), shorter, "whoever names it");
+        assert_eq!(
+            heard(&mut known, "c", &copy, later(now, 30)),
+            shorter,
+            "whichever agent names \
+             it"
+        );
         // It has grown to where it was: that it is another one by now is for collectors to see.
         assert_eq!(heard(&mut known, "a", &state(1, 101, later(now, 40)), later(now, 40)), None);
         assert!(!known.is_changed("a"));

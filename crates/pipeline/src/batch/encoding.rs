@@ -3,8 +3,8 @@
 //! Layout, all numbers little-endian:
 //!
 //! ```text
-//! 0   u8   version: 4 where the values of a header are stored for runs of events, otherwise 3 where
-//!          no length is stored, otherwise 2
+//! 0   u8   version: 4 where the values of a header are stored for runs of events, otherwise 3
+//!          where no length is stored, otherwise 2
 //! 1   u8   flags: bit 0 = each body is followed by LF
 //! 2   u16  number of shared headers
 //! 4   u16  number of columns
@@ -21,9 +21,9 @@
 //!     bodies
 //! ```
 //!
-//! Where no length is stored each body ends before the next LF, and bit 0 of the flags is set. What an
-//! older version can say is written in it, for programs that know no other. In version 1 a length has 4
-//! bytes and byte 6 is 0; it is read, and no longer written.
+//! Where no length is stored each body ends before the next LF, and bit 0 of the flags is set. What
+//! an older version can say is written in it, for programs that know no other. In version 1 a
+//! length has 4 bytes and byte 6 is 0; it is read, and no longer written.
 //!
 //! Identity and positions are not part of it: they stand in the frame or message around it.
 
@@ -135,8 +135,8 @@ impl Batch {
         }
     }
 
-    /// The encoding in pieces that follow each other, for who copies it to its own place: the
-    /// bodies are not copied here.
+    /// The encoding in pieces that follow each other, for a caller that copies it to its own place:
+    /// the bodies are not copied here.
     ///
     /// # Panics
     /// As [`Batch::encode_into`].
@@ -226,10 +226,10 @@ impl Batch {
         }
     }
 
-    /// Tells two batches apart by their events, whatever headers were set on the way: XXH3-64 of the
-    /// lengths of all bodies, and of the first and last 4 KiB of them; where lengths are not stored, of
-    /// an eighth of all bytes instead. Batches of different events differ in that; to hash every byte
-    /// once more would cost a few percent of all that is received.
+    /// Tells two batches apart by their events, whatever headers were set on the way: XXH3-64 of
+    /// the lengths of all bodies, and of the first and last 4 KiB of them; where lengths are not
+    /// stored, of an eighth of all bytes instead. Batches of different events differ in that; to
+    /// hash every byte once more would cost a few percent of all that is received.
     pub fn fingerprint(&self) -> u64 {
         const ENDS: usize = 4 << 10;
         const SAMPLE: usize = ENDS / 8;
@@ -254,7 +254,7 @@ impl Batch {
     /// Opens an encoded batch. The bodies stay where they are: the batch holds on to `encoded`.
     ///
     /// Every length and offset is checked here, so that nothing read from the batch later can be
-    /// out of bounds, whoever made the bytes.
+    /// out of bounds, wherever the bytes come from.
     ///
     /// # Errors
     /// The bytes are not a batch of a known version, or contradict themselves.

@@ -20,7 +20,7 @@ struct Ends<M> {
     masks: M,
     /// Where the bytes of `mask` begin.
     base: usize,
-    /// The ends among them that are still to be told.
+    /// The ends among them that are still to come.
     mask: u64,
 }
 
@@ -70,7 +70,7 @@ mod tests {
         #[test]
         fn every_end_is_found_and_nothing_else(data in "[ab\n\u{8a}]{0,300}") {
             let expected: Vec<usize> =
-                data.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+                data.match_indices('\n').map(|(at, _)| at).collect();
             prop_assert_eq!(of_lines(data.as_bytes()).collect::<Vec<_>>(), expected);
         }
     }

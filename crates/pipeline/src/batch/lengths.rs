@@ -1,9 +1,10 @@
 //! How long each body of a batch is: one number each, as wide as the longest one asks, or none at
 //! all, where the bodies say it themselves.
 //!
-//! Most lines are shorter than 256 bytes or 64 KiB, and of short ones the numbers are a good part of
-//! what is stored and sent. Of the shortest even a byte each is: of lines of ten bytes, an eleventh
-//! of all. Where every LF is the end of a body they can be found again, 64 bytes at a time.
+//! Most lines are shorter than 256 bytes or 64 KiB, and of short ones the numbers are a good part
+//! of what is stored and sent. Of the shortest even a byte each is: of lines of ten bytes, an
+//! eleventh of all. Where every LF is the end of a body they can be found again, 64 bytes at a
+//! time.
 
 use std::slice;
 

@@ -89,8 +89,18 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_or_safe_to_read(plain in events(), of in 0..3, at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
-        let batch = match of { 0 => build(&plain), 1 => released_short_lines(), _ => released_runs() };
+    fn damaged_bytes_are_refused_or_safe_to_read(
+        plain in events(),
+        of in 0..3,
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let batch = match of {
+            0 => build(&plain),
+            1 => released_short_lines(),
+            _ => released_runs(),
+        };
         let mut bytes = batch.encode().to_vec();
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
@@ -112,7 +122,9 @@ proptest! {
             let mut kept = batch.clone();
             kept.retain(|event| event.index() % count == number);
             prop_assert_eq!(&part, &kept);
-            let bodies = |batch: &Batch| batch.events().map(|e| e.body().to_vec()).collect::<Vec<_>>();
+            let bodies = |batch: &Batch| -> Vec<_> {
+                batch.events().map(|event| event.body().to_vec()).collect()
+            };
             let own = plain.iter().skip(number).step_by(count).map(|(body, _)| body.clone());
             prop_assert_eq!(bodies(&part), own.collect::<Vec<_>>());
             prop_assert_eq!(Batch::decode(part.encode()).unwrap(), part);
@@ -123,7 +135,7 @@ proptest! {
     fn the_values_of_a_header_are_those_of_its_events(plain in events()) {
         let mut batch = build(&plain);
         batch.set_header("shared", "v", Existing::Keep);
-        for name in ["a", "b", "shared", "of nobody"] {
+        for name in ["a", "b", "shared", "of none"] {
             let each: Vec<_> = batch.events().map(|event| event.header(name)).collect();
             prop_assert_eq!(batch.values(name).collect::<Vec<_>>(), each);
         }
@@ -158,7 +170,10 @@ fn short_lines(bodies: &[Vec<u8>]) -> Batch {
 
 proptest! {
     #[test]
-    fn short_lines_are_what_they_are_with_their_lengths_beside_them(bodies in prop::collection::vec("[^\n]{0,40}", 0..40), count in 1_usize..4) {
+    fn short_lines_are_what_they_are_with_their_lengths(
+        bodies in prop::collection::vec("[^\n]{0,40}", 0..40),
+        count in 1_usize..4,
+    ) {
         let bodies: Vec<Vec<u8>> = bodies.into_iter().map(String::into_bytes).collect();
         let (short, stored) = (short_lines(&bodies), Batch::of(&bodies));
         prop_assert_eq!(&short, &stored);

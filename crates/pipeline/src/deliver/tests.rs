@@ -1,4 +1,5 @@
-//! Whatever becomes of requests, each batch is settled once, and memory and order keep their bounds.
+//! Whatever becomes of requests, each batch is settled once, and memory and order keep their
+//! bounds.
 //!
 //! Method: a delivery that is answered by the test, one request at a time, on paused time.
 
@@ -120,9 +121,7 @@ async fn what_waits_behind_a_failure_goes_back_with_it() {
     let mut requests = fixture.started().await;
     requests.remove(0).1.send(Err(Said(ErrorClass::Transient))).unwrap();
     let failed = fixture.settlement().await.unwrap();
-    assert!(
-        matches!(failed.outcome, Outcome::Again(Some(error)) if error.class == ErrorClass::Transient)
-    );
+    assert!(matches!(failed.outcome, Outcome::Again(Some(e)) if e.class == ErrorClass::Transient));
     for ticket in 1..3 {
         let back = fixture.settlement().await.unwrap();
         assert_eq!(back.tickets, IntervalSet::from(ticket..ticket + 1));

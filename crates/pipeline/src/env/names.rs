@@ -1,11 +1,11 @@
-//! Names: hosts and services, as somebody knows them.
+//! Names: hosts and services, as a name server knows them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 
-/// Who is behind a name. What is asked goes to `server`, or to whom the system asks.
+/// The addresses behind a name. What is asked goes to `server`, or to the system's name server.
 #[async_trait]
 pub trait Names: Send + Sync {
     /// The addresses of a host, those first that the system would use first.

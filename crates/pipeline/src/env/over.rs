@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Disk, DiskFile, FileKind, FileStat, Lock, LockError, OpenMode, Space, Watch};
 
-/// What such a disk may do in its own way. Whoever implements it is a [`Disk`].
+/// What such a disk may do in its own way. A type that implements it is a [`Disk`].
 pub trait DiskOver: Send + Sync {
     /// The disk that does the rest.
     fn below(&self) -> &dyn Disk;
@@ -33,7 +33,7 @@ pub trait DiskOver: Send + Sync {
     }
 }
 
-/// What a file of such a disk may do in its own way. Whoever implements it is a [`DiskFile`].
+/// What a file of such a disk may do in its own way. A type that implements it is a [`DiskFile`].
 pub trait FileOver: Send + Sync {
     /// The file that does the rest.
     fn below(&self) -> &dyn DiskFile;

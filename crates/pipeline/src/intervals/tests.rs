@@ -10,7 +10,9 @@ proptest! {
     /// Method: every operation is done on a plain set as well, over numbers close enough to
     /// touch, overlap and split.
     #[test]
-    fn behaves_as_a_plain_set(ops in prop::collection::vec((any::<bool>(), 0u64..60, 0u64..9), 0..60)) {
+    fn behaves_as_a_plain_set(
+        ops in prop::collection::vec((any::<bool>(), 0u64..60, 0u64..9), 0..60),
+    ) {
         let (mut set, mut model) = (IntervalSet::EMPTY, BTreeSet::new());
         for (insert, start, length) in ops {
             if insert {
@@ -20,7 +22,8 @@ proptest! {
                 set.remove_range(start..start + length);
                 model.retain(|v| !(start..start + length).contains(v));
             }
-            prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            let expected: Vec<_> = model.iter().copied().collect();
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), expected);
             prop_assert!(set.runs().windows(2).all(|w| w[0].end < w[1].start));
             prop_assert_eq!(set.count(), model.len() as u64);
         }

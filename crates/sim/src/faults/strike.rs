@@ -96,7 +96,7 @@ impl Faults {
             FaultKind::StopAtTurn => {
                 let race = *self.dice.pick(RACES);
                 *lock(&self.mood.stops) = race.into();
-                // It happens when somebody comes there.
+                // It happens when a host comes there.
                 return None;
             }
             FaultKind::Clone => return self.copy_edge(sim, now),

@@ -1,5 +1,5 @@
-//! Seeds in which an edge gets a copy: a machine that is cloned while it is off, or a directory that
-//! comes back from a backup while the first one lives on.
+//! Seeds in which an edge gets a copy: a machine that is cloned while it is off, or a directory
+//! that comes back from a backup while the first one lives on.
 
 use super::configuration::agent;
 use super::{Input, Reads, Scenario};

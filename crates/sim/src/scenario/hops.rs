@@ -28,7 +28,8 @@ impl Scenario {
         }
     }
 
-    /// The store refuses one collector, and nothing else goes wrong: no event waits long at an edge.
+    /// The store refuses one collector, and nothing else goes wrong: no event waits long at an
+    /// edge.
     fn about_one_refused(self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::StoreRefusesOne, 8_000)];
         let group = match dice.below(3) {

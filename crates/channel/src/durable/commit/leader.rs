@@ -201,7 +201,7 @@ impl Core {
                 "a write to the channel's segment failed; the segment is given up");
             self.incident("segment_given_up", 1);
             // The new segment's state says where the old one ends: what the failed write may have
-            // left there cannot come back. Only then may the puts be told that they failed.
+            // left there cannot come back. Only then may the puts be answered that they failed.
             if let Err(error) = self.roll(log, 0) {
                 error!(channel = %self.name, %error, "no new segment can be begun");
                 self.hold_back(group, &written);

@@ -55,8 +55,8 @@ impl PutBack {
                 &cx.name,
                 &cx.directory,
                 format!(
-                    "it keeps nothing for the sink group `{consumer}`; it knows {consumers:?}. Start the \
-                 agent once with a group of that name, or drop the letters"
+                    "it keeps nothing for the sink group `{consumer}`; it knows {consumers:?}. \
+                 Start the agent once with a group of that name, or drop the letters"
                 ),
             ));
         }

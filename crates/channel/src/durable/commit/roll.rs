@@ -61,7 +61,7 @@ impl Core {
             let record =
                 SegmentRecord { id, first, tickets: 0, end, room, since_ms, key: log.key() };
             state.tickets.begin_segment(record, prepared.file);
-            // Starts, failed writes and commits fill segments without batches; nobody would free
+            // Starts, failed writes and commits fill segments without batches; nothing would free
             // these as long as an older one stays.
             self.release(&mut state, true);
             (sealed, std::mem::take(&mut state.in_doubt))

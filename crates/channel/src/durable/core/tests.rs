@@ -124,7 +124,7 @@ async fn a_channel_keeps_to_its_capacity_however_often_the_power_fails() {
 async fn put_together(core: &Arc<Core>, puts: usize) -> usize {
     let batch = Batch::of(["c".repeat(100)]);
     let size = BatchSize { events: 1, bytes: batch.encoded_len() as u64 };
-    assert!(core.state().hand_off.claim(), "nobody leads before all of them wait");
+    assert!(core.state().hand_off.claim(), "none leads before all of them wait");
     let begun = (0..puts).map_while(|_| {
         core.state().reserve(size, &core.limits).then(|| {
             let mut put = Box::new(Put::new(core.clone(), size));

@@ -327,6 +327,6 @@ mod tests {
         drop(store);
         let next = SledStore::new(disk.clone(), path.clone());
         next.retain(&[]);
-        assert!(disk.stat(&path).is_err(), "what nobody will ask for is thrown away unread");
+        assert!(disk.stat(&path).is_err(), "what will not be asked for is thrown away unread");
     }
 }

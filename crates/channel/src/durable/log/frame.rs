@@ -228,7 +228,7 @@ impl Frame {
         let at = out.len();
         out.reserve(self.len());
         let Some(sealer) = sealer.filter(|_| self.sealed) else {
-            assert!(!self.sealed, "who seals frames has a key");
+            assert!(!self.sealed, "a writer that seals frames has a key");
             out.push(&self.front(seed, offset, opens_group));
             self.pieces().iter().for_each(|piece| out.push(piece));
             out.pad(8);

@@ -13,7 +13,7 @@
 //! The tag of the envelope covers the channel's uuid, the segment's number, the frame's offset and
 //! its header, the checksum of the sealed body among it: a frame that is moved, joined with another
 //! one's body or taken from another channel does not open. The checksums are of what is on the
-//! disk, so that damage and a wrong key can be told apart without any key.
+//! disk, so that damage and a wrong key can be distinguished without any key.
 //!
 //! The check is the first bytes of HMAC-SHA256 over a fixed text. It says that a key of the right
 //! number is not the right key, before anything is taken for damaged.
@@ -123,8 +123,8 @@ pub(crate) enum SealError {
     )]
     NoKeys { id: u32 },
     #[error(
-        "it is sealed with key {id}, which {origin} does not hold; add that key again, it is needed \
-         until the channel has let go of everything that it sealed"
+        "it is sealed with key {id}, which {origin} does not hold; add that key again, it is \
+         needed until the channel has let go of everything that it sealed"
     )]
     Missing { id: u32, origin: String },
     #[error("key {id} of {origin} is not the key {id} that this channel is sealed with")]

@@ -62,7 +62,7 @@ pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
         drop(strong);
         match took {
             None if keeps_more => {
-                // Whether it was told or it is time: it looks.
+                // Whether it was woken or it is time: it looks.
                 let _ = timeout(LOOK, emptied.notified()).await;
             }
             None => emptied.notified().await,

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(
             ahead.next_read(ReadIntensity::Full, |_| true),
             None,
-            "somebody is about to read"
+            "a consumer is about to read"
         );
         assert!(matches!(ahead.find(6), Find::Coming));
         ahead.announce(6..9);
@@ -253,7 +253,7 @@ mod tests {
         ahead.leave("slow");
         assert!(!is_here(&ahead, 2) && is_here(&ahead, 12));
         ahead.leave("fast");
-        assert!(!is_here(&ahead, 12), "nobody reads from the disk any more");
+        assert!(!is_here(&ahead, 12), "no consumer reads from the disk any more");
     }
 
     #[test]

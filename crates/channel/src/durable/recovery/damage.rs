@@ -18,8 +18,8 @@ use crate::durable::log::segment::BLOCK;
 use crate::durable::read::reader;
 
 impl Core {
-    /// A frame was damaged so that not even its envelope can be read: whoever is pending and lies
-    /// in no segment any more was in it, and leaves the window. The events are counted again.
+    /// A frame was damaged so that not even its envelope can be read: a ticket that is pending and
+    /// lies in no segment any more was in it, and leaves the window. The events are counted again.
     fn audit(&self) -> io::Result<()> {
         let (suspects, segments) = {
             let state = self.state();
@@ -52,8 +52,8 @@ impl Core {
         state.tickets.forget(&record);
         state.unwritten.forget.merge(&record);
         error!(channel = %self.name, identities = gone.count(), events = lost_events,
-            "batches are lost: the agents that sent them here send them again; what this agent read \
-             itself is not sent again");
+            "batches are lost: the agents that sent them here send them again; what this agent \
+             read itself is not sent again");
         Ok(())
     }
 
@@ -119,8 +119,8 @@ impl Core {
         } else {
             self.incident("given_up_events", events);
             error!(channel = %self.name, segment, ?tickets, events, ?lines,
-                "a batch is damaged and given up: these lines are not sent again, because their files \
-                 do not hold them any more as they were put");
+                "a batch is damaged and given up: these lines are not sent again, because their \
+                 files do not hold them any more as they were put");
         }
     }
 

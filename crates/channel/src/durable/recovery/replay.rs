@@ -103,7 +103,7 @@ pub(crate) fn owner(
     }
     newest.ok_or_else(|| {
         Refusal::Unusable(
-            "neither its file `channel` nor any segment says who it belongs to; restore the file, \
+            "neither its file `channel` nor any segment names its owner; restore the file, \
              or move the directory away to start empty"
                 .into(),
         )
@@ -112,8 +112,8 @@ pub(crate) fn owner(
 
 fn newer(format: u16) -> Refusal {
     Refusal::Unusable(format!(
-        "it is of format {format}, and this program reads up to {FORMAT}; use the newer program, or \
-         let it empty the channel first"
+        "it is of format {format}, and this program reads up to {FORMAT}; use the newer program, \
+         or let it empty the channel first"
     ))
 }
 
@@ -333,8 +333,8 @@ impl Recovered {
         let mut gone = self.tickets.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "these tickets are lost: the agents that sent them here send them again; what this agent \
-             read itself is not sent again");
+            "these tickets are lost: the agents that sent them here send them again; what this \
+             agent read itself is not sent again");
         self.tickets.window.forget(&gone);
         self.tickets.events = events;
         Ok(())

@@ -51,7 +51,7 @@ pub(crate) struct Scan {
     pub(crate) frames: Vec<Scanned>,
     /// Where its last sound group ends; a multiple of the block.
     pub(crate) end: u64,
-    /// Bytes of a group that a crash tore, as far as they can be told from what lay there before.
+    /// Bytes of a group that a crash tore, as far as they differ from what lay there before.
     pub(crate) torn_bytes: u64,
     /// Places where something was written and cannot be read any more.
     pub(crate) damaged: Vec<u64>,

@@ -87,9 +87,9 @@ pub(crate) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
     let (channel, directory) = (&cx.name, cx.directory.display());
     let Space { total, available, .. } = space;
     vec![format!(
-        "channel `{channel}`: `capacity` is {capacity}, and {problem}: {directory} has {available} of \
-         {total} bytes free, of which a channel takes at most {DISK_PERCENT} %. Its intake stops \
-         earlier; {help}"
+        "channel `{channel}`: `capacity` is {capacity}, and {problem}: {directory} has {available} \
+         of {total} bytes free, of which a channel takes at most {DISK_PERCENT} %. Its intake \
+         stops earlier; {help}"
     )]
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Address of the next agent: `host:port`. Names are resolved anew for each connection.
     pub address: Option<String>,
-    /// In its place, what is looked up to find the next agents: `dns:host:port` for every address of
-    /// a host, or `srv:name` for every target of SRV records.
+    /// In its place, what is looked up to find the next agents: `dns:host:port` for every address
+    /// of a host, or `srv:name` for every target of SRV records.
     pub discover: Option<String>,
     /// How often they are looked up, whatever the lifetime that DNS gives.
     #[serde(default = "defaults::discover_every")]

@@ -1,8 +1,8 @@
 //! Batches that the next agent does not take, because they are over its `message_max`.
 //!
 //! A batch of one event can never be smaller: it goes to the dead letters. Any other was cut before
-//! the limit was known. It is held back: the group has it again, and gives it to a member that takes
-//! it, which is this one once its limit is raised.
+//! the limit was known. It is held back: the group has it again, and gives it to a member that
+//! takes it, which is this one once its limit is raised.
 
 use pipeline::{Batch, HeldBack, Letter, Ticket};
 

@@ -77,7 +77,8 @@ impl Connection {
             Change::Shorter { before } => warn!(
                 %sink, %address, %dataset, %found, entries, before,
                 "the commit ledger behind the next agent is shorter than before, as an older copy \
-                 is: batches of the missing entries are stored again if they are sent again; {COMMAND}",
+                 is: batches of the missing entries are stored again if they are sent again; \
+                 {COMMAND}",
             ),
         }
     }

@@ -241,7 +241,8 @@ impl Shared {
         }
     }
 
-    /// The next agent says whether it cannot store what it holds; `true` if it was otherwise before.
+    /// The next agent says whether it cannot store what it holds; `true` if it was otherwise
+    /// before.
     pub(super) fn unable(&self, unable: bool) -> bool {
         let was = self.hop.is_unable();
         self.heard(|sender| sender.unable(unable, Instant::now()));

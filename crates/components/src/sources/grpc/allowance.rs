@@ -1,5 +1,5 @@
-//! What senders make this agent remember, in bytes: counted before it is remembered, and bounded for
-//! each stream and for all of them.
+//! What senders make this agent remember, in bytes: counted before it is remembered, and bounded
+//! for each stream and for all of them.
 //!
 //! ```text
 //!  all streams   ├──── common: `remembered_max` ────┤ and SMALL more for each stream
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A stream is remembered by the lives and runs that its sender waits for, by the origins that it
-//! follows, and by what Welcome says of them. What an ordinary edge needs for that is its own: a sender
-//! that takes all that is common keeps no edge out.
+//! follows, and by what Welcome says of them. What an ordinary edge needs for that is its own: a
+//! sender that takes all that is common keeps no edge out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,8 +44,9 @@ pub(super) struct Allowance {
 pub(super) enum Over {
     /// Alone it has too much.
     #[error(
-        "the sender holds so many unsettled batches apart that to remember them takes {bytes} bytes, \
-         over the {max} of one connection; where that is right, raise `remembered_max` of this source"
+        "the sender holds so many unsettled batches apart that to remember them takes {bytes} \
+         bytes, over the {max} of one connection; where that is right, raise `remembered_max` of \
+         this source"
     )]
     Stream {
         /// What it would come to.
@@ -55,8 +56,8 @@ pub(super) enum Over {
     },
     /// Together with the others.
     #[error(
-        "to remember what this sender holds takes {bytes} bytes, and other connections leave {left} of \
-         `remembered_max`; it is welcome later"
+        "to remember what this sender holds takes {bytes} bytes, and other connections leave \
+         {left} of `remembered_max`; it is welcome later"
     )]
     All {
         /// What it would come to.

@@ -143,14 +143,18 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            () = self.service.news(self.outage_said, self.ledgers_said, limit), if self.presence.is_some() => {
+            () = self.service.news(self.outage_said, self.ledgers_said, limit),
+                if self.presence.is_some() =>
+            {
                 Box::pin(self.tell_news()).await
             }
             event = self.committed.next() => {
                 self.on_commit(event);
                 Ok(())
             }
-            permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)), if self.arrived.is_some() => {
+            permit = granted(self.arrived.as_mut().map(|arrived| &mut arrived.permit)),
+                if self.arrived.is_some() =>
+            {
                 let arrived = self.arrived.take().expect("a put waits for this permit");
                 Box::pin(self.begin(arrived.put, permit)).await
             }

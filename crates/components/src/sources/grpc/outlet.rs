@@ -6,9 +6,10 @@
 //!         └── one has stored ◄─┘
 //! ```
 //!
-//! A sender then turns to other agents, and gives them what is not committed here either. Two agents
-//! may hold a batch then; the ledger of the store tells the second one that it is committed. A sender
-//! that keeps nothing once it is stored here (`retain = "stored"`) has nothing to send again.
+//! A sender then turns to other agents, and gives them what is not committed here either. Two
+//! agents may hold a batch then; the ledger of the store tells the second one that it is committed.
+//! A sender that keeps nothing once it is stored here (`retain = "stored"`) has nothing to send
+//! again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,8 +62,8 @@ impl Notice {
         self.changed.notify_waiters();
     }
 
-    /// Waits until a stream that has said `failing` has to say otherwise, or there is `more` to say:
-    /// one wait for both, since it is there for each of thousands of streams. Cancel safe.
+    /// Waits until a stream that has said `failing` has to say otherwise, or there is `more` to
+    /// say: one wait for both, since it is there for each of thousands of streams. Cancel safe.
     pub(super) async fn otherwise(&self, failing: bool, more: impl Fn() -> bool) {
         loop {
             // It hears of what comes after this line.
@@ -105,7 +106,8 @@ pub(super) async fn watch(service: &Service) {
             _ if !changed => {}
             Some(outage) => warn!(
                 %source, cause = %outage.cause, lasts_seconds = lasts.as_secs(),
-                "no sink stores what this agent holds: says so to its senders, which turn to others",
+                "no sink stores what this agent holds: says so to its senders, which turn to \
+                 others",
             ),
             None => info!(%source, "what this agent holds is stored again: says so to its senders"),
         }

@@ -68,8 +68,8 @@ impl Subscriptions {
         Subscription { subscriptions: self.clone(), number, mailbox, origins: Vec::new() }
     }
 
-    /// Brings what is heard to the streams that follow it. Never returns: when the channels are closed
-    /// there are no events any more, and nothing to say about it.
+    /// Brings what is heard to the streams that follow it. Never returns: when the channels are
+    /// closed there are no events any more, and nothing to say about it.
     pub(super) async fn run(&self, mut heard: broadcast::Receiver<Arc<KeySet>>) {
         loop {
             match heard.recv().await {

@@ -1,7 +1,7 @@
 //! Each answer means what it says: 200 is stored, 503 is not stored, also not later.
 //!
-//! Method: the source as a configuration builds it, on loopback, with a client that writes bytes; behind
-//! it channels that are in memory, and an intake whose room the test gives.
+//! Method: the source as a configuration builds it, on loopback, with a client that writes bytes;
+//! behind it channels that are in memory, and an intake whose room the test gives.
 
 use std::io::Write;
 use std::path::Path;

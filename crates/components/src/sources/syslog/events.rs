@@ -97,8 +97,8 @@ impl Gathered {
             || shared.cx.intake.batch_bytes_max().is_some_and(is_over)
     }
 
-    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel refuses
-    /// is lost, counted, and said.
+    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
+    /// refuses is lost, counted, and said.
     pub(super) async fn store(&mut self, shared: &Shared) {
         if self.events.is_empty() {
             return;
@@ -107,7 +107,8 @@ impl Gathered {
         let (events, intake) = (batch.len() as u64, shared.cx.intake.clone());
         let stored = shared.work.spawn(async move { intake.accept(batch).await }).await;
         if let Ok(Err(error)) = stored {
-            warn!(source = %shared.name, events, %error, "messages are lost: a channel refused them");
+            warn!(source = %shared.name, events, %error, "messages are lost: a channel refused \
+                 them");
             count(shared, "messages_refused", events);
         }
     }

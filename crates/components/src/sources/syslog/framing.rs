@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Which of the two it is, each message says by its first byte: a digit begins a count, as every
-//! message begins with `<` by its standard. A line that begins with a digit and is no count is a line.
+//! message begins with `<` by its standard. A line that begins with a digit and is no count is a
+//! line.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
@@ -228,8 +229,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, in whatever pieces: no panic, no message over the limit, the same messages,
-        /// and never more in memory than a message and a read.
+        /// Whatever comes, in whatever pieces: no panic, no message over the limit, the same
+        /// messages, and never more in memory than a message and a read.
         #[test]
         fn hostile_streams_are_cut_the_same_way_in_any_pieces(
             stream in prop::collection::vec(prop_oneof![

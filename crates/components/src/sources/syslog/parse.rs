@@ -7,7 +7,8 @@
 //!   └pri┘ └version, time, host┘ └ rest ┘
 //! ```
 //!
-//! As Flume does, the body is what stands behind the host; tag, process and structured data stay in it.
+//! As Flume does, the body is what stands behind the host; tag, process and structured data stay in
+//! it.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -103,8 +104,8 @@ fn full(word: &str, calendar: &Calendar) -> Option<i64> {
     Some(civil.to_zoned(calendar.zone.clone()).ok()?.timestamp().as_millisecond())
 }
 
-/// `Oct 11 22:14:15` of the year in which it is closest to now: a clock that is a little ahead, and a
-/// message of last December, are both read right.
+/// `Oct 11 22:14:15` of the year in which it is closest to now: a clock that is a little ahead, and
+/// a message of last December, are both read right.
 fn without_year(text: &str, calendar: &Calendar) -> Option<i64> {
     let now = calendar.now.to_zoned(calendar.zone.clone());
     let padded = text.replacen("  ", " ", 1);
@@ -167,7 +168,8 @@ mod tests {
         assert_eq!(old.host, Some("mymachine"));
         assert_eq!(old.rest, b"su: 'su root' failed for lonvick");
         let new = parsed(
-            "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [x@1 a=\"b\"] An",
+            "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [x@1 a=\"b\"] \
+             An",
         );
         assert_eq!((new.priority, new.version), (Some(165), Some("1")));
         assert_eq!(new.timestamp, millis("2003-10-11T22:14:15.003Z"));
@@ -229,7 +231,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_makes_it_panic_and_the_rest_is_its_end(
-            message in "(<[0-9]{0,4}>)?([0-9] )?.{0,60}", tail in prop::collection::vec(any::<u8>(), 0..9)
+            message in "(<[0-9]{0,4}>)?([0-9] \
+                 )?.{0,60}", tail in prop::collection::vec(any::<u8>(), 0..9)
         ) {
             let bytes = [message.as_bytes(), &tail].concat();
             let parsed = parse(&bytes, &calendar("2026-11-20T12:00:00Z"));

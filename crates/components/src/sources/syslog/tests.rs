@@ -1,5 +1,5 @@
-//! What senders write arrives in order with Flume's headers; a full channel holds TCP back and costs
-//! datagrams, which are counted.
+//! What senders write arrives in order with Flume's headers; a full channel holds TCP back and
+//! costs datagrams, which are counted.
 //!
 //! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
 

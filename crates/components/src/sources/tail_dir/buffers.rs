@@ -1,8 +1,8 @@
 //! Buffers of large reads, used again once their lines are stored.
 //!
-//! A file that has much to read is read by the mebibyte, and given up when its batch has been copied
-//! to its channel. With fresh memory for each read, to have it made and cleared was an eighth of all
-//! that an edge did.
+//! A file that has much to read is read by the mebibyte, and given up when its batch has been
+//! copied to its channel. With fresh memory for each read, to have it made and cleared was an
+//! eighth of all that an edge did.
 
 use std::io;
 use std::sync::Arc;

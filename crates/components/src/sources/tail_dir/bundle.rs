@@ -1,8 +1,8 @@
 //! Lines of several files in one batch.
 //!
 //! Where many files are followed there is often little to read of each. As a batch of its own that
-//! little would be stored, sent and stored again at the price of much. So it is read to where the lines
-//! of the file before it end, and goes on with them:
+//! little would be stored, sent and stored again at the price of much. So it is read to where the
+//! lines of the file before it end, and goes on with them:
 //!
 //! ```text
 //! buffer   lines of a ⏎│ lines of b ⏎│ lines of c ⏎│ beginning of a line of c
@@ -82,14 +82,14 @@ impl Bundle {
         bytes <= self.bytes_max / LITTLE
     }
 
-    /// Whether a read of that many bytes has room behind the lines. What is little has room in an empty
-    /// one.
+    /// Whether a read of that many bytes has room behind the lines. What is little has room in an
+    /// empty one.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.filled + self.path_bytes + bytes <= self.bytes_max
     }
 
-    /// Reads up to `bytes` of `file` at `offset`, which [fit](Self::fits), to where the lines end; fewer
-    /// only at its end. What was read there before and is not [taken in](Self::push) is lost.
+    /// Reads up to `bytes` of `file` at `offset`, which [fit](Self::fits), to where the lines end;
+    /// fewer only at its end. What was read there before and is not [taken in](Self::push) is lost.
     ///
     /// # Errors
     /// As the system says.

@@ -163,8 +163,8 @@ impl Tailer {
         Ok(false)
     }
 
-    /// Whether the file was found by this name. The file that has the name now, while the file lies elsewhere,
-    /// is the writer's next one, however alike; a copy has another name.
+    /// Whether the file was found by this name. The file that has the name now, while the file lies
+    /// elsewhere, is the writer's next one, however alike; a copy has another name.
     fn was_found_as(&self, id: FileId, path: &Path) -> bool {
         self.files.get(id).is_some_and(|file| path == file.position.path)
     }
@@ -210,8 +210,8 @@ impl Tailer {
         Ok(true)
     }
 
-    /// Where the file lies that was found as `path`: where that leads, if it is a link. A link above
-    /// the file does not make it one.
+    /// Where the file lies that was found as `path`: where that leads, if it is a link. A link
+    /// above the file does not make it one.
     fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
         let disk = &*self.env.disk;
         let is_link = self.seen.may_be_link(path) && disk.is_link(path)?;

@@ -19,9 +19,9 @@ use super::lines::Limits;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Patterns of the files to follow: `*`, `?`, `[…]`, `{…,…}`, and `**` for any number of
-    /// directories; or a single one. What does not exist yet may come later. Compressed files (`.gz`,
-    /// `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a pattern names
-    /// their ending.
+    /// directories; or a single one. What does not exist yet may come later. Compressed files
+    /// (`.gz`, `.bz2`, `.xz`, `.zst`, `.Z`, `.lz4`, `.lzma`, `.br`) are passed over unless a
+    /// pattern names their ending.
     #[serde(deserialize_with = "texts")]
     #[schemars(with = "Texts")]
     paths: Vec<String>,
@@ -78,8 +78,8 @@ pub struct Config {
     /// open files that the process may have.
     #[serde(default = "default_open_max")]
     open_max: u32,
-    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series for
-    /// each file that is followed. The sum of all of them is always there.
+    /// Whether `/metrics` shows the lag of each file too (`aqueduct_tail_lag_bytes`): one series
+    /// for each file that is followed. The sum of all of them is always there.
     #[serde(default)]
     metrics_per_file: bool,
 }

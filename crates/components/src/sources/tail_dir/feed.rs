@@ -1,18 +1,19 @@
 //! The way of chunks into the channels: several files side by side, each file strictly in order.
 //!
-//! A position must never be ahead of its events in any channel. Where the channels store in turn, the
-//! next chunks of a file are handed to the intake while the one before them is being stored, each of
-//! them to come after it: when it is not stored, they are not either. Elsewhere the next one waits
-//! until every required channel has the one before it, and the reading goes on meanwhile. If a channel
-//! did not store a chunk, the channels are asked where they stand, and only those that lack it are
-//! given it again.
+//! A position must never be ahead of its events in any channel. Where the channels store in turn,
+//! the next chunks of a file are handed to the intake while the one before them is being stored,
+//! each of them to come after it: when it is not stored, they are not either. Elsewhere the next
+//! one waits until every required channel has the one before it, and the reading goes on meanwhile.
+//! If a channel did not store a chunk, the channels are asked where they stand, and only those that
+//! lack it are given it again.
 //!
 //! ```text
 //!   lane of a file    on their way                                waiting
 //!                     chunk, after 0 ─► chunk, after 1 ─► ···     chunk   chunk   ···
 //! ```
 //!
-//! A chunk of several files waits for none of them, and counts as on its way in each of their lanes.
+//! A chunk of several files waits for none of them, and counts as on its way in each of their
+//! lanes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,15 +34,15 @@ use super::file::FileId;
 use super::identity::Position;
 use super::tailer::{Chunk, Part, Room};
 
-/// Chunks that are handed to the intake at once: a durable channel makes one write of those that come
-/// together. They are many or large, not both: what is stored faster than it is sent has to be read
-/// back from the disk.
+/// Chunks that are handed to the intake at once: a durable channel makes one write of those that
+/// come together. They are many or large, not both: what is stored faster than it is sent has to be
+/// read back from the disk.
 const ACCEPTS_MAX: usize = 32;
 /// Bytes that are handed to the intake at once; the chunk that goes over it is the last one.
 const ACCEPTS_BYTES_MAX: u64 = 2 << 20;
-/// Reads on their way into the channels at once, of all files, and their bytes: a batch is read while
-/// the two before it are stored. With two mebibytes ten files took a sixth longer than one; four were
-/// no faster, and took more memory.
+/// Reads on their way into the channels at once, of all files, and their bytes: a batch is read
+/// while the two before it are stored. With two mebibytes ten files took a sixth longer than one;
+/// four were no faster, and took more memory.
 const READS_MAX: usize = 256;
 const BYTES_MAX: u64 = 3 << 20;
 /// The least of them that is read for: a batch.
@@ -67,8 +68,10 @@ impl Target {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.count(now);
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
-            tracing::warn!(source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "a batch is not stored; trying on");
+            tracing::warn!(
+                source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
+                "a batch is not stored; trying on",
+            );
         }
     }
 
@@ -76,7 +79,10 @@ impl Target {
     fn stored_at_last(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((failures, lasted)) = trouble.over(Instant::now()) {
-            tracing::info!(source = %self.source, failures, lasted_seconds = seconds(lasted), "batches are stored again");
+            tracing::info!(
+                source = %self.source, failures, lasted_seconds = seconds(lasted),
+                "batches are stored again",
+            );
         }
     }
 }
@@ -122,8 +128,8 @@ struct Lane {
 }
 
 impl Lane {
-    /// Whether its next chunk may go; `in_turn` = behind one that is on its way, where that goes into
-    /// the same channels.
+    /// Whether its next chunk may go; `in_turn` = behind one that is on its way, where that goes
+    /// into the same channels.
     fn may_go(&self, in_turn: bool) -> bool {
         let Some(next) = self.waiting.front() else { return false };
         let follows = |sent: &Sent| sent.position.is_some() && sent.targets == next.targets;
@@ -144,8 +150,8 @@ impl Lane {
         Some(Going { chunk, before, stored: vec![stored] })
     }
 
-    /// Notes that a chunk goes on its way, behind which the file stands at `position`. Says what is on
-    /// its way before it.
+    /// Notes that a chunk goes on its way, behind which the file stands at `position`. Says what is
+    /// on its way before it.
     fn sends(
         &mut self,
         position: Option<Bytes>,

@@ -56,8 +56,8 @@ pub(super) struct File {
     pub(super) queued: bool,
     /// Why it could not be read the last time.
     pub(super) problem: Option<std::io::ErrorKind>,
-    /// Since when it is looked for, if an earlier run read it and this one has not found it; nothing
-    /// once it was found, or reported missing.
+    /// Since when it is looked for, if an earlier run read it and this one has not found it;
+    /// nothing once it was found, or reported missing.
     pub(super) missing_since: Option<Instant>,
 }
 
@@ -78,8 +78,8 @@ pub(super) enum Stage {
     Away { gone: bool },
     /// Its content is looked for under another name, and given up at this time.
     Lost { until: Instant, searched: bool },
-    /// The patterns do not name it any more: it is not read. Its position is kept as long as it lies
-    /// where it was, which is looked at again at this time.
+    /// The patterns do not name it any more: it is not read. Its position is kept as long as it
+    /// lies where it was, which is looked at again at this time.
     Unnamed { until: Instant },
     /// It is read to its end and will not come back: the channels forget it.
     Leaving,
@@ -100,7 +100,8 @@ impl Leg {
 }
 
 impl File {
-    /// A file of which nothing was read: found as `path`, and lying at `place` unless that is a link.
+    /// A file of which nothing was read: found as `path`, and lying at `place` unless that is a
+    /// link.
     pub(super) fn new(
         key: Bytes,
         path: &Path,

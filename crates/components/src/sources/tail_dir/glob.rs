@@ -4,9 +4,9 @@
 //! literal beginning, name by name. `**` stands for any number of directories; links to directories
 //! are followed except there, where they could lead in circles.
 //!
-//! Without `follow_symlinks` no link is followed that lies below the literal beginning of a pattern,
-//! and no file that is one. The directories that a pattern spells out before its first wildcard are
-//! the operator's own word, and may be links.
+//! Without `follow_symlinks` no link is followed that lies below the literal beginning of a
+//! pattern, and no file that is one. The directories that a pattern spells out before its first
+//! wildcard are the operator's own word, and may be links.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};

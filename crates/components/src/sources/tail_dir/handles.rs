@@ -1,8 +1,8 @@
 //! Which files are held open: those that wait to be read, and never too many.
 //!
-//! How many that is, `open_max` says, and the process's limit of open files, of which half is left to
-//! channels and connections. Where the system has no more to give all the same, as many are closed that
-//! one can be opened, and fewer are held open from then on.
+//! How many that is, `open_max` says, and the process's limit of open files, of which half is left
+//! to channels and connections. Where the system has no more to give all the same, as many are
+//! closed that one can be opened, and fewer are held open from then on.
 
 use std::io;
 use std::path::Path;
@@ -127,9 +127,9 @@ impl Tailer {
         }
     }
 
-    /// The file, open, as it is found at its place or already held, and what it is now. One that is not
-    /// followed is not there any more: what lies at its place may be a new file that was given its
-    /// inode.
+    /// The file, open, as it is found at its place or already held, and what it is now. One that is
+    /// not followed is not there any more: what lies at its place may be a new file that was given
+    /// its inode.
     pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<(Arc<dyn DiskFile>, FileStat)>> {
         let file = self.files.get_mut(id).filter(|file| file.is_followed());
         let Some(file) = file else { return Ok(None) };

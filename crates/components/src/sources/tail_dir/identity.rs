@@ -1,5 +1,5 @@
-//! Which file is which, whatever it is called: [`pipeline::file_position`] says how, and what is stored
-//! of it.
+//! Which file is which, whatever it is called: [`pipeline::file_position`] says how, and what is
+//! stored of it.
 
 use bytes::Bytes;
 use pipeline::env::Entropy;

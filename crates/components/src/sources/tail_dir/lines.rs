@@ -286,7 +286,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_lines_are_cut_as_long_ones_are(data in "[ab\n]{0,60}", line in 1_usize..6, bytes in 1_usize..20, events in 1_usize..9) {
+        fn short_lines_are_cut_as_long_ones_are(
+            data in "[ab\n]{0,60}",
+            line in 1_usize..6,
+            bytes in 1_usize..20,
+            events in 1_usize..9,
+        ) {
             let limits = Limits { line_bytes: line, batch_bytes: bytes, batch_events: events };
             let (lengths, expected) = whole_lines(data.as_bytes(), limits);
             // A first line over the bytes of a batch is left to the other way.

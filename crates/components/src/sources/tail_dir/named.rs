@@ -1,9 +1,10 @@
 //! Which files of an earlier run are followed by this one.
 //!
 //! Files are followed by what they hold, whatever they are called, so the patterns alone do not say
-//! what is read: `app.log` that was renamed to `app.log.1` is read to its end although no pattern names
-//! `app.log.1`. But a file that `paths` does not name any more, or `exclude` names now, is not to be
-//! sent any more. The path that a file was found by, which its position holds, tells the two apart:
+//! what is read: `app.log` that was renamed to `app.log.1` is read to its end although no pattern
+//! names `app.log.1`. But a file that `paths` does not name any more, or `exclude` names now, is
+//! not to be sent any more. The path that a file was found by, which its position holds, tells the
+//! two apart:
 //!
 //! | found by, in the stored position | lies now | what happens |
 //! |---|---|---|
@@ -12,8 +13,8 @@
 //! | a path that they do not name | anywhere that they do not name | set aside: not read |
 //! | a path that they do not name | where today's patterns find it | it is followed |
 //!
-//! The position of a file that is set aside is kept as long as the file lies where it was, under its
-//! number, and for an hour longer: named again by then, it goes on where it was. Without
+//! The position of a file that is set aside is kept as long as the file lies where it was, under
+//! its number, and for an hour longer: named again by then, it goes on where it was. Without
 //! `follow_symlinks`, what a link leads to counts as not named.
 
 use std::path::Path;

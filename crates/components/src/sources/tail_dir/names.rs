@@ -1,5 +1,5 @@
-//! Names of files: bytes that others chose, which need not be UTF-8 and may hold anything but `/` and
-//! NUL.
+//! Names of files: bytes that others chose, which need not be UTF-8 and may hold anything but `/`
+//! and NUL.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

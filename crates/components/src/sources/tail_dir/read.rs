@@ -161,8 +161,8 @@ impl Tailer {
         Ok(if more { Outcome::More } else { Outcome::End })
     }
 
-    /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is what was
-    /// read, unless it lies in the bundle.
+    /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is
+    /// what was read, unless it lies in the bundle.
     fn hand_on(
         &mut self,
         id: FileId,

@@ -18,8 +18,8 @@ use super::tailer::Tailer;
 pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {
-    /// Takes note that a file has another name. Whether it is one that is followed is found out at the
-    /// survey: by its name alone it cannot be recognised.
+    /// Takes note that a file has another name. Whether it is one that is followed is found out at
+    /// the survey: by its name alone it cannot be recognised.
     pub(super) fn note_move(&mut self, from: &Path, to: &Path) {
         let found_as = self.pending_renames.remove(from);
         // What lay there before is no more.

@@ -1,5 +1,5 @@
-//! What is said of files and patterns, and how often: a few lines a minute of each kind, and then how
-//! many more there were. At `debug` all are said.
+//! What is said of files and patterns, and how often: a few lines a minute of each kind, and then
+//! how many more there were. At `debug` all are said.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,8 +16,8 @@ use super::tailer::Tailer;
 /// Lines of one kind in a minute.
 const LINES_MAX: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a file of an earlier run is looked for before it is reported missing: it may be on its way
-/// to another name, or its directory may be mounted late.
+/// How long a file of an earlier run is looked for before it is reported missing: it may be on its
+/// way to another name, or its directory may be mounted late.
 const MISSING_AFTER: Duration = Duration::from_secs(10);
 /// After how long a pattern that no file matches is reported, and the pauses between reports.
 const UNMATCHED_AFTER: [Duration; 4] = [
@@ -192,8 +192,8 @@ impl Tailer {
         }
     }
 
-    /// Warns of a link that leads out of the directories that the patterns spell out. `place` is where
-    /// it leads.
+    /// Warns of a link that leads out of the directories that the patterns spell out. `place` is
+    /// where it leads.
     pub(super) fn say_linked(&mut self, path: &Path, place: &Path, now: Instant) {
         if path == place {
             return;
@@ -217,8 +217,8 @@ impl Tailer {
         }
     }
 
-    /// After a survey: says what was found that is not followed, which patterns find nothing, and how
-    /// much was not said.
+    /// After a survey: says what was found that is not followed, which patterns find nothing, and
+    /// how much was not said.
     pub(super) fn say_found(&mut self, found: &mut Found, now: Instant) {
         for link in std::mem::take(&mut found.linked) {
             if self.report.links.insert(link.clone())
@@ -234,10 +234,12 @@ impl Tailer {
             tracing::info!(%source, files, "following more files than are named");
         }
         if let Some(files) = report.missing.rest(now) {
-            tracing::warn!(%source, files, "more files vanished while the agent was away than are named");
+            tracing::warn!(%source, files, "more files vanished while the agent was away than are \
+                 named");
         }
         if let Some(links) = report.linked.rest(now) {
-            tracing::warn!(%source, links, "more symbolic links lead out of the watched directories than are named");
+            tracing::warn!(%source, links, "more symbolic links lead out of the watched \
+                 directories than are named");
         }
     }
 
@@ -253,8 +255,8 @@ impl Tailer {
                 PassedOver::Compressed => {
                     self.count_anomaly("compressed_passed_over", 1);
                     if !std::mem::replace(&mut self.report.has_said_compressed, true) {
-                        tracing::info!(%source, %file, "compressed files are passed over; a pattern \
-                            that names their ending asks for their bytes, as in `*.gz`");
+                        tracing::info!(%source, %file, "compressed files are passed over; a \
+                            pattern that names their ending asks for their bytes, as in `*.gz`");
                     }
                     tracing::debug!(%source, %file, "compressed file is passed over");
                 }
@@ -266,8 +268,8 @@ impl Tailer {
                 }
                 PassedOver::Directory => {
                     let hint = format!("{file}/*.log");
-                    tracing::warn!(%source, %file, "`paths` names a directory; name the files in it, \
-                        for example `{hint}`");
+                    tracing::warn!(%source, %file, "`paths` names a directory; name the files in \
+                        it, for example `{hint}`");
                 }
             }
         }

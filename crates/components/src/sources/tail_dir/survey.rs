@@ -107,7 +107,8 @@ impl Tailer {
         found
     }
 
-    /// Takes note of every file that was found and is followed; returns the others, and those that it met.
+    /// Takes note of every file that was found and is followed; returns the others, and those that
+    /// it met.
     fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Candidate>, HashSet<FileId>) {
         let (mut candidates, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.

@@ -12,21 +12,21 @@
 //!
 //! # Rules
 //!
-//! 1. What a file holds decides which file it is ([`identity`](super::identity)); this is checked after
-//!    each read, before its lines go on.
+//! 1. What a file holds decides which file it is ([`identity`](super::identity)); this is checked
+//!    after each read, before its lines go on.
 //! 2. A file whose content is gone from its inode (truncated, replaced) is followed to wherever
 //!    that content went: a rename, or the copy of copytruncate. The inode is a new file.
 //! 3. A file called like a copy, holding nothing but the beginning of a file that is here, is a
 //!    copy in the making: it is left alone until the original is cut or the two differ.
 //! 4. Files are read in rounds, one read each, so that none starves another.
 //! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
-//! 6. A file that an earlier run read is followed only if today's patterns name the path that it was
-//!    found by ([`named`](super::named)).
-//! 7. An inode is followed by one file, which is Here or Away. The others only remember the number of
-//!    theirs: what lies where they were, under that number, may be a new file.
+//! 6. A file that an earlier run read is followed only if today's patterns name the path that it
+//!    was found by ([`named`](super::named)).
+//! 7. An inode is followed by one file, which is Here or Away. The others only remember the number
+//!    of theirs: what lies where they were, under that number, may be a new file.
 //!
-//! Where changes are notified ([`changes`](super::changes)), they say which file to read and when to
-//! survey; surveys by the clock go on, less often.
+//! Where changes are notified ([`changes`](super::changes)), they say which file to read and when
+//! to survey; surveys by the clock go on, less often.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub(super) struct Chunk {
     pub(super) batch: Batch,
     /// The channels that lack it; `None` = all.
     pub(super) targets: Option<Vec<usize>>,
-    /// What it holds of each file, in the order of the positions. Where that is more than one, nothing
-    /// else of them is on its way.
+    /// What it holds of each file, in the order of the positions. Where that is more than one,
+    /// nothing else of them is on its way.
     pub(super) parts: Vec<Part>,
 }
 
@@ -153,8 +153,8 @@ impl Tailer {
     }
 
     /// One turn: takes note of what is settled and what changed, looks around if it is time to, and
-    /// reads as much as there is room for. The chunks of a file come in order. `settled` is in every
-    /// channel that it was for.
+    /// reads as much as there is room for. The chunks of a file come in order. `settled` is in
+    /// every channel that it was for.
     pub(super) fn turn(
         &mut self,
         settled: &[Part],
@@ -242,8 +242,8 @@ impl Tailer {
             mode: 0o600,
         };
         let (place, found_as) = (file.place.clone(), file.position.path.clone());
-        // Where the patterns do not find it by its place, a new run asks whether they name what it was
-        // found by.
+        // Where the patterns do not find it by its place, a new run asks whether they name what it
+        // was found by.
         let found_as = if self.would_find(&place) { &place } else { &found_as };
         let mut fresh = File::new(key, found_as, place.clone(), &stat, now);
         let Some(file) = self.files.get_mut(id) else { return };

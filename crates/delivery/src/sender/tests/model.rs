@@ -141,7 +141,7 @@ impl World {
                 if self.sender.tick(self.now) {
                     self.cut();
                 }
-                // Else whoever keeps the time would be called without end.
+                // Else the timer would fire without end.
                 assert!(!self.sender.tick(self.now), "a tick is done once");
                 assert!(self.sender.deadline().is_none_or(|next| next > self.now));
             }
@@ -267,7 +267,7 @@ impl World {
                         assert!(!stored && self.given_back.remove(&n));
                         self.back.insert(n);
                     }
-                    Verdict::Unreadable => panic!("nobody said so"),
+                    Verdict::Unreadable => panic!("this was not said"),
                 }
             }
         }

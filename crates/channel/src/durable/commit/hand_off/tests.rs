@@ -1,7 +1,7 @@
 //! Every request is answered, by one leader at a time, however the threads interleave.
 //!
 //! Method: shuttle runs the real hand-off on its own locks and threads, thousands of schedules of
-//! it, chosen at random and by PCT. A request that nobody serves leaves its thread waiting, which
+//! it, chosen at random and by PCT. A request that is not served leaves its thread waiting, which
 //! shuttle reports as a deadlock. The last test plants the race that invariant 2 speaks of, and
 //! shuttle has to find it.
 
@@ -86,7 +86,7 @@ fn lead(shared: &Arc<Shared>, serve: Serve) {
     thread::spawn(move || serve(&shared));
 }
 
-/// As one who puts does it: one group, and the rest is a thread's.
+/// As a producer does it: one group, and the rest is a thread's.
 fn lead_in_place(shared: &Arc<Shared>, serve: Serve) {
     serve_one(&**shared, form, |group| write(shared, group));
     if leave(&**shared) {
@@ -94,7 +94,7 @@ fn lead_in_place(shared: &Arc<Shared>, serve: Serve) {
     }
 }
 
-/// Producers put and wait for answers; a flusher has news that nobody waits for.
+/// Producers put and wait for answers; a flusher has news that is not waited for.
 fn all_at_once(serve: Serve) {
     let shared = Arc::new(Shared::default());
     let produce = |producer: usize| {
@@ -104,7 +104,7 @@ fn all_at_once(serve: Serve) {
                 let (reply, answer) = channel();
                 let number = producer * REQUESTS + request;
                 match submit(&*shared, (number, reply)) {
-                    // What place it is told depends on what went before. Both must do at any time.
+                    // The place that it gets depends on what went before. Both must do at any time.
                     Some(_) if producer == 0 => lead_in_place(&shared, serve),
                     Some(_) => lead(&shared, serve),
                     None => {}
@@ -150,7 +150,7 @@ fn who_puts_alone_leads_in_place_until_another_one_comes() {
     assert_eq!(count(&places(1, 0, LONE_MIN - 1)), 0, "one has to be alone for a while");
     let lone = places(1, 0, 10 * THREAD_EVERY);
     assert_eq!(lone.len() - count(&lone), 10, "a thread leads now and then");
-    assert_eq!(places(0, 0, 1), [Place::Here], "what nobody asked for says nothing");
+    assert_eq!(places(0, 0, 1), [Place::Here], "what was not asked for says nothing");
     assert_eq!(places(1, 1, 1), [Place::Thread], "another one came while the group was written");
     places(1, 0, LONE_MIN);
     assert_eq!(places(2, 0, 1), [Place::Thread], "two were in one group");

@@ -61,7 +61,7 @@ async fn what_was_emptied_is_used_again_as_it_is_for_as_much_as_before() -> io::
     }
     tokio::time::advance(idle_max).await;
     while files.give_back(u64::MAX, false) {}
-    assert_eq!(files.list()?.len(), 2, "nobody needed it for a while");
+    assert_eq!(files.list()?.len(), 2, "it was not needed for a while");
     (1000..1008).try_for_each(|id| files.next(id, 0).map(drop))?;
     (1000..1008).for_each(|id| files.recycle(id, room));
     while files.give_back(u64::MAX, true) {}

@@ -89,7 +89,7 @@ fn a_sealed_frame_says_what_was_put_and_shows_none_of_it() {
     assert_eq!(header.contents(&frame, seed, 8192), Ok(None), "it was moved");
     let elsewhere = Seed::of(&OWNER.uuid, 2, &keys);
     assert_eq!(header.contents(&frame, elsewhere, 4096), Ok(None), "of another segment");
-    // Joined with the body of another frame: whoever does that can compute a checksum.
+    // Joined with the body of another frame: a program that does that can compute a checksum.
     let mut joined = frame.to_vec();
     let start = HEADER_BYTES + header.envelope_len;
     joined[start..start + header.body_len].copy_from_slice(&written(seed)[start..start + 28]);

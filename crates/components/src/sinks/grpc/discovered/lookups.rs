@@ -86,7 +86,8 @@ impl Lookups {
                 Change::Returned(address) => info!(%sink, %address, "collector found again"),
                 Change::Leaving(address) => info!(
                     %sink, %address,
-                    "collector is not found any more: it gets nothing new, and what it has is waited for",
+                    "collector is not found any more: it gets nothing new, and what it has is \
+                     waited for",
                 ),
             }
         }

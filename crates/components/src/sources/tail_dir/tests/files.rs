@@ -1,6 +1,6 @@
 //! Files as they are. Goal: what is named today is read, whatever it is called, and nothing else;
-//! what is not read is reported. Method: real files, restarts with other settings, and a disk that has
-//! few open files to give.
+//! what is not read is reported. Method: real files, restarts with other settings, and a disk that
+//! has few open files to give.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

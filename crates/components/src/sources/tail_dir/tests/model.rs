@@ -30,8 +30,8 @@ enum Operation {
     Cut { file: usize },
     /// Deletes the file once it is drained.
     Delete { file: usize },
-    /// The same, and after so many turns, with so many puts each, a new file has its inode and name.
-    /// The agent may be killed when the old one is gone.
+    /// The same, and after so many turns, with so many puts each, a new file has its inode and
+    /// name. The agent may be killed when the old one is gone.
     Replace { file: usize, turns: usize, puts: usize, kill: bool },
     /// A turn with so many reads, and so many puts.
     Work { reads: usize, puts: usize },
@@ -207,8 +207,8 @@ impl World {
         self.drain();
     }
 
-    /// Lets some channel hear of the file before it is rotated: a rotated name that no channel has ever
-    /// heard of is not looked for.
+    /// Lets some channel hear of the file before it is rotated: a rotated name that no channel has
+    /// ever heard of is not looked for.
     fn introduce(&mut self, file: usize) {
         let path = self.rig.path(Self::name(file));
         let open = env::real().disk.open(&path, pipeline::env::OpenMode::default()).unwrap();
