@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use pipeline::Env;
-use pipeline::env::{FileKind, Lock, LockError, OpenMode, is_full};
+use pipeline::env::{FileKind, Lock, LockError, OpenMode, is_full, small_file};
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{info, warn};
 
@@ -130,11 +130,8 @@ fn is_in_use(path: &Path, env: &Env) -> bool {
 }
 
 fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
-    let file = match env.disk.open(&path.join(FORMAT_FILE), OpenMode::default()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let found = small_file::find(&*env.disk, &path.join(FORMAT_FILE))?;
+    let Some(file) = found else { return Ok(None) };
     let mut text = [0; 32];
     let length = file.read_at(&mut text, 0)?;
     // A first start that died between making the file and filling it has written nothing else.

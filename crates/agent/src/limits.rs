@@ -10,7 +10,7 @@
 //! known before the first Welcome.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use futures::future::select_all;
 use peers::LimitBoard;
 use peers::limits::PeerLimits;
 use pipeline::Env;
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
 use support::failure_log::FailureLog;
 use tokio::time::{Duration, Instant, sleep};
@@ -66,23 +66,15 @@ impl Content {
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Content>> {
-    match disk.open(path, OpenMode::default()) {
-        Ok(file) => Ok(Content::parse(&file.read(0, BYTES_MAX)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Content::default())),
-        Err(error) => Err(error),
+    match small_file::find(disk, path)? {
+        Some(file) => Ok(Content::parse(&file.read(0, BYTES_MAX)?)),
+        None => Ok(Some(Content::default())),
     }
 }
 
 /// Replaces the file, durably.
 fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-    let file = disk.open(&temporary, mode)?;
-    file.set_len(0)?;
-    file.write_at(&[IoSlice::new(content.text().as_bytes())], 0, false)?;
-    file.sync()?;
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+    small_file::replace(disk, path, content.text().as_bytes())
 }
 
 /// Shows each channel's board what was agreed before this process began.
@@ -158,6 +150,10 @@ async fn keep_file(boards: Boards, path: PathBuf, env: Env) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
+    use pipeline::env::OpenMode;
+
     use super::*;
 
     fn boards() -> Boards {

@@ -119,7 +119,6 @@ pub use log::keys::Encryption;
 #[cfg(feature = "testkit")]
 pub(crate) use recovery::fuzzed;
 pub use recovery::inspect;
-pub(crate) use recovery::owner_file;
 pub use space::overflow::Overflow;
 
 use std::ops::RangeInclusive;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use pipeline::Env;
-use pipeline::env::OpenMode;
+use pipeline::env::{OpenMode, small_file};
 use prost::Message;
 
 use super::checkpoint;
@@ -64,11 +64,7 @@ impl Remembered {
     /// # Errors
     /// The disk failed.
     pub fn read(env: &Env, path: &Path) -> io::Result<Option<Self>> {
-        let file = match env.disk.open(path, OpenMode::default()) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = small_file::find(&*env.disk, path)? else { return Ok(None) };
         let len = usize::try_from(file.stat()?.len).map_err(io::Error::other)?;
         Ok(Self::decode(file.read(0, len)?.into()).ok())
     }
@@ -116,15 +112,9 @@ impl Remembered {
     /// # Errors
     /// The disk failed; the file that was there stays.
     pub(super) fn write(&mut self, env: &Env, path: &Path) -> io::Result<()> {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        env.disk.create_dir_all(directory)?;
-        let (draft, bytes) = (path.with_extension("new"), self.encode());
-        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-        let file = env.disk.open(&draft, mode)?;
-        file.set_len(0)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0, true)?;
-        env.disk.rename(&draft, path)?;
-        env.disk.sync_dir(directory)?;
+        env.disk.create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        let bytes = self.encode();
+        small_file::replace(&*env.disk, path, &bytes)?;
         self.len = bytes.len() as u64;
         Ok(())
     }

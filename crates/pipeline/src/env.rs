@@ -8,6 +8,7 @@
 mod names;
 mod net;
 pub mod over;
+pub mod small_file;
 mod usage;
 mod watch;
 

@@ -11,10 +11,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use pipeline::SourcePosition;
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
-
-use crate::durable::owner_file::replace;
 
 const VERSION: u32 = 1;
 
@@ -46,11 +44,7 @@ fn unhex(text: &str) -> Option<Bytes> {
 /// # Errors
 /// The disk refused, or the file is not ours: starting without it would read everything again.
 pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePosition>> {
-    let file = match disk.open(path, OpenMode::default()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = small_file::find(disk, path)? else { return Ok(Vec::new()) };
     let bytes = file.read(0, usize::try_from(file.stat()?.len).unwrap_or(usize::MAX))?;
     let file: File = serde_json::from_slice(&bytes)?;
     if file.version != VERSION {
@@ -85,7 +79,7 @@ pub(super) fn write(disk: &dyn Disk, path: &Path, positions: &[SourcePosition]) 
         value: hex(position.value.as_deref().unwrap_or_default()),
     };
     let file = File { version: VERSION, positions: positions.iter().map(row).collect() };
-    replace(disk, path, &serde_json::to_vec_pretty(&file)?)
+    small_file::replace(disk, path, &serde_json::to_vec_pretty(&file)?)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! The identity of this collector in the commit ledger: made once and kept with its data.
 
-use std::io::{self, IoSlice};
 use std::path::Path;
 
 use ledger::Token;
 use pipeline::Env;
-use pipeline::env::OpenMode;
+use pipeline::env::small_file;
 
 use super::error::HdfsSinkError;
 
@@ -20,17 +19,12 @@ pub(super) async fn collector(env: &Env, directory: &Path) -> Result<Token, Hdfs
     let kept = move || {
         disk.create_dir_all(&directory)?;
         let mut kept = [0; 16];
-        match disk.open(&path, OpenMode::default()) {
-            Ok(file) if file.read_at(&mut kept, 0)? == kept.len() => return Ok(kept),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Some(file) = small_file::find(&*disk, &path)?
+            && file.read_at(&mut kept, 0)? == kept.len()
+        {
+            return Ok(kept);
         }
-        let draft = path.with_extension("new");
-        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-        disk.open(&draft, mode)?.write_at(&[IoSlice::new(&fresh)], 0, true)?;
-        disk.rename(&draft, &path)?;
-        disk.sync_dir(&directory)?;
+        small_file::replace(&*disk, &path, &fresh)?;
         Ok(fresh)
     };
     let kept = env.offload(kept).await;

@@ -1,18 +1,18 @@
 //! What is remembered of ledgers, in a file of the data directory: JSON, written in whole and
 //! renamed into place. Growth alone is written once a minute at most.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipeline::LedgerId;
+use pipeline::env::{Env, small_file};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::acquaintance::{Acquaintance, Remembered};
-use pipeline::LedgerId;
-use pipeline::env::{Env, OpenMode};
 
 /// How often it is written that a ledger has grown.
 const GROWTH_EVERY: Duration = Duration::from_secs(60);
@@ -107,11 +107,7 @@ impl Kept {
 }
 
 fn read(env: &Env, path: &Path) -> io::Result<Vec<Line>> {
-    let file = match env.disk.open(path, OpenMode::default()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = small_file::find(&*env.disk, path)? else { return Ok(Vec::new()) };
     let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX).min(FILE_MAX);
     Ok(serde_json::from_slice(&file.read(0, len)?).unwrap_or_else(|error| {
         warn!(path = %path.display(), %error, "what is remembered of commit ledgers is damaged");
@@ -120,13 +116,6 @@ fn read(env: &Env, path: &Path) -> io::Result<Vec<Line>> {
 }
 
 fn write(env: &Env, path: &Path, lines: &[Line]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    env.disk.create_dir_all(directory)?;
-    let (draft, bytes) = (path.with_extension("new"), serde_json::to_vec_pretty(lines)?);
-    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-    let file = env.disk.open(&draft, mode)?;
-    file.set_len(0)?;
-    file.write_at(&[IoSlice::new(&bytes)], 0, true)?;
-    env.disk.rename(&draft, path)?;
-    env.disk.sync_dir(directory)
+    env.disk.create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    small_file::replace(&*env.disk, path, &serde_json::to_vec_pretty(lines)?)
 }

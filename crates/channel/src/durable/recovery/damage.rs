@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use pipeline::env::DiskFile;
+use pipeline::env::{DiskFile, small_file};
 use pipeline::{IntervalSet, KeySet, Ticket};
 use tracing::{error, warn};
 
 use super::heal::Wounded;
-use super::owner_file::replace;
 use crate::durable::core::Core;
 use crate::durable::index::segment_index::{Entry, SegmentIndex};
 use crate::durable::log::aligned::Aligned;
@@ -187,6 +186,6 @@ impl Core {
         let directory = self.directory.join("quarantine");
         self.env.disk.create_dir_all(&directory)?;
         let name = format!("{segment:016x}-{:08x}.frame", entry.offset);
-        replace(&*self.env.disk, &directory.join(name), frame)
+        small_file::replace(&*self.env.disk, &directory.join(name), frame)
     }
 }

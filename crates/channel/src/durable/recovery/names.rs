@@ -16,11 +16,11 @@ use std::io;
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::{Disk, small_file};
 use pipeline::{Account, Epoch, Identity, IntervalSet, KeySet, Origin};
 use tracing::warn;
 
-use super::owner_file::{self, replace};
+use super::owner_file;
 use crate::durable::core::Core;
 use crate::durable::log::segment::Owner;
 
@@ -151,11 +151,7 @@ impl Names {
     /// # Errors
     /// The disk refused, or the file is not as it was written.
     pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        let file = match disk.open(path, OpenMode::default()) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = small_file::find(disk, path)? else { return Ok(Self::default()) };
         let length = file.stat()?.len;
         let bytes = file.read(0, usize::try_from(length).unwrap_or(BYTES_MAX).min(BYTES_MAX))?;
         let names = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
@@ -172,7 +168,7 @@ impl Names {
     /// # Errors
     /// The disk refused; the old content stands.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        replace(disk, path, self.text().as_bytes())
+        small_file::replace(disk, path, self.text().as_bytes())
     }
 }
 

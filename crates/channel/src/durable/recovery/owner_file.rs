@@ -11,10 +11,10 @@
 //!
 //! The same stands in the first block of each segment, should this file be lost.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 
-use pipeline::env::{Disk, OpenMode};
+use pipeline::env::{Disk, small_file};
 use pipeline::{Epoch, Origin};
 
 use crate::durable::log::segment::{FORMAT, Owner};
@@ -86,28 +86,9 @@ fn parse(text: &str) -> OwnerFile {
 /// # Errors
 /// The disk refused.
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<OwnerFile> {
-    let file = match disk.open(path, OpenMode::default()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnerFile::Absent),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = small_file::find(disk, path)? else { return Ok(OwnerFile::Absent) };
     let bytes = file.read(0, BYTES_MAX)?;
     Ok(std::str::from_utf8(&bytes).map_or(OwnerFile::Damaged, parse))
-}
-
-/// Writes a small file whole, durably, in the place of the old one.
-///
-/// # Errors
-/// The disk refused; the old content stands.
-pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-    let file = disk.open(&temporary, mode)?;
-    file.set_len(0)?;
-    file.write_at(&[IoSlice::new(content)], 0, false)?;
-    file.sync()?;
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// Writes the file.
@@ -115,7 +96,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Resul
 /// # Errors
 /// The disk refused; the old content stands.
 pub(crate) fn write(disk: &dyn Disk, path: &Path, owner: &Owner) -> io::Result<()> {
-    replace(disk, path, text(owner, FORMAT).as_bytes())
+    small_file::replace(disk, path, text(owner, FORMAT).as_bytes())
 }
 
 #[cfg(test)]
