@@ -29,6 +29,7 @@ mod ending;
 mod incoming;
 mod ledgers;
 mod named_limit;
+mod news;
 mod outlet;
 mod roster;
 mod service;
@@ -50,7 +51,7 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -253,9 +254,7 @@ impl Source for Grpc {
         tokio::select! {
             biased;
             () = subscriptions.run(committed) => {}
-            () = outlet::watch(&watched) => {}
-            () = named_limit::watch(&watched) => {}
-            () = ledgers::watch(&watched) => {}
+            () = watched.watch() => {}
             () = incoming::serve(listener, service, connections_max, &stop) => {}
         }
         work.close();
@@ -295,6 +294,7 @@ impl Grpc {
             cx,
             streams: Arc::new(()),
             subscriptions: Arc::default(),
+            news: Notify::new(),
             outlet: outlet::Notice::default(),
             limit: NamedLimit::new(message_max.0),
             ledgers: ledgers::Notice::default(),

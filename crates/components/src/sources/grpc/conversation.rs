@@ -25,6 +25,7 @@ use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
 use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
+use super::news::Said;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
 use super::waits::{granted, until};
@@ -52,14 +53,10 @@ pub(super) struct Conversation {
     _stream: Arc<()>,
     outbox: Outbox,
     committed: Subscription,
-    /// Whether this stream has said that what is held here cannot be stored.
-    outage_said: bool,
-    /// The limit that the first Welcome named.
-    limit_said: Option<u64>,
-    /// When it was another one: the stream ends, and its sender connects again.
+    /// What it has said besides its answers.
+    said: Said,
+    /// When the limit was another one than that: the stream ends, and its sender connects again.
     outdated: Option<Instant>,
-    /// The version of the commit ledgers that this stream has named.
-    ledgers_said: u64,
     /// What is remembered because of it.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
@@ -86,10 +83,8 @@ impl Conversation {
             window,
             _stream,
             committed: service.subscriptions.subscribe(),
-            outage_said: false,
-            limit_said: None,
+            said: Said::default(),
             outdated: None,
-            ledgers_said: 0,
             share: service.allowance.share(),
             service,
             peer,
@@ -132,7 +127,6 @@ impl Conversation {
     async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let goes_on = self.stopping.is_none() && self.outdated.is_none();
-        let limit = self.limit_said.filter(|_| goes_on);
         let listening = goes_on && self.arrived.is_none();
         tokio::select! {
             biased;
@@ -143,9 +137,7 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            () = self.service.news(self.outage_said, self.ledgers_said, limit),
-                if self.presence.is_some() =>
-            {
+            () = self.service.news(&self.said), if self.presence.is_some() => {
                 Box::pin(self.tell_news()).await
             }
             event = self.committed.next() => {
@@ -236,7 +228,7 @@ impl Conversation {
         let routing = self.service.cx.intake.routing();
         let limits = self.service.limits;
         let batch_max = self.service.batch_max();
-        self.limit_said.get_or_insert(batch_max);
+        self.said.limit.get_or_insert(batch_max);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         // One Welcome at a time, to a sender that reads them: they are as large as Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
@@ -279,13 +271,14 @@ impl Conversation {
     /// Says what has changed of the way out, and of the ledgers behind it; another limit ends the
     /// stream.
     async fn tell_news(&mut self) -> Result<(), End> {
-        if self.limit_said.is_some_and(|said| self.service.limit.is_other_than(said)) {
+        if self.said.limit.is_some_and(|said| self.service.limit.is_other_than(said)) {
+            self.said.limit = None;
             self.outdated.get_or_insert_with(Instant::now);
         }
-        if let Some(outlet) = self.service.outlet.message_for(&mut self.outage_said) {
+        if let Some(outlet) = self.service.outlet.message_for(&mut self.said.failing) {
             self.say(outlet).await?;
         }
-        match self.service.ledgers.message_for(&mut self.ledgers_said) {
+        match self.service.ledgers.message_for(&mut self.said.ledgers) {
             Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
         }

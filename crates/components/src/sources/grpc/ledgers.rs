@@ -11,13 +11,10 @@ use std::time::Duration;
 
 use peers::ledgers::LEDGERS_MAX;
 use pipeline::LedgerState;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use wire::v1::{FromReceiver, Ledger, Ledgers, from_receiver};
 
 use super::Service;
-
-/// How often they are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is said that a ledger has grown.
 const GROWTH_EVERY: Duration = Duration::from_secs(10);
@@ -88,14 +85,9 @@ fn message(ledgers: &[LedgerState], now: Instant) -> FromReceiver {
     FromReceiver { message: Some(from_receiver::Message::Ledgers(Ledgers { ledgers })) }
 }
 
-/// Keeps the conversations informed, for ever.
-pub(super) async fn watch(service: &Service) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if service.ledgers.look(service.cx.intake.ledgers(), Instant::now()) {
-            service.outlet.wake();
-        }
+impl Service {
+    /// Looks at the ledgers behind the channels; `true`: streams have to name them.
+    pub(super) fn look_at_ledgers(&self) -> bool {
+        self.ledgers.look(self.cx.intake.ledgers(), Instant::now())
     }
 }

@@ -12,11 +12,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use super::Service;
-use super::outlet::LOOK_EVERY;
 
 /// The limit that new streams name, in bytes.
 #[derive(Debug)]
@@ -41,7 +39,7 @@ impl Service {
         let bytes = self.limits.body_max.min(behind);
         let before = self.limit.0.swap(bytes, Ordering::SeqCst);
         if before != bytes {
-            self.outlet.wake();
+            self.news.notify_waiters();
             info!(
                 source = %self.name, bytes, before,
                 "the agents behind this one take batches of another size: senders connect again to \
@@ -49,15 +47,5 @@ impl Service {
             );
         }
         bytes
-    }
-}
-
-/// Keeps the limit up to date, for ever.
-pub(super) async fn watch(service: &Service) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        service.batch_max();
     }
 }

@@ -16,8 +16,6 @@ use std::time::Duration;
 
 use pipeline::Outage;
 use support::mutant;
-use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use wire::v1::{FromReceiver, Outlet, from_receiver};
 
@@ -26,9 +24,6 @@ use super::Service;
 /// How long all sinks may fail before senders hear of it.
 const UNABLE_AFTER: Duration = Duration::from_secs(15);
 
-/// How often it is looked at.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Bytes of a cause that senders hear of.
 const DETAIL_MAX: usize = 300;
 
@@ -36,7 +31,6 @@ const DETAIL_MAX: usize = 300;
 #[derive(Default)]
 pub(super) struct Notice {
     cause: Mutex<Option<Arc<str>>>,
-    changed: Notify,
 }
 
 impl Notice {
@@ -51,28 +45,13 @@ impl Notice {
         let changed = cause.is_some() != outage.is_some();
         if changed {
             *cause = outage.map(|outage| outage.cause.clone());
-            drop(cause);
-            self.changed.notify_waiters();
         }
         changed
     }
 
-    /// There may be more to say: each wait in [`Notice::otherwise`] looks again.
-    pub(super) fn wake(&self) {
-        self.changed.notify_waiters();
-    }
-
-    /// Waits until a stream that has said `failing` has to say otherwise, or there is `more` to
-    /// say: one wait for both, since it is there for each of thousands of streams. Cancel safe.
-    pub(super) async fn otherwise(&self, failing: bool, more: impl Fn() -> bool) {
-        loop {
-            // It hears of what comes after this line.
-            let changed = self.changed.notified();
-            if self.cause().is_some() != failing || more() {
-                return;
-            }
-            changed.await;
-        }
+    /// Whether a stream that has said `failing` has to say otherwise.
+    pub(super) fn is_otherwise(&self, failing: bool) -> bool {
+        self.cause().is_some() != failing
     }
 
     /// What a stream says that has said `failing`, if that is so no more.
@@ -90,18 +69,15 @@ fn message(cause: Option<&str>) -> FromReceiver {
     FromReceiver { message: Some(from_receiver::Message::Outlet(outlet)) }
 }
 
-/// Keeps the conversations informed, for ever.
-pub(super) async fn watch(service: &Service) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let outage = service.cx.intake.outage();
+impl Service {
+    /// Looks whether what is held here can be stored; `true`: streams have to say otherwise.
+    pub(super) fn look_at_outlet(&self) -> bool {
+        let outage = self.cx.intake.outage();
         let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
         let is_said = lasts >= UNABLE_AFTER && !mutant!("unable_not_said");
         let outage = outage.filter(|_| is_said);
-        let changed = service.outlet.say(outage.as_ref());
-        let source = &service.name;
+        let changed = self.outlet.say(outage.as_ref());
+        let source = &self.name;
         match outage {
             _ if !changed => {}
             Some(outage) => warn!(
@@ -111,5 +87,6 @@ pub(super) async fn watch(service: &Service) {
             ),
             None => info!(%source, "what this agent holds is stored again: says so to its senders"),
         }
+        changed
     }
 }

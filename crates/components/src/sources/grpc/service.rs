@@ -7,7 +7,7 @@ use delivery::receiver::Contents;
 use delivery::sender::Window;
 use metrics::{Metrics, SourceReason};
 use pipeline::{Batch, Env, Identity, SourceContext};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use wire::exchange::Gathering;
 
@@ -40,6 +40,8 @@ pub(super) struct Service {
     pub(super) streams: Arc<()>,
     /// Brings each stream what became committed of what it sent.
     pub(super) subscriptions: Arc<Subscriptions>,
+    /// Wakes the streams that wait for one of the next three.
+    pub(super) news: Notify,
     /// Tells each stream whether what is held here can be stored.
     pub(super) outlet: outlet::Notice,
     /// Brings each stream the commit ledgers behind.
@@ -71,19 +73,6 @@ impl Service {
         let streams = Arc::strong_count(&self.streams) as u64;
         let share = (self.limits.in_flight_max / streams).max(SHARE_MIN);
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
-    }
-
-    /// Waits until a stream that has said so much of all three has to say more. Cancel safe.
-    pub(super) fn news(
-        &self,
-        outage: bool,
-        ledgers: u64,
-        limit: Option<u64>,
-    ) -> impl Future<Output = ()> + '_ {
-        self.outlet.otherwise(outage, move || {
-            self.ledgers.is_newer_than(ledgers)
-                || limit.is_some_and(|limit| self.limit.is_other_than(limit))
-        })
     }
 
     /// Whether this is the content that its identity came with before, if it did.
