@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use metrics::{ChannelReason, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{Env, Guarantee};
@@ -41,10 +42,10 @@ pub(crate) struct Sources<'a> {
 
 /// What the agent is doing now.
 pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
-    let mut answers = BTreeMap::new();
-    for (name, handle) in &of.running.groups {
-        answers.insert(name.clone(), handle.ask().await);
-    }
+    // All at once: one that is busy takes its whole second.
+    let asked = of.running.groups.iter();
+    let asked = asked.map(async |(name, handle)| (name.clone(), handle.ask().await));
+    let answers = join_all(asked).await.into_iter().collect();
     let now = Instant::now();
     let views = Views { answers, now };
     let channels = of.running.channels.iter();
