@@ -87,8 +87,7 @@ fn chosen(
     let mut elsewhere = catalogue.elsewhere.iter();
     let is_of = |other: &str| role.is_none_or(|role| role == other);
     if let Some(other) = elsewhere.find(|other| other.kind == kind && is_of(other.role)) {
-        let (role, programs) = (other.role, other.programs);
-        return Err(format!("the {role} `{kind}` is not in this program; use {programs}"));
+        return Err(other.to_string());
     }
     let mut kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();
     kinds.sort_unstable();

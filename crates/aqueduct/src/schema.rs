@@ -27,8 +27,9 @@ pub(crate) fn run(_: &SchemaArgs) -> ExitCode {
     let mut schema = config::schema::file(catalogue::FULL, agent::dead_letters::schema);
     // What an editor shows of a component is the first sentence of its page.
     for listed in catalogue::FULL.all() {
-        let definition = format!("/definitions/{}_{}", listed.role, listed.kind);
-        let definition = schema.pointer_mut(&definition).and_then(|it| it.as_object_mut());
+        let name = config::schema::definition(listed.role, listed.kind);
+        let definition =
+            schema.pointer_mut(&format!("/definitions/{name}")).and_then(|it| it.as_object_mut());
         if let Some(definition) = definition {
             definition.insert("description".to_owned(), reference::summary(&listed).into());
         }

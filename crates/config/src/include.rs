@@ -270,7 +270,7 @@ impl<'a> Loader<'a> {
                     Some((first, _)) => {
                         let error = twice(&name.place, &first.place);
                         let error = error.below(&name.name).below(&key.name);
-                        self.errors.push(ConfigError::of("", error));
+                        self.refuse(error);
                     }
                 }
             }

@@ -5,11 +5,10 @@ use pipeline::settings::{Settings, Value};
 use pipeline::{
     Catalogue, Channel, ChannelSelector, Interceptor, Role, Sink, SinkProcessor, Source,
 };
-use schemars::SchemaGenerator;
 use serde_json::Value as Json;
 
 use crate::plan::{ComponentPlan, Plan};
-use crate::substitute;
+use crate::{schema, substitute};
 
 /// The plan with `***` in the place of each secret, or with the reference (`${…}`) that is all of
 /// it. The schema of a component says which of its settings are secrets.
@@ -36,12 +35,10 @@ pub fn redacted(plan: &Plan, catalogue: Catalogue) -> Plan {
 
 fn mask<R: Role + ?Sized>(component: &mut ComponentPlan, catalogue: Catalogue) {
     let Ok(entry) = catalogue.find::<R>(&component.kind) else { return };
-    let mut generator = SchemaGenerator::default();
-    let schema = (entry.schema)(&mut generator).to_value();
-    walk(&mut component.settings, &schema, &Json::Object(generator.take_definitions(true)));
+    walk(&mut component.settings, &schema::plain(entry.schema));
 }
 
-fn walk(settings: &mut Settings, schema: &Json, definitions: &Json) {
+fn walk(settings: &mut Settings, schema: &Json) {
     if schema.get("writeOnly").and_then(Json::as_bool) == Some(true) {
         if !settings.written.as_deref().is_some_and(substitute::is_reference) {
             settings.written = None;
@@ -49,25 +46,21 @@ fn walk(settings: &mut Settings, schema: &Json, definitions: &Json) {
         settings.value = Value::Text(MASK.to_owned());
         return;
     }
-    let named = schema.get("$ref").and_then(Json::as_str).and_then(|it| it.rsplit('/').next());
-    let named = named.and_then(|name| definitions.get(name));
     let parts = ["anyOf", "oneOf", "allOf"].iter().filter_map(|of| schema.get(of)?.as_array());
-    for part in named.into_iter().chain(parts.flatten()) {
-        walk(settings, part, definitions);
-    }
+    parts.flatten().for_each(|part| walk(settings, part));
     match &mut settings.value {
         Value::Table(entries) => {
             let others = schema.get("additionalProperties");
             for (key, value) in entries {
                 let own = schema.get("properties").and_then(|all| all.get(&key.name));
                 if let Some(schema) = own.or(others) {
-                    walk(value, schema, definitions);
+                    walk(value, schema);
                 }
             }
         }
         Value::List(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| walk(item, schema, definitions));
+                items.iter_mut().for_each(|item| walk(item, schema));
             }
         }
         Value::Flag(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {}

@@ -12,7 +12,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value as Json};
 
-pub use file::file;
+pub use file::{definition, file};
 pub use setting::{Setting, settings};
 
 /// Marks in a schema what may be left out although it has no default.
@@ -42,7 +42,7 @@ pub fn component(listed: &Listed) -> Json {
 }
 
 /// The schema of a type, without references, and without `null`, which no file can say.
-fn plain(schema: fn(&mut SchemaGenerator) -> Schema) -> Json {
+pub(crate) fn plain(schema: fn(&mut SchemaGenerator) -> Schema) -> Json {
     let inline = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut schema = schema(&mut inline.into_generator()).to_value();
     without_null(&mut schema);

@@ -4,6 +4,8 @@
 //! that it is linked with, so what is heavy is in those programs alone that name its crate. Of what
 //! is in other programs a catalogue knows the names, so that an error can say where it is.
 
+use std::fmt;
+
 use schemars::{Schema, SchemaGenerator};
 
 use crate::channel::Channel;
@@ -69,6 +71,14 @@ pub struct Elsewhere {
     pub kind: &'static str,
     /// The programs that have it, for people.
     pub programs: &'static str,
+}
+
+/// What an error says of it.
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { role, kind, programs } = self;
+        write!(f, "the {role} `{kind}` is not in this program; use {programs}")
+    }
 }
 
 /// What a program knows.
@@ -166,16 +176,15 @@ impl Catalogue {
         }
         let mut elsewhere = self.elsewhere.iter();
         if let Some(other) = elsewhere.find(|other| other.role == R::NAME && other.kind == kind) {
-            let (role, programs) = (R::NAME, other.programs);
-            return Err(format!("the {role} `{kind}` is not in this program; use {programs}"));
+            return Err(other.to_string());
         }
         let kinds: Vec<&str> = self.entries::<R>().map(|entry| entry.kind).collect();
         Err(unknown("type", kind, &kinds))
     }
 }
 
-impl std::fmt::Debug for Catalogue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Catalogue").field("groups", &self.groups.len()).finish_non_exhaustive()
     }
 }

@@ -26,7 +26,7 @@ pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Sche
         definitions.insert(format!("{role}_kind"), json!({ "enum": kinds }));
         definitions.insert((*role).to_owned(), of_role(role, &all));
         for listed in &all {
-            definitions.insert(name(listed.role, listed.kind), of_kind(listed));
+            definitions.insert(definition(listed.role, listed.kind), of_kind(listed));
         }
     }
     json!({
@@ -52,7 +52,7 @@ pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Sche
 }
 
 /// The name of a component's definition.
-pub(super) fn name(role: &str, kind: &str) -> String {
+pub fn definition(role: &str, kind: &str) -> String {
     format!("{role}_{kind}")
 }
 
@@ -80,7 +80,7 @@ fn named(description: &str, role: &str) -> Json {
 
 /// A component of any kind of a role.
 fn of_role(role: &str, all: &[Listed]) -> Json {
-    let of_kind = |listed: &Listed| reference(&name(listed.role, listed.kind));
+    let of_kind = |listed: &Listed| reference(&definition(listed.role, listed.kind));
     let condition = |listed: &Listed| {
         json!({
             "if": { "properties": { "type": { "const": listed.kind } }, "required": ["type"] },
