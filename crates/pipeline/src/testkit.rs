@@ -1,7 +1,26 @@
-//! What the tests of other crates share: building a component from JSON as a configuration would.
+//! What the tests of other crates share: building a component from JSON as a configuration would,
+//! and capturing log lines.
+
+use std::sync::LazyLock;
+
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use crate::component::{BuildContext, Component, entry};
 use crate::settings::{Settings, SettingsError};
+
+static TWO: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
+
+/// Lets a test capture the log lines of its own thread while other tests write the same lines.
+/// Each test that may write them calls it before its first line.
+///
+/// With fewer than two subscribers, `tracing` asks that of the thread that meets a line first, and
+/// of no other one, whether the line is of interest. The thread of another test has none, and would
+/// switch the line off for all. So there are always two.
+pub fn log_side_by_side() {
+    LazyLock::force(&TWO);
+}
 
 /// Builds a component from JSON, the way a configuration does.
 ///

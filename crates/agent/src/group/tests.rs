@@ -190,6 +190,7 @@ async fn start_sinks<P: Component<Role = dyn SinkProcessor>>(
     letters: dead_letters::Config,
     outlet: OutletBoard,
 ) -> Bench {
+    pipeline::testkit::log_side_by_side();
     let directory = tempfile::tempdir().unwrap();
     let env: Env = env::real();
     let metrics = Metrics::default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
-use pipeline::testkit::build;
+use pipeline::testkit::{self, build};
 use pipeline::{BuildContext, Env, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,6 +32,7 @@ pub(super) struct Running {
 
 impl Rig {
     pub(super) fn new(more: &Value) -> Self {
+        testkit::log_side_by_side();
         let directory = tempfile::tempdir().unwrap();
         let mut settings = json!({
             "paths": [format!("{}/*.log", directory.path().display())],
