@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::Outage;
+use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -72,15 +73,7 @@ impl<T: Copy + PartialEq> Fact<T> {
 
     /// Waits until it is otherwise than `known`; what it is then.
     async fn otherwise(&self, known: T) -> T {
-        loop {
-            // It hears of what comes after this line.
-            let changed = self.changed.notified();
-            let value = self.get();
-            if value != known {
-                return value;
-            }
-            changed.await;
-        }
+        notice::until(&self.changed, || Some(self.get()).filter(|value| *value != known)).await
     }
 }
 

@@ -4,7 +4,8 @@ use std::pin::pin;
 
 use tokio::sync::Notify;
 
-/// Waits until `look` finds something; it looks again each time that `news` wakes all that wait.
+/// Waits until `look` finds something; it looks again each time that `news` is notified. Where more
+/// than one waits, all must be woken.
 ///
 /// What is brought about between a look and the waiting after it is not missed, if `news` is
 /// notified after it. Cancel safe: nothing is kept between two looks.

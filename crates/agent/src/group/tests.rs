@@ -15,6 +15,7 @@ use pipeline::{
     HeldBack, Letter, Settings, Sink, SinkError,
 };
 use serde_json::json;
+use support::notice;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -95,12 +96,7 @@ impl Sink for Scripted {
     }
 
     async fn settled(&mut self) -> Settlement {
-        loop {
-            if let Some(settlement) = self.settled.pop_front() {
-                return settlement;
-            }
-            self.woken.notified().await;
-        }
+        notice::until(&self.woken, || self.settled.pop_front()).await
     }
 
     fn flush(&mut self) {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ledger::Settled;
 use pipeline::{Batch, Identity, IntervalSet, Letter, Outcome, Settlement, Ticket};
+use support::notice;
 use tokio::sync::Notify;
 
 /// Batches that were taken over and are not settled, and settlements that were not asked for yet.
@@ -108,12 +109,7 @@ impl Held {
 
     /// The next settlement. Cancel safe.
     pub(super) async fn settled(&self) -> Settlement {
-        loop {
-            if let Some(settlement) = self.state().said.pop_front() {
-                return settlement;
-            }
-            self.news.notified().await;
-        }
+        notice::until(&self.news, || self.state().said.pop_front()).await
     }
 
     /// Bytes of what is held.

@@ -87,12 +87,7 @@ impl Sink for Sized {
     }
 
     async fn settled(&mut self) -> Settlement {
-        loop {
-            if let Some(settlement) = self.settled.pop_front() {
-                return settlement;
-            }
-            self.woken.notified().await;
-        }
+        notice::until(&self.woken, || self.settled.pop_front()).await
     }
 
     fn flush(&mut self) {}
