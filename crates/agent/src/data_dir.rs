@@ -103,8 +103,10 @@ async fn lock_by(
             Err(LockError::Held { pid }) => {
                 if !std::mem::replace(said, true) {
                     let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
-                    info!(%pid, lock = %path, wait_seconds, "waiting for another process to let go \
-                         of it");
+                    info!(
+                        %pid, lock = %path, wait_seconds,
+                        "waiting for another process to let go of it",
+                    );
                 }
                 sleep(LOOK).await;
             }

@@ -256,8 +256,10 @@ impl Group {
         match next {
             Next::Taken(Ok(taken)) => {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    info!(group = %self.name, failures, lasted_seconds = seconds(lasted), "takes \
-                         from the channel again");
+                    info!(
+                        group = %self.name, failures, lasted_seconds = seconds(lasted),
+                        "takes from the channel again",
+                    );
                 }
                 self.pending = Some(taken);
             }

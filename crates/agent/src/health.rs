@@ -240,8 +240,10 @@ impl Health {
     pub(crate) fn source_opened(&self, source: &Standing) {
         let lasted = source.state().opened(Instant::now(), true);
         if let Some(lasted) = lasted {
-            info!(source = %source.name, lasted_seconds = lasted.as_secs_f64(), "source works \
-                 again");
+            info!(
+                source = %source.name, lasted_seconds = lasted.as_secs_f64(),
+                "source works again",
+            );
         }
         let mut parts = self.parts();
         let ready = parts.sources.iter().all(Standing::is_open);

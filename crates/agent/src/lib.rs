@@ -200,8 +200,10 @@ pub async fn run_until(
     let reason = tokio::select! {
         biased;
         Some(signal) = signals.next() => {
-            info!(signal, grace_seconds = grace.as_secs_f64(), "stopping; a second signal stops at \
-                 once");
+            info!(
+                signal, grace_seconds = grace.as_secs_f64(),
+                "stopping; a second signal stops at once",
+            );
             Ok(())
         }
         failure = agent.failure.cancelled_with() => Err(failure),

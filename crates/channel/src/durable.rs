@@ -99,9 +99,9 @@
 //!
 //! A key is one of a list, by number ([`Encryption`]); the highest one seals each new segment.
 //! A channel does not open while a key is missing, or another one has its number, and takes nothing
-//! for damaged because of it: every STATE names the keys of the live segments. Sealing keeps those
-//! out a reader of the disk. A writer to it cannot change a sealed frame unseen, but can take
-//! files away or put old ones back.
+//! for damaged because of it: every STATE names the keys of the live segments. Sealing keeps a
+//! reader of the disk out. A writer to it cannot change a sealed frame unseen, but can take files
+//! away or put old ones back.
 
 mod background;
 mod channel;

@@ -2,8 +2,8 @@
 //!
 //! `prometheus-client` writes OpenMetrics only. The older form differs where a counter is named:
 //! its `# TYPE` and `# HELP` name the sample, with `_total`, and a reader of 0.0.4 that finds
-//! another name there takes the counter for a metric without type. It knows neither `# UNIT` nor `#
-//! EOF`, and the words `untyped` and `gauge` stand for `unknown` and `info`.
+//! another name there takes the counter for a metric without type. It knows neither `# UNIT` nor
+//! `# EOF`, and the words `untyped` and `gauge` stand for `unknown` and `info`.
 
 /// Versions of OpenMetrics that read the same text.
 const VERSIONS: [&str; 2] = ["1.0.0", "0.0.1"];

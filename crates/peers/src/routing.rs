@@ -15,8 +15,8 @@
 //!
 //! 1. What the most members say holds. Where as many say something else, what held goes on to hold:
 //!    it is what batches have gone by.
-//! 2. A member that names another one than is used gets no batch. Its connection stays: what it has
-//!    stored already is settled by it.
+//! 2. A member that names another routing than the one in use gets no batch. Its connection stays:
+//!    what it has stored already is settled by it.
 //! 3. A member that names none is not compared: an older agent, or one that hands on to others.
 //! 4. A member that was away so long that nothing is known to be with it does not count.
 

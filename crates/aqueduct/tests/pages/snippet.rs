@@ -192,6 +192,7 @@ fn toml(value: &Json) -> String {
         Json::Array(items) => {
             format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
         }
+        Json::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Json::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| format!("{name} = {}", toml(value)));
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))

@@ -1,6 +1,6 @@
 //! The main job as a whole: an access log from an edge through one collector into a real HDFS,
-//! with a durable channel at both tiers, compared with Flume with the same tiers and `hdfs dfs
-//! -put`.
+//! with a durable channel at both tiers, compared with Flume with the same tiers and
+//! `hdfs dfs -put`.
 //!
 //! The clock runs from the instant at which the log is linked into the watched folder, with the
 //! agents warm, until all of its bytes are in visible files; the agents go on running. After each

@@ -41,10 +41,7 @@ async fn a_ledger_that_is_gone_or_emptied_is_not_begun_anew() {
         let missing = Change::Missing { generation: 0, entries: 5 };
         assert_eq!(site.refused(1).await, missing, "{path}");
         let Change::Unrecorded { file } = site.refused(2).await else {
-            panic!(
-                "files are \
-             visible"
-            )
+            panic!("files are visible")
         };
         assert!(file.starts_with("/logs/day/host-1-store-"), "{file}");
         assert!(!site.store.files().keys().any(|path| path.starts_with(LEDGER)));

@@ -268,8 +268,7 @@ mod tests {
         assert_eq!(
             heard(&mut known, "c", &copy, later(now, 30)),
             shorter,
-            "whichever agent names \
-             it"
+            "whichever agent names it"
         );
         // It has grown to where it was: that it is another one by now is for collectors to see.
         assert_eq!(heard(&mut known, "a", &state(1, 101, later(now, 40)), later(now, 40)), None);

@@ -53,8 +53,7 @@ fn stored(batch: &Batch, compression: Compression) -> (Vec<Bytes>, Option<(Packe
     }
 }
 
-/// Encodes the batches of a put and computes all that needs their bytes, in the thread of the one
-/// the producer.
+/// Encodes the batches of a put and computes all that needs their bytes, in the producer's thread.
 fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
     let envelope = PutRecord::envelope_max(batches.iter().map(|batch| &*batch.positions));
     let (mut new, mut pieces, mut ends, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);

@@ -56,7 +56,7 @@ impl PutBack {
                 &cx.directory,
                 format!(
                     "it keeps nothing for the sink group `{consumer}`; it knows {consumers:?}. \
-                 Start the agent once with a group of that name, or drop the letters"
+                     Start the agent once with a group of that name, or drop the letters"
                 ),
             ));
         }

@@ -50,8 +50,8 @@ impl Exchange {
             Ok(()) => return Response::new(Full::default()),
             Err(refusal) => refusal,
         };
-        debug!(source = %self.source, status = %refusal.status, text = refusal.text, "request \
-             refused");
+        let (status, text) = (refusal.status, &refusal.text);
+        debug!(source = %self.source, %status, text, "request refused");
         let mut response = Response::new(Full::new(Bytes::from(refusal.text + "\n")));
         *response.status_mut() = refusal.status;
         let headers = response.headers_mut();

@@ -107,8 +107,10 @@ impl Gathered {
         let (events, intake) = (batch.len() as u64, shared.cx.intake.clone());
         let stored = shared.work.spawn(async move { intake.accept(batch).await }).await;
         if let Ok(Err(error)) = stored {
-            warn!(source = %shared.name, events, %error, "messages are lost: a channel refused \
-                 them");
+            warn!(
+                source = %shared.name, events, %error,
+                "messages are lost: a channel refused them",
+            );
             count(shared, "messages_refused", events);
         }
     }

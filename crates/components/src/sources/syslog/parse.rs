@@ -231,8 +231,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_makes_it_panic_and_the_rest_is_its_end(
-            message in "(<[0-9]{0,4}>)?([0-9] \
-                 )?.{0,60}", tail in prop::collection::vec(any::<u8>(), 0..9)
+            message in "(<[0-9]{0,4}>)?([0-9] )?.{0,60}",
+            tail in prop::collection::vec(any::<u8>(), 0..9),
         ) {
             let bytes = [message.as_bytes(), &tail].concat();
             let parsed = parse(&bytes, &calendar("2026-11-20T12:00:00Z"));

@@ -234,12 +234,16 @@ impl Tailer {
             tracing::info!(%source, files, "following more files than are named");
         }
         if let Some(files) = report.missing.rest(now) {
-            tracing::warn!(%source, files, "more files vanished while the agent was away than are \
-                 named");
+            tracing::warn!(
+                %source, files,
+                "more files vanished while the agent was away than are named",
+            );
         }
         if let Some(links) = report.linked.rest(now) {
-            tracing::warn!(%source, links, "more symbolic links lead out of the watched \
-                 directories than are named");
+            tracing::warn!(
+                %source, links,
+                "more symbolic links lead out of the watched directories than are named",
+            );
         }
     }
 
@@ -268,8 +272,10 @@ impl Tailer {
                 }
                 PassedOver::Directory => {
                     let hint = format!("{file}/*.log");
-                    tracing::warn!(%source, %file, "`paths` names a directory; name the files in \
-                        it, for example `{hint}`");
+                    tracing::warn!(
+                        %source, %file,
+                        "`paths` names a directory; name the files in it, for example `{hint}`",
+                    );
                 }
             }
         }
