@@ -235,7 +235,7 @@ impl Group {
                 if way == Way::Hold {
                     return if self.can_hold() { Next::Hold } else { std::future::pending().await };
                 }
-                let origin = pending.batch.identity.map(|identity| identity.origin);
+                let origin = pending.batch.envelope.identity.map(|identity| identity.origin);
                 match self.processor.select(origin, &views, Instant::now()) {
                     Selection::Use(index) => *self.chosen.insert(index),
                     Selection::WaitUntil(instant) => {

@@ -158,13 +158,9 @@ impl AgentIntake {
         }
         let mut parts = self.selector.select(&batch);
         parts.resize(self.required.len() + self.optional.len(), None);
-        let parts = parts.into_iter().map(|part| match part {
-            Some(mut part) => {
-                part.identity = batch.identity;
-                part.positions.clone_from(&batch.positions);
-                part
-            }
-            None => batch.emptied(),
+        let parts = parts.into_iter().map(|events| {
+            let (envelope, events) = (batch.envelope.clone(), events.unwrap_or_default());
+            Batch { envelope, events }
         });
         let parts = parts.collect();
         (batch.len() as u64, parts)
@@ -183,7 +179,7 @@ impl AgentIntake {
                 continue;
             }
             // What came before may have been left out here.
-            part.positions.iter_mut().for_each(|position| position.after = None);
+            part.envelope.positions.iter_mut().for_each(|position| position.after = None);
             match fed.channel.begin_put(part.size()).now_or_never() {
                 Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
                 _ => left_out += part.len() as u64,
@@ -292,7 +288,7 @@ fn volume(batch: &Batch) -> Volume {
 
 /// Whether there is nothing to store of this part.
 fn says_nothing(part: &Batch) -> bool {
-    part.is_empty() && part.identity.is_none() && part.positions.is_empty()
+    part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
 }
 
 /// Room in every required channel: a put of each, in their order.

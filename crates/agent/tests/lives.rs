@@ -19,7 +19,8 @@ use pipeline::component::entry;
 use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::{
-    Batch, BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Group, Interceptor,
+    BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Events, Group,
+    Interceptor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -78,8 +79,8 @@ impl Component for DropMarked {
 }
 
 impl Interceptor for DropMarked {
-    fn intercept(&self, batch: &mut Batch) {
-        batch.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
+    fn intercept(&self, events: &mut Events) {
+        events.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
     }
 
     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {

@@ -92,7 +92,7 @@ impl Counter {
 #[async_trait]
 impl Intake for Counter {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        if let Some(identity) = batch.identity {
+        if let Some(identity) = batch.envelope.identity {
             self.seen().insert(identity);
             // Nothing listens before a source does; then the set is asked for.
             let _ = self.committed.send(Arc::new([identity].into_iter().collect()));

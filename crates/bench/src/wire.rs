@@ -162,7 +162,7 @@ fn note(delivered: &mut IntervalSet, tickets: &IntervalSet, outcome: Outcome) ->
 }
 
 fn identified(mut batch: Batch, number: u64) -> Batch {
-    batch.identity = Some(Identity {
+    batch.envelope.identity = Some(Identity {
         origin: Origin(*b"bench-of-wire-01"),
         epoch: Epoch(1),
         sequence: Sequence(number),

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 fn batch(sequence: u64) -> Batch {
     let mut batch = Batch::of(["a", "b", "c"]);
     let (origin, epoch) = (FOREIGN, pipeline::Epoch(1));
-    batch.identity = Some(Identity { origin, epoch, sequence: pipeline::Sequence(sequence) });
+    batch.envelope.identity =
+        Some(Identity { origin, epoch, sequence: pipeline::Sequence(sequence) });
     batch
 }
 

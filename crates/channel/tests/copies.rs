@@ -32,8 +32,8 @@ async fn drain(channel: &dyn Channel, count: usize) -> Vec<(Identity, String)> {
     let mut taken = Vec::new();
     for _ in 0..count {
         let Taken { ticket, batch } = take.take().await.unwrap();
-        let body = String::from_utf8(batch.events().next().unwrap().body().to_vec()).unwrap();
-        taken.push((batch.identity.unwrap(), body));
+        let body = String::from_utf8(batch.iter().next().unwrap().body().to_vec()).unwrap();
+        taken.push((batch.envelope.identity.unwrap(), body));
         take.commit(&IntervalSet::from(ticket..ticket + 1));
     }
     taken

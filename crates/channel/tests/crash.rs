@@ -75,7 +75,7 @@ async fn each_start_is_a_new_epoch_of_the_same_origin() {
         put_body(&*channel, "x").await.unwrap();
         let mut take = channel.begin_take("sink");
         while let Some(taken) = next(&mut *take).await {
-            identities.extend(taken.batch.identity);
+            identities.extend(taken.batch.envelope.identity);
             take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
         }
         drop(take);
@@ -174,7 +174,12 @@ async fn nothing_is_stored_behind_a_put_that_failed() {
             let mut batch = Batch::of([n.to_string()]);
             let (source, key) = ("in".into(), Bytes::from_static(b"k"));
             let after = (n > 0).then(|| value(n - 1));
-            batch.positions.push(SourcePosition { source, key, value: Some(value(n)), after });
+            batch.envelope.positions.push(SourcePosition {
+                source,
+                key,
+                value: Some(value(n)),
+                after,
+            });
             async move {
                 let mut put = channel.begin_put(batch.size()).await.unwrap();
                 put.put(batch);

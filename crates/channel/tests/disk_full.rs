@@ -153,7 +153,7 @@ async fn without_any_room_at_all_it_delivers_and_takes_nothing_in_until_there_is
     settle().await;
     put(&*channel, Batch::of(["small"])).await.unwrap();
     let mut take = channel.begin_take("sink");
-    let identity = next(&mut *take).await.unwrap().batch.identity.unwrap();
+    let identity = next(&mut *take).await.unwrap().batch.envelope.identity.unwrap();
     assert_eq!(identity.origin, origin);
     assert!(named < identity.epoch, "an epoch that is on no disk was named");
     assert_eq!(channel.birthplace(), Some((origin, identity.epoch)));

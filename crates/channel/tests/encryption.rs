@@ -59,7 +59,12 @@ fn secret() -> Batch {
     let mut batch = Batch::of([SECRET]);
     let key = Bytes::from_static(b"/home/user/private.log");
     let value = Some(Bytes::from_static(b"offset of user"));
-    batch.positions.push(SourcePosition { source: "home".into(), key, value, after: None });
+    batch.envelope.positions.push(SourcePosition {
+        source: "home".into(),
+        key,
+        value,
+        after: None,
+    });
     batch
 }
 

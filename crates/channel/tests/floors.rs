@@ -72,7 +72,7 @@ async fn what_another_channel_of_the_agent_holds_is_not_declared() {
     let (origin, life) = main.birthplace().unwrap();
     let mut moved = Batch::of(["letter"]);
     let epoch = Epoch(life.0 - 1);
-    moved.identity = Some(Identity { origin, epoch, sequence: Sequence(4) });
+    moved.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(4) });
     put(&*aside, moved).await;
     let board = board(&[&main, &aside]);
     assert_eq!(board.declarable().of(origin), epoch);

@@ -51,13 +51,13 @@ async fn write_newest(version: &str) -> SimDisk {
     let mut lines = Batch::of_lines(Bytes::from_static(b"GET /a\nGET /b\n"), &[6, 6]);
     lines.set_header("host", "web-1", Existing::Keep);
     lines.set_column("offset", [Some("0"), None].into_iter());
-    lines.positions.push(position("file-1", "14"));
+    lines.envelope.positions.push(position("file-1", "14"));
     let mut put = channel.begin_put(BatchSize { events: 5, bytes: 500 }).await.unwrap();
     put.put(lines);
     put.put(Batch::of(["second"]));
     put.commit().await.unwrap();
     let mut empty = Batch::default();
-    empty.positions.push(position("file-2", "7"));
+    empty.envelope.positions.push(position("file-2", "7"));
     common::put(&*channel, empty).await.unwrap();
     common::put(&*channel, foreign(41, "from elsewhere")).await.unwrap();
     let mut take = channel.begin_take("sink");
@@ -133,7 +133,7 @@ async fn every_golden_directory_opens_and_says_what_was_put() {
         assert_eq!(channel.positions("access"), expected, "{version}");
         let mut take = channel.begin_take("sink");
         let first = next(&mut *take).await.unwrap().batch;
-        let headers: Vec<Vec<_>> = first.events().map(|event| event.headers().collect()).collect();
+        let headers: Vec<Vec<_>> = first.iter().map(|event| event.headers().collect()).collect();
         assert_eq!(headers, [vec![("host", "web-1"), ("offset", "0")], vec![("host", "web-1")]]);
         assert_eq!(first.lines(), Some(&Bytes::from_static(b"GET /a\nGET /b\n")));
         assert_eq!(body(&next(&mut *take).await.unwrap()), "from elsewhere", "{version}");
@@ -144,7 +144,7 @@ async fn every_golden_directory_opens_and_says_what_was_put() {
         let mut take = channel.begin_take("sink");
         let mut epochs = Vec::new();
         while let Some(taken) = next(&mut *take).await {
-            epochs.extend(taken.batch.identity.map(|identity| identity.epoch));
+            epochs.extend(taken.batch.envelope.identity.map(|identity| identity.epoch));
         }
         let [first, foreign, new] = epochs[..] else { panic!("{version}: {epochs:?}") };
         assert!(new > first && new.starts() > first.starts(), "{version}: {epochs:?}");

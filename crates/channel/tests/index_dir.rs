@@ -39,7 +39,12 @@ async fn put_numbers(channel: &dyn Channel, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let mut batch = foreign(n, &format!("{n} {}", "i".repeat(20_000)));
         let (key, value) = (Bytes::from_static(b"file"), Some(Bytes::from(n.to_string())));
-        batch.positions.push(SourcePosition { source: "in".into(), key, value, after: None });
+        batch.envelope.positions.push(SourcePosition {
+            source: "in".into(),
+            key,
+            value,
+            after: None,
+        });
         put(channel, batch).await.unwrap();
     }
 }
@@ -51,7 +56,7 @@ async fn drain(channel: &dyn Channel, most: usize) -> Vec<u64> {
     while numbers.len() < most && channel.status().events > 0 {
         let taken = timeout(PATIENCE, take.take()).await.expect("what is there can be taken");
         let taken = taken.unwrap();
-        numbers.push(taken.batch.identity.unwrap().sequence.0);
+        numbers.push(taken.batch.envelope.identity.unwrap().sequence.0);
         take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
     }
     numbers

@@ -63,7 +63,7 @@ fn damage(disk: &SimDisk) {
 fn exported(inspection: &Inspection) -> Vec<u64> {
     let mut numbers = Vec::new();
     let each = |_, batch: pipeline::Batch| {
-        numbers.extend(batch.identity.map(|identity| identity.sequence.0));
+        numbers.extend(batch.envelope.identity.map(|identity| identity.sequence.0));
         true
     };
     inspection.export(each).unwrap();

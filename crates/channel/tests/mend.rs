@@ -59,7 +59,7 @@ fn batch(disk: &SimDisk, n: usize) -> Batch {
     };
     let value = Some(position.encode(Path::new(FILE)));
     let (source, key) = ("tail".into(), Bytes::from_static(b"a"));
-    batch.positions.push(SourcePosition { source, key, value, after: None });
+    batch.envelope.positions.push(SourcePosition { source, key, value, after: None });
     batch
 }
 
@@ -108,7 +108,7 @@ async fn delivered(channel: &dyn Channel) -> Vec<(Option<Identity>, String)> {
             let headers: Vec<_> = event.headers().map(|(k, v)| format!("{k}={v}")).collect();
             format!("{headers:?} {}\n", String::from_utf8_lossy(event.body()))
         };
-        found.push((taken.batch.identity, taken.batch.events().map(event).collect()));
+        found.push((taken.batch.envelope.identity, taken.batch.iter().map(event).collect()));
     }
     found
 }

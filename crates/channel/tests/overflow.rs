@@ -39,7 +39,7 @@ fn count(cx: &BuildContext, reason: &'static str) -> u64 {
 async fn put_all(channel: &dyn Channel) {
     for n in 0..PUTS {
         let mut batch = Batch::of([format!("{n} {}", "o".repeat(20_000))]);
-        batch.positions.push(SourcePosition {
+        batch.envelope.positions.push(SourcePosition {
             source: "in".into(),
             key: Bytes::from_static(b"file"),
             value: Some(Bytes::from(n.to_string())),

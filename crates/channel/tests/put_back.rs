@@ -27,7 +27,7 @@ fn key(sequence: u64) -> Identity {
 
 fn batch(sequence: u64) -> Batch {
     let mut batch = Batch::of([format!("batch {sequence}")]);
-    batch.identity = Some(key(sequence));
+    batch.envelope.identity = Some(key(sequence));
     batch
 }
 
@@ -51,7 +51,7 @@ async fn drain(channel: &dyn Channel, consumer: &str) -> Vec<u64> {
     let patience = std::time::Duration::from_millis(300);
     while let Ok(next) = tokio::time::timeout(patience, take.take()).await {
         let Taken { ticket, batch } = next.unwrap();
-        taken.push(batch.identity.unwrap().sequence.0);
+        taken.push(batch.envelope.identity.unwrap().sequence.0);
         take.commit(&IntervalSet::from(ticket..ticket + 1));
     }
     taken

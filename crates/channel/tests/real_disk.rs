@@ -55,7 +55,7 @@ async fn drain(channel: &dyn Channel, most: usize) -> Vec<String> {
         && let Ok(taken) = timeout(PATIENCE, take.take()).await
     {
         let taken = taken.unwrap();
-        let body = taken.batch.events().next().unwrap().body();
+        let body = taken.batch.iter().next().unwrap().body();
         bodies.push(String::from_utf8_lossy(body).into_owned());
         take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));
     }

@@ -30,7 +30,7 @@ async fn open_spill(disk: &SimDisk) -> Box<dyn Channel> {
 async fn put_number(channel: &dyn Channel, n: u32) {
     let mut batch = Batch::of([format!("{n} {}", "s".repeat(10_000))]);
     let (key, value) = (Bytes::from_static(b"file"), Some(Bytes::from(n.to_string())));
-    batch.positions.push(SourcePosition { source: "in".into(), key, value, after: None });
+    batch.envelope.positions.push(SourcePosition { source: "in".into(), key, value, after: None });
     put(channel, batch).await.unwrap();
 }
 

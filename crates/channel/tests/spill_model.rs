@@ -85,7 +85,12 @@ impl Driver {
         let number = self.next;
         let mut batch = Batch::of([format!("{number} {}", "s".repeat(bytes))]);
         let (key, value) = (Bytes::from_static(b"file"), Some(Bytes::from(number.to_string())));
-        batch.positions.push(SourcePosition { source: "in".into(), key, value, after: None });
+        batch.envelope.positions.push(SourcePosition {
+            source: "in".into(),
+            key,
+            value,
+            after: None,
+        });
         let begun = tokio::time::timeout(PATIENCE, self.channel.begin_put(batch.size())).await;
         let Ok(put) = begun else { return };
         let mut put = put.expect("the channel is open");

@@ -44,7 +44,7 @@ async fn consume(channel: Arc<dyn Channel>, consumer: &'static str, taker: u64, 
             1 => take = channel.begin_take(consumer),
             2 => tokio::task::yield_now().await,
             _ => {
-                let body = taken.batch.events().next().unwrap().body();
+                let body = taken.batch.iter().next().unwrap().body();
                 let name = String::from_utf8_lossy(body).split(' ').next().unwrap().to_owned();
                 *seen.lock().unwrap().entry(name).or_default() += 1;
                 take.commit(&only);
@@ -89,7 +89,7 @@ async fn consume_all(channel: &dyn Channel, consumer: &str, seen: &Committed) {
         let patience = if is_all { PATIENCE / 4 } else { PATIENCE * 10 };
         let Ok(taken) = timeout(patience, take.take()).await else { return };
         let taken = taken.unwrap();
-        let body = taken.batch.events().next().unwrap().body();
+        let body = taken.batch.iter().next().unwrap().body();
         let name = String::from_utf8_lossy(body).split(' ').next().unwrap().to_owned();
         *seen.lock().unwrap().entry(name).or_default() += 1;
         take.commit(&IntervalSet::from(taken.ticket..taken.ticket + 1));

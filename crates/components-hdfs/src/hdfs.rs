@@ -246,8 +246,8 @@ impl Sink for HdfsSink {
     }
 
     async fn write(&mut self, mut taken: Taken) -> Result<(), SinkError> {
-        if let Some(key) = taken.batch.identity {
-            taken.batch.identity = Some(self.named(key).await);
+        if let Some(key) = taken.batch.envelope.identity {
+            taken.batch.envelope.identity = Some(self.named(key).await);
         }
         let Some(session) = &self.session else { return Err(HdfsSinkError::NotOpen.into()) };
         let bytes = taken.batch.encoded_len() as u64;

@@ -53,7 +53,7 @@ async fn a_batch_of_many_paths_costs_a_few_times_its_own_bytes() {
     }
     let mut batch = builder.finish();
     let (origin, epoch) = (Origin([5; 16]), Epoch(1));
-    batch.identity = Some(Identity { origin, epoch, sequence: Sequence(0) });
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(0) });
     let bytes = batch.encoded_len();
 
     let region = Region::new(ALLOCATOR);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pipeline::{
-    Batch, BuildContext, BuildError, Choice, Codec, Compressor, Encoder, FileEncoder, Unwritable,
+    BuildContext, BuildError, Choice, Codec, Compressor, Encoder, Events, FileEncoder, Unwritable,
 };
 
 use crate::codecs;
@@ -60,13 +60,13 @@ impl Format {
     }
 
     /// As [`Encoder::unwritable`].
-    pub fn unwritable(&self, batch: &Batch) -> Vec<Unwritable> {
-        self.encoder.unwritable(batch)
+    pub fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        self.encoder.unwritable(events)
     }
 
     /// As [`Encoder::size_bound`], of the file before compression.
-    pub fn size_bound(&self, batch: &Batch) -> u64 {
-        self.encoder.size_bound(batch)
+    pub fn size_bound(&self, events: &Events) -> u64 {
+        self.encoder.size_bound(events)
     }
 
     /// Begins a file.
@@ -74,10 +74,10 @@ impl Format {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
     }
 
-    /// A whole file of one batch.
-    pub fn file(&self, batch: &Batch) -> Bytes {
+    /// A whole file of these events.
+    pub fn file(&self, events: &Events) -> Bytes {
         let mut file = self.begin();
-        let (first, last) = (file.encode(batch), file.finish());
+        let (first, last) = (file.encode(events), file.finish());
         match (first.is_empty(), last.is_empty()) {
             (_, true) => first,
             (true, false) => last,
@@ -94,8 +94,8 @@ pub struct FormattedFile {
 
 impl FormattedFile {
     /// The next bytes of the file, with these events in them or held back.
-    pub fn encode(&mut self, batch: &Batch) -> Bytes {
-        self.compressor.compress(self.encoder.encode(batch))
+    pub fn encode(&mut self, events: &Events) -> Bytes {
+        self.compressor.compress(self.encoder.encode(events))
     }
 
     /// The last bytes of the file.

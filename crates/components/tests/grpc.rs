@@ -165,7 +165,7 @@ async fn a_batch_over_the_limit_is_poison_and_the_next_one_passes() {
     let mut sink = open_sink(&env, &source.address, json!({})).await;
     let mut large = taken(0);
     large.batch = Batch::of(["x".repeat(20_000)]);
-    large.batch.identity = Some(identity(0));
+    large.batch.envelope.identity = Some(identity(0));
     let events = large.batch.clone();
     within(sink.write(large)).await.unwrap();
     let pipeline::Outcome::Refused(letter) = within(sink.settled()).await.outcome else {
@@ -198,8 +198,12 @@ async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
     let (written, ()) = within(async { tokio::join!(writing, stopping) }).await;
     // Each has a word: stored, or given back.
     verdicts.until(&mut *sink, |v| v.stored.count() + v.again.count() == written).await;
-    let held: pipeline::IntervalSet =
-        memory.batches().iter().filter_map(|b| b.identity).map(|id| id.sequence.0).collect();
+    let held: pipeline::IntervalSet = memory
+        .batches()
+        .iter()
+        .filter_map(|b| b.envelope.identity)
+        .map(|id| id.sequence.0)
+        .collect();
     assert_eq!(verdicts.stored, held, "what is stored was said, and nothing else");
 }
 

@@ -226,7 +226,7 @@ async fn write(
     let mut open = IntervalSet::EMPTY;
     for number in batches(events) {
         let mut batch = batch.clone();
-        batch.identity = Some(identity(number));
+        batch.envelope.identity = Some(identity(number));
         let taken = Taken { ticket: number, batch };
         sink.write(taken).await.map_err(|error| error.to_string())?;
         open.insert(number);

@@ -20,61 +20,82 @@
 //!    Where they are not stored, each LF of the bodies is a separator.
 //! 3. `encoded`, where present, is the encoding of exactly what the other fields say.
 //!
-//! The layout in bytes is drawn in [`encoding`].
+//! The layout in bytes is drawn in [`encoding`]. It is that of the [`Events`]; the [`Envelope`]
+//! stands in front of it, in a form that the disk and the wire each have of their own.
 
 mod builder;
 pub mod encoding;
 mod ends;
+mod events;
 mod lengths;
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
 pub use builder::BatchBuilder;
-use builder::ColumnBuilder;
 pub use encoding::DecodeError;
+pub use events::{EventRef, Events, Existing};
 use lengths::Lengths;
 
 use crate::channel::SourcePosition;
 use crate::identity::Identity;
 
-/// Events that move together.
+/// Events that move together, in their envelope.
 ///
-/// Cloning is cheap: the bytes are shared.
-#[derive(Clone, Default)]
+/// Cloning is cheap: the bytes are shared. A batch can be read as its events; what needs only those
+/// takes [`Events`], and cannot touch the envelope.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use pipeline::{Batch, Existing};
+///
+/// let mut batch = Batch::of(["first", "second"]);
+/// batch.set_header("host", "web-1", Existing::Replace);
+/// assert_eq!(batch.len(), 2);
+/// // The first channel gives it an identity, and the identity is no part of the encoding.
+/// assert_eq!(batch.envelope.identity, None);
+/// assert_eq!(Batch::decode(batch.encode())?, batch);
+/// # Ok::<(), pipeline::DecodeError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// The identity of this batch, once it has passed a channel.
+    /// What names the batch, and where its source stands.
+    pub envelope: Envelope,
+    /// The events.
+    pub events: Events,
+}
+
+/// What a batch carries in addition to its events. Sources and channels write it; interceptors,
+/// selectors and encoders do not see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The batch's name in the whole system, once it has passed a channel.
     pub identity: Option<Identity>,
     /// Where the source stands behind this batch; stored in the same write as the events.
     pub positions: Vec<SourcePosition>,
-    shared: Vec<Shared>,
-    columns: Vec<Column>,
-    lengths: Lengths,
-    bodies: Bytes,
-    separated: bool,
-    encoded: Option<Bytes>,
 }
 
-/// Name and value of a header that all events have alike.
-type Shared = (Arc<str>, Arc<str>);
+impl Deref for Batch {
+    type Target = Events;
 
-/// One header of which events have different values, or none.
-#[derive(Clone)]
-struct Column {
-    name: Arc<str>,
-    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how
-    /// many events there are up to its end. Otherwise each event is a run.
-    runs: Option<Bytes>,
-    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it
-    /// has none.
-    ends: Bytes,
-    /// The values of all runs end to end, UTF-8.
-    values: Bytes,
+    fn deref(&self) -> &Events {
+        &self.events
+    }
 }
 
-/// Marks in [`Column::ends`] events that lack the header.
-const ABSENT: u32 = 1 << 31;
+impl DerefMut for Batch {
+    fn deref_mut(&mut self) -> &mut Events {
+        &mut self.events
+    }
+}
+
+/// In an empty envelope.
+impl From<Events> for Batch {
+    fn from(events: Events) -> Self {
+        Self { envelope: Envelope::default(), events }
+    }
+}
 
 /// How much a batch is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,68 +104,6 @@ pub struct BatchSize {
     pub events: u64,
     /// Bytes of the encoding.
     pub bytes: u64,
-}
-
-/// What a new header does where an event has that header already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// The old value stays.
-    Keep,
-    /// The new value takes its place.
-    Replace,
-}
-
-/// One event of a batch, borrowed.
-#[derive(Clone, Copy)]
-pub struct EventRef<'a> {
-    batch: &'a Batch,
-    index: usize,
-    body: &'a [u8],
-}
-
-fn u32_at(numbers: &[u8], index: usize) -> u32 {
-    let bytes = &numbers[index * 4..index * 4 + 4];
-    u32::from_le_bytes(bytes.try_into().expect("a slice of four bytes"))
-}
-
-impl Column {
-    fn value(&self, index: usize) -> Option<&str> {
-        let is_before = |until: &[u8; 4]| u32::from_le_bytes(*until) as usize <= index;
-        let run = self.runs.as_ref().map(|runs| runs.as_chunks().0.partition_point(is_before));
-        let run = run.unwrap_or(index);
-        let end = u32_at(&self.ends, run);
-        if end & ABSENT != 0 {
-            return None;
-        }
-        let start = if run == 0 { 0 } else { u32_at(&self.ends, run - 1) & !ABSENT };
-        std::str::from_utf8(&self.values[start as usize..end as usize]).ok()
-    }
-
-    /// The values of all runs, in order.
-    fn values(&self) -> impl Iterator<Item = Option<&str>> {
-        // Looked at once, and not again for each event.
-        let all = std::str::from_utf8(&self.values).unwrap_or_default();
-        let mut start = 0;
-        self.ends.as_chunks::<4>().0.iter().map(move |end| {
-            let end = u32::from_le_bytes(*end);
-            let value = all.get(start..(end & !ABSENT) as usize);
-            start = (end & !ABSENT) as usize;
-            value.filter(|_| end & ABSENT == 0)
-        })
-    }
-
-    /// The values of all runs, in order, each with its number of events.
-    fn runs(&self) -> impl Iterator<Item = (Option<&str>, usize)> {
-        let mut untils = self.runs.as_ref().map(|runs| runs.as_chunks::<4>().0.iter());
-        let mut before = 0;
-        self.values().map(move |value| {
-            let until = untils.as_mut().and_then(Iterator::next);
-            let until = until.map_or(before + 1, |until| u32::from_le_bytes(*until) as usize);
-            let events = until - before;
-            before = until;
-            (value, events)
-        })
-    }
 }
 
 impl Batch {
@@ -156,7 +115,8 @@ impl Batch {
     pub fn of_lines(bodies: Bytes, lengths: &[u32]) -> Self {
         let total: usize = lengths.iter().map(|length| *length as usize + 1).sum();
         assert_eq!(total, bodies.len(), "the lengths of the lines add up to the buffer");
-        Self { lengths: Lengths::of(lengths), bodies, separated: true, ..Self::default() }
+        let lengths = Lengths::of(lengths);
+        Events { lengths, bodies, separated: true, ..Events::default() }.into()
     }
 
     /// A batch of `events` lines as [`Batch::of_lines`] has them, which are short, a few dozen
@@ -168,7 +128,7 @@ impl Batch {
     pub fn of_short_lines(bodies: Bytes, events: usize) -> Self {
         let lengths = Lengths::InBodies { events };
         debug_assert!(lengths.fit(&bodies, true), "that many lines, each with its LF");
-        Self { lengths, bodies, separated: true, ..Self::default() }
+        Events { lengths, bodies, separated: true, ..Events::default() }.into()
     }
 
     /// A batch of these bodies without headers.
@@ -178,215 +138,6 @@ impl Batch {
             builder.push(body.as_ref(), &[]);
         }
         builder.finish()
-    }
-
-    /// Number of events.
-    pub fn len(&self) -> usize {
-        self.lengths.len()
-    }
-
-    /// Whether there is no event. Such a batch still carries its identity and positions.
-    pub fn is_empty(&self) -> bool {
-        self.lengths.len() == 0
-    }
-
-    /// Events, and bytes of the encoding.
-    pub fn size(&self) -> BatchSize {
-        BatchSize { events: self.len() as u64, bytes: self.encoded_len() as u64 }
-    }
-
-    /// Every event, in order.
-    pub fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
-        let separator = usize::from(self.separated);
-        let mut start = 0;
-        self.lengths.iter(&self.bodies).enumerate().map(move |(index, length)| {
-            let body = &self.bodies[start..start + length];
-            start += length + separator;
-            EventRef { batch: self, index, body }
-        })
-    }
-
-    /// All bodies, each followed by one LF, if they lie in memory that way: what a text file holds.
-    /// `None` means that they lie end to end, without a separator.
-    pub fn lines(&self) -> Option<&Bytes> {
-        self.separated.then_some(&self.bodies)
-    }
-
-    /// Bytes of all bodies together, separators not counted.
-    pub fn body_bytes(&self) -> u64 {
-        (self.bodies.len() - if self.separated { self.len() } else { 0 }) as u64
-    }
-
-    /// The value that every event of the batch has for `name`, if it is kept as one.
-    pub fn shared_header(&self, name: &str) -> Option<&str> {
-        self.shared.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
-    }
-
-    /// Names and values of the headers that all events share.
-    pub fn shared_headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.shared.iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    /// Whether no header differs by event, so that one look at the shared ones decides for all.
-    pub fn is_uniform(&self) -> bool {
-        self.columns.is_empty()
-    }
-
-    /// Whether some event may have its own value of `name`.
-    pub fn has_own(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| &*column.name == name)
-    }
-
-    /// The events' values of `name`, in order, each with the number of neighbours that have it.
-    fn runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
-        let column = self.columns.iter().find(|column| &*column.name == name);
-        let alike = column.is_none().then(|| (self.shared_header(name), self.len()));
-        column.map(Column::runs).into_iter().flatten().chain(alike)
-    }
-
-    /// Each event's value of `name`, in order.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
-        let column = self.columns.iter().find(|column| &*column.name == name);
-        let own = column.filter(|column| column.runs.is_none());
-        let runs = own.is_none().then(|| self.runs(name)).into_iter().flatten();
-        let alike = runs.flat_map(|(value, events)| std::iter::repeat_n(value, events));
-        own.map(Column::values).into_iter().flatten().chain(alike)
-    }
-
-    /// Gives every event the header `name`; `existing` decides where one has it already.
-    pub fn set_header(&mut self, name: &str, value: &str, existing: Existing) {
-        let shared = self.shared.iter().position(|(key, _)| &**key == name);
-        let column = self.columns.iter().position(|column| &*column.name == name);
-        match (shared, column, existing) {
-            (Some(_), _, Existing::Keep) => return,
-            (Some(at), _, Existing::Replace) => self.shared[at].1 = value.into(),
-            (None, Some(at), Existing::Keep) => {
-                let filled = self.columns[at].runs().map(|(own, n)| (own.or(Some(value)), n));
-                let filled = ColumnBuilder::of(filled);
-                let Column { name, .. } = self.columns.remove(at);
-                self.add(name, filled);
-            }
-            (None, Some(at), Existing::Replace) => {
-                self.columns.remove(at);
-                self.shared.push((name.into(), value.into()));
-            }
-            (None, None, _) => self.shared.push((name.into(), value.into())),
-        }
-        self.encoded = None;
-    }
-
-    /// Gives each event its own value of `name`, or none; takes the place of what was there.
-    ///
-    /// # Panics
-    /// If there are not as many values as events.
-    pub fn set_column<'a>(&mut self, name: &str, values: impl Iterator<Item = Option<&'a str>>) {
-        self.set_runs(name, values.map(|value| (value, 1)));
-    }
-
-    /// As [`Batch::set_column`], with each value for as many events as follow each other.
-    ///
-    /// # Panics
-    /// If they are not as many as the events are.
-    pub fn set_runs<'a>(
-        &mut self,
-        name: &str,
-        runs: impl Iterator<Item = (Option<&'a str>, usize)>,
-    ) {
-        let column = ColumnBuilder::of(runs);
-        assert_eq!(column.len(), self.len(), "one value for each event");
-        self.remove_header(name);
-        self.add(name.into(), column);
-    }
-
-    /// Takes the header `name` from every event.
-    pub fn remove_header(&mut self, name: &str) {
-        self.shared.retain(|(key, _)| &**key != name);
-        self.columns.retain(|column| &*column.name != name);
-        self.encoded = None;
-    }
-
-    /// Keeps the events for which `keep` says so. Identity and positions stay.
-    pub fn retain(&mut self, mut keep: impl FnMut(EventRef<'_>) -> bool) {
-        let part_of: Vec<usize> = self.events().map(|event| usize::from(!keep(event))).collect();
-        if part_of.contains(&1) {
-            *self = builder::parts(self, &part_of, 1).pop().unwrap_or_default();
-        }
-    }
-
-    /// Splits into parts: `part_of` has the number of each event's part, from 0 on, none left out.
-    /// The events of each part keep their order; identity and positions are in every part. One
-    /// part costs no copy.
-    ///
-    /// # Panics
-    /// If there are not as many numbers as events.
-    pub fn split(&self, part_of: &[usize]) -> Vec<Self> {
-        assert_eq!(part_of.len(), self.len(), "one part for each event");
-        match part_of.iter().max() {
-            None => Vec::new(),
-            Some(0) => vec![self.clone()],
-            Some(last) => builder::parts(self, part_of, last + 1),
-        }
-    }
-
-    /// This batch without its events: identity and positions only.
-    pub fn emptied(&self) -> Self {
-        Self { identity: self.identity, positions: self.positions.clone(), ..Self::default() }
-    }
-}
-
-impl<'a> EventRef<'a> {
-    /// The body, without a separator.
-    pub fn body(&self) -> &'a [u8] {
-        self.body
-    }
-
-    /// Place of the event in its batch, from 0.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// The value of header `name`.
-    pub fn header(&self, name: &str) -> Option<&'a str> {
-        if let Some(column) = self.batch.columns.iter().find(|column| &*column.name == name) {
-            return column.value(self.index);
-        }
-        self.batch.shared_header(name)
-    }
-
-    /// Names and values of all headers: the shared ones, then its own.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let index = self.index;
-        let own = self.batch.columns.iter();
-        let own = own.filter_map(move |column| Some((&*column.name, column.value(index)?)));
-        self.batch.shared_headers().chain(own)
-    }
-}
-
-/// Equal when they have the same identity, positions and events with the same headers, however
-/// these are laid out.
-impl PartialEq for Batch {
-    fn eq(&self, other: &Self) -> bool {
-        let sorted = |event: EventRef<'_>| {
-            let mut headers: Vec<(String, String)> =
-                event.headers().map(|(key, value)| (key.into(), value.into())).collect();
-            headers.sort();
-            (headers, event.body().to_vec())
-        };
-        self.identity == other.identity
-            && self.positions == other.positions
-            && self.events().map(sorted).eq(other.events().map(sorted))
-    }
-}
-
-impl std::fmt::Debug for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let bodies = self.events().take(3).map(|e| String::from_utf8_lossy(e.body()).into_owned());
-        f.debug_struct("Batch")
-            .field("identity", &self.identity.map(|identity| identity.to_string()))
-            .field("events", &self.len())
-            .field("shared", &self.shared)
-            .field("first", &bodies.collect::<Vec<_>>())
-            .finish_non_exhaustive()
     }
 }
 

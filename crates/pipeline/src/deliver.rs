@@ -224,7 +224,7 @@ impl<D: Deliver> Requests<D> {
 }
 
 fn origin_of(taken: &Taken) -> Option<Origin> {
-    taken.batch.identity.map(|identity| identity.origin)
+    taken.batch.envelope.identity.map(|identity| identity.origin)
 }
 
 #[async_trait]

@@ -14,12 +14,12 @@
 
 use bytes::Bytes;
 
-use crate::batch::Batch;
+use crate::batch::Events;
 
 /// An event that can never be written in a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwritable {
-    /// Place of the event in its batch.
+    /// Place of the event among the others, from 0.
     pub index: usize,
     /// Why.
     pub reason: String,
@@ -42,14 +42,14 @@ pub trait Encoder: Send + Sync {
         true
     }
 
-    /// The events of `batch` that can never be written in this form, by rising index.
-    fn unwritable(&self, _batch: &Batch) -> Vec<Unwritable> {
+    /// Those of `events` that can never be written in this form, by rising index.
+    fn unwritable(&self, _events: &Events) -> Vec<Unwritable> {
         Vec::new()
     }
 
-    /// At least as many bytes as the events of `batch` add to a file, up to a mebibyte that an
-    /// encoder may hold back and write later.
-    fn size_bound(&self, batch: &Batch) -> u64;
+    /// At least as many bytes as `events` add to a file, up to a mebibyte that an encoder
+    /// may hold back and write later.
+    fn size_bound(&self, events: &Events) -> u64;
 
     /// Begins a file.
     fn begin(&self) -> Box<dyn FileEncoder>;
@@ -59,7 +59,7 @@ pub trait Encoder: Send + Sync {
 pub trait FileEncoder: Send {
     /// The next bytes of the file, with these events in them or held back. None of them may be
     /// [unwritable](Encoder::unwritable).
-    fn encode(&mut self, batch: &Batch) -> Bytes;
+    fn encode(&mut self, events: &Events) -> Bytes;
 
     /// The last bytes of the file: what was held back, and its end.
     fn finish(&mut self) -> Bytes;

@@ -10,7 +10,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`batch`] | [`Batch`], the unit of I/O, storage, identity and dynamic calls, and its encoding |
+//! | [`batch`] | [`Batch`], the unit of I/O and storage: [`Envelope`], [`Events`], their encoding |
 //! | [`identity`] | the identity of a batch: [`Origin`], [`Epoch`], [`Sequence`], and sets of them |
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
@@ -61,7 +61,9 @@ pub mod testkit;
 pub mod units;
 
 pub use account::{Account, AccountError};
-pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
+pub use batch::{
+    Batch, BatchBuilder, BatchSize, DecodeError, Envelope, EventRef, Events, Existing,
+};
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,

@@ -137,7 +137,7 @@ pub fn unpack(put: Put, body_max: u64) -> Result<Batch, Rejection> {
     }
     let mut batch =
         Batch::decode(encoded).map_err(|source| Rejection::NotABatch { identity, source })?;
-    batch.identity = Some(identity);
+    batch.envelope.identity = Some(identity);
     Ok(batch)
 }
 

@@ -132,14 +132,10 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
 
 /// The number of a batch, and whether it is as it was put.
 pub(crate) fn contents(found: &Batch) -> io::Result<(u64, bool)> {
-    let first =
-        found.events().next().map(|event| String::from_utf8_lossy(event.body()).into_owned());
+    let first = found.iter().next().map(|event| String::from_utf8_lossy(event.body()).into_owned());
     let number = first.as_deref().and_then(|body| body.split(' ').next()?.parse().ok());
     let number = number.ok_or_else(|| io::Error::other("an event without a number"))?;
-    Ok((
-        number,
-        found.events().map(|event| event.body()).eq(batch(number).events().map(|e| e.body())),
-    ))
+    Ok((number, found.iter().map(|event| event.body()).eq(batch(number).iter().map(|e| e.body()))))
 }
 
 fn say(line: &str) -> io::Result<()> {

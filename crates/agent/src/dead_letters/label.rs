@@ -76,7 +76,7 @@ const HEADERS: [&str; 9] = [
 impl Label {
     /// The label of a letter that is written now.
     pub(crate) fn new(letter: &Letter, from: Sender<'_>, at_ms: u64) -> Self {
-        let identity = letter.events.identity;
+        let identity = letter.events.envelope.identity;
         let mut detail = letter.detail.clone();
         if let Some((end, _)) = detail.char_indices().find(|(at, c)| at + c.len_utf8() > DETAIL_MAX)
         {
@@ -97,8 +97,8 @@ impl Label {
 
     /// Puts the label on. The letter has no identity of its own: its channel numbers it.
     pub(crate) fn put_on(&self, mut events: Batch) -> Batch {
-        events.identity = None;
-        events.positions.clear();
+        events.envelope.identity = None;
+        events.envelope.positions.clear();
         for (name, value) in HEADERS.iter().zip(self.values()) {
             events.set_header(name, &value, Existing::Replace);
         }
@@ -126,7 +126,7 @@ impl Label {
         for name in HEADERS {
             letter.remove_header(name);
         }
-        letter.identity = identity;
+        letter.envelope.identity = identity;
         Some((label, letter))
     }
 
@@ -194,7 +194,7 @@ mod tests {
         builder.push(b"two", &[("host", "web-1")]);
         let mut events = Batch::decode(builder.finish().encode()).unwrap();
         let (origin, epoch) = (Origin([7; 16]), Epoch(3));
-        events.identity = Some(Identity { origin, epoch, sequence: Sequence(9) });
+        events.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(9) });
         Letter { ticket: 5, events, whole, reason: "too_large", detail: "é".repeat(2000) }
     }
 
@@ -203,13 +203,13 @@ mod tests {
         let letter = letter(true);
         let label = Label::new(&letter, FROM, 12);
         let stored = label.put_on(letter.events.clone());
-        assert_eq!(stored.identity, None);
+        assert_eq!(stored.envelope.identity, None);
         let stored = Batch::decode(stored.encode()).unwrap();
         let (read, events) = Label::take_off(stored).unwrap();
         assert_eq!(read, label);
         assert_eq!(read.detail.len(), DETAIL_MAX);
         assert_eq!(events.encode(), letter.events.encode());
-        assert_eq!(events.identity, letter.events.identity);
+        assert_eq!(events.envelope.identity, letter.events.envelope.identity);
         assert!(Label::take_off(events).is_none());
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let label = |whole, group| {
             Label::new(&letter(whole), Sender { group, ..FROM }, 1).put_back_as().unwrap()
         };
-        assert_eq!(Some(label(true, "a")), letter(true).events.identity);
+        assert_eq!(Some(label(true, "a")), letter(true).events.envelope.identity);
         assert_eq!(label(false, "a"), label(false, "a"));
         assert_ne!(label(false, "a"), label(false, "b"));
         assert_ne!(label(false, "a").origin, label(true, "a").origin);

@@ -43,7 +43,7 @@ struct Script {
 }
 
 fn bodies(batch: &Batch) -> Vec<String> {
-    batch.events().map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
+    batch.iter().map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
 }
 
 struct Scripted {
@@ -101,7 +101,7 @@ impl Sink for Scripted {
 
     fn flush(&mut self) {
         for Taken { ticket, batch } in self.staged.drain(..) {
-            if batch.events().all(|event| event.body().starts_with(b"held")) {
+            if batch.iter().all(|event| event.body().starts_with(b"held")) {
                 let tickets = (ticket..ticket + 1).into();
                 let held = HeldBack { bytes: batch.size().bytes, events: 1, refused: true };
                 self.settled.push_back(Settlement { tickets, outcome: Outcome::HeldBack(held) });
@@ -376,6 +376,6 @@ async fn stopping_settles_what_is_staged_and_leaves_the_rest_in_the_channel() {
     assert_eq!(channel.status().events as usize, bodies.len() - delivered.len());
     let mut take = channel.begin_take("group");
     let next = take.take().await.unwrap();
-    let body = next.batch.events().next().unwrap().body().to_vec();
+    let body = next.batch.iter().next().unwrap().body().to_vec();
     assert_eq!(String::from_utf8(body).unwrap(), bodies[delivered.len()]);
 }

@@ -29,7 +29,7 @@ fn offer(dir: &TempDir, number: u64) -> bool {
         }
         let mut batch = Batch::of([format!("line {number}")]);
         let (origin, epoch) = (Origin([5; 16]), Epoch(1));
-        batch.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
+        batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
         sink.write(Taken { ticket: 0, batch }).await.unwrap();
         sink.flush();
         let outcome = sink.settled().await.outcome;

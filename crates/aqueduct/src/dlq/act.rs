@@ -188,7 +188,7 @@ async fn send(
             continue;
         }
         let count = events.len();
-        events.identity = key;
+        events.envelope.identity = key;
         if back.put(events).await? {
             done.letters += 1;
             done.events += count;

@@ -113,7 +113,7 @@ async fn introduce(channel: &Arc<dyn Channel>, origins: u64) -> Result<()> {
 
 /// The `number`th batch of all origins in turn.
 pub(super) fn from_origin(mut batch: Batch, number: u64, origins: u64) -> Batch {
-    batch.identity = (origins > 0).then(|| Identity {
+    batch.envelope.identity = (origins > 0).then(|| Identity {
         origin: Origin(u128::from(number % origins + 1).to_be_bytes()),
         epoch: Epoch(1),
         sequence: Sequence(number / origins),

@@ -81,6 +81,6 @@ fn batch(ticket: u64, paths: u64) -> Batch {
     let mut batch = LOAD.batch();
     batch.set_header("app", &format!("app-{}", ticket % paths), Existing::Replace);
     let sequence = Sequence(ticket);
-    batch.identity = Some(Identity { origin: Origin([3; 16]), epoch: Epoch(1), sequence });
+    batch.envelope.identity = Some(Identity { origin: Origin([3; 16]), epoch: Epoch(1), sequence });
     batch
 }

@@ -148,7 +148,7 @@ impl State {
 
     /// Stores one batch; answers its identity if it is settled at once.
     pub(super) fn store(&mut self, mut batch: Batch) -> Option<Identity> {
-        let positions = std::mem::take(&mut batch.positions);
+        let positions = std::mem::take(&mut batch.envelope.positions);
         self.positions.apply(&positions);
         let has_events = !batch.is_empty();
         let settled = self.store_events(batch);
@@ -162,7 +162,7 @@ impl State {
     /// Stores events and identity; answers the identity if it is new here.
     fn store_events(&mut self, mut batch: Batch) -> Option<Identity> {
         let has_events = !batch.is_empty();
-        let identity = match batch.identity {
+        let identity = match batch.envelope.identity {
             Some(identity) => identity,
             // It is never asked for.
             None if !has_events => return None,
@@ -181,7 +181,7 @@ impl State {
             let size = batch.size();
             self.total.bytes += size.bytes;
             self.total.events += size.events;
-            batch.identity = Some(identity);
+            batch.envelope.identity = Some(identity);
             self.held.insert(ticket, Held { batch, size, since: Instant::now() });
         }
         self.window.store(identity, has_events);
@@ -204,7 +204,7 @@ impl State {
             let Some(held) = self.held.remove(&ticket) else { continue };
             self.total.bytes -= held.size.bytes;
             self.total.events -= held.size.events;
-            if let Some(identity) = held.batch.identity {
+            if let Some(identity) = held.batch.envelope.identity {
                 keys.insert(identity);
             }
         }

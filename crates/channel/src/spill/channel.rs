@@ -180,19 +180,19 @@ struct Put {
 impl PutTransaction for Put {
     fn put(&mut self, mut batch: Batch) {
         let other = if self.on_disk.is_some() { &self.memory } else { &self.disk };
-        let known = batch.identity.is_some_and(|identity| {
+        let known = batch.envelope.identity.is_some_and(|identity| {
             other.stored(identity.origin, identity.epoch).contains(identity.sequence.0)
         });
         if known {
             // The other side has it: only where its source stands is news.
-            let positions = std::mem::take(&mut batch.positions);
+            let positions = std::mem::take(&mut batch.envelope.positions);
             batch = Batch::default();
-            batch.positions = positions;
+            batch.envelope.positions = positions;
         }
         if let Some(positions) = &mut self.on_disk {
-            positions.positions.append(&mut batch.positions);
+            positions.envelope.positions.append(&mut batch.envelope.positions);
         }
-        if !known || !batch.positions.is_empty() {
+        if !known || !batch.envelope.positions.is_empty() {
             self.put.put(batch);
         }
     }
@@ -203,7 +203,7 @@ impl PutTransaction for Put {
 
     async fn commit(self: Box<Self>) -> Result<(), ChannelError> {
         self.put.commit().await?;
-        if let Some(positions) = self.on_disk.filter(|batch| !batch.positions.is_empty()) {
+        if let Some(positions) = self.on_disk.filter(|batch| !batch.envelope.positions.is_empty()) {
             // Without events it needs no room, so it need not wait for any.
             let mut put = self.memory.begin_put(BatchSize::default()).await?;
             put.put(positions);

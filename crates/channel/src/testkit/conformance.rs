@@ -60,7 +60,7 @@ async fn next_body(take: &mut dyn TakeTransaction) -> String {
 
 fn body(taken: &Taken) -> String {
     let bodies: Vec<_> =
-        taken.batch.events().map(|e| String::from_utf8_lossy(e.body()).into_owned()).collect();
+        taken.batch.iter().map(|e| String::from_utf8_lossy(e.body()).into_owned()).collect();
     bodies.join(",")
 }
 
@@ -78,7 +78,7 @@ fn foreign(sequence: u64) -> Identity {
 
 fn foreign_batch(sequence: u64, body: &str) -> Batch {
     let mut batch = Batch::of([body]);
-    batch.identity = Some(foreign(sequence));
+    batch.envelope.identity = Some(foreign(sequence));
     batch
 }
 
@@ -96,7 +96,7 @@ pub async fn batches_come_out_oldest_first(suite: Suite) {
     assert_eq!(first.batch.shared_header("host"), Some("web-1"));
     let second = next(&mut *take).await;
     assert_eq!(body(&second), "second,more");
-    let (a, b) = (first.batch.identity.unwrap(), second.batch.identity.unwrap());
+    let (a, b) = (first.batch.envelope.identity.unwrap(), second.batch.envelope.identity.unwrap());
     assert_eq!((a.sequence, b.sequence), (Sequence(0), Sequence(1)));
     assert_eq!((a.origin, a.epoch), (b.origin, b.epoch));
 }
@@ -199,12 +199,12 @@ pub async fn each_consumer_gets_each_batch_once(suite: Suite) {
     let mut b = channel.begin_take("b");
     let b_first = next(&mut *b).await;
     one.commit(&only(&first));
-    let Identity { origin, epoch, .. } = first.batch.identity.unwrap();
+    let Identity { origin, epoch, .. } = first.batch.envelope.identity.unwrap();
     assert_eq!(channel.settled(origin, epoch), IntervalSet::EMPTY);
     assert!(settled.try_recv().is_err());
     b.commit(&only(&b_first));
     assert_eq!(channel.settled(origin, epoch), IntervalSet::from(0..1));
-    let told: KeySet = [first.batch.identity.unwrap()].into_iter().collect();
+    let told: KeySet = [first.batch.envelope.identity.unwrap()].into_iter().collect();
     assert_eq!(*timeout(PATIENCE, settled.recv()).await.unwrap().unwrap(), told);
     assert_eq!(channel.stored(origin, epoch), IntervalSet::from(0..2));
 }
@@ -292,7 +292,7 @@ pub async fn consumers_may_change(suite: Suite) {
     a.commit(&only(&first));
     channel.register(&[Arc::from("a")]).await.unwrap();
     assert_eq!(channel.status().events, 1);
-    let identity = first.batch.identity.unwrap();
+    let identity = first.batch.envelope.identity.unwrap();
     assert!(channel.settled(identity.origin, identity.epoch).contains(0));
     channel.register(&[Arc::from("a"), Arc::from("c")]).await.unwrap();
     assert_eq!(next_body(&mut *channel.begin_take("c")).await, "2");

@@ -89,7 +89,7 @@ pub(crate) async fn put_body(channel: &dyn Channel, body: &str) -> Result<(), Ch
 pub(crate) fn foreign(sequence: u64, body: &str) -> Batch {
     let mut batch = Batch::of([body]);
     let sequence = Sequence(sequence);
-    batch.identity = Some(Identity { origin: FOREIGN, epoch: Epoch(1), sequence });
+    batch.envelope.identity = Some(Identity { origin: FOREIGN, epoch: Epoch(1), sequence });
     batch
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn next(take: &mut dyn TakeTransaction) -> Option<Taken> {
 }
 
 pub(crate) fn body(taken: &Taken) -> String {
-    let first = taken.batch.events().next().expect("a taken batch has events");
+    let first = taken.batch.iter().next().expect("a taken batch has events");
     String::from_utf8_lossy(first.body()).into_owned()
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
     let mut take = channel.begin_take("sink");
     while let Some(taken) = next(&mut *take).await {
         if body(&taken) == "new" {
-            named.push(taken.batch.identity.expect("a stored batch has one").epoch);
+            named.push(taken.batch.envelope.identity.expect("a stored batch has one").epoch);
         }
     }
     assert_eq!(named.len(), 4, "seed {seed}: the new batch came");

@@ -204,8 +204,8 @@ impl Driver {
             let name = format!("{number}.{at}");
             let body = format!("{name} {}", "x".repeat(bytes / 3));
             let mut batch = Batch::of((0..*events).map(|_| &body));
-            batch.identity = identity.map(foreign);
-            batch.positions.push(SourcePosition {
+            batch.envelope.identity = identity.map(foreign);
+            batch.envelope.positions.push(SourcePosition {
                 source: "in".into(),
                 key: Bytes::from_static(b"file"),
                 value: Some(Bytes::from(number.to_string())),
@@ -229,10 +229,10 @@ impl Driver {
             Ok(Err(error @ ChannelError::Closed { .. })) => panic!("{error}"),
             Ok(taken) => taken.expect("the disk works"),
         };
-        let body = taken.batch.events().next().expect("a taken batch has events").body();
+        let body = taken.batch.iter().next().expect("a taken batch has events").body();
         let name = String::from_utf8_lossy(body).split(' ').next().unwrap_or("").to_owned();
         let events = taken.batch.len() as u32;
-        self.model.took(consumer, taken.ticket, &name, events, taken.batch.identity);
+        self.model.took(consumer, taken.ticket, &name, events, taken.batch.envelope.identity);
         Some(taken.ticket)
     }
 

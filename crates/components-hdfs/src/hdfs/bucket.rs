@@ -23,7 +23,7 @@ use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ledger::BOOKS;
-use pipeline::{Batch, EventRef};
+use pipeline::{EventRef, Events};
 
 /// Where the events go whose directories are more than one roll may hold.
 pub(super) const OVERFLOW: &str = "_overflow";
@@ -151,29 +151,34 @@ impl Template {
         &self.prefix
     }
 
-    /// The batch by directory, below the prefix: `parts_max` of them at most, in the order in which
-    /// they first appear, and [`OVERFLOW`]. A batch whose headers are shared stays in one piece and
-    /// is looked at once. `now` is in milliseconds since 1970.
-    pub(super) fn route(&self, batch: &Batch, now: i64, parts_max: usize) -> Vec<(String, Batch)> {
-        let own_time = self.period.is_some() && batch.has_own(TIMESTAMP);
-        let own: Vec<bool> = self.headers.iter().map(|name| batch.has_own(name)).collect();
-        let Some(first) = batch.events().next() else { return Vec::new() };
+    /// The events by directory, below the prefix: `parts_max` of them at most, in the order in which
+    /// they first appear, and [`OVERFLOW`]. Events whose headers are shared stay in one piece and
+    /// are looked at once. `now` is in milliseconds since 1970.
+    pub(super) fn route(
+        &self,
+        events: &Events,
+        now: i64,
+        parts_max: usize,
+    ) -> Vec<(String, Events)> {
+        let own_time = self.period.is_some() && events.has_own(TIMESTAMP);
+        let own: Vec<bool> = self.headers.iter().map(|name| events.has_own(name)).collect();
+        let Some(first) = events.iter().next() else { return Vec::new() };
         if !own_time && !own.contains(&true) {
-            return vec![(self.render(first, now), batch.clone())];
+            return vec![(self.render(first, now), events.clone())];
         }
         // What can differ between two events of this batch, and nothing else.
-        let mut part_of = vec![0; batch.len()];
+        let mut part_of = vec![0; events.len()];
         if let Some(period) = self.period.filter(|_| own_time) {
-            let times = batch.values(TIMESTAMP).map(|stated| time_of(stated, now));
+            let times = events.values(TIMESTAMP).map(|stated| time_of(stated, now));
             part_by(&mut part_of, times.map(|time| time.div_euclid(period)), parts_max);
         }
         for (name, _) in self.headers.iter().zip(own).filter(|(_, own)| *own) {
-            part_by(&mut part_of, batch.values(name), parts_max);
+            part_by(&mut part_of, events.values(name), parts_max);
         }
         let named = part_of.iter().filter(|part| **part != OVER).max().map_or(0, |last| last + 1);
         part_of.iter_mut().filter(|part| **part == OVER).for_each(|part| *part = named);
-        let parts = batch.split(&part_of).into_iter().enumerate().filter_map(|(number, part)| {
-            let first = part.events().next()?;
+        let parts = events.split(&part_of).into_iter().enumerate().filter_map(|(number, part)| {
+            let first = part.iter().next()?;
             let directory = if number < named { self.render(first, now) } else { OVERFLOW.into() };
             Some((directory, part))
         });
@@ -260,7 +265,7 @@ pub(super) fn confined(value: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{BatchBuilder, Existing};
+    use pipeline::{Batch, BatchBuilder, Existing};
     use proptest::prelude::*;
 
     use super::*;

@@ -129,7 +129,7 @@ impl Held {
 
     /// Settles a batch that is held without writing it, if the ledger decides that.
     pub(super) fn settle_known(&self, ticket: Ticket, batch: &Batch) -> bool {
-        let Some(key) = batch.identity else { return false };
+        let Some(key) = batch.envelope.identity else { return false };
         let (closed, delivered) = {
             let state = self.state();
             (state.delivered.is_closed(key), state.delivered.contains(key))

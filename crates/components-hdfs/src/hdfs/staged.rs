@@ -11,7 +11,7 @@ use ledger::{
 };
 use metrics::Gauge;
 use peers::FloorBoard;
-use pipeline::{Batch, Identity, IntervalSet, KeySet, Outcome, Ticket};
+use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ impl CommitContext {
 /// Part of a batch that goes into one directory.
 pub(super) struct Part {
     pub(super) directory: String,
-    pub(super) batch: Batch,
+    pub(super) events: Events,
     /// Bytes that it adds to its file at most.
     pub(super) bytes_bound: u64,
 }
@@ -196,8 +196,8 @@ impl OpenRoll {
             }
         };
         file.tickets.insert(ticket);
-        file.fill.events += part.batch.len() as u64;
-        let bytes = file.format.encode(&part.batch);
+        file.fill.events += part.events.len() as u64;
+        let bytes = file.format.encode(&part.events);
         file.append(bytes).await?;
         Ok(file.fill)
     }

@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex};
 
 use harness::{Collector, batch, lines_of, visible};
 use pipeline::testkit::build;
-use pipeline::{Batch, Encoder, Existing, FileEncoder, Guarantee, Outcome, Sink, Unwritable};
+use pipeline::{
+    Batch, Encoder, Events, Existing, FileEncoder, Guarantee, Outcome, Sink, Unwritable,
+};
 use serde_json::json;
 use storage::memory::Memory;
 
@@ -94,13 +96,13 @@ async fn at_least_once_writes_no_entries_and_says_so() {
 struct Picky;
 
 impl Encoder for Picky {
-    fn unwritable(&self, batch: &Batch) -> Vec<Unwritable> {
-        let bad = batch.events().filter(|event| event.body().contains(&b'!'));
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        let bad = events.iter().filter(|event| event.body().contains(&b'!'));
         bad.map(|event| Unwritable { index: event.index(), reason: "a `!`".into() }).collect()
     }
 
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        batch.body_bytes() + batch.len() as u64
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -112,8 +114,8 @@ impl Encoder for Picky {
 struct Telltale(Arc<Mutex<Vec<Option<String>>>>);
 
 impl Encoder for Telltale {
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        batch.body_bytes() + batch.len() as u64
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -122,9 +124,9 @@ impl Encoder for Telltale {
 }
 
 impl FileEncoder for Telltale {
-    fn encode(&mut self, batch: &Batch) -> bytes::Bytes {
+    fn encode(&mut self, events: &Events) -> bytes::Bytes {
         self.0.lock().unwrap().push(std::thread::current().name().map(String::from));
-        batch.lines().expect("these tests use lines").clone()
+        events.lines().expect("these tests use lines").clone()
     }
 
     fn finish(&mut self) -> bytes::Bytes {
@@ -158,9 +160,9 @@ async fn an_event_that_cannot_be_written_holds_up_no_other() {
         assert_eq!((letter.ticket, letter.whole), (ticket, whole));
         assert_eq!((letter.reason, &*letter.detail), ("unwritable_event", "a `!`"));
         let mut expected = Batch::of(events);
-        expected.identity = letter.events.identity;
+        expected.envelope.identity = letter.events.envelope.identity;
         assert_eq!(letter.events, expected);
-        assert_eq!(letter.events.identity.map(|key| key.sequence.0), Some(ticket));
+        assert_eq!(letter.events.envelope.identity.map(|key| key.sequence.0), Some(ticket));
     }
     assert_eq!(sink.unacknowledged_bytes(), sink.held.bytes());
     sink.flush();

@@ -95,7 +95,7 @@ impl Writer {
     /// Puts a batch into the open roll.
     async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
         let Taken { ticket, batch } = taken;
-        let key = batch.identity;
+        let key = batch.envelope.identity;
         if self.context.held.settle_known(ticket, &batch) {
             return Ok(());
         }
@@ -144,29 +144,29 @@ impl Writer {
         let mut parts = Vec::new();
         let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
         let Settings { template, buckets_max, format, .. } = &*self.settings;
-        for (directory, mut batch) in template.route(batch, now, *buckets_max) {
-            let left_out = format.unwritable(&batch);
+        for (directory, mut events) in template.route(batch, now, *buckets_max) {
+            let left_out = format.unwritable(&events);
             if !left_out.is_empty() {
                 for Unwritable { index, reason } in &left_out {
-                    let event = batch.events().nth(*index);
+                    let event = events.iter().nth(*index);
                     let event = event.expect("an encoder names an event of the batch");
                     let headers: Vec<(&str, &str)> = event.headers().collect();
                     unwritable.entry(reason.clone()).or_default().push(event.body(), &headers);
                 }
                 let is_left_out =
                     |index: usize| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
-                batch.retain(|event| !is_left_out(event.index()));
+                events.retain(|event| !is_left_out(event.index()));
             }
-            if !batch.is_empty() {
-                let bytes_bound = format.size_bound(&batch);
-                parts.push(Part { directory, batch, bytes_bound });
+            if !events.is_empty() {
+                let bytes_bound = format.size_bound(&events);
+                parts.push(Part { directory, events, bytes_bound });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
         let whole = unwritable.len() == 1 && left_out == batch.len();
         for (detail, events) in unwritable {
             let mut events = if whole { batch.clone() } else { events.finish() };
-            events.identity = batch.identity;
+            events.envelope.identity = batch.envelope.identity;
             let reason = "unwritable_event";
             self.context.held.refuse(Letter { ticket, events, whole, reason, detail });
         }

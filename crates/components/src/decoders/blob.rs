@@ -43,7 +43,7 @@ mod tests {
     fn a_message_is_one_event_whatever_it_holds() {
         for bytes in [&b""[..], b"\n\xff\n", b"{}"] {
             let batch = decoded(&json!("blob"), &message(bytes)).unwrap();
-            assert_eq!(batch.events().map(|event| event.body()).collect::<Vec<_>>(), [bytes]);
+            assert_eq!(batch.iter().map(|event| event.body()).collect::<Vec<_>>(), [bytes]);
         }
     }
 }

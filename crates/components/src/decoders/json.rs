@@ -150,7 +150,7 @@ mod tests {
             headers.sort();
             (body, headers)
         };
-        batch.events().map(event).collect()
+        batch.iter().map(event).collect()
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         let text = br#"[{"headers": {"a": "event"}, "body": ""}]"#;
         let batch = decoded(&json!("json"), &Message { headers: &headers, ..message(text) });
         let batch = batch.unwrap();
-        let event = batch.events().next().unwrap();
+        let event = batch.iter().next().unwrap();
         assert_eq!((event.header("a"), event.header("b")), (Some("event"), Some("message")));
     }
 }

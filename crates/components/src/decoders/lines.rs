@@ -62,7 +62,7 @@ mod tests {
 
     fn lines(settings: &Value, bytes: &[u8]) -> Vec<String> {
         let batch = decoded(settings, &message(bytes)).unwrap();
-        batch.events().map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
+        batch.iter().map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
     }
 
     #[test]

@@ -17,7 +17,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
-use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,12 +96,12 @@ impl Encoder for Avro {
         false
     }
 
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
-        let numbers = 3 * batch.len() as u64 + 2 * headers;
+    fn size_bound(&self, events: &Events) -> u64 {
+        let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
+        let numbers = 3 * events.len() as u64 + 2 * headers;
         // What deflate cannot make smaller it makes larger by a thousandth, and each block has a
         // frame.
-        let bytes = batch.body_bytes() + header_bytes(batch) + NUMBER * numbers;
+        let bytes = events.body_bytes() + header_bytes(events) + NUMBER * numbers;
         bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * 64
     }
 
@@ -177,9 +177,9 @@ impl File {
 }
 
 impl FileEncoder for File {
-    fn encode(&mut self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, events: &Events) -> Bytes {
         let mut out = self.head.take().unwrap_or_default();
-        for event in batch.events() {
+        for event in events.iter() {
             let headers = event.headers().count();
             if headers > 0 {
                 long(&mut self.records, headers as i64);

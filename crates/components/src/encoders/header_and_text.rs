@@ -6,7 +6,7 @@
 //! each in the order in which they were set.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,10 +33,10 @@ const AROUND: u64 = 4;
 const AROUND_HEADER: u64 = 3;
 
 impl Encoder for HeaderAndText {
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
-        let events = batch.len() as u64;
-        batch.body_bytes() + header_bytes(batch) + AROUND * events + AROUND_HEADER * headers
+    fn size_bound(&self, events: &Events) -> u64 {
+        let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
+        let around = AROUND * events.len() as u64 + AROUND_HEADER * headers;
+        events.body_bytes() + header_bytes(events) + around
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -45,9 +45,9 @@ impl Encoder for HeaderAndText {
 }
 
 impl FileEncoder for HeaderAndText {
-    fn encode(&mut self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, events: &Events) -> Bytes {
         let mut text = BytesMut::new();
-        for event in batch.events() {
+        for event in events.iter() {
             text.put_u8(b'{');
             for (number, (name, value)) in event.headers().enumerate() {
                 if number > 0 {

@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, EventRef, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer as Output, ser::SerializeMap};
 
@@ -43,10 +43,10 @@ impl Encoder for Json {
         "application/x-ndjson"
     }
 
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        let headers: u64 = batch.events().map(|event| event.headers().count() as u64).sum();
-        let text = batch.body_bytes() + header_bytes(batch);
-        ESCAPED * text + AROUND * batch.len() as u64 + AROUND_HEADER * headers
+    fn size_bound(&self, events: &Events) -> u64 {
+        let headers: u64 = events.iter().map(|event| event.headers().count() as u64).sum();
+        let text = events.body_bytes() + header_bytes(events);
+        ESCAPED * text + AROUND * events.len() as u64 + AROUND_HEADER * headers
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -55,9 +55,9 @@ impl Encoder for Json {
 }
 
 impl FileEncoder for Json {
-    fn encode(&mut self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, events: &Events) -> Bytes {
         let mut out = Vec::new();
-        for event in batch.events() {
+        for event in events.iter() {
             serde_json::to_writer(&mut out, &Line(event)).expect("text in memory takes every line");
             out.push(b'\n');
         }

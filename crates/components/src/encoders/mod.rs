@@ -6,7 +6,7 @@ pub mod json;
 pub mod text;
 
 use pipeline::component::entry;
-use pipeline::{Batch, Encoder, Entry};
+use pipeline::{Encoder, Entry, Events};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Encoder>] = &[
@@ -17,16 +17,16 @@ pub static ALL: &[Entry<dyn Encoder>] = &[
 ];
 
 /// Bytes of all headers of all events, were each event to carry its own.
-fn header_bytes(batch: &Batch) -> u64 {
-    let shared: usize = batch.shared_headers().map(|(name, value)| name.len() + value.len()).sum();
-    let shared = shared as u64 * batch.len() as u64;
-    if batch.is_uniform() {
+fn header_bytes(events: &Events) -> u64 {
+    let shared: usize = events.shared_headers().map(|(name, value)| name.len() + value.len()).sum();
+    let shared = shared as u64 * events.len() as u64;
+    if events.is_uniform() {
         return shared;
     }
     let own = |event: pipeline::EventRef<'_>| {
         event.headers().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
     };
-    batch.events().map(own).sum()
+    events.iter().map(own).sum()
 }
 
 #[cfg(test)]

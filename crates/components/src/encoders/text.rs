@@ -3,7 +3,7 @@
 //! A body that holds LF itself becomes several lines, as it would in any text file.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pipeline::{Batch, BuildContext, BuildError, Component, Encoder, FileEncoder};
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,8 +24,8 @@ impl Component for Config {
 struct Text;
 
 impl Encoder for Text {
-    fn size_bound(&self, batch: &Batch) -> u64 {
-        batch.body_bytes() + batch.len() as u64
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -34,14 +34,14 @@ impl Encoder for Text {
 }
 
 impl FileEncoder for Text {
-    fn encode(&mut self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, events: &Events) -> Bytes {
         // What a source of lines read is the text already.
-        if let Some(lines) = batch.lines() {
+        if let Some(lines) = events.lines() {
             return lines.clone();
         }
-        let size = usize::try_from(batch.body_bytes()).expect("a batch fits in memory");
-        let mut text = BytesMut::with_capacity(size + batch.len());
-        for event in batch.events() {
+        let size = usize::try_from(events.body_bytes()).expect("a batch fits in memory");
+        let mut text = BytesMut::with_capacity(size + events.len());
+        for event in events.iter() {
             text.put_slice(event.body());
             text.put_u8(b'\n');
         }
@@ -55,6 +55,8 @@ impl FileEncoder for Text {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
+
     use super::*;
 
     #[test]
@@ -70,7 +72,7 @@ mod tests {
     /// Clears the flag that says that the bodies are separated, and takes the separators out.
     fn unseparated(batch: &Batch) -> Batch {
         let encoded = batch.encode();
-        let bodies: Vec<u8> = batch.events().flat_map(|event| event.body().to_vec()).collect();
+        let bodies: Vec<u8> = batch.iter().flat_map(|event| event.body().to_vec()).collect();
         let mut bytes = encoded[..encoded.len() - batch.lines().unwrap().len()].to_vec();
         bytes[1] = 0;
         bytes[20..24].copy_from_slice(&(bodies.len() as u32).to_le_bytes());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -45,8 +45,8 @@ struct Host {
 }
 
 impl Interceptor for Host {
-    fn intercept(&self, batch: &mut Batch) {
-        batch.set_header(&self.header, &self.host, self.existing);
+    fn intercept(&self, events: &mut Events) {
+        events.set_header(&self.header, &self.host, self.existing);
     }
 
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
@@ -56,6 +56,7 @@ impl Interceptor for Host {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::json;
 

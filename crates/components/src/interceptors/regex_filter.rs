@@ -5,7 +5,7 @@
 //! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,10 +41,10 @@ struct RegexFilter {
 }
 
 impl Interceptor for RegexFilter {
-    fn intercept(&self, batch: &mut Batch) {
-        let before = batch.len();
-        batch.retain(|event| self.regex.is_match(event.body()) != self.exclude);
-        self.dropped.inc_by((before - batch.len()) as u64);
+    fn intercept(&self, events: &mut Events) {
+        let before = events.len();
+        events.retain(|event| self.regex.is_match(event.body()) != self.exclude);
+        self.dropped.inc_by((before - events.len()) as u64);
     }
 
     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
@@ -55,6 +55,7 @@ impl Interceptor for RegexFilter {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ mod tests {
             let mut batch = Batch::of(["an error", "a note", "err\u{f6}r", "done"]);
             batch.set_header("host", "web-1", pipeline::Existing::Keep);
             filter.intercept(&mut batch);
-            let bodies: Vec<&[u8]> = batch.events().map(|event| event.body()).collect();
+            let bodies: Vec<&[u8]> = batch.iter().map(|event| event.body()).collect();
             assert_eq!(bodies, expected.map(str::as_bytes), "exclude = {exclude}");
             assert_eq!(batch.shared_header("host"), Some("web-1"));
         }
@@ -94,7 +95,7 @@ mod tests {
         let filter = filter(&json!({ "regex": "(?-u)\\xff$" })).unwrap();
         let mut batch = Batch::of([&b"\xfe\xff"[..], b"\xff\xfe"]);
         filter.intercept(&mut batch);
-        assert_eq!(batch.events().map(|event| event.body()).collect::<Vec<_>>(), [b"\xfe\xff"]);
+        assert_eq!(batch.iter().map(|event| event.body()).collect::<Vec<_>>(), [b"\xfe\xff"]);
     }
 
     #[test]

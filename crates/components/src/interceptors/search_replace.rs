@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Interceptor};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,9 +76,9 @@ struct SearchReplace {
 }
 
 impl Interceptor for SearchReplace {
-    fn intercept(&self, batch: &mut Batch) {
+    fn intercept(&self, events: &mut Events) {
         let mut changed = 0;
-        batch.map_bodies(|event| {
+        events.map_bodies(|event| {
             let body = self.search.replace_all(event.body(), &*self.replace);
             changed += u64::from(matches!(body, Cow::Owned(_)));
             body
@@ -94,6 +94,7 @@ impl Interceptor for SearchReplace {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::{Value, json};
 
@@ -107,7 +108,7 @@ mod tests {
     fn rewritten(settings: &Value, body: &[u8]) -> Vec<u8> {
         let mut batch = Batch::of([body]);
         rewriter(settings).unwrap().intercept(&mut batch);
-        batch.events().next().unwrap().body().to_vec()
+        batch.iter().next().unwrap().body().to_vec()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -62,9 +62,9 @@ struct Static {
 }
 
 impl Interceptor for Static {
-    fn intercept(&self, batch: &mut Batch) {
+    fn intercept(&self, events: &mut Events) {
         for (name, value) in &self.headers {
-            batch.set_header(name, value, self.existing);
+            events.set_header(name, value, self.existing);
         }
     }
 
@@ -76,6 +76,7 @@ impl Interceptor for Static {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pipeline::env::{Clock, unix_millis};
-use pipeline::{Batch, BuildContext, BuildError, Component, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,9 +48,9 @@ struct Timestamp {
 }
 
 impl Interceptor for Timestamp {
-    fn intercept(&self, batch: &mut Batch) {
+    fn intercept(&self, events: &mut Events) {
         let now = unix_millis(self.clock.now()).to_string();
-        batch.set_header(&self.header, &now, self.existing);
+        events.set_header(&self.header, &now, self.existing);
     }
 
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
@@ -62,6 +62,7 @@ impl Interceptor for Timestamp {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::json;
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{Batch, BuildContext, BuildError, ChannelSelector, Component};
+use pipeline::{BuildContext, BuildError, ChannelSelector, Component, Events};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -116,15 +116,15 @@ impl Multiplexing {
 }
 
 impl ChannelSelector for Multiplexing {
-    fn select(&self, batch: &Batch) -> Vec<Option<Batch>> {
-        if !batch.has_own(&self.header) {
-            let route = self.route(batch.shared_header(&self.header));
-            return route.0.iter().map(|gets| gets.then(|| batch.clone())).collect();
+    fn select(&self, events: &Events) -> Vec<Option<Events>> {
+        if !events.has_own(&self.header) {
+            let route = self.route(events.shared_header(&self.header));
+            return route.0.iter().map(|gets| gets.then(|| events.clone())).collect();
         }
         let routes: Vec<&Route> =
-            batch.values(&self.header).map(|value| self.route(value)).collect();
+            events.values(&self.header).map(|value| self.route(value)).collect();
         let part = |channel: usize| {
-            let mut part = batch.clone();
+            let mut part = events.clone();
             part.retain(|event| routes[event.index()].0[channel]);
             (!part.is_empty()).then_some(part)
         };
@@ -158,7 +158,7 @@ mod tests {
     //! The cases of Flume's own test of this selector, by name of what they promise.
 
     use pipeline::testkit::build;
-    use pipeline::{BatchBuilder, SettingsError};
+    use pipeline::{Batch, BatchBuilder, SettingsError};
     use serde_json::{Value, json};
 
     use super::*;
@@ -177,8 +177,8 @@ mod tests {
             builder.push(value.unwrap_or("none").as_bytes(), header.as_slice());
         }
         let text = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
-        let bodies = |part: Option<Batch>| {
-            part.iter().flat_map(Batch::events).map(|event| text(event.body())).collect()
+        let bodies = |part: Option<Events>| {
+            part.iter().flat_map(Events::iter).map(|event| text(event.body())).collect()
         };
         selector.select(&builder.finish()).into_iter().map(bodies).collect()
     }
@@ -211,9 +211,9 @@ mod tests {
         let mut batch = Batch::of(["x", "y"]);
         batch.set_header("state", "NY", pipeline::Existing::Keep);
         let parts = selector.select(&batch);
-        let start = |batch: &Batch| batch.lines().map(|lines| lines.as_ptr());
+        let start = |events: &Events| events.lines().map(|lines| lines.as_ptr());
         assert_eq!(parts[0].as_ref().and_then(start), start(&batch));
-        assert_eq!(parts, [Some(batch.clone()), Some(batch), None]);
+        assert_eq!(parts, [Some(batch.events.clone()), Some(batch.events), None]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `replicating`: every channel of the source gets every event. What a source does by default.
 
-use pipeline::{Batch, BuildContext, BuildError, ChannelSelector, Component};
+use pipeline::{BuildContext, BuildError, ChannelSelector, Component, Events};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,8 +26,8 @@ struct Replicating {
 }
 
 impl ChannelSelector for Replicating {
-    fn select(&self, batch: &Batch) -> Vec<Option<Batch>> {
-        vec![Some(batch.clone()); self.channels]
+    fn select(&self, events: &Events) -> Vec<Option<Events>> {
+        vec![Some(events.clone()); self.channels]
     }
 
     fn routing_header(&self) -> Option<&str> {
@@ -41,6 +41,7 @@ impl ChannelSelector for Replicating {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::Batch;
     use pipeline::testkit::build;
     use serde_json::json;
 
@@ -51,6 +52,6 @@ mod tests {
         let cx = BuildContext::alone("selector", std::path::Path::new("unused"), env::real());
         let selector = build::<Config>(&json!({ "channels": ["a", "b"] }), &cx).unwrap();
         let batch = Batch::of(["x", "y"]);
-        assert_eq!(selector.select(&batch), [Some(batch.clone()), Some(batch)]);
+        assert_eq!(selector.select(&batch), [Some(batch.events.clone()), Some(batch.events)]);
     }
 }

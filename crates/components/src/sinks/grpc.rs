@@ -233,7 +233,7 @@ impl Sink for Grpc {
 
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {
         let Taken { ticket, batch } = taken;
-        let Some(identity) = batch.identity else {
+        let Some(identity) = batch.envelope.identity else {
             return Err(GrpcError::NoIdentity { address: self.address() }.into());
         };
         let size_bytes = batch.size().bytes;

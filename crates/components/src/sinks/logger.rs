@@ -61,7 +61,7 @@ fn shown(event: EventRef<'_>, body_max: usize) -> String {
 
 impl Observer for Logger {
     fn observe(&mut self, batch: &Batch) {
-        for event in batch.events() {
+        for event in batch.iter() {
             tracing::info!(sink = %self.name, "{}", shown(event, self.body_max));
         }
     }
@@ -79,7 +79,7 @@ mod tests {
     fn an_event_is_one_line_without_control_codes_and_no_longer_than_allowed() {
         let mut batch = Batch::of([b"caf\xc3\xa9\x1b[31m\n\0".as_slice(), b"0123456789abc"]);
         batch.set_header("file", "/var\n", Existing::Keep);
-        let lines: Vec<String> = batch.events().map(|event| shown(event, 11)).collect();
+        let lines: Vec<String> = batch.iter().map(|event| shown(event, 11)).collect();
         assert_eq!(lines[0], r"{file=/var\n} caf\xc3\xa9\x1b[31m\n… (12 bytes)");
         assert_eq!(lines[1], r"{file=/var\n} 0123456789a… (13 bytes)");
     }

@@ -44,17 +44,17 @@ impl One {
             let stands = self.positions.get(&position.key);
             position.after.as_ref().is_none_or(|after| stands == Some(after))
         };
-        if !batch.positions.iter().all(is_there) {
+        if !batch.envelope.positions.iter().all(is_there) {
             return Err(ChannelError::OutOfTurn { channel: "c".into() }.into());
         }
         self.puts += 1;
-        for SourcePosition { key, value, .. } in &batch.positions {
+        for SourcePosition { key, value, .. } in &batch.envelope.positions {
             match value {
                 Some(value) => self.positions.insert(key.clone(), value.clone()),
                 None => self.positions.remove(key),
             };
         }
-        for event in batch.events() {
+        for event in batch.iter() {
             let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
             self.events.push(Event {
                 body: String::from_utf8_lossy(event.body()).into_owned(),

@@ -108,7 +108,7 @@ impl Numbers {
         }
         let mut batch = Batch::of_lines(bodies.into(), &lengths);
         let value = Some(Bytes::copy_from_slice(&end.to_le_bytes()));
-        batch.positions.push(SourcePosition {
+        batch.envelope.positions.push(SourcePosition {
             source: self.name.clone(),
             key: KEY,
             value,

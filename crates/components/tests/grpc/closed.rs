@@ -99,7 +99,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     verdicts.until(&mut *impostor, |v| v.stored == set(2..3)).await;
     let mut other = taken(1);
     other.batch = Batch::of(["something else"]);
-    other.batch.identity = Some(identity(1));
+    other.batch.envelope.identity = Some(identity(1));
     within(impostor.write(other)).await.unwrap();
     // A header that an agent on the way has set makes no other content.
     let mut marked = taken(0);
@@ -131,7 +131,7 @@ async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     .await;
     assert!(memory.floors.declared().is_empty(), "none of its batches has come this way");
     let mut carried = taken(0);
-    carried.batch.identity.as_mut().unwrap().epoch = Epoch(3);
+    carried.batch.envelope.identity.as_mut().unwrap().epoch = Epoch(3);
     within(sink.write(carried)).await.unwrap();
     Verdicts::default().until(&mut *sink, |v| v.stored == set(0..1)).await;
     assert_eq!(memory.floors.declared(), below(3), "of the other origin no batch came");

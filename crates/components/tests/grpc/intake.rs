@@ -97,7 +97,7 @@ impl Intake for Memory {
         self.room.acquire().await.unwrap().forget();
         let mut state = self.state.lock().unwrap();
         state.accepted += 1;
-        let identity = batch.identity.expect("a batch from an agent has an identity");
+        let identity = batch.envelope.identity.expect("a batch from an agent has an identity");
         state.batches.insert(identity, batch);
         drop(state);
         self.arrived.notify_one();

@@ -10,7 +10,7 @@ use super::*;
 /// A batch of ten lines of 2 kB.
 fn large(sequence: u64) -> Taken {
     let mut batch = Batch::of((0..10).map(|n| format!("{n}{}", "x".repeat(2_000))));
-    batch.identity = Some(identity(sequence));
+    batch.envelope.identity = Some(identity(sequence));
     Taken { ticket: sequence + 1000, batch }
 }
 

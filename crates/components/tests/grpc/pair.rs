@@ -95,7 +95,7 @@ pub(crate) fn identity(sequence: u64) -> Identity {
 /// Batch `sequence` under ticket `sequence + 1000`.
 pub(crate) fn taken(sequence: u64) -> Taken {
     let mut batch = Batch::of((0..50).map(|n| format!("batch {sequence} line {n}")));
-    batch.identity = Some(identity(sequence));
+    batch.envelope.identity = Some(identity(sequence));
     Taken { ticket: sequence + 1000, batch }
 }
 

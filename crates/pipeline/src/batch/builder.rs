@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::events::{ABSENT, Column};
 use super::lengths::Lengths;
-use super::{ABSENT, Batch, Column, EventRef};
+use super::{Batch, EventRef, Events};
 
 /// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
 /// they are ready for a text file.
@@ -140,18 +141,18 @@ impl BatchBuilder {
 
     /// The batch. A header that has the same value in every event becomes a shared one.
     pub fn finish(self) -> Batch {
-        let mut batch = Batch {
+        let mut events = Events {
             lengths: Lengths::of(&self.lengths),
             bodies: self.bodies.into(),
             separated: true,
-            ..Batch::default()
+            ..Events::default()
         };
-        self.columns.into_iter().for_each(|(name, column)| batch.add(name, column));
-        batch
+        self.columns.into_iter().for_each(|(name, column)| events.add(name, column));
+        events.into()
     }
 }
 
-impl Batch {
+impl Events {
     /// Adds a header: a shared one, if all events have the same value.
     pub(super) fn add(&mut self, name: Arc<str>, column: ColumnBuilder) {
         let is_one_run = column.runs.len() == 1;
@@ -164,8 +165,8 @@ impl Batch {
     }
 }
 
-impl Batch {
-    /// Gives each event the body that `change` makes of it. Headers, identity and positions stay.
+impl Events {
+    /// Gives each event the body that `change` makes of it. Headers stay.
     /// Where every body comes back borrowed, nothing is copied and nothing changes.
     ///
     /// # Panics
@@ -173,11 +174,11 @@ impl Batch {
     pub fn map_bodies(&mut self, mut change: impl FnMut(EventRef<'_>) -> Cow<'_, [u8]>) {
         // Bodies up to the first changed one are copied only once there is a changed one.
         let mut changed: Option<(Vec<u8>, Vec<u32>)> = None;
-        for event in self.events() {
+        for event in self.iter() {
             let body = change(event);
             if changed.is_none() && matches!(body, Cow::Owned(_)) {
                 let mut before = (Vec::with_capacity(self.bodies.len()), Vec::new());
-                self.events().take(event.index()).for_each(|same| append(&mut before, same.body()));
+                self.iter().take(event.index()).for_each(|same| append(&mut before, same.body()));
                 changed = Some(before);
             }
             if let Some(changed) = &mut changed {
@@ -200,13 +201,13 @@ fn append((bodies, lengths): &mut (Vec<u8>, Vec<u32>), body: &[u8]) {
     bodies.push(b'\n');
 }
 
-/// `count` parts of `batch`, each event in the one whose number `part_of` has for it. Events with
+/// `count` parts of `all`, each event in the one whose number `part_of` has for it. Events with
 /// other numbers are left out.
-pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch> {
-    let separator = usize::from(batch.separated);
+pub(super) fn parts(all: &Events, part_of: &[usize], count: usize) -> Vec<Events> {
+    let separator = usize::from(all.separated);
     let mut sizes = vec![(0, 0); count];
     let mut of = part_of.iter();
-    batch.lengths.iter(&batch.bodies).for_each(|length| {
+    all.lengths.iter(&all.bodies).for_each(|length| {
         if let Some((events, bytes)) = of.next().and_then(|part| sizes.get_mut(*part)) {
             *events += 1;
             *bytes += length + separator;
@@ -215,26 +216,24 @@ pub(super) fn parts(batch: &Batch, part_of: &[usize], count: usize) -> Vec<Batch
     let room = |(events, bytes)| (Vec::with_capacity(events), Vec::with_capacity(bytes));
     let mut events: Vec<(Vec<u32>, Vec<u8>)> = sizes.into_iter().map(room).collect();
     let (mut start, mut of) = (0, part_of.iter());
-    batch.lengths.iter(&batch.bodies).for_each(|length| {
+    all.lengths.iter(&all.bodies).for_each(|length| {
         let end = start + length + separator;
         if let Some((lengths, bodies)) = of.next().and_then(|part| events.get_mut(*part)) {
             lengths.push(length as u32);
-            bodies.extend_from_slice(&batch.bodies[start..end]);
+            bodies.extend_from_slice(&all.bodies[start..end]);
         }
         start = end;
     });
-    let part = |(lengths, bodies): (Vec<u32>, Vec<u8>)| Batch {
-        identity: batch.identity,
-        positions: batch.positions.clone(),
-        shared: batch.shared.clone(),
-        columns: Vec::with_capacity(batch.columns.len()),
-        lengths: batch.lengths.of_part(&lengths),
+    let part = |(lengths, bodies): (Vec<u32>, Vec<u8>)| Events {
+        shared: all.shared.clone(),
+        columns: Vec::with_capacity(all.columns.len()),
+        lengths: all.lengths.of_part(&lengths),
         bodies: bodies.into(),
-        separated: batch.separated,
+        separated: all.separated,
         encoded: None,
     };
-    let mut parts: Vec<Batch> = events.into_iter().map(part).collect();
-    for column in &batch.columns {
+    let mut parts: Vec<Events> = events.into_iter().map(part).collect();
+    for column in &all.columns {
         let mut columns: Vec<ColumnBuilder> = parts.iter().map(|_| <_>::default()).collect();
         if column.runs.is_none() {
             for (value, part) in column.values().zip(part_of) {

@@ -31,8 +31,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::events::{ABSENT, Column, Shared, u32_at};
 use super::lengths::{Lengths, Width};
-use super::{ABSENT, Batch, Column, Shared, u32_at};
+use super::{Batch, Events};
 
 /// Bytes in front of the sections.
 pub const HEADER_BYTES: usize = 24;
@@ -75,13 +76,13 @@ pub enum DecodeError {
     NotUtf8,
 }
 
-/// [`Batch::digest`] of a batch with this encoding.
+/// [`Events::digest`] of a batch with this encoding.
 pub fn digest_of(encoded: &[u8]) -> u64 {
     xxh3_64(encoded)
 }
 
-impl Batch {
-    /// Bytes of [`Batch::encode`]'s result.
+impl Events {
+    /// Bytes of [`Events::encode`]'s result.
     pub fn encoded_len(&self) -> usize {
         if let Some(encoded) = &self.encoded {
             return encoded.len();
@@ -114,7 +115,7 @@ impl Batch {
         if self.has_runs() { 10 } else { 6 }
     }
 
-    /// The batch as bytes. Free if it was decoded and not changed since.
+    /// The events as bytes. Free if they were decoded and not changed since.
     pub fn encode(&self) -> Bytes {
         if let Some(encoded) = &self.encoded {
             return encoded.clone();
@@ -139,7 +140,7 @@ impl Batch {
     /// the bodies are not copied here.
     ///
     /// # Panics
-    /// As [`Batch::encode_into`].
+    /// As [`Events::encode_into`].
     pub fn pieces(&self) -> Vec<Bytes> {
         if let Some(encoded) = &self.encoded {
             return vec![encoded.clone()];
@@ -154,14 +155,14 @@ impl Batch {
         vec![out.freeze(), lengths, self.bodies.clone()]
     }
 
-    /// This batch with its bytes in `encoded`, which is its encoding and lies elsewhere: what the
-    /// batch was made of may go. Copies no body and reads none.
+    /// These events with their bytes in `encoded`, which is their encoding and lies elsewhere: what
+    /// they were made of may go. Copies no body and reads none.
     ///
     /// # Panics
     /// If `encoded` has another length than the encoding: that is a bug of the caller.
     #[must_use]
     pub fn moved_to(&self, encoded: Bytes) -> Self {
-        assert_eq!(encoded.len(), self.encoded_len(), "the encoding is of this batch");
+        assert_eq!(encoded.len(), self.encoded_len(), "the encoding is of these events");
         let mut at = HEADER_BYTES + self.shared_bytes();
         let mut next = |len: usize| {
             at += len;
@@ -178,8 +179,6 @@ impl Batch {
         let lengths = self.lengths.moved_to(next(self.lengths.bytes().len()));
         let bodies = next(self.bodies.len());
         Self {
-            identity: self.identity,
-            positions: self.positions.clone(),
             shared: self.shared.clone(),
             columns,
             lengths,
@@ -250,8 +249,10 @@ impl Batch {
     pub fn digest(&self) -> u64 {
         digest_of(&self.encode())
     }
+}
 
-    /// Opens an encoded batch. The bodies stay where they are: the batch holds on to `encoded`.
+impl Batch {
+    /// Opens an encoded batch, with an empty envelope. The bodies stay where they are: the batch holds on to `encoded`.
     ///
     /// Every length and offset is checked here, so that nothing read from the batch later can be
     /// out of bounds, wherever the bytes come from.
@@ -299,7 +300,7 @@ impl Batch {
             return Err(DecodeError::Inconsistent { section: "headers" });
         }
         let encoded = Some(encoded);
-        Ok(Self { shared, columns, lengths, bodies, separated, encoded, ..Self::default() })
+        Ok(Events { shared, columns, lengths, bodies, separated, encoded }.into())
     }
 }
 

@@ -59,7 +59,7 @@ proptest! {
         let back = Batch::decode(bytes.clone()).unwrap();
         prop_assert_eq!(&back, &batch);
         prop_assert_eq!(back.encode(), bytes);
-        for (event, (body, headers)) in back.events().zip(&plain) {
+        for (event, (body, headers)) in back.iter().zip(&plain) {
             prop_assert_eq!(event.body(), body.as_slice());
             for name in ["a", "b", "c", "d"] {
                 prop_assert_eq!(event.header(name), last_value(headers, name));
@@ -72,17 +72,17 @@ proptest! {
         let mut batch = in_runs(&runs);
         let each: Vec<Option<&str>> = each_of(&runs).collect();
         let back = Batch::decode(batch.encode()).unwrap();
-        for batch in [&batch, &back, &batch.moved_to(batch.encode())] {
+        for batch in [&batch.events, &back.events, &batch.moved_to(batch.encode())] {
             prop_assert_eq!(batch.values("k").collect::<Vec<_>>(), each.clone());
-            prop_assert!(batch.events().map(|event| event.header("k")).eq(each.iter().copied()));
+            prop_assert!(batch.iter().map(|event| event.header("k")).eq(each.iter().copied()));
         }
         prop_assert_eq!(batch.encode().len(), batch.encoded_len());
         prop_assert_eq!(batch.pieces().concat(), batch.encode());
         let part_of: Vec<usize> = (0..batch.len()).map(|event| event % count).collect();
         for (number, part) in batch.split(&part_of).iter().enumerate() {
             let expected: Vec<_> = each.iter().skip(number).step_by(count).copied().collect();
-            prop_assert!(part.events().map(|event| event.header("k")).eq(expected.iter().copied()));
-            prop_assert_eq!(&Batch::decode(part.encode()).unwrap(), part);
+            prop_assert!(part.iter().map(|event| event.header("k")).eq(expected.iter().copied()));
+            prop_assert_eq!(&Batch::decode(part.encode()).unwrap().events, part);
         }
         batch.set_header("k", "new", Existing::Keep);
         prop_assert!(batch.values("k").eq(each.iter().map(|value| value.or(Some("new")))));
@@ -105,7 +105,7 @@ proptest! {
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = to }
         if let Ok(batch) = Batch::decode(bytes.into()) {
-            for event in batch.events() {
+            for event in batch.iter() {
                 let _ = (event.body().len(), event.headers().count());
             }
             prop_assert_eq!(batch.values("k").count(), batch.len());
@@ -117,17 +117,15 @@ proptest! {
         let batch = build(&plain);
         let part_of: Vec<usize> = (0..batch.len()).map(|event| event % count).collect();
         let parts = batch.split(&part_of);
-        prop_assert_eq!(parts.iter().map(Batch::len).sum::<usize>(), batch.len());
+        prop_assert_eq!(parts.iter().map(Events::len).sum::<usize>(), batch.len());
         for (number, part) in parts.into_iter().enumerate() {
             let mut kept = batch.clone();
             kept.retain(|event| event.index() % count == number);
-            prop_assert_eq!(&part, &kept);
-            let bodies = |batch: &Batch| -> Vec<_> {
-                batch.events().map(|event| event.body().to_vec()).collect()
-            };
+            prop_assert_eq!(&part, &kept.events);
+            let bodies = |part: &Events| part.iter().map(|e| e.body().to_vec()).collect::<Vec<_>>();
             let own = plain.iter().skip(number).step_by(count).map(|(body, _)| body.clone());
             prop_assert_eq!(bodies(&part), own.collect::<Vec<_>>());
-            prop_assert_eq!(Batch::decode(part.encode()).unwrap(), part);
+            prop_assert_eq!(Batch::decode(part.encode()).unwrap().events, part);
         }
     }
 
@@ -136,7 +134,7 @@ proptest! {
         let mut batch = build(&plain);
         batch.set_header("shared", "v", Existing::Keep);
         for name in ["a", "b", "shared", "of none"] {
-            let each: Vec<_> = batch.events().map(|event| event.header(name)).collect();
+            let each: Vec<_> = batch.iter().map(|event| event.header(name)).collect();
             prop_assert_eq!(batch.values(name).collect::<Vec<_>>(), each);
         }
     }
@@ -145,7 +143,7 @@ proptest! {
     fn a_header_is_set_where_it_may_be(plain in events(), replace in any::<bool>()) {
         let mut batch = build(&plain);
         batch.set_header("a", "new", if replace { Existing::Replace } else { Existing::Keep });
-        for (event, (_, headers)) in batch.events().zip(&plain) {
+        for (event, (_, headers)) in batch.iter().zip(&plain) {
             let old = last_value(headers, "a").filter(|_| !replace);
             prop_assert_eq!(event.header("a"), Some(old.unwrap_or("new")));
         }
@@ -157,7 +155,7 @@ proptest! {
 fn lines_are_taken_over_as_they_were_read() {
     let read = Bytes::from_static(b"first\r\n\nlast\n");
     let batch = Batch::of_lines(read.clone(), &[6, 0, 4]);
-    let bodies: Vec<&[u8]> = batch.events().map(|event| event.body()).collect();
+    let bodies: Vec<&[u8]> = batch.iter().map(|event| event.body()).collect();
     assert_eq!(bodies, [b"first\r".as_slice(), b"", b"last"]);
     assert_eq!(batch.lines().map(|lines| lines.as_ptr()), Some(read.as_ptr()));
 }
@@ -179,10 +177,10 @@ proptest! {
         prop_assert_eq!(&short, &stored);
         prop_assert_eq!(short.encoded_len() + short.len(), stored.encoded_len());
         prop_assert_eq!(&Batch::decode(short.encode()).unwrap(), &stored);
-        prop_assert_eq!(&short.moved_to(short.encode()), &stored);
+        prop_assert_eq!(&short.moved_to(short.encode()), &stored.events);
         let part_of: Vec<usize> = (0..bodies.len()).map(|event| event % count).collect();
         for (part, expected) in short.split(&part_of).iter().zip(stored.split(&part_of)) {
-            prop_assert_eq!(&Batch::decode(part.encode()).unwrap(), &expected);
+            prop_assert_eq!(&Batch::decode(part.encode()).unwrap().events, &expected);
         }
     }
 }
@@ -211,7 +209,7 @@ fn a_value_that_many_neighbours_have_is_stored_once() {
     assert!(alike.is_uniform() && alike.encoded_len() < 2_000 * 6 + 100);
     assert!(runs.encoded_len() < 4_000 * 6 + 300, "{}", runs.encoded_len());
     let mut builder = BatchBuilder::default();
-    for event in runs.events() {
+    for event in runs.iter() {
         builder.push(event.body(), &event.headers().collect::<Vec<_>>());
     }
     assert_eq!(builder.finish().encode(), runs.encode());
@@ -316,11 +314,11 @@ proptest! {
         let mut batch = build(&plain);
         batch.set_header("host", "web-1", Existing::Keep);
         let moved = batch.moved_to(batch.encode());
-        prop_assert_eq!(&moved, &batch);
+        prop_assert_eq!(&moved, &batch.events);
         prop_assert_eq!(moved.encode(), batch.encode());
         prop_assert_eq!(batch.pieces().concat(), batch.encode());
         let again = moved.moved_to(Bytes::from(moved.encode().to_vec()));
-        prop_assert_eq!(&again, &Batch::decode(moved.encode()).unwrap());
+        prop_assert_eq!(&again, &Batch::decode(moved.encode()).unwrap().events);
     }
 }
 
@@ -333,20 +331,37 @@ fn changed_bodies_keep_headers_identity_and_positions_of_their_events() {
     let mut batch = builder.finish();
     batch.set_header("host", "web-1", Existing::Keep);
     let identity = Identity { origin: Origin([7; 16]), epoch: Epoch(1), sequence: Sequence(2) };
-    batch.identity = Some(identity);
+    batch.envelope.identity = Some(identity);
     let encoded = batch.encode();
     let mut batch = Batch::decode(encoded).unwrap();
-    batch.identity = Some(identity);
+    batch.envelope.identity = Some(identity);
     batch.map_bodies(|event| match event.body() {
         b"two" => Cow::Owned(b"2\n2".to_vec()),
         body => Cow::Borrowed(body),
     });
     let read = Batch::decode(batch.encode()).unwrap();
-    let bodies: Vec<&[u8]> = read.events().map(|event| event.body()).collect();
+    let bodies: Vec<&[u8]> = read.iter().map(|event| event.body()).collect();
     assert_eq!(bodies, [&b"one"[..], b"2\n2", b"three"]);
     assert_eq!(read.values("n").collect::<Vec<_>>(), [Some("1"), Some("2"), None]);
     assert_eq!(read.shared_header("host"), Some("web-1"));
-    assert_eq!(batch.identity, Some(identity));
+    assert_eq!(batch.envelope.identity, Some(identity));
+}
+
+#[test]
+fn events_that_are_extracted_are_those_that_are_wanted_and_no_other_is_touched() {
+    let mut batch = Batch::of(["keep 1", "take 1", "keep 2", "take 2"]);
+    batch.set_column("n", [Some("1"), Some("2"), None, Some("4")].into_iter());
+    let before = batch.clone();
+    assert!(batch.extract(|_| false).is_empty());
+    assert_eq!(batch, before);
+    let taken = batch.extract(|event| event.body().starts_with(b"take"));
+    let bodies = |events: &Events| -> Vec<String> {
+        events.iter().map(|e| String::from_utf8_lossy(e.body()).into_owned()).collect()
+    };
+    assert_eq!(bodies(&taken), ["take 1", "take 2"]);
+    assert_eq!(taken.values("n").collect::<Vec<_>>(), [Some("2"), Some("4")]);
+    assert_eq!(bodies(&batch), ["keep 1", "keep 2"]);
+    assert_eq!(batch.values("n").collect::<Vec<_>>(), [Some("1"), None]);
 }
 
 #[test]

@@ -71,12 +71,13 @@ impl Fixture {
 fn taken(ticket: Ticket, origin: u8) -> Taken {
     let mut batch = Batch::of([format!("{ticket}-a"), format!("{ticket}-b")]);
     let origin = Origin([origin; 16]);
-    batch.identity = Some(Identity { origin, epoch: Epoch(1), sequence: Sequence(ticket) });
+    batch.envelope.identity =
+        Some(Identity { origin, epoch: Epoch(1), sequence: Sequence(ticket) });
     Taken { ticket, batch }
 }
 
 fn first_body(batch: &Batch) -> String {
-    String::from_utf8(batch.events().next().unwrap().body().to_vec()).unwrap()
+    String::from_utf8(batch.iter().next().unwrap().body().to_vec()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

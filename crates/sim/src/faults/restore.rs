@@ -82,7 +82,7 @@ impl Faults {
             }
             let export = Inspection::open(&machine.env(), &channel, None).and_then(|inspection| {
                 inspection.export(|_, batch| {
-                    accepted.extend(batch.events().filter_map(|event| number(event.body())));
+                    accepted.extend(batch.iter().filter_map(|event| number(event.body())));
                     true
                 })
             });

@@ -15,7 +15,7 @@ fn identity() -> Identity {
 
 fn batch() -> Batch {
     let mut batch = Batch::of((0..100).map(|n| format!("GET /{n} HTTP/1.1")));
-    batch.identity = Some(identity());
+    batch.envelope.identity = Some(identity());
     batch
 }
 

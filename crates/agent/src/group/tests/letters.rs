@@ -8,7 +8,7 @@ use crate::dead_letters::Label;
 fn numbered(sequence: u64, bodies: &[&str]) -> Batch {
     let mut batch = Batch::of(bodies);
     let (origin, epoch) = (Origin([5; 16]), Epoch(2));
-    batch.identity = Some(Identity { origin, epoch, sequence: Sequence(sequence) });
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(sequence) });
     batch
 }
 

@@ -102,7 +102,7 @@ impl Group {
             let forms = with_events.map(|item| item.packed).zip(pieces);
             // What is stored as it is serves the tail as well; what it came from may go.
             let kept = |(batch, (packed, piece)): (Batch, (Option<Packed>, _))| match packed {
-                None => batch.moved_to(piece),
+                None => Batch { events: batch.events.moved_to(piece), ..batch },
                 Some(_) => batch,
             };
             let batches = put.batches.into_iter().zip(forms).map(kept).collect();

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use pipeline::env::is_full;
-use pipeline::{Batch, Epoch, Identity, KeySet, Sequence};
+use pipeline::{Epoch, Identity, KeySet, Sequence};
 use support::mutant;
 use tokio::time::Instant;
 use tracing::error;
@@ -154,7 +154,7 @@ impl Core {
             let body_len = body_len as u32;
             items.push(PutItem { identity, events, body_len, packed, positions });
             if events > 0 {
-                new.batch.identity = identity;
+                new.batch.envelope.identity = identity;
                 batches.push(new.batch);
             }
         }
@@ -235,7 +235,7 @@ impl Core {
                 let puts: Vec<Written> = group.written(&offsets).collect();
                 let bytes = puts.iter().map(|put| put.frame_len).sum();
                 let (events, now) = (puts.iter().flat_map(|put| &put.batches), Instant::now());
-                let event_bytes = events.map(Batch::encoded_len).sum();
+                let event_bytes = events.map(|batch| batch.encoded_len()).sum();
                 let mut state = self.state();
                 state.unreserve(group.reserved);
                 wakes = state.reads.wakeups.should_wake(bytes) || group.registered.is_some();

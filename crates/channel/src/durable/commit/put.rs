@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
+use pipeline::{Batch, BatchSize, ChannelError, Envelope, Events, PutTransaction};
 use tokio::sync::oneshot;
 
 use super::packing::{Packed, pack};
@@ -55,10 +55,10 @@ fn stored(batch: &Batch, compression: Compression) -> (Vec<Bytes>, Option<(Packe
 
 /// Encodes the batches of a put and computes all that needs their bytes, in the producer's thread.
 fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
-    let envelope = PutRecord::envelope_max(batches.iter().map(|batch| &*batch.positions));
+    let envelope = PutRecord::envelope_max(batches.iter().map(|batch| &*batch.envelope.positions));
     let (mut new, mut pieces, mut ends, mut len) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for mut batch in batches {
-        let (identity, positions) = (batch.identity.take(), std::mem::take(&mut batch.positions));
+        let Envelope { identity, positions } = std::mem::take(&mut batch.envelope);
         let events = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let (mut form, packed) = match events {
             0 => (Vec::new(), None),
@@ -66,7 +66,7 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         };
         let body_len = form.iter().map(Bytes::len).sum();
         let packed = packed.map(|(packed, plain)| {
-            batch = batch.moved_to(plain);
+            batch.events = batch.events.moved_to(plain);
             packed
         });
         len += body_len;
@@ -105,7 +105,10 @@ impl PutTransaction for Put {
             return Err(self.core.closed_error());
         }
         let events = batches.iter().map(|batch| batch.len() as u64).sum();
-        let kept = |batch: Batch| if self.dropping { batch.emptied() } else { batch };
+        let kept = |batch: Batch| match self.dropping {
+            true => Batch { events: Events::default(), ..batch },
+            false => batch,
+        };
         let put = encoded(batches.into_iter().map(kept).collect(), &self.core);
         // From here on the leader gives the room back.
         let reserved = std::mem::take(&mut self.reserved);

@@ -75,7 +75,7 @@ impl PutBack {
     /// # Panics
     /// If the batch has no identity.
     pub async fn put(&self, batch: Batch) -> Result<bool, ChannelError> {
-        let key = batch.identity.expect("a batch that comes back has its identity");
+        let key = batch.envelope.identity.expect("a batch that comes back has its identity");
         if self.waiting.contains(key) {
             return Ok(false);
         }

@@ -105,7 +105,7 @@ fn item_of(frame: &Opened, nth: u16) -> Option<ReadBatch> {
         Some(packed) => packed.unpack(&bytes)?,
     };
     Some(Batch::decode(bytes).map(|mut batch| {
-        batch.identity = item.identity;
+        batch.envelope.identity = item.identity;
         batch
     }))
 }

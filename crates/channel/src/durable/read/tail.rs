@@ -69,7 +69,7 @@ mod tests {
     }
 
     fn said(batch: Option<Batch>) -> Option<u8> {
-        batch.map(|batch| batch.events().next().unwrap().body()[0])
+        batch.map(|batch| batch.iter().next().unwrap().body()[0])
     }
 
     #[test]

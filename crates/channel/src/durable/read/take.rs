@@ -149,7 +149,7 @@ impl TakeTransaction for Take {
                     self.core.taken(&self.consumer, batch.encoded_len());
                     picked.kept = true;
                     if !self.core.limits.dedupe {
-                        batch.identity = None; // so that no sink knows it again
+                        batch.envelope.identity = None; // so that no sink knows it again
                     }
                     break Taken { ticket, batch };
                 }

@@ -111,7 +111,7 @@ pub fn read_segment(input: &[u8]) -> (usize, usize) {
         ticket += entries.len().max(1) as u64;
         let Ok(read) = reader::read(&file, seed, &entries, &buffers) else { continue };
         for batch in read.into_iter().filter_map(|batch| batch?.ok()) {
-            for event in batch.events() {
+            for event in batch.iter() {
                 events += 1;
                 std::hint::black_box((event.body(), event.headers().count()));
             }

@@ -21,7 +21,7 @@ pub async fn a_known_identity_is_stored_once(suite: Suite) {
     twice.commit().await.unwrap();
     let mut take = channel.begin_take("sink");
     let taken = next(&mut *take).await;
-    assert_eq!((body(&taken), taken.batch.identity), ("once".into(), Some(foreign(1))));
+    assert_eq!((body(&taken), taken.batch.envelope.identity), ("once".into(), Some(foreign(1))));
     take.commit(&only(&taken));
     put(&*channel, foreign_batch(1, "once")).await.unwrap();
     assert_eq!(next_body(&mut *take).await, "two");
@@ -42,8 +42,8 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
         after: None,
     };
     let mut batch = Batch::default();
-    batch.identity = Some(foreign(4));
-    batch.positions.push(position.clone());
+    batch.envelope.identity = Some(foreign(4));
+    batch.envelope.positions.push(position.clone());
     put(&*channel, batch).await.unwrap();
     assert_eq!(channel.positions("in"), [(bytes(b"k"), bytes(b"7"))]);
     assert!(channel.settled(Origin([9; 16]), Epoch(3)).contains(4));
@@ -51,7 +51,7 @@ pub async fn an_empty_batch_leaves_identity_and_position(suite: Suite) {
     assert!(told.contains(foreign(4)));
     nothing_ready(&mut *channel.begin_take("sink")).await;
     let mut forget = Batch::default();
-    forget.positions.push(SourcePosition { value: None, ..position });
+    forget.envelope.positions.push(SourcePosition { value: None, ..position });
     put(&*channel, forget).await.unwrap();
     assert_eq!(channel.positions("in"), []);
 }
@@ -68,7 +68,12 @@ pub async fn what_comes_after_another_is_stored_only_behind_it(suite: Suite) {
     let batch = |value: &str, after: Option<&str>| {
         let mut batch = Batch::of([value]);
         let (value, after) = (Some(bytes(value)), after.map(bytes));
-        batch.positions.push(SourcePosition { source: "in".into(), key: bytes("k"), value, after });
+        batch.envelope.positions.push(SourcePosition {
+            source: "in".into(),
+            key: bytes("k"),
+            value,
+            after,
+        });
         batch
     };
     let refused = |stored: Result<(), ChannelError>| {

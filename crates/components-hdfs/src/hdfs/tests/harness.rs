@@ -77,7 +77,7 @@ impl Collector {
 pub(super) fn batch(number: u64, lines: &[&str]) -> Batch {
     let (origin, epoch) = (Origin([5; 16]), Epoch(1));
     let mut batch = Batch::of(lines);
-    batch.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(number) });
     batch
 }
 

@@ -68,7 +68,7 @@ async fn a_copy_of_a_batch_of_a_closed_epoch_is_refused_and_never_dropped_silent
         assert_eq!((letter.reason, letter.whole, letter.events.len()), ("epoch_closed", true, 1));
     }
     let mut next_life = batch(0, &["second"]);
-    next_life.identity.as_mut().unwrap().epoch = Epoch(2);
+    next_life.envelope.identity.as_mut().unwrap().epoch = Epoch(2);
     deliver(&mut again, &[(9, next_life)]).await;
     assert_eq!(lines_of(&store), ["first", "second"]);
 }
@@ -82,7 +82,7 @@ async fn a_copy_in_an_open_roll_is_found_out_when_the_roll_is_committed() {
     holder.open().await.unwrap();
     holder.write(taken(0, &batch(0, &["once"]))).await.unwrap();
     let mut fresh = batch(5, &["fresh"]);
-    fresh.identity.as_mut().unwrap().epoch = Epoch(2);
+    fresh.envelope.identity.as_mut().unwrap().epoch = Epoch(2);
     holder.write(taken(1, &fresh)).await.unwrap();
 
     let mut compactor = other.sink(&store);

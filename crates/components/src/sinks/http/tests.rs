@@ -176,7 +176,7 @@ async fn with_requests_of_single_events_one_bad_event_goes_alone() {
         panic!("one event is refused")
     };
     assert!(!letter.whole);
-    assert_eq!(letter.events.events().next().unwrap().body(), b"STATUS:400");
+    assert_eq!(letter.events.iter().next().unwrap().body(), b"STATUS:400");
     assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
     assert_eq!(server.requests.lock().unwrap().len(), 3);
 }

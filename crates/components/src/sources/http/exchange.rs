@@ -171,7 +171,7 @@ fn parts(batch: &Batch, max: u64) -> Vec<Batch> {
     }
     let most = Cut::within(max).body_bytes;
     let (mut part, mut filled) = (0, 0);
-    let part_of = batch.events().map(|event| {
+    let part_of = batch.iter().map(|event| {
         let headers = event.headers().map(|(_, value)| value.len() as u64 + 4);
         let bytes = event.body().len() as u64 + EVENT_OVERHEAD_BYTES + headers.sum::<u64>();
         if filled > 0 && filled + bytes > most {
@@ -181,7 +181,7 @@ fn parts(batch: &Batch, max: u64) -> Vec<Batch> {
         part
     });
     let part_of: Vec<usize> = part_of.collect();
-    batch.split(&part_of)
+    batch.split(&part_of).into_iter().map(Batch::from).collect()
 }
 
 fn unavailable(text: &str) -> Refusal {
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(parts(&batch, 1 << 20).len(), 1);
         let parts = parts(&batch, 10 << 10);
         assert!(parts.len() > 10 && parts.iter().all(|part| part.size().bytes <= 10 << 10));
-        let bodies = parts.iter().flat_map(Batch::events).map(|event| event.body().to_vec());
+        let bodies = parts.iter().flat_map(|batch| batch.iter()).map(|event| event.body().to_vec());
         let bodies: Vec<Vec<u8>> = bodies.collect();
         assert!(bodies.iter().zip(&lines).all(|(body, line)| body == line.as_bytes()));
         assert_eq!(bodies.len(), lines.len());

@@ -169,7 +169,7 @@ impl Bundle {
             batch.set_runs(header, paths);
         }
         self.paths.clear();
-        batch.positions = std::mem::take(&mut self.positions);
+        batch.envelope.positions = std::mem::take(&mut self.positions);
         Some(Chunk { batch, targets: None, parts: std::mem::take(&mut self.parts) })
     }
 

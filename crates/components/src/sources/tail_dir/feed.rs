@@ -140,7 +140,7 @@ impl Lane {
     fn send(&mut self) -> Option<Going> {
         let mut chunk = self.waiting.pop_front()?;
         let targets = chunk.targets.clone();
-        let position = chunk.batch.positions.first_mut();
+        let position = chunk.batch.envelope.positions.first_mut();
         let value = position.as_ref().and_then(|position| position.value.clone());
         let (before, stored) = self.sends(value, targets);
         let before = before.map(|sent| {
@@ -214,7 +214,7 @@ impl Feed {
                     self.queue(file);
                 }
                 _ => {
-                    let stored = chunk.parts.iter().zip(&chunk.batch.positions);
+                    let stored = chunk.parts.iter().zip(&chunk.batch.envelope.positions);
                     let stored = stored.map(|(part, position)| {
                         let lane = self.lanes.entry(part.file).or_default();
                         lane.sends(position.value.clone(), None).1
@@ -357,7 +357,7 @@ fn lacking(chunk: &Chunk, known: &[Vec<(Bytes, Bytes)>]) -> Vec<usize> {
         }
     };
     let lacks = |positions: &[(Bytes, Bytes)]| {
-        let mut parts = chunk.parts.iter().zip(&chunk.batch.positions);
+        let mut parts = chunk.parts.iter().zip(&chunk.batch.envelope.positions);
         parts.any(|(part, position)| lacks_part(positions, part, &position.key))
     };
     (0..).zip(known).filter(|(_, positions)| lacks(positions)).map(|(channel, _)| channel).collect()

@@ -200,7 +200,7 @@ impl Tailer {
             if let Some(name) = &options.offset_header {
                 set_offsets(&mut batch, name, cut.start);
             }
-            batch.positions.push(position);
+            batch.envelope.positions.push(position);
             chunks.push(Chunk {
                 batch,
                 targets: targets.map(<[usize]>::to_vec),
@@ -281,7 +281,7 @@ fn ended_line(line: &[u8]) -> Batch {
 fn set_offsets(batch: &mut Batch, name: &str, start: u64) {
     let mut next = start;
     let mut offsets = Vec::with_capacity(batch.len());
-    for event in batch.events() {
+    for event in batch.iter() {
         offsets.push(next.to_string());
         next += event.body().len() as u64 + 1;
     }

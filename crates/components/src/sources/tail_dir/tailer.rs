@@ -276,7 +276,7 @@ impl Tailer {
             position.value = None;
         }
         let mut batch = Batch::default();
-        batch.positions.push(position);
+        batch.envelope.positions.push(position);
         let end = (!forget).then_some(file.position.offset);
         let part = Part { file: id, end, bytes: 0, ends_read: true };
         Some(Chunk { batch, targets: None, parts: vec![part] })

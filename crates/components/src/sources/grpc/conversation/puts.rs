@@ -83,7 +83,7 @@ impl Conversation {
                 return self.reject(&rejection).await;
             }
         };
-        let identity = batch.identity.expect("an opened put has its identity");
+        let identity = batch.envelope.identity.expect("an opened put has its identity");
         if !self.service.admit(identity, &batch) {
             self.receiver.answered(bytes);
             self.service.count("put_of_other_content");
