@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sink says Refused ─► label ─► letter on disk ─► the batch may leave its channel
-//!                                       │
+//!   interceptor rejects ─┘              │        ─► the rest of the batch may be stored
 //!                  `aqueduct dlq` ◄─────┴── list, show, put back (replay), drop
 //! ```
 //!
@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use channel::durable::{Encryption, IndexKind, Overflow};
-use metrics::{Metrics, SinkReason};
+use metrics::{Metrics, SinkReason, SourceReason};
 use pipeline::env::unix_millis;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    Batch, BuildContext, Channel, ChannelError, Component, Env, Epoch, KeySet, Letter, Origin,
-    Settings, SettingsError,
+    Batch, BuildContext, Channel, ChannelError, Component, Env, Envelope, Epoch, KeySet, Letter,
+    Origin, Reject, Settings, SettingsError,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -160,6 +160,13 @@ pub(crate) struct DeadLetters {
     known: Mutex<Known>,
 }
 
+/// What happens to a letter for which there is no room.
+#[derive(Debug, Clone, Copy)]
+enum Full {
+    Waits,
+    Fails,
+}
+
 /// What the letters are.
 #[derive(Debug, Default)]
 struct Known {
@@ -171,6 +178,8 @@ impl Known {
     fn add(&mut self, label: &Label) {
         if let Some(identity) = label.identity {
             self.identities.insert(identity);
+        }
+        if !label.key.is_empty() {
             self.keys.insert(label.key.clone());
         }
     }
@@ -254,13 +263,49 @@ impl DeadLetters {
         letter: &Letter,
         from: Sender<'_>,
     ) -> Result<(), ChannelError> {
-        let channel = self.channel().await?;
         let label = Label::new(letter, from, unix_millis(self.env.clock.now()));
+        let Some(events) = self.put(&label, letter.events.clone(), Full::Waits).await? else {
+            return Ok(());
+        };
+        let reason = SinkReason { sink: label.sink, reason: label.reason };
+        self.metrics.dead_letters.get_or_create(&reason).inc_by(events);
+        Ok(())
+    }
+
+    /// Stores what an interceptor of a source rejected of a batch; `Ok` = it is on disk. A client
+    /// may wait for the answer, so it does not wait for room for longer than 5 s.
+    ///
+    /// # Errors
+    /// It is not stored: the disk refused, the agent is stopping, or there is no room.
+    pub(crate) async fn store_rejected(
+        &self,
+        (source, interceptor): (&str, &str),
+        envelope: &Envelope,
+        reject: Reject,
+    ) -> Result<(), ChannelError> {
+        let now = unix_millis(self.env.clock.now());
+        let label = Label::rejected((source, interceptor), envelope, &reject, now);
+        let stored = self.put(&label, reject.events.into(), Full::Fails).await?;
+        if let Some(events) = stored {
+            let label = SourceReason { source: source.to_owned(), reason: reject.reason };
+            self.metrics.source_dead_letters.get_or_create(&label).inc_by(events);
+        }
+        Ok(())
+    }
+
+    /// Stores events under this label; how many, or `None` if the letter is there already.
+    async fn put(
+        &self,
+        label: &Label,
+        events: Batch,
+        full: Full,
+    ) -> Result<Option<u64>, ChannelError> {
+        let channel = self.channel().await?;
         let _turn = self.turn.lock().await;
         if self.known().keys.contains(&label.key) {
-            return Ok(());
+            return Ok(None);
         }
-        let batch = label.put_on(letter.events.clone());
+        let batch = label.put_on(events);
         let events = batch.len() as u64;
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);
@@ -270,17 +315,21 @@ impl DeadLetters {
                 warn!(
                     capacity = %self.config.capacity,
                     "the dead letters are full: look after them with `aqueduct dlq`, or raise \
-                     `dead_letters.capacity`; what can never be delivered waits in its channel",
+                     `dead_letters.capacity`; what can never be delivered waits in its channel, \
+                     and batches with rejected events wait at their source",
                 );
-                begun.await?
+                match full {
+                    Full::Waits => begun.await?,
+                    Full::Fails => {
+                        return Err(ChannelError::Full { channel: "dead-letters".into() });
+                    }
+                }
             }
         };
         put.put(batch);
         put.commit().await?;
-        self.known().add(&label);
-        let reason = SinkReason { sink: label.sink, reason: label.reason };
-        self.metrics.dead_letters.get_or_create(&reason).inc_by(events);
-        Ok(())
+        self.known().add(label);
+        Ok(Some(events))
     }
 
     /// Lets go of the directory.

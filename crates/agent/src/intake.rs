@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   batch ─► interceptors, in order ─► selector ─► part for channel 0 ──► put ┐
-//!                                                  part for channel 1 ──► put ├─ commit all
-//!                                                  emptied, to the rest ► put ┘
+//!                 │                                part for channel 1 ──► put ├─ commit all
+//!                 └─ rejects ─► dead letters       emptied, to the rest ► put ┘
 //! ```
 //!
 //! # Invariants
@@ -13,6 +13,10 @@
 //! 2. Room is taken channel by channel in the order of the configuration, so two sources that feed
 //!    the same channels never wait for each other in a circle.
 //! 3. An optional channel is never waited for, and its failure is counted and not passed on.
+//! 4. What an interceptor rejects is among the dead letters before the rest of its batch is in a
+//!    channel.
+
+mod route;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,8 +27,8 @@ use futures::future::join_all;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelError, ChannelSelector, Epoch, Floors, Identity, Intake,
-    IntakeError, Interceptor, IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit,
-    PutTransaction, Routing,
+    IntakeError, IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit, PositionIntake,
+    PutTransaction, RelayIntake, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -33,7 +37,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::boards::Boards;
+use crate::dead_letters::DeadLetters;
 use crate::status::{Passage, SourceFlow, Volume};
+
+pub(crate) use route::BuiltInterceptor;
+use route::{Parts, Route};
 
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
@@ -52,8 +60,8 @@ pub(crate) struct Fed {
 /// The way from one source into its channels.
 pub(crate) struct AgentIntake {
     source: Arc<str>,
-    interceptors: Vec<Box<dyn Interceptor>>,
-    selector: Box<dyn ChannelSelector>,
+    route: Route,
+    dead_letters: Arc<DeadLetters>,
     /// That a batch is committed says nothing of the optional ones.
     required: Vec<Fed>,
     optional: Vec<Fed>,
@@ -87,15 +95,16 @@ impl AgentIntake {
     /// An intake for the source of this name. Selections are by index: the required channels first.
     pub(crate) fn new(
         source: Arc<str>,
-        interceptors: Vec<Box<dyn Interceptor>>,
-        selector: Box<dyn ChannelSelector>,
+        (interceptors, selector): (Vec<BuiltInterceptor>, Box<dyn ChannelSelector>),
+        dead_letters: Arc<DeadLetters>,
         (required, optional): (Vec<Fed>, Vec<Fed>),
         routing: Option<Routing>,
         metrics: Metrics,
     ) -> Self {
         let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         let flow = Mutex::new(SourceFlow::new(Instant::now()));
-        Self { source, interceptors, selector, required, optional, routing, metrics, agreed, flow }
+        let route = Route::new(interceptors, selector, required.len() + optional.len());
+        Self { source, route, dead_letters, required, optional, routing, metrics, agreed, flow }
     }
 
     /// What went through it since it was made.
@@ -150,20 +159,10 @@ impl AgentIntake {
         everywhere
     }
 
-    /// Runs interceptors and selector: the number of events that the interceptors leave, and the
-    /// part of each channel, required ones first.
-    fn route(&self, mut batch: Batch) -> (u64, Vec<Batch>) {
-        for interceptor in &self.interceptors {
-            interceptor.intercept(&mut batch);
-        }
-        let mut parts = self.selector.select(&batch);
-        parts.resize(self.required.len() + self.optional.len(), None);
-        let parts = parts.into_iter().map(|events| {
-            let (envelope, events) = (batch.envelope.clone(), events.unwrap_or_default());
-            Batch { envelope, events }
-        });
-        let parts = parts.collect();
-        (batch.len() as u64, parts)
+    /// Runs interceptors and selector, and stores what they reject.
+    async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
+        let routed = self.route.route(batch);
+        routed.settle(&self.source, &self.dead_letters, self.required.len()).await
     }
 
     fn count_anomaly(&self, reason: &'static str, times: u64) {
@@ -193,10 +192,9 @@ impl AgentIntake {
 
     async fn store(&self, batch: Batch, only: Option<&[usize]>) -> Result<(), IntakeError> {
         let given = volume(&batch);
-        let (kept, mut parts) = self.route(batch);
-        let optional = parts.split_off(self.required.len());
+        let Parts { kept, rejected, required, optional } = self.route(batch).await?;
         let mut puts = Vec::new();
-        for (index, part) in parts.into_iter().enumerate() {
+        for (index, part) in required.into_iter().enumerate() {
             let wanted = only.is_none_or(|only| only.contains(&index));
             if wanted && !says_nothing(&part) {
                 let fed = &self.required[index];
@@ -204,7 +202,7 @@ impl AgentIntake {
                 puts.push(Begun::new(fed, put, part));
             }
         }
-        let passage = Passage { given, kept, ..Passage::default() };
+        let passage = Passage { given, kept, rejected, ..Passage::default() };
         match only {
             None => self.commit(puts, self.begin_optional(optional), passage, true).await,
             Some(_) => self.commit(puts, (Vec::new(), 0), passage, false).await,
@@ -302,12 +300,12 @@ impl Permit for Reserved<'_> {
     async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
         let Self { intake, puts } = *self;
         let given = volume(&batch);
-        let (kept, mut parts) = intake.route(batch);
-        let optional = intake.begin_optional(parts.split_off(intake.required.len()));
-        let filled = intake.required.iter().zip(puts).zip(parts);
+        let Parts { kept, rejected, required, optional } = intake.route(batch).await?;
+        let optional = intake.begin_optional(optional);
+        let filled = intake.required.iter().zip(puts).zip(required);
         let filled = filled.filter(|(_, part)| !says_nothing(part));
         let filled = filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect();
-        let passage = Passage { given, kept, ..Passage::default() };
+        let passage = Passage { given, kept, rejected, ..Passage::default() };
         intake.commit(filled, optional, passage, true).await
     }
 }
@@ -326,18 +324,27 @@ impl Intake for AgentIntake {
         Ok(Box::new(Reserved { intake: self, puts }))
     }
 
-    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
-        self.store(batch, Some(channels)).await
+    fn batch_bytes_max(&self) -> Option<u64> {
+        self.required.iter().filter_map(|fed| fed.boards.limits.smallest()).min()
     }
+}
 
+#[async_trait]
+impl PositionIntake for AgentIntake {
     fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         self.required.iter().map(|fed| fed.channel.positions(source)).collect()
+    }
+
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
+        self.store(batch, Some(channels)).await
     }
 
     fn stores_in_turn(&self) -> bool {
         self.required.iter().all(|fed| fed.channel.stores_in_turn())
     }
+}
 
+impl RelayIntake for AgentIntake {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let in_all = |of: fn(&dyn Channel, Origin, Epoch) -> IntervalSet| {
             let mut sets = self.required.iter().map(|fed| of(&*fed.channel, origin, epoch));
@@ -372,10 +379,6 @@ impl Intake for AgentIntake {
     fn outage(&self) -> Option<Outage> {
         let outages = self.required.iter().filter_map(|fed| fed.boards.outlet.outage());
         outages.min_by_key(|outage| outage.since)
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        self.required.iter().filter_map(|fed| fed.boards.limits.smallest()).min()
     }
 
     fn ledgers(&self) -> Vec<LedgerState> {

@@ -30,7 +30,8 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
     }
     channels.resize(source.required.len() + source.optional.len(), Vec::new());
     let header = source.selector.routing_header();
-    let changes = source.interceptors.iter().filter_map(|one| one.routing_effect(header));
+    let changes =
+        source.interceptors.iter().filter_map(|built| built.interceptor.routing_effect(header));
     let changes: Vec<String> = changes.collect();
     let rule = source.selector.routing_rule(&channels);
     let text = match (&*changes, header) {

@@ -241,8 +241,8 @@ impl Running {
     ) {
         let intake = Arc::new(AgentIntake::new(
             built.name.clone(),
-            built.interceptors,
-            built.selector,
+            (built.interceptors, built.selector),
+            around.dead_letters.clone(),
             (topology.fed(&built.required), topology.fed(&built.optional)),
             built.routing,
             around.metrics.clone(),

@@ -89,7 +89,7 @@ impl Runner {
         source: &mut dyn Source,
         stop: &CancellationToken,
     ) -> Result<(), SourceError> {
-        let cx = SourceContext { intake: self.intake.clone(), stop: stop.clone() };
+        let cx = SourceContext::new(self.intake.clone(), stop.clone());
         let Some(opened) = stop.run_until_cancelled(source.open(&cx)).await else {
             return Ok(());
         };

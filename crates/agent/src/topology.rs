@@ -8,14 +8,14 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Interceptor, Role, Routing,
-    Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Role, Routing, Settings,
+    Sink, SinkProcessor, Source,
 };
 
 use crate::boards::Boards;
 use crate::dead_letters;
 use crate::group::NamedSink;
-use crate::intake::Fed;
+use crate::intake::{BuiltInterceptor, Fed};
 use crate::limits;
 use crate::resources::Resources;
 use crate::routing;
@@ -45,7 +45,7 @@ pub(crate) struct BuiltSource {
     /// Of its configuration, with interceptors, selector and channels.
     pub(crate) digest: u64,
     pub(crate) source: Box<dyn Source>,
-    pub(crate) interceptors: Vec<Box<dyn Interceptor>>,
+    pub(crate) interceptors: Vec<BuiltInterceptor>,
     pub(crate) selector: Box<dyn ChannelSelector>,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
@@ -252,7 +252,10 @@ impl Builder<'_> {
         let interceptors: Vec<_> = plan
             .interceptors
             .iter()
-            .map(|plan| self.component(plan, "interceptors", none))
+            .map(|plan| {
+                let interceptor = self.component(plan, "interceptors", none)?;
+                Some(BuiltInterceptor { kind: plan.kind.as_str().into(), interceptor })
+            })
             .collect();
         let selector = self.component(&plan.selector, "selectors", none);
         self.metrics.begin_source(&plan.component.name, &plan.component.kind);

@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
+use aqueduct_agent::dead_letters::{self, Label};
 use pipeline::component::entry;
 use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::{
-    BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Events, Group,
-    Interceptor,
+    Batch, BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Events, Group,
+    Interceptor, Rejects,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,7 +80,7 @@ impl Component for DropMarked {
 }
 
 impl Interceptor for DropMarked {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
         events.retain(|event: EventRef<'_>| !event.body().starts_with(b"drop"));
     }
 
@@ -168,6 +169,23 @@ impl Place {
         text.lines().map(String::from).collect()
     }
 
+    /// Each letter as `aqueduct dlq` would show it, once the agent has let go of them.
+    fn letters(&self) -> Vec<(Label, Vec<String>)> {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let cx = dead_letters::context(&self.path("data"), &env::real());
+            let channel = dead_letters::settings().build(&cx).unwrap();
+            channel.open().await.unwrap();
+            channel.register(&[dead_letters::OPERATOR.into()]).await.unwrap();
+            let mut all = Vec::new();
+            let text = |event: EventRef<'_>| String::from_utf8(event.body().to_vec()).unwrap();
+            let each = |label, events: Batch| all.push((label, events.iter().map(text).collect()));
+            dead_letters::letters(&*channel, each).await.unwrap();
+            channel.close().await.unwrap();
+            all
+        })
+    }
+
     fn wait_for(&self, store: &str, lines: usize) {
         let began = Instant::now();
         while self.stored(store).len() < lines {
@@ -230,4 +248,35 @@ fn a_kill_after_a_batch_that_was_filtered_to_nothing_reads_it_no_second_time() {
     end(second);
     assert_eq!(place.stored("store-a"), numbered("keep", 0..20));
     assert_eq!(place.stored("store-b"), numbered("keep", 0..20));
+}
+
+#[test]
+fn what_an_interceptor_rejects_is_one_letter_also_if_its_batch_has_to_be_given_again() {
+    let reject = "{ type = \"regex_filter\", regex = \"^keep\", dropped = \"dead_letters\" }";
+    let place = Place::new(reject);
+    place.append(&numbered("keep", 0..10));
+    let first = place.live();
+    place.wait_for("store-b", 10);
+    // The letter is stored, and then one of the channels refuses the rest of the batch, again and
+    // again, until the agent dies.
+    place.refuse.store(true, Ordering::SeqCst);
+    let mixed = [numbered("keep", 10..20), numbered("odd", 0..3), numbered("keep", 20..30)];
+    place.append(&mixed.concat());
+    place.wait_for("store-a", 30);
+    end(first);
+
+    place.refuse.store(false, Ordering::SeqCst);
+    let second = place.live();
+    place.wait_for("store-b", 30);
+    place.wait_for("store-a", 30);
+    end(second);
+    assert_eq!(place.stored("store-a"), numbered("keep", 0..30));
+    assert_eq!(place.stored("store-b"), numbered("keep", 0..30));
+    let letters = place.letters();
+    let bodies: Vec<&[String]> = letters.iter().map(|(_, bodies)| &**bodies).collect();
+    assert_eq!(bodies, [&*numbered("odd", 0..3)]);
+    let label = &letters[0].0;
+    let from = (&*label.source, &*label.interceptor, &*label.reason);
+    assert_eq!(from, ("tail", "regex_filter", "filtered"));
+    assert!(label.is_rejected() && !label.whole);
 }

@@ -23,7 +23,8 @@ Examples:
 
 `list` and `show` only look, and may be used while the agent runs. `replay` and `drop` need it
 stopped; if it runs, its process is named. Mend first what refused the events: what is put back
-meets the same sink again.
+meets the same sink again. What an interceptor rejected was in no channel, and cannot be put back:
+`show` prints it, to be sent to a source again.
 
 Exit codes: 0 done, 1 not readable, or not all of it done, 2 wrong arguments";
 
@@ -60,7 +61,7 @@ pub(crate) struct DlqArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Count the dead letters by reason, sink and channel, with the oldest of each
+    /// Count the dead letters by reason and place, with the oldest of each
     #[command(after_help = LIST)]
     List {
         #[command(flatten)]
@@ -117,6 +118,9 @@ struct Target {
     /// Only letters from this channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
+    /// Only letters that an interceptor of this source rejected
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
     /// Only letters of this batch: ORIGIN/EPOCH/SEQUENCE
     #[arg(long, value_name = "IDENTITY")]
     identity: Option<Identity>,
@@ -142,6 +146,7 @@ impl Target {
         is(&self.reason, &label.reason)
             && is(&self.sink, &label.sink)
             && is(&self.channel, &label.channel)
+            && is(&self.source, &label.source)
             && self.identity.is_none_or(|wanted| label.identity == Some(wanted))
     }
 

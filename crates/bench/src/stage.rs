@@ -8,7 +8,8 @@ use bytes::Bytes;
 use peers::FloorBoard;
 use pipeline::{
     Batch, BatchSize, BuildContext, Env, Epoch, Floors, Identity, Intake, IntakeError, KeySet,
-    Known, Origin, Permit, Role, Routing, Settings, source::Unreserved,
+    Known, LedgerState, Origin, Outage, Permit, PositionIntake, RelayIntake, Role, Routing,
+    Settings, Unreserved,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -108,14 +109,27 @@ impl Intake for Counter {
         Ok(Box::new(Unreserved(self)))
     }
 
-    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
     }
+}
 
+#[async_trait]
+impl PositionIntake for Counter {
     fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         vec![Vec::new()]
     }
 
+    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        false
+    }
+}
+
+impl RelayIntake for Counter {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let seen = self.seen().get(origin, epoch).cloned().unwrap_or_default();
         Known { stored: seen.clone(), committed: seen }
@@ -135,6 +149,14 @@ impl Intake for Counter {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        None
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        Vec::new()
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -75,7 +75,7 @@ async fn tail_once(log: &AccessLog, cache: &Cache) -> Result<Moved> {
     let counter = Arc::new(Counter::new());
     let mut arrived = counter.watch();
     let stop = CancellationToken::new();
-    let cx = SourceContext { intake: counter, stop: stop.clone() };
+    let cx = SourceContext::new(counter, stop.clone());
     let running = tokio::spawn(async move {
         source.open(&cx).await?;
         source.run(cx).await

@@ -84,7 +84,7 @@ async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     let counter = Arc::new(Counter::new());
     let arrived = counter.watch();
     let stop = CancellationToken::new();
-    let cx = SourceContext { intake: counter, stop: stop.clone() };
+    let cx = SourceContext::new(counter, stop.clone());
     let running = tokio::spawn(async move {
         source.open(&cx).await?;
         source.run(cx).await

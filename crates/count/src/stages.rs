@@ -165,7 +165,7 @@ async fn tail(events: u64, directory: &Path) -> Result<(), String> {
     let mut source = build::<dyn Source>("tail_dir", &settings, directory)?;
     let stop = CancellationToken::new();
     let counter = Arc::new(Counter::new(events, stop.clone()));
-    let cx = SourceContext { intake: counter, stop };
+    let cx = SourceContext::new(counter, stop);
     source.open(&cx).await.map_err(|error| error.to_string())?;
     source.run(cx).await.map_err(|error| error.to_string())
 }

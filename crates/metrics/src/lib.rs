@@ -231,6 +231,8 @@ metrics! {
     source_bytes: "source_bytes", SourceLabel => Counter;
     /// Input that a source treated in a documented, special way, by reason.
     source_anomalies: "source_anomalies", SourceReason => Counter;
+    /// Events that interceptors of a source rejected, put into the dead letters, by reason.
+    source_dead_letters: "source_dead_letter_events", SourceReason => Counter;
     /// Whether the source is open: 1, or 0 before and while it fails.
     source_up: "source_up", SourceLabel => Gauge;
     /// Time in seconds since 1970 at which the failure of a source began; 0 while it works.

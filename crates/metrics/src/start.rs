@@ -57,6 +57,9 @@ const DURABLE: &[&str] = &[
     "renamed_life",
 ];
 
+/// `reason` of `aqueduct_source_dead_letter_events_total`: what interceptors reject.
+pub const REJECT_REASONS: &[&str] = &["filtered"];
+
 /// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused"]),

@@ -102,6 +102,12 @@ pub enum ChannelError {
         /// Name of the channel.
         channel: String,
     },
+    /// There was no room in the time that was allowed; nothing of the put was stored.
+    #[error("channel `{channel}` is full")]
+    Full {
+        /// Name of the channel.
+        channel: String,
+    },
     /// The put is larger than the channel's whole capacity.
     #[error(
         "a put of {size_bytes} bytes can never fit channel `{channel}` of {capacity_bytes} bytes"
@@ -145,9 +151,10 @@ pub enum ChannelError {
 impl Classify for ChannelError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Closed { .. } | Self::Disk { .. } | Self::OutOfTurn { .. } => {
-                ErrorClass::Transient
-            }
+            Self::Closed { .. }
+            | Self::Full { .. }
+            | Self::Disk { .. }
+            | Self::OutOfTurn { .. } => ErrorClass::Transient,
             Self::TooLarge { .. } => ErrorClass::Poison,
             Self::Unusable { .. } => ErrorClass::Fatal,
         }

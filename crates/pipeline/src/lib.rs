@@ -16,6 +16,7 @@
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
 //! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
+//! | [`intake`] | the way from a source into its channels: [`Intake`] and its two wider sides |
 //! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream |
 //! | [`sink_board`] | what a sink shows of itself on status pages |
 //! | [`deliver`] | an adapter for sinks that deliver a batch by a request |
@@ -44,6 +45,7 @@ pub mod extensions;
 pub mod file_position;
 pub mod floors;
 pub mod identity;
+pub mod intake;
 pub mod interceptor;
 pub mod intervals;
 pub mod ledgers;
@@ -77,7 +79,10 @@ pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
-pub use interceptor::Interceptor;
+pub use intake::{
+    Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,
+};
+pub use interceptor::{Interceptor, Reject, Rejects};
 pub use intervals::IntervalSet;
 pub use ledgers::{LedgerId, LedgerState};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
@@ -89,4 +94,4 @@ pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
-pub use source::{Intake, IntakeError, Known, Outage, Permit, Source, SourceContext, SourceError};
+pub use source::{Source, SourceContext, SourceError};

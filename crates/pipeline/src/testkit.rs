@@ -1,5 +1,7 @@
 //! What the tests of other crates share: building a component from JSON as a configuration would,
-//! and capturing log lines.
+//! the contexts that sources run in, and capturing log lines.
+
+mod context;
 
 use std::sync::LazyLock;
 
@@ -8,6 +10,8 @@ use tracing::subscriber::NoSubscriber;
 
 use crate::component::{BuildContext, Component, entry};
 use crate::settings::{Settings, SettingsError};
+
+pub use context::{plain_context, position_context, relay_context};
 
 static TWO: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));

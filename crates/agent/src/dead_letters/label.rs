@@ -4,9 +4,7 @@
 //! `dead_letter.`. Taken off, the events are byte for byte what they were, so that a batch that is
 //! put back under its identity still is what that identity names.
 
-use std::fmt::Write as _;
-
-use pipeline::{Batch, Existing, Identity, Letter};
+use pipeline::{Batch, Envelope, Existing, Identity, Letter, Reject};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -28,12 +26,16 @@ pub struct Label {
     pub detail: String,
     /// When it was written, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The channel that the events were in.
+    /// The channel that the events were in; empty where an interceptor rejected them.
     pub channel: String,
-    /// The group of sinks that could not deliver them.
+    /// The group of sinks that could not deliver them; empty where an interceptor rejected them.
     pub group: String,
-    /// The sink of that group.
+    /// The sink of that group; empty where an interceptor rejected them.
     pub sink: String,
+    /// The source of the interceptor that rejected them; empty where a sink refused them.
+    pub source: String,
+    /// The type of that interceptor; empty where a sink refused them.
+    pub interceptor: String,
     /// Identity of the batch; `None` if it had passed no channel that gives identities.
     #[serde(serialize_with = "as_text")]
     pub identity: Option<Identity>,
@@ -61,7 +63,7 @@ pub(crate) struct Sender<'a> {
 }
 
 /// Names of the headers, in the order of [`Label::values`].
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 11] = [
     "dead_letter.key",
     "dead_letter.reason",
     "dead_letter.detail",
@@ -71,35 +73,64 @@ const HEADERS: [&str; 9] = [
     "dead_letter.sink",
     "dead_letter.identity",
     "dead_letter.whole",
+    "dead_letter.source",
+    "dead_letter.interceptor",
 ];
 
 impl Label {
     /// The label of a letter that is written now.
     pub(crate) fn new(letter: &Letter, from: Sender<'_>, at_ms: u64) -> Self {
         let identity = letter.events.envelope.identity;
-        let mut detail = letter.detail.clone();
-        if let Some((end, _)) = detail.char_indices().find(|(at, c)| at + c.len_utf8() > DETAIL_MAX)
-        {
-            detail.truncate(end);
-        }
         Self {
             key: identity.map(|identity| key(identity, from, letter)).unwrap_or_default(),
             reason: letter.reason.to_owned(),
-            detail,
+            detail: cut(&letter.detail),
             at_ms,
             channel: from.channel.to_owned(),
             group: from.group.to_owned(),
             sink: from.sink.to_owned(),
+            source: String::new(),
+            interceptor: String::new(),
             identity,
             whole: letter.whole,
         }
+    }
+
+    /// The label of events that an interceptor of `source` rejected now. The rest of their batch,
+    /// which may be empty, goes on under its identity.
+    pub(crate) fn rejected(
+        (source, interceptor): (&str, &str),
+        envelope: &Envelope,
+        reject: &Reject,
+        at_ms: u64,
+    ) -> Self {
+        Self {
+            key: rejected_key((source, interceptor), envelope, reject),
+            reason: reject.reason.to_owned(),
+            detail: cut(&reject.detail),
+            at_ms,
+            channel: String::new(),
+            group: String::new(),
+            sink: String::new(),
+            source: source.to_owned(),
+            interceptor: interceptor.to_owned(),
+            identity: envelope.identity,
+            whole: false,
+        }
+    }
+
+    /// Whether an interceptor rejected the events, before they were in a channel.
+    pub fn is_rejected(&self) -> bool {
+        !self.source.is_empty()
     }
 
     /// Puts the label on. The letter has no identity of its own: its channel numbers it.
     pub(crate) fn put_on(&self, mut events: Batch) -> Batch {
         events.envelope.identity = None;
         events.envelope.positions.clear();
-        for (name, value) in HEADERS.iter().zip(self.values()) {
+        // What only rejected events have is not on the others.
+        let values = HEADERS.iter().zip(self.values()).enumerate();
+        for (_, (name, value)) in values.filter(|(at, (_, value))| *at < 9 || !value.is_empty()) {
             events.set_header(name, &value, Existing::Replace);
         }
         events
@@ -120,6 +151,8 @@ impl Label {
             channel: value(4)?,
             group: value(5)?,
             sink: value(6)?,
+            source: value(9).unwrap_or_default(),
+            interceptor: value(10).unwrap_or_default(),
             identity,
             whole: value(8)? == "true",
         };
@@ -149,7 +182,7 @@ impl Label {
         self.whole && self.reason == EPOCH_CLOSED
     }
 
-    fn values(&self) -> [String; 9] {
+    fn values(&self) -> [String; 11] {
         [
             self.key.clone(),
             self.reason.clone(),
@@ -160,24 +193,64 @@ impl Label {
             self.sink.clone(),
             self.identity.map(|identity| identity.to_string()).unwrap_or_default(),
             self.whole.to_string(),
+            self.source.clone(),
+            self.interceptor.clone(),
         ]
     }
+}
+
+/// As much of a detail as is kept.
+fn cut(detail: &str) -> String {
+    let mut kept = detail.to_owned();
+    if let Some((end, _)) = detail.char_indices().find(|(at, c)| at + c.len_utf8() > DETAIL_MAX) {
+        kept.truncate(end);
+    }
+    kept
+}
+
+/// The same for the same events of the same batch, rejected by the same interceptor; empty for a
+/// batch that nothing names: another one may have the same content.
+fn rejected_key(
+    (source, interceptor): (&str, &str),
+    envelope: &Envelope,
+    reject: &Reject,
+) -> String {
+    if *envelope == Envelope::default() {
+        return String::new();
+    }
+    let mut hash = Xxh3::new();
+    if let Some(identity) = &envelope.identity {
+        hash_identity(&mut hash, identity);
+    }
+    for position in &envelope.positions {
+        let parts = [&*position.key, position.value.as_deref().unwrap_or_default()];
+        parts.iter().for_each(|part| hash_text(&mut hash, part));
+    }
+    [source, interceptor, reject.reason]
+        .iter()
+        .for_each(|name| hash_text(&mut hash, name.as_bytes()));
+    hash.update(&reject.events.encode());
+    format!("{:032x}", hash.digest128())
+}
+
+fn hash_identity(hash: &mut Xxh3, identity: &Identity) {
+    hash.update(&identity.origin.0);
+    hash.update(&identity.epoch.0.to_le_bytes());
+    hash.update(&identity.sequence.0.to_le_bytes());
+}
+
+fn hash_text(hash: &mut Xxh3, text: &[u8]) {
+    hash.update(text);
+    hash.update(&[0]);
 }
 
 /// The same for the same events of the same batch, refused by the same group.
 fn key(identity: Identity, from: Sender<'_>, letter: &Letter) -> String {
     let mut hash = Xxh3::new();
-    hash.update(&identity.origin.0);
-    hash.update(&identity.epoch.0.to_le_bytes());
-    hash.update(&identity.sequence.0.to_le_bytes());
-    for name in [from.channel, from.group] {
-        hash.update(name.as_bytes());
-        hash.update(&[0]);
-    }
+    hash_identity(&mut hash, &identity);
+    [from.channel, from.group].iter().for_each(|name| hash_text(&mut hash, name.as_bytes()));
     hash.update(&letter.events.encode());
-    let mut text = String::with_capacity(32);
-    write!(text, "{:032x}", hash.digest128()).expect("a string takes it");
-    text
+    format!("{:032x}", hash.digest128())
 }
 
 #[cfg(test)]

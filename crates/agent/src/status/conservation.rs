@@ -75,6 +75,8 @@ pub(crate) struct Passage {
     pub(crate) given: Volume,
     /// What the interceptors left of it.
     pub(crate) kept: u64,
+    /// What they rejected: it is among the dead letters.
+    pub(crate) rejected: u64,
     /// Put into channels, each copy counted.
     pub(crate) stored: u64,
     /// Not put into optional channels, which had no room.
@@ -91,6 +93,7 @@ pub(crate) struct SourceFlow {
     copied: u64,
     put_again: u64,
     filtered: u64,
+    rejected: u64,
     not_selected: u64,
     optional_full: u64,
     optional_failed: u64,
@@ -104,6 +107,7 @@ impl SourceFlow {
             copied: 0,
             put_again: 0,
             filtered: 0,
+            rejected: 0,
             not_selected: 0,
             optional_full: 0,
             optional_failed: 0,
@@ -112,10 +116,12 @@ impl SourceFlow {
 
     /// The batch is accepted: it is in every required channel.
     pub(crate) fn accepted(&mut self, now: Instant, passage: Passage) {
-        let Passage { given, kept, stored, optional_full, optional_failed } = passage;
+        let Passage { given, kept, rejected, stored, optional_full, optional_failed } = passage;
         self.accepted.add(now, given);
-        self.filtered += given.events.saturating_sub(kept);
-        self.copied += kept.saturating_sub(given.events);
+        let left = kept + rejected;
+        self.filtered += given.events.saturating_sub(left);
+        self.copied += left.saturating_sub(given.events);
+        self.rejected += rejected;
         let selected = stored + optional_full + optional_failed;
         self.not_selected += kept.saturating_sub(selected);
         self.copied += selected.saturating_sub(kept);
@@ -132,6 +138,7 @@ impl SourceFlow {
     pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
         let all = [
             ("filtered_by_interceptor", self.filtered),
+            ("rejected_by_interceptor", self.rejected),
             ("not_selected", self.not_selected),
             ("optional_channel_full", self.optional_full),
             ("optional_channel_failed", self.optional_failed),
@@ -168,7 +175,14 @@ mod tests {
             // Five are selected for no channel.
             Passage { given: given(10), kept: 10, stored: 5, ..Passage::default() },
             // Two optional channels: one has no room, the other fails.
-            Passage { given: given(4), kept: 4, stored: 4, optional_full: 4, optional_failed: 3 },
+            Passage {
+                given: given(4),
+                kept: 4,
+                rejected: 0,
+                stored: 4,
+                optional_full: 4,
+                optional_failed: 3,
+            },
         ];
         passages.iter().for_each(|passage| source.accepted(now, *passage));
         source.put_again(6);

@@ -135,9 +135,13 @@ async fn ways(
     done: &mut Replayed,
 ) -> Result<Ways, ChannelError> {
     let mut ways = Ways::new();
-    let (mut nameless, mut closed) = (0, 0);
+    let (mut nameless, mut closed, mut rejected) = (0, 0, 0);
     let mut pass = Pass::new(letters, target);
     while let Some((_, label, _)) = pass.next().await? {
+        if label.is_rejected() {
+            rejected += 1;
+            continue;
+        }
         if label.is_of_closed_epoch() && !new_identity {
             closed += 1;
             continue;
@@ -153,6 +157,14 @@ async fn ways(
         done.problems.push(format!(
             "{nameless} letters come from a channel that gives no identities, and would be \
              repeated; `aqueduct dlq show` prints them"
+        ));
+    }
+    if rejected > 0 {
+        done.problems.push(format!(
+            "{rejected} letters were rejected by an interceptor and stay: they were in no channel \
+             that they could go back to. Mend the interceptor, print them with `aqueduct dlq show \
+             --format json`, send them to a source again, and drop them with `aqueduct dlq drop \
+             --source NAME --yes`"
         ));
     }
     if closed > 0 {
@@ -182,7 +194,7 @@ async fn send(
     let back = PutBack::open(config, &cx, group, keys).await?;
     let mut pass = Pass::new(letters, target);
     while let Some((ticket, label, mut events)) = pass.next().await? {
-        let stays = label.is_of_closed_epoch() && !new_identity;
+        let stays = label.is_rejected() || label.is_of_closed_epoch() && !new_identity;
         let key = back_as(&label, new_identity).filter(|_| !stays);
         if key.is_none() || (label.channel.as_str(), label.group.as_str()) != (channel, group) {
             continue;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::Label;
 use channel::durable::inspect::Inspection;
-use metrics::start::LETTER_REASONS;
+use metrics::start::{LETTER_REASONS, REJECT_REASONS};
 use pipeline::settings::unknown;
 use pipeline::{Batch, Env};
 use serde::Serialize;
@@ -17,12 +17,14 @@ use serde_json::Value;
 
 use super::{Format, Target, has_letters};
 
-/// Letters of one reason, sink and channel.
+/// Letters of one reason, sink and channel, or source and interceptor.
 #[derive(Debug, Serialize)]
 struct Summary {
     reason: String,
     sink: String,
     channel: String,
+    source: String,
+    interceptor: String,
     letters: u64,
     events: u64,
     bytes: u64,
@@ -81,8 +83,12 @@ fn all_letters(
 /// It is none, with those that are known.
 pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     let Some(reason) = &target.reason else { return Ok(()) };
-    let known: BTreeSet<&str> =
-        LETTER_REASONS.iter().flat_map(|(_, reasons)| *reasons).copied().collect();
+    let known: BTreeSet<&str> = LETTER_REASONS
+        .iter()
+        .flat_map(|(_, reasons)| *reasons)
+        .chain(REJECT_REASONS)
+        .copied()
+        .collect();
     if known.contains(reason.as_str()) {
         return Ok(());
     }
@@ -100,13 +106,17 @@ pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
 }
 
 pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, String> {
-    let mut groups: BTreeMap<[String; 3], Summary> = BTreeMap::new();
+    let mut groups: BTreeMap<[String; 5], Summary> = BTreeMap::new();
     let others = letters(target, env, |label, events| {
-        let key = [label.reason.clone(), label.sink.clone(), label.channel.clone()];
+        let from = [&label.sink, &label.channel, &label.source, &label.interceptor];
+        let [sink, channel, source, interceptor] = from.map(String::clone);
+        let key = [label.reason.clone(), sink, channel, source, interceptor];
         let summary = groups.entry(key).or_insert_with(|| Summary {
             reason: label.reason,
             sink: label.sink,
             channel: label.channel,
+            source: label.source,
+            interceptor: label.interceptor,
             letters: 0,
             events: 0,
             bytes: 0,
@@ -125,10 +135,14 @@ pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, S
             writeln!(text, "{line}").expect("a string takes it");
             continue;
         }
-        let Summary { reason, sink, channel, letters, events, bytes, oldest, detail } = summary;
+        let Summary { reason, letters, events, bytes, oldest, detail, .. } = summary;
+        let way = match (&*summary.source, &*summary.interceptor) {
+            ("", _) => format!("{} -> {}", summary.channel, summary.sink),
+            (source, interceptor) => format!("{source}, interceptor {interceptor}"),
+        };
         writeln!(
             text,
-            "{reason:<18} {channel} -> {sink}: {letters} letters, {events} events, {bytes} bytes, \
+            "{reason:<18} {way}: {letters} letters, {events} events, {bytes} bytes, \
              oldest {oldest}: {}",
             detail.escape_debug(),
         )
@@ -174,11 +188,16 @@ pub(super) fn show(
 }
 
 fn heading(label: &Label, events: usize) -> String {
-    let Label { reason, detail, channel, group, sink, identity, whole, .. } = label;
+    let Label { reason, detail, identity, whole, .. } = label;
+    let way = if label.is_rejected() {
+        format!("{}, interceptor {}", label.source, label.interceptor)
+    } else {
+        format!("{} -> {} -> {}", label.channel, label.group, label.sink)
+    };
     let identity = identity.map_or_else(|| "no identity".to_owned(), |key| key.to_string());
     let share = if *whole { "all" } else { "part" };
     format!(
-        "# {} {reason} {channel} -> {group} -> {sink}: {events} events, {share} of {identity}: \
+        "# {} {reason} {way}: {events} events, {share} of {identity}: \
          {}\n",
         time(label.at_ms),
         detail.escape_debug(),

@@ -151,9 +151,9 @@ impl Template {
         &self.prefix
     }
 
-    /// The events by directory, below the prefix: `parts_max` of them at most, in the order in which
-    /// they first appear, and [`OVERFLOW`]. Events whose headers are shared stay in one piece and
-    /// are looked at once. `now` is in milliseconds since 1970.
+    /// The events by directory, below the prefix: `parts_max` of them at most, in the order in
+    /// which they first appear, and [`OVERFLOW`]. Events whose headers are shared stay in one piece
+    /// and are looked at once. `now` is in milliseconds since 1970.
     pub(super) fn route(
         &self,
         events: &Events,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor, Rejects};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -45,7 +45,7 @@ struct Host {
 }
 
 impl Interceptor for Host {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
         events.set_header(&self.header, &self.host, self.existing);
     }
 
@@ -76,7 +76,7 @@ mod tests {
             if let Some(had) = had {
                 batch.set_header("from", had, Existing::Replace);
             }
-            host.unwrap().intercept(&mut batch);
+            host.unwrap().intercept(&mut batch, &mut Rejects::default());
             assert_eq!(batch.shared_header("from"), Some(expected));
         }
     }

@@ -2,10 +2,10 @@
 //!
 //! The pattern is looked for anywhere in the body, as Flume does. It works on bytes: a body need
 //! not be UTF-8. The library has no look-around and no back-references, so that matching takes time
-//! linear in the body. An event that is dropped is dropped on purpose: it counts as delivered.
+//! linear in the body. An event that is discarded is dropped on purpose: it counts as delivered.
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{BuildContext, BuildError, Component, Events, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,6 +19,21 @@ pub struct Config {
     /// Whether the events that match are dropped. Otherwise they are the ones that stay.
     #[serde(default)]
     exclude: bool,
+    /// Where the events go that do not stay: `discard`, or `dead_letters`, where `aqueduct dlq`
+    /// shows them.
+    #[serde(default)]
+    dropped: Dropped,
+}
+
+/// Where the events go that do not stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Dropped {
+    /// Nowhere. They count as delivered.
+    #[default]
+    Discard,
+    /// To the dead letters of the agent.
+    DeadLetters,
 }
 
 impl Component for Config {
@@ -30,20 +45,30 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let regex = super::pattern("regex", &self.regex)?;
         let dropped = cx.scope::<Self>().counter("dropped_events")?;
-        Ok(Box::new(RegexFilter { regex, exclude: self.exclude, dropped }))
+        let (exclude, to) = (self.exclude, self.dropped);
+        Ok(Box::new(RegexFilter { regex, exclude, to, dropped }))
     }
 }
 
 struct RegexFilter {
     regex: Regex,
     exclude: bool,
+    to: Dropped,
     dropped: Counter,
 }
 
 impl Interceptor for RegexFilter {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, rejects: &mut Rejects) {
         let before = events.len();
-        events.retain(|event| self.regex.is_match(event.body()) != self.exclude);
+        let stays = |event: EventRef<'_>| self.regex.is_match(event.body()) != self.exclude;
+        match self.to {
+            Dropped::Discard => events.retain(stays),
+            Dropped::DeadLetters => {
+                let verb = if self.exclude { "matches" } else { "does not match" };
+                let detail = format!("the body {verb} `{}`", self.regex.as_str());
+                rejects.take(events, "filtered", &detail, |event| !stays(event));
+            }
+        }
         self.dropped.inc_by((before - events.len()) as u64);
     }
 
@@ -73,7 +98,7 @@ mod tests {
             let filter = filter(&json!({ "regex": "err.+r", "exclude": exclude })).unwrap();
             let mut batch = Batch::of(["an error", "a note", "err\u{f6}r", "done"]);
             batch.set_header("host", "web-1", pipeline::Existing::Keep);
-            filter.intercept(&mut batch);
+            filter.intercept(&mut batch, &mut Rejects::default());
             let bodies: Vec<&[u8]> = batch.iter().map(|event| event.body()).collect();
             assert_eq!(bodies, expected.map(str::as_bytes), "exclude = {exclude}");
             assert_eq!(batch.shared_header("host"), Some("web-1"));
@@ -84,17 +109,30 @@ mod tests {
     fn what_is_dropped_is_counted_by_component() {
         let cx = BuildContext::alone("in-0", std::path::Path::new("unused"), env::real());
         let filter = build::<Config>(&json!({ "regex": "error" }), &cx).unwrap();
-        filter.intercept(&mut Batch::of(["an error", "a note", "done"]));
-        filter.intercept(&mut Batch::of(["an error"]));
+        filter.intercept(&mut Batch::of(["an error", "a note", "done"]), &mut Rejects::default());
+        filter.intercept(&mut Batch::of(["an error"]), &mut Rejects::default());
         let line = "aqueduct_regex_filter_dropped_events_total{component=\"in-0\"} 2\n";
         assert!(cx.metrics.text().contains(line), "{}", cx.metrics.text());
+    }
+
+    #[test]
+    fn what_does_not_stay_can_go_to_the_dead_letters_with_its_reason() {
+        let settings = json!({ "regex": "^ok", "dropped": "dead_letters" });
+        let (mut batch, mut rejects) = (Batch::of(["ok 1", "bad", "ok 2"]), Rejects::default());
+        filter(&settings).unwrap().intercept(&mut batch, &mut rejects);
+        assert_eq!(batch.events, Batch::of(["ok 1", "ok 2"]).events);
+        let rejects: Vec<_> = rejects.into_iter().collect();
+        assert_eq!(rejects.len(), 1);
+        assert_eq!(rejects[0].events, Batch::of(["bad"]).events);
+        assert_eq!(rejects[0].reason, "filtered");
+        assert_eq!(rejects[0].detail, "the body does not match `^ok`");
     }
 
     #[test]
     fn bodies_that_are_not_utf_8_are_matched_by_their_bytes() {
         let filter = filter(&json!({ "regex": "(?-u)\\xff$" })).unwrap();
         let mut batch = Batch::of([&b"\xfe\xff"[..], b"\xff\xfe"]);
-        filter.intercept(&mut batch);
+        filter.intercept(&mut batch, &mut Rejects::default());
         assert_eq!(batch.iter().map(|event| event.body()).collect::<Vec<_>>(), [b"\xfe\xff"]);
     }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{BuildContext, BuildError, Component, Events, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,7 +76,7 @@ struct SearchReplace {
 }
 
 impl Interceptor for SearchReplace {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
         let mut changed = 0;
         events.map_bodies(|event| {
             let body = self.search.replace_all(event.body(), &*self.replace);
@@ -107,7 +107,7 @@ mod tests {
 
     fn rewritten(settings: &Value, body: &[u8]) -> Vec<u8> {
         let mut batch = Batch::of([body]);
-        rewriter(settings).unwrap().intercept(&mut batch);
+        rewriter(settings).unwrap().intercept(&mut batch, &mut Rejects::default());
         batch.iter().next().unwrap().body().to_vec()
     }
 
@@ -132,7 +132,7 @@ mod tests {
     fn events_that_are_changed_are_counted_by_component() {
         let cx = BuildContext::alone("in-1", std::path::Path::new("unused"), env::real());
         let rewriter = build::<Config>(&json!({ "search": "a" }), &cx).unwrap();
-        rewriter.intercept(&mut Batch::of(["aaa", "b", "ab"]));
+        rewriter.intercept(&mut Batch::of(["aaa", "b", "ab"]), &mut Rejects::default());
         let line = "aqueduct_search_replace_changed_events_total{component=\"in-1\"} 2\n";
         assert!(cx.metrics.text().contains(line), "{}", cx.metrics.text());
     }

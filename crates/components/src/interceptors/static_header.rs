@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor, Rejects};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -62,7 +62,7 @@ struct Static {
 }
 
 impl Interceptor for Static {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
         for (name, value) in &self.headers {
             events.set_header(name, value, self.existing);
         }
@@ -96,7 +96,7 @@ mod tests {
             });
             let mut batch = Batch::of(["a"]);
             batch.set_header("site", "own", Existing::Replace);
-            built(&settings).unwrap().intercept(&mut batch);
+            built(&settings).unwrap().intercept(&mut batch, &mut Rejects::default());
             assert_eq!(batch.shared_header("site"), Some(expected));
             assert_eq!(batch.shared_header("app"), Some("shop"));
         }

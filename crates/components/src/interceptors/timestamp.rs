@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pipeline::env::{Clock, unix_millis};
-use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor};
+use pipeline::{BuildContext, BuildError, Component, Events, Existing, Interceptor, Rejects};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,7 +48,7 @@ struct Timestamp {
 }
 
 impl Interceptor for Timestamp {
-    fn intercept(&self, events: &mut Events) {
+    fn intercept(&self, events: &mut Events, _rejects: &mut Rejects) {
         let now = unix_millis(self.clock.now()).to_string();
         events.set_header(&self.header, &now, self.existing);
     }
@@ -80,7 +80,7 @@ mod tests {
         let mut env = env::real();
         env.clock = Arc::new(At(1_700_000_000_123));
         let cx = BuildContext::alone("stamp", std::path::Path::new("unused"), env);
-        build::<Config>(settings, &cx).unwrap().intercept(batch);
+        build::<Config>(settings, &cx).unwrap().intercept(batch, &mut Rejects::default());
     }
 
     #[test]

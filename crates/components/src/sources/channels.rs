@@ -2,16 +2,15 @@
 //! together, as real ones do, and refuse what a test asks for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BatchSize, ChannelError, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known,
-    Origin, Permit, Routing, SourcePosition, source::Unreserved,
+    Batch, BatchSize, ChannelError, Intake, IntakeError, Permit, PositionIntake, SourcePosition,
+    Unreserved,
 };
-use tokio::sync::broadcast;
 
 /// An event as it was put.
 #[derive(Debug, Clone)]
@@ -68,7 +67,6 @@ impl One {
 /// The channels, in order.
 pub(super) struct Channels {
     all: Vec<Mutex<One>>,
-    committed: broadcast::Sender<Arc<KeySet>>,
     limit: Mutex<Option<u64>>,
     largest: Mutex<u64>,
 }
@@ -76,12 +74,7 @@ pub(super) struct Channels {
 impl Channels {
     pub(super) fn new(count: usize) -> Self {
         let all = (0..count).map(|_| Mutex::default()).collect();
-        Self {
-            all,
-            committed: broadcast::Sender::new(1),
-            limit: Mutex::default(),
-            largest: Mutex::default(),
-        }
+        Self { all, limit: Mutex::default(), largest: Mutex::default() }
     }
 
     /// The next agents take batches of up to so many bytes; bytes of the largest batch since the
@@ -170,6 +163,21 @@ impl Intake for Channels {
         Ok(Box::new(Unreserved(self)))
     }
 
+    fn batch_bytes_max(&self) -> Option<u64> {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Channels {
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        let known = |channel: usize| {
+            let one = self.one(channel);
+            one.positions.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        (0..self.all.len()).map(known).collect()
+    }
+
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
         for channel in channels {
             // Between two channels the agent may die.
@@ -179,43 +187,7 @@ impl Intake for Channels {
         Ok(())
     }
 
-    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        let known = |channel: usize| {
-            let one = self.one(channel);
-            one.positions.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-        };
-        (0..self.all.len()).map(known).collect()
-    }
-
     fn stores_in_turn(&self) -> bool {
         true
-    }
-
-    fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {
-        Known::default()
-    }
-
-    fn close_epochs(&self, _floors: &Floors) {
-        unreachable!("only what is sent has epochs");
-    }
-
-    fn is_closed(&self, _identity: Identity) -> bool {
-        false
-    }
-
-    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
-        self.committed.subscribe()
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn routing(&self) -> Option<Routing> {
-        None
     }
 }

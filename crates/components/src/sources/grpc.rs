@@ -249,7 +249,7 @@ impl Source for Grpc {
         let service = Arc::new(self.service(cx));
         let (work, watched) = (service.work.clone(), service.clone());
         let (subscriptions, committed) =
-            (service.subscriptions.clone(), service.cx.intake.watch_committed());
+            (service.subscriptions.clone(), service.cx.relay.watch_committed());
         let connections_max = self.config.connections_max as usize;
         tokio::select! {
             biased;

@@ -4,13 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use pipeline::{
-    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, Permit,
-    Routing,
-};
+use pipeline::{Batch, BatchSize, Intake, IntakeError, Permit};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::channels::Channels;
 
@@ -70,35 +66,7 @@ impl Intake for Narrow {
         Ok(Box::new(Room { channels: self.channels.clone(), room }))
     }
 
-    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
-        self.channels.accept_into(batch, channels).await
-    }
-
-    fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        self.channels.positions(source)
-    }
-
-    fn known(&self, origin: Origin, epoch: Epoch) -> Known {
-        self.channels.known(origin, epoch)
-    }
-
-    fn close_epochs(&self, floors: &Floors) {
-        self.channels.close_epochs(floors);
-    }
-
-    fn is_closed(&self, identity: Identity) -> bool {
-        self.channels.is_closed(identity)
-    }
-
-    fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
-        self.channels.watch_committed()
-    }
-
-    fn is_full(&self) -> bool {
-        self.room.available_permits() == 0
-    }
-
-    fn routing(&self) -> Option<Routing> {
+    fn batch_bytes_max(&self) -> Option<u64> {
         None
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::env::{Datagrams, Listener};
-use pipeline::testkit::build;
+use pipeline::testkit::{build, plain_context};
 use pipeline::{Component, Env, Source, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use super::channels::Channels;
 use super::{grpc, http, syslog};
 
 fn context() -> SourceContext {
-    SourceContext { intake: Arc::new(Channels::new(1)), stop: CancellationToken::new() }
+    plain_context(Arc::new(Channels::new(1)), CancellationToken::new())
 }
 
 async fn listen(env: &Env, address: &str) -> std::io::Result<Box<dyn Listener>> {

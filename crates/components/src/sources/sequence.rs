@@ -131,7 +131,7 @@ impl Numbers {
             let value = positions.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
             value.and_then(|value| value[..].try_into().ok()).map_or(0, u64::from_le_bytes)
         };
-        cx.intake.positions(&self.name).iter().map(next).collect()
+        cx.positions.positions(&self.name).iter().map(next).collect()
     }
 
     /// Makes and hands over the next batch; says how many numbers it has.
@@ -146,7 +146,7 @@ impl Numbers {
         } else {
             let lagging = (0..).zip(standing.iter()).filter(|(_, next)| **next == start);
             let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
-            cx.intake.accept_into(batch, &lagging).await?;
+            cx.positions.accept_into(batch, &lagging).await?;
         }
         standing.iter_mut().filter(|next| **next == start).for_each(|next| *next = end);
         Ok(end - start)

@@ -156,7 +156,7 @@ impl Source for TailDir {
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        let known = cx.intake.positions(&self.name);
+        let known = cx.positions.positions(&self.name);
         let files = recover::recover(&self.name, &known, Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
@@ -169,7 +169,7 @@ impl Source for TailDir {
         tailer.show_reasons();
         let feed = Feed::new(Target {
             source: self.name.clone(),
-            intake: cx.intake.clone(),
+            intake: cx.positions.clone(),
             entropy: self.env.entropy.clone(),
             trouble: Arc::default(),
         });

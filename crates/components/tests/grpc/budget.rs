@@ -1,8 +1,8 @@
 //! Goal: what senders make this agent remember is bounded, given back, and keeps no other sender
 //! out.
 
-use pipeline::testkit::build;
-use pipeline::{BuildContext, Epoch, Identity, Origin, Sequence, SourceContext};
+use pipeline::testkit::{build, relay_context};
+use pipeline::{BuildContext, Epoch, Identity, Origin, Sequence};
 use tokio_util::sync::CancellationToken;
 use wire::keys;
 use wire::v1::{Hello, from_receiver, from_sender};
@@ -33,7 +33,7 @@ async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let settings = json!({ "listen": address, "remembered_max": "8MiB" });
     let mut source = build::<aqueduct_components::sources::grpc::Config>(&settings, &cx).unwrap();
     let stop = CancellationToken::new();
-    let run = SourceContext { intake: Memory::new(), stop: stop.clone() };
+    let run = relay_context(Memory::new(), stop.clone());
     tokio::spawn(async move {
         source.open(&run).await?;
         source.run(run).await

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use peers::{FloorBoard, LedgerBoard, OutletBoard};
 use pipeline::{
     Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, IntervalSet, KeySet, Known,
-    LedgerState, Origin, Outage, Permit, Routing, source::Unreserved,
+    LedgerState, Origin, Outage, Permit, RelayIntake, Routing, Unreserved,
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -108,14 +107,12 @@ impl Intake for Memory {
         Ok(Box::new(Unreserved(self)))
     }
 
-    async fn accept_into(&self, _batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        unreachable!("a receiver gives every batch to all channels")
+    fn batch_bytes_max(&self) -> Option<u64> {
+        *self.batch_bytes_max.lock().unwrap()
     }
+}
 
-    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
-        Vec::new()
-    }
-
+impl RelayIntake for Memory {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
         let state = self.state.lock().unwrap();
         let of_life = |id: &&Identity| id.origin == origin && id.epoch == epoch;
@@ -143,10 +140,6 @@ impl Intake for Memory {
 
     fn outage(&self) -> Option<Outage> {
         self.outlet.outage()
-    }
-
-    fn batch_bytes_max(&self) -> Option<u64> {
-        *self.batch_bytes_max.lock().unwrap()
     }
 
     fn ledgers(&self) -> Vec<LedgerState> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use aqueduct_components::sinks::grpc::Config as SinkConfig;
 use aqueduct_components::sources::grpc::Config as SourceConfig;
-use pipeline::testkit::build;
+use pipeline::testkit::{build, relay_context};
 use pipeline::{
-    Batch, BuildContext, Env, Epoch, Identity, Intake, IntervalSet, Origin, Outcome, Sequence,
-    Sink, SourceContext, SourceError, Taken,
+    Batch, BuildContext, Env, Epoch, Identity, IntervalSet, Origin, Outcome, RelayIntake, Sequence,
+    Sink, SourceError, Taken,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -32,7 +32,7 @@ pub(crate) async fn free_address(env: &Env) -> String {
 /// Starts a source at `address` with these settings in addition.
 pub(crate) fn start_source(
     env: &Env,
-    intake: Arc<dyn Intake>,
+    intake: Arc<dyn RelayIntake>,
     address: &str,
     more: Value,
 ) -> Running {
@@ -41,7 +41,7 @@ pub(crate) fn start_source(
     let mut source =
         build::<SourceConfig>(&settings, &BuildContext::alone("in", &folder, env.clone())).unwrap();
     let stop = CancellationToken::new();
-    let cx = SourceContext { intake, stop: stop.clone() };
+    let cx = relay_context(intake, stop.clone());
     let ended = tokio::spawn(async move {
         source.open(&cx).await?;
         source.run(cx).await

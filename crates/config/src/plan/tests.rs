@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pipeline::component::{BuildError, Component, entry};
 use pipeline::units::{ByteSize, Period};
-use pipeline::{Catalogue, Entry, Events, Group, Interceptor};
+use pipeline::{Catalogue, Entry, Events, Group, Interceptor, Rejects};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ struct Roll {
 struct Nothing;
 
 impl Interceptor for Nothing {
-    fn intercept(&self, _events: &mut Events) {}
+    fn intercept(&self, _events: &mut Events, _rejects: &mut Rejects) {}
 
     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, Origin, Permit,
-    Routing, source::Unreserved,
+    Batch, BatchSize, Epoch, Floors, Identity, Intake, IntakeError, KeySet, Known, LedgerState,
+    Origin, Outage, Permit, PositionIntake, RelayIntake, Routing, Unreserved,
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -41,14 +41,28 @@ impl Intake for Counter {
         Ok(Box::new(Unreserved(self)))
     }
 
-    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
-        self.accept(batch).await
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
     }
+}
 
+#[async_trait]
+impl PositionIntake for Counter {
     fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         vec![Vec::new()]
     }
 
+    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        false
+    }
+}
+
+/// What follows files relays nothing.
+impl RelayIntake for Counter {
     fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {
         Known::default()
     }
@@ -65,6 +79,14 @@ impl Intake for Counter {
 
     fn is_full(&self) -> bool {
         false
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        None
+    }
+
+    fn ledgers(&self) -> Vec<LedgerState> {
+        Vec::new()
     }
 
     fn routing(&self) -> Option<Routing> {

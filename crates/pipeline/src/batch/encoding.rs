@@ -252,7 +252,8 @@ impl Events {
 }
 
 impl Batch {
-    /// Opens an encoded batch, with an empty envelope. The bodies stay where they are: the batch holds on to `encoded`.
+    /// Opens an encoded batch, with an empty envelope. The bodies stay where they are: the batch
+    /// holds on to `encoded`.
     ///
     /// Every length and offset is checked here, so that nothing read from the batch later can be
     /// out of bounds, wherever the bytes come from.

@@ -51,11 +51,11 @@ pub(super) type Shared = (Arc<str>, Arc<str>);
 #[derive(Clone)]
 pub(super) struct Column {
     pub(super) name: Arc<str>,
-    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how many
-    /// events there are up to its end. Otherwise each event is a run.
+    /// Where neighbours have values alike, for each run of such events a little-endian `u32`: how
+    /// many events there are up to its end. Otherwise each event is a run.
     pub(super) runs: Option<Bytes>,
-    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it has
-    /// none.
+    /// Little-endian `u32` for each run: where its value ends in `values`; the top bit says that it
+    /// has none.
     pub(super) ends: Bytes,
     /// The values of all runs end to end, UTF-8.
     pub(super) values: Bytes,

@@ -184,7 +184,7 @@ impl Conversation {
         }
         if now >= self.busy_at {
             self.busy_at = now + BUSY_EVERY;
-            if self.is_waited_for() && self.stopping.is_none() && self.service.cx.intake.is_full() {
+            if self.is_waited_for() && self.stopping.is_none() && self.service.cx.relay.is_full() {
                 self.say(answers::busy(BUSY, &KeySet::default())).await?;
             }
         }
@@ -192,7 +192,7 @@ impl Conversation {
     }
 
     fn on_commit(&mut self, event: CommitEvent) {
-        let intake = &self.service.cx.intake;
+        let intake = &self.service.cx.relay;
         match event {
             CommitEvent::Committed(keys) => self.receiver.committed(&keys),
             CommitEvent::Missed => {
@@ -213,7 +213,7 @@ impl Conversation {
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
-        let intake = &self.service.cx.intake;
+        let intake = &self.service.cx.relay;
         // Before the question, so that nothing falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
@@ -225,7 +225,7 @@ impl Conversation {
             self.presence = Some(self.service.roster.enter(&self.peer, &hello.agent));
             self.tell_news().await?;
         }
-        let routing = self.service.cx.intake.routing();
+        let routing = self.service.cx.relay.routing();
         let limits = self.service.limits;
         let batch_max = self.service.batch_max();
         self.said.limit.get_or_insert(batch_max);

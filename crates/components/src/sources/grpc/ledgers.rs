@@ -88,6 +88,6 @@ fn message(ledgers: &[LedgerState], now: Instant) -> FromReceiver {
 impl Service {
     /// Looks at the ledgers behind the channels; `true`: streams have to name them.
     pub(super) fn look_at_ledgers(&self) -> bool {
-        self.ledgers.look(self.cx.intake.ledgers(), Instant::now())
+        self.ledgers.look(self.cx.relay.ledgers(), Instant::now())
     }
 }

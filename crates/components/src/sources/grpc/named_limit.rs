@@ -35,7 +35,7 @@ impl Service {
     /// Bytes of the largest batch that a sender may send now.
     pub(super) fn batch_max(&self) -> u64 {
         // A batch that some agent behind its channels does not take is better cut by its sender.
-        let behind = self.cx.intake.batch_bytes_max().unwrap_or(u64::MAX);
+        let behind = self.cx.relay.batch_bytes_max().unwrap_or(u64::MAX);
         let bytes = self.limits.body_max.min(behind);
         let before = self.limit.0.swap(bytes, Ordering::SeqCst);
         if before != bytes {

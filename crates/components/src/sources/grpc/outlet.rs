@@ -72,7 +72,7 @@ fn message(cause: Option<&str>) -> FromReceiver {
 impl Service {
     /// Looks whether what is held here can be stored; `true`: streams have to say otherwise.
     pub(super) fn look_at_outlet(&self) -> bool {
-        let outage = self.cx.intake.outage();
+        let outage = self.cx.relay.outage();
         let lasts = outage.as_ref().map(|outage| outage.since.elapsed()).unwrap_or_default();
         let is_said = lasts >= UNABLE_AFTER && !mutant!("unable_not_said");
         let outage = outage.filter(|_| is_said);

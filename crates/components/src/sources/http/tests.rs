@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pipeline::Intake;
-use pipeline::testkit::build;
+use pipeline::testkit::{build, plain_context};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -32,7 +32,7 @@ impl Fixture {
         let cx = crate::alone("in", Path::new("unused"), env::real());
         let mut source = build::<Config>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
-        let cx = SourceContext { intake, stop: stop.clone() };
+        let cx = plain_context(intake, stop.clone());
         let running = tokio::spawn(async move {
             source.open(&cx).await?;
             source.run(cx).await

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pipeline::BuildContext;
-use pipeline::testkit::build;
+use pipeline::testkit::{build, position_context};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ fn source(settings: &Value) -> Box<dyn Source> {
 /// Runs the source until both channels hold so many events, and kills it.
 async fn run_until(settings: &Value, channels: &Arc<Channels>, events: usize) {
     let mut source = source(settings);
-    let cx = SourceContext { intake: channels.clone(), stop: CancellationToken::new() };
+    let cx = position_context(channels.clone(), CancellationToken::new());
     let running = tokio::spawn(async move {
         source.open(&cx).await?;
         source.run(cx).await
@@ -77,7 +77,7 @@ async fn no_more_events_a_second_than_allowed() {
 async fn a_source_that_made_all_waits_to_be_stopped() {
     let channels = Arc::new(Channels::new(1));
     let stop = CancellationToken::new();
-    let cx = SourceContext { intake: channels.clone(), stop: stop.clone() };
+    let cx = position_context(channels.clone(), stop.clone());
     let mut source = source(&json!({ "count": 3 }));
     let running = tokio::spawn(async move {
         source.open(&cx).await?;

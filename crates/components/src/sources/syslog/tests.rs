@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use metrics::SourceReason;
 use pipeline::env::Stream;
-use pipeline::testkit::build;
+use pipeline::testkit::{build, plain_context};
 use pipeline::{BuildContext, Intake};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -38,7 +38,7 @@ impl Fixture {
         let metrics = cx.metrics.clone();
         let mut source = build::<Config>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
-        let cx = SourceContext { intake, stop: stop.clone() };
+        let cx = plain_context(intake, stop.clone());
         let running = tokio::spawn(async move {
             source.open(&cx).await?;
             source.run(cx).await

@@ -24,7 +24,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pipeline::env::Entropy;
-use pipeline::{ChannelError, Classify, ErrorClass, Intake, IntakeError, SourceError};
+use pipeline::{ChannelError, Classify, ErrorClass, IntakeError, PositionIntake, SourceError};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::sync::oneshot;
@@ -55,7 +55,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) source: Arc<str>,
-    pub(super) intake: Arc<dyn Intake>,
+    pub(super) intake: Arc<dyn PositionIntake>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Of all batches on their way: what keeps one back mostly keeps back each.
     pub(super) trouble: Arc<Mutex<FailureLog>>,

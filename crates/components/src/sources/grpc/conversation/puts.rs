@@ -41,7 +41,7 @@ impl Conversation {
             self.busy_at = Instant::now() + BUSY_EVERY;
         }
         self.receiver.put(identity, put.body.len() as u64)?;
-        if self.service.cx.intake.is_closed(identity) {
+        if self.service.cx.relay.is_closed(identity) {
             self.receiver.answered(put.body.len() as u64);
             self.service.count("put_of_closed_epoch");
             let detail = "the origin has declared this epoch empty: a copy that came late";
@@ -91,7 +91,7 @@ impl Conversation {
             warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
-        let intake = self.service.cx.intake.clone();
+        let intake = self.service.cx.relay.clone();
         let outcomes = self.outcomes_in.clone();
         let early = mutant!("stored_before_durable");
         if early {
@@ -131,7 +131,7 @@ impl Conversation {
             let life = (outcome.identity.origin, outcome.identity.epoch);
             let known = match last.take() {
                 Some((same, known)) if same == life => known,
-                _ => self.service.cx.intake.known(life.0, life.1),
+                _ => self.service.cx.relay.known(life.0, life.1),
             };
             self.settle(*outcome, &known).await?;
             last = Some((life, known));
@@ -144,7 +144,7 @@ impl Conversation {
         match result {
             Ok(()) => {
                 if let Some(floors) = self.receiver.carried(identity.origin) {
-                    self.service.cx.intake.close_epochs(&floors);
+                    self.service.cx.relay.close_epochs(&floors);
                 }
                 self.receiver.stored(identity, bytes, known).map_err(End::from)
             }

@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipeline::Intake as _;
+use pipeline::PositionIntake as _;
 use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
+use pipeline::testkit::position_context;
 
 use super::super::tailer::Room;
 use super::captured_log::CapturedLog;
@@ -384,7 +385,7 @@ async fn files_are_looked_for_at_opening_so_lines_behind_it_are_new() {
     let cx = BuildContext::alone("in", &rig.path("unused"), env::real());
     let mut source = build::<Config>(&rig.settings, &cx).unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
-    let cx = SourceContext { intake: rig.channels.clone(), stop: stop.clone() };
+    let cx = position_context(rig.channels.clone(), stop.clone());
     source.open(&cx).await.unwrap();
     rig.append("a.log", "new\n");
     let task = tokio::spawn(async move { source.run(cx).await });

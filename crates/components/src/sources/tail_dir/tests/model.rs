@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use pipeline::Intake as _;
+use pipeline::PositionIntake as _;
 use pipeline::env::{Change, Sight};
 use proptest::prelude::*;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
-use pipeline::testkit::{self, build};
-use pipeline::{BuildContext, Env, SourceContext, SourceError};
+use pipeline::testkit::{self, build, position_context};
+use pipeline::{BuildContext, Env, SourceError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -63,7 +63,7 @@ impl Rig {
         cx.metrics = self.metrics.clone();
         let mut source = build::<Config>(&self.settings, &cx).unwrap();
         let stop = CancellationToken::new();
-        let cx = SourceContext { intake: self.channels.clone(), stop: stop.clone() };
+        let cx = position_context(self.channels.clone(), stop.clone());
         Running {
             stop,
             task: tokio::spawn(async move {

@@ -1,0 +1,99 @@
+//! What becomes of a batch before its channels: interceptors, selector, rejects.
+
+use std::sync::Arc;
+
+use pipeline::{Batch, ChannelSelector, Envelope, IntakeError, Interceptor, Reject, Rejects};
+
+use crate::dead_letters::DeadLetters;
+
+/// An interceptor, and what a configuration calls it.
+pub(crate) struct BuiltInterceptor {
+    /// Its type.
+    pub(crate) kind: Arc<str>,
+    /// The interceptor.
+    pub(crate) interceptor: Box<dyn Interceptor>,
+}
+
+/// The interceptors and the selector of a source.
+pub(super) struct Route {
+    interceptors: Vec<BuiltInterceptor>,
+    selector: Box<dyn ChannelSelector>,
+    channels: usize,
+}
+
+/// A batch after the interceptors and the selector. What they reject is stored.
+pub(super) struct Parts {
+    /// Events that the interceptors left.
+    pub(super) kept: u64,
+    /// Events that they rejected.
+    pub(super) rejected: u64,
+    /// The part of each required channel.
+    pub(super) required: Vec<Batch>,
+    /// The part of each optional channel.
+    pub(super) optional: Vec<Batch>,
+}
+
+/// The same, before what they reject is stored.
+pub(super) struct Routed {
+    kept: u64,
+    /// Required ones first.
+    parts: Vec<Batch>,
+    /// Of the batch.
+    envelope: Envelope,
+    /// With the type of the interceptor.
+    rejected: Vec<(Arc<str>, Reject)>,
+}
+
+impl Route {
+    /// A route into so many channels.
+    pub(super) fn new(
+        interceptors: Vec<BuiltInterceptor>,
+        selector: Box<dyn ChannelSelector>,
+        channels: usize,
+    ) -> Self {
+        Self { interceptors, selector, channels }
+    }
+
+    /// Runs interceptors and selector.
+    pub(super) fn route(&self, batch: Batch) -> Routed {
+        let Batch { envelope, mut events } = batch;
+        let mut rejected = Vec::new();
+        for BuiltInterceptor { kind, interceptor } in &self.interceptors {
+            let mut rejects = Rejects::default();
+            interceptor.intercept(&mut events, &mut rejects);
+            rejected.extend(rejects.into_iter().map(|reject| (kind.clone(), reject)));
+        }
+        let mut parts = self.selector.select(&events);
+        parts.resize(self.channels, None);
+        let part = |events: Option<_>| Batch {
+            envelope: envelope.clone(),
+            events: events.unwrap_or_default(),
+        };
+        let parts = parts.into_iter().map(part).collect();
+        Routed { kept: events.len() as u64, parts, envelope, rejected }
+    }
+}
+
+impl Routed {
+    /// Stores what the interceptors rejected. `Ok` = it is on disk.
+    ///
+    /// # Errors
+    /// Not all of them are, and the batch is to be given again: letters of a batch with an identity
+    /// or with positions are known again then.
+    pub(super) async fn settle(
+        self,
+        source: &str,
+        letters: &DeadLetters,
+        required: usize,
+    ) -> Result<Parts, IntakeError> {
+        let Self { kept, parts: mut all, envelope, rejected: rejects } = self;
+        let mut rejected = 0;
+        for (interceptor, reject) in rejects {
+            rejected += reject.events.len() as u64;
+            let stored = letters.store_rejected((source, &interceptor), &envelope, reject);
+            stored.await.map_err(IntakeError::DeadLetters)?;
+        }
+        let optional = all.split_off(required);
+        Ok(Parts { kept, rejected, required: all, optional })
+    }
+}
