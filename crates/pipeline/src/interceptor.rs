@@ -6,6 +6,8 @@ use crate::batch::{EventRef, Events};
 ///
 /// ```
 /// # use aqueduct_pipeline as pipeline;
+/// use std::borrow::Cow;
+///
 /// use pipeline::{Batch, Events, Interceptor, Rejects};
 ///
 /// /// Makes bodies upper case; what is not text goes to the dead letters.
@@ -15,7 +17,7 @@ use crate::batch::{EventRef, Events};
 ///     fn intercept(&self, events: &mut Events, rejects: &mut Rejects) {
 ///         let is_text = |body: &[u8]| std::str::from_utf8(body).is_ok();
 ///         rejects.take(events, "not_text", "body is not UTF-8", |event| !is_text(event.body()));
-///         events.map_bodies(|event| Some(event.body().to_ascii_uppercase().into()));
+///         events.map_bodies(|event| Cow::Owned(event.body().to_ascii_uppercase()));
 ///     }
 ///
 ///     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {

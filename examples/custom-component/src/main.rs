@@ -1,0 +1,25 @@
+//! `level-agent`: the edge agent with a component of its own.
+
+mod level;
+
+use std::process::ExitCode;
+
+use agent::cli::{self, EdgeArgs};
+use pipeline::component::entry;
+use pipeline::{Catalogue, Group};
+
+/// The components of this crate: a line for each.
+static OWN: Group = Group {
+    package: env!("CARGO_PKG_NAME"),
+    interceptors: &[entry::<level::Config>()],
+    ..Group::EMPTY
+};
+
+/// What this program knows: what every edge knows, and its own.
+const CATALOGUE: Catalogue =
+    Catalogue { groups: &[&components::GROUP, &OWN], elsewhere: components::ELSEWHERE };
+
+fn main() -> ExitCode {
+    let version = env!("CARGO_PKG_VERSION");
+    cli::main::<EdgeArgs>("level-agent", version, std::env::args_os(), CATALOGUE)
+}
