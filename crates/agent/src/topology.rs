@@ -259,6 +259,9 @@ impl Builder<'_> {
             .collect();
         let selector = self.component(&plan.selector, "selectors", none);
         self.metrics.begin_source(&plan.component.name, &plan.component.kind);
+        for interceptor in &plan.interceptors {
+            self.metrics.begin_interceptor(&plan.component.name, &interceptor.kind);
+        }
         Some(BuiltSource {
             name: plan.component.name.as_str().into(),
             kind: plan.component.kind.clone(),

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use metrics::Metrics;
-use metrics::start::{CHANNEL_REASONS, FAILURE_CLASSES, LETTER_REASONS, SOURCE_REASONS};
+use metrics::start::{
+    CHANNEL_REASONS, FAILURE_CLASSES, LETTER_REASONS, REJECT_REASONS, SOURCE_REASONS,
+};
 use pipeline::{
     Channel, ChannelSelector, Codec, Decoder, Encoder, Interceptor, Role, Sink, SinkProcessor,
     Source,
@@ -38,7 +40,7 @@ fn every_reason_is_documented_and_counted_somewhere() {
     for class in FAILURE_CLASSES {
         assert!(documented.remove(class), "{class} is not documented");
     }
-    let tables = [SOURCE_REASONS, CHANNEL_REASONS, LETTER_REASONS].concat();
+    let tables = [SOURCE_REASONS, REJECT_REASONS, CHANNEL_REASONS, LETTER_REASONS].concat();
     let there: BTreeSet<String> =
         tables.iter().flat_map(|(_, reasons)| *reasons).map(|it| (*it).to_owned()).collect();
     assert_eq!(documented, there);

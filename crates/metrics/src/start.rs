@@ -57,8 +57,8 @@ const DURABLE: &[&str] = &[
     "renamed_life",
 ];
 
-/// `reason` of `aqueduct_source_dead_letter_events_total`: what interceptors reject.
-pub const REJECT_REASONS: &[&str] = &["filtered"];
+/// `reason` of `aqueduct_source_dead_letter_events_total`, by type of interceptor.
+pub const REJECT_REASONS: &[(&str, &[&str])] = &[("regex_filter", &["filtered"])];
 
 /// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
@@ -86,6 +86,14 @@ impl Metrics {
         for reason in reasons(SOURCE_REASONS, kind) {
             let label = SourceReason { source: source.to_owned(), reason };
             drop(self.source_anomalies.get_or_create(&label));
+        }
+    }
+
+    /// Shows what the dead letters count of an interceptor of this type.
+    pub fn begin_interceptor(&self, source: &str, kind: &str) {
+        for reason in reasons(REJECT_REASONS, kind) {
+            let label = SourceReason { source: source.to_owned(), reason };
+            drop(self.source_dead_letters.get_or_create(&label));
         }
     }
 
@@ -127,12 +135,14 @@ mod tests {
     fn what_has_not_happened_yet_is_shown_as_zero() {
         let metrics = Metrics::default();
         metrics.begin_source("in", "tail_dir");
+        metrics.begin_interceptor("in", "regex_filter");
         metrics.begin_channel("main", "durable");
         metrics.begin_sink("out", "hdfs");
         let text = metrics.text();
         for line in [
             "aqueduct_source_events_total{source=\"in\"} 0\n",
             "aqueduct_source_anomalies_total{source=\"in\",reason=\"truncated\"} 0\n",
+            "aqueduct_source_dead_letter_events_total{source=\"in\",reason=\"filtered\"} 0\n",
             "aqueduct_source_anomalies_total{source=\"in\",reason=\"optional_channel_full\"} 0\n",
             "aqueduct_channel_anomalies_total{channel=\"main\",reason=\"disk_full\"} 0\n",
             "aqueduct_sink_sent_events_total{sink=\"out\"} 0\n",

@@ -20,6 +20,49 @@ use crate::extensions::Extensions;
 use crate::settings::{Settings, SettingsError, SettingsErrorKind};
 
 /// Implemented by a component's settings.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use pipeline::component::entry;
+/// use pipeline::sink::{Observer, ObserverSink};
+/// use pipeline::{Batch, BuildContext, BuildError, Component, Entry, Sink};
+/// use schemars::JsonSchema;
+/// use serde::Deserialize;
+///
+/// /// Settings of the `print` sink.
+/// #[derive(Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct Config {
+///     /// Stands before each body.
+///     prefix: String,
+/// }
+///
+/// impl Component for Config {
+///     const KIND: &'static str = "print";
+///     type Role = dyn Sink;
+///
+///     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+///         if self.prefix.contains('\n') {
+///             return Err(BuildError::invalid("prefix", "it must be one line"));
+///         }
+///         Ok(Box::new(ObserverSink::new(Print(self.prefix))))
+///     }
+/// }
+///
+/// struct Print(String);
+///
+/// impl Observer for Print {
+///     fn observe(&mut self, batch: &Batch) {
+///         for event in batch.iter() {
+///             println!("{}{}", self.0, String::from_utf8_lossy(event.body()));
+///         }
+///     }
+/// }
+///
+/// /// The table of a program's own sinks.
+/// static SINKS: &[Entry<dyn Sink>] = &[entry::<Config>()];
+/// assert_eq!(SINKS[0].kind, "print");
+/// ```
 pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// What `type = "…"` says in a configuration.
     const KIND: &'static str;

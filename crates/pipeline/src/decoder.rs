@@ -27,6 +27,41 @@ pub struct MalformedMessage {
 }
 
 /// Turns messages into events.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use pipeline::decoder::{Decoder, MalformedMessage, Message};
+/// use pipeline::BatchBuilder;
+///
+/// /// Each event is a byte with its length, then so many bytes.
+/// struct Prefixed;
+///
+/// impl Decoder for Prefixed {
+///     fn decode(
+///         &self,
+///         message: &Message<'_>,
+///         events: &mut BatchBuilder,
+///     ) -> Result<(), MalformedMessage> {
+///         let mut rest = message.bytes;
+///         while let [length, behind @ ..] = rest {
+///             let Some((body, next)) = behind.split_at_checked(usize::from(*length)) else {
+///                 let at = message.bytes.len() - rest.len();
+///                 let problem = format!("the event at byte {at} ends early");
+///                 return Err(MalformedMessage { problem });
+///             };
+///             events.push(body, message.headers);
+///             rest = next;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut events = BatchBuilder::default();
+/// let message = Message { bytes: b"\x02ab\x01c", charset: None, headers: &[("site", "fra")] };
+/// Prefixed.decode(&message, &mut events)?;
+/// assert_eq!(events.finish().len(), 2);
+/// # Ok::<(), MalformedMessage>(())
+/// ```
 pub trait Decoder: Send + Sync {
     /// Adds the events of `message` to `events`. A message without events adds nothing.
     ///

@@ -56,6 +56,65 @@ pub enum Delivered {
 }
 
 /// Delivers batches, each by itself. Several calls run at the same time.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use std::sync::Mutex;
+///
+/// use async_trait::async_trait;
+/// use pipeline::deliver::{Deliver, Delivered};
+/// use pipeline::{Batch, Classify, ErrorClass, Guarantee};
+///
+/// /// A table in memory, in the place of a database.
+/// #[derive(Default)]
+/// struct Table(Mutex<Vec<String>>);
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("the table is full")]
+/// struct TableFull;
+///
+/// impl Classify for TableFull {
+///     fn class(&self) -> ErrorClass {
+///         ErrorClass::Transient
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Deliver for Table {
+///     type Error = TableFull;
+///
+///     async fn deliver(&self, batch: &Batch) -> Result<Delivered, TableFull> {
+///         let mut rows = self.0.lock().expect("no holder panics");
+///         if rows.len() + batch.len() > 1000 {
+///             return Err(TableFull);
+///         }
+///         let mut refused = Vec::new();
+///         for event in batch.iter() {
+///             match std::str::from_utf8(event.body()) {
+///                 Ok(row) => rows.push(row.to_owned()),
+///                 Err(_) => refused.push(event.index()),
+///             }
+///         }
+///         if refused.is_empty() {
+///             return Ok(Delivered::All);
+///         }
+///         let detail = "the body is not UTF-8".to_owned();
+///         Ok(Delivered::Except { events: refused, reason: "not_text", detail })
+///     }
+///
+///     fn guarantee(&self) -> Guarantee {
+///         Guarantee::AtLeastOnce
+///     }
+/// }
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+/// # runtime.block_on(async {
+/// let table = Table::default();
+/// assert_eq!(table.deliver(&Batch::of(["a", "b"])).await?, Delivered::All);
+/// assert_eq!(*table.0.lock().expect("no holder panics"), ["a", "b"]);
+/// # Ok::<(), TableFull>(())
+/// # }).expect("there is room");
+/// ```
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
     /// Why a batch was not delivered. Its class says whether it may be tried again; the class

@@ -26,6 +26,46 @@ pub struct Unwritable {
 }
 
 /// The form of the events in a file; unless it says otherwise, lines of plain text.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use bytes::Bytes;
+/// use pipeline::{Batch, Encoder, Events, FileEncoder};
+///
+/// /// A line for each event: the host, a tab, the body.
+/// struct Tabbed;
+///
+/// impl Encoder for Tabbed {
+///     fn size_bound(&self, events: &Events) -> u64 {
+///         let hosts: usize = events.values("host").flatten().map(str::len).sum();
+///         events.body_bytes() + (hosts + 2 * events.len()) as u64
+///     }
+///
+///     fn begin(&self) -> Box<dyn FileEncoder> {
+///         Box::new(Tabbed)
+///     }
+/// }
+///
+/// impl FileEncoder for Tabbed {
+///     fn encode(&mut self, events: &Events) -> Bytes {
+///         let mut lines = Vec::new();
+///         for event in events.iter() {
+///             let host = event.header("host").unwrap_or_default().as_bytes();
+///             lines.extend_from_slice(&[host, b"\t", event.body(), b"\n"].concat());
+///         }
+///         lines.into()
+///     }
+///
+///     fn finish(&mut self) -> Bytes {
+///         Bytes::new()
+///     }
+/// }
+///
+/// let mut batch = Batch::of(["up"]);
+/// batch.set_header("host", "web-1", pipeline::Existing::Keep);
+/// assert_eq!(Tabbed.begin().encode(&batch), "web-1\tup\n");
+/// assert!(Tabbed.size_bound(&batch) >= 9);
+/// ```
 pub trait Encoder: Send + Sync {
     /// The usual ending of a file's name, without the dot.
     fn extension(&self) -> &'static str {
@@ -66,6 +106,57 @@ pub trait FileEncoder: Send {
 }
 
 /// How the bytes of a file are compressed.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use bytes::Bytes;
+/// use pipeline::{Codec, Compressor};
+///
+/// /// Each byte is followed by how often it comes, up to 255 times.
+/// struct RunLengths;
+///
+/// impl Codec for RunLengths {
+///     fn extension(&self) -> &'static str {
+///         "rl"
+///     }
+///
+///     fn content_encoding(&self) -> Option<&'static str> {
+///         None
+///     }
+///
+///     fn begin(&self) -> Box<dyn Compressor> {
+///         Box::new(Runs::default())
+///     }
+/// }
+///
+/// /// The run that may go on, and its length.
+/// #[derive(Default)]
+/// struct Runs(Option<(u8, u8)>);
+///
+/// impl Compressor for Runs {
+///     fn compress(&mut self, bytes: Bytes) -> Bytes {
+///         let mut ready = Vec::new();
+///         for byte in bytes {
+///             self.0 = match self.0 {
+///                 Some((last, length @ ..255)) if last == byte => Some((last, length + 1)),
+///                 before => {
+///                     ready.extend(before.into_iter().flat_map(|(last, length)| [last, length]));
+///                     Some((byte, 1))
+///                 }
+///             };
+///         }
+///         ready.into()
+///     }
+///
+///     fn finish(&mut self) -> Bytes {
+///         self.0.take().map_or_else(Bytes::new, |(last, length)| vec![last, length].into())
+///     }
+/// }
+///
+/// let mut file = RunLengths.begin();
+/// let bytes = [file.compress("aab".into()), file.finish()].concat();
+/// assert_eq!(bytes, b"a\x02b\x01");
+/// ```
 pub trait Codec: Send + Sync {
     /// What is added to the name of a file, without the dot; empty where nothing is.
     fn extension(&self) -> &'static str;

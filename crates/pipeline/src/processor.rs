@@ -92,6 +92,40 @@ impl From<ErrorClass> for Failure {
 }
 
 /// Decides which sink of a group gets the next batch.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use std::time::Duration;
+///
+/// use pipeline::{MemberView, Origin, Report, Selection, SinkProcessor};
+/// use tokio::time::Instant;
+///
+/// /// Each member in turn, whatever it did.
+/// struct RoundRobin(usize);
+///
+/// impl SinkProcessor for RoundRobin {
+///     fn select(
+///         &mut self,
+///         _origin: Option<Origin>,
+///         members: &[MemberView],
+///         _now: Instant,
+///     ) -> Selection {
+///         self.0 = (self.0 + 1) % members.len();
+///         Selection::Use(self.0)
+///     }
+///
+///     fn report(&mut self, _member: usize, _report: Report, _now: Instant) {}
+///
+///     fn longest_pause(&self) -> Duration {
+///         Duration::ZERO
+///     }
+/// }
+///
+/// let members = [MemberView::default(); 2];
+/// let mut processor = RoundRobin(0);
+/// let mut next = || processor.select(None, &members, Instant::now());
+/// assert_eq!([next(), next()], [Selection::Use(1), Selection::Use(0)]);
+/// ```
 pub trait SinkProcessor: Send {
     /// The member for a batch of `origin`. A slow member is not a broken one: `Use` may name one
     /// without room, and then the group waits for it.

@@ -3,9 +3,37 @@
 use crate::batch::Events;
 
 /// Decides which channels get which events.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use pipeline::{Batch, ChannelSelector, Events};
+///
+/// /// Short events go to the first channel, long ones to the second.
+/// struct BySize;
+///
+/// impl ChannelSelector for BySize {
+///     fn select(&self, events: &Events) -> Vec<Option<Events>> {
+///         let mut short = events.clone();
+///         let long = short.extract(|event| event.body().len() > 80);
+///         vec![Some(short), Some(long)]
+///     }
+///
+///     fn routing_header(&self) -> Option<&str> {
+///         None
+///     }
+///
+///     fn routing_rule(&self, channels: &[Vec<String>]) -> String {
+///         format!("up to 80 bytes to {:?}, longer ones to {:?}", channels[0], channels[1])
+///     }
+/// }
+///
+/// let parts = BySize.select(&Batch::of(["short", &"long ".repeat(20)]));
+/// let events: Vec<_> = parts.iter().flatten().map(Events::len).collect();
+/// assert_eq!(events, [1, 1]);
+/// ```
 pub trait ChannelSelector: Send + Sync {
-    /// What each of the source's channels gets, by index; `None` or no events = none of
-    /// them. Must be a function of the events: a batch that is sent again has to be split the same.
+    /// What each of the source's channels gets, by index; `None` or no events = none of them.
+    /// Must be a function of the events: a batch that is sent again has to be split the same.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
 
     /// The header that it looks at, if any.

@@ -12,6 +12,33 @@ use crate::resource::Resource;
 use crate::sink::Guarantee;
 
 /// Where events enter the agent.
+///
+/// ```
+/// # use aqueduct_pipeline as pipeline;
+/// use std::time::Duration;
+///
+/// use async_trait::async_trait;
+/// use pipeline::{Batch, Guarantee, Source, SourceContext, SourceError};
+///
+/// /// Says each second that the agent lives.
+/// struct Heartbeat;
+///
+/// #[async_trait]
+/// impl Source for Heartbeat {
+///     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+///         let second = || tokio::time::sleep(Duration::from_secs(1));
+///         while cx.stop.run_until_cancelled(second()).await.is_some() {
+///             // One that is not stored is not missed: the next one comes.
+///             let _ = cx.intake.accept(Batch::of(["alive"])).await;
+///         }
+///         Ok(())
+///     }
+///
+///     fn guarantee(&self) -> Guarantee {
+///         Guarantee::BestEffort
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Source: Send {
     /// Takes what it needs before it can take events in: binds its ports, looks for its files.

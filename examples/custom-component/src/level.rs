@@ -6,7 +6,7 @@
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The levels that are looked for, each as it is written in a line.
 const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
@@ -25,7 +25,7 @@ pub(crate) struct Config {
 }
 
 /// What becomes of an event without a level.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Unknown {
     /// It stays, without the header.

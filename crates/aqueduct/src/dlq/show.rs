@@ -83,12 +83,8 @@ fn all_letters(
 /// It is none, with those that are known.
 pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     let Some(reason) = &target.reason else { return Ok(()) };
-    let known: BTreeSet<&str> = LETTER_REASONS
-        .iter()
-        .flat_map(|(_, reasons)| *reasons)
-        .chain(REJECT_REASONS)
-        .copied()
-        .collect();
+    let all = LETTER_REASONS.iter().chain(REJECT_REASONS);
+    let known: BTreeSet<&str> = all.flat_map(|(_, reasons)| *reasons).copied().collect();
     if known.contains(reason.as_str()) {
         return Ok(());
     }

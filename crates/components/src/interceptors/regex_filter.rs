@@ -8,7 +8,7 @@ use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Settings of the `regex_filter` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 /// Where the events go that do not stay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Dropped {
     /// Nowhere. They count as delivered.
