@@ -89,6 +89,38 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
 }
 
 #[test]
+fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    write(&dir.path().join("a.log"), "good\nodd\nfine\n");
+    let filter = "interceptors = [{ type = \"regex_filter\", regex = \"o.?d|fine\", dropped = \
+                  \"dead_letters\" }, { type = \"regex_filter\", regex = \"^o\", exclude = true, \
+                  dropped = \"dead_letters\" }]\n[channels.main]";
+    let settings = edge(&at("edge"), &at("*.log")).replace("[channels.main]", filter);
+    write(&dir.path().join("edge.toml"), &settings);
+    let (collector, address) = Agent::collector(dir.path(), "1MiB");
+    let edge = Agent::edge(dir.path(), &address);
+    collector.until(|| stored(dir.path()).len() == 2);
+    edge.stop();
+    collector.stop();
+    assert_eq!(stored(dir.path()), ["fine", "good"]);
+
+    let list = text(&aqueduct(&["dlq", "list", &at("edge"), "--source", "tail"]));
+    let expected =
+        "filtered           tail, interceptor regex_filter: 1 letters, 1 events, 3 bytes";
+    assert!(list.starts_with(expected), "{list}");
+    assert!(list.ends_with("the body matches `^o`\n"), "{list}");
+    let shown = text(&aqueduct(&["dlq", "show", &at("edge"), "--reason", "filtered"]));
+    assert!(shown.ends_with("\nodd\n"), "{shown}");
+    let replayed = aqueduct(&["dlq", "replay", &at("edge")]);
+    assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
+    let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert!(said.starts_with("1 letters were rejected by an interceptor and stay"), "{said}");
+    let dropped = aqueduct(&["dlq", "drop", &at("edge"), "--source", "tail", "--yes"]);
+    assert_eq!(text(&dropped), "1 letters dropped, 1 events lost\n");
+}
+
+#[test]
 fn a_directory_of_nobody_is_no_place_for_letters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().display().to_string();
