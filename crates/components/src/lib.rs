@@ -7,6 +7,7 @@ pub mod codecs;
 pub mod decoders;
 pub mod encoders;
 pub mod format;
+pub mod framings;
 pub mod interceptors;
 pub mod processors;
 pub mod selectors;
@@ -36,6 +37,7 @@ pub static GROUP: Group = Group {
     encoders: encoders::ALL,
     codecs: codecs::ALL,
     decoders: decoders::ALL,
+    framings: framings::ALL,
 };
 
 /// What is in the full programs only. A test of the operator's program holds it against them.

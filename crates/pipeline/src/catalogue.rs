@@ -12,6 +12,7 @@ use crate::channel::Channel;
 use crate::component::Entry;
 use crate::decoder::Decoder;
 use crate::encoder::{Codec, Encoder};
+use crate::framing::Framing;
 use crate::interceptor::Interceptor;
 use crate::processor::SinkProcessor;
 use crate::selector::ChannelSelector;
@@ -43,6 +44,8 @@ pub struct Group {
     pub codecs: &'static [Entry<dyn Codec>],
     /// What the bytes of messages say as events.
     pub decoders: &'static [Entry<dyn Decoder>],
+    /// Where the messages of a stream end.
+    pub framings: &'static [Entry<dyn Framing>],
 }
 
 impl Group {
@@ -59,6 +62,7 @@ impl Group {
         encoders: &[],
         codecs: &[],
         decoders: &[],
+        framings: &[],
     };
 }
 
@@ -146,6 +150,7 @@ roles! {
     dyn Encoder, "encoder", encoders;
     dyn Codec, "codec", codecs;
     dyn Decoder, "decoder", decoders;
+    dyn Framing, "framing", framings;
 }
 
 impl Catalogue {
@@ -204,6 +209,7 @@ mod tests {
             Elsewhere { role: "encoder", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "codec", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "decoder", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "framing", kind: "far", programs: "aqueduct-full" },
         ];
         let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
         (R::NAME, catalogue.find::<R>("far").err().unwrap())
@@ -221,6 +227,7 @@ mod tests {
             refusal::<dyn Encoder>(),
             refusal::<dyn Codec>(),
             refusal::<dyn Decoder>(),
+            refusal::<dyn Framing>(),
         ];
         assert_eq!(refusals.each_ref().map(|(role, _)| *role), ROLES);
         for (role, error) in refusals {

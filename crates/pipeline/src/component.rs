@@ -89,7 +89,8 @@ pub struct BuildContext {
     pub env: Env,
     /// What it counts with.
     pub metrics: Metrics,
-    /// The components that it can be made of in turn: encoders, codecs, decoders.
+    /// The components that it can be made of in turn: encoders, codecs, decoders,
+    /// framings.
     pub catalogue: Catalogue,
     /// What it shares with the other components along its channel and in its group, by type.
     pub extensions: Extensions,

@@ -15,7 +15,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
-//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`] | one role each |
+//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`], [`framing`] | one role each |
 //! | [`intake`] | the way from a source into its channels: [`Intake`] and its two wider sides |
 //! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream |
 //! | [`sink_board`] | what a sink shows of itself on status pages |
@@ -44,6 +44,7 @@ pub mod error;
 pub mod extensions;
 pub mod file_position;
 pub mod floors;
+pub mod framing;
 pub mod identity;
 pub mod intake;
 pub mod interceptor;
@@ -78,6 +79,7 @@ pub use env::Env;
 pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
+pub use framing::{Frame, Framer, Framing};
 pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
 pub use intake::{
     Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,

@@ -131,6 +131,7 @@ static GROUP: Group = Group {
     encoders: components::encoders::ALL,
     codecs: components::codecs::ALL,
     decoders: components::decoders::ALL,
+    framings: components::framings::ALL,
 };
 
 /// What the simulated agents are made of.

@@ -14,6 +14,8 @@ const SOURCE: &str = "[sources.access]\ntype = \"tail_dir\"\npaths = [\"/var/log
                       channels = [\"main\", \"spare\"]\n";
 const WEB: &str = "[sources.web]\ntype = \"http\"\nlisten = \"127.0.0.1:8080\"\n\
                    channels = [\"main\", \"spare\"]\n";
+const LOGS: &str = "[sources.logs]\ntype = \"syslog\"\nlisten = [\"tcp://127.0.0.1:5140\"]\n\
+                    channels = [\"main\", \"spare\"]\n";
 const MAIN: &str = "[channels.main]\ntype = \"durable\"\n";
 const SPARE: &str = "[channels.spare]\ntype = \"memory\"\n\
                      [sinks.nowhere]\ntype = \"discard\"\nchannel = \"spare\"\n";
@@ -36,6 +38,7 @@ pub(crate) fn frame(listed: &Listed) -> String {
         ("sink", _) => &[AGENT, SOURCE, MAIN, SPARE],
         ("encoder" | "codec", _) => &[AGENT, SOURCE, MAIN, SPARE, STORE],
         ("decoder", _) => &[AGENT, MAIN, SINK, SPARE, WEB],
+        ("framing", _) => &[AGENT, MAIN, SINK, SPARE, LOGS],
         (role, _) => panic!("the role {role} has no frame"),
     };
     parts.concat()

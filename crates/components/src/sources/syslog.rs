@@ -17,7 +17,6 @@
 
 mod datagrams;
 mod events;
-mod framing;
 mod parse;
 mod stream;
 
@@ -27,10 +26,11 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
 use metrics::Metrics;
+use pipeline::component::Choice;
 use pipeline::env::{Clock, Datagrams, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
+    BuildContext, BuildError, Component, Env, Framing, Guarantee, Resource, Source, SourceContext,
     SourceError,
 };
 use schemars::JsonSchema;
@@ -51,6 +51,10 @@ const DATAGRAM_MAX: usize = 64 << 10;
 pub struct Config {
     /// Addresses to listen on: `tcp://host:port` or `udp://host:port`, any number of them.
     listen: Vec<String>,
+    /// Where a message ends in a TCP stream: `syslog` (either framing of RFC 6587), `lines` or
+    /// `length_prefixed`.
+    #[serde(default = "defaults::framing")]
+    framing: Choice<dyn Framing>,
     /// Largest message; what is longer is cut and marked. Flume has 2,500 bytes.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
@@ -78,7 +82,13 @@ pub struct Config {
 }
 
 mod defaults {
+    use pipeline::Framing;
+    use pipeline::component::Choice;
     use pipeline::units::ByteSize;
+
+    pub(super) fn framing() -> Choice<dyn Framing> {
+        Choice::of("syslog")
+    }
 
     pub(super) fn message_max() -> ByteSize {
         ByteSize(64 << 10)
@@ -150,6 +160,7 @@ impl Component for Config {
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             addresses,
+            framing: self.framing.build("framing", cx)?.into(),
             form: Arc::new(form),
             limits: Limits {
                 message_max: self.message_max.0 as usize,
@@ -209,6 +220,7 @@ struct Syslog {
     env: Env,
     metrics: Metrics,
     addresses: Vec<(Transport, String)>,
+    framing: Arc<dyn Framing>,
     form: Arc<Form>,
     limits: Limits,
     /// Between opening and running.
@@ -228,6 +240,7 @@ struct Shared {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    framing: Arc<dyn Framing>,
     form: Arc<Form>,
     limits: Limits,
     cx: SourceContext,
@@ -277,6 +290,7 @@ impl Source for Syslog {
             name: self.name.clone(),
             clock: self.env.clock.clone(),
             metrics: self.metrics.clone(),
+            framing: self.framing.clone(),
             form: self.form.clone(),
             limits: self.limits,
             cx,

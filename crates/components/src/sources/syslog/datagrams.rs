@@ -1,5 +1,6 @@
 //! Messages over UDP: one reads them, another one stores them, so that a slow disk costs none.
 
+use pipeline::Frame;
 use pipeline::env::{Datagrams, Net};
 use pipeline::{ErrorClass, SourceError};
 use tokio::sync::mpsc;
@@ -8,7 +9,6 @@ use tokio::time::{Duration, sleep};
 use tracing::warn;
 
 use super::events::{Gathered, Origin, count, datagram};
-use super::framing::Frame;
 use super::{DATAGRAM_MAX, Shared};
 
 /// Pause after the socket failed.

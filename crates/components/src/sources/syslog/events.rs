@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metrics::SourceReason;
 use peers::limits::Cut;
+use pipeline::Frame;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder};
 use tracing::warn;
 
 use super::Shared;
-use super::framing::Frame;
 use super::parse::{Calendar, Parsed, parse};
 
 /// Bytes of bodies from which on a batch is full.

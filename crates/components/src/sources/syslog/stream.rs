@@ -2,13 +2,14 @@
 
 use std::io;
 
+use bytes::BytesMut;
+use pipeline::Frame;
 use pipeline::env::{Listener, Stream};
 use tokio::io::AsyncReadExt;
 use tracing::debug;
 
 use super::Shared;
 use super::events::{Gathered, Origin, count};
-use super::framing::{Frame, Framing};
 use crate::sources::listening;
 
 /// Bytes that are read at once.
@@ -36,21 +37,22 @@ async fn connection(
     origin: &Origin,
     shared: &Shared,
 ) -> io::Result<()> {
-    let mut framing = Framing::new(shared.limits.message_max);
+    let mut framer = shared.framing.begin(shared.limits.message_max);
+    let mut buffer = BytesMut::new();
     let mut gathered = Gathered::default();
     loop {
-        framing.buffer().reserve(READ_BYTES);
+        buffer.reserve(READ_BYTES);
         let read = tokio::select! {
             biased;
             () = shared.cx.stop.cancelled() => return Ok(()),
-            read = stream.read_buf(framing.buffer()) => read,
+            read = stream.read_buf(&mut buffer) => read,
         };
-        while let Some(frame) = framing.next() {
+        while let Some(frame) = framer.next(&mut buffer) {
             take(&frame, &mut gathered, origin, shared).await;
         }
         // At the end, and where the connection broke, what came is taken as well.
         let is_over = !matches!(read, Ok(1..));
-        if is_over && let Some(frame) = framing.rest() {
+        if is_over && let Some(frame) = framer.rest(&mut buffer) {
             take(&frame, &mut gathered, origin, shared).await;
         }
         gathered.store(shared).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use metrics::SourceReason;
 use pipeline::env::Stream;
 use pipeline::testkit::{build, plain_context};
-use pipeline::{BuildContext, Intake};
+use pipeline::Intake;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ impl Fixture {
         let tcp = net.listen("127.0.0.1:0").await.unwrap().local_address();
         let udp = net.bind("127.0.0.1:0").await.unwrap().local_address();
         settings["listen"] = json!([format!("tcp://{tcp}"), format!("udp://{udp}")]);
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let cx = crate::alone("in", Path::new("unused"), env::real());
         let metrics = cx.metrics.clone();
         let mut source = build::<Config>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
@@ -178,7 +178,7 @@ async fn a_stop_stores_what_came_and_frees_the_ports() {
 
 #[test]
 fn settings_that_can_never_work_are_named() {
-    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    let cx = crate::alone("in", Path::new("unused"), env::real());
     let with = |name: &str, value: Value| {
         let mut settings = json!({ "listen": ["udp://0.0.0.0:0"] });
         settings[name] = value;

@@ -1,4 +1,4 @@
-//! Where a syslog message ends in a TCP stream (RFC 6587). Pure.
+//! `syslog`: where a syslog message ends in a TCP stream (RFC 6587).
 //!
 //! ```text
 //!   123 <34>1 2026-…     octet counting: a number, a blank, and so many bytes
@@ -11,24 +11,39 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
+use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// Digits of a count at most: more is no count.
 const COUNT_DIGITS_MAX: usize = 7;
 
-/// A message that was cut out of the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// The message without its frame.
-    pub(super) message: Bytes,
-    /// Whether it was longer than allowed, and its end is missing.
-    pub(super) is_cut: bool,
+/// Settings of the framing `syslog`: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+impl Component for Config {
+    const KIND: &'static str = "syslog";
+    type Role = dyn Framing;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Framing>, BuildError> {
+        Ok(Box::new(Syslog))
+    }
 }
 
-/// Cuts messages out of a stream.
+struct Syslog;
+
+impl Framing for Syslog {
+    fn begin(&self, message_max: usize) -> Box<dyn Framer> {
+        Box::new(SyslogFramer { message_max, skip: Skip::Nothing })
+    }
+}
+
+/// Cuts messages out of one stream.
 #[derive(Debug)]
-pub(super) struct Framing {
+struct SyslogFramer {
     message_max: usize,
-    buffer: BytesMut,
     skip: Skip,
 }
 
@@ -51,32 +66,21 @@ enum Start {
     Unknown,
 }
 
-impl Framing {
-    /// Of messages with at most `message_max` bytes.
-    pub(super) fn new(message_max: usize) -> Self {
-        Self { message_max, buffer: BytesMut::new(), skip: Skip::Nothing }
-    }
-
-    /// Where the next bytes of the stream go. It never holds more than a message and a read.
-    pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.buffer
-    }
-
-    /// The next message that is whole, or cut; `None` until more bytes come.
-    pub(super) fn next(&mut self) -> Option<Frame> {
+impl Framer for SyslogFramer {
+    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
         loop {
-            self.pass_over();
+            self.pass_over(stream);
             if self.skip != Skip::Nothing {
                 return None;
             }
             // Line ends behind counted messages, and empty lines, are no messages.
-            while matches!(self.buffer.first(), Some(b'\n' | b'\r' | 0)) {
-                self.buffer.advance(1);
+            while matches!(stream.first(), Some(b'\n' | b'\r' | 0)) {
+                stream.advance(1);
             }
-            let frame = match self.start() {
+            let frame = match start(stream) {
                 Start::Unknown => return None,
-                Start::Counted(head, bytes) => self.counted(head, bytes)?,
-                Start::Line => self.line()?,
+                Start::Counted(head, bytes) => self.counted(stream, head, bytes)?,
+                Start::Line => self.line(stream)?,
             };
             if !frame.message.is_empty() {
                 return Some(frame);
@@ -84,58 +88,60 @@ impl Framing {
         }
     }
 
-    /// What is left when the stream has ended: a line without its end.
-    pub(super) fn rest(&mut self) -> Option<Frame> {
-        if self.skip != Skip::Nothing || self.buffer.is_empty() {
+    /// A line without its end, or a counted message that ends early.
+    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+        if self.skip != Skip::Nothing || stream.is_empty() {
             return None;
         }
-        let is_cut = matches!(self.start(), Start::Counted(..));
-        let head = if let Start::Counted(head, _) = self.start() { head } else { 0 };
-        self.buffer.advance(head);
-        let message = trimmed(self.buffer.split().freeze());
-        (!message.is_empty()).then_some(Frame { message, is_cut })
+        let head = if let Start::Counted(head, _) = start(stream) { head } else { 0 };
+        stream.advance(head);
+        let message = trimmed(stream.split().freeze());
+        (!message.is_empty()).then_some(Frame { message, is_cut: head > 0 })
     }
+}
 
-    fn pass_over(&mut self) {
+/// What a stream begins with.
+fn start(stream: &BytesMut) -> Start {
+    let digits = stream.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match (digits, stream.get(digits)) {
+        (0, None) => Start::Unknown,
+        (0, Some(_)) => Start::Line,
+        (1..=COUNT_DIGITS_MAX, None) => Start::Unknown,
+        (1..=COUNT_DIGITS_MAX, Some(b' ')) if stream[0] != b'0' => {
+            let count = std::str::from_utf8(&stream[..digits]).ok();
+            let count = count.and_then(|text| text.parse().ok());
+            count.map_or(Start::Line, |count| Start::Counted(digits + 1, count))
+        }
+        _ => Start::Line,
+    }
+}
+
+impl SyslogFramer {
+    fn pass_over(&mut self, stream: &mut BytesMut) {
         match self.skip {
             Skip::Nothing => {}
             Skip::Bytes(bytes) => {
-                let here = bytes.min(self.buffer.len());
-                self.buffer.advance(here);
+                let here = bytes.min(stream.len());
+                stream.advance(here);
                 self.skip = if here < bytes { Skip::Bytes(bytes - here) } else { Skip::Nothing };
             }
-            Skip::Line => match memchr2(b'\n', 0, &self.buffer) {
+            Skip::Line => match memchr2(b'\n', 0, stream) {
                 Some(end) => {
-                    self.buffer.advance(end + 1);
+                    stream.advance(end + 1);
                     self.skip = Skip::Nothing;
                 }
-                None => self.buffer.clear(),
+                None => stream.clear(),
             },
         }
     }
 
-    fn start(&self) -> Start {
-        let digits = self.buffer.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        match (digits, self.buffer.get(digits)) {
-            (0, None) => Start::Unknown,
-            (0, Some(_)) => Start::Line,
-            (1..=COUNT_DIGITS_MAX, None) => Start::Unknown,
-            (1..=COUNT_DIGITS_MAX, Some(b' ')) if self.buffer[0] != b'0' => {
-                let count = std::str::from_utf8(&self.buffer[..digits]).ok();
-                let count = count.and_then(|text| text.parse().ok());
-                count.map_or(Start::Line, |count| Start::Counted(digits + 1, count))
-            }
-            _ => Start::Line,
-        }
-    }
-
-    fn counted(&mut self, head: usize, bytes: usize) -> Option<Frame> {
+    fn counted(&mut self, stream: &mut BytesMut, head: usize, bytes: usize) -> Option<Frame> {
         let taken = bytes.min(self.message_max);
-        if self.buffer.len() < head + taken {
+        if stream.len() < head + taken {
             return None;
         }
-        self.buffer.advance(head);
-        let message = trimmed(self.buffer.split_to(taken).freeze());
+        stream.advance(head);
+        let message = trimmed(stream.split_to(taken).freeze());
         let is_cut = taken < bytes;
         if is_cut {
             self.skip = Skip::Bytes(bytes - taken);
@@ -143,16 +149,16 @@ impl Framing {
         Some(Frame { message, is_cut })
     }
 
-    fn line(&mut self) -> Option<Frame> {
-        match memchr2(b'\n', 0, &self.buffer) {
+    fn line(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+        match memchr2(b'\n', 0, stream) {
             Some(end) if end <= self.message_max => {
-                let message = trimmed(self.buffer.split_to(end).freeze());
-                self.buffer.advance(1);
+                let message = trimmed(stream.split_to(end).freeze());
+                stream.advance(1);
                 Some(Frame { message, is_cut: false })
             }
-            None if self.buffer.len() <= self.message_max => None,
+            None if stream.len() <= self.message_max => None,
             _ => {
-                let message = self.buffer.split_to(self.message_max).freeze();
+                let message = stream.split_to(self.message_max).freeze();
                 self.skip = Skip::Line;
                 Some(Frame { message, is_cut: true })
             }
@@ -172,23 +178,11 @@ fn trimmed(mut message: Bytes) -> Bytes {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::testkit::{self, cut, whole};
     use super::*;
 
-    /// The messages of a stream that comes in pieces of `piece` bytes.
     fn frames(stream: &[u8], piece: usize, message_max: usize) -> Vec<(String, bool)> {
-        let mut framing = Framing::new(message_max);
-        let mut frames = Vec::new();
-        for bytes in stream.chunks(piece) {
-            framing.buffer().extend_from_slice(bytes);
-            frames.extend(std::iter::from_fn(|| framing.next()));
-        }
-        frames.extend(framing.rest());
-        let shown = |f: Frame| (String::from_utf8_lossy(&f.message).into_owned(), f.is_cut);
-        frames.into_iter().map(shown).collect()
-    }
-
-    fn whole(messages: &[&str]) -> Vec<(String, bool)> {
-        messages.iter().map(|message| ((*message).to_owned(), false)).collect()
+        testkit::frames(&Syslog, stream, piece, message_max)
     }
 
     #[test]
@@ -213,7 +207,6 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_the_next_message_is_read() {
         let long = "x".repeat(50);
-        let cut = |text: &str| (text.to_owned(), true);
         for piece in [1, 7, 200] {
             let lines = frames(format!("{long}\nnext\n").as_bytes(), piece, 10);
             assert_eq!(lines, [cut("xxxxxxxxxx"), ("next".into(), false)], "{piece}");

@@ -1,0 +1,174 @@
+//! `length_prefixed`: a number says how many bytes the message has that follows it.
+//!
+//! ```text
+//!   00 00 00 05 h e l l o  00 00 00 02 …      bytes = 4, big endian
+//! ```
+
+use bytes::{Buf, BytesMut};
+use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the framing `length_prefixed`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of the number: 1, 2, 4 or 8.
+    #[serde(default = "default_bytes")]
+    bytes: usize,
+    /// Which byte of the number comes first.
+    #[serde(default)]
+    order: Order,
+}
+
+/// Which byte of a number comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    /// The most significant one, as in network protocols.
+    #[default]
+    BigEndian,
+    /// The least significant one.
+    LittleEndian,
+}
+
+fn default_bytes() -> usize {
+    4
+}
+
+impl Component for Config {
+    const KIND: &'static str = "length_prefixed";
+    type Role = dyn Framing;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Framing>, BuildError> {
+        if ![1, 2, 4, 8].contains(&self.bytes) {
+            return Err(BuildError::invalid("bytes", "it must be 1, 2, 4 or 8"));
+        }
+        Ok(Box::new(LengthPrefixed { bytes: self.bytes, order: self.order }))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LengthPrefixed {
+    bytes: usize,
+    order: Order,
+}
+
+impl Framing for LengthPrefixed {
+    fn begin(&self, message_max: usize) -> Box<dyn Framer> {
+        Box::new(LengthFramer { prefix: *self, message_max, skip: 0 })
+    }
+}
+
+struct LengthFramer {
+    prefix: LengthPrefixed,
+    message_max: usize,
+    /// Bytes of a message that was too long which are still to be passed over.
+    skip: u64,
+}
+
+impl LengthFramer {
+    /// The number at the front of the stream; `None` until it is there.
+    fn length(&self, stream: &BytesMut) -> Option<u64> {
+        let digits = stream.get(..self.prefix.bytes)?.iter();
+        let append = |number: u64, digit: &u8| number << 8 | u64::from(*digit);
+        Some(match self.prefix.order {
+            Order::BigEndian => digits.fold(0, append),
+            Order::LittleEndian => digits.rev().fold(0, append),
+        })
+    }
+
+    /// Bytes of a message of `length` that are kept.
+    fn kept(&self, length: u64) -> usize {
+        usize::try_from(length).unwrap_or(usize::MAX).min(self.message_max)
+    }
+}
+
+impl Framer for LengthFramer {
+    fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+        let here = usize::try_from(self.skip).unwrap_or(usize::MAX).min(stream.len());
+        stream.advance(here);
+        self.skip -= here as u64;
+        let length = self.length(stream).filter(|_| self.skip == 0)?;
+        let kept = self.kept(length);
+        if stream.len() < self.prefix.bytes + kept {
+            return None;
+        }
+        stream.advance(self.prefix.bytes);
+        self.skip = length - kept as u64;
+        Some(Frame { message: stream.split_to(kept).freeze(), is_cut: self.skip > 0 })
+    }
+
+    fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
+        let has_begun = self.length(stream).is_some_and(|length| length > 0) && self.skip == 0;
+        let mut rest = stream.split();
+        if !has_begun || rest.len() == self.prefix.bytes {
+            return None;
+        }
+        rest.advance(self.prefix.bytes);
+        Some(Frame { message: rest.freeze(), is_cut: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::testkit::build;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::testkit::{cut, frames, whole};
+    use super::*;
+
+    fn built(settings: &Value) -> Result<Box<dyn Framing>, pipeline::SettingsError> {
+        let cx = BuildContext::alone("length", std::path::Path::new("unused"), env::real());
+        build::<Config>(settings, &cx)
+    }
+
+    #[test]
+    fn messages_of_any_bytes_follow_their_length_in_either_order() {
+        let of = |order: &str, stream: &[u8]| {
+            let framing = built(&json!({ "bytes": 2, "order": order })).unwrap();
+            (1..=stream.len()).map(|piece| frames(&*framing, stream, piece, 99)).collect::<Vec<_>>()
+        };
+        for all in of("big_endian", b"\0\x03a\nb\0\0\0\x01c") {
+            assert_eq!(all, whole(&["a\nb", "", "c"]));
+        }
+        for all in of("little_endian", b"\x03\0a\nb\0\0\x01\0c") {
+            assert_eq!(all, whole(&["a\nb", "", "c"]));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_the_next_message_is_read() {
+        let framing = built(&json!({ "bytes": 1 })).unwrap();
+        for piece in [1, 3, 20] {
+            let all = frames(&*framing, b"\x0a0123456789\x04next\x05half", piece, 8);
+            let expected = [vec![cut("01234567")], whole(&["next"]), vec![cut("half")]].concat();
+            assert_eq!(all, expected, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_the_whole_range_holds_no_memory() {
+        let framing = built(&json!({ "bytes": 8 })).unwrap();
+        let stream = [&[0xff; 8][..], &[b'x'; 100]].concat();
+        assert_eq!(frames(&*framing, &stream, 7, 8), [cut("xxxxxxxx")]);
+    }
+
+    #[test]
+    fn a_number_of_another_size_is_refused() {
+        assert_eq!(built(&json!({ "bytes": 3 })).err().unwrap().path, "bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_give_the_same_messages(
+            stream in prop::collection::vec(0_u8..20, 0..99),
+            piece in 1_usize..40,
+        ) {
+            let framing = built(&json!({ "bytes": 1 })).unwrap();
+            let one_by_one = frames(&*framing, &stream, 1, 8);
+            prop_assert_eq!(frames(&*framing, &stream, piece, 8), one_by_one);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Where the messages of a stream end.
+
+pub mod length_prefixed;
+pub mod lines;
+pub mod syslog;
+
+use pipeline::component::entry;
+use pipeline::{Entry, Framing};
+
+/// All of them.
+pub static ALL: &[Entry<dyn Framing>] =
+    &[entry::<length_prefixed::Config>(), entry::<lines::Config>(), entry::<syslog::Config>()];
+
+#[cfg(test)]
+mod testkit {
+    //! The same stream in pieces of every size gives the same messages.
+
+    use bytes::BytesMut;
+    use pipeline::{Frame, Framing};
+
+    /// The messages of a stream that comes in pieces of `piece` bytes, and whether each is cut.
+    pub(super) fn frames(
+        framing: &dyn Framing,
+        stream: &[u8],
+        piece: usize,
+        message_max: usize,
+    ) -> Vec<(String, bool)> {
+        let (mut framer, mut buffer) = (framing.begin(message_max), BytesMut::new());
+        let mut frames = Vec::new();
+        for bytes in stream.chunks(piece) {
+            buffer.extend_from_slice(bytes);
+            frames.extend(std::iter::from_fn(|| framer.next(&mut buffer)));
+            // The longest frames here have 8 bytes in addition to the message.
+            assert!(buffer.len() <= message_max + 8, "more is left than a message");
+        }
+        frames.extend(framer.rest(&mut buffer));
+        let shown = |f: Frame| (String::from_utf8_lossy(&f.message).into_owned(), f.is_cut);
+        frames.into_iter().map(shown).collect()
+    }
+
+    /// Messages of which nothing is missing.
+    pub(super) fn whole(messages: &[&str]) -> Vec<(String, bool)> {
+        messages.iter().map(|message| ((*message).to_owned(), false)).collect()
+    }
+
+    /// A message of which the end is missing.
+    pub(super) fn cut(message: &str) -> (String, bool) {
+        (message.to_owned(), true)
+    }
+}
