@@ -46,8 +46,9 @@ fn every_component_has_a_page_and_every_page_a_component() {
     for listed in listed() {
         let page = Page::read(&listed);
         let embedded = catalogue::page(listed.role, listed.kind);
+        // A page that this run wrote is in the program from the next build on.
         let is_same = embedded == Some(page.text.as_str());
-        assert!(is_same, "{} is not in the program", page.path.display());
+        assert!(is_same || page::blesses(), "{} is not in the program", page.path.display());
     }
 }
 
@@ -147,8 +148,8 @@ fn each_page_has_its_parts_in_order() {
             known.into_iter().filter(|section| sections.contains(section)).collect();
         assert_eq!(sections, expected, "{}", page.path.display());
         assert!(sections.contains(&"Settings") && sections.contains(&"Example"), "{sections:?}");
-        let widest = page.text.lines().map(|line| line.chars().count()).max();
-        assert!(widest.is_some_and(|widest| widest <= 110), "{}", page.path.display());
+        let wide = page.text.lines().find(|line| line.chars().count() > 110);
+        assert_eq!(wide, None, "{}: a line has at most 110 columns", page.path.display());
     }
 }
 

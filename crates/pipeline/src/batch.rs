@@ -23,6 +23,7 @@
 //! The layout in bytes is drawn in [`encoding`].
 
 mod builder;
+mod columns;
 pub mod encoding;
 mod ends;
 mod lengths;
@@ -33,6 +34,7 @@ use bytes::Bytes;
 
 pub use builder::BatchBuilder;
 use builder::ColumnBuilder;
+pub use columns::Values;
 pub use encoding::DecodeError;
 use lengths::Lengths;
 

@@ -61,7 +61,7 @@ pub mod testkit;
 pub mod units;
 
 pub use account::{Account, AccountError};
-pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing};
+pub use batch::{Batch, BatchBuilder, BatchSize, DecodeError, EventRef, Existing, Values};
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{
     Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,

@@ -5,6 +5,7 @@ pub mod regex_filter;
 pub mod search_replace;
 pub mod static_header;
 pub mod timestamp;
+pub mod uuid;
 
 use pipeline::component::entry;
 use pipeline::{BuildError, Entry, Existing, Interceptor};
@@ -17,6 +18,7 @@ pub static ALL: &[Entry<dyn Interceptor>] = &[
     entry::<search_replace::Config>(),
     entry::<static_header::Config>(),
     entry::<timestamp::Config>(),
+    entry::<uuid::Config>(),
 ];
 
 /// What `preserve_existing` means for a batch.

@@ -45,7 +45,7 @@ impl ColumnBuilder {
     }
 
     /// The next `events` events have this value.
-    fn push(&mut self, value: Option<&str>, events: usize) {
+    pub(super) fn push(&mut self, value: Option<&str>, events: usize) {
         if events == 0 {
             return;
         }
