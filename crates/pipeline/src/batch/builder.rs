@@ -77,7 +77,7 @@ impl ColumnBuilder {
     }
 
     /// The column, in runs where that is smaller.
-    fn finish(self, name: Arc<str>) -> Column {
+    pub(super) fn finish(self, name: Arc<str>) -> Column {
         let in_runs = 4 + 8 * self.runs.len() + self.values.len();
         let is_smaller = in_runs < 4 * self.events + self.each_bytes;
         let each_is_run = self.ends.len() == self.events;

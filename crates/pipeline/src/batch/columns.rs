@@ -6,7 +6,7 @@
 
 use super::builder::ColumnBuilder;
 use super::lengths::Lengths;
-use super::{Batch, EventRef};
+use super::{Batch, EventRef, Existing};
 
 /// The values of one header, collected event by event.
 #[derive(Default)]
@@ -48,6 +48,27 @@ impl Batch {
         assert_eq!(values.len(), self.len(), "one value for each event");
         self.remove_header(name);
         self.add(name.into(), values.0);
+    }
+
+    /// Gives events their own value of `name`. Those without one keep what they had; `existing`
+    /// decides where an event has both.
+    ///
+    /// # Panics
+    /// If there are not as many values as events.
+    pub fn merge_values(&mut self, name: &str, values: Values, existing: Existing) {
+        if self.shared_header(name).is_none() && !self.has_own(name) {
+            return self.set_values(name, values);
+        }
+        assert_eq!(values.len(), self.len(), "one value for each event");
+        let new = values.0.finish(name.into());
+        let new = new.runs().flat_map(|(value, events)| std::iter::repeat_n(value, events));
+        let merged = new.zip(self.values(name)).map(|(new, old)| match existing {
+            Existing::Keep => (old.or(new), 1),
+            Existing::Replace => (new.or(old), 1),
+        });
+        let merged = ColumnBuilder::of(merged);
+        self.remove_header(name);
+        self.add(name.into(), merged);
     }
 
     /// The names of all headers that some event has or may have, each once.
@@ -99,7 +120,6 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Existing;
 
     fn of<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Values {
         let mut collected = Values::default();
@@ -120,6 +140,19 @@ mod tests {
         assert_eq!(batch.shared_header("x"), Some("1"), "alike means shared");
         let bytes = batch.encode();
         assert_eq!(Batch::decode(bytes).unwrap(), batch, "the encoding has it");
+    }
+
+    #[test]
+    fn merged_values_leave_the_others() {
+        for (existing, expected) in [
+            (Existing::Replace, [Some("1"), Some("old"), Some("3")]),
+            (Existing::Keep, [Some("old"), Some("old"), Some("3")]),
+        ] {
+            let mut batch = Batch::of(["a", "b", "c"]);
+            batch.set_values("x", of([Some("old"), Some("old"), None]));
+            batch.merge_values("x", of([Some("1"), None, Some("3")]), existing);
+            assert_eq!(batch.values("x").collect::<Vec<_>>(), expected, "{existing:?}");
+        }
     }
 
     #[test]
