@@ -2,6 +2,7 @@
 
 mod dates;
 pub mod host;
+pub mod parse;
 pub mod regex_extractor;
 pub mod regex_filter;
 pub mod remove_header;
@@ -17,6 +18,7 @@ use regex::bytes::Regex;
 /// All of them.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
     entry::<host::Config>(),
+    entry::<parse::Config>(),
     entry::<regex_extractor::Config>(),
     entry::<regex_filter::Config>(),
     entry::<remove_header::Config>(),
