@@ -1,7 +1,9 @@
 //! What changes or drops events on their way in.
 
 mod dates;
+pub mod event_time;
 pub mod host;
+pub mod mask;
 pub mod parse;
 pub mod regex_extractor;
 pub mod regex_filter;
@@ -17,7 +19,9 @@ use regex::bytes::Regex;
 
 /// All of them.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
+    entry::<event_time::Config>(),
     entry::<host::Config>(),
+    entry::<mask::Config>(),
     entry::<parse::Config>(),
     entry::<regex_extractor::Config>(),
     entry::<regex_filter::Config>(),

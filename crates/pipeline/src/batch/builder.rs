@@ -44,6 +44,11 @@ impl ColumnBuilder {
         self.events
     }
 
+    /// Whether no event has a value.
+    pub(super) fn is_absent(&self) -> bool {
+        self.ends.iter().all(|end| end & ABSENT != 0)
+    }
+
     /// The next `events` events have this value.
     pub(super) fn push(&mut self, value: Option<&str>, events: usize) {
         if events == 0 {

@@ -47,7 +47,9 @@ impl Batch {
     pub fn set_values(&mut self, name: &str, values: Values) {
         assert_eq!(values.len(), self.len(), "one value for each event");
         self.remove_header(name);
-        self.add(name.into(), values.0);
+        if !values.0.is_absent() {
+            self.add(name.into(), values.0);
+        }
     }
 
     /// Gives events their own value of `name`. Those without one keep what they had; `existing`
@@ -60,6 +62,9 @@ impl Batch {
             return self.set_values(name, values);
         }
         assert_eq!(values.len(), self.len(), "one value for each event");
+        if values.0.is_absent() {
+            return;
+        }
         let new = values.0.finish(name.into());
         let new = new.runs().flat_map(|(value, events)| std::iter::repeat_n(value, events));
         let merged = new.zip(self.values(name)).map(|(new, old)| match existing {
@@ -136,6 +141,8 @@ mod tests {
             assert_eq!(batch.values("x").collect::<Vec<_>>(), values);
             assert_eq!(batch.header_names().collect::<Vec<_>>(), ["x"]);
         }
+        batch.set_values("x", of([None; 3]));
+        assert_eq!(batch.header_names().count(), 0, "a header that no event has is none");
         batch.set_values("x", of([Some("1"); 3]));
         assert_eq!(batch.shared_header("x"), Some("1"), "alike means shared");
         let bytes = batch.encode();
@@ -151,6 +158,8 @@ mod tests {
             let mut batch = Batch::of(["a", "b", "c"]);
             batch.set_values("x", of([Some("old"), Some("old"), None]));
             batch.merge_values("x", of([Some("1"), None, Some("3")]), existing);
+            assert_eq!(batch.values("x").collect::<Vec<_>>(), expected, "{existing:?}");
+            batch.merge_values("x", of([None; 3]), existing);
             assert_eq!(batch.values("x").collect::<Vec<_>>(), expected, "{existing:?}");
         }
     }
