@@ -1,15 +1,21 @@
 //! What changes or drops events on their way in.
 
+mod conditions;
 mod dates;
+pub mod dedupe;
 pub mod event_time;
 pub mod host;
+pub mod lookup;
 pub mod mask;
 pub mod parse;
 pub mod regex_extractor;
 pub mod regex_filter;
 pub mod remove_header;
+pub mod route;
+pub mod sample;
 pub mod search_replace;
 pub mod static_header;
+pub mod throttle;
 pub mod timestamp;
 pub mod uuid;
 
@@ -19,15 +25,20 @@ use regex::bytes::Regex;
 
 /// All of them.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
+    entry::<dedupe::Config>(),
     entry::<event_time::Config>(),
     entry::<host::Config>(),
+    entry::<lookup::Config>(),
     entry::<mask::Config>(),
     entry::<parse::Config>(),
     entry::<regex_extractor::Config>(),
     entry::<regex_filter::Config>(),
     entry::<remove_header::Config>(),
+    entry::<route::Config>(),
+    entry::<sample::Config>(),
     entry::<search_replace::Config>(),
     entry::<static_header::Config>(),
+    entry::<throttle::Config>(),
     entry::<timestamp::Config>(),
     entry::<uuid::Config>(),
 ];

@@ -6,6 +6,39 @@ use pipeline::BuildError;
 use super::Failure;
 use super::fields::Found;
 
+/// All lines of a table with commas, each with as many columns as the first.
+pub(in super::super) fn table(text: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut reader = Reader::new();
+    // Quotes and escapes become less, never more.
+    let (mut out, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
+    let (mut input, mut written, mut fields) = (text.as_bytes(), 0, 0);
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    loop {
+        let (result, read, bytes, ended) =
+            reader.read_record(input, &mut out[written..], &mut ends[fields..]);
+        input = &input[read..];
+        written += bytes;
+        fields += ended;
+        match result {
+            ReadRecordResult::InputEmpty => continue,
+            ReadRecordResult::End => return Ok(lines),
+            ReadRecordResult::Record => {}
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                return Err("a line is longer than the table".to_owned());
+            }
+        }
+        let starts = std::iter::once(0).chain(ends[..fields].iter().copied());
+        let line = starts.zip(&ends[..fields]).map(|(start, end)| &out[start..*end]);
+        let line = line.map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+        if let Some(first) = lines.first().filter(|first: &&Vec<String>| first.len() != fields) {
+            let (number, columns) = (lines.len() + 1, first.len());
+            return Err(format!("line {number} has {fields} columns, and not {columns}"));
+        }
+        lines.push(line);
+        (written, fields) = (0, 0);
+    }
+}
+
 /// Names of the columns, and what separates them.
 pub(super) struct Csv {
     columns: Vec<String>,

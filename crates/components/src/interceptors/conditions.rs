@@ -1,0 +1,114 @@
+//! Conditions on an event, as settings write them: its body or a header has a value, matches a
+//! pattern, or is there at all. Pure.
+
+use pipeline::{BuildError, EventRef};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One condition.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Condition {
+    /// The header that is looked at. The body unless set.
+    #[serde(default)]
+    header: Option<String>,
+    /// Values of which it has one. Any value, unless set.
+    #[serde(default)]
+    one_of: Option<Vec<String>>,
+    /// Pattern that is found in it.
+    #[serde(default)]
+    matches: Option<String>,
+    /// Whether the condition holds where it would not, and the other way round.
+    #[serde(default)]
+    not: bool,
+}
+
+/// A condition with its pattern compiled.
+pub(super) struct Compiled {
+    header: Option<String>,
+    one_of: Option<Vec<String>>,
+    matches: Option<Regex>,
+    not: bool,
+}
+
+impl Condition {
+    /// Compiles its pattern; `setting` is where it stands.
+    pub(super) fn compile(&self, setting: &str) -> Result<Compiled, BuildError> {
+        if let Some(header) = &self.header {
+            super::check_name(setting, header)?;
+        } else if self.one_of.is_none() && self.matches.is_none() {
+            let problem = "a condition without `header` needs `matches` or `one_of`";
+            return Err(BuildError::invalid(setting, problem));
+        }
+        let matches = self.matches.as_deref().map(|text| super::pattern(setting, text));
+        Ok(Compiled {
+            header: self.header.clone(),
+            one_of: self.one_of.clone(),
+            matches: matches.transpose()?,
+            not: self.not,
+        })
+    }
+}
+
+/// Compiles conditions.
+pub(super) fn compile(setting: &str, all: &[Condition]) -> Result<Vec<Compiled>, BuildError> {
+    all.iter().map(|condition| condition.compile(setting)).collect()
+}
+
+impl Compiled {
+    /// Whether it holds. An event that lacks the header has no value and matches nothing.
+    pub(super) fn holds(&self, event: EventRef<'_>) -> bool {
+        let text = match &self.header {
+            Some(name) => event.header(name).map(str::as_bytes),
+            None => Some(event.body()),
+        };
+        let has_value = |text: &[u8]| {
+            let is_one = |values: &Vec<String>| values.iter().any(|one| one.as_bytes() == text);
+            self.one_of.as_ref().is_none_or(is_one)
+                && self.matches.as_ref().is_none_or(|pattern| pattern.is_match(text))
+        };
+        text.is_some_and(has_value) != self.not
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Batch, Existing};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn condition(settings: Value) -> Result<Compiled, BuildError> {
+        serde_json::from_value::<Condition>(settings).unwrap().compile("when")
+    }
+
+    #[test]
+    fn a_condition_looks_at_the_body_or_a_header() {
+        let mut batch = Batch::of(["an ERROR"]);
+        batch.set_header("app", "shop", Existing::Keep);
+        let event = batch.events().next().unwrap();
+        for (settings, holds) in [
+            (json!({ "matches": "ERR" }), true),
+            (json!({ "matches": "^ERR" }), false),
+            (json!({ "matches": "^ERR", "not": true }), true),
+            (json!({ "one_of": ["x", "an ERROR"] }), true),
+            (json!({ "header": "app" }), true),
+            (json!({ "header": "none" }), false),
+            (json!({ "header": "none", "not": true }), true),
+            (json!({ "header": "app", "one_of": ["cart", "shop"] }), true),
+            (json!({ "header": "app", "one_of": ["cart"] }), false),
+            (json!({ "header": "app", "one_of": ["shop"], "matches": "^x" }), false),
+            (json!({ "header": "none", "matches": "" }), false),
+        ] {
+            assert_eq!(condition(settings.clone()).unwrap().holds(event), holds, "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_says_nothing_is_refused() {
+        for settings in [json!({}), json!({ "header": "" }), json!({ "matches": "(" })] {
+            assert!(condition(settings.clone()).is_err(), "{settings}");
+        }
+    }
+}
