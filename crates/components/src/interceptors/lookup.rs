@@ -1,7 +1,7 @@
 //! `lookup`: adds headers from a table, by the value of another header.
 //!
-//! The table is a part of the settings, in the file or by a reference (`${file:…}`): it is read with
-//! the configuration and not again before that is. So the same settings always add the same.
+//! The table is a part of the settings, in the file or by a reference (`${file:…}`): it is read
+//! with the configuration and not again before that is. So the same settings always add the same.
 
 use foldhash::{HashMap, HashMapExt};
 use metrics::{Counter, MetricSpec};

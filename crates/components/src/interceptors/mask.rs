@@ -24,8 +24,8 @@ const HASH_BYTES: usize = 16;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Pattern of what is hidden, wherever it stands: its groups, where it has some, else all of it.
-    /// Without a pattern a header is hidden as a whole.
+    /// Pattern of what is hidden, wherever it stands: its groups, where it has some, else all of
+    /// it. Without a pattern a header is hidden as a whole.
     #[serde(default)]
     pattern: Option<String>,
     /// Header in which it is looked for. The body unless set.

@@ -144,7 +144,7 @@ impl Parse {
         self.parser.parse(text.ok_or("the header is missing")?, found, state)
     }
 
-    fn into_headers(&self, batch: &mut Batch) -> Failures {
+    fn headers_of(&self, batch: &mut Batch) -> Failures {
         let (mut found, mut state) = (Found::default(), self.parser.state());
         let (mut failures, mut columns) = (Failures::default(), Columns::new(&self.config));
         for (event, text) in super::looked_at(batch, self.config.header.as_deref()) {
@@ -162,7 +162,7 @@ impl Parse {
         failures
     }
 
-    fn into_body(&self, batch: &mut Batch) -> Failures {
+    fn bodies_of(&self, batch: &mut Batch) -> Failures {
         let (mut found, mut state) = (Found::default(), self.parser.state());
         let mut failures = Failures::default();
         let Config { header, prefix, fields, .. } = &self.config;
@@ -182,8 +182,8 @@ impl Parse {
 impl Interceptor for Parse {
     fn intercept(&self, batch: &mut Batch) {
         let failures = match self.config.into {
-            Into::Headers => self.into_headers(batch),
-            Into::Body => self.into_body(batch),
+            Into::Headers => self.headers_of(batch),
+            Into::Body => self.bodies_of(batch),
         };
         if failures.count > 0 {
             self.failed.inc_by(failures.count);

@@ -1,8 +1,8 @@
 //! `regex_extractor`: puts the groups of a pattern's first match into headers.
 //!
 //! The first serializer has the first group, and so on, as Flume has it: groups beyond the list are
-//! ignored, and an event without a match stays as it is. The pattern works on bytes; a group that is
-//! not UTF-8 is no header.
+//! ignored, and an event without a match stays as it is. The pattern works on bytes; a group that
+//! is not UTF-8 is no header.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -1,7 +1,7 @@
 //! `sample`: keeps a share of the events, chosen by a hash of the body or of a header.
 //!
-//! The choice is a function of the event alone: a batch that is sent again comes out the same on any
-//! agent, and with a header such as a session or a trace, all events of one are kept or none.
+//! The choice is a function of the event alone: a batch that is sent again comes out the same on
+//! any agent, and with a header such as a session or a trace, all events of one are kept or none.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor};

@@ -1,8 +1,8 @@
 //! `throttle`: lets so many events a second through, and drops the rest.
 //!
 //! What it drops depends on the moment, so it belongs where events enter the first agent: there an
-//! event that passes is stored, and is never looked at again. A burst passes at once up to its limit;
-//! the rate then fills it up again, event by event.
+//! event that passes is stored, and is never looked at again. A burst passes at once up to its
+//! limit; the rate then fills it up again, event by event.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

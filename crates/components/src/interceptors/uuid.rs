@@ -1,8 +1,8 @@
 //! `uuid`: gives each event an id of its own.
 //!
-//! A random id is drawn once: it is stored with the event, and an agent behind this one keeps it. So
-//! it belongs where the event enters the first agent. An id of the event itself is the same wherever
-//! it is made, and alike events have the same.
+//! A random id is drawn once: it is stored with the event, and an agent behind this one keeps it.
+//! So it belongs where the event enters the first agent. An id of the event itself is the same
+//! wherever it is made, and alike events have the same.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The formats that a setting names: a name alone, `"json"`, or a table with `type` and the settings
-//! of that format.
+//! The formats that a setting names: a name alone, `"json"`, or a table with `type` and the
+//! settings of that format.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! JSON objects. Objects within become fields with a dotted name; lists stay as they are written, and
-//! so do numbers, with all their digits. `null` is no field.
+//! JSON objects. Objects within become fields with a dotted name; lists stay as they are written,
+//! and so do numbers, with all their digits. `null` is no field.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use super::super::testing::{bodies, cx, refused, through, values};
 use super::*;
 
 /// The fields of one text as JSON, or the reason that it has none.
-fn fields(settings: Value, text: &str) -> String {
+fn fields(settings: &Value, text: &str) -> String {
     let mut all = json!({ "into": "body", "on_failure": "header" });
     all.as_object_mut().unwrap().append(&mut settings.as_object().unwrap().clone());
     let batch = through::<Config>(&all, Batch::of([text]));
@@ -23,7 +23,7 @@ fn fields(settings: Value, text: &str) -> String {
 
 #[test]
 fn json_objects_become_fields_with_dotted_names() {
-    let json = |text: &str| fields(json!({ "format": "json" }), text);
+    let json = |text: &str| fields(&json!({ "format": "json" }), text);
     for (text, expected) in [
         (r#"{"a":"x","n":1.50,"t":true,"l":[1, 2]}"#, r#"{"a":"x","n":1.50,"t":true,"l":[1, 2]}"#),
         (r#" {"user":{"name":"ann","id":7},"z":null} "#, r#"{"user.name":"ann","user.id":7}"#),
@@ -59,7 +59,7 @@ fn pairs_become_fields() {
         ("a=\"open", "a quote is not closed"),
         ("a=\"b\"c", "text behind a closing quote"),
     ] {
-        assert_eq!(fields(json!({ "format": "logfmt" }), text), expected, "{text}");
+        assert_eq!(fields(&json!({ "format": "logfmt" }), text), expected, "{text}");
     }
     let with = |pair: &str, value: &str| {
         json!({ "format": {
@@ -74,7 +74,7 @@ fn pairs_become_fields() {
         (with("&", "="), "a&b=1", "a pair has no value"),
         (with("&", "="), " ", "no pair of key and value"),
     ] {
-        assert_eq!(fields(settings, text), expected, "{text}");
+        assert_eq!(fields(&settings, text), expected, "{text}");
     }
 }
 
@@ -92,12 +92,12 @@ fn columns_become_fields() {
         ("", "the line is empty"),
         ("1,2,3\n4,5,6", "more than one line"),
     ] {
-        assert_eq!(fields(csv.clone(), text), expected, "{text}");
+        assert_eq!(fields(&csv, text), expected, "{text}");
     }
     let tabs = json!({
         "format": { "type": "csv", "columns": ["a", "b"], "delimiter": "\t" },
     });
-    assert_eq!(fields(tabs, "1,0\t2"), r#"{"a":"1,0","b":"2"}"#);
+    assert_eq!(fields(&tabs, "1,0\t2"), r#"{"a":"1,0","b":"2"}"#);
 }
 
 #[test]
@@ -106,15 +106,15 @@ fn access_logs_become_fields() {
     let common = r#"{"clientip":"203.0.113.7","ident":"-","auth":"ann","#.to_owned()
         + r#""timestamp":"25/Nov/2026:10:20:30 +0100","verb":"GET","request":"/a?b=1","#
         + r#""httpversion":"1.1","response":200,"bytes":512"#;
-    assert_eq!(fields(json!({ "format": "common" }), line), format!("{common}}}"));
+    assert_eq!(fields(&json!({ "format": "common" }), line), format!("{common}}}"));
     let combined = format!("{line} \"-\" \"curl \\\"8\\\"\"");
     let expected = format!("{common},\"referrer\":\"-\",\"agent\":\"curl \\\\\\\"8\\\\\\\"\"}}");
-    assert_eq!(fields(json!({ "format": "combined" }), &combined), expected);
+    assert_eq!(fields(&json!({ "format": "combined" }), &combined), expected);
     // What a scanner sends to a TLS port, as nginx writes it.
     let odd = "::1 - - [25/Nov/2026:10:20:30 +0100] \"\\x16\\x03\" 400 - \"-\" \"-\"";
-    let read = fields(json!({ "format": "combined" }), odd);
+    let read = fields(&json!({ "format": "combined" }), odd);
     assert!(read.contains("\"rawrequest\":\"\\\\x16\\\\x03\",\"response\":400,\"ref"), "{read}");
-    assert_eq!(fields(json!({ "format": "combined" }), "x"), "the pattern does not match");
+    assert_eq!(fields(&json!({ "format": "combined" }), "x"), "the pattern does not match");
 }
 
 #[test]

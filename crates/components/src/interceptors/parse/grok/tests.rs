@@ -1,6 +1,6 @@
-//! Goal: the standard patterns match what they name and nothing else, and expressions that cannot be
-//! compiled are refused with their cause.
-//! Method: each pattern between two anchors over samples; fields of whole lines.
+//! Goal: the standard patterns match what they name and nothing else, and expressions that cannot
+//! be compiled are refused with their cause. Method: each pattern between two anchors over samples;
+//! fields of whole lines.
 
 use super::*;
 
