@@ -2,6 +2,7 @@
 //! written in the format stays whole and is counted.
 //! Method: the interceptor as a configuration builds it, over batches of samples.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::testing::{bodies, cx, refused, through, values};
@@ -203,4 +204,39 @@ fn a_routing_sees_what_may_be_written() {
     assert!(one.routing_effect(Some("a")).is_some() && one.routing_effect(Some("b")).is_none());
     let drops = parse(json!({ "format": "json", "on_failure": "drop" }));
     assert!(drops.routing_effect(None).is_some());
+}
+
+/// Formats, each with a text of it.
+fn samples() -> Vec<(Value, &'static str)> {
+    vec![
+        (json!("json"), r#"{"a":{"b":[1,"x"]},"c":"\u00e4"}"#),
+        (json!("logfmt"), "a=1 b=\"x \\\" y\" c"),
+        (json!("key_value"), "a=1, b=\"2, 3\""),
+        (json!({ "type": "csv", "columns": ["a", "b"] }), "1,\"x, y\""),
+        (json!("common"), "1.2.3.4 - - [25/Nov/2026:10:20:30 +0100] \"GET / HTTP/1.1\" 200 5"),
+        (json!({ "type": "grok", "pattern": "%{IP:ip} %{DATA:x}$" }), "::1 abc"),
+    ]
+}
+
+proptest! {
+    /// Each event comes out: as JSON that has its fields, or as it was with a reason.
+    #[test]
+    fn no_text_breaks_a_parser(
+        at in 0..6usize, cut in any::<prop::sample::Index>(), junk in prop::collection::vec(any::<u8>(), 0..8)
+    ) {
+        let (format, sample) = samples().swap_remove(at);
+        let cut = cut.index(sample.len() + 1);
+        let text = [&sample.as_bytes()[..cut], &junk, &sample.as_bytes()[cut..]].concat();
+        let settings = json!({ "format": format, "into": "body", "on_failure": "header" });
+        let batch = through::<Config>(&settings, Batch::of([&text]));
+        let event = batch.events().next().unwrap();
+        match event.header("parse_error") {
+            Some(_) => prop_assert_eq!(event.body(), &text),
+            None => prop_assert!(serde_json::from_slice::<Value>(event.body()).unwrap().is_object()),
+        }
+        let settings = json!({ "format": samples()[at].0, "prefix": "f_" });
+        let batch = through::<Config>(&settings, Batch::of([&text]));
+        prop_assert_eq!(batch.events().next().unwrap().body(), &text);
+        prop_assert_eq!(&Batch::decode(batch.encode()).unwrap(), &batch);
+    }
 }
