@@ -5,8 +5,6 @@
 //! without the key. It is the same on every agent with that key: masked values can still be counted
 //! and joined.
 
-use std::borrow::Cow;
-
 use metrics::{Counter, MetricSpec};
 use pipeline::secret::Secret;
 use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor, Values};
@@ -14,6 +12,8 @@ use regex::bytes::Regex;
 use ring::hmac;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::conditions::{self, Compiled, Condition};
 
 /// Shortest key of the hash, in bytes.
 const KEY_MIN: usize = 16;
@@ -31,6 +31,9 @@ pub struct Config {
     /// Header in which it is looked for. The body unless set.
     #[serde(default)]
     header: Option<String>,
+    /// Conditions, all of which hold for an event of which something is hidden. None: each event.
+    #[serde(default)]
+    when: Vec<Condition>,
     /// Text in the place of what is hidden.
     #[serde(default = "default_text")]
     text: String,
@@ -67,6 +70,8 @@ impl Component for Config {
         Ok(Box::new(Mask {
             pattern: pattern.transpose()?,
             header: self.header,
+            when: conditions::compile("when", &self.when)?,
+            shown: format!("{:?}", self.when),
             text: self.text,
             key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())),
             masked: cx.scope::<Self>().counter("masked_events")?,
@@ -77,6 +82,9 @@ impl Component for Config {
 struct Mask {
     pattern: Option<Regex>,
     header: Option<String>,
+    when: Vec<Compiled>,
+    /// The conditions as a routing shows them.
+    shown: String,
     text: String,
     key: Option<hmac::Key>,
     masked: Counter,
@@ -124,17 +132,26 @@ impl Mask {
     fn mask_header(&self, batch: &mut Batch, header: &str) -> u64 {
         let (mut values, mut out, mut masked) = (Values::default(), Vec::new(), 0);
         let mut groups = self.groups();
-        for (value, events) in batch.value_runs(header) {
-            let Some(value) = value else {
-                values.push_run(None, events);
+        // Neighbours with the same value come from one place in memory, and are hidden once.
+        let mut last: Option<(*const u8, usize, bool)> = None;
+        for (event, value) in batch.events().zip(batch.values(header)) {
+            let Some(value) = value.filter(|_| conditions::all(&self.when, event)) else {
+                values.push(value);
                 continue;
             };
-            out.clear();
-            let found = self.mask(value.as_bytes(), &mut groups, &mut out);
-            masked += if found { events as u64 } else { 0 };
+            let place = (value.as_ptr(), value.len());
+            let known = last.filter(|(start, length, _)| (*start, *length) == place);
+            let found = known.map_or_else(
+                || {
+                    out.clear();
+                    self.mask(value.as_bytes(), &mut groups, &mut out)
+                },
+                |(.., found)| found,
+            );
+            last = Some((place.0, place.1, found));
+            masked += u64::from(found);
             // A pattern over bytes may cut a character in two.
-            let text: Cow<'_, str> = String::from_utf8_lossy(&out);
-            values.push_run(Some(&text), events);
+            values.push(Some(&String::from_utf8_lossy(&out)));
         }
         batch.set_values(header, values);
         masked
@@ -155,7 +172,10 @@ impl Interceptor for Mask {
             Some(header) => self.mask_header(batch, header),
             None => {
                 let mut groups = self.groups();
-                batch.rewrite_bodies(|event, out| self.mask(event.body(), &mut groups, out))
+                batch.rewrite_bodies(|event, out| {
+                    let holds = conditions::all(&self.when, event);
+                    holds && self.mask(event.body(), &mut groups, out)
+                })
             }
         };
         self.masked.inc_by(masked);
@@ -169,7 +189,8 @@ impl Interceptor for Mask {
         let pattern = self.pattern.as_ref().map_or("all of it", Regex::as_str);
         let mut with = Vec::new();
         self.write(b"fingerprint", &mut with);
-        Some(format!("{pattern:?} hidden by {:?}", String::from_utf8_lossy(&with)))
+        let with = String::from_utf8_lossy(&with);
+        Some(format!("{pattern:?} hidden by {with:?} when {}", self.shown))
     }
 }
 
@@ -225,6 +246,24 @@ mod tests {
         let whole = through::<Config>(&json!({ "header": "site" }), part);
         assert_eq!(values(&whole, "site"), ["***", "***"]);
         assert_eq!(bodies(&whole), ["a", "b"]);
+    }
+
+    #[test]
+    fn only_events_for_which_the_conditions_hold_are_masked() {
+        let when = json!([{ "header": "app", "one_of": ["shop"] }]);
+        for header in [json!(null), json!("user")] {
+            let mut batch = Batch::of(["ann", "ann", "ann"]);
+            batch.set_header("user", "ann", Existing::Keep);
+            batch.set_column("app", [Some("shop"), Some("desk"), None].into_iter());
+            let mut settings = json!({ "pattern": "ann", "when": when });
+            if header.is_string() {
+                settings["header"] = header.clone();
+            }
+            let batch = through::<Config>(&settings, batch);
+            let expected = ["***", "ann", "ann"];
+            let masked = if header.is_null() { bodies(&batch) } else { values(&batch, "user") };
+            assert_eq!(masked, expected, "{header}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod conditions;
 mod dates;
 pub mod dedupe;
 pub mod event_time;
+pub mod filter;
 pub mod host;
 pub mod lookup;
 pub mod mask;
@@ -27,6 +28,7 @@ use regex::bytes::Regex;
 pub static ALL: &[Entry<dyn Interceptor>] = &[
     entry::<dedupe::Config>(),
     entry::<event_time::Config>(),
+    entry::<filter::Config>(),
     entry::<host::Config>(),
     entry::<lookup::Config>(),
     entry::<mask::Config>(),

@@ -66,8 +66,7 @@ impl Interceptor for Route {
     fn intercept(&self, batch: &mut Batch) {
         let (mut values, mut unmatched) = (Values::default(), 0);
         for event in batch.events() {
-            let holds = |rule: &Vec<Compiled>| rule.iter().all(|one| one.holds(event));
-            let rule = self.rules.iter().position(holds);
+            let rule = self.rules.iter().position(|rule| conditions::all(rule, event));
             unmatched += u64::from(rule.is_none());
             let value = rule.map(|rule| &self.config.rules[rule].value);
             values.push(value.or(self.config.default.as_ref()).map(String::as_str));
