@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metrics::{Counter, MetricSpec};
 use pipeline::{Batch, BuildContext, BuildError, Component, Env, Existing, Interceptor, Values};
-use regex::bytes::Regex;
+use regex::bytes::{CaptureLocations, Regex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,13 +96,14 @@ struct EventTime {
 }
 
 impl EventTime {
-    /// The time in a text, in milliseconds.
-    fn millis(&self, text: &[u8], now: Timestamp) -> Option<i64> {
+    /// The time in a text, in milliseconds. `groups` is used again from text to text.
+    fn millis(&self, text: &[u8], now: Timestamp, groups: &mut CaptureLocations) -> Option<i64> {
         let text = match &self.pattern {
-            Some(pattern) if pattern.captures_len() > 1 => {
-                pattern.captures(text)?.get(1)?.as_bytes()
+            Some(pattern) => {
+                pattern.captures_read(groups, text)?;
+                let (start, end) = groups.get(usize::from(groups.len() > 1))?;
+                &text[start..end]
             }
-            Some(pattern) => pattern.find(text)?.as_bytes(),
             None => text,
         };
         let text = std::str::from_utf8(text).ok()?;
@@ -119,13 +120,14 @@ impl Interceptor for EventTime {
         let now = dates::now(&*self.env.clock);
         let Config { from, header, on_failure, .. } = &self.config;
         let (mut times, mut scratch, mut failed) = (Values::default(), String::new(), 0);
+        let mut groups = super::locations(self.pattern.as_ref());
         // Neighbours often have the same text, or a header that all events share.
         let mut last: Option<(&[u8], Option<i64>)> = None;
         for (event, text) in super::looked_at(batch, from.as_deref()) {
             let known = last.filter(|(known, _)| text.is_some_and(|text| text == *known));
             let millis = match (known, text) {
                 (Some((_, millis)), _) => millis,
-                (None, Some(text)) => self.millis(text, now),
+                (None, Some(text)) => self.millis(text, now, &mut groups),
                 (None, None) => None,
             };
             last = text.map(|text| (text, millis));

@@ -8,7 +8,7 @@
 use metrics::{Counter, MetricSpec};
 use pipeline::secret::Secret;
 use pipeline::{Batch, BuildContext, BuildError, Component, Interceptor, Values};
-use regex::bytes::Regex;
+use regex::bytes::{CaptureLocations, Regex};
 use ring::hmac;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -104,19 +104,19 @@ impl Mask {
     }
 
     /// Appends `text` with what is hidden; answers whether something is.
-    fn mask(&self, text: &[u8], groups: &mut Groups, out: &mut Vec<u8>) -> bool {
+    fn mask(&self, text: &[u8], groups: &mut CaptureLocations, out: &mut Vec<u8>) -> bool {
         let Some(pattern) = &self.pattern else {
             self.write(text, out);
             return true;
         };
         let (mut copied, mut at, mut found) = (0, 0, false);
         while at <= text.len() {
-            let Some(whole) = pattern.captures_read_at(&mut groups.0, text, at) else { break };
+            let Some(whole) = pattern.captures_read_at(groups, text, at) else { break };
             // An empty match hides nothing, and must not be found again.
             at = whole.end().max(at) + usize::from(whole.is_empty());
-            let first = usize::from(groups.0.len() > 1);
-            for group in first..groups.0.len() {
-                let Some((start, end)) = groups.0.get(group) else { continue };
+            let first = usize::from(groups.len() > 1);
+            for group in first..groups.len() {
+                let Some((start, end)) = groups.get(group) else { continue };
                 // A group within another one is hidden with it.
                 if start >= copied && end > start {
                     out.extend_from_slice(&text[copied..start]);
@@ -131,7 +131,7 @@ impl Mask {
 
     fn mask_header(&self, batch: &mut Batch, header: &str) -> u64 {
         let (mut values, mut out, mut masked) = (Values::default(), Vec::new(), 0);
-        let mut groups = self.groups();
+        let mut groups = super::locations(self.pattern.as_ref());
         // Neighbours with the same value come from one place in memory, and are hidden once.
         let mut last: Option<(*const u8, usize, bool)> = None;
         for (event, value) in batch.events().zip(batch.values(header)) {
@@ -156,22 +156,14 @@ impl Mask {
         batch.set_values(header, values);
         masked
     }
-
-    fn groups(&self) -> Groups {
-        let none = || Regex::new("").expect("an empty pattern").capture_locations();
-        Groups(self.pattern.as_ref().map_or_else(none, Regex::capture_locations))
-    }
 }
-
-/// Where the groups of a match are, used again from match to match.
-struct Groups(regex::bytes::CaptureLocations);
 
 impl Interceptor for Mask {
     fn intercept(&self, batch: &mut Batch) {
         let masked = match &self.header {
             Some(header) => self.mask_header(batch, header),
             None => {
-                let mut groups = self.groups();
+                let mut groups = super::locations(self.pattern.as_ref());
                 batch.rewrite_bodies(|event, out| {
                     let holds = conditions::all(&self.when, event);
                     holds && self.mask(event.body(), &mut groups, out)

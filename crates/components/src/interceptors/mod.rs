@@ -22,7 +22,7 @@ pub mod uuid;
 
 use pipeline::component::entry;
 use pipeline::{Batch, BuildError, Entry, EventRef, Existing, Interceptor};
-use regex::bytes::Regex;
+use regex::bytes::{CaptureLocations, Regex};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
@@ -71,6 +71,12 @@ fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
 /// The pattern of a setting, compiled once.
 fn pattern(setting: &str, text: &str) -> Result<Regex, BuildError> {
     Regex::new(text).map_err(|error| BuildError::invalid(setting, error))
+}
+
+/// Where a pattern's groups are found, for one batch; of no use without a pattern.
+fn locations(pattern: Option<&Regex>) -> CaptureLocations {
+    let none = || Regex::new("").expect("an empty pattern").capture_locations();
+    pattern.map_or_else(none, Regex::capture_locations)
 }
 
 /// Each event with what a component looks at: a header's value, or the body where no header is

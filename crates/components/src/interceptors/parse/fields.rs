@@ -15,6 +15,8 @@ const NAME_MAX: usize = 255;
 pub(super) struct Found {
     text: String,
     fields: Vec<Field>,
+    /// Memory for the name of a field that lies deep, for the parser.
+    pub(super) path: String,
 }
 
 struct Field {

@@ -132,6 +132,13 @@ fn fields_become_headers_and_what_fails_keeps_its_own() {
 }
 
 #[test]
+fn no_field_is_taken_of_an_event_that_fails_at_its_end() {
+    let batch = Batch::of(["a=1 b=\"open", "c=3"]);
+    let batch = through::<Config>(&json!({ "format": "logfmt" }), batch);
+    assert_eq!(batch.header_names().collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
 fn what_fails_stays_or_is_dropped_and_is_counted() {
     for (on_failure, left) in [("keep", 3), ("drop", 2)] {
         let cx = cx();
