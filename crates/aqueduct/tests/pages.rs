@@ -46,8 +46,9 @@ fn every_component_has_a_page_and_every_page_a_component() {
     for listed in listed() {
         let page = Page::read(&listed);
         let embedded = catalogue::page(listed.role, listed.kind);
+        // A page that this run wrote is in the program from the next build on.
         let is_same = embedded == Some(page.text.as_str());
-        assert!(is_same, "{} is not in the program", page.path.display());
+        assert!(is_same || page::blesses(), "{} is not in the program", page.path.display());
     }
 }
 

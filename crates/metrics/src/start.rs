@@ -58,7 +58,8 @@ const DURABLE: &[&str] = &[
 ];
 
 /// `reason` of `aqueduct_source_dead_letter_events_total`, by type of interceptor.
-pub const REJECT_REASONS: &[(&str, &[&str])] = &[("regex_filter", &["filtered"])];
+pub const REJECT_REASONS: &[(&str, &[&str])] =
+    &[("event_time", &["no_time"]), ("parse", &["not_parsed"]), ("regex_filter", &["filtered"])];
 
 /// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[

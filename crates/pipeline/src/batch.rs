@@ -24,6 +24,7 @@
 //! stands in front of it, in a form that the disk and the wire each have of their own.
 
 mod builder;
+mod columns;
 pub mod encoding;
 mod ends;
 mod events;
@@ -34,6 +35,7 @@ use std::ops::{Deref, DerefMut};
 use bytes::Bytes;
 
 pub use builder::BatchBuilder;
+pub use columns::Values;
 pub use encoding::DecodeError;
 pub use events::{EventRef, Events, Existing};
 use lengths::Lengths;

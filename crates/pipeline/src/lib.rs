@@ -65,7 +65,7 @@ pub mod units;
 
 pub use account::{Account, AccountError};
 pub use batch::{
-    Batch, BatchBuilder, BatchSize, DecodeError, Envelope, EventRef, Events, Existing,
+    Batch, BatchBuilder, BatchSize, DecodeError, Envelope, EventRef, Events, Existing, Values,
 };
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{

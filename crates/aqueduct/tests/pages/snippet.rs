@@ -84,7 +84,10 @@ impl Table<'_> {
         let is_active = self.active.is_some_and(|table| table.get(name).is_some());
         let is_off = self.is_off || (shown.is_none() && old.is_some() && !is_active);
         let value = shown.or(old.as_ref()).or(default);
-        let value = value.ok_or_else(|| format!("`{name}` has no default: show a value of it"))?;
+        let value = value.ok_or_else(|| match setting.is_required || setting.is_optional {
+            true => format!("`{name}` has no default: show a value of it"),
+            false => format!("`{name}`: derive `Serialize` for its type, to show its default"),
+        })?;
         text.push_str(&format!("{}{name} = {}\n", if is_off { "#" } else { "" }, toml(value)));
         Ok(())
     }

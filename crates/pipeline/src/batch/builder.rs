@@ -45,8 +45,13 @@ impl ColumnBuilder {
         self.events
     }
 
+    /// Whether no event has a value.
+    pub(super) fn is_absent(&self) -> bool {
+        self.ends.iter().all(|end| end & ABSENT != 0)
+    }
+
     /// The next `events` events have this value.
-    fn push(&mut self, value: Option<&str>, events: usize) {
+    pub(super) fn push(&mut self, value: Option<&str>, events: usize) {
         if events == 0 {
             return;
         }
@@ -78,7 +83,7 @@ impl ColumnBuilder {
     }
 
     /// The column, in runs where that is smaller.
-    fn finish(self, name: Arc<str>) -> Column {
+    pub(super) fn finish(self, name: Arc<str>) -> Column {
         let in_runs = 4 + 8 * self.runs.len() + self.values.len();
         let is_smaller = in_runs < 4 * self.events + self.each_bytes;
         let each_is_run = self.ends.len() == self.events;

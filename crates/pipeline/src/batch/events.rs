@@ -185,7 +185,8 @@ impl Events {
     }
 
     /// The events' values of `name`, in order, each with the number of neighbours that have it.
-    fn runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
+    /// One step serves all events of a run.
+    pub fn value_runs(&self, name: &str) -> impl Iterator<Item = (Option<&str>, usize)> {
         let column = self.columns.iter().find(|column| &*column.name == name);
         let alike = column.is_none().then(|| (self.shared_header(name), self.len()));
         column.map(Column::runs).into_iter().flatten().chain(alike)
@@ -195,7 +196,7 @@ impl Events {
     pub fn values(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
         let column = self.columns.iter().find(|column| &*column.name == name);
         let own = column.filter(|column| column.runs.is_none());
-        let runs = own.is_none().then(|| self.runs(name)).into_iter().flatten();
+        let runs = own.is_none().then(|| self.value_runs(name)).into_iter().flatten();
         let alike = runs.flat_map(|(value, events)| std::iter::repeat_n(value, events));
         own.map(Column::values).into_iter().flatten().chain(alike)
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use metrics::SourceReason;
+use pipeline::Intake;
 use pipeline::env::Stream;
 use pipeline::testkit::{build, plain_context};
-use pipeline::Intake;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;

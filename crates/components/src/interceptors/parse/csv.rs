@@ -1,0 +1,120 @@
+//! One line of a table, as RFC 4180 has it.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use pipeline::BuildError;
+
+use super::Failure;
+use super::fields::Found;
+
+/// All lines of a table with commas, each with as many columns as the first.
+pub(in super::super) fn table(text: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut reader = Reader::new();
+    // Quotes and escapes become less, never more.
+    let (mut out, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
+    let (mut input, mut written, mut fields) = (text.as_bytes(), 0, 0);
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    loop {
+        let (result, read, bytes, ended) =
+            reader.read_record(input, &mut out[written..], &mut ends[fields..]);
+        input = &input[read..];
+        written += bytes;
+        fields += ended;
+        match result {
+            ReadRecordResult::InputEmpty => continue,
+            ReadRecordResult::End => return Ok(lines),
+            ReadRecordResult::Record => {}
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                return Err("a line is longer than the table".to_owned());
+            }
+        }
+        let starts = std::iter::once(0).chain(ends[..fields].iter().copied());
+        let line = starts.zip(&ends[..fields]).map(|(start, end)| &out[start..*end]);
+        let line = line.map(|field| String::from_utf8_lossy(field).into_owned()).collect();
+        if let Some(first) = lines.first().filter(|first: &&Vec<String>| first.len() != fields) {
+            let (number, columns) = (lines.len() + 1, first.len());
+            return Err(format!("line {number} has {fields} columns, and not {columns}"));
+        }
+        lines.push(line);
+        (written, fields) = (0, 0);
+    }
+}
+
+/// Names of the columns, and what separates them.
+pub(super) struct Csv {
+    columns: Vec<String>,
+    delimiter: u8,
+}
+
+/// What is used again from line to line.
+pub(super) struct Scratch {
+    reader: Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Csv {
+    pub(super) fn new(columns: &[String], delimiter: &str) -> Result<Self, BuildError> {
+        if columns.is_empty() {
+            let problem = "`csv` needs the names of its columns";
+            return Err(BuildError::invalid("format.columns", problem));
+        }
+        let [delimiter] = delimiter.as_bytes() else {
+            return Err(BuildError::invalid(
+                "format.delimiter",
+                "it must be one byte, such as `;`",
+            ));
+        };
+        Ok(Self { columns: columns.to_vec(), delimiter: *delimiter })
+    }
+
+    pub(super) fn scratch(&self) -> Scratch {
+        // A clone of a reader has lost its tables in this version of the library.
+        let reader = ReaderBuilder::new().delimiter(self.delimiter).build();
+        Scratch { reader, text: vec![0; 1024], ends: vec![0; self.columns.len() + 1] }
+    }
+
+    pub(super) fn parse(
+        &self,
+        line: &[u8],
+        found: &mut Found,
+        scratch: &mut Scratch,
+    ) -> Result<(), Failure> {
+        let Scratch { reader, text, ends } = scratch;
+        reader.reset();
+        // Quotes and escapes become less, never more.
+        text.resize(text.len().max(line.len()), 0);
+        let (mut input, mut written, mut fields) = (line, 0, 0);
+        loop {
+            let (result, read, bytes, ended) =
+                reader.read_record(input, &mut text[written..], &mut ends[fields..]);
+            input = &input[read..];
+            written += bytes;
+            fields += ended;
+            match result {
+                // The end of the text, which an empty input says, ends the line.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break,
+                ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => {
+                    return Err("more columns than there are names");
+                }
+                ReadRecordResult::End => return Err("the line is empty"),
+            }
+        }
+        if !input.is_empty() {
+            return Err("more than one line");
+        }
+        if fields != self.columns.len() {
+            return Err("other columns than there are names");
+        }
+        let mut start = 0;
+        for (name, end) in self.columns.iter().zip(&ends[..fields]) {
+            let value = std::str::from_utf8(&text[start..*end]).map_err(|_| "not UTF-8")?;
+            start = *end;
+            if !name.is_empty() {
+                found.push(name, value);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! The formats that a setting names: a name alone, `"json"`, or a table with `type` and the
+//! settings of that format.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use pipeline::BuildError;
+use regex::bytes::CaptureLocations;
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::fields::Found;
+use super::{Failure, csv, grok, json, pairs};
+
+/// How a text is written.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Format {
+    /// One JSON object. Objects within it become fields such as `user.name`.
+    Json {},
+    /// `level=info msg="it is up"`; a word alone is a field with the value `true`.
+    Logfmt {},
+    /// Pairs with separators of one's own.
+    KeyValue {
+        /// What separates pairs.
+        #[serde(default = "default_comma")]
+        pair_separator: String,
+        /// What stands between key and value.
+        #[serde(default = "default_equals")]
+        key_value_separator: String,
+    },
+    /// Columns, as RFC 4180 has them.
+    Csv {
+        /// The names of the columns. A column with the name `""` is left out.
+        columns: Vec<String>,
+        /// What separates columns, one byte.
+        #[serde(default = "default_comma")]
+        delimiter: String,
+    },
+    /// The access log of nginx and Apache, `combined`.
+    Combined {},
+    /// The access log of Apache, `common`: without referrer and agent.
+    Common {},
+    /// An expression made of named patterns.
+    Grok {
+        /// The expression, such as `%{IP:client} %{NUMBER:bytes:int}`. It is looked for anywhere in
+        /// the text; `^` and `$` bind it to its ends.
+        pattern: String,
+        /// Patterns of one's own, by name. They may use each other and the standard ones.
+        #[serde(default)]
+        patterns: BTreeMap<String, String>,
+    },
+}
+
+fn default_comma() -> String {
+    ",".to_owned()
+}
+
+fn default_equals() -> String {
+    "=".to_owned()
+}
+
+/// A [`Format`] as it is written in a file.
+#[derive(Debug)]
+pub(super) struct Written(pub(super) Format);
+
+/// What a file may have there.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is the schema alone")]
+enum Form {
+    /// The name of a format that needs no settings.
+    Name(Name),
+    /// A format with its settings.
+    Table(Format),
+}
+
+/// The formats that need no settings.
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is the schema alone")]
+enum Name {
+    Json,
+    Logfmt,
+    KeyValue,
+    Combined,
+    Common,
+}
+
+impl JsonSchema for Written {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ParseFormat".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Form::json_schema(generator)
+    }
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Format;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a format, or a table with its `type`")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Format, E> {
+        let entry = std::iter::once((StrDeserializer::new("type"), StrDeserializer::new(name)));
+        Format::deserialize(de::value::MapDeserializer::new(entry))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Format, A::Error> {
+        Format::deserialize(MapAccessDeserializer::new(table))
+    }
+}
+
+/// What takes a text apart.
+pub(super) enum Parser {
+    Json,
+    Logfmt,
+    KeyValue(pairs::Separators),
+    Csv(csv::Csv),
+    Grok(Box<grok::Grok>),
+}
+
+/// What a parser uses again from event to event.
+pub(super) enum State {
+    None,
+    Csv(Box<csv::Scratch>),
+    Grok(CaptureLocations),
+}
+
+impl Parser {
+    pub(super) fn new(format: &Format) -> Result<Self, BuildError> {
+        let none = BTreeMap::new();
+        let grok = |pattern: &str, own| Ok(Self::Grok(Box::new(grok::Grok::new(pattern, own)?)));
+        match format {
+            Format::Json {} => Ok(Self::Json),
+            Format::Logfmt {} => Ok(Self::Logfmt),
+            Format::KeyValue { pair_separator, key_value_separator } => {
+                let separators = pairs::Separators::new(pair_separator, key_value_separator)?;
+                Ok(Self::KeyValue(separators))
+            }
+            Format::Csv { columns, delimiter } => Ok(Self::Csv(csv::Csv::new(columns, delimiter)?)),
+            Format::Combined {} => grok("^%{COMBINEDAPACHELOG}$", &none),
+            Format::Common {} => grok("^%{COMMONAPACHELOG}$", &none),
+            Format::Grok { pattern, patterns } => grok(pattern, patterns),
+        }
+    }
+
+    /// The state for one batch.
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Csv(csv) => State::Csv(Box::new(csv.scratch())),
+            Self::Grok(grok) => State::Grok(grok.locations()),
+            _ => State::None,
+        }
+    }
+
+    /// The fields of one text.
+    pub(super) fn parse(
+        &self,
+        text: &[u8],
+        found: &mut Found,
+        state: &mut State,
+    ) -> Result<(), Failure> {
+        let utf8 = || std::str::from_utf8(text).map_err(|_| "not UTF-8");
+        match (self, state) {
+            (Self::Json, _) => json::parse(utf8()?, found),
+            (Self::Logfmt, _) => pairs::logfmt(utf8()?, found),
+            (Self::KeyValue(separators), _) => separators.parse(utf8()?, found),
+            (Self::Csv(csv), State::Csv(scratch)) => csv.parse(text, found, scratch),
+            (Self::Grok(grok), State::Grok(groups)) => grok.parse(text, found, groups),
+            (Self::Csv(_) | Self::Grok(_), _) => unreachable!("the state is of this parser"),
+        }
+    }
+}
