@@ -115,7 +115,7 @@ fn access_logs_become_fields() {
     let odd = "::1 - - [25/Nov/2026:10:20:30 +0100] \"\\x16\\x03\" 400 - \"-\" \"-\"";
     let read = fields(&json!({ "format": "combined" }), odd);
     assert!(read.contains("\"rawrequest\":\"\\\\x16\\\\x03\",\"response\":400,\"ref"), "{read}");
-    assert_eq!(fields(&json!({ "format": "combined" }), "x"), "the pattern does not match");
+    assert_eq!(fields(&json!({ "format": "combined" }), "x"), "not a line of an access log");
 }
 
 #[test]
