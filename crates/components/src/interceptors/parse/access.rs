@@ -1,5 +1,5 @@
-//! Access logs of nginx and Apache, taken apart by hand: a pattern of grok for them takes many times as
-//! long, and these are the lines that edges read most.
+//! Access logs of nginx and Apache, taken apart by hand: a pattern of grok for them takes several
+//! times as long, and these are the lines that edges read most.
 //!
 //! ```text
 //! 203.0.113.7 - ann [25/Nov/2026:10:20:30 +0100] "GET /a HTTP/1.1" 200 512 "referrer" "agent"
