@@ -2,9 +2,10 @@
 //! is killed: its own day and topic decide its path, its id is its own, and what is masked is found
 //! nowhere.
 //!
-//! Method: an edge reads lines of an access log with `event_time`, `parse`, `route`, `lookup`, `mask`
-//! and `uuid`, and sends them to a collector that files them below `topic/day` of a `file://` store.
-//! Both are killed in turn while lines are written. What is asserted are the files of the store.
+//! Method: an edge reads lines of an access log with `event_time`, `parse`, `route`, `lookup`,
+//! `mask` and `uuid`, and sends them to a collector that files them below `topic/day` of a
+//! `file://` store. Both are killed in turn while lines are written. What is asserted are the files
+//! of the store.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

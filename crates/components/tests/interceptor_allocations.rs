@@ -54,6 +54,7 @@ fn an_event_costs_no_allocation() {
     let pairs = |n: usize| format!("level=info n={n} msg=\"it is {n}\"");
     let table = |n: usize| format!("{n},\"a, b\",x");
     let condition = json!([{ "header": "host", "one_of": ["web-1"] }, { "matches": "7" }]);
+    let rules = json!([{ "value": "x", "when": condition }]);
     let format = "%d/%b/%Y:%H:%M:%S %z";
     type Body<'a> = &'a dyn Fn(usize) -> String;
     let cases: [(Value, Body<'_>); 18] = [
@@ -83,10 +84,7 @@ fn an_event_costs_no_allocation() {
         (json!({ "type": "mask", "pattern": "^\\S+", "key": "0123456789abcdef" }), &access),
         (json!({ "type": "mask", "header": "host" }), &access),
         (json!({ "type": "filter", "drop": condition }), &access),
-        (
-            json!({ "type": "route", "header": "to", "rules": [{ "value": "x", "when": condition }] }),
-            &access,
-        ),
+        (json!({ "type": "route", "header": "to", "rules": rules }), &access),
         (json!({ "type": "sample", "rate": 0.5 }), &access),
         (json!({ "type": "dedupe" }), &access),
         (json!({ "type": "lookup", "from": "host", "table": "host,site\nweb-1,fra\n" }), &access),

@@ -1,8 +1,8 @@
 //! Conditions on an event, as settings write them: its body or a header has a value, matches a
 //! pattern, is a number in a range, or is there at all. Pure.
 //!
-//! They are what `filter`, `route`, `sample` and `mask` share. Each takes time linear in the text and
-//! no memory, so that no configuration can stall an agent.
+//! They are what `filter`, `route`, `sample` and `mask` share. Each takes time linear in the text
+//! and no memory, so that no configuration can stall an agent.
 
 use pipeline::{BuildError, EventRef};
 use regex::bytes::Regex;

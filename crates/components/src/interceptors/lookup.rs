@@ -14,6 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::parse::csv;
 
+/// Longest value of a table, in bytes: each event that finds it stores it.
+const VALUE_MAX: usize = 4096;
+
 /// Settings of the `lookup` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +71,12 @@ impl Component for Config {
         for (at, mut line) in lines.enumerate() {
             let key = std::mem::take(&mut line[key]);
             let row: Vec<String> = taken.iter().map(|at| std::mem::take(&mut line[*at])).collect();
+            if row.iter().any(|value| value.len() > VALUE_MAX) {
+                return Err(invalid(format!(
+                    "a value of row {} has over {VALUE_MAX} bytes",
+                    at + 1
+                )));
+            }
             if rows.insert(key.clone(), row).is_some() {
                 return Err(invalid(format!("the key `{key}` of row {} is there twice", at + 1)));
             }
@@ -168,6 +177,7 @@ mod tests {
             ("host,site\na,1\na,2", "table"),
             ("host,site\na", "table"),
             ("host,\na,1", "table"),
+            (&format!("host,site\na,{}", "x".repeat(VALUE_MAX + 1)), "table"),
         ] {
             let settings = json!({ "from": "host", "table": table });
             assert_eq!(refused::<Config>(&settings), path, "{table}");

@@ -3,6 +3,7 @@
 //! An event is parsed as a whole or not at all: of one that fails, no field is taken. Fields are
 //! collected in columns, one for each name, so that a batch costs a few buffers and an event none.
 
+mod access;
 pub(super) mod csv;
 mod fields;
 mod format;

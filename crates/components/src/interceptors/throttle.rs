@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Events a second that pass in the long run.
+    /// Events a second that pass in the long run, at most 10,000,000.
     events_per_second: u64,
     /// Events that pass at once after a pause. As many as in one second unless set.
     #[serde(default)]
@@ -46,8 +46,9 @@ impl Component for Config {
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
-        if !(1..=1_000_000_000).contains(&self.events_per_second) {
-            let problem = "it must be between 1 and 1000000000";
+        // The step between events is in whole nanoseconds: up to here the rate is right to 1 %.
+        if !(1..=10_000_000).contains(&self.events_per_second) {
+            let problem = "it must be between 1 and 10000000";
             return Err(BuildError::invalid("events_per_second", problem));
         }
         let burst = self.burst.unwrap_or(self.events_per_second);
@@ -169,7 +170,9 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_by_name() {
         let refused = refused::<Config>;
-        assert_eq!(refused(&json!({ "events_per_second": 0 })), "events_per_second");
+        for rate in [0, 10_000_001] {
+            assert_eq!(refused(&json!({ "events_per_second": rate })), "events_per_second");
+        }
         assert_eq!(refused(&json!({ "events_per_second": 1, "burst": 0 })), "burst");
         assert_eq!(refused(&json!({ "events_per_second": 1, "by": "" })), "by");
     }

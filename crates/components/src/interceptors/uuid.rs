@@ -15,6 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
+/// Longest text in front of an id, in bytes: each event stores it.
+const PREFIX_MAX: usize = 64;
+
 /// Settings of the `uuid` interceptor.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +28,7 @@ pub struct Config {
     /// What the id is made of.
     #[serde(default)]
     from: Basis,
-    /// Text in front of the id.
+    /// Text in front of the id, at most 64 bytes.
     #[serde(default)]
     prefix: String,
     /// Whether an event that has the header already keeps it, so that it has one id on its whole
@@ -59,6 +62,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         super::check_name("header", &self.header)?;
+        if self.prefix.len() > PREFIX_MAX {
+            let problem = format!("it has {} bytes, over {PREFIX_MAX}", self.prefix.len());
+            return Err(BuildError::invalid("prefix", problem));
+        }
         Ok(Box::new(Uuid { config: self, entropy: cx.env.entropy.clone() }))
     }
 }
@@ -122,6 +129,7 @@ mod tests {
     use regex::Regex;
     use serde_json::{Value, json};
 
+    use super::super::testing::refused;
     use super::*;
 
     fn ids(settings: &Value, batch: &mut Batch) -> Vec<String> {
@@ -164,5 +172,12 @@ mod tests {
         assert_eq!(first[0], first[2]);
         assert_ne!(first[0], first[1]);
         assert_eq!(&first[0][14..15], "8", "RFC 9562: a version for hashes of one's own");
+    }
+
+    #[test]
+    fn a_long_prefix_and_a_header_without_a_name_are_refused() {
+        let long = "x".repeat(PREFIX_MAX + 1);
+        assert_eq!(refused::<Config>(&json!({ "prefix": long })), "prefix");
+        assert_eq!(refused::<Config>(&json!({ "header": "" })), "header");
     }
 }

@@ -11,7 +11,7 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::fields::Found;
-use super::{Failure, csv, grok, json, pairs};
+use super::{Failure, access, csv, grok, json, pairs};
 
 /// How a text is written.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -129,6 +129,7 @@ pub(super) enum Parser {
     Logfmt,
     KeyValue(pairs::Separators),
     Csv(csv::Csv),
+    Access { is_combined: bool },
     Grok(Box<grok::Grok>),
 }
 
@@ -141,8 +142,6 @@ pub(super) enum State {
 
 impl Parser {
     pub(super) fn new(format: &Format) -> Result<Self, BuildError> {
-        let none = BTreeMap::new();
-        let grok = |pattern: &str, own| Ok(Self::Grok(Box::new(grok::Grok::new(pattern, own)?)));
         match format {
             Format::Json {} => Ok(Self::Json),
             Format::Logfmt {} => Ok(Self::Logfmt),
@@ -151,9 +150,11 @@ impl Parser {
                 Ok(Self::KeyValue(separators))
             }
             Format::Csv { columns, delimiter } => Ok(Self::Csv(csv::Csv::new(columns, delimiter)?)),
-            Format::Combined {} => grok("^%{COMBINEDAPACHELOG}$", &none),
-            Format::Common {} => grok("^%{COMMONAPACHELOG}$", &none),
-            Format::Grok { pattern, patterns } => grok(pattern, patterns),
+            Format::Combined {} => Ok(Self::Access { is_combined: true }),
+            Format::Common {} => Ok(Self::Access { is_combined: false }),
+            Format::Grok { pattern, patterns } => {
+                Ok(Self::Grok(Box::new(grok::Grok::new(pattern, patterns)?)))
+            }
         }
     }
 
@@ -178,6 +179,7 @@ impl Parser {
             (Self::Json, _) => json::parse(utf8()?, found),
             (Self::Logfmt, _) => pairs::logfmt(utf8()?, found),
             (Self::KeyValue(separators), _) => separators.parse(utf8()?, found),
+            (Self::Access { is_combined }, _) => access::parse(utf8()?, *is_combined, found),
             (Self::Csv(csv), State::Csv(scratch)) => csv.parse(text, found, scratch),
             (Self::Grok(grok), State::Grok(groups)) => grok.parse(text, found, groups),
             (Self::Csv(_) | Self::Grok(_), _) => unreachable!("the state is of this parser"),
