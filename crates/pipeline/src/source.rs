@@ -134,6 +134,12 @@ pub trait Intake: Send + Sync {
         None
     }
 
+    /// Bytes of the largest encoded batch that some sink behind some required channel takes; `None`
+    /// where one may take any. A relay takes no larger ones.
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        None
+    }
+
     /// The commit ledgers behind the required channels, as far as they are known.
     fn ledgers(&self) -> Vec<LedgerState> {
         Vec::new()

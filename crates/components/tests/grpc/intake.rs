@@ -26,6 +26,8 @@ pub(crate) struct Memory {
     pub(crate) routing: Mutex<Option<Routing>>,
     /// What the agents behind it take at most.
     pub(crate) batch_bytes_max: Mutex<Option<u64>>,
+    /// What some agent behind it takes.
+    pub(crate) batch_bytes_taken: Mutex<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl Memory {
             ledgers: LedgerBoard::default(),
             routing: Mutex::default(),
             batch_bytes_max: Mutex::default(),
+            batch_bytes_taken: Mutex::default(),
         })
     }
 
@@ -147,6 +150,10 @@ impl Intake for Memory {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         *self.batch_bytes_max.lock().unwrap()
+    }
+
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        *self.batch_bytes_taken.lock().unwrap()
     }
 
     fn ledgers(&self) -> Vec<LedgerState> {
