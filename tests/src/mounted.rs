@@ -39,9 +39,21 @@ impl Mounted {
     ///
     /// A program is missing or refuses, with what it said.
     pub fn in_memory(bytes: u64, directory: &Path) -> io::Result<Self> {
+        Self::tmpfs(&format!("size={bytes}"), directory)
+    }
+
+    /// Mounts `bytes` of memory with room for so many files and directories.
+    ///
+    /// # Errors
+    ///
+    /// A program is missing or refuses, with what it said.
+    pub fn with_inodes(bytes: u64, inodes: u64, directory: &Path) -> io::Result<Self> {
+        Self::tmpfs(&format!("size={bytes},nr_inodes={inodes}"), directory)
+    }
+
+    fn tmpfs(size: &str, directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let size = format!("size={bytes}");
-        command("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", path(directory)])?;
+        command("mount", &["-t", "tmpfs", "-o", size, "tmpfs", path(directory)])?;
         Ok(Self { device: None, directory: directory.to_owned() })
     }
 

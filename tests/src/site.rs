@@ -48,6 +48,11 @@ impl Site {
         self.path().join("logs")
     }
 
+    /// Where its collector listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
     fn edge_arguments(&self) -> [String; 6] {
         let path = |name: &str| self.path().join(name).display().to_string();
         let (tail, data) = (path("logs/**/*.log"), path("edge"));

@@ -102,6 +102,10 @@ fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
     let began = Instant::now();
     wait_until_stored(dir, 1_000);
     assert!(began.elapsed() > Duration::from_secs(5), "the first collector had it");
+    let (status, said) = http::get(first.admin(), "/readyz").expect("the collector answers");
+    assert!(status == 200 && said.contains("\nunable for "), "{status} {said}");
+    let (_, said) = http::get(edge.admin(), "/readyz").expect("the edge answers");
+    assert_eq!(said, "ready\n", "its events leave it");
     assert!(first.output().contains("says so to its senders"), "{}", first.output());
     assert!(edge.output().contains("cannot store what it holds"), "{}", edge.output());
     log("later");

@@ -14,9 +14,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::{Format, Metrics};
-use pipeline::env::{Listener, Stream};
-use pipeline::{Account, Channel, Env};
+use metrics::{Format, GroupLabel, Metrics};
+use pipeline::env::{Listener, Stream, unix_millis};
+use pipeline::{Account, Env};
 use support::failure_log::FailureLog;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
@@ -25,7 +25,8 @@ use tracing::{debug, warn};
 
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
-use crate::running::Running;
+use crate::opening::NotOpen;
+use crate::running::{ChannelHandle, Running};
 use crate::{scrape, status};
 use guests::{Guests, Watched};
 
@@ -119,8 +120,10 @@ async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
 }
 
 /// What the pages are made of. Ready means: every source is open, no channel has stopped its
-/// intake, and the agent is not stopping. A sink that fails is named, and does not make the agent
-/// unready: its events wait in the channel.
+/// intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
+/// named and do not make the agent unready: events wait in the channel. Where every collector of a
+/// site is like that, the events are safer in their channels than with the clients that would be
+/// refused; senders that have a choice turn to other agents by what the agent says to them.
 pub(crate) struct Pages {
     /// Name of the agent.
     pub(crate) agent: String,
@@ -174,16 +177,53 @@ impl Pages {
 
     /// Whether the agent does its work.
     fn word(&self) -> Word {
-        let Word { reasons, remarks } = self.health.word();
+        let Word { reasons, mut remarks } = self.health.word();
+        remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
-        let full = self.channels().filter(|(_, channel)| channel.status().intake_stopped);
-        let full = full.map(|(name, _)| format!("channel `{name}` takes nothing in"));
+        let channels = self.running.channels.iter();
+        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
+            Some(NotOpen { waits, cause }) => {
+                let seconds = waits.as_secs();
+                Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
+            }
+            None if handle.channel.status().intake_stopped => {
+                Some(format!("channel `{name}` takes nothing in"))
+            }
+            None => None,
+        });
         Word { reasons: stopping.into_iter().chain(full).chain(reasons).collect(), remarks }
     }
 
-    fn channels(&self) -> impl Iterator<Item = (&str, &Arc<dyn Channel>)> {
-        let channels = self.running.channels.iter();
-        channels.map(|(name, handle)| (&**name, &handle.channel))
+    /// Brings up to date since when each group delivers nothing.
+    fn show_unable(&self) {
+        let (now, at) = (Instant::now(), self.env.clock.now());
+        for handle in self.running.channels.values() {
+            let unable = handle.boards.outlet.unable(now);
+            for group in &handle.consumers {
+                let outage = unable.iter().find(|(name, _)| name == group);
+                let since = outage.map_or(0.0, |(_, outage)| {
+                    let began = at.checked_sub(now.saturating_duration_since(outage.since));
+                    began.map_or(0.0, |began| unix_millis(began) as f64 / 1_000.0)
+                });
+                let label = GroupLabel { group: group.to_string() };
+                self.metrics.group_unable_since.get_or_create(&label).set(since);
+            }
+        }
+    }
+
+    /// The groups that deliver nothing, line by line.
+    fn unable(&self) -> impl Iterator<Item = String> {
+        let now = Instant::now();
+        self.running.channels.iter().flat_map(move |(channel, handle)| {
+            handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
+                let seconds = now.saturating_duration_since(outage.since).as_secs();
+                let cause = outage.cause.replace(char::is_control, " ");
+                format!(
+                    "unable for {seconds} s: group `{group}` delivers nothing of what channel \
+                     `{channel}` holds: {cause}"
+                )
+            })
+        })
     }
 
     async fn status(&self) -> Response<Full<Bytes>> {
@@ -205,7 +245,8 @@ impl Pages {
 
     /// What the durable channels answer for, one line of JSON for each.
     fn account(&self) -> String {
-        let accounts = self.channels().filter_map(|(_, channel)| channel.account());
+        let open = self.running.channels.values().filter_map(ChannelHandle::opened);
+        let accounts = open.filter_map(|channel| channel.account());
         let accounts: Vec<Account> = accounts.collect();
         // After the channels: what becomes a letter meanwhile is in both, and not in neither.
         let letters = self.dead_letters.identities();
@@ -217,8 +258,12 @@ impl Pages {
 
     /// The metrics, with what the channels hold brought up to date.
     fn metrics(&self, format: Format) -> String {
-        let letters = self.dead_letters.opened().map(|channel| ("dead-letters", channel));
-        scrape::channels(&self.metrics, self.channels().chain(letters));
+        let channels = self.running.channels.iter();
+        let channels = channels.map(|(name, handle)| (&**name, handle.status()));
+        let letters = self.dead_letters.opened();
+        let letters = letters.map(|channel| ("dead-letters", channel.status()));
+        scrape::channels(&self.metrics, channels.chain(letters));
+        self.show_unable();
         scrape::process(&self.metrics, &self.env);
         scrape::log(&self.metrics);
         self.health.show(&self.metrics);

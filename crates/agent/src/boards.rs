@@ -3,6 +3,7 @@
 //! ```text
 //!               floors: epochs that hold nothing any more
 //!   sources ◄── limits: the largest batch that the peers behind it take ── sinks
+//!               opened: whether it is open
 //!               outlet: whether what it holds can leave it
 //!               ledgers: the commit ledgers behind it
 //!   sources ─── inflow: what was put into it, and how long puts wait ────► status
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
 use tokio::time::Instant;
 
+use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
 
 /// The boards of one channel. Clones share them.
@@ -28,6 +30,8 @@ pub(crate) struct Boards {
     pub(crate) ledgers: LedgerBoard,
     /// What was put into it.
     pub(crate) inflow: Inflow,
+    /// Whether it is open.
+    pub(crate) opened: Opened,
 }
 
 /// What was put into a channel since the agent has started, and whether puts wait. Clones share it.

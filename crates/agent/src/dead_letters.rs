@@ -207,7 +207,11 @@ impl DeadLetters {
         if self.env.disk.stat(&directory(&self.data_dir)).is_err() {
             return Ok(());
         }
-        let channel = self.channel().await?;
+        let channel = match self.channel().await {
+            // It was never made, so it holds nothing. The first letter opens it.
+            Err(ChannelError::NoRoom { .. }) => return Ok(()),
+            channel => channel?,
+        };
         let events = channel.status().events;
         if events > 0 {
             info!(events, "there are dead letters; `aqueduct dlq list` shows them");

@@ -16,6 +16,7 @@
 //! 4. What an interceptor rejects is among the dead letters before the rest of its batch is in a
 //!    channel.
 
+mod permit;
 mod route;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,8 +39,10 @@ use tracing::debug;
 
 use crate::boards::Boards;
 use crate::dead_letters::DeadLetters;
+use crate::opening::NotOpen;
 use crate::status::{Passage, SourceFlow, Volume};
 
+use permit::Reserved;
 pub(crate) use route::BuiltInterceptor;
 use route::{Parts, Route};
 
@@ -120,6 +123,19 @@ impl AgentIntake {
         waits.min_by_key(|(_, since)| *since)
     }
 
+    /// The required channel that is not open yet, and why.
+    pub(crate) fn not_open(&self) -> Option<(Arc<str>, NotOpen)> {
+        let mut required = self.required.iter();
+        required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.why_not()?)))
+    }
+
+    /// Waits until every required channel is open. Cancel safe.
+    pub(crate) async fn opened(&self) {
+        for fed in &self.required {
+            fed.boards.opened.wait().await;
+        }
+    }
+
     fn locked(&self) -> MutexGuard<'_, SourceFlow> {
         // Each change is whole.
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,6 +145,9 @@ impl AgentIntake {
     /// nothing to do where there is one channel: then that channel says it itself.
     pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
         let Some(agreed) = &self.agreed else { return };
+        if stop.run_until_cancelled(self.opened()).await.is_none() {
+            return;
+        }
         let follow = self.required.iter().map(|fed| {
             let mut settled = fed.channel.watch_settled();
             let this = &self;
@@ -179,7 +198,9 @@ impl AgentIntake {
             }
             // What came before may have been left out here.
             part.envelope.positions.iter_mut().for_each(|position| position.after = None);
-            match fed.channel.begin_put(part.size()).now_or_never() {
+            let is_open = fed.boards.opened.is_open();
+            let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
+            match begin.flatten() {
                 Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
                 _ => left_out += part.len() as u64,
             }
@@ -289,27 +310,6 @@ fn says_nothing(part: &Batch) -> bool {
     part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
 }
 
-/// Room in every required channel: a put of each, in their order.
-struct Reserved<'a> {
-    intake: &'a AgentIntake,
-    puts: Vec<Box<dyn PutTransaction>>,
-}
-
-#[async_trait]
-impl Permit for Reserved<'_> {
-    async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
-        let Self { intake, puts } = *self;
-        let given = volume(&batch);
-        let Parts { kept, rejected, required, optional } = intake.route(batch).await?;
-        let optional = intake.begin_optional(optional);
-        let filled = intake.required.iter().zip(puts).zip(required);
-        let filled = filled.filter(|(_, part)| !says_nothing(part));
-        let filled = filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect();
-        let passage = Passage { given, kept, rejected, ..Passage::default() };
-        intake.commit(filled, optional, passage, true).await
-    }
-}
-
 #[async_trait]
 impl Intake for AgentIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
@@ -379,6 +379,12 @@ impl RelayIntake for AgentIntake {
     fn outage(&self) -> Option<Outage> {
         let outages = self.required.iter().filter_map(|fed| fed.boards.outlet.outage());
         outages.min_by_key(|outage| outage.since)
+    }
+
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        // Which channels an event goes to is not known before it is here.
+        let taken = self.required.iter().map(|fed| fed.boards.limits.largest());
+        taken.collect::<Option<Vec<u64>>>()?.into_iter().max()
     }
 
     fn ledgers(&self) -> Vec<LedgerState> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   start:  lock the data directory ─► open channels ─► sink groups ─► sources ─► ready
+//!                                          └─ those without room on their disk later
 //!   stop:   sources ─► sink groups settle what is staged, within the grace ─► channels ─► admin
 //! ```
 //!
@@ -16,6 +17,7 @@ mod group;
 mod health;
 mod intake;
 mod limits;
+mod opening;
 mod resources;
 mod routing;
 mod running;
@@ -189,7 +191,7 @@ pub async fn run_until(
     scrape::version(&metrics);
     let agent = tokio::select! {
         biased;
-        // A channel may wait for room on its disk.
+        // The recovery of a large channel takes a while.
         Some(signal) = signals.next() => {
             info!(signal, "stopped before the start was over");
             return Ok(());
@@ -222,6 +224,8 @@ struct Agent {
     running: Arc<Running>,
     /// Cancelled when it begins to stop.
     stopping: CancellationToken,
+    /// Opens the channels that the disk had no room for.
+    late: JoinHandle<()>,
     /// Keeps what the next agents take on disk.
     limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
@@ -240,7 +244,7 @@ impl Agent {
         let started = Instant::now();
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
-        running::open_channels(&topology.channels).await?;
+        let late = opening::open_channels(&topology.channels).await?;
         let letters = topology.dead_letters.clone();
         let letters = DeadLetters::new(letters, &plan.agent.data_dir, env, &metrics);
         letters.open_existing().await?;
@@ -269,9 +273,11 @@ impl Agent {
                 failure: &failure,
             },
         );
+        let late = tokio::spawn(late.open(stopping.clone(), failure.clone()));
         let mut agent = Self {
             running: Arc::new(running),
             stopping,
+            late,
             limits,
             dead_letters: letters,
             failure,
@@ -296,6 +302,8 @@ impl Agent {
     /// Stops stage by stage; what is not settled when the grace is over stays in the channels.
     async fn stop(self, grace: Duration) {
         self.stopping.cancel();
+        // It ends after a try at most. A channel that it has opened is closed with the others.
+        let _ = self.late.await;
         self.running.stop(grace).await;
         // It has ended: it was asked to stop, and each of its writes is short.
         let _ = self.limits.await;

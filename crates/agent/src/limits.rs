@@ -1,9 +1,11 @@
 //! The file `limits` of the data directory: the largest batch that each next agent takes.
 //!
 //! ```text
-//! {"channels":{"main":{"collector-1:4141":65536}}}
+//! {"channels":{"main":{"collector-1:4141":65536,"relay:4141":[16777216,65536]}}}
 //! 5f0e91c2a1b3d4e6                                    xxh3 of the line above
 //! ```
+//!
+//! Two numbers are what the next agent takes, and what to cut to for those behind it.
 //!
 //! It is read before the sources start, so that they cut their batches to the size that was agreed
 //! before the restart. It only saves time: a file that is missing or damaged means that no limit is
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use futures::future::select_all;
 use peers::LimitBoard;
-use peers::limits::PeerLimits;
+use peers::limits::PeerLimit;
 use pipeline::Env;
 use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
@@ -39,13 +41,42 @@ pub(crate) type Boards = Vec<(Arc<str>, LimitBoard)>;
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct Content {
-    channels: BTreeMap<String, BTreeMap<String, u64>>,
+    channels: BTreeMap<String, BTreeMap<String, Row>>,
+}
+
+/// The limits of one peer.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Row {
+    /// It takes what it is to be cut to.
+    One(u64),
+    /// What it takes, and what to cut to.
+    Two(u64, u64),
+}
+
+impl Row {
+    fn of(PeerLimit { takes, cut }: PeerLimit) -> Self {
+        if takes == cut { Self::One(cut) } else { Self::Two(takes, cut) }
+    }
+
+    /// None where a number is none that a peer names.
+    fn limit(self) -> Option<PeerLimit> {
+        let (takes, cut) = match self {
+            Self::One(bytes) => (bytes, bytes),
+            Self::Two(takes, cut) => (takes, cut),
+        };
+        (cut > 0 && takes >= cut).then_some(PeerLimit { takes, cut })
+    }
 }
 
 impl Content {
     fn of(boards: &Boards) -> Self {
         let rows = |board: &LimitBoard| {
-            board.known().into_iter().map(|(peer, bytes)| (peer.to_string(), bytes)).collect()
+            board
+                .known()
+                .into_iter()
+                .map(|(peer, limit)| (peer.to_string(), Row::of(limit)))
+                .collect()
         };
         let channels = boards.iter().map(|(name, board)| (name.to_string(), rows(board)));
         let channels = channels.filter(|(_, rows): &(_, BTreeMap<_, _>)| !rows.is_empty());
@@ -99,9 +130,8 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     };
     for (name, board) in boards {
         let rows = content.channels.get(&**name).into_iter().flatten();
-        let rows = rows.filter(|(_, bytes)| **bytes > 0);
-        let limits: PeerLimits = rows.map(|(peer, bytes)| (peer.as_str().into(), *bytes)).collect();
-        board.recall(limits);
+        let rows = rows.filter_map(|(peer, row)| Some((peer.as_str().into(), row.limit()?)));
+        board.recall(rows.collect());
     }
 }
 
@@ -176,22 +206,23 @@ mod tests {
     #[tokio::test]
     async fn limits_are_known_after_a_restart_by_channel_and_peer() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
+        let relay = PeerLimit { takes: 16 << 20, cut: 64 << 10 };
         let before = boards();
         recall(&before, dir.path(), &env);
         assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
         let keeping = tokio::spawn(keep(before.clone(), dir.path(), &env));
-        before[0].1.named(&"a:1".into(), Some(64 << 10));
-        before[0].1.named(&"b:2".into(), Some(1 << 20));
-        before[1].1.named(&"b:2".into(), Some(7));
+        before[0].1.named(&"a:1".into(), Some(relay));
+        before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
+        before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
         let recalled = || {
             let after = boards();
             recall(&after, dir.path(), &env);
             let limits = |board: &LimitBoard| board.known().into_values().collect();
-            after.iter().map(|(_, board)| limits(board)).collect::<Vec<Vec<u64>>>()
+            after.iter().map(|(_, board)| limits(board)).collect::<Vec<Vec<PeerLimit>>>()
         };
-        until(|| recalled() == [vec![64 << 10, 1 << 20], vec![7]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![PeerLimit::of(7)]]).await;
         before[1].1.withdraw("b:2");
-        until(|| recalled() == [vec![64 << 10, 1 << 20], vec![]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![]]).await;
         keeping.abort();
     }
 
@@ -199,7 +230,8 @@ mod tests {
     async fn a_damaged_file_means_that_nothing_is_known_and_is_replaced() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let path = dir.path().join(FILE);
-        let content = Content { channels: [("main".into(), [("a:1".into(), 512)].into())].into() };
+        let content =
+            Content { channels: [("main".into(), [("a:1".into(), Row::One(512))].into())].into() };
         write(&*env.disk, &path, &content).unwrap();
         let mode = OpenMode { write: true, ..OpenMode::default() };
         let file = env.disk.open(&path, mode).unwrap();
@@ -214,7 +246,7 @@ mod tests {
         }
         file.set_len(0).unwrap();
         let after = boards();
-        after[0].1.named(&"a:1".into(), Some(512));
+        after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
         let keeping = tokio::spawn(keep(after, dir.path(), &env));
         until(|| read(&*env.disk, &path).unwrap().is_some_and(|it| it == content)).await;
         keeping.abort();

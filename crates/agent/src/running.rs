@@ -16,7 +16,7 @@ use std::sync::Arc;
 use config::Plan;
 use futures::future::join_all;
 use metrics::Metrics;
-use pipeline::{Channel, Env, Guarantee};
+use pipeline::{Channel, ChannelStatus, Env, Guarantee};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,9 @@ use crate::dead_letters::DeadLetters;
 use crate::group::{self, GroupParts, GroupView, Question};
 use crate::health::{Health, Standing};
 use crate::intake::AgentIntake;
-use crate::topology::{BuiltChannel, BuiltGroup, BuiltSource, Topology};
-use crate::{RunError, chain, source, stop};
+use crate::opening::{NotOpen, Opened};
+use crate::topology::{BuiltGroup, BuiltSource, Topology};
+use crate::{chain, source, stop};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
@@ -87,7 +88,7 @@ pub(crate) struct SourceHandle {
     tasks: Tasks,
 }
 
-/// A channel that is open.
+/// A channel. Of one that is not open only its handle can be asked.
 pub(crate) struct ChannelHandle {
     /// Its type.
     pub(crate) kind: String,
@@ -99,8 +100,21 @@ pub(crate) struct ChannelHandle {
     pub(crate) boards: Boards,
     /// Names of the groups that take from it.
     pub(crate) consumers: Vec<Arc<str>>,
-    /// Events that it held when it was opened.
-    pub(crate) held_at_start_events: u64,
+}
+
+impl ChannelHandle {
+    /// What it holds now; nothing while it is not open.
+    pub(crate) fn status(&self) -> ChannelStatus {
+        match self.boards.opened.is_open() {
+            true => self.channel.status(),
+            false => ChannelStatus { intake_stopped: true, ..ChannelStatus::default() },
+        }
+    }
+
+    /// The channel, once it is open.
+    pub(crate) fn opened(&self) -> Option<&Arc<dyn Channel>> {
+        self.boards.opened.is_open().then_some(&self.channel)
+    }
 }
 
 /// A group that runs.
@@ -113,6 +127,8 @@ pub(crate) struct GroupHandle {
     pub(crate) channel: Arc<str>,
     /// Type and promise of each member's sink, in the order of the group.
     pub(crate) sinks: Vec<(String, Guarantee)>,
+    /// Whether that channel is open: the group begins then.
+    opened: Opened,
     questions: mpsc::Sender<Question>,
     tasks: Tasks,
 }
@@ -123,6 +139,8 @@ pub(crate) enum Answer {
     View(Box<GroupView>),
     /// Nothing in time.
     Busy,
+    /// It has not begun: its channel is not open.
+    NotBegun(NotOpen),
     /// It has ended.
     Ended,
 }
@@ -130,6 +148,9 @@ pub(crate) enum Answer {
 impl GroupHandle {
     /// Asks the group what it is doing.
     pub(crate) async fn ask(&self) -> Answer {
+        if let Some(why) = self.opened.why_not() {
+            return Answer::NotBegun(why);
+        }
         let (question, answer) = oneshot::channel();
         if self.questions.send(question).await.is_err() {
             return Answer::Ended;
@@ -158,24 +179,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) failure: &'a stop::Failure,
 }
 
-/// Opens the channels and registers their groups.
-///
-/// # Errors
-/// A channel cannot be opened.
-pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<(), RunError> {
-    for built in channels {
-        built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
-        built.channel.open().await?;
-        built.channel.register(&built.consumers).await?;
-    }
-    if let Some(first) = channels.first() {
-        first.boards.floors.begin_lives(channels.iter().map(|built| &built.channel));
-    }
-    Ok(())
-}
-
 impl Running {
-    /// Starts the groups, then the sources; the channels are open.
+    /// Starts the groups, then the sources; each begins when its channels are open.
     pub(crate) fn start(mut topology: Topology, around: &Surroundings<'_>) -> Self {
         let channels = topology.channels.iter().map(|built| {
             let handle = ChannelHandle {
@@ -184,7 +189,6 @@ impl Running {
                 channel: built.channel.clone(),
                 boards: built.boards.clone(),
                 consumers: built.consumers.clone(),
-                held_at_start_events: built.channel.status().events,
             };
             (built.name.clone(), handle)
         });
@@ -211,6 +215,7 @@ impl Running {
             processor: built.kind,
             channel: channel_name.clone(),
             sinks: sinks.map(|named| (named.kind.clone(), named.sink.guarantee())).collect(),
+            opened: channel.boards.opened.clone(),
             questions,
             tasks: Tasks::default(),
         };
@@ -227,8 +232,13 @@ impl Running {
             health: around.health.clone(),
             questions: asked,
         };
-        let stop = handle.tasks.stop.clone();
-        handle.tasks.spawn(group::run(parts, stop, around.plan.agent.grace));
+        let (stop, opened) = (handle.tasks.stop.clone(), handle.opened.clone());
+        let grace = around.plan.agent.grace;
+        handle.tasks.spawn(async move {
+            if stop.run_until_cancelled(opened.wait()).await.is_some() {
+                group::run(parts, stop, grace).await;
+            }
+        });
         self.groups.insert(built.name, handle);
     }
 
@@ -279,7 +289,8 @@ impl Running {
         let groups = self.groups.iter().map(|(name, handle)| (name, &handle.tasks));
         end("sink group", groups, grace + Duration::from_secs(5)).await;
         for (channel, handle) in &self.channels {
-            if let Err(cause) = handle.channel.close().await {
+            let Some(opened) = handle.opened() else { continue };
+            if let Err(cause) = opened.close().await {
                 error!(%channel, error = %chain(&cause), "channel did not close cleanly");
             }
         }

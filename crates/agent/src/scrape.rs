@@ -1,10 +1,8 @@
 //! Metrics that are looked up when they are asked for: what the channels hold, what the process
 //! uses.
 
-use std::sync::Arc;
-
 use metrics::{ChannelLabel, Metrics, VersionLabel};
-use pipeline::{Channel, Env};
+use pipeline::{ChannelStatus, Env};
 
 use crate::cli::stderr;
 
@@ -17,10 +15,10 @@ pub(crate) fn version(metrics: &Metrics) {
 /// Brings up to date what these channels hold.
 pub(crate) fn channels<'a>(
     metrics: &Metrics,
-    channels: impl Iterator<Item = (&'a str, &'a Arc<dyn Channel>)>,
+    channels: impl Iterator<Item = (&'a str, ChannelStatus)>,
 ) {
-    for (name, channel) in channels {
-        let (status, label) = (channel.status(), ChannelLabel { channel: name.to_owned() });
+    for (name, status) in channels {
+        let label = ChannelLabel { channel: name.to_owned() };
         metrics.channel_events.get_or_create(&label).set(gauge(status.events));
         metrics.channel_bytes.get_or_create(&label).set(gauge(status.bytes));
         metrics.channel_capacity.get_or_create(&label).set(gauge(status.capacity_bytes));

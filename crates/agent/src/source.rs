@@ -5,6 +5,8 @@
 //!    ▲ └─Err─┐             └─Err─┐
 //!    └─ pause, 100 ms to 30 s ◄──┘
 //! ```
+//!
+//! It is opened only when every channel is open that it has to fill.
 
 use std::sync::Arc;
 
@@ -50,6 +52,10 @@ impl Runner {
     pub(crate) async fn run(self, mut source: Box<dyn Source>, stop: CancellationToken) {
         let (mut failures, mut trouble) = (0, FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
+        if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
+            self.standing.ended();
+            return;
+        }
         loop {
             let began = Instant::now();
             let error = match self.run_once(&mut *source, &stop).await {

@@ -1,8 +1,9 @@
 //! What ends an agent: signals from outside, or a failure inside that needs a person.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{self, Stream};
+use pipeline::ChannelError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -54,22 +55,39 @@ impl Signals {
 /// The first failure that has to end the agent. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Failure {
-    first: Arc<OnceLock<(String, String)>>,
+    first: Arc<Mutex<Option<RunError>>>,
     raised: CancellationToken,
 }
 
 impl Failure {
     /// Ends the agent because of a source; only the first one counts.
     pub(crate) fn of_source(&self, source: &str, problem: String) {
+        self.raise(RunError::Source { source_name: source.to_owned(), problem });
+    }
+
+    /// Ends the agent because of a channel that cannot be opened; only the first one counts.
+    pub(crate) fn of_channel(&self, error: ChannelError) {
+        self.raise(error.into());
+    }
+
+    fn first(&self) -> MutexGuard<'_, Option<RunError>> {
+        // It is whole between two calls, also after a panic elsewhere.
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn raise(&self, error: RunError) {
         // A second failure while stopping adds nothing to the first.
-        let _ = self.first.set((source.to_owned(), problem));
+        self.first().get_or_insert(error);
         self.raised.cancel();
     }
 
-    /// Waits for a failure.
+    /// Waits for a failure, once.
     pub(crate) async fn cancelled_with(&self) -> RunError {
         self.raised.cancelled().await;
-        let (source_name, problem) = self.first.get().cloned().unwrap_or_default();
-        RunError::Source { source_name, problem }
+        let first = self.first().take();
+        match first {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
     }
 }

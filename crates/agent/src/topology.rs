@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use config::{ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{FloorBoard, LedgerBoard, LimitBoard, RoutingBoard, Seat};
+use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Role, Routing, Settings,
@@ -282,7 +282,7 @@ impl Builder<'_> {
             (floors.clone(), limits.clone(), ledgers.clone())
         };
         let (floors, limits, ledgers) = channel.map(of).unwrap_or_default();
-        let along = Extensions::default().with(floors).with(limits).with(ledgers);
+        let along = Extensions::default().with(floors).with(limits.clone()).with(ledgers);
         let along = along.with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
@@ -297,6 +297,10 @@ impl Builder<'_> {
         }
         let processor = self.component(&processor, "groups", &along);
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
+        let mut built = sinks.iter().flatten().flatten();
+        if built.any(|named| named.sink.extensions().find::<NextHop>().is_none()) {
+            limits.takes_any();
+        }
         Some(BuiltGroup {
             name: plan.name.as_str().into(),
             digest: plan.digest(),

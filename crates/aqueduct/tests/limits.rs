@@ -1,5 +1,6 @@
 //! Goal: a collector that takes smaller batches than the edge makes gets smaller ones, and what was
 //! cut before that was known arrives when the limit is raised: every line once, no dead letter.
+//! Behind a relay, what only one of several collectors takes arrives there.
 //!
 //! Method: both agents in processes of their own. The edge starts alone, so that whole batches of
 //! the default size are in its channel before any collector has named a limit.
@@ -79,4 +80,64 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
     let letters = text(&aqueduct(&["dlq", "list", &at("edge")]));
     assert!(letters.contains("no dead letters"), "{letters}");
     assert!(stored(dir.path()) == expected, "every line once");
+}
+
+/// A relay whose group has both collectors, the first one first.
+fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
+    let at = dir.join("relay");
+    let [small, large] = collectors;
+    let settings = format!(
+        "[agent]\ndata_dir = \"{}\"\ngrace = \"1s\"\n\
+         [sources.edges]\ntype = \"grpc\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.small]\ntype = \"grpc\"\naddress = \"{small}\"\n\
+         [sinks.large]\ntype = \"grpc\"\naddress = \"{large}\"\n\
+         [groups.collectors]\ntype = \"failover\"\nchannel = \"main\"\n\
+         sinks = [\"small\", \"large\"]\n",
+        at.display(),
+    );
+    write(&dir.join("relay.toml"), &settings);
+    let file = dir.join("relay.toml").display().to_string();
+    let log = File::create(dir.join("relay.log")).unwrap();
+    Agent { child: command(&["collector", "--config", &file]).stderr(log).spawn().unwrap() }
+}
+
+#[test]
+fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (large, to_large) = Agent::collector(dir.path(), "16MiB");
+    // Collectors of one group have one store.
+    let to_small = format!("127.0.0.1:{}", free_port());
+    let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
+    let settings = settings.replace("/collector\"", "/small\"").replace("16MiB", "64KiB");
+    write(&dir.path().join("small.toml"), &settings.replace(&to_large, &to_small));
+    let file = dir.path().join("small.toml").display().to_string();
+    let small = command(&["collector", "--config", &file]).stderr(Stdio::null()).spawn();
+    let small = Agent { child: small.unwrap() };
+    let listen = format!("127.0.0.1:{}", free_port());
+    let relay = relay(dir.path(), &listen, [&to_small, &to_large]);
+    let log = dir.path().join("relay.log");
+    // Both collectors have named their limits to it.
+    let noted = |data: &str, text: &str| {
+        read_to_string(dir.path().join(data).join("limits")).is_ok_and(|file| file.contains(text))
+    };
+    until(&log, || noted("relay", &to_small) && noted("relay", &to_large));
+
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    write(&dir.path().join("in/a.log"), "short\n");
+    write(&dir.path().join("edge.toml"), &edge(&at("edge"), &at("in/*.log")));
+    let edge = Agent::edge(dir.path(), &listen);
+    until(&log, || stored(dir.path()) == ["short"] && noted("edge", "65536"));
+    let long = "x".repeat(200 << 10);
+    write(&dir.path().join("in/b.log"), &format!("{long}\n"));
+    until(&log, || stored(dir.path()).len() > 1);
+    for agent in [edge, relay, small, large] {
+        agent.stop();
+    }
+    assert!(stored(dir.path()) == ["short", &long], "each line once");
+    for data in ["edge", "relay"] {
+        let letters = text(&aqueduct(&["dlq", "list", &at(data)]));
+        assert!(letters.contains("no dead letters"), "{data}: {letters}");
+    }
 }

@@ -119,6 +119,7 @@ pub use log::keys::Encryption;
 #[cfg(feature = "testkit")]
 pub(crate) use recovery::fuzzed;
 pub use recovery::inspect;
+pub(crate) use space::capacity::no_room;
 pub use space::overflow::Overflow;
 
 use std::ops::RangeInclusive;

@@ -307,6 +307,8 @@ metrics! {
     /// Bytes of batches that wait, because no member of the group that works takes batches of this
     /// size.
     group_held_bytes: "group_held_back_bytes", GroupLabel => Gauge;
+    /// Time in seconds since 1970 since when no sink of the group delivers; 0 while one does.
+    group_unable_since: "group_unable_since_seconds", GroupLabel => FloatGauge;
     /// Committed files that are not visible yet, because their directory refuses them.
     sink_unpublished: "sink_unpublished_files", SinkLabel => Gauge;
     /// Bytes that senders make this agent remember: what they hold unsettled, and their Hello.

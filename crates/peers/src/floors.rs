@@ -1,6 +1,7 @@
 //! What the components along a channel know of closed epochs: what senders declare, what the ledger
 //! has closed, and what this agent itself can declare.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pipeline::{Channel, ChannelError, Epoch, Floors, Identity, Origin};
@@ -30,6 +31,8 @@ struct OwnEpochs {
     /// Every channel of the agent: a batch may lie in another one than it was born in. Weak, since
     /// what is built along a channel, and so the channel itself, may keep the board.
     channels: OnceLock<Vec<Weak<dyn Channel>>>,
+    /// Those of them that are not open yet: nothing can be asked of them.
+    not_open: Mutex<Vec<Weak<dyn Channel>>>,
     /// The lowest epoch of an origin of which the dead letters hold a batch: it may be put back.
     letters: OnceLock<LowestLetter>,
     /// Some sink forgets batches that are not committed, so the agent cannot tell.
@@ -52,6 +55,24 @@ impl std::fmt::Debug for OwnEpochs {
     }
 }
 
+impl OwnEpochs {
+    fn not_open(&self) -> MutexGuard<'_, Vec<Weak<dyn Channel>>> {
+        // The list is whole between two calls, whichever task panicked in between.
+        self.not_open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channels that can be asked.
+    fn open_channels(&self) -> Cow<'_, [Weak<dyn Channel>]> {
+        let channels = self.channels.get().map_or(&[][..], Vec::as_slice);
+        let not_open = self.not_open();
+        if not_open.is_empty() {
+            return channels.into();
+        }
+        let is_open = |channel: &&Weak<_>| !not_open.iter().any(|other| other.ptr_eq(channel));
+        channels.iter().filter(is_open).cloned().collect()
+    }
+}
+
 impl FloorBoard {
     /// The board of another channel of the same agent.
     #[must_use]
@@ -66,7 +87,20 @@ impl FloorBoard {
         let _ = self.agent.channels.set(channels.map(Arc::downgrade).collect());
     }
 
-    /// All channels of the agent are open, and nothing runs yet: their lives are known.
+    /// This channel of the agent is not open yet. Until it is, nothing born in this agent is
+    /// declared: what the channel holds is not known. Said before anything runs.
+    pub fn is_not_open(&self, channel: &Arc<dyn Channel>) {
+        self.agent.not_open().push(Arc::downgrade(channel));
+    }
+
+    /// A channel that [was not open](Self::is_not_open) is open now, and nothing runs on it yet.
+    pub fn has_opened(&self, channel: &Arc<dyn Channel>) {
+        self.begin_lives([channel].into_iter());
+        let opened = Arc::downgrade(channel);
+        self.agent.not_open().retain(|other| !other.ptr_eq(&opened));
+    }
+
+    /// These channels of the agent are open, and nothing runs on them yet: their lives are known.
     pub fn begin_lives<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         self.agent.births.begin(channels);
     }
@@ -74,8 +108,7 @@ impl FloorBoard {
     /// The name under which a batch is offered to a peer: its own, or the one that it got because a
     /// copy of this agent had closed its life.
     pub fn offered(&self, key: Identity) -> Identity {
-        let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
-        self.agent.births.offered(key, channels)
+        self.agent.births.offered(key, &self.agent.open_channels())
     }
 
     /// A batch is being put to a peer under this name.
@@ -139,7 +172,9 @@ impl FloorBoard {
     pub fn declarable(&self) -> Floors {
         let mut floors = self.declared();
         let channels = self.agent.channels.get().map_or(&[][..], Vec::as_slice);
-        let channels: Option<Vec<_>> = channels.iter().map(Weak::upgrade).collect();
+        let are_all_open = self.agent.not_open().is_empty();
+        let channels = channels.iter().filter(|_| are_all_open);
+        let channels: Option<Vec<_>> = channels.map(Weak::upgrade).collect();
         // One that is gone can hold anything.
         let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
             return floors;

@@ -1,14 +1,16 @@
 //! The largest batch that the next agents take, as they named it.
 //!
 //! ```text
-//!   collector-1 ──Welcome: 64 KiB──► grpc sink ─┐
-//!   collector-2 ──Welcome: 16 MiB──► grpc sink ─┴► board of the channel ─► smallest ─► sources
-//!                                                     │        ▲
+//!   collector-1 ──Welcome: 64 KiB──► grpc sink ─┐                      ┌► smallest: sources cut
+//!   collector-2 ──Welcome: 16 MiB──► grpc sink ─┴► board of the channel ┤
+//!                                                     │        ▲        └► largest: a relay takes
 //!                                                     └─ file ─┘  of the data directory
 //! ```
 //!
 //! A batch has one identity and cannot be split behind its channel: so it is cut where it is made,
-//! to what every peer behind the channel takes. What a peer named holds after its connection has
+//! to what every peer behind the channel takes. What cannot be cut, or was cut before, still
+//! arrives where one of them takes it: so a relay names two limits, what it takes and what to cut
+//! to. What a peer named holds after its connection has
 //! ended, and after a restart until the peer names a limit again, or is not a peer any more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +21,32 @@ use tokio::sync::Notify;
 /// Bytes that are counted for each event besides its body: its length and its own headers.
 pub const EVENT_OVERHEAD_BYTES: u64 = 64;
 
-/// Limits by the address of the peer, in bytes.
-pub type PeerLimits = BTreeMap<Arc<str>, u64>;
+/// What one peer takes, in bytes of an encoded batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerLimit {
+    /// The largest batch that it takes.
+    pub takes: u64,
+    /// What batches should be cut to: every agent behind it takes that.
+    pub cut: u64,
+}
+
+impl PeerLimit {
+    /// Of a peer without others behind it that take less.
+    pub fn of(bytes: u64) -> Self {
+        Self { takes: bytes, cut: bytes }
+    }
+
+    /// As a Welcome names them, where 0 says nothing; `None`: it named no limit.
+    pub fn told(body_max: u64, body_cut: u64) -> Option<Self> {
+        let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
+        let takes = limit(body_max);
+        let told = Self { takes, cut: limit(body_cut).min(takes) };
+        (told.cut < u64::MAX).then_some(told)
+    }
+}
+
+/// Limits by the address of the peer.
+pub type PeerLimits = BTreeMap<Arc<str>, PeerLimit>;
 
 /// What the peers behind one channel take at most. Clones are the same board.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +65,17 @@ struct Limits {
     expected: BTreeSet<Arc<str>>,
     /// Other peers are looked up.
     looks_up: bool,
+    /// Those that were found, and have not left.
+    found: BTreeSet<Arc<str>>,
+    /// Some sink takes batches of any size.
+    takes_any: bool,
+}
+
+impl Limits {
+    /// All limits that count.
+    fn all(&self) -> impl Iterator<Item = (&Arc<str>, &PeerLimit)> {
+        self.recalled.iter().chain(&self.named)
+    }
 }
 
 impl LimitBoard {
@@ -50,6 +87,11 @@ impl LimitBoard {
     /// Peers are looked up, so that their addresses are not known yet.
     pub fn expect_any(&self) {
         self.limits().looks_up = true;
+    }
+
+    /// A sink behind the channel takes batches of any size.
+    pub fn takes_any(&self) {
+        self.limits().takes_any = true;
     }
 
     /// These limits were named to an earlier process. They count for peers that are expected, until
@@ -68,7 +110,8 @@ impl LimitBoard {
     /// configuration names them. Where several sinks look up peers, the first answer decides.
     pub fn found(&self, peers: &BTreeSet<Arc<str>>) {
         let mut limits = self.limits();
-        let Limits { recalled, expected, .. } = &mut *limits;
+        let Limits { recalled, expected, found, .. } = &mut *limits;
+        found.extend(peers.iter().cloned());
         let before = recalled.len();
         recalled.retain(|peer, _| expected.contains(peer) || peers.contains(peer));
         if recalled.len() != before {
@@ -77,13 +120,15 @@ impl LimitBoard {
         }
     }
 
-    /// The peer takes encoded batches of up to this many bytes; `None`: it named no limit.
-    pub fn named(&self, peer: &Arc<str>, bytes: Option<u64>) {
-        let Some(bytes) = bytes else { return self.withdraw(peer) };
+    /// What the peer takes; `None`: it named no limit.
+    pub fn named(&self, peer: &Arc<str>, limit: Option<PeerLimit>) {
         let mut limits = self.limits();
         let recalled = limits.recalled.remove(peer);
-        let before = limits.named.insert(peer.clone(), bytes);
-        if before.or(recalled) != Some(bytes) {
+        let before = match limit {
+            Some(limit) => limits.named.insert(peer.clone(), limit),
+            None => limits.named.remove(peer),
+        };
+        if before.or(recalled) != limit {
             drop(limits);
             self.changed.notify_one();
         }
@@ -92,6 +137,7 @@ impl LimitBoard {
     /// Nothing is sent to this peer any more.
     pub fn withdraw(&self, peer: &str) {
         let mut limits = self.limits();
+        limits.found.remove(peer);
         let (named, recalled) = (limits.named.remove(peer), limits.recalled.remove(peer));
         if named.or(recalled).is_some() {
             drop(limits);
@@ -102,14 +148,25 @@ impl LimitBoard {
     /// Bytes of the largest encoded batch that every peer takes; `None` where no limit is known.
     pub fn smallest(&self) -> Option<u64> {
         let limits = self.limits();
-        limits.named.values().chain(limits.recalled.values()).min().copied()
+        limits.all().map(|(_, limit)| limit.cut).min()
+    }
+
+    /// Bytes of the largest encoded batch that some peer, or another sink, takes; `None` where one
+    /// of them takes, or may take, any.
+    pub fn largest(&self) -> Option<u64> {
+        let limits = self.limits();
+        let Limits { named, recalled, expected, looks_up, found, takes_any } = &*limits;
+        let is_unknown = |peer| !named.contains_key(peer) && !recalled.contains_key(peer);
+        let may_take_any = *takes_any
+            || (*looks_up && found.is_empty())
+            || expected.iter().chain(found).any(is_unknown);
+        limits.all().map(|(_, limit)| limit.takes).max().filter(|_| !may_take_any)
     }
 
     /// All limits that count, for the next process to recall.
     pub fn known(&self) -> PeerLimits {
         let limits = self.limits();
-        let all = limits.recalled.iter().chain(&limits.named);
-        all.map(|(peer, bytes)| (peer.clone(), *bytes)).collect()
+        limits.all().map(|(peer, limit)| (peer.clone(), *limit)).collect()
     }
 
     /// Waits until [`LimitBoard::known`] may have changed since the last call. For one waiter.
@@ -155,11 +212,11 @@ mod tests {
         let board = LimitBoard::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         assert_eq!(board.smallest(), None);
-        board.named(&a, Some(64 << 10));
+        board.named(&a, Some(PeerLimit::of(64 << 10)));
         let same = board.clone();
-        same.named(&b, Some(16 << 20));
+        same.named(&b, Some(PeerLimit::of(16 << 20)));
         assert_eq!(board.smallest(), Some(64 << 10));
-        board.named(&a, Some(32 << 20));
+        board.named(&a, Some(PeerLimit::of(32 << 20)));
         assert_eq!(board.smallest(), Some(16 << 20));
         board.withdraw("b");
         assert_eq!(same.smallest(), Some(32 << 20));
@@ -169,18 +226,20 @@ mod tests {
 
     #[test]
     fn a_recalled_limit_counts_until_its_peer_names_one_or_is_no_peer_any_more() {
-        let peer = |name: &str| Arc::<str>::from(name);
-        let recalled = || PeerLimits::from([(peer("a"), 10), (peer("b"), 20), (peer("old"), 1)]);
+        let (peer, of) = (|name: &str| Arc::<str>::from(name), PeerLimit::of);
+        let recalled =
+            || PeerLimits::from([(peer("a"), of(10)), (peer("b"), of(20)), (peer("old"), of(1))]);
         let board = LimitBoard::default();
         board.expect("a");
         board.expect("b");
         board.recall(recalled());
-        assert_eq!(board.known(), [(peer("a"), 10), (peer("b"), 20)].into(), "one is not set up");
+        let both = PeerLimits::from([(peer("a"), of(10)), (peer("b"), of(20))]);
+        assert_eq!(board.known(), both, "one is not set up");
         assert_eq!(board.smallest(), Some(10));
-        board.named(&peer("a"), Some(30));
+        board.named(&peer("a"), Some(PeerLimit::of(30)));
         assert_eq!(board.smallest(), Some(20));
         board.named(&peer("b"), None);
-        assert_eq!(board.known(), [(peer("a"), 30)].into());
+        assert_eq!(board.known(), [(peer("a"), of(30))].into());
 
         let board = LimitBoard::default();
         board.expect("b");
@@ -188,17 +247,54 @@ mod tests {
         board.recall(recalled());
         assert_eq!(board.smallest(), Some(1), "it may be found again");
         board.found(&[peer("a")].into());
-        assert_eq!(board.known(), [(peer("a"), 10), (peer("b"), 20)].into());
+        assert_eq!(board.known(), both);
         board.withdraw("a");
         assert_eq!(board.smallest(), Some(20));
+    }
+
+    #[test]
+    fn the_largest_limit_is_known_once_every_peer_that_may_come_has_named_one() {
+        let peer = |name: &str| Arc::<str>::from(name);
+        let relay = PeerLimit::told(16 << 20, 64 << 10).unwrap();
+        let board = LimitBoard::default();
+        assert_eq!(board.largest(), None, "nothing is behind it, as far as is known");
+        board.expect("a");
+        board.expect("b");
+        board.named(&peer("a"), Some(PeerLimit::of(32 << 10)));
+        assert_eq!(board.largest(), None, "the other one may take any batch");
+        board.named(&peer("b"), Some(relay));
+        assert_eq!((board.smallest(), board.largest()), (Some(32 << 10), Some(16 << 20)));
+        board.named(&peer("b"), None);
+        assert_eq!((board.smallest(), board.largest()), (Some(32 << 10), None));
+
+        let board = LimitBoard::default();
+        board.expect_any();
+        board.recall([(peer("a"), PeerLimit::of(10))].into());
+        assert_eq!(board.largest(), None, "others may be found");
+        board.found(&[peer("a"), peer("b")].into());
+        assert_eq!(board.largest(), None);
+        board.named(&peer("b"), Some(relay));
+        assert_eq!((board.smallest(), board.largest()), (Some(10), Some(16 << 20)));
+        board.withdraw("b");
+        assert_eq!(board.largest(), Some(10), "it has left");
+        board.takes_any();
+        assert_eq!((board.smallest(), board.largest()), (Some(10), None), "a store takes any");
+    }
+
+    #[test]
+    fn a_limit_that_is_not_told_is_none_and_the_cut_is_never_above_what_is_taken() {
+        assert_eq!(PeerLimit::told(0, 0), None);
+        assert_eq!(PeerLimit::told(7, 0), Some(PeerLimit::of(7)));
+        assert_eq!(PeerLimit::told(7, 9), Some(PeerLimit::of(7)));
+        assert_eq!(PeerLimit::told(0, 9), Some(PeerLimit { takes: u64::MAX, cut: 9 }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_a_change_is_told() {
         let (board, peer) = (LimitBoard::default(), Arc::from("a"));
-        board.named(&peer, Some(5));
+        board.named(&peer, Some(PeerLimit::of(5)));
         board.changed().await;
-        board.named(&peer, Some(5));
+        board.named(&peer, Some(PeerLimit::of(5)));
         board.withdraw("b");
         let told = tokio::time::timeout(std::time::Duration::from_secs(9), board.changed()).await;
         assert!(told.is_err(), "nothing has changed");

@@ -6,11 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pipeline::Outage;
 use support::notice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// How long all sinks of a group may fail before the agent says to its senders, and on its pages,
+/// that it is unable to store what it holds.
+pub const UNABLE_AFTER: Duration = Duration::from_secs(15);
 
 /// For each group of a channel whose members all fail, since when they do. Written by the groups
 /// that take from the channel, read by the sources that fill it. Clones share it.
@@ -40,6 +45,14 @@ impl OutletBoard {
     /// The outage of this group; `None` where some member works.
     pub fn outage_of(&self, group: &str) -> Option<Outage> {
         self.failing().get(group).cloned()
+    }
+
+    /// The groups that have failed for [`UNABLE_AFTER`] or longer, by name.
+    pub fn unable(&self, now: Instant) -> Vec<(Arc<str>, Outage)> {
+        let failing = self.failing();
+        let lasts = |outage: &Outage| now.saturating_duration_since(outage.since);
+        let unable = failing.iter().filter(|(_, outage)| lasts(outage) >= UNABLE_AFTER);
+        unable.map(|(group, outage)| (group.clone(), outage.clone())).collect()
     }
 
     /// The outage of the group that has failed for longest; `None` where all of them work.
@@ -135,8 +148,6 @@ impl NextHop {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -153,6 +164,9 @@ mod tests {
         board.works("one");
         assert_eq!(board.outage(), outage(1, "b"));
         assert_eq!((board.outage_of("one"), board.outage_of("two")), (None, outage(1, "b")));
+        assert_eq!(board.unable(now + UNABLE_AFTER), []);
+        let unable = board.unable(now + Duration::from_secs(1) + UNABLE_AFTER);
+        assert_eq!(unable, [(two, outage(1, "b").unwrap())]);
         board.works("two");
         assert_eq!(board.outage(), None);
     }

@@ -129,6 +129,21 @@ pub enum ChannelError {
         #[source]
         source: std::io::Error,
     },
+    /// The disk has no room to make the channel. Opening it again may succeed later.
+    #[error("the disk has no room to make channel `{channel}` in {directory}: {help}")]
+    NoRoom {
+        /// Name of the channel.
+        channel: String,
+        /// Its directory.
+        directory: String,
+        /// What is lacking, for log lines: bytes, inodes or quota.
+        reason: &'static str,
+        /// What helps.
+        help: &'static str,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A position of the put is to come after one that its key does not stand at; nothing of the
     /// put was stored.
     #[error("what has to be stored before it is not in channel `{channel}`")]
@@ -154,6 +169,7 @@ impl Classify for ChannelError {
             Self::Closed { .. }
             | Self::Full { .. }
             | Self::Disk { .. }
+            | Self::NoRoom { .. }
             | Self::OutOfTurn { .. } => ErrorClass::Transient,
             Self::TooLarge { .. } => ErrorClass::Poison,
             Self::Unusable { .. } => ErrorClass::Fatal,
@@ -164,11 +180,12 @@ impl Classify for ChannelError {
 /// A channel. See the [module page](self) for the rules.
 #[async_trait]
 pub trait Channel: Send + Sync {
-    /// Makes the channel usable; recovers what a dead process left. Called once, before all else.
+    /// Makes the channel usable; recovers what a dead process left. Called before all else, and
+    /// again only after [`ChannelError::NoRoom`]: such a channel holds nothing yet.
     ///
     /// # Errors
-    /// The directory cannot be used: taken by another process, of a newer format, damaged beyond
-    /// what recovery mends.
+    /// The disk has no room to make the channel. The directory cannot be used: taken by another
+    /// process, of a newer format, damaged beyond what recovery mends.
     async fn open(&self) -> Result<(), ChannelError>;
 
     /// Announces every consumer by name before the first put is accepted. A batch is kept until

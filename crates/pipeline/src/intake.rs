@@ -91,6 +91,10 @@ pub trait RelayIntake: Intake {
     /// each of them.
     fn outage(&self) -> Option<Outage>;
 
+    /// Bytes of the largest encoded batch that some sink behind some required channel takes; `None`
+    /// where one may take any. A relay takes no larger ones.
+    fn batch_bytes_taken(&self) -> Option<u64>;
+
     /// The commit ledgers behind the required channels, as far as they are known.
     fn ledgers(&self) -> Vec<LedgerState>;
 

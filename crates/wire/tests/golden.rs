@@ -68,14 +68,15 @@ fn the_receivers_messages_are_these_bytes() {
         window_batches: 64,
         window_bytes: 8 << 20,
         body_max: 16 << 20,
+        body_cut: 64 << 10,
         routing: Some(Routing { digest: 7, text: "r".into() }),
     };
     let expected = [
         (
             from_receiver::Message::Welcome(welcome),
             format!(
-                "0a600a016112047a737464190100000000000000 \
-                 2218{set}2a18{set}304038808080044080808008 520c090700000000000000120172"
+                "0a640a016112047a737464190100000000000000 \
+                 2218{set}2a18{set}304038808080044080808008 520c090700000000000000120172 58808004"
             ),
         ),
         (from_receiver::Message::Stored(Stored { keys: keys() }), format!("121a0a18{set}")),

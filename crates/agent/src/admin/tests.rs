@@ -6,11 +6,14 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use pipeline::Settings;
+use peers::OutletBoard;
+use peers::outlet::UNABLE_AFTER;
+use pipeline::{BuildContext, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Mutex, mpsc};
 
 use super::*;
+use crate::boards::Boards;
 use crate::dead_letters;
 
 /// Bytes on their way between client and server.
@@ -42,6 +45,10 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(Running::default())
+}
+
+fn bench_of(running: Running) -> Bench {
     let (connect, connected) = mpsc::unbounded_channel();
     let listener = Pipes { connected: Mutex::new(connected) };
     let (env, metrics) = (env::real(), Metrics::default());
@@ -54,7 +61,7 @@ fn bench() -> Bench {
     admin.serve(Pages {
         agent: "a".to_owned(),
         started: Instant::now(),
-        running: Arc::default(),
+        running: Arc::new(running),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
@@ -159,4 +166,65 @@ async fn readiness_lists_every_reason_and_names_a_sink_that_fails() {
     bench.stopping.cancel();
     let answer = bench.get("/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\nstopping\n"), "{answer}");
+}
+
+/// A channel in memory with one group, not open.
+fn channel(outlet: &OutletBoard) -> ChannelHandle {
+    let cx = BuildContext::alone("main", &std::env::temp_dir(), env::real());
+    let settings = serde_json::json!({ "capacity": "1MiB" });
+    let channel = pipeline::testkit::build::<channel::memory::Config>(&settings, &cx).unwrap();
+    ChannelHandle {
+        kind: "memory".to_owned(),
+        digest: 0,
+        channel: Arc::from(channel),
+        boards: Boards { outlet: outlet.clone(), ..Boards::default() },
+        consumers: vec!["out".into()],
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_enter() {
+    let outlet = OutletBoard::default();
+    let handle = channel(&outlet);
+    handle.boards.opened.open_with(0);
+    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let bench = bench_of(running);
+    let since = || async {
+        let page = bench.get("/metrics").await;
+        let line = page.lines().find(|line| line.starts_with("aqueduct_group_unable_since_sec"));
+        line.unwrap().split_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    outlet.fails(&"out".into(), "refused\nby the store".into(), Instant::now());
+    tokio::time::sleep(UNABLE_AFTER - Duration::from_secs(1)).await;
+    assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"), "it may be over soon");
+    assert_eq!(since().await, 0.0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = bench.get("/readyz").await;
+    let expected = "\r\n\r\nready\nunable for 16 s: group `out` delivers nothing of what channel \
+                    `main` holds: refused by the store\n";
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected), "{answer}");
+    assert!(since().await > 1e9);
+    assert!(bench.get("/status").await.contains("\"remarks\":[\"unable for 16 s"));
+    outlet.works("out");
+    assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"));
+    assert_eq!(since().await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
+    let handle = channel(&OutletBoard::default());
+    let (opened, memory) = (handle.boards.opened.clone(), handle.channel.clone());
+    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let bench = bench_of(running);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let answer = bench.get("/readyz").await;
+    let expected = "\r\n\r\nchannel `main` has not been open for 9 s: ";
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(expected), "{answer}");
+    assert!(bench.get("/status").await.contains("\"intake_stopped\":true"));
+    assert!(bench.get("/account").await.starts_with("HTTP/1.1 200"));
+    let metrics = bench.get("/metrics").await;
+    assert!(metrics.contains("aqueduct_channel_intake_stopped{channel=\"main\"} 1"), "{metrics}");
+    memory.open().await.unwrap();
+    opened.open_with(memory.status().events);
+    assert!(bench.get("/readyz").await.starts_with("HTTP/1.1 200"));
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, Outflow};
 use crate::health::Word;
+use crate::opening::NotOpen;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Running, SourceHandle};
 
 /// What a channel counts in events that it has not stored, or has given up.
@@ -88,7 +89,12 @@ fn ago(now: Instant, then: Instant) -> f64 {
 
 fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     let flow = handle.intake.flow();
-    let state = match (handle.standing.status(), handle.intake.waits_for()) {
+    let waits_for = handle.intake.waits_for();
+    let state = match (handle.standing.status(), waits_for) {
+        (State::Starting, _) => match handle.intake.not_open() {
+            Some((channel, why)) => waits_for_opening(&channel, &why),
+            None => State::Starting,
+        },
         (State::Running, Some((channel, since))) => State::Waiting {
             waits_for: format!("room in channel `{channel}`"),
             since_seconds_ago: ago(now, since),
@@ -106,6 +112,12 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     }
 }
 
+/// What waits for a channel that is not open.
+fn waits_for_opening(channel: &str, why: &NotOpen) -> State {
+    let waits_for = format!("channel `{channel}`, which is not open: {}", why.cause);
+    State::Waiting { waits_for, since_seconds_ago: why.waits.as_secs_f64() }
+}
+
 /// What the groups have answered.
 struct Views {
     answers: BTreeMap<Arc<str>, Answer>,
@@ -116,7 +128,7 @@ impl Views {
     fn view(&self, group: &str) -> Option<&GroupView> {
         match self.answers.get(group)? {
             Answer::View(view) => Some(view),
-            Answer::Busy | Answer::Ended => None,
+            Answer::Busy | Answer::NotBegun(_) | Answer::Ended => None,
         }
     }
 
@@ -127,7 +139,7 @@ impl Views {
     }
 
     fn channel(&self, name: &str, handle: &ChannelHandle, metrics: &Metrics) -> ChannelStatus {
-        let (held, stored) = (handle.channel.status(), handle.boards.inflow.read(self.now));
+        let (held, stored) = (handle.status(), handle.boards.inflow.read(self.now));
         let leaving = self.slowest(handle).map(|outflow| outflow.delivered.read(self.now));
         let outlook = Outlook::of(
             (held.events, held.bytes, held.capacity_bytes),
@@ -193,6 +205,7 @@ impl Views {
                 let waits_for = "it has not answered in time".to_owned();
                 status.state = State::Waiting { waits_for, since_seconds_ago: 0.0 };
             }
+            Some(Answer::NotBegun(why)) => status.state = waits_for_opening(&status.channel, why),
             Some(Answer::Ended) | None => {}
         }
         status
@@ -237,7 +250,7 @@ impl Views {
         let mut sum = Conservation::default();
         running.sources.values().for_each(|handle| handle.intake.flow().add_to(&mut sum));
         for (handle, status) in running.channels.values().zip(channels) {
-            sum.held_at_start_events += handle.held_at_start_events;
+            sum.held_at_start_events += handle.boards.opened.held_events();
             sum.held_events += status.depth_events;
             sum.add_dropped(&status.dropped_events);
             if let Some(outflow) = self.slowest(handle) {

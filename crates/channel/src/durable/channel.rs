@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::env::is_full;
 use pipeline::{
     Account, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
     Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
-use support::failure_log::FailureLog;
 use support::mutant;
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tokio::time::timeout;
 
 use super::Config;
 use super::commit::request::Request;
 use super::core::Core;
 use super::log::{keys, trimming};
-use super::space::capacity::{self, Lack};
+use super::space::capacity;
 use crate::durable::commit::put::Put;
 use crate::durable::read::take::Take;
 use crate::durable::recovery::opening::Opening;
@@ -62,27 +59,12 @@ impl Durable {
         }
     }
 
-    /// Opens the directory, and waits while the disk has no room to make it.
+    /// Opens the directory.
     async fn opened(&self) -> Result<Arc<Core>, ChannelError> {
-        let mut no_room = FailureLog::default();
-        loop {
-            let (config, cx, dirty) = (self.config.clone(), self.cx.clone(), self.dirty.clone());
-            let opening = Opening { config, cx, dirty };
-            let error = match self.cx.env.offload(move || opening.run()).await {
-                Err(ChannelError::Disk { source, .. }) if is_full(&source) => source,
-                result => return result,
-            };
-            let now = Instant::now();
-            no_room.count(now);
-            if no_room.should_log(now, &error.to_string()).is_some() {
-                let directory = &self.cx.directory;
-                let (reason, help) = Lack::of(&*self.cx.env.disk, directory, &error).said();
-                let directory = directory.display();
-                warn!(channel = %self.cx.name, %error, reason, help, %directory,
-                    "the channel cannot be made yet; it is tried again");
-            }
-            tokio::time::sleep(DISK_DELAY).await;
-        }
+        let (config, cx, dirty) = (self.config.clone(), self.cx.clone(), self.dirty.clone());
+        let opening = Opening { config, cx, dirty };
+        let opened = self.cx.env.offload(move || opening.run()).await;
+        opened.map_err(|error| capacity::no_room(error, &self.cx.env, &self.cx.directory))
     }
 
     /// What the open channel is.

@@ -22,6 +22,7 @@ use tracing::warn;
 use super::positions_file;
 use super::transactions::{Put, Take};
 use crate::dedupe::Window;
+use crate::durable::no_room;
 use crate::in_flight::InFlight;
 use crate::positions::Positions;
 
@@ -288,7 +289,9 @@ impl Channel for Memory {
             disk.create_dir_all(&directory)?;
             positions_file::read(&*disk, &path)
         });
-        let positions = read.await.map_err(|error| core.disk_error(error))?;
+        let positions = read
+            .await
+            .map_err(|error| no_room(core.disk_error(error), &core.env, &core.directory))?;
         let mut state = core.state();
         state.positions.apply(&positions);
         state.committed.apply(&positions);

@@ -21,6 +21,8 @@ const ANNOUNCED_MAX: usize = 1024;
 pub(super) struct Spill {
     memory: Arc<dyn Channel>,
     disk: Arc<dyn Channel>,
+    /// The memory is open, also where the disk has had no room yet.
+    memory_open: AtomicBool,
     /// Whether puts go to disk.
     spilling: AtomicBool,
     /// Puts choose their side in the order in which they came.
@@ -31,8 +33,9 @@ pub(super) struct Spill {
 impl Spill {
     /// Neither side is open.
     pub(super) fn new(memory: Arc<dyn Channel>, disk: Arc<dyn Channel>) -> Self {
-        let (spilling, turn) = (AtomicBool::new(false), tokio::sync::Mutex::default());
-        Self { memory, disk, spilling, turn, settled: broadcast::channel(ANNOUNCED_MAX).0 }
+        let (memory_open, spilling) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (turn, settled) = (tokio::sync::Mutex::default(), broadcast::channel(ANNOUNCED_MAX).0);
+        Self { memory, disk, memory_open, spilling, turn, settled }
     }
 }
 
@@ -79,7 +82,10 @@ impl Channel for Spill {
     }
 
     async fn open(&self) -> Result<(), ChannelError> {
-        self.memory.open().await?;
+        if !self.memory_open.load(Ordering::Relaxed) {
+            self.memory.open().await?;
+            self.memory_open.store(true, Ordering::Relaxed);
+        }
         self.disk.open().await?;
         self.spilling.store(self.disk.status().events > 0, Ordering::Relaxed);
         for side in [&self.memory, &self.disk] {

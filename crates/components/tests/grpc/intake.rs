@@ -25,6 +25,8 @@ pub(crate) struct Memory {
     pub(crate) routing: Mutex<Option<Routing>>,
     /// What the agents behind it take at most.
     pub(crate) batch_bytes_max: Mutex<Option<u64>>,
+    /// What some agent behind it takes.
+    pub(crate) batch_bytes_taken: Mutex<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -47,6 +49,7 @@ impl Memory {
             ledgers: LedgerBoard::default(),
             routing: Mutex::default(),
             batch_bytes_max: Mutex::default(),
+            batch_bytes_taken: Mutex::default(),
         })
     }
 
@@ -140,6 +143,10 @@ impl RelayIntake for Memory {
 
     fn outage(&self) -> Option<Outage> {
         self.outlet.outage()
+    }
+
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        *self.batch_bytes_taken.lock().unwrap()
     }
 
     fn ledgers(&self) -> Vec<LedgerState> {

@@ -60,19 +60,49 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     assert_eq!(cx.get::<LimitBoard>().smallest(), None);
 }
 
-/// A relay names the smaller of its own limit and of what the agents behind it take.
+/// A relay takes what some agent behind it takes, and has batches cut to what all of them take.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_names_the_limit_of_the_agents_behind_it() {
+async fn a_relay_names_what_some_agent_behind_it_takes_and_what_all_of_them_take() {
+    const KIB: u64 = 1 << 10;
     let (memory, source) = peers::source(json!({ "message_max": "1MiB" })).await;
-    for (behind, named) in [(None, 1 << 20), (Some(64 << 10), 64 << 10), (Some(2 << 20), 1 << 20)] {
-        *memory.batch_bytes_max.lock().unwrap() = behind;
+    for (taken, cut, named) in [
+        (None, None, (1024 * KIB, 0)),
+        (Some(64 * KIB), Some(64 * KIB), (64 * KIB, 0)),
+        (Some(2048 * KIB), Some(64 * KIB), (1024 * KIB, 64 * KIB)),
+        (None, Some(64 * KIB), (1024 * KIB, 64 * KIB)),
+        (Some(2048 * KIB), Some(2048 * KIB), (1024 * KIB, 0)),
+    ] {
+        *memory.batch_bytes_taken.lock().unwrap() = taken;
+        *memory.batch_bytes_max.lock().unwrap() = cut;
         let mut sender = peers::Played::connect(&source.address).await;
         sender.say(wire::v1::from_sender::Message::Hello(wire::v1::Hello::default())).await;
         let wire::v1::from_receiver::Message::Welcome(welcome) = sender.hear().await else {
             panic!("no Welcome")
         };
-        assert_eq!(welcome.body_max, named);
+        assert_eq!((welcome.body_max, welcome.body_cut), named);
     }
+}
+
+/// What cannot be cut is not refused for one agent behind a relay, where another one takes it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_over_the_cut_is_taken_and_sources_before_it_know_the_cut() {
+    let env = net::Wire::new(0, 0, net::Side::There).env();
+    let memory = Memory::new();
+    *memory.batch_bytes_max.lock().unwrap() = Some(10 << 10);
+    let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
+    let mut cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
+    cx.name = "out".into();
+    let settings = json!({ "address": "127.0.0.1:4141" });
+    let mut sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    within(async { while sink.open().await.is_err() {} }).await;
+    let board = cx.get::<LimitBoard>();
+    assert_eq!((board.smallest(), board.largest()), (Some(10 << 10), Some(16 << 20)));
+    within(sink.write(large(0))).await.unwrap();
+    let mut verdicts = Verdicts::default();
+    verdicts.until(&mut *sink, |v| v.stored == set(0..1)).await;
+    assert_eq!(verdicts, Verdicts { stored: set(0..1), ..Verdicts::default() });
+    sink.close().await;
+    source.stop().await;
 }
 
 /// What was put before is answered, nothing fails, and what is stored stays so.
@@ -80,14 +110,14 @@ async fn a_relay_names_the_limit_of_the_agents_behind_it() {
 async fn a_connected_sender_hears_of_another_limit_within_seconds() {
     let env = net::Wire::new(0, 0, net::Side::There).env();
     let memory = Memory::new();
-    *memory.batch_bytes_max.lock().unwrap() = Some(64 << 10);
+    *memory.batch_bytes_taken.lock().unwrap() = Some(64 << 10);
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
     let mut sink = open_sink(&env, "127.0.0.1:4141", json!({})).await;
     let hop: NextHop = sink.extensions().find().unwrap();
     assert_eq!(hop.batch_max(), Some(64 << 10));
     for limit in [10 << 10, 1 << 20] {
         write(&mut *sink, 0..5).await;
-        *memory.batch_bytes_max.lock().unwrap() = Some(limit);
+        *memory.batch_bytes_taken.lock().unwrap() = Some(limit);
         let began = tokio::time::Instant::now();
         let before = hop.batch_max();
         let mut verdicts = Verdicts::default();

@@ -85,6 +85,10 @@ impl RelayIntake for Counter {
         None
     }
 
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        None
+    }
+
     fn ledgers(&self) -> Vec<LedgerState> {
         Vec::new()
     }

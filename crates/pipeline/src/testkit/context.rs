@@ -96,6 +96,10 @@ impl RelayIntake for Narrow {
         unreachable!("{RELAY}")
     }
 
+    fn batch_bytes_taken(&self) -> Option<u64> {
+        unreachable!("{RELAY}")
+    }
+
     fn ledgers(&self) -> Vec<LedgerState> {
         unreachable!("{RELAY}")
     }

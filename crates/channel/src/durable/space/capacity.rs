@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use pipeline::BuildContext;
-use pipeline::env::{Disk, Space};
+use pipeline::env::{Disk, Space, is_full};
 use pipeline::units::ByteSize;
+use pipeline::{BuildContext, ChannelError, Env};
 
 use crate::durable::Config;
 use crate::durable::channel::{PUT_MAX, PUT_OVERHEAD};
@@ -64,6 +64,18 @@ impl Lack {
             ),
             Self::Quota => ("quota", "raise the quota, or deliver what the channel holds"),
         }
+    }
+}
+
+/// An error of opening a channel in `directory`: with what is lacking, where the disk is full.
+pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> ChannelError {
+    match error {
+        ChannelError::Disk { channel, source } if is_full(&source) => {
+            let (reason, help) = Lack::of(&*env.disk, directory, &source).said();
+            let directory = directory.display().to_string();
+            ChannelError::NoRoom { channel, directory, reason, help, source }
+        }
+        error => error,
     }
 }
 

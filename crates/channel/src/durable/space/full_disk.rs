@@ -7,7 +7,7 @@
 //!
 //! | step | on a full disk |
 //! |---|---|
-//! | the directory of a new channel | is waited for; the log says whether bytes or inodes lack |
+//! | the directory of a new channel | opening fails with `NoRoom`, and the agent tries again |
 //! | `LOCK` | the lock is held; its pid may be missing |
 //! | owner file with the new epoch | stays as it was; the epoch counts from the first segment on |
 //! | reading the segments | needs no room |

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use delivery::sender::{Outgoing, Welcome, Window};
 use metrics::{Metrics, SinkLabel};
+use peers::limits::PeerLimit;
 use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, RoutingBoard};
 use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
@@ -310,7 +311,7 @@ impl Connection {
         let first = !self.shared.is_up();
         let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
         self.routing.heard(&self.shared.address, routing);
-        let named = (welcome.body_max > 0).then_some(welcome.body_max);
+        let named = PeerLimit::told(welcome.body_max, welcome.body_cut);
         self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());

@@ -227,8 +227,8 @@ impl Conversation {
         }
         let routing = self.service.cx.relay.routing();
         let limits = self.service.limits;
-        let batch_max = self.service.batch_max();
-        self.said.limit.get_or_insert(batch_max);
+        let named = self.service.look_at_limit();
+        self.said.limit.get_or_insert(named);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
         // One Welcome at a time, to a sender that reads them: they are as large as Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
@@ -242,7 +242,8 @@ impl Conversation {
                 committed_keys: keys::encode(&answer.committed),
                 window_batches: self.window.batches,
                 window_bytes: self.window.bytes,
-                body_max: batch_max,
+                body_max: named.takes,
+                body_cut: if named.cut < named.takes { named.cut } else { 0 },
                 routing: routing.map(|Routing { digest, text }| wire::v1::Routing {
                     digest,
                     text: text.to_string(),

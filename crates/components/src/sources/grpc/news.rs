@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use peers::limits::PeerLimit;
 use support::notice;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,7 +21,7 @@ pub(super) struct Said {
     /// This version of the commit ledgers.
     pub(super) ledgers: u64,
     /// This limit of a batch, in its Welcome; `None` before that, and once it is another one.
-    pub(super) limit: Option<u64>,
+    pub(super) limit: Option<PeerLimit>,
 }
 
 impl Service {
@@ -44,7 +45,7 @@ impl Service {
             if self.look_at_outlet() | self.look_at_ledgers() {
                 self.news.notify_waiters();
             }
-            self.batch_max();
+            self.look_at_limit();
         }
     }
 }

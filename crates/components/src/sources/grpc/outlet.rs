@@ -12,17 +12,14 @@
 //! again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use peers::outlet::UNABLE_AFTER;
 use pipeline::Outage;
 use support::mutant;
 use tracing::{info, warn};
 use wire::v1::{FromReceiver, Outlet, from_receiver};
 
 use super::Service;
-
-/// How long all sinks may fail before senders hear of it.
-const UNABLE_AFTER: Duration = Duration::from_secs(15);
 
 /// Bytes of a cause that senders hear of.
 const DETAIL_MAX: usize = 300;

@@ -1,0 +1,199 @@
+//! Opening the channels: at the start, and later those that the disk has no room for.
+//!
+//! ```text
+//!   open ──Ok──────► its groups and sources run
+//!    ▲ └─NoRoom─┐
+//!    └─ 200 ms ◄┘   all else runs: the other channels, the admin address
+//! ```
+//!
+//! A channel is made once, in a directory of its own. Where the disk has no room for that, the
+//! channel holds nothing, so nothing is lost by a wait; other channels hold events, and by
+//! delivering them they may make that room.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use peers::FloorBoard;
+use pipeline::{Channel, ChannelError};
+use support::failure_log::FailureLog;
+use tokio::sync::SetOnce;
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::RunError;
+use crate::stop::Failure;
+use crate::topology::BuiltChannel;
+
+/// How often a channel is tried that the disk has no room for.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Whether a channel is open. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Opened(Arc<Inner>);
+
+struct Inner {
+    /// Events that it held when it was opened.
+    held: SetOnce<u64>,
+    began: Instant,
+    /// Why it is not open yet.
+    cause: Mutex<String>,
+}
+
+/// A channel that is not open yet.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NotOpen {
+    /// How long it has waited.
+    pub(crate) waits: Duration,
+    /// What for.
+    pub(crate) cause: String,
+}
+
+impl Default for Opened {
+    fn default() -> Self {
+        let (held, began, cause) = (SetOnce::new(), Instant::now(), Mutex::default());
+        Self(Arc::new(Inner { held, began, cause }))
+    }
+}
+
+impl Opened {
+    fn cause(&self) -> MutexGuard<'_, String> {
+        // It is whole between two calls, also after a panic elsewhere.
+        self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is open, and holds so many events.
+    pub(crate) fn open_with(&self, events: u64) {
+        // A channel is opened once.
+        let _ = self.0.held.set(events);
+    }
+
+    /// It is not, for this reason.
+    fn failed(&self, cause: &ChannelError) {
+        // It is shown line by line.
+        *self.cause() = crate::chain(cause).replace(char::is_control, " ");
+    }
+
+    /// Whether it is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.held.initialized()
+    }
+
+    /// Why it is not open; `None` once it is.
+    pub(crate) fn why_not(&self) -> Option<NotOpen> {
+        let waits = self.0.began.elapsed();
+        (!self.is_open()).then(|| NotOpen { waits, cause: self.cause().clone() })
+    }
+
+    /// Events that it held when it was opened; 0 before.
+    pub(crate) fn held_events(&self) -> u64 {
+        self.0.held.get().copied().unwrap_or_default()
+    }
+
+    /// Waits until it is open. Cancel safe.
+    pub(crate) async fn wait(&self) {
+        self.0.held.wait().await;
+    }
+}
+
+/// A channel that is opened later.
+struct Late {
+    name: Arc<str>,
+    consumers: Vec<Arc<str>>,
+    channel: Arc<dyn Channel>,
+    floors: FloorBoard,
+    opened: Opened,
+    trouble: FailureLog,
+}
+
+/// The channels that are opened later.
+pub(crate) struct LateChannels(Vec<Late>);
+
+/// Opens the channels and registers their groups; answers those that the disk has no room for.
+///
+/// # Errors
+/// A channel cannot be opened for another reason.
+pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChannels, RunError> {
+    let (mut opened, mut late) = (Vec::new(), Vec::new());
+    for built in channels {
+        built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
+        let mut one = Late {
+            name: built.name.clone(),
+            consumers: built.consumers.clone(),
+            channel: built.channel.clone(),
+            floors: built.boards.floors.clone(),
+            opened: built.boards.opened.clone(),
+            trouble: FailureLog::default(),
+        };
+        match one.open().await? {
+            true => opened.push(one),
+            false => late.push(one),
+        }
+    }
+    if let Some(first) = channels.first() {
+        let floors = &first.boards.floors;
+        late.iter().for_each(|one| floors.is_not_open(&one.channel));
+        floors.begin_lives(opened.iter().map(|one| &one.channel));
+    }
+    opened.iter().for_each(Late::has_opened);
+    Ok(LateChannels(late))
+}
+
+impl Late {
+    /// Tries to open it; `false`: the disk has no room.
+    async fn open(&mut self) -> Result<bool, ChannelError> {
+        let error = match self.channel.open().await {
+            Ok(()) => {
+                self.channel.register(&self.consumers).await?;
+                return Ok(true);
+            }
+            Err(error) => error,
+        };
+        let ChannelError::NoRoom { directory, reason, help, source, .. } = &error else {
+            return Err(error);
+        };
+        self.opened.failed(&error);
+        let now = Instant::now();
+        self.trouble.count(now);
+        if self.trouble.should_log(now, &source.to_string()).is_some() {
+            warn!(
+                channel = %self.name, error = %source, reason, help, directory,
+                "the channel cannot be made yet: its sources and groups wait, all else runs, and \
+                 it is tried again",
+            );
+        }
+        Ok(false)
+    }
+
+    /// Lets its groups and sources begin.
+    fn has_opened(&self) {
+        self.opened.open_with(self.channel.status().events);
+    }
+
+    async fn open_later(mut self, stop: CancellationToken, failure: Failure) {
+        while stop.run_until_cancelled(sleep(RETRY)).await.is_some() {
+            match self.open().await {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.floors.has_opened(&self.channel);
+                    self.has_opened();
+                    let lasted = self.trouble.over(Instant::now());
+                    let waited_seconds = lasted.unwrap_or_default().1.as_secs_f64();
+                    info!(
+                        channel = %self.name, waited_seconds,
+                        "the channel is open: its sources and groups begin",
+                    );
+                    return;
+                }
+                Err(error) => return failure.of_channel(error),
+            }
+        }
+    }
+}
+
+impl LateChannels {
+    /// Opens them as soon as their disks have room, until `stop`.
+    pub(crate) async fn open(self, stop: CancellationToken, failure: Failure) {
+        let each = self.0.into_iter().map(|one| one.open_later(stop.clone(), failure.clone()));
+        futures::future::join_all(each).await;
+    }
+}
