@@ -2,8 +2,11 @@
 
 #[cfg(test)]
 mod channels;
+pub mod exec;
+mod gathered;
 pub mod grpc;
 pub mod http;
+mod line_stream;
 mod listening;
 #[cfg(test)]
 mod narrow;
@@ -18,6 +21,7 @@ use pipeline::{Entry, Source};
 
 /// Every source.
 pub static ALL: &[Entry<dyn Source>] = &[
+    entry::<exec::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<sequence::Config>(),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Duration, sleep};
 use tracing::warn;
 
-use super::events::{Gathered, Origin, count, datagram};
+use super::events::{Messages, Origin, datagram};
 use super::framing::Frame;
 use super::{DATAGRAM_MAX, Shared};
 
@@ -39,13 +39,13 @@ async fn receive(
     loop {
         let received = tokio::select! {
             biased;
-            () = shared.cx.stop.cancelled() => return,
+            () = shared.stop.cancelled() => return,
             received = socket.receive(&mut room) => received,
         };
         let (bytes, sender) = match received {
             Ok(received) => received,
             Err(error) => {
-                warn!(source = %shared.name, address = local, %error, "cannot receive datagrams");
+                warn!(source = %shared.to.source, address = local, %error, "cannot receive datagrams");
                 sleep(RETRY).await;
                 continue;
             }
@@ -55,25 +55,22 @@ async fn receive(
             continue;
         }
         if frame.is_cut {
-            count(shared, "message_cut", 1);
+            shared.to.count("message_cut", 1);
         }
         match queue.try_send((frame, Origin::new(&sender, &local))) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => count(shared, "datagrams_dropped", 1),
+            Err(TrySendError::Full(_)) => shared.to.count("datagrams_dropped", 1),
             Err(TrySendError::Closed(_)) => return,
         }
     }
 }
 
 async fn store(mut messages: mpsc::Receiver<(Frame, Origin)>, shared: &Shared) {
-    let mut gathered = Gathered::default();
+    let mut gathered = Messages::default();
     while let Some((frame, origin)) = messages.recv().await {
-        gathered.push(&frame, &origin, shared);
+        gathered.push(&frame, &origin, shared).await;
         while let Ok((frame, origin)) = messages.try_recv() {
-            if gathered.is_full(frame.message.len(), shared) {
-                gathered.store(shared).await;
-            }
-            gathered.push(&frame, &origin, shared);
+            gathered.push(&frame, &origin, shared).await;
         }
         gathered.store(shared).await;
     }

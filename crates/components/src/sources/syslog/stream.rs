@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tracing::debug;
 
 use super::Shared;
-use super::events::{Gathered, Origin, count};
+use super::events::{Messages, Origin};
 use super::framing::{Frame, Framing};
 use crate::sources::listening;
 
@@ -17,13 +17,13 @@ const READ_BYTES: usize = 16 << 10;
 /// Serves the connections of one address until the source stops.
 pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     let local = listener.local_address();
-    let (max, stop) = (shared.limits.connections_max, shared.cx.stop.clone());
-    let name = shared.name.clone();
+    let (max, stop) = (shared.limits.connections_max, shared.stop.clone());
+    let name = shared.to.source.clone();
     listening::serve(listener, &name, max, &stop, |stream, peer| {
         let (shared, origin) = (shared.clone(), Origin::new(&peer, &local));
         async move {
             if let Err(error) = connection(stream, &origin, &shared).await {
-                debug!(source = %shared.name, peer, %error, "a connection broke");
+                debug!(source = %shared.to.source, peer, %error, "a connection broke");
             }
         }
     })
@@ -37,12 +37,12 @@ async fn connection(
     shared: &Shared,
 ) -> io::Result<()> {
     let mut framing = Framing::new(shared.limits.message_max);
-    let mut gathered = Gathered::default();
+    let mut gathered = Messages::default();
     loop {
         framing.buffer().reserve(READ_BYTES);
         let read = tokio::select! {
             biased;
-            () = shared.cx.stop.cancelled() => return Ok(()),
+            () = shared.stop.cancelled() => return Ok(()),
             read = stream.read_buf(framing.buffer()) => read,
         };
         while let Some(frame) = framing.next() {
@@ -60,12 +60,9 @@ async fn connection(
     }
 }
 
-async fn take(frame: &Frame, gathered: &mut Gathered, origin: &Origin, shared: &Shared) {
+async fn take(frame: &Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
     if frame.is_cut {
-        count(shared, "message_cut", 1);
+        shared.to.count("message_cut", 1);
     }
-    if gathered.is_full(frame.message.len(), shared) {
-        gathered.store(shared).await;
-    }
-    gathered.push(frame, origin, shared);
+    gathered.push(frame, origin, shared).await;
 }
