@@ -13,6 +13,7 @@ mod narrow;
 #[cfg(test)]
 mod opening;
 pub mod sequence;
+pub mod spool_dir;
 pub mod syslog;
 pub mod tail_dir;
 
@@ -25,6 +26,7 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<sequence::Config>(),
+    entry::<spool_dir::Config>(),
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
 ];

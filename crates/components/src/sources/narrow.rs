@@ -46,10 +46,15 @@ impl Narrow {
         self.room.add_permits(batches);
     }
 
+    /// How many have asked for room.
+    pub(super) fn asked(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Waits until so many have asked for room.
     pub(super) async fn wait_for_waiting(&self, count: usize) {
         for _ in 0..10_000 {
-            if self.waiting.load(Ordering::SeqCst) >= count {
+            if self.asked() >= count {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
