@@ -71,6 +71,11 @@ impl Gathered {
         self.events.push(body, headers);
     }
 
+    /// Number of events.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether there is no event.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()

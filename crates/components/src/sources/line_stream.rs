@@ -66,6 +66,7 @@ impl LineStream {
         if self.buffer.len() > self.line_max {
             return Some(self.cut());
         }
+        self.searched = 0;
         Some(Line { bytes: self.buffer.split().freeze(), is_cut: false })
     }
 
@@ -115,6 +116,7 @@ mod tests {
             assert!(stream.buffer.len() <= line_max + 1, "what is held has a limit");
         }
         lines.extend(stream.rest().map(show));
+        assert!(stream.next().is_none() && stream.rest().is_none());
         lines
     }
 

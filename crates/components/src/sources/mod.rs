@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod channels;
+mod datagrams;
 pub mod exec;
 mod gathered;
 pub mod grpc;
@@ -10,6 +11,8 @@ mod line_stream;
 mod listening;
 #[cfg(test)]
 mod narrow;
+pub mod netcat;
+pub mod netcat_udp;
 #[cfg(test)]
 mod opening;
 pub mod sequence;
@@ -25,6 +28,8 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<exec::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),
+    entry::<netcat::Config>(),
+    entry::<netcat_udp::Config>(),
     entry::<sequence::Config>(),
     entry::<spool_dir::Config>(),
     entry::<syslog::Config>(),

@@ -42,9 +42,6 @@ use super::gathered::Destination;
 use super::listening::{self, DRAIN};
 use events::Form;
 
-/// Datagrams have at most so many bytes.
-const DATAGRAM_MAX: usize = 64 << 10;
-
 /// Settings of the `syslog` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -257,7 +254,7 @@ impl Source for Syslog {
                     streams.last().map(|listener| listener.local_address())
                 }
                 Transport::Udp => {
-                    sockets.push(datagrams::bind(&*self.env.net, address).await?);
+                    sockets.push(super::datagrams::bind(&*self.env.net, address).await?);
                     sockets.last().map(|socket| socket.local_address())
                 }
             };

@@ -9,6 +9,7 @@ use super::Shared;
 use super::framing::Frame;
 use super::parse::{Calendar, Parsed, parse};
 use crate::sources::gathered::Gathered;
+use crate::sources::listening;
 
 /// Which of its parts an event shows, and where.
 pub(super) struct Form {
@@ -33,9 +34,8 @@ pub(super) struct Origin {
 impl Origin {
     /// Of a sender's and an own address, both `host:port`.
     pub(super) fn new(peer: &str, local: &str) -> Self {
-        let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
         let port = local.rsplit_once(':').map_or("", |(_, port)| port);
-        Self { client: host.trim_matches(['[', ']']).to_owned(), port: port.to_owned() }
+        Self { client: listening::host(peer).to_owned(), port: port.to_owned() }
     }
 }
 
