@@ -17,6 +17,7 @@ pub mod netcat_udp;
 mod opening;
 pub mod sequence;
 pub mod spool_dir;
+pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
 
@@ -32,6 +33,7 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<netcat_udp::Config>(),
     entry::<sequence::Config>(),
     entry::<spool_dir::Config>(),
+    entry::<stress::Config>(),
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
 ];
