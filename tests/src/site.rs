@@ -48,6 +48,11 @@ impl Site {
         self.path().join("logs")
     }
 
+    /// Where the collector listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
     fn edge_arguments(&self) -> [String; 6] {
         let path = |name: &str| self.path().join(name).display().to_string();
         let (tail, data) = (path("logs/**/*.log"), path("edge"));

@@ -97,7 +97,8 @@ async fn a_line_over_the_limit_is_cut_marked_and_counted_and_one_without_end_tak
 #[tokio::test]
 async fn a_line_waits_for_its_batch_no_longer_than_set() {
     let channels = Arc::new(Channels::new(1));
-    let settings = json!({ "shell": "/bin/sh -c", "command": "echo one; exec sleep 600", "batch_timeout": "20ms" });
+    let mut settings = json!({ "shell": "/bin/sh -c", "command": "echo one; exec sleep 600" });
+    settings["batch_timeout"] = json!("20ms");
     let (running, stop) = Fixture::new(&settings, channels.clone()).spawn();
     channels.wait_for_line("one").await;
     stop.cancel();

@@ -275,7 +275,8 @@ impl Reading {
     }
 }
 
-/// The events from the first of `stops` on as pieces within `limits`; one ends at each of the others.
+/// The events from the first of `stops` on as pieces within `limits`; at each of the others one
+/// ends.
 fn runs(all: &Batch, stops: &[u64], limits: Limits) -> VecDeque<Piece> {
     let start = stops.first().copied().unwrap_or(0);
     let (mut part_of, mut ends) = (Vec::with_capacity(all.len()), Vec::new());

@@ -1,7 +1,6 @@
 //! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
 
-use std::process::Command;
-
+use super::rig::{gzip, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -9,15 +8,6 @@ use crate::sources::narrow::Narrow;
 fn lines(file: usize, count: usize) -> String {
     (0..count).map(|line| format!("{file}-{line}\n")).collect()
 }
-
-/// Compresses with the tool that operators use, which puts the result in the place of the file.
-fn compress(rig: &Rig, tool: &[&str], name: &str) {
-    let done = Command::new(tool[0]).args(&tool[1..]).arg(rig.path(name)).status();
-    assert!(done.unwrap().success());
-}
-
-const GZIP: &[&str] = &["gzip"];
-const ZSTD: &[&str] = &["zstd", "-q", "--rm"];
 
 /// Kills the source again and again, half of the times when one channel has a batch that the other
 /// one lacks, and with batches of another size in each life; checks that both have `expected`.
@@ -55,12 +45,12 @@ fn lines_of_plain_and_compressed_files_are_read_once_over_kills_and_refusals() {
         let text = lines(file, 20 + file);
         expected.extend(text.lines().map(str::to_owned));
         let name = format!("{file}.log");
-        rig.put_aged(&name, text.as_bytes(), 100 - file as u64);
-        match file % 3 {
-            0 => {}
-            1 => compress(&rig, ZSTD, &name),
-            _ => compress(&rig, GZIP, &name),
-        }
+        let bytes = match file % 3 {
+            0 => text.into_bytes(),
+            1 => zstd(&text),
+            _ => gzip(&text),
+        };
+        rig.put_aged(&name, &bytes, 100 - file as u64);
     }
     survive(rig, json!({}), &expected);
 }
@@ -85,12 +75,7 @@ fn events_of_a_file_that_is_read_in_whole_are_stored_once_over_kills_and_refusal
 #[test]
 fn the_members_of_a_compressed_file_are_read_and_a_kind_can_be_named() {
     let rig = Rig::new(&json!({}));
-    rig.put("a.log", b"1\n2");
-    rig.put("b.log", b"3\n");
-    compress(&rig, GZIP, "a.log");
-    compress(&rig, GZIP, "b.log");
-    let both = [fs::read(rig.path("a.log.gz")).unwrap(), fs::read(rig.path("b.log.gz")).unwrap()];
-    fs::remove_file(rig.path("b.log.gz")).unwrap();
+    let both = [gzip("1\n2"), gzip("3\n")];
     rig.put("a.log.gz", &both.concat());
     rig.run_until_renamed(1);
     assert_eq!(rig.bodies(0), ["1", "23"]);

@@ -1,5 +1,6 @@
 //! A directory, two channels, and lives of the source.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,6 +26,16 @@ pub(super) struct Rig {
 pub(super) fn build_error(settings: &Value) -> String {
     let cx = crate::alone("in", Path::new("unused"), env::real());
     build::<Config>(settings, &cx).err().unwrap().path
+}
+
+pub(super) fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(super) fn zstd(text: &str) -> Vec<u8> {
+    ::zstd::encode_all(text.as_bytes(), 1).unwrap()
 }
 
 impl Rig {
