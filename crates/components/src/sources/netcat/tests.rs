@@ -9,7 +9,7 @@ use pipeline::Intake;
 use pipeline::testkit::build;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -46,8 +46,8 @@ impl Fixture {
         Self::start::<Config>(settings, intake).await
     }
 
-    async fn connect(&self) -> BufReader<TcpStream> {
-        BufReader::new(TcpStream::connect(&self.address).await.unwrap())
+    async fn connect(&self) -> BufReader<Box<dyn Stream>> {
+        BufReader::new(env::real().net.connect(&self.address).await.unwrap())
     }
 
     fn counted(&self, reason: &'static str) -> u64 {
@@ -61,7 +61,7 @@ impl Fixture {
     }
 }
 
-async fn answer(client: &mut BufReader<TcpStream>) -> String {
+async fn answer(client: &mut BufReader<Box<dyn Stream>>) -> String {
     let mut line = String::new();
     client.read_line(&mut line).await.unwrap();
     line
