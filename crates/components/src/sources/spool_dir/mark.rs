@@ -147,10 +147,11 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                         return Standing::Bad("its reading began with another kind of decoder");
                     }
                     mark.at
-                } else if was.path == sight.path || was.head.fits(head) {
+                } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
                     return Standing::Bad("it has changed after its reading began");
                 } else {
-                    // Another file had this inode.
+                    // Another file had this inode: one with another name, or one that was read to
+                    // its end and deleted.
                     0
                 }
             }
@@ -193,6 +194,10 @@ mod tests {
         assert_eq!(decide(&[mark(&sight("/b", 9, b"head"), DONE)]), Standing::At(vec![DONE]));
         let other = sight("/b", 9, b"other");
         assert_eq!(decide(&[mark(&other, 5)]), Standing::At(vec![0]), "the inode is used again");
+        let before = sight("/a", 9, b"of yesterday");
+        let before = Sight { modified: 1, ..before };
+        assert_eq!(decide(&[mark(&before, DONE)]), Standing::At(vec![0]), "and the name too");
+        assert!(matches!(decide(&[mark(&before, 5)]), Standing::Bad(_)));
         for changed in [sight("/a", 8, b"head"), sight("/a", 8, b"more"), sight("/b", 8, b"he")] {
             assert!(matches!(decide(&[mark(&changed, 5)]), Standing::Bad(_)), "{changed:?}");
         }
