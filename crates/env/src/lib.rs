@@ -10,6 +10,7 @@ mod disk;
 mod limits;
 mod names;
 mod net;
+mod process;
 mod program;
 mod usage;
 mod watch;
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use background::BackgroundRuntime;
 use pipeline::Env;
-use pipeline::env::{Blocking, Clock, Entropy};
+use pipeline::env::{Blocking, Clock, Entropy, Started};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -91,6 +92,10 @@ impl Blocking for BlockingThreads {
 
     fn output(&self, program: &str, arguments: &[String], limit: Duration) -> io::Result<Vec<u8>> {
         program::output(program, arguments, limit)
+    }
+
+    fn start(&self, program: &str, arguments: &[String]) -> io::Result<Started> {
+        process::start(program, arguments)
     }
 
     fn variable(&self, name: &str) -> Option<std::ffi::OsString> {

@@ -8,6 +8,7 @@
 mod names;
 mod net;
 pub mod over;
+mod program;
 pub mod small_file;
 mod usage;
 mod watch;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 
 pub use names::{Names, NoNames, Service};
 pub use net::{Datagrams, Listener, Net, Stream};
+pub use program::{Printed, Process, Started};
 pub use usage::Usage;
 pub use watch::{Change, Sight, Watch};
 
@@ -117,6 +119,15 @@ pub trait Blocking: Send + Sync {
     /// # Errors
     /// It cannot be started, takes too long, prints too much, or ends with anything but success.
     fn output(&self, program: &str, _: &[String], _limit: Duration) -> io::Result<Vec<u8>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
+    }
+
+    /// Starts a program, whose output is read while it runs. Called in a tokio runtime. A world
+    /// without programs refuses.
+    ///
+    /// # Errors
+    /// It cannot be started; the error names it.
+    fn start(&self, program: &str, _arguments: &[String]) -> io::Result<Started> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
     }
 

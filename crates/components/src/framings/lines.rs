@@ -37,72 +37,85 @@ struct Lines {
     delimiter: u8,
 }
 
+/// Lines that end with a line feed, of at most `message_max` bytes each.
+pub(super) fn begin(message_max: usize) -> Box<dyn Framer> {
+    Lines { delimiter: b'\n' }.begin(message_max)
+}
+
 impl Framing for Lines {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
-        Box::new(LineFramer { delimiter: self.delimiter, message_max, skips: false, looked: 0 })
+        let delimiter = self.delimiter;
+        Box::new(LineFramer { delimiter, message_max, passes_over: false, searched: 0 })
     }
 }
 
 struct LineFramer {
     delimiter: u8,
     message_max: usize,
-    /// The rest of a line that was too long is passed over.
-    skips: bool,
+    /// The rest of a line that was cut is passed over.
+    passes_over: bool,
     /// Bytes at the front of the stream that hold no delimiter.
-    looked: usize,
+    searched: usize,
 }
 
 impl LineFramer {
-    fn frame(&self, mut message: BytesMut, is_cut: bool) -> Frame {
-        if self.delimiter == b'\n' && !is_cut && message.last() == Some(&b'\r') {
-            message.truncate(message.len() - 1);
-        }
-        Frame { message: message.freeze(), is_cut }
+    fn advance(&mut self, stream: &mut BytesMut, bytes: usize) {
+        stream.advance(bytes);
+        self.searched = 0;
     }
 
-    fn take(&mut self, stream: &mut BytesMut, end: usize) -> BytesMut {
-        let message = stream.split_to(end);
-        stream.advance(1);
-        self.looked = 0;
-        message
+    /// The line that ends at `end`.
+    fn line(&mut self, stream: &mut BytesMut, end: usize) -> Frame {
+        let is_crlf = self.delimiter == b'\n' && end > 0 && stream[end - 1] == b'\r';
+        let length = end - usize::from(is_crlf);
+        if length > self.message_max {
+            return self.cut(stream);
+        }
+        let message = stream.split_to(length).freeze();
+        self.advance(stream, end - length + 1);
+        Frame { message, is_cut: false }
+    }
+
+    fn cut(&mut self, stream: &mut BytesMut) -> Frame {
+        let message = stream.split_to(self.message_max).freeze();
+        (self.searched, self.passes_over) = (0, true);
+        Frame { message, is_cut: true }
     }
 }
 
 impl Framer for LineFramer {
     fn next(&mut self, stream: &mut BytesMut) -> Option<Frame> {
         loop {
-            let found = memchr(self.delimiter, &stream[self.looked..]);
-            let end = found.map(|at| self.looked + at);
-            match end {
-                Some(end) if self.skips => {
-                    self.take(stream, end);
-                    self.skips = false;
+            let end = memchr(self.delimiter, &stream[self.searched..]);
+            match end.map(|end| self.searched + end) {
+                Some(end) if self.passes_over => {
+                    self.advance(stream, end + 1);
+                    self.passes_over = false;
                 }
-                None if self.skips => {
-                    stream.clear();
+                None if self.passes_over => {
+                    self.advance(stream, stream.len());
                     return None;
                 }
-                Some(end) if end <= self.message_max => {
-                    let line = self.take(stream, end);
-                    return Some(self.frame(line, false));
-                }
-                None if stream.len() <= self.message_max => {
-                    self.looked = stream.len();
+                Some(end) => return Some(self.line(stream, end)),
+                // One byte more may be the CR of the line's end.
+                None if stream.len() > self.message_max + 1 => return Some(self.cut(stream)),
+                None => {
+                    self.searched = stream.len();
                     return None;
-                }
-                _ => {
-                    let start = stream.split_to(self.message_max);
-                    (self.skips, self.looked) = (true, 0);
-                    return Some(self.frame(start, true));
                 }
             }
         }
     }
 
     fn rest(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        let rest = stream.split();
-        let is_none = rest.is_empty() || self.skips;
-        (!is_none).then(|| self.frame(rest, false))
+        if self.passes_over || stream.is_empty() {
+            return None;
+        }
+        if stream.len() > self.message_max {
+            return Some(self.cut(stream));
+        }
+        self.searched = 0;
+        Some(Frame { message: stream.split().freeze(), is_cut: false })
     }
 }
 
@@ -149,14 +162,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_loses_one_cr_which_does_not_count() {
+        let of = |stream: &[u8], piece| frames(&*built("\n").unwrap(), stream, piece, 3);
+        for piece in [1, 4, 5, 20] {
+            assert_eq!(of(b"abc\r\n\n\rx\r\r\n", piece), whole(&["abc", "", "\rx\r"]));
+            assert_eq!(of(b"abc\rd\nx\n", piece), [cut("abc"), whole(&["x"])[0].clone()]);
+            assert_eq!(of(b"abcd", piece), [cut("abc")]);
+        }
+    }
+
     proptest! {
         #[test]
-        fn pieces_of_any_size_give_the_same_messages(
-            stream in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x')], 0..99),
+        fn pieces_of_any_size_give_the_lines_of_the_whole_stream(
+            stream in prop::collection::vec(prop::sample::select(&b"ab\r\n"[..]), 0..60),
             piece in 1_usize..40,
+            line_max in 1_usize..6,
         ) {
-            let lines = built("\n").unwrap();
-            prop_assert_eq!(frames(&*lines, &stream, piece, 8), frames(&*lines, &stream, 1, 8));
+            let lines = frames(&*built("\n").unwrap(), &stream, piece, line_max);
+            prop_assert_eq!(lines, lines_of_whole(line_max, &stream));
         }
+    }
+
+    /// The same by another way.
+    fn lines_of_whole(line_max: usize, bytes: &[u8]) -> Vec<(String, bool)> {
+        let mut parts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        let last = parts.pop().unwrap_or_default();
+        let ended = parts.into_iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let last = (!last.is_empty()).then_some(last);
+        let show = |line: &[u8]| {
+            let kept = &line[..line.len().min(line_max)];
+            (String::from_utf8_lossy(kept).into_owned(), kept.len() < line.len())
+        };
+        ended.chain(last).map(show).collect()
     }
 }

@@ -4,12 +4,46 @@ pub mod length_prefixed;
 pub mod lines;
 pub mod syslog;
 
+use bytes::BytesMut;
 use pipeline::component::entry;
-use pipeline::{Entry, Framing};
+use pipeline::{Entry, Frame, Framer, Framing};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Framing>] =
     &[entry::<length_prefixed::Config>(), entry::<lines::Config>(), entry::<syslog::Config>()];
+
+/// A stream with its framing.
+pub(crate) struct FramedStream {
+    framer: Box<dyn Framer>,
+    buffer: BytesMut,
+}
+
+impl FramedStream {
+    /// Of messages of at most `message_max` bytes.
+    pub(crate) fn new(framing: &dyn Framing, message_max: usize) -> Self {
+        Self { framer: framing.begin(message_max), buffer: BytesMut::new() }
+    }
+
+    /// Of lines of at most `line_max` bytes.
+    pub(crate) fn lines(line_max: usize) -> Self {
+        Self { framer: lines::begin(line_max), buffer: BytesMut::new() }
+    }
+
+    /// Where the next bytes of the stream go.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next message that is whole, or cut; `None` until more bytes come.
+    pub(crate) fn next(&mut self) -> Option<Frame> {
+        self.framer.next(&mut self.buffer)
+    }
+
+    /// What is left when the stream has ended.
+    pub(crate) fn rest(&mut self) -> Option<Frame> {
+        self.framer.rest(&mut self.buffer)
+    }
+}
 
 #[cfg(test)]
 mod testkit {

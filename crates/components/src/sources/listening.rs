@@ -30,6 +30,12 @@ pub(super) fn check_address(setting: &str, address: &str) -> Result<(), BuildErr
     Err(BuildError::invalid(setting, problem))
 }
 
+/// The host of an address `host:port`.
+pub(super) fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_matches(['[', ']'])
+}
+
 /// Listens on `address`.
 pub(super) async fn listen(net: &dyn Net, address: &str) -> Result<Box<dyn Listener>, SourceError> {
     net.listen(address).await.map_err(|error| SourceError {

@@ -2,14 +2,21 @@
 
 #[cfg(test)]
 mod channels;
+mod datagrams;
+pub mod exec;
+mod gathered;
 pub mod grpc;
 pub mod http;
 mod listening;
 #[cfg(test)]
 mod narrow;
+pub mod netcat;
+pub mod netcat_udp;
 #[cfg(test)]
 mod opening;
 pub mod sequence;
+pub mod spool_dir;
+pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
 
@@ -18,9 +25,14 @@ use pipeline::{Entry, Source};
 
 /// Every source.
 pub static ALL: &[Entry<dyn Source>] = &[
+    entry::<exec::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),
+    entry::<netcat::Config>(),
+    entry::<netcat_udp::Config>(),
     entry::<sequence::Config>(),
+    entry::<spool_dir::Config>(),
+    entry::<stress::Config>(),
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
 ];

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pipeline::{Batch, BatchSize, Intake, IntakeError, Permit};
+use bytes::Bytes;
+use pipeline::{Batch, BatchSize, Intake, IntakeError, Permit, PositionIntake};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -42,10 +43,15 @@ impl Narrow {
         self.room.add_permits(batches);
     }
 
+    /// How many have asked for room.
+    pub(super) fn asked(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Waits until so many have asked for room.
     pub(super) async fn wait_for_waiting(&self, count: usize) {
         for _ in 0..10_000 {
-            if self.waiting.load(Ordering::SeqCst) >= count {
+            if self.asked() >= count {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -68,5 +74,20 @@ impl Intake for Narrow {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         None
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Narrow {
+    fn positions(&self, source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        self.channels.positions(source)
+    }
+
+    async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
+        self.channels.accept_into(batch, channels).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        self.channels.stores_in_turn()
     }
 }

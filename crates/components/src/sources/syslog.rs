@@ -35,15 +35,12 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::gathered::Destination;
 use super::listening::{self, DRAIN};
 use events::Form;
-
-/// Datagrams have at most so many bytes.
-const DATAGRAM_MAX: usize = 64 << 10;
 
 /// Settings of the `syslog` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -237,15 +234,12 @@ struct Opened {
 /// What the addresses of one run share.
 #[derive(Clone)]
 struct Shared {
-    name: Arc<str>,
     clock: Arc<dyn Clock>,
-    metrics: Metrics,
     framing: Arc<dyn Framing>,
     form: Arc<Form>,
     limits: Limits,
-    cx: SourceContext,
-    /// Batches that are being stored: they go on to their end.
-    work: TaskTracker,
+    stop: CancellationToken,
+    to: Destination,
 }
 
 #[async_trait]
@@ -273,7 +267,7 @@ impl Source for Syslog {
                     streams.last().map(|listener| listener.local_address())
                 }
                 Transport::Udp => {
-                    sockets.push(datagrams::bind(&*self.env.net, address).await?);
+                    sockets.push(super::datagrams::bind(&*self.env.net, address).await?);
                     sockets.last().map(|socket| socket.local_address())
                 }
             };
@@ -286,21 +280,19 @@ impl Source for Syslog {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let Opened { streams, sockets } =
             self.opened.take().expect("a source is opened before it runs");
+        let batch_events = self.limits.batch_events;
         let shared = Shared {
-            name: self.name.clone(),
             clock: self.env.clock.clone(),
-            metrics: self.metrics.clone(),
             framing: self.framing.clone(),
             form: self.form.clone(),
             limits: self.limits,
-            cx,
-            work: TaskTracker::new(),
+            stop: cx.stop,
+            to: Destination::new(self.name.clone(), self.metrics.clone(), cx.intake, batch_events),
         };
         let streams = streams.into_iter().map(|listener| stream::serve(listener, shared.clone()));
         let sockets = sockets.into_iter().map(|socket| datagrams::serve(socket, shared.clone()));
         tokio::join!(join_all(streams), join_all(sockets));
-        shared.work.close();
-        let _ = timeout(DRAIN, shared.work.wait()).await;
+        shared.to.finish(DRAIN).await;
         Ok(())
     }
 }

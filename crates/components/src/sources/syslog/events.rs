@@ -3,18 +3,13 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use metrics::SourceReason;
-use peers::limits::Cut;
 use pipeline::Frame;
 use pipeline::env::unix_millis;
-use pipeline::{Batch, BatchBuilder};
-use tracing::warn;
 
 use super::Shared;
 use super::parse::{Calendar, Parsed, parse};
-
-/// Bytes of bodies from which on a batch is full.
-const BATCH_BYTES: usize = 256 << 10;
+use crate::sources::gathered::Gathered;
+use crate::sources::listening;
 
 /// Which of its parts an event shows, and where.
 pub(super) struct Form {
@@ -39,21 +34,33 @@ pub(super) struct Origin {
 impl Origin {
     /// Of a sender's and an own address, both `host:port`.
     pub(super) fn new(peer: &str, local: &str) -> Self {
-        let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
         let port = local.rsplit_once(':').map_or("", |(_, port)| port);
-        Self { client: host.trim_matches(['[', ']']).to_owned(), port: port.to_owned() }
+        Self { client: listening::host(peer).to_owned(), port: port.to_owned() }
     }
 }
 
-/// Events that become one batch.
+/// Messages that become one batch.
 #[derive(Default)]
-pub(super) struct Gathered {
-    events: BatchBuilder,
+pub(super) struct Messages {
+    events: Gathered,
 }
 
-impl Gathered {
-    /// Adds a message.
-    pub(super) fn push(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
+impl Messages {
+    /// Adds a message; before it, stores what makes a batch without it.
+    pub(super) async fn push(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
+        if self.events.is_full(frame.message.len(), &shared.to) {
+            self.store(shared).await;
+        }
+        self.add(frame, origin, shared);
+    }
+
+    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
+    /// refuses is lost, counted, and said.
+    pub(super) async fn store(&mut self, shared: &Shared) {
+        self.events.store_or_lose(&shared.to, "messages_refused").await;
+    }
+
+    fn add(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
         let now = unix_millis(shared.clock.now());
         let now = i64::try_from(now).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
         let form = &shared.form;
@@ -81,45 +88,6 @@ impl Gathered {
         headers.extend(form.port_header.as_deref().map(|name| (name, &*origin.port)));
         self.events.push(body, &headers);
     }
-
-    /// Whether the next message, of so many bytes, belongs into another batch.
-    pub(super) fn is_full(&self, next_bytes: usize, shared: &Shared) -> bool {
-        /// Overhead of an event, with its headers, in that of a plain one.
-        const HEADERS: u64 = 4;
-        let (events, bytes) = (self.events.len(), self.events.body_bytes());
-        let is_over = |limit: u64| {
-            let cut = Cut::within(limit);
-            let is_too_long = (bytes + next_bytes) as u64 > cut.body_bytes;
-            events > 0 && (is_too_long || events as u64 >= cut.events / HEADERS)
-        };
-        events >= shared.limits.batch_events
-            || bytes >= BATCH_BYTES
-            || shared.cx.intake.batch_bytes_max().is_some_and(is_over)
-    }
-
-    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
-    /// refuses is lost, counted, and said.
-    pub(super) async fn store(&mut self, shared: &Shared) {
-        if self.events.is_empty() {
-            return;
-        }
-        let batch: Batch = std::mem::take(&mut self.events).finish();
-        let (events, intake) = (batch.len() as u64, shared.cx.intake.clone());
-        let stored = shared.work.spawn(async move { intake.accept(batch).await }).await;
-        if let Ok(Err(error)) = stored {
-            warn!(
-                source = %shared.name, events, %error,
-                "messages are lost: a channel refused them",
-            );
-            count(shared, "messages_refused", events);
-        }
-    }
-}
-
-/// Counts what was lost or odd.
-pub(super) fn count(shared: &Shared, reason: &'static str, times: u64) {
-    let label = SourceReason { source: shared.name.to_string(), reason };
-    shared.metrics.source_anomalies.get_or_create(&label).inc_by(times);
 }
 
 /// A datagram as a message: cut where it is longer than allowed.

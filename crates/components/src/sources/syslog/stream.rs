@@ -2,14 +2,14 @@
 
 use std::io;
 
-use bytes::BytesMut;
 use pipeline::Frame;
 use pipeline::env::{Listener, Stream};
 use tokio::io::AsyncReadExt;
 use tracing::debug;
 
 use super::Shared;
-use super::events::{Gathered, Origin, count};
+use super::events::{Messages, Origin};
+use crate::framings::FramedStream;
 use crate::sources::listening;
 
 /// Bytes that are read at once.
@@ -18,13 +18,13 @@ const READ_BYTES: usize = 16 << 10;
 /// Serves the connections of one address until the source stops.
 pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     let local = listener.local_address();
-    let (max, stop) = (shared.limits.connections_max, shared.cx.stop.clone());
-    let name = shared.name.clone();
+    let (max, stop) = (shared.limits.connections_max, shared.stop.clone());
+    let name = shared.to.source.clone();
     listening::serve(listener, &name, max, &stop, |stream, peer| {
         let (shared, origin) = (shared.clone(), Origin::new(&peer, &local));
         async move {
             if let Err(error) = connection(stream, &origin, &shared).await {
-                debug!(source = %shared.name, peer, %error, "a connection broke");
+                debug!(source = %shared.to.source, peer, %error, "a connection broke");
             }
         }
     })
@@ -37,22 +37,21 @@ async fn connection(
     origin: &Origin,
     shared: &Shared,
 ) -> io::Result<()> {
-    let mut framer = shared.framing.begin(shared.limits.message_max);
-    let mut buffer = BytesMut::new();
-    let mut gathered = Gathered::default();
+    let mut framed = FramedStream::new(&*shared.framing, shared.limits.message_max);
+    let mut gathered = Messages::default();
     loop {
-        buffer.reserve(READ_BYTES);
+        framed.buffer().reserve(READ_BYTES);
         let read = tokio::select! {
             biased;
-            () = shared.cx.stop.cancelled() => return Ok(()),
-            read = stream.read_buf(&mut buffer) => read,
+            () = shared.stop.cancelled() => return Ok(()),
+            read = stream.read_buf(framed.buffer()) => read,
         };
-        while let Some(frame) = framer.next(&mut buffer) {
+        while let Some(frame) = framed.next() {
             take(&frame, &mut gathered, origin, shared).await;
         }
         // At the end, and where the connection broke, what came is taken as well.
         let is_over = !matches!(read, Ok(1..));
-        if is_over && let Some(frame) = framer.rest(&mut buffer) {
+        if is_over && let Some(frame) = framed.rest() {
             take(&frame, &mut gathered, origin, shared).await;
         }
         gathered.store(shared).await;
@@ -62,12 +61,9 @@ async fn connection(
     }
 }
 
-async fn take(frame: &Frame, gathered: &mut Gathered, origin: &Origin, shared: &Shared) {
+async fn take(frame: &Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
     if frame.is_cut {
-        count(shared, "message_cut", 1);
+        shared.to.count("message_cut", 1);
     }
-    if gathered.is_full(frame.message.len(), shared) {
-        gathered.store(shared).await;
-    }
-    gathered.push(frame, origin, shared);
+    gathered.push(frame, origin, shared).await;
 }

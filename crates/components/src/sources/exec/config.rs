@@ -1,0 +1,141 @@
+//! Settings of the `exec` source.
+
+use std::time::Duration;
+
+use pipeline::BuildError;
+use pipeline::units::{ByteSize, Period};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Shortest pause before a command is started again.
+const THROTTLE_MIN: Duration = Duration::from_millis(100);
+
+/// Settings of the `exec` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Program and its arguments: a list, or one text that is divided at blanks, without regard to
+    /// quotes. With `shell`, one text for the shell.
+    command: Command,
+    /// Shell that runs the command, with its options. Without it there are no pipes, wildcards,
+    /// variables and quotes.
+    #[serde(default)]
+    shell: Option<String>,
+    /// Whether a command that has ended is started again. Otherwise the source has ended with it.
+    #[serde(default)]
+    restart: bool,
+    /// Pause before it is started again; at least 100 ms. After failures it is longer, up to 30 s
+    /// more.
+    #[serde(default = "default_restart_throttle")]
+    restart_throttle: Period,
+    /// Whether each line that it prints on its standard error is logged. Otherwise the last one is
+    /// part of the message when it fails.
+    #[serde(default)]
+    log_stderr: bool,
+    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
+    /// and are counted.
+    #[serde(default = "default_line_max")]
+    line_max: ByteSize,
+    /// Events of a batch at most. Flume calls it batchSize and has 20.
+    #[serde(default = "default_batch_events")]
+    batch_events: usize,
+    /// Longest time that a line waits for others of its batch. Flume has 3 s.
+    #[serde(default = "default_batch_timeout")]
+    batch_timeout: Period,
+}
+
+/// A command as it is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Command {
+    /// For a shell, or divided at blanks.
+    Text(String),
+    /// Program and arguments as they are.
+    List(Vec<String>),
+}
+
+fn default_restart_throttle() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn default_line_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_events() -> usize {
+    1000
+}
+
+fn default_batch_timeout() -> Period {
+    Period(Duration::from_secs(1))
+}
+
+/// What the settings say.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) program: String,
+    pub(super) arguments: Vec<String>,
+    /// The command as messages show it.
+    pub(super) shown: String,
+    pub(super) restart: bool,
+    pub(super) restart_throttle: Duration,
+    pub(super) log_stderr: bool,
+    pub(super) line_max: usize,
+    pub(super) batch_events: usize,
+    pub(super) batch_timeout: Duration,
+}
+
+impl Config {
+    /// The options.
+    pub(super) fn options(self) -> Result<Options, BuildError> {
+        let (words, shown) = words(self.shell.as_deref(), self.command)?;
+        let mut words = words.into_iter();
+        let Some(program) = words.next().filter(|program| !program.is_empty()) else {
+            return Err(BuildError::invalid("command", "names no program"));
+        };
+        if self.line_max.0 == 0 || self.line_max > ByteSize::mib(16) {
+            return Err(BuildError::invalid("line_max", "must be from 1B to 16MiB"));
+        }
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
+        }
+        if self.restart_throttle.0 < THROTTLE_MIN {
+            let problem = "must be at least 100ms, or a command that ends at once takes a core";
+            return Err(BuildError::invalid("restart_throttle", problem));
+        }
+        Ok(Options {
+            program,
+            arguments: words.collect(),
+            shown,
+            restart: self.restart,
+            restart_throttle: self.restart_throttle.0,
+            log_stderr: self.log_stderr,
+            line_max: self.line_max.0 as usize,
+            batch_events: self.batch_events,
+            batch_timeout: self.batch_timeout.0,
+        })
+    }
+}
+
+/// Program and arguments, and the command as it is written.
+fn words(shell: Option<&str>, command: Command) -> Result<(Vec<String>, String), BuildError> {
+    let at_blanks = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    match (shell, command) {
+        (None, Command::List(words)) => {
+            let shown = words.join(" ");
+            Ok((words, shown))
+        }
+        (None, Command::Text(text)) => Ok((at_blanks(&text), text)),
+        (Some(_), Command::List(_)) => {
+            Err(BuildError::invalid("command", "must be one text where there is a `shell`"))
+        }
+        (Some(shell), Command::Text(text)) => {
+            let mut words = at_blanks(shell);
+            if words.is_empty() {
+                return Err(BuildError::invalid("shell", "names no program: \"/bin/sh -c\""));
+            }
+            words.push(text.clone());
+            Ok((words, text))
+        }
+    }
+}

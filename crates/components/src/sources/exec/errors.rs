@@ -1,0 +1,69 @@
+//! What a command prints on its standard error: logged on request, and its last line kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pipeline::Frame;
+use pipeline::env::Printed;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Duration, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::framings::FramedStream;
+
+/// Bytes of a line that are logged and kept.
+const LINE_MAX: usize = 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 4 << 10;
+/// How long after the end of its output a command's last errors are waited for. What it has started
+/// and left behind may keep them open.
+const LAST_WITHIN: Duration = Duration::from_millis(200);
+
+/// Reads the errors of one command in a task of its own, so that a command is never held back by
+/// them.
+pub(super) struct Errors {
+    last: Arc<Mutex<Option<String>>>,
+    reading: AbortOnDropHandle<()>,
+}
+
+impl Errors {
+    /// Reads `printed` until it ends, or until this is dropped.
+    pub(super) fn read(printed: Printed, source: Arc<str>, log: bool) -> Self {
+        let last = Arc::<Mutex<Option<String>>>::default();
+        let keep = last.clone();
+        let reading = tokio::spawn(read(printed, move |line| {
+            if log {
+                tracing::warn!(source = %source, line, "the command printed an error");
+            }
+            *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+        }));
+        Self { last, reading: AbortOnDropHandle::new(reading) }
+    }
+
+    /// The last line.
+    pub(super) async fn last(self) -> Option<String> {
+        let _ = timeout(LAST_WITHIN, self.reading).await;
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+async fn read(mut printed: Printed, mut note: impl FnMut(String)) {
+    let mut lines = FramedStream::lines(LINE_MAX);
+    let mut note = |line: Frame| {
+        let text = String::from_utf8_lossy(&line.message);
+        let text = text.trim();
+        if !text.is_empty() {
+            note(text.to_owned());
+        }
+    };
+    loop {
+        lines.buffer().reserve(READ_BYTES);
+        let read = printed.read_buf(lines.buffer()).await;
+        while let Some(line) = lines.next() {
+            note(line);
+        }
+        if !matches!(read, Ok(1..)) {
+            lines.rest().into_iter().for_each(&mut note);
+            return;
+        }
+    }
+}

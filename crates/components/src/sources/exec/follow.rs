@@ -1,0 +1,185 @@
+//! One run of a command, from its start to its end.
+
+use std::future::pending;
+use std::io;
+use std::process::ExitStatus;
+
+use pipeline::env::{Process, Started};
+use pipeline::{Classify, Env, ErrorClass, Frame, IntakeError, SourceContext};
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
+
+use super::config::Options;
+use super::errors::Errors;
+use crate::framings::FramedStream;
+use crate::sources::gathered::{Destination, Gathered};
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 << 10;
+/// How long a command may take to end once the source stops.
+const END_WITHIN: Duration = Duration::from_secs(2);
+/// Pauses between tries to store a batch.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How the run ended.
+pub(super) enum Ending {
+    /// The source was stopped.
+    Stopped,
+    /// The command has ended by itself.
+    Ended { status: ExitStatus, last_error: Option<String> },
+}
+
+/// Reads one command.
+pub(super) struct Follower<'a> {
+    options: &'a Options,
+    env: &'a Env,
+    to: &'a Destination,
+    cx: &'a SourceContext,
+    lines: FramedStream,
+    gathered: Gathered,
+    /// When the first line of the batch has waited for long enough.
+    due: Option<Instant>,
+    trouble: FailureLog,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        env: &'a Env,
+        to: &'a Destination,
+        cx: &'a SourceContext,
+    ) -> Self {
+        let lines = FramedStream::lines(options.line_max);
+        let (gathered, trouble) = (Gathered::default(), FailureLog::default());
+        Self { options, env, to, cx, lines, gathered, due: None, trouble }
+    }
+
+    /// Reads the command to its end, or until the source stops; then the command is ended.
+    ///
+    /// # Errors
+    /// Its output cannot be read.
+    pub(super) async fn follow(mut self, started: Started) -> io::Result<Ending> {
+        let Started { mut output, errors, mut process } = started;
+        let errors = Errors::read(errors, self.to.source.clone(), self.options.log_stderr);
+        let stop = self.cx.stop.clone();
+        loop {
+            self.lines.buffer().reserve(READ_BYTES);
+            let due = self.due;
+            let is_due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            let read = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                read = output.read_buf(self.lines.buffer()) => read?,
+                () = is_due => {
+                    stop.run_until_cancelled(self.store()).await;
+                    continue;
+                }
+            };
+            stop.run_until_cancelled(self.take_lines()).await;
+            if read == 0 {
+                let Some(status) = stop.run_until_cancelled(self.end(&mut *process)).await else {
+                    break;
+                };
+                let last_error = errors.last().await;
+                return Ok(Ending::Ended { status: status?, last_error });
+            }
+        }
+        // What it still has to say is taken as well.
+        process.end(false);
+        let until = Instant::now() + END_WITHIN;
+        let last = async {
+            while output.read_buf(self.lines.buffer()).await.is_ok_and(|read| read > 0) {
+                self.take_lines().await;
+                self.lines.buffer().reserve(READ_BYTES);
+            }
+            self.end(&mut *process).await
+        };
+        if timeout_at(until, last).await.is_err() {
+            tracing::info!(source = %self.to.source, "the command is killed: it did not end");
+        }
+        // Dropped, a process that has not ended is killed with its group.
+        Ok(Ending::Stopped)
+    }
+
+    async fn take_lines(&mut self) {
+        while let Some(line) = self.lines.next() {
+            self.push(line).await;
+        }
+    }
+
+    /// Stores what is left when the output has ended, and waits for the end of the process.
+    async fn end(&mut self, process: &mut dyn Process) -> io::Result<ExitStatus> {
+        if let Some(line) = self.lines.rest() {
+            self.push(line).await;
+        }
+        self.store().await;
+        process.ended().await
+    }
+
+    async fn push(&mut self, line: Frame) {
+        if self.gathered.is_full(line.message.len(), self.to) {
+            self.store().await;
+        }
+        if line.is_cut {
+            self.to.count("line_cut", 1);
+        }
+        let headers: &[(&str, &str)] = if line.is_cut { &[("truncated", "true")] } else { &[] };
+        self.gathered.push(&line.message, headers);
+        if self.gathered.is_complete(self.to) {
+            self.store().await;
+        } else {
+            self.due.get_or_insert_with(|| Instant::now() + self.options.batch_timeout);
+        }
+    }
+
+    /// Stores the batch, however long that takes; ends early when the source stops.
+    async fn store(&mut self) {
+        self.due = None;
+        if self.gathered.is_empty() {
+            return;
+        }
+        let (batch, to) = (self.gathered.take(), self.to);
+        loop {
+            let error = match to.store(batch.clone()).await {
+                Ok(()) => break,
+                Err(IntakeError::Stopping) => return,
+                Err(error) => error,
+            };
+            match error.class() {
+                ErrorClass::Transient | ErrorClass::Indeterminate => {}
+                ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal => {
+                    let events = batch.len() as u64;
+                    tracing::warn!(
+                        source = %to.source, events, %error,
+                        "lines are lost: a channel refused them",
+                    );
+                    to.count("lines_refused", events);
+                    return;
+                }
+            }
+            let (now, text) = (Instant::now(), error.to_string());
+            self.trouble.count(now);
+            if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+                tracing::warn!(
+                    source = %to.source, error = %text, failures, lasts_seconds = seconds(lasts),
+                    "a batch is not stored; trying on",
+                );
+            }
+            let random = self.env.entropy.next_u64();
+            sleep(jittered(RETRY.0, RETRY.1, self.trouble.failures(), random)).await;
+        }
+        if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+            tracing::info!(
+                source = %to.source, failures, lasted_seconds = seconds(lasted),
+                "batches are stored again",
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! For sources without positions: events are gathered into a batch and stored.
+
+use std::sync::Arc;
+
+use metrics::{Metrics, SourceReason};
+use peers::limits::Cut;
+use pipeline::{Batch, BatchBuilder, Intake, IntakeError};
+use tokio::time::{Duration, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Bytes of bodies from which on a batch is full.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Where gathered events go. Clones share what is being stored.
+#[derive(Clone)]
+pub(super) struct Destination {
+    /// The source's name.
+    pub(super) source: Arc<str>,
+    metrics: Metrics,
+    intake: Arc<dyn Intake>,
+    batch_events: usize,
+    /// Batches that are being stored: they go on to their end.
+    work: TaskTracker,
+}
+
+impl Destination {
+    /// Batches of at most `batch_events` go to `intake`.
+    pub(super) fn new(
+        source: Arc<str>,
+        metrics: Metrics,
+        intake: Arc<dyn Intake>,
+        batch_events: usize,
+    ) -> Self {
+        Self { source, metrics, intake, batch_events, work: TaskTracker::new() }
+    }
+
+    /// Counts what was lost or odd.
+    pub(super) fn count(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.source.to_string(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+
+    /// Stores a batch, to its end also when this future is dropped.
+    ///
+    /// # Errors
+    /// A channel refused it.
+    pub(super) async fn store(&self, batch: Batch) -> Result<(), IntakeError> {
+        let intake = self.intake.clone();
+        let stored = self.work.spawn(async move { intake.accept(batch).await }).await;
+        // The task is gone without a result only when the runtime ends.
+        stored.unwrap_or(Err(IntakeError::Stopping))
+    }
+
+    /// Waits for what is being stored, for so long at most. Nothing is stored after it.
+    pub(super) async fn finish(&self, limit: Duration) {
+        self.work.close();
+        let _ = timeout(limit, self.work.wait()).await;
+    }
+}
+
+/// Events that become one batch.
+#[derive(Default)]
+pub(super) struct Gathered {
+    events: BatchBuilder,
+}
+
+impl Gathered {
+    /// Adds an event.
+    pub(super) fn push(&mut self, body: &[u8], headers: &[(&str, &str)]) {
+        self.events.push(body, headers);
+    }
+
+    /// Number of events.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is no event.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether the next event, of so many bytes, belongs into another batch.
+    pub(super) fn is_full(&self, next_bytes: usize, to: &Destination) -> bool {
+        /// Overhead of an event, with its headers, in that of a plain one.
+        const HEADERS: u64 = 4;
+        let (events, bytes) = (self.events.len(), self.events.body_bytes());
+        let is_over = |limit: u64| {
+            let cut = Cut::within(limit);
+            let is_too_long = (bytes + next_bytes) as u64 > cut.body_bytes;
+            events > 0 && (is_too_long || events as u64 >= cut.events / HEADERS)
+        };
+        self.is_complete(to) || to.intake.batch_bytes_max().is_some_and(is_over)
+    }
+
+    /// Whether it makes a batch as it is.
+    pub(super) fn is_complete(&self, to: &Destination) -> bool {
+        self.events.len() >= to.batch_events || self.events.body_bytes() >= BATCH_BYTES
+    }
+
+    /// What was gathered; nothing is left.
+    pub(super) fn take(&mut self) -> Batch {
+        std::mem::take(&mut self.events).finish()
+    }
+
+    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
+    /// refuses is lost, logged, and counted as `lost`.
+    pub(super) async fn store_or_lose(&mut self, to: &Destination, lost: &'static str) {
+        if self.is_empty() {
+            return;
+        }
+        let batch = self.take();
+        let events = batch.len() as u64;
+        if let Err(error) = to.store(batch).await {
+            warn!(source = %to.source, events, %error, "events are lost: a channel refused them");
+            to.count(lost, events);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `netcat`: each line that comes over TCP is an event, answered by `OK` when it is stored.
+//!
+//! A line is what ends with LF, or CR and LF, and goes on as its bytes, whatever they are. The last
+//! line of a client that closes its connection in order needs no end.
+//!
+//! With `ack_every_event` each line is answered, in order: `OK`, or `FAILED: ` and why. A client
+//! that sends again what was not answered loses nothing and may repeat. A line over `line_max` is
+//! answered by `FAILED`, and its connection is closed, as Flume does. Without answers nothing is
+//! promised, and such a line is cut and marked.
+//!
+//! While a channel is full, connections are not read, which holds their clients back. A connection
+//! takes no more memory than its longest line and a batch.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metrics::Metrics;
+use pipeline::component::Choice;
+use pipeline::env::{Listener, Stream};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, Frame, Framing, Guarantee, Resource, Source,
+    SourceContext, SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::gathered::{Destination, Gathered};
+use super::listening::{self, DRAIN};
+use crate::framings::FramedStream;
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 << 10;
+/// Longest pause of a connection where none is set: for ever.
+const NO_PAUSE: Duration = Duration::MAX;
+
+/// Settings of the `netcat` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on, `host:port`.
+    listen: String,
+    /// Whether each line is answered by `OK` when it is stored.
+    #[serde(default = "default_ack_every_event")]
+    ack_every_event: bool,
+    /// Where an event ends in the stream: `lines` or `length_prefixed`.
+    #[serde(default = "default_framing")]
+    framing: Choice<dyn Framing>,
+    /// Longest line. Flume has 512 characters, with the line end.
+    #[serde(default = "default_line_max")]
+    line_max: ByteSize,
+    /// Header that gets the address of the client's host. None unless set.
+    #[serde(default)]
+    client_header: Option<String>,
+    /// Events of a batch at most.
+    #[serde(default = "default_batch_events")]
+    batch_events: usize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "default_connections_max")]
+    connections_max: u32,
+    /// Time without a byte after which a connection is closed. Without end unless set.
+    #[serde(default)]
+    idle_timeout: Option<Period>,
+}
+
+fn default_ack_every_event() -> bool {
+    true
+}
+
+fn default_framing() -> Choice<dyn Framing> {
+    Choice::of("lines")
+}
+
+fn default_line_max() -> ByteSize {
+    ByteSize(64 << 10)
+}
+
+fn default_batch_events() -> usize {
+    1000
+}
+
+fn default_connections_max() -> u32 {
+    1024
+}
+
+impl Component for Config {
+    const KIND: &'static str = "netcat";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        listening::check_address("listen", &self.listen)?;
+        if self.line_max.0 == 0 || self.line_max > ByteSize::mib(16) {
+            return Err(BuildError::invalid("line_max", "must be from 1B to 16MiB"));
+        }
+        let positive = [
+            ("batch_events", self.batch_events as u64),
+            ("connections_max", self.connections_max.into()),
+            ("idle_timeout", self.idle_timeout.map_or(1, |it| it.0.as_nanos().min(1) as u64)),
+        ];
+        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BuildError::invalid(*setting, "must not be 0"));
+        }
+        if let Some(name) = &self.client_header {
+            crate::decoders::check_names(std::iter::once(name.as_str()))
+                .map_err(|error| BuildError::invalid("client_header", error))?;
+        }
+        Ok(Box::new(Netcat {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            framing: self.framing.build("framing", cx)?.into(),
+            settings: Arc::new(self),
+            listener: None,
+        }))
+    }
+}
+
+struct Netcat {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    framing: Arc<dyn Framing>,
+    settings: Arc<Config>,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
+}
+
+#[async_trait]
+impl Source for Netcat {
+    fn guarantee(&self) -> Guarantee {
+        // A client sends again what was not answered; without answers it cannot know.
+        match self.settings.ack_every_event {
+            true => Guarantee::AtLeastOnce,
+            false => Guarantee::BestEffort,
+        }
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.settings.listen.clone() }]
+    }
+
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        let listener = listening::listen(&*self.env.net, &self.settings.listen).await?;
+        info!(source = %self.name, address = listener.local_address(), "listening");
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = self.listener.take().expect("a source is opened before it runs");
+        let (name, metrics) = (self.name.clone(), self.metrics.clone());
+        let to = Destination::new(name, metrics, cx.intake, self.settings.batch_events);
+        let max = self.settings.connections_max as usize;
+        listening::serve(listener, &self.name, max, &cx.stop, |stream, peer| {
+            let connection = Connection {
+                client: listening::host(&peer).to_owned(),
+                lines: FramedStream::new(&*self.framing, self.settings.line_max.0 as usize),
+                settings: self.settings.clone(),
+                to: to.clone(),
+                stop: cx.stop.clone(),
+                gathered: Gathered::default(),
+                stream,
+            };
+            async move {
+                let source = connection.to.source.clone();
+                if let Err(error) = connection.serve().await {
+                    debug!(%source, peer, %error, "a connection broke");
+                }
+            }
+        })
+        .await;
+        to.finish(DRAIN).await;
+        Ok(())
+    }
+}
+
+/// One client.
+struct Connection {
+    client: String,
+    lines: FramedStream,
+    settings: Arc<Config>,
+    to: Destination,
+    stop: CancellationToken,
+    gathered: Gathered,
+    stream: Box<dyn Stream>,
+}
+
+impl Connection {
+    /// Takes lines to the end of the connection, or until the source stops.
+    async fn serve(mut self) -> io::Result<()> {
+        let idle = self.settings.idle_timeout.map_or(NO_PAUSE, |limit| limit.0);
+        loop {
+            self.lines.buffer().reserve(READ_BYTES);
+            let read = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                read = timeout(idle, self.stream.read_buf(self.lines.buffer())) => read??,
+            };
+            let rest = if read == 0 { self.lines.rest() } else { None };
+            while let Some(line) = self.lines.next() {
+                if !self.push(line).await? {
+                    return Ok(());
+                }
+            }
+            if let Some(line) = rest {
+                self.push(line).await?;
+            }
+            self.store().await?;
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds a line; says whether the connection goes on.
+    async fn push(&mut self, line: Frame) -> io::Result<bool> {
+        if self.gathered.is_full(line.message.len(), &self.to) {
+            self.store().await?;
+        }
+        if line.is_cut && self.settings.ack_every_event {
+            self.store().await?;
+            self.to.count("line_too_long", 1);
+            let answer =
+                format!("FAILED: the line is over `line_max` ({})\n", self.settings.line_max);
+            self.stream.write_all(answer.as_bytes()).await?;
+            return self.stream.shutdown().await.map(|()| false);
+        }
+        if line.is_cut {
+            self.to.count("line_cut", 1);
+        }
+        let client = self.settings.client_header.as_deref().map(|name| (name, &*self.client));
+        let mark = line.is_cut.then_some(("truncated", "true"));
+        let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
+        self.gathered.push(&line.message, &headers);
+        Ok(true)
+    }
+
+    /// Stores what was gathered, and answers each line of it.
+    async fn store(&mut self) -> io::Result<()> {
+        if !self.settings.ack_every_event {
+            self.gathered.store_or_lose(&self.to, "lines_refused").await;
+            return Ok(());
+        }
+        let count = self.gathered.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let answer = match self.to.store(self.gathered.take()).await {
+            Ok(()) => "OK\n".to_owned(),
+            Err(error) => {
+                self.to.count("lines_refused", count as u64);
+                let problem = error.to_string().replace(char::is_control, " ");
+                format!("FAILED: {problem}\n")
+            }
+        };
+        self.stream.write_all(answer.repeat(count).as_bytes()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Lines of clients are stored in order and answered, or refused; `netcat_udp` is tested here too.
+//!
+//! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
+
+use std::path::Path;
+
+use metrics::SourceReason;
+use pipeline::Intake;
+use pipeline::testkit::{build, plain_context};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::sources::channels::Channels;
+use crate::sources::narrow::Narrow;
+use crate::sources::netcat_udp;
+
+struct Fixture {
+    address: String,
+    metrics: Metrics,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Fixture {
+    async fn start<C: Component<Role = dyn Source>>(
+        mut settings: Value,
+        intake: Arc<dyn Intake>,
+    ) -> Self {
+        let net = env::real().net;
+        let address = net.listen("127.0.0.1:0").await.unwrap().local_address();
+        settings["listen"] = json!(address);
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let metrics = cx.metrics.clone();
+        let mut source = build::<C>(&settings, &cx).unwrap();
+        let stop = CancellationToken::new();
+        let cx = plain_context(intake, stop.clone());
+        source.open(&cx).await.unwrap();
+        let running = tokio::spawn(async move { source.run(cx).await });
+        Self { address, metrics, stop, running }
+    }
+
+    async fn tcp(settings: Value, intake: Arc<dyn Intake>) -> Self {
+        Self::start::<Config>(settings, intake).await
+    }
+
+    async fn connect(&self) -> BufReader<Box<dyn Stream>> {
+        BufReader::new(env::real().net.connect(&self.address).await.unwrap())
+    }
+
+    fn counted(&self, reason: &'static str) -> u64 {
+        let label = SourceReason { source: "in".into(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).get()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+async fn answer(client: &mut BufReader<Box<dyn Stream>>) -> String {
+    let mut line = String::new();
+    client.read_line(&mut line).await.unwrap();
+    line
+}
+
+fn bodies(channels: &Channels) -> Vec<String> {
+    channels.events(0).into_iter().map(|event| event.body).collect()
+}
+
+#[tokio::test]
+async fn each_line_is_stored_and_then_answered_whatever_it_holds() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::tcp(json!({ "client_header": "client" }), channels.clone()).await;
+    let mut client = fixture.connect().await;
+    for (line, body) in
+        [(&b"one\r\n"[..], "one"), (b"\n", ""), (b"\xff\0\x1b\n", "\u{fffd}\0\u{1b}")]
+    {
+        client.get_mut().write_all(line).await.unwrap();
+        assert_eq!(answer(&mut client).await, "OK\n");
+        assert_eq!(bodies(&channels).last().unwrap(), body, "it is there before the answer");
+    }
+    client.get_mut().write_all(b"a\nb\nlast").await.unwrap();
+    client.get_mut().shutdown().await.unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "OK\nOK\nOK\n");
+    assert_eq!(bodies(&channels)[3..], ["a", "b", "last"]);
+    assert_eq!(channels.events(0)[5].headers["client"], "127.0.0.1");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_channel_refuses_is_answered_so_and_the_connection_goes_on() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::tcp(json!({}), channels.clone()).await;
+    let mut client = fixture.connect().await;
+    channels.refuse(0, 1);
+    client.get_mut().write_all(b"one\n").await.unwrap();
+    let refused = answer(&mut client).await;
+    assert!(refused.starts_with("FAILED: "), "{refused}");
+    client.get_mut().write_all(b"one\n").await.unwrap();
+    assert_eq!(answer(&mut client).await, "OK\n");
+    assert_eq!(bodies(&channels), ["one"]);
+    assert_eq!(fixture.counted("lines_refused"), 1);
+}
+
+#[tokio::test]
+async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another_one() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "line_max": "4B" });
+    let fixture = Fixture::tcp(settings, channels.clone()).await;
+    let mut client = fixture.connect().await;
+    // Without any line end: it is known before one comes.
+    client.get_mut().write_all(b"1234\n123456").await.unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers, "OK\nFAILED: the line is over `line_max` (4B)\n");
+    assert_eq!(fixture.counted("line_too_long"), 1);
+    let settings = json!({ "line_max": "4B", "ack_every_event": false });
+    let fixture = Fixture::tcp(settings, channels.clone()).await;
+    let mut client = fixture.connect().await;
+    client.get_mut().write_all(&b"x".repeat(1 << 20)).await.unwrap();
+    client.get_mut().write_all(b"\nnext\n").await.unwrap();
+    channels.wait_for_line("next").await;
+    assert_eq!(bodies(&channels), ["1234", "xxxx", "next"]);
+    assert_eq!(channels.events(0)[1].headers["truncated"], "true");
+    assert_eq!(fixture.counted("line_cut"), 1);
+    drop(client.into_inner());
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_channel_holds_clients_back_and_answers_when_there_is_room() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Fixture::tcp(json!({ "batch_events": 2 }), narrow.clone()).await;
+    let mut client = fixture.connect().await;
+    client.get_mut().write_all(b"1\n2\n3\n").await.unwrap();
+    narrow.wait_for_waiting(1).await;
+    assert!(channels.events(0).is_empty());
+    narrow.give(2);
+    for _ in 0..3 {
+        assert_eq!(answer(&mut client).await, "OK\n");
+    }
+    assert_eq!(
+        (bodies(&channels), channels.puts(0)),
+        (vec!["1".into(), "2".into(), "3".into()], 2)
+    );
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_and_idle_ones_are_closed() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "connections_max": 20, "idle_timeout": "50ms" });
+    let fixture = Fixture::tcp(settings, channels.clone()).await;
+    // They send no line end, and then nothing.
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        let mut client = fixture.connect().await;
+        client.get_mut().write_all(b"half a line").await.unwrap();
+        idle.push(client);
+    }
+    let mut client = fixture.connect().await;
+    client.get_mut().write_all(b"whole\n").await.unwrap();
+    assert_eq!(answer(&mut client).await, "OK\n", "the others made room");
+    assert_eq!(bodies(&channels), ["whole"]);
+    for client in &mut idle {
+        assert_eq!(answer(client).await, "");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_that_are_counted() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 1));
+    let settings = json!({ "client_header": "client", "queue_max": 10, "batch_events": 1 });
+    let fixture = Fixture::start::<netcat_udp::Config>(settings, narrow.clone()).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(&fixture.address).await.unwrap();
+    socket.send(b"one\n").await.unwrap();
+    channels.wait_for_line("one").await;
+    socket.send(b"two\r\n\nthree\xff").await.unwrap();
+    narrow.wait_for_waiting(2).await;
+    let mut sent = 0_u64;
+    while fixture.counted("datagrams_dropped") < 50 {
+        socket.send(b"more").await.unwrap();
+        sent += 1;
+        tokio::task::yield_now().await;
+        assert!(sent < 1_000_000, "none is dropped");
+    }
+    narrow.give(100_000);
+    channels.wait_for_line("more").await;
+    assert_eq!(bodies(&channels)[..4], ["one", "two", "", "three\u{fffd}"]);
+    assert_eq!(channels.events(0)[0].headers["client"], "127.0.0.1");
+    fixture.stop().await;
+    let stored = channels.events(0).len() as u64 - 4;
+    assert!(stored <= 11, "a datagram that is being stored and the queue: {stored}");
+}
+
+#[test]
+fn settings_that_can_never_work_are_named() {
+    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    let with = |name: &str, value: Value| {
+        let mut settings = json!({ "listen": "0.0.0.0:0" });
+        settings[name] = value;
+        settings
+    };
+    for (settings, named) in [
+        (with("listen", json!("44444")), "listen"),
+        (with("line_max", json!("0B")), "line_max"),
+        (with("batch_events", json!(0)), "batch_events"),
+        (with("connections_max", json!(0)), "connections_max"),
+        (with("idle_timeout", json!("0s")), "idle_timeout"),
+        (with("client_header", json!("")), "client_header"),
+    ] {
+        let error = build::<Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, named, "{error}");
+    }
+    let error = build::<netcat_udp::Config>(&with("queue_max", json!(0)), &cx).err().unwrap();
+    assert_eq!(error.path, "queue_max");
+    let unanswered = build::<Config>(&with("ack_every_event", json!(false)), &cx).unwrap();
+    assert_eq!(unanswered.guarantee(), Guarantee::BestEffort);
+}

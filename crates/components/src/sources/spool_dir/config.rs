@@ -1,0 +1,300 @@
+//! Settings of the `spool_dir` source.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError, Choice, Decoder};
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the `spool_dir` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory that finished files are put into. It has to be there.
+    directory: PathBuf,
+    /// Whether the directories below it are read as well.
+    #[serde(default)]
+    recursive: bool,
+    /// Regular expression that the whole name of a file has to match.
+    #[serde(default = "defaults::include_pattern")]
+    include_pattern: String,
+    /// Regular expression of names to leave out; it counts before `include_pattern`.
+    #[serde(default = "defaults::ignore_pattern")]
+    ignore_pattern: String,
+    /// Which file is next.
+    #[serde(default)]
+    consume_order: ConsumeOrder,
+    /// Pause between two looks at the directory while there is nothing to read.
+    #[serde(default = "defaults::poll_delay")]
+    poll_delay: Period,
+    /// What becomes of a file when all its events are stored.
+    #[serde(default)]
+    delete_policy: DeletePolicy,
+    /// How a file is marked that stays.
+    #[serde(default)]
+    tracking_policy: TrackingPolicy,
+    /// What is added to the name of a file when all its events are stored.
+    #[serde(default = "defaults::completed_suffix")]
+    completed_suffix: String,
+    /// Directory that such files are moved into instead, under their own names; on the same file
+    /// system. It is made if it is not there.
+    #[serde(default)]
+    completed_dir: Option<PathBuf>,
+    /// What is added to the name of a file that is set aside, because it changed or cannot be
+    /// decoded.
+    #[serde(default = "defaults::failed_suffix")]
+    failed_suffix: String,
+    /// Header that gets the path of the file. None unless set.
+    #[serde(default)]
+    file_header: Option<String>,
+    /// Header that gets the name of the file. None unless set.
+    #[serde(default)]
+    basename_header: Option<String>,
+    /// What a file says as events: `lines` reads it piece by piece, other decoders in whole.
+    #[serde(default = "defaults::decoder")]
+    decoder: Choice<dyn Decoder>,
+    /// How files are compressed.
+    #[serde(default)]
+    compression: Compression,
+    /// What becomes of bytes that are no UTF-8.
+    #[serde(default)]
+    decode_error_policy: DecodeErrors,
+    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
+    /// and are counted.
+    #[serde(default = "defaults::line_max")]
+    line_max: ByteSize,
+    /// Largest file, after decompression, where it is read in whole.
+    #[serde(default = "defaults::file_max")]
+    file_max: ByteSize,
+    /// Events of a batch at most.
+    #[serde(default = "defaults::batch_events")]
+    batch_events: usize,
+}
+
+/// Which file is next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ConsumeOrder {
+    /// The one that was changed first; of several the first by name.
+    #[default]
+    Oldest,
+    /// The one that was changed last.
+    Youngest,
+    /// Any.
+    Random,
+}
+
+/// What becomes of a file whose events are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum DeletePolicy {
+    /// It stays.
+    #[default]
+    Never,
+    /// It is deleted.
+    Immediate,
+}
+
+/// How a file that stays is marked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum TrackingPolicy {
+    /// By its name.
+    #[default]
+    Rename,
+    /// By its position in the channels alone; the directory is never written to.
+    Position,
+}
+
+/// How files are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Compression {
+    /// As the first bytes of each say: gzip, Zstandard or not at all.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// As gzip.
+    Gzip,
+    /// As Zstandard.
+    Zstd,
+}
+
+/// What becomes of bytes that are no UTF-8.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DecodeErrors {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// The file is set aside.
+    Fail,
+    /// U+FFFD takes their place.
+    Replace,
+    /// They are left out.
+    Ignore,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+    use pipeline::{Choice, Decoder};
+
+    pub(super) fn include_pattern() -> String {
+        ".*".to_owned()
+    }
+
+    pub(super) fn ignore_pattern() -> String {
+        String::new()
+    }
+
+    pub(super) fn poll_delay() -> Period {
+        Period(Duration::from_millis(500))
+    }
+
+    pub(super) fn completed_suffix() -> String {
+        ".COMPLETED".to_owned()
+    }
+
+    pub(super) fn failed_suffix() -> String {
+        ".FAILED".to_owned()
+    }
+
+    pub(super) fn decoder() -> Choice<dyn Decoder> {
+        Choice::of("lines")
+    }
+
+    pub(super) fn line_max() -> ByteSize {
+        ByteSize::mib(1)
+    }
+
+    pub(super) fn file_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn batch_events() -> usize {
+        10_000
+    }
+}
+
+/// What becomes of a file whose events are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// It is deleted.
+    Delete,
+    /// This is added to its name.
+    Suffix(String),
+    /// It is moved into this directory.
+    Move(PathBuf),
+    /// It stays as it is.
+    Keep,
+}
+
+/// What the settings say.
+pub(super) struct Options {
+    pub(super) directory: PathBuf,
+    pub(super) recursive: bool,
+    pub(super) include: Regex,
+    pub(super) ignore: Regex,
+    pub(super) order: ConsumeOrder,
+    pub(super) poll_delay: Duration,
+    pub(super) completion: Completion,
+    pub(super) completed_suffix: String,
+    pub(super) failed_suffix: String,
+    pub(super) file_header: Option<String>,
+    pub(super) basename_header: Option<String>,
+    pub(super) decoder: Box<dyn Decoder>,
+    /// Whether files are read line by line.
+    pub(super) is_lines: bool,
+    pub(super) compression: Compression,
+    pub(super) decode_errors: DecodeErrors,
+    pub(super) line_max: usize,
+    pub(super) file_max: u64,
+    pub(super) batch_events: usize,
+}
+
+impl Config {
+    /// The options.
+    pub(super) fn options(self, cx: &BuildContext) -> Result<Arc<Options>, BuildError> {
+        let completion = self.completion()?;
+        for (setting, suffix) in
+            [("completed_suffix", &self.completed_suffix), ("failed_suffix", &self.failed_suffix)]
+        {
+            if suffix.is_empty() || suffix.contains('/') {
+                return Err(BuildError::invalid(setting, "must not be empty, and have no `/`"));
+            }
+        }
+        for (setting, name) in
+            [("file_header", &self.file_header), ("basename_header", &self.basename_header)]
+        {
+            if let Some(name) = name {
+                crate::decoders::check_names(std::iter::once(name.as_str()))
+                    .map_err(|error| BuildError::invalid(setting, error))?;
+            }
+        }
+        let limits = [
+            ("line_max", self.line_max, ByteSize::mib(16)),
+            ("file_max", self.file_max, ByteSize::mib(1024)),
+        ];
+        for (setting, value, most) in limits {
+            if value.0 == 0 || value > most {
+                return Err(BuildError::invalid(setting, format!("must be from 1B to {most}")));
+            }
+        }
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
+        }
+        Ok(Arc::new(Options {
+            directory: self.directory,
+            recursive: self.recursive,
+            include: whole("include_pattern", &self.include_pattern)?,
+            ignore: whole("ignore_pattern", &self.ignore_pattern)?,
+            order: self.consume_order,
+            poll_delay: self.poll_delay.0.max(Duration::from_millis(1)),
+            completion,
+            completed_suffix: self.completed_suffix,
+            failed_suffix: self.failed_suffix,
+            file_header: self.file_header,
+            basename_header: self.basename_header,
+            decoder: self.decoder.build("decoder", cx)?,
+            is_lines: self.decoder.kind() == "lines",
+            compression: self.compression,
+            decode_errors: self.decode_error_policy,
+            line_max: self.line_max.0 as usize,
+            file_max: self.file_max.0,
+            batch_events: self.batch_events,
+        }))
+    }
+
+    fn completion(&self) -> Result<Completion, BuildError> {
+        let is_deleted = self.delete_policy == DeletePolicy::Immediate;
+        let is_kept = self.tracking_policy == TrackingPolicy::Position;
+        match &self.completed_dir {
+            Some(_) if is_deleted || is_kept => {
+                let problem =
+                    "needs `delete_policy = \"never\"` and `tracking_policy = \"rename\"`";
+                Err(BuildError::invalid("completed_dir", problem))
+            }
+            None if is_deleted && is_kept => {
+                let problem = "\"position\" leaves the directory as it is, and \
+                               `delete_policy = \"immediate\"` deletes from it";
+                Err(BuildError::invalid("tracking_policy", problem))
+            }
+            Some(directory) => Ok(Completion::Move(directory.clone())),
+            None if is_deleted => Ok(Completion::Delete),
+            None if is_kept => Ok(Completion::Keep),
+            None => Ok(Completion::Suffix(self.completed_suffix.clone())),
+        }
+    }
+}
+
+/// The pattern of whole names.
+fn whole(setting: &str, pattern: &str) -> Result<Regex, BuildError> {
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| BuildError::invalid(setting, error))
+}

@@ -1,0 +1,273 @@
+//! One run of the source: one file after the other, each to its end.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use metrics::SourceReason;
+use pipeline::env::FileStat;
+use pipeline::file_position::shown;
+use pipeline::{ErrorClass, SourceContext, SourceError};
+use tokio::time::{Instant, sleep};
+
+use super::config::{Completion, ConsumeOrder};
+use super::feed::{Feed, Refused};
+use super::finish::{self, Finished};
+use super::known::Known;
+use super::listing::{self, Found};
+use super::mark::{self, DONE, Mark, Sight, Standing};
+use super::reading::{self, Opened, Problem, Reading};
+use super::{RETRY, SpoolDir};
+
+/// A run, between a start and a stop.
+pub(super) struct Run<'a> {
+    spool: &'a SpoolDir,
+    known: Known,
+    feed: Feed,
+}
+
+/// How the reading of a file ended.
+enum Read {
+    /// All its events are stored.
+    Whole,
+    /// It cannot be read on.
+    Until(Problem),
+}
+
+impl<'a> Run<'a> {
+    /// Asks the channels where they stand.
+    pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
+        let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
+        let known = Known::recalled(&cx.positions.positions(&name));
+        Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
+    }
+
+    /// Waits for what is on its way.
+    pub(super) async fn end(&self, limit: Duration) {
+        self.feed.finish(limit).await;
+    }
+
+    /// Reads files, one after the other, until the agent stops.
+    pub(super) async fn work(&mut self) -> Result<(), SourceError> {
+        match self.files().await {
+            Ok(()) | Err(Refused::Stopping) => Ok(()),
+            Err(Refused::Source(error)) => Err(error),
+            Err(Refused::Batch(message)) => {
+                Err(SourceError { class: ErrorClass::Poison, message, source: None })
+            }
+        }
+    }
+
+    async fn files(&mut self) -> Result<(), Refused> {
+        let options = self.spool.options.clone();
+        loop {
+            let listed = Instant::now();
+            let files = self.list().await.map_err(Refused::Source)?;
+            if files.is_empty() || self.feed.has_much_to_forget() {
+                self.feed.forget().await?;
+            }
+            if files.is_empty() {
+                sleep(options.poll_delay).await;
+            }
+            for found in files {
+                let is_old = listed.elapsed() > options.poll_delay;
+                if options.order == ConsumeOrder::Youngest && is_old {
+                    break;
+                }
+                self.file(&found).await?;
+            }
+        }
+    }
+
+    /// The files that are to be read now.
+    async fn list(&mut self) -> Result<Vec<Found>, SourceError> {
+        let (env, options) = (self.spool.env.clone(), self.spool.options.clone());
+        let (disk, entropy) = (env.disk.clone(), env.entropy.clone());
+        let listing = env.offload(move || listing::list(&*disk, &*entropy, &options)).await;
+        let listing = listing.map_err(|error| SourceError {
+            class: ErrorClass::Transient,
+            message: format!("directory {} cannot be read", self.spool.options.directory.display()),
+            source: Some(error.into()),
+        })?;
+        let now = Instant::now();
+        for (path, error) in &listing.unreadable {
+            if self.known.is_news(path, now) {
+                self.unreadable(path, error);
+            }
+        }
+        if listing.unreadable.is_empty() && !listing.is_cut {
+            for gone in self.known.gone(&listing.files, now) {
+                if let Some(path) = gone.unread {
+                    self.count("vanished_unread", 1);
+                    let file = shown(&path);
+                    tracing::warn!(source = %self.spool.name, %file, "a file is gone, half-read");
+                }
+                self.feed.forget_with_next(gone.key);
+            }
+        }
+        Ok(listing.files.into_iter().filter(|found| self.known.is_due(&found.stat, now)).collect())
+    }
+
+    /// Reads a file to its end and finishes it, or sets it aside.
+    async fn file(&mut self, found: &Found) -> Result<(), Refused> {
+        let (disk, options) = (self.spool.env.disk.clone(), self.spool.options.clone());
+        let path = found.path.clone();
+        let opened = self.spool.env.offload(move || reading::open(&*disk, &path, &options)).await;
+        let opened = match opened {
+            Ok(opened) => opened,
+            // It was taken away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                self.try_later(&found.path, &found.stat, &error);
+                return Ok(());
+            }
+        };
+        let sight = opened.sight.clone();
+        let marks = self.known.marks(&sight.key());
+        let unit = reading::unit(&self.spool.options);
+        let standing = match mark::standing(&sight, &opened.head, unit, &marks) {
+            Standing::At(standing) => standing,
+            Standing::Bad(problem) => {
+                self.set_aside(&sight, problem).await;
+                return Ok(());
+            }
+        };
+        match self.read(opened, standing).await? {
+            Read::Whole => self.finish(&sight).await,
+            Read::Until(Problem::Bad(problem)) => self.set_aside(&sight, &problem).await,
+            Read::Until(Problem::Unreadable(error)) => {
+                self.try_later(&sight.path, &found.stat, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the events that the channels lack, each of which stands somewhere.
+    async fn read(&mut self, opened: Opened, mut standing: Vec<u64>) -> Result<Read, Refused> {
+        if standing.iter().all(|at| *at == DONE) {
+            // An earlier run stored its events and did not put it away.
+            return Ok(Read::Whole);
+        }
+        let (sight, unit) = (opened.sight.clone(), reading::unit(&self.spool.options));
+        let mut reading = match self.begin(opened, &standing).await {
+            Ok(reading) => reading,
+            Err(problem) => return Ok(Read::Until(problem)),
+        };
+        while let Some(start) = standing.iter().copied().min().filter(|start| *start != DONE) {
+            let limits = self.feed.limits(self.spool.options.batch_events);
+            let next = self.spool.env.offload(move || {
+                let piece = reading.next(limits);
+                (reading, piece)
+            });
+            let (back, piece) = next.await;
+            reading = back;
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(problem) => return Ok(Read::Until(problem)),
+            };
+            let lagging = (0..).zip(&standing).filter(|(_, at)| **at == start);
+            let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
+            let targets = (lagging.len() < standing.len()).then(|| lagging.clone());
+            let mark = Mark { sight: sight.clone(), unit, at: piece.end };
+            match self.feed.store(piece.batch, &mark, targets).await {
+                Ok(()) => {}
+                Err(Refused::Batch(problem)) => return Ok(Read::Until(Problem::Bad(problem))),
+                Err(refused) => return Err(refused),
+            }
+            if piece.cut > 0 {
+                self.count("line_cut", piece.cut);
+            }
+            for channel in lagging {
+                standing[channel] = piece.end;
+                self.known.note(sight.key(), channel, mark.clone());
+            }
+        }
+        Ok(Read::Whole)
+    }
+
+    async fn begin(&self, opened: Opened, standing: &[u64]) -> Result<Reading, Problem> {
+        let (options, standing) = (self.spool.options.clone(), standing.to_vec());
+        let begin = move || Reading::begin(options, opened, &standing);
+        self.spool.env.offload(begin).await
+    }
+
+    /// Renames, moves or deletes a file whose events are stored.
+    async fn finish(&mut self, sight: &Sight) {
+        let (disk, options) = (self.spool.env.disk.clone(), self.spool.options.clone());
+        let seen = sight.clone();
+        let finish = move || finish::complete(&*disk, &options, &seen);
+        let (source, file) = (&self.spool.name, shown(&sight.path));
+        match self.spool.env.offload(finish).await {
+            Ok(Finished::Completed | Finished::Vanished) => self.forget(sight),
+            Ok(Finished::Kept) => self.known.pass_over_sight(sight, None),
+            Ok(Finished::Numbered(name)) => {
+                self.count("name_taken", 1);
+                let name = shown(&name);
+                tracing::warn!(%source, %file, %name, "the name of a finished file is taken");
+                self.forget(sight);
+            }
+            // The next look finds it as it is now.
+            Ok(Finished::Changed) if self.spool.options.completion == Completion::Keep => {}
+            Ok(Finished::Changed) => {
+                self.set_aside(sight, "it has changed after its reading began").await;
+            }
+            Err(error) => {
+                self.count("not_finished", 1);
+                tracing::warn!(%source, %file, %error, "a file is read and cannot be put away");
+                self.known.pass_over_sight(sight, Some(Instant::now() + RETRY));
+            }
+        }
+    }
+
+    /// Puts a bad file away under another name; what of it is stored stays stored.
+    async fn set_aside(&mut self, sight: &Sight, problem: &str) {
+        self.count("file_set_aside", 1);
+        let marks = self.known.marks(&sight.key());
+        let stored = marks.iter().flatten().map(|mark| mark.at).max().unwrap_or(0);
+        let stored = if stored == DONE { "all".to_owned() } else { stored.to_string() };
+        let (disk, options) = (self.spool.env.disk.clone(), self.spool.options.clone());
+        let path = sight.path.clone();
+        let rename = move || finish::set_aside(&*disk, &options, &path);
+        let (source, file) = (&self.spool.name, shown(&sight.path));
+        match self.spool.env.offload(rename).await {
+            Ok(name) => {
+                let name = shown(&name);
+                tracing::warn!(%source, %file, problem, stored, %name, "a bad file is set aside");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %source, %file, problem, stored, %error,
+                    "a bad file is passed over, and cannot be renamed",
+                );
+                self.known.pass_over_sight(sight, None);
+                return;
+            }
+        }
+        if self.spool.options.completion == Completion::Keep {
+            self.known.pass_over_sight(sight, None);
+        } else {
+            self.forget(sight);
+        }
+    }
+
+    fn forget(&mut self, sight: &Sight) {
+        self.known.forget(&sight.key());
+        self.feed.forget_with_next(sight.key());
+    }
+
+    fn try_later(&mut self, path: &Path, stat: &FileStat, error: &io::Error) {
+        self.known.pass_over(stat, Some(Instant::now() + RETRY));
+        self.unreadable(path, error);
+    }
+
+    fn unreadable(&self, path: &Path, error: &io::Error) {
+        self.count("unreadable", 1);
+        let path = shown(path);
+        tracing::warn!(source = %self.spool.name, %path, %error, "it cannot be read; trying on");
+    }
+
+    fn count(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.spool.name.to_string(), reason };
+        self.spool.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+}

@@ -1,0 +1,98 @@
+//! Bad files: set aside, counted, and passed by.
+
+use std::io::Write;
+
+use super::rig::{gzip, zstd};
+use super::*;
+use crate::sources::narrow::Narrow;
+
+fn has(name: &'static str) -> impl Fn(&Rig) -> bool {
+    move |rig: &Rig| rig.path(name).exists()
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_is_set_aside_and_the_next_one_is_read() {
+    let rig = Rig::new(&json!({ "batch_events": 1 }));
+    rig.put_aged("a.log", b"1\n2\n3\n", 30);
+    rig.put_aged("b.log", b"next\n", 20);
+    let narrow = Arc::new(Narrow::new(rig.channels.clone(), 1));
+    let changed = std::cell::Cell::new(false);
+    rig.run_with(narrow.clone(), |rig| {
+        if !changed.get() && rig.bodies(1) == ["1"] {
+            let mut file = fs::File::options().append(true).open(rig.path("a.log")).unwrap();
+            file.write_all(b"4\n").unwrap();
+            changed.set(true);
+            narrow.give(100);
+        }
+        rig.path("b.log.COMPLETED").exists()
+    });
+    assert_eq!(rig.names(""), ["a.log.FAILED", "b.log.COMPLETED"]);
+    assert_eq!(rig.counted("file_set_aside"), 1);
+    assert_eq!(rig.bodies(0).last().unwrap(), "next");
+}
+
+#[test]
+fn a_file_that_changes_between_two_runs_is_set_aside() {
+    for tracking in ["rename", "position"] {
+        let rig = Rig::new(&json!({ "batch_events": 1, "tracking_policy": tracking }));
+        rig.put("a.log", b"1\n2\n3\n");
+        let narrow = Arc::new(Narrow::new(rig.channels.clone(), 1));
+        rig.run_with(narrow, |rig| rig.bodies(1) == ["1"]);
+        rig.put("a.log", b"other\n");
+        rig.put("b.log", b"next\n");
+        rig.run_until(|rig| rig.counted("file_set_aside") > 0 && rig.bodies(1).len() == 2);
+        assert_eq!(rig.bodies(0), ["1", "next"], "{tracking}");
+        assert_eq!(rig.path("a.log").exists(), tracking == "position");
+    }
+}
+
+#[test]
+fn a_broken_compressed_file_gives_its_whole_lines_and_is_set_aside() {
+    // It does not compress well, so that half of it is some lines.
+    let text: String =
+        (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    for (name, whole) in [("a.log.gz", gzip(&text)), ("a.log.zst", zstd(&text))] {
+        let rig = Rig::new(&json!({}));
+        rig.put_aged(name, &whole[..whole.len() / 2], 30);
+        rig.put("b.log", b"next");
+        rig.run_until(has("b.log.COMPLETED"));
+        let bodies = rig.bodies(0);
+        let (next, lines) = bodies.split_last().unwrap();
+        assert_eq!(next, "next");
+        assert!(lines.len() > 1_000, "{name}: {}", lines.len());
+        assert!(text.lines().take(lines.len()).eq(lines), "{name}");
+        assert!(rig.path(&format!("{name}.FAILED")).exists());
+        assert_eq!(rig.counted("file_set_aside"), 1);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_utf8_are_treated_as_set() {
+    for (policy, expected) in [
+        ("keep", vec!["1", "a\u{fffd}b", "2"]),
+        ("replace", vec!["1", "a\u{fffd}b", "2"]),
+        ("ignore", vec!["1", "ab", "2"]),
+        ("fail", vec!["1"]),
+    ] {
+        let rig = Rig::new(&json!({ "decode_error_policy": policy }));
+        rig.put("a.log", b"1\na\xffb\n2\n");
+        rig.run_until(|rig| has("a.log.COMPLETED")(rig) || has("a.log.FAILED")(rig));
+        assert_eq!(rig.bodies(0), expected, "{policy}");
+        assert_eq!(rig.counted("file_set_aside"), u64::from(policy == "fail"));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_decoded_or_is_too_large_is_set_aside_in_whole() {
+    let rig = Rig::new(&json!({ "decoder": "json", "file_max": "1KiB" }));
+    rig.put_aged("a.json", b"[{\"body\": \"never\"}, {", 50);
+    rig.put_aged("b.json", " ".repeat(2_000).as_bytes(), 40);
+    rig.put_aged("c.json", b"", 35);
+    rig.put_aged("d.json", b"[{\"body\": \"1\"}]", 30);
+    rig.put("a.json.FAILED", b"of yesterday");
+    rig.run_until(has("d.json.COMPLETED"));
+    assert_eq!(rig.bodies(0), ["1"]);
+    let names = ["a.json.2.FAILED", "a.json.FAILED", "b.json.FAILED"];
+    assert_eq!(rig.names("")[..3], names);
+    assert_eq!(rig.counted("file_set_aside"), 2);
+}

@@ -1,0 +1,263 @@
+//! `stress`: the same event again and again, as fast as the channels take it, to load what comes
+//! after it.
+//!
+//! A batch is made once and handed over many times, so that the source itself costs next to
+//! nothing. Bodies are bytes of 0x7f, as Flume has them. Nothing is numbered: to see whether events
+//! are lost or repeated, use `sequence`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metrics::Metrics;
+use peers::limits::Cut;
+use pipeline::env::Entropy;
+use pipeline::units::ByteSize;
+use pipeline::{
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
+    Source, SourceContext, SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use support::backoff::jittered;
+use support::failure_log::{FailureLog, seconds};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::gathered::Destination;
+use super::listening::DRAIN;
+
+/// Bytes of a batch at most.
+const BATCH_MAX: ByteSize = ByteSize::mib(64);
+/// Pauses between tries to store a batch.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Settings of the `stress` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of each body.
+    #[serde(default = "default_size")]
+    size: ByteSize,
+    /// Events that are handed over in all, stored or not; without end unless set.
+    #[serde(default)]
+    max_total_events: Option<u64>,
+    /// Events that are stored in all; without end unless set.
+    #[serde(default)]
+    max_successful_events: Option<u64>,
+    /// Events of a batch. Flume has 1.
+    #[serde(default = "default_batch_events")]
+    batch_events: u32,
+    /// Events a second; as many as the channels take unless set.
+    #[serde(default)]
+    rate: Option<u32>,
+}
+
+fn default_size() -> ByteSize {
+    ByteSize(500)
+}
+
+fn default_batch_events() -> u32 {
+    1000
+}
+
+impl Component for Config {
+    const KIND: &'static str = "stress";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        if self.batch_events == 0 {
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
+        }
+        if self.rate == Some(0) {
+            let problem = "must be at least 1; leave it out for as many as the channels take";
+            return Err(BuildError::invalid("rate", problem));
+        }
+        if self.size.0.saturating_add(1).saturating_mul(self.batch_events.into()) > BATCH_MAX.0 {
+            let problem = format!("a batch of `batch_events` of this size is over {BATCH_MAX}");
+            return Err(BuildError::invalid("size", problem));
+        }
+        Ok(Box::new(Stress {
+            name: cx.name.clone(),
+            entropy: cx.env.entropy.clone(),
+            metrics: cx.metrics.clone(),
+            settings: self,
+        }))
+    }
+}
+
+struct Stress {
+    name: Arc<str>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
+    settings: Config,
+}
+
+/// Events so far.
+#[derive(Default)]
+struct Tally {
+    total: u64,
+    successful: u64,
+}
+
+impl Stress {
+    /// So many events.
+    fn batch(&self, events: u64) -> Batch {
+        let size = self.settings.size.0 as usize;
+        let mut bodies = vec![0x7f; (size + 1) * events as usize];
+        bodies.iter_mut().skip(size).step_by(size + 1).for_each(|end| *end = b'\n');
+        Batch::of_lines(bodies.into(), &vec![size as u32; events as usize])
+    }
+
+    /// Events of the next batch; 0 at the end.
+    fn next(&self, tally: &Tally, bytes_max: Option<u64>) -> u64 {
+        let Config { max_total_events, max_successful_events, .. } = self.settings;
+        let left = |most: Option<u64>, so_far: u64| most.map_or(u64::MAX, |most| most - so_far);
+        let fits = bytes_max.map(Cut::within).map_or(u64::MAX, |cut| {
+            cut.events.min(cut.body_bytes / (self.settings.size.0 + 1)).max(1)
+        });
+        u64::from(self.settings.batch_events)
+            .min(fits)
+            .min(left(max_total_events, tally.total))
+            .min(left(max_successful_events, tally.successful))
+    }
+
+    async fn make(&self, cx: &SourceContext, to: &Destination) -> Result<(), SourceError> {
+        let (started, mut tally, mut trouble) =
+            (Instant::now(), Tally::default(), FailureLog::default());
+        let mut batch = Batch::default();
+        loop {
+            let events = self.next(&tally, cx.intake.batch_bytes_max());
+            if events == 0 {
+                let Tally { total, successful } = tally;
+                tracing::info!(source = %self.name, total, successful, "all events are made");
+                return Ok(());
+            }
+            if batch.len() as u64 != events {
+                batch = self.batch(events);
+            }
+            tally.total += events;
+            match to.store(batch.clone()).await {
+                Ok(()) => {
+                    tally.successful += events;
+                    if let Some((failures, lasted)) = trouble.over(Instant::now()) {
+                        tracing::info!(
+                            source = %self.name, failures, lasted_seconds = seconds(lasted),
+                            "batches are stored again",
+                        );
+                    }
+                }
+                Err(IntakeError::Stopping) => return Ok(()),
+                Err(error) => self.failed(error, &mut trouble).await?,
+            }
+            if let Some(rate) = self.settings.rate {
+                let due = Duration::from_secs_f64(tally.total as f64 / f64::from(rate));
+                sleep_until(started + due).await;
+            }
+        }
+    }
+
+    /// Waits after a batch that was not stored; its events are not made again.
+    async fn failed(
+        &self,
+        error: IntakeError,
+        trouble: &mut FailureLog,
+    ) -> Result<(), SourceError> {
+        match error.class() {
+            ErrorClass::Transient | ErrorClass::Indeterminate => {}
+            class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
+                let message = "a batch cannot be stored".to_owned();
+                return Err(SourceError { class, message, source: Some(Box::new(error)) });
+            }
+        }
+        let (now, text) = (Instant::now(), error.to_string());
+        trouble.count(now);
+        if let Some((failures, lasts)) = trouble.should_log(now, &text) {
+            tracing::warn!(
+                source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
+                "a batch is not stored; making others",
+            );
+        }
+        sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), self.entropy.next_u64())).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for Stress {
+    fn guarantee(&self) -> Guarantee {
+        // A batch that is not stored is not made again.
+        Guarantee::BestEffort
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        self.settings.size.0.saturating_mul(self.settings.batch_events.into())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let (name, metrics) = (self.name.clone(), self.metrics.clone());
+        let to = Destination::new(name, metrics, cx.intake.clone(), usize::MAX);
+        let ended = cx.stop.run_until_cancelled(self.make(&cx, &to)).await;
+        to.finish(DRAIN).await;
+        ended.unwrap_or(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::{build, plain_context};
+    use serde_json::{Value, json};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::sources::channels::Channels;
+
+    async fn run(settings: &Value, channels: &Arc<Channels>) {
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let mut source = build::<Config>(settings, &cx).unwrap();
+        let cx = plain_context(channels.clone(), CancellationToken::new());
+        source.open(&cx).await.unwrap();
+        source.run(cx).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_events_as_set_are_handed_over_or_stored_each_of_the_size_that_is_set() {
+        for (setting, refusals, stored, puts) in [
+            ("max_total_events", 0, 25, 3),
+            ("max_total_events", 1, 15, 2),
+            ("max_successful_events", 1, 25, 3),
+        ] {
+            let channels = Arc::new(Channels::new(1));
+            channels.refuse(0, refusals);
+            run(&json!({ setting: 25, "batch_events": 10, "size": "3B" }), &channels).await;
+            let events = channels.events(0);
+            assert_eq!((events.len(), channels.puts(0)), (stored, puts), "{setting} {refusals}");
+            assert!(events.iter().all(|event| event.body == "\x7f\x7f\x7f"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_held_and_batches_are_cut_to_what_the_next_agents_take() {
+        let channels = Arc::new(Channels::new(1));
+        channels.agree(2_000);
+        let began = Instant::now();
+        run(&json!({ "max_total_events": 100, "rate": 10, "size": "90B" }), &channels).await;
+        assert_eq!(began.elapsed().as_secs(), 10);
+        assert!(channels.agree(0) <= 2_000 && channels.puts(0) >= 10);
+        assert_eq!(channels.events(0).len(), 100);
+    }
+
+    #[test]
+    fn settings_that_can_never_work_are_named() {
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        for (settings, named) in [
+            (json!({ "batch_events": 0 }), "batch_events"),
+            (json!({ "rate": 0 }), "rate"),
+            (json!({ "size": "1MiB" }), "size"),
+        ] {
+            let error = build::<Config>(&settings, &cx).err().unwrap();
+            assert_eq!(error.path, named, "{error}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Programs that run for as long as the agent reads what they print.
+
+use std::io;
+use std::process::ExitStatus;
+
+use async_trait::async_trait;
+use tokio::io::AsyncRead;
+
+/// What a program prints, as it prints it.
+pub type Printed = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A program that was started in a process group of its own, with an empty input.
+pub struct Started {
+    /// Its standard output.
+    pub output: Printed,
+    /// Its standard error.
+    pub errors: Printed,
+    /// The process itself.
+    pub process: Box<dyn Process>,
+}
+
+/// A process. Dropped before its end was seen, it and its group are killed.
+#[async_trait]
+pub trait Process: Send + Sync {
+    /// Waits until it has ended; says how. Cancel safe.
+    ///
+    /// # Errors
+    /// As the system says.
+    async fn ended(&mut self) -> io::Result<ExitStatus>;
+
+    /// Asks it, and all processes of its group, to end: by SIGTERM, or by SIGKILL where `at_once`.
+    /// Does nothing once its end was seen.
+    fn end(&self, at_once: bool);
+}
