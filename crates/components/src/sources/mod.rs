@@ -10,6 +10,7 @@ mod narrow;
 #[cfg(test)]
 mod opening;
 pub mod sequence;
+mod storing;
 pub mod syslog;
 pub mod tail_dir;
 
