@@ -1,7 +1,7 @@
 //! Where events enter.
 
 #[cfg(test)]
-mod channels;
+pub(crate) mod channels;
 pub mod grpc;
 pub mod http;
 mod listening;
@@ -13,6 +13,7 @@ pub mod sequence;
 mod storing;
 pub mod syslog;
 pub mod tail_dir;
+pub mod thrift;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Source};
@@ -24,4 +25,5 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<sequence::Config>(),
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
+    entry::<thrift::Config>(),
 ];
