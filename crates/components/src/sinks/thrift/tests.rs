@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pipeline::env::{Listener, Net, Stream};
 use pipeline::testkit::{build, plain_context};
 use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
 use serde_json::{Value, json};
@@ -247,6 +248,32 @@ async fn a_batch_without_an_answer_may_have_been_stored() {
     let Outcome::Again(Some(error)) = outcome else { panic!("it is tried again") };
     assert_eq!(error.class, ErrorClass::Indeterminate);
     assert!(error.to_string().contains(&format!("{:?}", Duration::from_millis(50))), "{error}");
+}
+
+/// A network in which connecting takes for ever.
+struct Silent;
+
+#[async_trait]
+impl Net for Silent {
+    async fn connect(&self, _address: &str) -> std::io::Result<Box<dyn Stream>> {
+        std::future::pending().await
+    }
+
+    async fn listen(&self, address: &str) -> std::io::Result<Box<dyn Listener>> {
+        env::real().net.listen(address).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connecting_has_a_limit_of_its_own_for_nothing_was_sent() {
+    let env = pipeline::Env { net: Arc::new(Silent), ..env::real() };
+    let cx = crate::alone("next", Path::new("unused"), env);
+    let settings = json!({ "address": "flume:1", "connect_timeout": "2s", "timeout": "3s" });
+    let mut sink = build::<Config>(&settings, &cx).unwrap();
+    let Outcome::Again(Some(error)) = outcome(&mut *sink, Batch::of(["x"])).await else {
+        panic!("it is tried again")
+    };
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
 }
 
 #[test]
