@@ -1,10 +1,10 @@
 //! Goal: between Flume 1.11 and an agent of ours every event arrives by Thrift, in both directions
 //! and both encodings, also when either side is killed.
 //!
-//! Method: one agent of Flume and one of ours, each with a lane for each encoding. Flume counts, and
-//! sends by its Thrift sink; ours keeps what comes in files, and sends it back by the `thrift` sink
-//! to Flume's Thrift source, which writes files of its own. First ours is killed with -9 under way
-//! and started again, then Flume; after its restart Flume counts from the beginning. What is
+//! Method: one agent of Flume and one of ours, each with a lane for each encoding. Flume counts,
+//! and sends by its Thrift sink; ours keeps what comes in files, and sends it back by the `thrift`
+//! sink to Flume's Thrift source, which writes files of its own. First ours is killed with -9 under
+//! way and started again, then Flume; after its restart Flume counts from the beginning. What is
 //! asserted are the files of both.
 //!
 //! ```text

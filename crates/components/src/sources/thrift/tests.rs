@@ -67,7 +67,9 @@ impl Client {
 
     /// The next answer, as it stands in its frame.
     async fn answer(&mut self) -> Vec<u8> {
-        let bytes = self.stream.read_u32().await.expect("there is an answer");
+        let limit = Duration::from_secs(60);
+        let bytes = tokio::time::timeout(limit, self.stream.read_u32()).await;
+        let bytes = bytes.expect("an answer comes").expect("there is an answer");
         let mut message = vec![0; bytes as usize];
         self.stream.read_exact(&mut message).await.unwrap();
         message
