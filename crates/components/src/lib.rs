@@ -13,6 +13,7 @@ pub mod processors;
 pub mod selectors;
 pub mod sinks;
 pub mod sources;
+pub mod thrift;
 
 use pipeline::component::entry;
 use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};

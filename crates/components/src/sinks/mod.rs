@@ -5,6 +5,7 @@ pub mod file_roll;
 pub mod grpc;
 pub mod http;
 pub mod logger;
+pub mod thrift;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Sink};
@@ -16,4 +17,5 @@ pub static ALL: &[Entry<dyn Sink>] = &[
     entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<logger::Config>(),
+    entry::<thrift::Config>(),
 ];

@@ -14,9 +14,9 @@ use pipeline::{
 
 /// An event as it was put.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
-    pub(super) body: String,
-    pub(super) headers: BTreeMap<String, String>,
+pub(crate) struct Event {
+    pub(crate) body: String,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default)]
@@ -65,14 +65,14 @@ impl One {
 }
 
 /// The channels, in order.
-pub(super) struct Channels {
+pub(crate) struct Channels {
     all: Vec<Mutex<One>>,
     limit: Mutex<Option<u64>>,
     largest: Mutex<u64>,
 }
 
 impl Channels {
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         let all = (0..count).map(|_| Mutex::default()).collect();
         Self { all, limit: Mutex::default(), largest: Mutex::default() }
     }
@@ -95,7 +95,7 @@ impl Channels {
     }
 
     /// What each channel holds, sorted.
-    pub(super) fn lines(&self) -> Vec<Vec<String>> {
+    pub(crate) fn lines(&self) -> Vec<Vec<String>> {
         let sorted = |channel: usize| {
             let mut lines: Vec<String> =
                 self.one(channel).events.iter().map(|event| event.body.clone()).collect();
@@ -105,12 +105,12 @@ impl Channels {
         (0..self.all.len()).map(sorted).collect()
     }
 
-    pub(super) fn events(&self, channel: usize) -> Vec<Event> {
+    pub(crate) fn events(&self, channel: usize) -> Vec<Event> {
         self.one(channel).events.clone()
     }
 
     /// Puts that a channel took.
-    pub(super) fn puts(&self, channel: usize) -> usize {
+    pub(crate) fn puts(&self, channel: usize) -> usize {
         self.one(channel).puts
     }
 

@@ -1,7 +1,7 @@
 //! Where events enter.
 
 #[cfg(test)]
-mod channels;
+pub(crate) mod channels;
 mod datagrams;
 pub mod exec;
 mod gathered;
@@ -16,9 +16,11 @@ pub mod netcat_udp;
 mod opening;
 pub mod sequence;
 pub mod spool_dir;
+mod storing;
 pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
+pub mod thrift;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Source};
@@ -35,4 +37,5 @@ pub static ALL: &[Entry<dyn Source>] = &[
     entry::<stress::Config>(),
     entry::<syslog::Config>(),
     entry::<tail_dir::Config>(),
+    entry::<thrift::Config>(),
 ];

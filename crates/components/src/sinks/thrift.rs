@@ -1,0 +1,249 @@
+//! `thrift`: batches as calls of `appendBatch`, to a Thrift source of Flume or of an agent.
+//!
+//! ```text
+//!   OK                              delivered
+//!   FAILED, no connection           not stored: tried again
+//!   UNKNOWN, no answer in time      stored or not: tried again
+//!   ERROR                           the batch goes to the dead letters
+//!   TApplicationException           tried again; the other side is no such source, or fails
+//! ```
+//!
+//! A call that had no answer may have been stored, so an event may be there more than once.
+
+mod connections;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink, address,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::thrift::{Answer, Events, Malformed, Protocol, Status};
+use connections::Connections;
+
+/// Settings of the `thrift` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address of the source: `host:port`.
+    address: String,
+    /// Encoding of the messages.
+    #[serde(default)]
+    protocol: Protocol,
+    /// Events in one call at most; a larger batch takes several.
+    #[serde(default = "defaults::events_max")]
+    events_max: usize,
+    /// Bytes of one call at most. An event over it goes to the dead letters. A Flume source takes
+    /// 16,384,000 bytes.
+    #[serde(default = "defaults::frame_max")]
+    frame_max: ByteSize,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long connecting may take.
+    #[serde(default = "defaults::connect_timeout")]
+    connect_timeout: Period,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "defaults::timeout")]
+    timeout: Period,
+    /// How long a connection is used before another one takes its place, so that what balances
+    /// connections can turn to another address. For as long as it lasts unless set.
+    #[serde(default)]
+    reconnect_after: Option<Period>,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn events_max() -> usize {
+        1000
+    }
+
+    pub(super) fn frame_max() -> ByteSize {
+        ByteSize::mib(15)
+    }
+
+    pub(super) fn in_flight_max() -> usize {
+        4
+    }
+
+    pub(super) fn connect_timeout() -> Period {
+        Period(Duration::from_secs(10))
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "thrift";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        address::check(&self.address, "flume-1:4141", false)
+            .map_err(|problem| BuildError::invalid("address", problem))?;
+        for (setting, value) in
+            [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
+        {
+            if value == 0 {
+                return Err(BuildError::invalid(setting, "at least 1"));
+            }
+        }
+        if self.frame_max < ByteSize(1024) || self.frame_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("frame_max", "must be between 1KiB and 1GiB"));
+        }
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        let thrift = Thrift {
+            protocol: self.protocol,
+            events_max: self.events_max,
+            events_bytes_max: self.frame_max.0 as usize - Events::CALL_BYTES,
+            connections: Connections {
+                net: cx.env.net.clone(),
+                address: self.address.into(),
+                protocol: self.protocol,
+                connect_timeout: self.connect_timeout.0,
+                reconnect_after: self.reconnect_after.map(|period| period.0),
+                idle_max: self.in_flight_max,
+                idle: <_>::default(),
+            },
+        };
+        Ok(Box::new(Requests::new(thrift, options)))
+    }
+}
+
+/// Why events were not delivered.
+#[derive(Debug, Error)]
+enum ThriftError {
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{address} answered {status:?}")]
+    Status { address: Arc<str>, status: Status },
+    #[error("{address} answered with status {number}, which is not known")]
+    Number { address: Arc<str>, number: i32 },
+    #[error("{address} answered with exception {number}: {text}")]
+    Exception { address: Arc<str>, number: i32, text: String },
+    #[error("the connection to {address} broke before the answer")]
+    Broken {
+        address: Arc<str>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the answer of {address} cannot be read")]
+    Malformed {
+        address: Arc<str>,
+        #[source]
+        source: Malformed,
+    },
+}
+
+impl Classify for ThriftError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } => ErrorClass::Transient,
+            Self::Status { status, .. } => match status {
+                // `Ok` is no error.
+                Status::Ok | Status::Unknown => ErrorClass::Indeterminate,
+                Status::Failed => ErrorClass::Transient,
+                Status::Error => ErrorClass::Poison,
+            },
+            // An unknown method, or a message that is no call of its: it is another service.
+            Self::Exception { number: 1..=4 | 7, .. } => ErrorClass::Blocked,
+            // What was sent may have been stored.
+            Self::Number { .. }
+            | Self::Exception { .. }
+            | Self::Broken { .. }
+            | Self::Malformed { .. } => ErrorClass::Indeterminate,
+        }
+    }
+}
+
+struct Thrift {
+    protocol: Protocol,
+    events_max: usize,
+    events_bytes_max: usize,
+    connections: Connections,
+}
+
+impl Thrift {
+    async fn send(&self, events: &mut Events) -> Result<(), ThriftError> {
+        let address = || self.connections.address.clone();
+        match self.connections.call(events).await? {
+            Answer::Status(Ok(Status::Ok)) => Ok(()),
+            Answer::Status(Ok(status)) => Err(ThriftError::Status { address: address(), status }),
+            Answer::Status(Err(number)) => Err(ThriftError::Number { address: address(), number }),
+            Answer::Exception { number, text } => {
+                let text = text.escape_debug().take(200).collect();
+                Err(ThriftError::Exception { address: address(), number, text })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Deliver for Thrift {
+    type Error = ThriftError;
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, ThriftError> {
+        // What is refused, with the reason of the first of them.
+        let (mut refused, mut first) = (Vec::new(), None);
+        let mut rest = batch.iter().peekable();
+        while let Some(next) = rest.peek() {
+            let start = next.index();
+            let mut events = Events::new(self.protocol);
+            while events.len() < self.events_max
+                && let Some(event) = rest.peek()
+                && events.push(event, self.events_bytes_max)
+            {
+                rest.next();
+            }
+            if events.is_empty() {
+                rest.next();
+                let limit = self.events_bytes_max + Events::CALL_BYTES;
+                first
+                    .get_or_insert_with(|| format!("an event is over {limit} bytes (`frame_max`)"));
+                refused.push(start);
+                continue;
+            }
+            let end = start + events.len();
+            match self.send(&mut events).await {
+                Ok(()) => {}
+                Err(error) if error.class() == ErrorClass::Poison => {
+                    first.get_or_insert(error.to_string());
+                    refused.extend(start..end);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(match first {
+            None => Delivered::All,
+            Some(detail) => Delivered::Except { events: refused, reason: "refused", detail },
+        })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Connections to one source, kept open from one call to the next.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use pipeline::env::{Net, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::ThriftError;
+use crate::thrift::{self, Answer, Events, Protocol};
+
+/// Bytes of an answer: a status, or an exception with its text.
+const ANSWER_BYTES_MAX: u32 = 64 << 10;
+
+/// Connections to one source.
+pub(super) struct Connections {
+    pub(super) net: Arc<dyn Net>,
+    pub(super) address: Arc<str>,
+    pub(super) protocol: Protocol,
+    pub(super) connect_timeout: Duration,
+    pub(super) reconnect_after: Option<Duration>,
+    /// As many stay open between calls.
+    pub(super) idle_max: usize,
+    pub(super) idle: Mutex<Vec<Connection>>,
+}
+
+/// One that is open.
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    since: Instant,
+    /// The sequence number of its last call.
+    sequence: i32,
+}
+
+impl Connections {
+    /// Calls `appendBatch` with these events, and reads the answer. A connection that the other
+    /// side closed while it was idle is replaced; one that breaks under a call is not tried again
+    /// here: what was sent may have been stored.
+    pub(super) async fn call(&self, events: &mut Events) -> Result<Answer, ThriftError> {
+        let mut connection = self.connection().await?;
+        connection.sequence = connection.sequence.wrapping_add(1);
+        let sequence = connection.sequence;
+        let broken = |source| ThriftError::Broken { address: self.address.clone(), source };
+        let call = events.call(sequence);
+        let message = connection.exchange(call).await.map_err(broken)?;
+        let malformed = |source| ThriftError::Malformed { address: self.address.clone(), source };
+        let answer = thrift::answer(self.protocol, sequence, &message).map_err(malformed)?;
+        self.keep(connection);
+        Ok(answer)
+    }
+
+    async fn connection(&self) -> Result<Connection, ThriftError> {
+        loop {
+            let idle = self.idle().pop();
+            let Some(mut connection) = idle else { break };
+            if self.may_be_used(&connection) && connection.is_quiet() {
+                return Ok(connection);
+            }
+        }
+        let failed = |source| ThriftError::Connect { address: self.address.clone(), source };
+        let stream = match timeout(self.connect_timeout, self.net.connect(&self.address)).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => {
+                let text = format!("no connection within {:?}", self.connect_timeout);
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, text)));
+            }
+        };
+        Ok(Connection { stream, since: Instant::now(), sequence: 0 })
+    }
+
+    fn may_be_used(&self, connection: &Connection) -> bool {
+        self.reconnect_after.is_none_or(|limit| connection.since.elapsed() < limit)
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < self.idle_max {
+            idle.push(connection);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        // The list is whole between two calls.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Whether nothing has come since the last answer: neither bytes nor the end.
+    fn is_quiet(&mut self) -> bool {
+        self.stream.read(&mut [0; 1]).now_or_never().is_none()
+    }
+
+    /// Sends a call; the message of its answer.
+    async fn exchange(&mut self, call: Vec<u8>) -> io::Result<Vec<u8>> {
+        self.stream.write_all(&call).await?;
+        self.stream.flush().await?;
+        drop(call);
+        let bytes = self.stream.read_u32().await?;
+        if bytes > ANSWER_BYTES_MAX {
+            let text = format!("an answer of {bytes} bytes; at most {ANSWER_BYTES_MAX} are read");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let mut message = vec![0; bytes as usize];
+        self.stream.read_exact(&mut message).await?;
+        Ok(message)
+    }
+}

@@ -1,0 +1,208 @@
+//! `thrift`: events of Flume's Thrift sinks and clients; each call is a batch, answered once it is
+//! in the channels.
+//!
+//! ```text
+//!   frame ─► head ─► budget ─► rest of the frame ─► events ─► reserve room ─► commit ─► OK
+//!    closed   closed   FAILED          closed        exception   FAILED        UNKNOWN
+//! ```
+//!
+//! | answer | meaning for the client |
+//! |---|---|
+//! | `OK` | every event of the call is in every required channel |
+//! | `FAILED` | no room within `wait_max`: nothing is stored, also not later |
+//! | `ERROR` | the events can never be stored: they are over the limit of a channel |
+//! | `UNKNOWN` | a channel failed while it stored: the events may be stored or not |
+//! | `TApplicationException` | an unknown method, or arguments that cannot be read: nothing is stored |
+//!
+//! A frame that is too large, takes too long or is no message has no answer: the connection is
+//! closed. Calls of one connection follow each other. A `oneway` call is stored and not answered.
+
+mod connection;
+mod frame;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pipeline::env::Listener;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
+    SourceError,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use support::log_rate::LogRate;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::listening::{self, DRAIN};
+use super::storing;
+use crate::thrift::Protocol;
+use connection::Shared;
+
+/// Lines a minute about connections that were closed for what they sent.
+const LOG_LINES: u32 = 5;
+
+/// Settings of the `thrift` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    listen: String,
+    /// Encoding of the messages.
+    #[serde(default)]
+    protocol: Protocol,
+    /// Largest frame that is taken: one call with all of its events.
+    #[serde(default = "defaults::frame_max")]
+    frame_max: ByteSize,
+    /// Bytes of frames that all connections together may hold in memory.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: ByteSize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    connections_max: u32,
+    /// How long a call waits for room before it is answered `FAILED`.
+    #[serde(default = "defaults::wait_max")]
+    wait_max: Period,
+    /// How long a frame may take to come, and an answer to be taken.
+    #[serde(default = "defaults::frame_timeout")]
+    frame_timeout: Period,
+    /// How long a connection may be open without a call.
+    #[serde(default = "defaults::idle_timeout")]
+    idle_timeout: Period,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn frame_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn in_flight_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn wait_max() -> Period {
+        Period(Duration::from_secs(3))
+    }
+
+    pub(super) fn frame_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn idle_timeout() -> Period {
+        Period(Duration::from_secs(600))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "thrift";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        listening::check_address("listen", &self.listen)?;
+        if self.connections_max == 0 {
+            return Err(BuildError::invalid("connections_max", "at least 1"));
+        }
+        if self.frame_max.0 == 0 || self.frame_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("frame_max", "must be over 0 and at most 1GiB"));
+        }
+        if self.in_flight_max < self.frame_max {
+            let problem = format!("must be at least `frame_max`, {}", self.frame_max);
+            return Err(BuildError::invalid("in_flight_max", problem));
+        }
+        Ok(Box::new(Thrift {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            listen: self.listen,
+            connections_max: self.connections_max as usize,
+            limits: Limits {
+                protocol: self.protocol,
+                frame_max: self.frame_max.0 as usize,
+                wait_max: self.wait_max.0,
+                frame_timeout: self.frame_timeout.0,
+                idle_timeout: self.idle_timeout.0,
+            },
+            budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
+            listener: None,
+        }))
+    }
+}
+
+/// What a connection may send and take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    protocol: Protocol,
+    frame_max: usize,
+    wait_max: Duration,
+    frame_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+struct Thrift {
+    name: Arc<str>,
+    env: Env,
+    listen: String,
+    connections_max: usize,
+    limits: Limits,
+    /// In units of [`storing::units`].
+    budget: Arc<Semaphore>,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
+}
+
+#[async_trait]
+impl Source for Thrift {
+    fn guarantee(&self) -> Guarantee {
+        // A client without its answer sends the call again.
+        Guarantee::AtLeastOnce
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
+    }
+
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        info!(source = %self.name, address = %listener.local_address(), "listening");
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = self.listener.take().expect("a source is opened before it runs");
+        let work = TaskTracker::new();
+        let stop = cx.stop;
+        let shared = Arc::new(Shared {
+            source: self.name.clone(),
+            env: self.env.clone(),
+            intake: cx.intake,
+            stop: stop.clone(),
+            limits: self.limits,
+            budget: self.budget.clone(),
+            work: work.clone(),
+            log: LogRate::new(LOG_LINES),
+        });
+        let max = self.connections_max;
+        listening::serve(listener, &self.name, max, &stop, |stream, peer| {
+            connection::serve(stream, peer, shared.clone())
+        })
+        .await;
+        // What was reserved is stored to its end, also for clients that are gone.
+        work.close();
+        let _ = tokio::time::timeout(DRAIN, work.wait()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Reading one frame, with memory in proportion to what has come of it: a client that announces
+//! much and sends little holds little.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Limits;
+use crate::sources::storing::units;
+use crate::thrift::{self, Head, Malformed};
+
+/// What is read of a frame before memory is asked for: enough for the head of any message.
+const HEAD_BYTES: usize = 256;
+
+/// The least that memory is asked for, if the frame has as much. After it as much as has come.
+const STEP_BYTES: usize = 64 << 10;
+
+/// Why a connection ends.
+#[derive(Debug, Error)]
+pub(super) enum End {
+    /// The stream broke, or ended within a frame.
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+    /// Nothing came on it.
+    #[error("no call came within {limit:?} (`idle_timeout`)")]
+    Idle { limit: Duration },
+    /// What came did not come in time, or the answer was not taken in time.
+    #[error("a frame or its answer took more than {limit:?} (`frame_timeout`)")]
+    Slow { limit: Duration },
+    /// The frame is too large.
+    #[error("a frame announces {announced} bytes, and at most {max} are taken (`frame_max`){hint}")]
+    Large { announced: u32, max: usize, hint: &'static str },
+    /// What came is no message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// A frame that was read to its end.
+pub(super) struct Frame {
+    pub(super) head: Head,
+    /// The whole message, with the memory that it holds; `None`: there was no memory for it in
+    /// time, and it was passed over.
+    pub(super) message: Option<(Vec<u8>, OwnedSemaphorePermit)>,
+}
+
+/// Reads the frame that begins with these four bytes.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    first: [u8; 4],
+    limits: &Limits,
+    budget: &Arc<Semaphore>,
+) -> Result<Frame, End> {
+    let announced = u32::from_be_bytes(first);
+    let size = usize::try_from(announced).ok().filter(|size| *size <= limits.frame_max);
+    let size = size.ok_or(End::Large { announced, max: limits.frame_max, hint: hint(first) })?;
+    let mut message = vec![0; size.min(HEAD_BYTES)];
+    stream.read_exact(&mut message).await?;
+    let head = thrift::head(limits.protocol, &message)?;
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    loop {
+        let come = message.len();
+        let next = size.min(STEP_BYTES.max(2 * come));
+        let more = units(next as u64) - held.as_ref().map_or(0, |held| held.num_permits() as u32);
+        let memory = timeout(limits.wait_max, budget.clone().acquire_many_owned(more));
+        let Ok(permit) = memory.await else {
+            drop((message, held));
+            pass_over(stream, size - come).await?;
+            return Ok(Frame { head, message: None });
+        };
+        let permit = permit.expect("the budget is never closed");
+        match &mut held {
+            Some(held) => held.merge(permit),
+            None => held = Some(permit),
+        }
+        message.resize(next, 0);
+        stream.read_exact(&mut message[come..]).await?;
+        if next == size {
+            let message = held.map(|held| (message, held));
+            return Ok(Frame { head, message });
+        }
+    }
+}
+
+/// What a client that sends no frames most likely sends.
+fn hint(first: [u8; 4]) -> &'static str {
+    match first {
+        [0x16, 3, ..] => "; it begins as TLS does, which is not spoken here",
+        [0x80 | 0x82, ..] => "; it begins as a message without a frame does: use TFramedTransport",
+        [b'G' | b'P', ..] => "; it begins as HTTP does",
+        _ => "",
+    }
+}
+
+async fn pass_over(stream: &mut (impl AsyncRead + Unpin), bytes: usize) -> Result<(), End> {
+    let bytes = bytes as u64;
+    let passed = tokio::io::copy(&mut stream.take(bytes), &mut tokio::io::sink()).await?;
+    if passed < bytes {
+        return Err(End::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,362 @@
+//! Goal: each answer means what it says: OK is stored, FAILED is not stored, also not later; and no
+//! client holds more than its limits.
+//!
+//! Method: the source as a configuration builds it, on loopback, with a client that writes bytes:
+//! the calls of Flume's own client, and what it would never send. Behind it are channels in memory,
+//! and an intake whose room the test gives.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use pipeline::env::Stream;
+use pipeline::testkit::{build, plain_context};
+use pipeline::{BatchBuilder, BatchSize, ChannelError, Intake, IntakeError, Permit};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::sources::channels::Channels;
+use crate::sources::narrow::Narrow;
+use crate::thrift::tests::message;
+use crate::thrift::{Answer, Events, Fault, Head, Kind, Status, answer};
+
+struct Fixture {
+    address: String,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<Result<(), SourceError>>,
+}
+
+impl Fixture {
+    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
+        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
+        let address = probe.local_address();
+        drop(probe);
+        settings["listen"] = json!(address);
+        let cx = crate::alone("in", Path::new("unused"), env::real());
+        let mut source = build::<Config>(&settings, &cx).unwrap();
+        let stop = CancellationToken::new();
+        let cx = plain_context(intake, stop.clone());
+        let running = tokio::spawn(async move {
+            source.open(&cx).await?;
+            source.run(cx).await
+        });
+        Self { address, stop, running }
+    }
+
+    async fn connect(&self) -> Client {
+        for _ in 0..2_000 {
+            if let Ok(stream) = env::real().net.connect(&self.address).await {
+                return Client { stream };
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("nothing listens on {}", self.address);
+    }
+}
+
+struct Client {
+    stream: Box<dyn Stream>,
+}
+
+impl Client {
+    async fn send(&mut self, message: &[u8]) {
+        self.stream.write_u32(message.len() as u32).await.unwrap();
+        self.stream.write_all(message).await.unwrap();
+    }
+
+    /// The next answer, as it stands in its frame.
+    async fn answer(&mut self) -> Vec<u8> {
+        let limit = Duration::from_secs(60);
+        let bytes = tokio::time::timeout(limit, self.stream.read_u32()).await;
+        let bytes = bytes.expect("an answer comes").expect("there is an answer");
+        let mut message = vec![0; bytes as usize];
+        self.stream.read_exact(&mut message).await.unwrap();
+        message
+    }
+
+    async fn call(&mut self, message: &[u8]) -> Vec<u8> {
+        self.send(message).await;
+        self.answer().await
+    }
+
+    /// Calls `appendBatch` with these bodies.
+    async fn append(&mut self, bodies: &[&str]) -> Status {
+        let answered = self.call(&call(bodies, 7)).await;
+        match answer(Protocol::Compact, 7, &answered).unwrap() {
+            Answer::Status(status) => status.unwrap(),
+            Answer::Exception { text, .. } => panic!("{text}"),
+        }
+    }
+
+    /// Calls again and again, until it is answered so.
+    async fn append_until(&mut self, status: Status, body: &str) {
+        for _ in 0..500 {
+            if self.append(&[body]).await == status {
+                return;
+            }
+        }
+        panic!("it is never answered {status:?}");
+    }
+
+    /// The source has closed the connection, without an answer.
+    async fn is_closed(&mut self) -> bool {
+        self.stream.read(&mut [0; 1]).await.unwrap_or(0) == 0
+    }
+}
+
+fn call(bodies: &[&str], sequence: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::default();
+    bodies.iter().for_each(|body| builder.push(body.as_bytes(), &[("k", "v")]));
+    let mut events = Events::new(Protocol::Compact);
+    assert!(builder.finish().iter().all(|event| events.push(&event, usize::MAX)));
+    events.call(sequence).split_off(4)
+}
+
+fn bodies(channels: &Channels) -> Vec<String> {
+    channels.events(0).into_iter().map(|event| event.body).collect()
+}
+
+/// What Flume's client sends, with this kind and sequence number in place of `CALL` and 1.
+fn append(kind: u8, sequence: u8) -> Vec<u8> {
+    let mut message = message("compact-append");
+    (message[1], message[2]) = (kind << 5 | 1, sequence);
+    message
+}
+
+#[tokio::test]
+async fn what_flumes_client_appends_is_in_the_channels_when_it_is_answered_ok() {
+    for protocol in [Protocol::Compact, Protocol::Binary] {
+        let channels = Arc::new(Channels::new(2));
+        let name = json!(protocol).as_str().unwrap().to_owned();
+        let fixture = Fixture::start(json!({ "protocol": name }), channels.clone()).await;
+        let mut client = fixture.connect().await;
+        for (what, events) in [("append", 1), ("batch", 3), ("many", 23), ("empty", 23)] {
+            let sent = message(&format!("{name}-{what}"));
+            let head = crate::thrift::head(protocol, &sent).unwrap();
+            let expected = crate::thrift::status(protocol, &head, Status::Ok);
+            assert_eq!(client.call(&sent).await, expected[4..], "{name} {what}");
+            assert_eq!(channels.events(1).len(), events, "{name} {what}");
+        }
+        let events = channels.events(0);
+        assert_eq!(events[1].headers.get("ü").map(String::as_str), Some("ß"));
+        assert_eq!((&*events[2].body, events[2].headers.len()), ("", 0));
+        assert_eq!(events[22].body, "line\n19");
+        assert_eq!(channels.puts(0), 3, "a call is one batch");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_has_the_number_of_its_call_and_a_oneway_call_has_none() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut client = fixture.connect().await;
+    client.send(&append(4, 1)).await;
+    client.send(&append(1, 2)).await;
+    let expected = Head { name: "append".into(), kind: Kind::Reply, sequence: 2 };
+    let answered = client.answer().await;
+    assert_eq!(crate::thrift::head(Protocol::Compact, &answered), Ok(expected));
+    assert_eq!(channels.events(0).len(), 2);
+    // An unknown method has an exception, with the number of its call, unless it is `oneway`.
+    let unknown = message("compact-unknown");
+    let mut oneway = unknown.clone();
+    oneway[1] = 0x81;
+    client.send(&oneway).await;
+    assert_eq!(client.call(&unknown).await, message("compact-exception"));
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_read_has_an_exception_and_the_connection_goes_on() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut client = fixture.connect().await;
+    let good = call(&["one", "two"], 7);
+    let mut no_text = good.clone();
+    let at = no_text.windows(3).position(|window| window == b"\x01k\x01").unwrap();
+    no_text[at + 1] = 0xff;
+    let reply = [&[0x82, 0x41], &good[2..]].concat();
+    for (sent, fault) in [
+        (&good[..good.len() - 4], Fault::ProtocolError),
+        (&no_text[..], Fault::ProtocolError),
+        (&reply[..], Fault::InvalidMessageType),
+    ] {
+        let answered = client.call(sent).await;
+        let Ok(Answer::Exception { number, text }) = answer(Protocol::Compact, 7, &answered) else {
+            panic!("an exception");
+        };
+        assert!(number == fault as i32 && !text.is_empty(), "{number} {text}");
+    }
+    assert!(bodies(&channels).is_empty(), "all of a call or nothing");
+    assert_eq!(client.append(&["good"]).await, Status::Ok);
+    assert_eq!(bodies(&channels), ["good"]);
+}
+
+#[tokio::test]
+async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({ "frame_max": "64KiB" }), channels.clone()).await;
+    let mut other = fixture.connect().await;
+    let whole = append(1, 1);
+    let binary = message("binary-append");
+    let framed = [&(binary.len() as u32).to_be_bytes()[..], &binary].concat();
+    for sent in [
+        &b"\x7f\xff\xff\xff and no more"[..],
+        b"\xff\xff\xff\xff",
+        b"\0\x01\0\x01\x82",
+        b"\0\0\0\0",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &whole,
+        &framed,
+    ] {
+        let mut client = fixture.connect().await;
+        client.stream.write_all(sent).await.unwrap();
+        assert!(client.is_closed().await, "{}", sent.escape_ascii());
+    }
+    assert_eq!(other.append(&["x"]).await, Status::Ok);
+    assert_eq!(bodies(&channels), ["x"]);
+}
+
+#[tokio::test]
+async fn a_full_channel_is_answered_failed_in_time_and_nothing_of_it_is_stored_later() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Fixture::start(json!({ "wait_max": "50ms" }), narrow.clone()).await;
+    let mut client = fixture.connect().await;
+    assert_eq!(client.append(&["too early"]).await, Status::Failed);
+    narrow.give(1);
+    assert_eq!(client.append(&["in time"]).await, Status::Ok);
+    narrow.give(5);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(bodies(&channels), ["in time"]);
+}
+
+/// Takes no batch, for it is too large.
+struct TooSmall;
+
+#[async_trait]
+impl Intake for TooSmall {
+    async fn accept(&self, _batch: pipeline::Batch) -> Result<(), IntakeError> {
+        unreachable!("a source reserves first")
+    }
+
+    async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        let channel = "c".into();
+        Err(ChannelError::TooLarge { channel, size_bytes: size.bytes, capacity_bytes: 1 }.into())
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_stored_is_unknown_and_what_never_can_be_is_an_error() {
+    let channels = Arc::new(Channels::new(1));
+    channels.refuse(0, 1);
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut client = fixture.connect().await;
+    assert_eq!(client.append(&["x"]).await, Status::Unknown);
+    assert_eq!(client.append(&["y"]).await, Status::Ok);
+    assert_eq!(bodies(&channels), ["y"]);
+
+    let fixture = Fixture::start(json!({}), Arc::new(TooSmall)).await;
+    assert_eq!(fixture.connect().await.append(&["x"]).await, Status::Error);
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_after_its_call_has_its_events_stored() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Fixture::start(json!({ "wait_max": "60s" }), narrow.clone()).await;
+    let mut client = fixture.connect().await;
+    client.send(&call(&["x"], 1)).await;
+    narrow.wait_for_waiting(1).await;
+    drop(client);
+    narrow.give(1);
+    channels.wait_for_events(1).await;
+}
+
+#[tokio::test]
+async fn a_slow_frame_and_an_idle_connection_are_cut_off() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "frame_timeout": "50ms", "idle_timeout": "60s" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let mut slow = fixture.connect().await;
+    slow.stream.write_all(b"\0\0\x01").await.unwrap();
+    assert!(slow.is_closed().await);
+
+    let settings = json!({ "frame_timeout": "60s", "idle_timeout": "50ms" });
+    let fixture = Fixture::start(settings, channels).await;
+    assert!(fixture.connect().await.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_client_that_announces_much_and_sends_little_holds_little_memory() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({ "frame_max": "1MiB", "in_flight_max": "1MiB", "wait_max": "1s" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let large = "x".repeat(300 << 10);
+    let mut client = fixture.connect().await;
+    let mut slow = Vec::new();
+    while slow.len() < 16 {
+        let mut one = fixture.connect().await;
+        one.stream.write_u32(1 << 20).await.unwrap();
+        // The head of a call, and as much as is read before memory is asked for.
+        one.stream.write_all(&[&append(1, 1)[..], &[0; 300]].concat()).await.unwrap();
+        slow.push(one);
+        if slow.len() == 8 {
+            assert_eq!(client.append(&[&large]).await, Status::Ok, "8 hold a half of it");
+        }
+    }
+    // Once all of them are read they hold all of it.
+    client.append_until(Status::Failed, &large).await;
+    drop(slow);
+    client.append_until(Status::Ok, &large).await;
+}
+
+#[tokio::test]
+async fn a_call_as_large_as_is_allowed_has_memory_and_becomes_batches_that_the_next_agents_take() {
+    let channels = Arc::new(Channels::new(1));
+    channels.agree(64 << 10);
+    let settings = json!({ "frame_max": "1MiB", "in_flight_max": "1MiB" });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let body = "x".repeat(996);
+    let many = vec![&*body; 1_040];
+    let call = call(&many, 7);
+    assert!((1_020 << 10..=1 << 20).contains(&call.len()), "{}", call.len());
+    let answered = fixture.connect().await.call(&call).await;
+    let status = answer(Protocol::Compact, 7, &answered);
+    assert_eq!(status, Ok(Answer::Status(Ok(Status::Ok))));
+    assert_eq!(bodies(&channels), many);
+    assert!(channels.agree(64 << 10) <= 64 << 10 && channels.puts(0) > 16);
+}
+
+#[tokio::test]
+async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
+    let channels = Arc::new(Channels::new(1));
+    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let mut idle = fixture.connect().await;
+    assert_eq!(idle.append(&["x"]).await, Status::Ok);
+    let mut within = fixture.connect().await;
+    within.stream.write_all(&[0, 0]).await.unwrap();
+    fixture.stop.cancel();
+    fixture.running.await.unwrap().unwrap();
+    assert!(idle.is_closed().await && within.is_closed().await);
+    assert!(env::real().net.listen(&fixture.address).await.is_ok());
+}
+
+#[test]
+fn settings_that_can_never_work_are_named() {
+    let cx = crate::alone("in", Path::new("unused"), env::real());
+    for (settings, named) in [
+        (json!({ "listen": "4141" }), "listen"),
+        (json!({ "listen": "0.0.0.0:0", "protocol": "json" }), "protocol"),
+        (json!({ "listen": "0.0.0.0:0", "frame_max": "0B" }), "frame_max"),
+        (json!({ "listen": "0.0.0.0:0", "in_flight_max": "1MiB" }), "in_flight_max"),
+        (json!({ "listen": "0.0.0.0:0", "connections_max": 0 }), "connections_max"),
+    ] {
+        let error = build::<Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, named, "{error}");
+    }
+}

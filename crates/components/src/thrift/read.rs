@@ -1,0 +1,342 @@
+//! Reading values in both encodings.
+
+use super::{Head, Kind, Malformed, Protocol};
+
+/// How deep what is skipped may be nested.
+const DEPTH_MAX: u32 = 32;
+
+/// Bytes of a method's name.
+const NAME_BYTES_MAX: usize = 128;
+
+/// First byte of a message in the compact encoding.
+pub(super) const COMPACT: u8 = 0x82;
+/// First byte of a message in the binary encoding.
+pub(super) const BINARY: u8 = 0x80;
+/// Version of both encodings.
+pub(super) const VERSION: u8 = 1;
+
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A flag whose value is part of its type: a field in the compact encoding.
+    Implied,
+    Bool,
+    Byte,
+    I16,
+    I32,
+    I64,
+    Double,
+    Binary,
+    Struct,
+    Map,
+    Set,
+    List,
+    Uuid,
+}
+
+impl Type {
+    fn of(protocol: Protocol, number: u8) -> Result<Self, Malformed> {
+        let kind = match (protocol, number) {
+            (Protocol::Compact, 1 | 2) | (Protocol::Binary, 2) => Self::Bool,
+            (_, 3) => Self::Byte,
+            (Protocol::Compact, 4) | (Protocol::Binary, 6) => Self::I16,
+            (Protocol::Compact, 5) | (Protocol::Binary, 8) => Self::I32,
+            (Protocol::Compact, 6) | (Protocol::Binary, 10) => Self::I64,
+            (Protocol::Compact, 7) | (Protocol::Binary, 4) => Self::Double,
+            (Protocol::Compact, 8) | (Protocol::Binary, 11) => Self::Binary,
+            (Protocol::Compact, 9) | (Protocol::Binary, 15) => Self::List,
+            (Protocol::Compact, 10) | (Protocol::Binary, 14) => Self::Set,
+            (Protocol::Compact, 11) | (Protocol::Binary, 13) => Self::Map,
+            (_, 12) => Self::Struct,
+            (Protocol::Compact, 13) | (Protocol::Binary, 16) => Self::Uuid,
+            _ => return Err(Malformed::Invalid { what: "type", value: number.into() }),
+        };
+        Ok(kind)
+    }
+}
+
+/// A field of a struct, before its value.
+pub(super) struct Field {
+    pub(super) id: i16,
+    pub(super) kind: Type,
+}
+
+/// Reads one value after the other.
+pub(super) struct Reader<'a> {
+    protocol: Protocol,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
+        Self { protocol, rest: bytes }
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&self) -> Result<(), Malformed> {
+        match self.rest.len() {
+            0 => Ok(()),
+            bytes => Err(Malformed::Long { bytes }),
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Malformed::Short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Malformed::Short)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed::Invalid { what: "number of 64 bits", value: value.cast_signed() })
+    }
+
+    /// A number of 32 bits without a sign, as the compact encoding has sizes.
+    fn varint32(&mut self) -> Result<u32, Malformed> {
+        let value = self.varint()?;
+        let invalid =
+            |_| Malformed::Invalid { what: "number of 32 bits", value: value.cast_signed() };
+        u32::try_from(value).map_err(invalid)
+    }
+
+    fn zigzag(&mut self) -> Result<i64, Malformed> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    pub(super) fn i32(&mut self) -> Result<i32, Malformed> {
+        match self.protocol {
+            Protocol::Compact => {
+                let value = self.zigzag()?;
+                let invalid = |_| Malformed::Invalid { what: "number of 32 bits", value };
+                i32::try_from(value).map_err(invalid)
+            }
+            Protocol::Binary => self.array().map(i32::from_be_bytes),
+        }
+    }
+
+    /// A size of elements with at least so many bytes each.
+    fn size(&mut self, least: usize) -> Result<usize, Malformed> {
+        let size = match self.protocol {
+            Protocol::Compact => self.varint32()?,
+            Protocol::Binary => {
+                let size = self.i32()?;
+                let invalid = |_| Malformed::Invalid { what: "size", value: size.into() };
+                u32::try_from(size).map_err(invalid)?
+            }
+        };
+        self.fits(size, least)
+    }
+
+    fn fits(&self, size: u32, least: usize) -> Result<usize, Malformed> {
+        let size = size as usize;
+        (size <= self.rest.len() / least).then_some(size).ok_or(Malformed::Short)
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let size = self.size(1)?;
+        self.take(size)
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::NotUtf8)
+    }
+
+    pub(super) fn head(&mut self) -> Result<Head, Malformed> {
+        let (name, kind, sequence) = match self.protocol {
+            Protocol::Compact => self.compact_head()?,
+            Protocol::Binary => self.binary_head()?,
+        };
+        let kind = match kind {
+            1 => Kind::Call,
+            2 => Kind::Reply,
+            3 => Kind::Exception,
+            4 => Kind::Oneway,
+            other => return Err(Malformed::Invalid { what: "message type", value: other.into() }),
+        };
+        Ok(Head { name: name.to_owned(), kind, sequence })
+    }
+
+    /// The name of a method, whose size was read.
+    fn name(&mut self, size: usize) -> Result<&'a str, Malformed> {
+        if size > NAME_BYTES_MAX {
+            return Err(Malformed::Invalid { what: "size of a name", value: size as i64 });
+        }
+        std::str::from_utf8(self.take(size)?).map_err(|_| Malformed::NotUtf8)
+    }
+
+    fn compact_head(&mut self) -> Result<(&'a str, u8, i32), Malformed> {
+        let first = self.byte()?;
+        if first != COMPACT {
+            let hint = match first {
+                BINARY | 0 => "; for clients with TBinaryProtocol set `protocol = \"binary\"`",
+                _ => "",
+            };
+            return Err(Malformed::Encoding { first, expected: "TCompactProtocol", hint });
+        }
+        let second = self.byte()?;
+        if second & 0x1f != VERSION {
+            return Err(Malformed::Invalid { what: "version", value: (second & 0x1f).into() });
+        }
+        let sequence = self.varint32()?.cast_signed();
+        let size = self.varint32()? as usize;
+        Ok((self.name(size)?, second >> 5, sequence))
+    }
+
+    fn binary_head(&mut self) -> Result<(&'a str, u8, i32), Malformed> {
+        let first = *self.rest.first().ok_or(Malformed::Short)?;
+        match first {
+            BINARY => {
+                let [_, version, _, kind] = self.array()?;
+                if version != VERSION {
+                    return Err(Malformed::Invalid { what: "version", value: version.into() });
+                }
+                let size = u32::from_be_bytes(self.array()?) as usize;
+                Ok((self.name(size)?, kind, self.i32()?))
+            }
+            // Without a version, as clients of before 2008 write it.
+            0 => {
+                let size = u32::from_be_bytes(self.array()?) as usize;
+                let name = self.name(size)?;
+                Ok((name, self.byte()?, self.i32()?))
+            }
+            _ => {
+                let hint = match first {
+                    COMPACT => "; for clients with TCompactProtocol set `protocol = \"compact\"`",
+                    _ => "",
+                };
+                Err(Malformed::Encoding { first, expected: "TBinaryProtocol", hint })
+            }
+        }
+    }
+
+    /// The next field of a struct; `None` at its end. `last` is the id of the field before it, at
+    /// first 0.
+    pub(super) fn field(&mut self, last: &mut i16) -> Result<Option<Field>, Malformed> {
+        let first = self.byte()?;
+        if first == 0 {
+            return Ok(None);
+        }
+        let (id, kind) = match self.protocol {
+            Protocol::Binary => {
+                let kind = Type::of(self.protocol, first)?;
+                (i16::from_be_bytes(self.array()?), kind)
+            }
+            Protocol::Compact => {
+                let kind = match Type::of(self.protocol, first & 0x0f)? {
+                    Type::Bool => Type::Implied,
+                    other => other,
+                };
+                let id = match first >> 4 {
+                    0 => self.zigzag()?,
+                    above => i64::from(*last) + i64::from(above),
+                };
+                let invalid = |_| Malformed::Invalid { what: "field id", value: id };
+                (i16::try_from(id).map_err(invalid)?, kind)
+            }
+        };
+        *last = id;
+        Ok(Some(Field { id, kind }))
+    }
+
+    /// Type and number of the elements that follow.
+    pub(super) fn list(&mut self) -> Result<(Type, usize), Malformed> {
+        let first = self.byte()?;
+        if self.protocol == Protocol::Binary {
+            let kind = Type::of(self.protocol, first)?;
+            return Ok((kind, self.size(1)?));
+        }
+        let kind = Type::of(self.protocol, first & 0x0f)?;
+        let size = match first >> 4 {
+            15 => self.size(1)?,
+            size => self.fits(size.into(), 1)?,
+        };
+        Ok((kind, size))
+    }
+
+    /// Types and number of the pairs that follow; `None` where there are none.
+    pub(super) fn map(&mut self) -> Result<Option<(Type, Type, usize)>, Malformed> {
+        let (size, kinds) = match self.protocol {
+            Protocol::Compact => {
+                let size = self.size(2)?;
+                let kinds = if size > 0 { self.byte()? } else { 0 };
+                (size, [kinds >> 4, kinds & 0x0f])
+            }
+            Protocol::Binary => {
+                let kinds = self.array()?;
+                (self.size(2)?, kinds)
+            }
+        };
+        if size == 0 {
+            return Ok(None);
+        }
+        let [key, value] = kinds;
+        Ok(Some((Type::of(self.protocol, key)?, Type::of(self.protocol, value)?, size)))
+    }
+
+    /// Passes over a value.
+    pub(super) fn skip(&mut self, kind: Type) -> Result<(), Malformed> {
+        self.skip_within(kind, DEPTH_MAX)
+    }
+
+    fn skip_within(&mut self, kind: Type, depth: u32) -> Result<(), Malformed> {
+        let Some(below) = depth.checked_sub(1) else {
+            return Err(Malformed::Deep { max: DEPTH_MAX });
+        };
+        let bytes = match (kind, self.protocol) {
+            (Type::Implied, _) => 0,
+            (Type::Bool | Type::Byte, _) => 1,
+            (Type::I16 | Type::I32 | Type::I64, Protocol::Compact) => {
+                self.varint()?;
+                0
+            }
+            (Type::I16, Protocol::Binary) => 2,
+            (Type::I32, Protocol::Binary) => 4,
+            (Type::I64, Protocol::Binary) | (Type::Double, _) => 8,
+            (Type::Uuid, _) => 16,
+            (Type::Binary, _) => self.size(1)?,
+            (Type::Struct, _) => {
+                let mut last = 0;
+                while let Some(field) = self.field(&mut last)? {
+                    self.skip_within(field.kind, below)?;
+                }
+                0
+            }
+            (Type::List | Type::Set, _) => {
+                let (kind, size) = self.list()?;
+                for _ in 0..size {
+                    self.skip_within(kind, below)?;
+                }
+                0
+            }
+            (Type::Map, _) => {
+                if let Some((key, value, size)) = self.map()? {
+                    for _ in 0..size {
+                        self.skip_within(key, below)?;
+                        self.skip_within(value, below)?;
+                    }
+                }
+                0
+            }
+        };
+        self.take(bytes)?;
+        Ok(())
+    }
+}
