@@ -102,7 +102,8 @@ fn start_ours(dir: &Path) -> (Agent, SocketAddr) {
     let (at, next, monitoring) = (dir.display(), http::free_address(), http::free_address());
     let text = format!(
         "[agent]\ndata_dir = \"{at}/ours\"\nflume_metrics = \"{monitoring}\"\n\
-         [sources.tail]\ntype = \"tail_dir\"\npaths = [\"{at}/logs/*.log\"]\nchannels = [\"file\"]\n\
+         [sources.tail]\ntype = \"tail_dir\"\nchannels = [\"file\"]\n\
+         paths = [\"{at}/logs/*.log\"]\n\
          [channels.file]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.next]\ntype = \"grpc\"\naddress = \"{next}\"\nchannel = \"file\"\n\
          [sources.in]\ntype = \"grpc\"\nlisten = \"{next}\"\nchannels = [\"mem\"]\n\

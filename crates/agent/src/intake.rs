@@ -371,3 +371,6 @@ impl RelayIntake for AgentIntake {
         self.routing.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

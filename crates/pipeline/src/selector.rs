@@ -33,7 +33,11 @@ use crate::batch::Events;
 /// ```
 pub trait ChannelSelector: Send + Sync {
     /// What each of the source's channels gets, by index; `None` or no events = none of them.
-    /// Must be a function of the events: a batch that is sent again has to be split the same.
+    ///
+    /// Must decide for each event by that event alone: not by its batch, by other batches, by time
+    /// or by what the channels hold. A batch that is sent again has to be split the same, and after
+    /// a crash a source hands over the same events in other batches, into the channels that lack
+    /// them.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
 
     /// The header that it looks at, if any.
@@ -43,3 +47,8 @@ pub trait ChannelSelector: Send + Sync {
     /// channel, in any order.
     fn routing_rule(&self, channels: &[Vec<String>]) -> String;
 }
+
+/// How many of a source's channels are required: they come first. A selector that tells them from
+/// the optional ones gets it from its context; `None` outside an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequiredChannels(pub Option<usize>);
