@@ -1,5 +1,5 @@
-//! Goal: what starts a Flume agent starts an agent of ours: `deploy/flume-ng` takes the command line
-//! of Flume's script, and the unit of systemd calls it rightly.
+//! Goal: what starts a Flume agent starts an agent of ours: `deploy/flume-ng` takes the command
+//! line of Flume's script, and the unit of systemd calls it rightly.
 //!
 //! Method: a script in the place of `aqueduct` shows what it was called with.
 

@@ -43,6 +43,11 @@ pub trait ChannelSelector: Send + Sync {
     /// The header that it looks at, if any.
     fn routing_header(&self) -> Option<&str>;
 
+    /// Whether it looks at bodies: then what interceptors do to them is a part of the routing.
+    fn looks_at_bodies(&self) -> bool {
+        false
+    }
+
     /// The same function of the events has the same text; `channels` names the datasets behind each
     /// channel, in any order.
     fn routing_rule(&self, channels: &[Vec<String>]) -> String;

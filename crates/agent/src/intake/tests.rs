@@ -1,10 +1,11 @@
 //! Goal: an event that is given again is in one channel, once, whatever the selector that spreads
 //! events over channels does; and what failed is counted.
 //!
-//! Method: two durable channels on a disk. A batch reaches one of them alone, as when the agent dies
-//! between two commits; then the agent is started again, and what a channel lacks is given again, in
-//! other batches, as a source of files reads it. The same is done with selectors that look at the
-//! batch instead of the event: there the check has to find events that are missing or repeated.
+//! Method: two durable channels on a disk. A batch reaches one of them alone, as when the agent
+//! dies between two commits; then the agent is started again, and what a channel lacks is given
+//! again, in other batches, as a source of files reads it. The same is done with selectors that
+//! look at the batch instead of the event: there the check has to find events that are missing or
+//! repeated.
 
 use std::ops::Range;
 use std::path::Path;

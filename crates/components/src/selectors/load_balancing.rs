@@ -99,6 +99,10 @@ impl ChannelSelector for LoadBalancing {
         self.header.as_deref()
     }
 
+    fn looks_at_bodies(&self) -> bool {
+        true
+    }
+
     fn routing_rule(&self, channels: &[Vec<String>]) -> String {
         let places = channels.iter().take(self.required);
         let places: Vec<String> =
