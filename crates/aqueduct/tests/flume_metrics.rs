@@ -13,6 +13,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Stdio;
 
 use common::{Agent, command, free_port, write};
@@ -48,12 +49,18 @@ fn documented() -> BTreeSet<(String, String)> {
     rows.map(|(of, counter)| (of.to_owned(), counter.to_owned())).collect()
 }
 
-#[test]
-fn a_monitor_of_flume_reads_what_every_component_has_done() {
-    let dir = tempfile::tempdir().unwrap();
-    let (at, admin, own, nothing, grpc) =
-        (dir.path().display(), free_port(), free_port(), free_port(), free_port());
-    let file = dir.path().join("agent.toml");
+/// Where the pages of the agent are.
+struct Ports {
+    admin: u16,
+    own: u16,
+}
+
+/// An agent with a store that works, and an address where nothing listens.
+fn start(dir: &Path) -> (Agent, Ports) {
+    let (at, ports) = (dir.display(), Ports { admin: free_port(), own: free_port() });
+    let Ports { admin, own } = ports;
+    let (nothing, grpc) = (free_port(), free_port());
+    let file = dir.join("agent.toml");
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\ngrace = \"1s\"\nadmin = \"127.0.0.1:{admin}\"\n\
          flume_metrics = \"127.0.0.1:{own}\"\n\
@@ -68,7 +75,13 @@ fn a_monitor_of_flume_reads_what_every_component_has_done() {
     );
     write(&file, &text);
     let mut command = command(&["collector", "--config", &file.display().to_string()]);
-    let agent = Agent { child: command.stderr(Stdio::null()).spawn().unwrap() };
+    (Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }, ports)
+}
+
+#[test]
+fn a_monitor_of_flume_reads_what_every_component_has_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, Ports { admin, own }) = start(dir.path());
     let is = |page: &Page, of: &str, counter: &str, value: u64| {
         page.get(of).and_then(|it| it.get(counter)).is_some_and(|it| *it == value.to_string())
     };
