@@ -1,6 +1,7 @@
 //! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read
-//! only.
+//! only. A second one, with Flume's page of counters alone, is for monitors made for Flume.
 
+mod flume;
 mod guests;
 
 use std::convert::Infallible;
@@ -8,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::AgentSettings;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,7 +29,8 @@ use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::running::{ChannelHandle, Running};
-use crate::{scrape, status};
+use crate::status::Snapshot;
+use crate::{RunError, scrape, status};
 use guests::{Guests, Watched};
 
 /// How long a client may take to send its request's head, and stay idle before it.
@@ -36,29 +39,66 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The admin listener; it ends when this is dropped.
-pub(crate) struct Admin {
+/// What a listener shows.
+#[derive(Debug, Clone, Copy)]
+enum Site {
+    /// All pages.
+    Admin,
+    /// Flume's page of counters, where Flume has it.
+    Flume,
+}
+
+/// The admin listeners of an agent; they end when this is dropped.
+#[derive(Default)]
+pub(crate) struct Listeners(Vec<Admin>);
+
+impl Listeners {
+    /// Takes the addresses; nothing is answered before [`Listeners::serve`].
+    ///
+    /// # Errors
+    /// An address cannot be taken.
+    pub(crate) async fn listen(agent: &AgentSettings, env: &Env) -> Result<Self, RunError> {
+        let mut all = Vec::new();
+        for (setting, address, site) in [
+            ("admin", &agent.admin, Site::Admin),
+            ("flume_metrics", &agent.flume_metrics, Site::Flume),
+        ] {
+            if let Some(address) = address {
+                let admin = Admin::listen(setting, address, site, env).await;
+                all.push(admin.map_err(|source| RunError::Admin { setting, source })?);
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// Begins to answer.
+    pub(crate) fn serve(&mut self, pages: Pages) {
+        let pages = Arc::new(pages);
+        self.0.iter_mut().for_each(|admin| admin.serve(&pages));
+    }
+}
+
+/// One of them.
+struct Admin {
+    site: Site,
     listener: Option<Box<dyn Listener>>,
     task: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    /// Takes the address; nothing is answered before [`Admin::serve`].
-    pub(crate) async fn listen(address: &str, env: &Env) -> io::Result<Self> {
+    async fn listen(setting: &str, address: &str, site: Site, env: &Env) -> io::Result<Self> {
         let listener = env.net.listen(address).await?;
         let local = listener.local_address();
         let loopback = local.parse().is_ok_and(|a: std::net::SocketAddr| a.ip().is_loopback());
         if !loopback {
-            warn!(address = local, "the admin listener is plain text and unauthenticated");
+            warn!(setting, address = local, "this listener is plain text and unauthenticated");
         }
-        Ok(Self { listener: Some(listener), task: None })
+        Ok(Self { site, listener: Some(listener), task: None })
     }
 
-    /// Begins to answer.
-    pub(crate) fn serve(&mut self, pages: Pages) {
+    fn serve(&mut self, pages: &Arc<Pages>) {
         if let Some(listener) = self.listener.take() {
-            let pages = Arc::new(pages);
-            self.task = Some(tokio::spawn(accept(listener, pages)));
+            self.task = Some(tokio::spawn(accept(self.site, listener, pages.clone())));
         }
     }
 }
@@ -71,7 +111,7 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
+async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
     let guests = Arc::new(Guests::default());
     let mut trouble = FailureLog::default();
     loop {
@@ -83,7 +123,7 @@ async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
                     tokio::select! {
                         biased;
                         () = guest.must_leave() => debug!("a quiet admin connection gave way"),
-                        () = serve_connection(guest.watch(stream), pages) => {}
+                        () = serve_connection(site, guest.watch(stream), pages) => {}
                     }
                 });
             }
@@ -99,13 +139,14 @@ async fn accept(listener: Box<dyn Listener>, pages: Arc<Pages>) {
     }
 }
 
-async fn serve_connection(stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
+async fn serve_connection(site: Site, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
         let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
         let format = Format::wanted(accept.unwrap_or_default());
         let pages = pages.clone();
         async move {
-            let response = pages.answer(request.method(), request.uri().path(), format).await;
+            let (method, path) = (request.method(), request.uri().path());
+            let response = pages.answer(site, method, path, format).await;
             Ok::<_, Infallible>(response)
         }
     });
@@ -129,6 +170,8 @@ pub(crate) struct Pages {
     pub(crate) agent: String,
     /// When it has started.
     pub(crate) started: Instant,
+    /// The same in milliseconds since 1970: it stays as it is when the clock is set.
+    pub(crate) started_ms: u64,
     pub(crate) running: Arc<Running>,
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) health: Health,
@@ -145,21 +188,38 @@ const INDEX: &str = "\
 /status   what every source, channel and sink is doing, as JSON; `aqueduct status` shows it
 /livez    200 while the process answers
 /account  what each durable channel accepted and still holds: one JSON object a line
+/flume/metrics  the counters as Flume's HTTP monitoring shows them: JSON by its names
 ";
 
+/// What is where Flume has it.
+const FLUME_INDEX: &str = "/metrics  the counters as Flume's HTTP monitoring shows them\n";
+
 impl Pages {
-    async fn answer(&self, method: &Method, path: &str, format: Format) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        site: Site,
+        method: &Method,
+        path: &str,
+        format: Format,
+    ) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             return page(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         }
-        match path {
-            "/" => page(StatusCode::OK, INDEX.into()),
-            "/metrics" => typed(StatusCode::OK, format.content_type(), self.metrics(format)),
-            "/account" => typed(StatusCode::OK, JSON_LINES, self.account()),
-            "/status" => self.status().await,
-            "/livez" => page(StatusCode::OK, "alive\n".into()),
-            "/readyz" => self.readiness(),
-            _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{INDEX}")),
+        let index = match site {
+            Site::Admin => INDEX,
+            Site::Flume => FLUME_INDEX,
+        };
+        match (site, path) {
+            (_, "/") => page(StatusCode::OK, index.into()),
+            (Site::Flume, "/metrics") | (Site::Admin, "/flume/metrics") => self.flume().await,
+            (Site::Admin, "/metrics") => {
+                typed(StatusCode::OK, format.content_type(), self.metrics(format))
+            }
+            (Site::Admin, "/account") => typed(StatusCode::OK, JSON_LINES, self.account()),
+            (Site::Admin, "/status") => self.status().await,
+            (Site::Admin, "/livez") => page(StatusCode::OK, "alive\n".into()),
+            (Site::Admin, "/readyz") => self.readiness(),
+            _ => page(StatusCode::NOT_FOUND, format!("no such page; there are:\n{index}")),
         }
     }
 
@@ -226,7 +286,7 @@ impl Pages {
         })
     }
 
-    async fn status(&self) -> Response<Full<Bytes>> {
+    async fn snapshot(&self) -> Snapshot {
         let snapshot = status::gather(status::Sources {
             agent: &self.agent,
             started: self.started,
@@ -236,11 +296,20 @@ impl Pages {
             metrics: &self.metrics,
             env: &self.env,
         });
-        let text = serde_json::to_string(&snapshot.await).expect("names and numbers are JSON");
-        let mut response = typed(StatusCode::OK, JSON, text + "\n");
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        response
+        snapshot.await
+    }
+
+    async fn status(&self) -> Response<Full<Bytes>> {
+        let snapshot = self.snapshot().await;
+        let text = serde_json::to_string(&snapshot).expect("names and numbers are JSON");
+        fresh(typed(StatusCode::OK, JSON, text + "\n"))
+    }
+
+    /// The page of Flume's monitoring.
+    async fn flume(&self) -> Response<Full<Bytes>> {
+        let snapshot = self.snapshot().await;
+        let text = flume::page(&snapshot, &self.metrics, self.started_ms);
+        fresh(typed(StatusCode::OK, JSON_UTF_8, text))
     }
 
     /// What the durable channels answer for, one line of JSON for each.
@@ -275,8 +344,18 @@ impl Pages {
 /// One JSON object.
 const JSON: &str = "application/json";
 
+/// The same, as Flume says it.
+const JSON_UTF_8: &str = "application/json;charset=utf-8";
+
 /// JSON objects, one a line.
 const JSON_LINES: &str = "application/jsonl";
+
+/// With the word that no proxy keeps it.
+fn fresh(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
 
 fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     typed(status, "text/plain; charset=utf-8", text)

@@ -42,6 +42,8 @@ pub(crate) struct Inflow {
 
 struct State {
     stored: Meter,
+    /// Events of puts that failed.
+    failed: u64,
     /// Puts that wait for room, and since when there is always one.
     waiting: u64,
     since: Option<Instant>,
@@ -49,7 +51,8 @@ struct State {
 
 impl Default for Inflow {
     fn default() -> Self {
-        let state = State { stored: Meter::new(Instant::now()), waiting: 0, since: None };
+        let state =
+            State { stored: Meter::new(Instant::now()), failed: 0, waiting: 0, since: None };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 }
@@ -77,6 +80,16 @@ impl Inflow {
     pub(crate) fn stored(&self, now: Instant, volume: Volume) -> u64 {
         self.state().stored.add(now, volume);
         volume.events
+    }
+
+    /// A put of so many events has failed.
+    pub(crate) fn failed(&self, events: u64) {
+        self.state().failed += events;
+    }
+
+    /// Events of puts that have failed, each try counted.
+    pub(crate) fn failures(&self) -> u64 {
+        self.state().failed
     }
 
     /// A put waits from now on.

@@ -55,7 +55,7 @@ use member::{Event, Handle, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use tally::Tally;
 use turning::Outlet;
-pub(crate) use view::{GroupView, MemberPart, Outflow, Question};
+pub(crate) use view::{GroupView, MemberPart, Outflow, OutflowPart, Question};
 
 /// The type of every sink that has a seat.
 const DISCOVERED: &str = "grpc";

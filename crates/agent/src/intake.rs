@@ -17,6 +17,7 @@
 //!    channel.
 
 mod permit;
+mod puts;
 mod route;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +28,9 @@ use futures::FutureExt;
 use futures::future::join_all;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::{
-    Batch, BatchSize, Channel, ChannelError, ChannelSelector, Epoch, Floors, Identity, Intake,
-    IntakeError, IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit, PositionIntake,
-    PutTransaction, RelayIntake, Routing,
+    Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
+    IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit, PositionIntake, RelayIntake,
+    Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -43,6 +44,7 @@ use crate::opening::NotOpen;
 use crate::status::{Passage, SourceFlow, Volume};
 
 use permit::Reserved;
+use puts::{Begun, says_nothing, volume};
 pub(crate) use route::BuiltInterceptor;
 use route::{Parts, Route};
 
@@ -73,25 +75,6 @@ pub(crate) struct AgentIntake {
     /// Only where several channels have to agree on what is committed.
     agreed: Option<broadcast::Sender<Arc<KeySet>>>,
     flow: Mutex<SourceFlow>,
-}
-
-/// A put that has begun, and what will be put.
-struct Begun<'a> {
-    to: &'a Fed,
-    volume: Volume,
-    put: Box<dyn PutTransaction>,
-}
-
-impl Fed {
-    /// Begins a put, and notes how long it waits for room.
-    async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError> {
-        let mut begun = self.channel.begin_put(size);
-        if let std::task::Poll::Ready(put) = futures::poll!(&mut begun) {
-            return put;
-        }
-        let _waiting = self.boards.inflow.wait(Instant::now());
-        begun.await
-    }
 }
 
 impl AgentIntake {
@@ -202,7 +185,10 @@ impl AgentIntake {
             let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
             match begin.flatten() {
                 Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
-                _ => left_out += part.len() as u64,
+                _ => {
+                    fed.boards.inflow.failed(part.len() as u64);
+                    left_out += part.len() as u64;
+                }
             }
         }
         if left_out > 0 {
@@ -277,6 +263,15 @@ impl AgentIntake {
         outcome
     }
 
+    /// Counts a batch that a source has handed over and that is not in every required channel.
+    fn note_failure(
+        &self,
+        given: Volume,
+        stored: Result<(), IntakeError>,
+    ) -> Result<(), IntakeError> {
+        stored.inspect_err(|_| self.locked().failed(given))
+    }
+
     fn count(&self, now: Instant, passage: Passage) {
         let Volume { events, bytes } = passage.given;
         debug!(source = %self.source, events, bytes, "batch accepted");
@@ -287,33 +282,12 @@ impl AgentIntake {
     }
 }
 
-impl<'a> Begun<'a> {
-    fn new(to: &'a Fed, mut put: Box<dyn PutTransaction>, part: Batch) -> Self {
-        let volume = volume(&part);
-        put.put(part);
-        Self { to, volume, put }
-    }
-
-    async fn commit(self) -> (&'a Fed, Volume, Result<(), ChannelError>) {
-        let Self { to, volume, put } = self;
-        (to, volume, put.commit().await)
-    }
-}
-
-/// What a batch counts for.
-fn volume(batch: &Batch) -> Volume {
-    Volume { events: batch.len() as u64, bytes: batch.body_bytes() }
-}
-
-/// Whether there is nothing to store of this part.
-fn says_nothing(part: &Batch) -> bool {
-    part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
-}
-
 #[async_trait]
 impl Intake for AgentIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        self.store(batch, None).await
+        let given = volume(&batch);
+        let stored = self.store(batch, None).await;
+        self.note_failure(given, stored)
     }
 
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
@@ -395,3 +369,6 @@ impl RelayIntake for AgentIntake {
         self.routing.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

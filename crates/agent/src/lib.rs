@@ -35,6 +35,7 @@ use config::{ConfigErrors, Plan};
 use futures::stream::{self, Stream, StreamExt};
 use metrics::Metrics;
 use peers::discovery::Discovery;
+use pipeline::env::unix_millis;
 use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -42,7 +43,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use admin::{Admin, Pages};
+use admin::{Listeners, Pages};
 use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
@@ -67,9 +68,14 @@ pub enum RunError {
     /// A channel cannot be opened.
     #[error("cannot open a channel")]
     Channel(#[from] ChannelError),
-    /// The admin listener cannot be opened.
-    #[error("cannot listen for `agent.admin`")]
-    Admin(#[source] std::io::Error),
+    /// An admin listener cannot be opened.
+    #[error("cannot listen for `agent.{setting}`")]
+    Admin {
+        /// The setting with its address.
+        setting: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Signals cannot be caught.
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
@@ -230,7 +236,7 @@ struct Agent {
     limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
-    admin: Option<Admin>,
+    admin: Listeners,
     _data_dir: DataDir,
 }
 
@@ -241,7 +247,7 @@ impl Agent {
         env: &Env,
         metrics: Metrics,
     ) -> Result<Self, RunError> {
-        let started = Instant::now();
+        let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
@@ -253,10 +259,7 @@ impl Agent {
             let letters = letters.clone();
             built.boards.floors.know_letters(move |origin| letters.lowest(origin));
         }
-        let admin = match &plan.agent.admin {
-            Some(address) => Some(Admin::listen(address, env).await.map_err(RunError::Admin)?),
-            None => None,
-        };
+        let admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
@@ -284,18 +287,17 @@ impl Agent {
             admin,
             _data_dir: data_dir,
         };
-        if let Some(admin) = &mut agent.admin {
-            admin.serve(Pages {
-                agent: plan.agent.name.clone(),
-                started,
-                running: agent.running.clone(),
-                dead_letters: agent.dead_letters.clone(),
-                health,
-                metrics,
-                env: env.clone(),
-                stopping: agent.stopping.clone(),
-            });
-        }
+        agent.admin.serve(Pages {
+            agent: plan.agent.name.clone(),
+            started,
+            started_ms,
+            running: agent.running.clone(),
+            dead_letters: agent.dead_letters.clone(),
+            health,
+            metrics,
+            env: env.clone(),
+            stopping: agent.stopping.clone(),
+        });
         Ok(agent)
     }
 

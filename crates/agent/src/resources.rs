@@ -21,10 +21,14 @@ pub(crate) struct Resources<'a> {
 impl<'a> Resources<'a> {
     /// What the agent itself takes.
     pub(crate) fn of(plan: &'a Plan) -> Self {
-        let taken = plan.agent.admin.iter().map(|address| Taken {
-            resource: Resource::Listen { setting: "admin", address: address.clone() },
-            path: "agent.admin".to_owned(),
-            place: plan.agent.admin_place.clone(),
+        let agent = &plan.agent;
+        let taken = [
+            ("admin", &agent.admin, &agent.admin_place),
+            ("flume_metrics", &agent.flume_metrics, &agent.flume_metrics_place),
+        ];
+        let taken = taken.into_iter().filter_map(|(setting, address, place)| {
+            let resource = Resource::Listen { setting, address: address.clone()? };
+            Some(Taken { resource, path: format!("agent.{setting}"), place: place.clone() })
         });
         Self { plan, taken: taken.collect() }
     }

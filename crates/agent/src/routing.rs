@@ -30,8 +30,11 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
     }
     channels.resize(source.required.len() + source.optional.len(), Vec::new());
     let header = source.selector.routing_header();
-    let changes =
-        source.interceptors.iter().filter_map(|built| built.interceptor.routing_effect(header));
+    let bodies = source.selector.looks_at_bodies();
+    let changes = source.interceptors.iter().flat_map(|built| {
+        let of_bodies = bodies.then(|| built.interceptor.body_effect()).flatten();
+        built.interceptor.routing_effect(header).into_iter().chain(of_bodies)
+    });
     let changes: Vec<String> = changes.collect();
     let rule = source.selector.routing_rule(&channels);
     let text = match (&*changes, header) {
@@ -126,6 +129,24 @@ channel = "two"
             assert_ne!(text, TWO, "{from}");
             assert_ne!(routing(&text).unwrap().digest, before.digest, "{from} -> {to}");
         }
+    }
+
+    /// A replacement changes the choice of a selector that looks at bodies, and of no other one.
+    #[test]
+    fn what_changes_bodies_counts_where_the_selector_looks_at_them() {
+        let replaced = |text: &str| {
+            let more = "{ type = \"search_replace\", search = \"a\", replace = \"b\" }";
+            text.replace("interceptors = [", &format!("interceptors = [{more}, "))
+        };
+        assert_eq!(routing(&replaced(TWO)), routing(TWO));
+        let by_header = "{ type = \"multiplexing\", header = \"kind\", \
+                         mapping.order = [\"one\"], default = [\"two\"] }";
+        let spread = TWO.replace(by_header, "{ type = \"load_balancing\" }");
+        let text = "spread by body with seed 0 over: orders in hdfs://nn:8020/orders, \
+                    rest in hdfs://nn:8020/rest";
+        assert_eq!(&*routing(&spread).unwrap().text, text);
+        let text = format!("{text}; bodies with \"b\" for \"a\"");
+        assert_eq!(&*routing(&replaced(&spread)).unwrap().text, text);
     }
 
     #[test]

@@ -102,6 +102,12 @@ pub struct SourceStatus {
     pub state: State,
     /// What its channels have accepted.
     pub accepted: Throughput,
+    /// Batches that its channels have accepted.
+    pub accepted_batches: u64,
+    /// Batches that some required channel has not stored, each try counted.
+    pub failed_batches: u64,
+    /// Their events.
+    pub failed_events: u64,
     /// Events that entered and are in no channel, by reason.
     pub dropped_events: BTreeMap<String, u64>,
 }
@@ -137,6 +143,8 @@ pub struct ChannelStatus {
     pub waiting_since_seconds_ago: Option<f64>,
     /// What was put into it.
     pub stored: Throughput,
+    /// Events of puts that failed, each try counted.
+    pub failed_events: u64,
     /// Time until it is full at the present rates; `null` if it does not fill.
     pub until_full_seconds: Option<f64>,
     /// Time until it is empty at the present rates; `null` if it does not drain.
@@ -189,6 +197,8 @@ pub struct MemberStatus {
     pub unacknowledged_bytes: u64,
     /// Events that it has delivered.
     pub delivered_events: u64,
+    /// Batches of which it has delivered events.
+    pub delivered_batches: u64,
     /// Events that it has refused for good, those refused again included.
     pub refused_events: u64,
     /// When something last left the channel because it had delivered it.

@@ -8,8 +8,8 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, Role, Routing, Settings,
-    Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, RequiredChannels, Role,
+    Routing, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::boards::Boards;
@@ -257,7 +257,9 @@ impl Builder<'_> {
                 Some(BuiltInterceptor { kind: plan.kind.as_str().into(), interceptor })
             })
             .collect();
-        let selector = self.component(&plan.selector, "selectors", none);
+        let required = RequiredChannels(Some(plan.channels.len()));
+        let along = Extensions::default().with(required);
+        let selector = self.component(&plan.selector, "selectors", &along);
         self.metrics.begin_source(&plan.component.name, &plan.component.kind);
         for interceptor in &plan.interceptors {
             self.metrics.begin_interceptor(&plan.component.name, &interceptor.kind);

@@ -37,6 +37,10 @@ pub struct AgentSettings {
     pub admin: Option<String>,
     /// Where that setting stands.
     pub admin_place: Place,
+    /// Where the counters are shown as Flume's HTTP monitoring shows them; off unless set.
+    pub flume_metrics: Option<String>,
+    /// Where that setting stands.
+    pub flume_metrics_place: Place,
 }
 
 /// One component: its name, its kind and its own settings.
@@ -91,8 +95,10 @@ pub struct GroupPlan {
 
 impl PartialEq for AgentSettings {
     fn eq(&self, other: &Self) -> bool {
-        let meaning =
-            |it: &Self| (it.name.clone(), it.data_dir.clone(), it.grace, it.admin.clone());
+        let meaning = |it: &Self| {
+            let addresses = (it.admin.clone(), it.flume_metrics.clone());
+            (it.name.clone(), it.data_dir.clone(), it.grace, addresses)
+        };
         meaning(self) == meaning(other)
     }
 }

@@ -18,6 +18,9 @@ pub fn to_toml(plan: &Plan) -> String {
     if let Some(admin) = &plan.agent.admin {
         agent.insert("admin", escape(admin).into());
     }
+    if let Some(address) = &plan.agent.flume_metrics {
+        agent.insert("flume_metrics", escape(address).into());
+    }
     document.insert("agent", Item::Table(agent));
     section(&mut document, "sources", plan.sources.iter().map(source));
     let channels = plan.channels.iter().map(|channel| {

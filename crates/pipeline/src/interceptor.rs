@@ -43,6 +43,13 @@ pub trait Interceptor: Send + Sync {
     /// there, or what it drops. Part of the agent's [`Routing`](crate::Routing), so the same text
     /// for the same effect. `None`: nothing of the kind.
     fn routing_effect(&self, header: Option<&str>) -> Option<String>;
+
+    /// What it does to bodies: the same text for the same effect. A part of the routing where the
+    /// selector [looks at bodies](crate::ChannelSelector::looks_at_bodies). `None`: it leaves them
+    /// as they are.
+    fn body_effect(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Events that an interceptor cannot handle. They are stored among the dead letters, with their

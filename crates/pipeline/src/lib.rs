@@ -90,7 +90,7 @@ pub use ledgers::{LedgerId, LedgerState};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::Routing;
-pub use selector::ChannelSelector;
+pub use selector::{ChannelSelector, RequiredChannels};
 
 pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};

@@ -33,13 +33,27 @@ use crate::batch::Events;
 /// ```
 pub trait ChannelSelector: Send + Sync {
     /// What each of the source's channels gets, by index; `None` or no events = none of them.
-    /// Must be a function of the events: a batch that is sent again has to be split the same.
+    ///
+    /// Must decide for each event by that event alone: not by its batch, by other batches, by time
+    /// or by what the channels hold. A batch that is sent again has to be split the same, and after
+    /// a crash a source hands over the same events in other batches, into the channels that lack
+    /// them.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
 
     /// The header that it looks at, if any.
     fn routing_header(&self) -> Option<&str>;
 
+    /// Whether it looks at bodies: then what interceptors do to them is a part of the routing.
+    fn looks_at_bodies(&self) -> bool {
+        false
+    }
+
     /// The same function of the events has the same text; `channels` names the datasets behind each
     /// channel, in any order.
     fn routing_rule(&self, channels: &[Vec<String>]) -> String;
 }
+
+/// How many of a source's channels are required: they come first. A selector that tells them from
+/// the optional ones gets it from its context; `None` outside an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequiredChannels(pub Option<usize>);

@@ -41,7 +41,7 @@ struct Bench {
     connect: mpsc::UnboundedSender<DuplexStream>,
     health: Health,
     stopping: CancellationToken,
-    _admin: Admin,
+    _admin: Listeners,
 }
 
 fn bench() -> Bench {
@@ -57,10 +57,12 @@ fn bench_of(running: Running) -> Bench {
     let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
     let health = Health::new(env.clock.clone());
     let stopping = CancellationToken::new();
-    let mut admin = Admin { listener: Some(Box::new(listener)), task: None };
+    let admin = Admin { site: Site::Admin, listener: Some(Box::new(listener)), task: None };
+    let mut admin = Listeners(vec![admin]);
     admin.serve(Pages {
         agent: "a".to_owned(),
         started: Instant::now(),
+        started_ms: 0,
         running: Arc::new(running),
         dead_letters: Arc::new(letters),
         health: health.clone(),
@@ -132,7 +134,7 @@ async fn the_status_is_one_json_document_that_is_never_kept_by_a_cache() {
     for wanted in ["content-type: application/json", "cache-control: no-store"] {
         assert!(head.contains(wanted), "{head}");
     }
-    let snapshot: status::Snapshot = serde_json::from_str(body).unwrap();
+    let snapshot: Snapshot = serde_json::from_str(body).unwrap();
     assert_eq!((&*snapshot.agent, snapshot.ready), ("a", false));
     assert_eq!(snapshot.reasons, ["source `in` is not open yet"]);
     bench.health.source_opened(&source);

@@ -55,14 +55,25 @@ pub(crate) struct Outflow {
     pub(crate) delivered: Meter,
     /// Events that went to the dead letters.
     pub(crate) dead_letter_events: u64,
-    /// Events that each member has delivered, and when the last of them left.
-    pub(crate) by_member: Vec<(u64, Option<Instant>)>,
+    /// What each member has delivered.
+    pub(crate) by_member: Vec<OutflowPart>,
+}
+
+/// What one member has delivered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OutflowPart {
+    /// Batches of which events left the channel.
+    pub(crate) batches: u64,
+    /// These events.
+    pub(crate) events: u64,
+    /// When the last of them left.
+    pub(crate) last: Option<Instant>,
 }
 
 impl Outflow {
     /// Nothing, of so many members.
     pub(super) fn new(members: usize, began: Instant) -> Self {
-        let by_member = vec![(0, None); members];
+        let by_member = vec![OutflowPart::default(); members];
         Self { delivered: Meter::new(began), dead_letter_events: 0, by_member }
     }
 
@@ -72,8 +83,10 @@ impl Outflow {
         let events = left.passed.events;
         self.delivered.add(now, Volume { events, bytes: left.bytes });
         if let Some(by) = left.by {
-            self.by_member[by].0 += events;
-            self.by_member[by].1 = Some(now);
+            let part = &mut self.by_member[by];
+            part.batches += u64::from(events > 0);
+            part.events += events;
+            part.last = Some(now);
         }
     }
 

@@ -90,6 +90,12 @@ pub(crate) struct Passage {
 pub(crate) struct SourceFlow {
     /// What was accepted.
     pub(crate) accepted: Meter,
+    /// Batches of it.
+    pub(crate) batches: u64,
+    /// Batches that were handed over and not accepted, each try counted.
+    pub(crate) failed_batches: u64,
+    /// Their events.
+    pub(crate) failed_events: u64,
     copied: u64,
     put_again: u64,
     filtered: u64,
@@ -104,6 +110,9 @@ impl SourceFlow {
     pub(crate) fn new(began: Instant) -> Self {
         Self {
             accepted: Meter::new(began),
+            batches: 0,
+            failed_batches: 0,
+            failed_events: 0,
             copied: 0,
             put_again: 0,
             filtered: 0,
@@ -118,6 +127,7 @@ impl SourceFlow {
     pub(crate) fn accepted(&mut self, now: Instant, passage: Passage) {
         let Passage { given, kept, rejected, stored, optional_full, optional_failed } = passage;
         self.accepted.add(now, given);
+        self.batches += u64::from(given.events > 0);
         let left = kept + rejected;
         self.filtered += given.events.saturating_sub(left);
         self.copied += left.saturating_sub(given.events);
@@ -127,6 +137,12 @@ impl SourceFlow {
         self.copied += selected.saturating_sub(kept);
         self.optional_full += optional_full;
         self.optional_failed += optional_failed;
+    }
+
+    /// The batch is not in every required channel; its source gives it again.
+    pub(crate) fn failed(&mut self, given: Volume) {
+        self.failed_batches += 1;
+        self.failed_events += given.events;
     }
 
     /// The batch is not accepted, or was before: some channels have stored it now.

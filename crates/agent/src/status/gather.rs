@@ -14,7 +14,7 @@ use super::{
     SourceStatus, State, Throughput,
 };
 use crate::dead_letters::DeadLetters;
-use crate::group::{GroupView, MemberPart, Outflow};
+use crate::group::{GroupView, MemberPart, Outflow, OutflowPart};
 use crate::health::Word;
 use crate::opening::NotOpen;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Running, SourceHandle};
@@ -108,6 +108,9 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         config_digest: digest(handle.digest),
         state,
         accepted: flow.accepted.read(now),
+        accepted_batches: flow.batches,
+        failed_batches: flow.failed_batches,
+        failed_events: flow.failed_events,
         dropped_events: flow.dropped().into_iter().filter(|(_, events)| *events > 0).collect(),
     }
 }
@@ -171,6 +174,7 @@ impl Views {
                 .waiting()
                 .map(|since| ago(self.now, since)),
             stored,
+            failed_events: handle.boards.inflow.failures(),
             until_full_seconds: held.until_full.map(seconds).or(outlook.until_full_seconds),
             until_empty_seconds: outlook.until_empty_seconds,
             dropped_events: dropped.collect(),
@@ -198,7 +202,7 @@ impl Views {
                 status.in_flight_batches = view.in_flight_batches;
                 status.in_flight_events = view.in_flight_events;
                 let members = view.members.iter().zip(&handle.sinks).zip(&view.outflow.by_member);
-                let members = members.map(|((part, sink), left)| self.member(part, sink, *left));
+                let members = members.map(|((part, sink), left)| self.member(part, sink, left));
                 status.members = members.collect();
             }
             Some(Answer::Busy) => {
@@ -215,7 +219,7 @@ impl Views {
         &self,
         part: &MemberPart,
         (kind, promise): &(String, Guarantee),
-        (delivered_events, last): (u64, Option<Instant>),
+        left: &OutflowPart,
     ) -> MemberStatus {
         MemberStatus {
             sink: part.name.to_string(),
@@ -225,9 +229,10 @@ impl Views {
             penalty_seconds: part.penalty_ends.map(|ends| ago(ends, self.now)),
             in_hand_batches: part.in_hand,
             unacknowledged_bytes: part.unacknowledged_bytes,
-            delivered_events,
+            delivered_events: left.events,
+            delivered_batches: left.batches,
             refused_events: part.refused_events,
-            last_delivery_seconds_ago: last.map(|last| ago(self.now, last)),
+            last_delivery_seconds_ago: left.last.map(|last| ago(self.now, last)),
             open_files: part.sink.open_files,
             last_commit: part.sink.last_commit.clone(),
             peer: part.sink.peer.clone(),

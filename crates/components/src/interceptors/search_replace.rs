@@ -86,9 +86,14 @@ impl Interceptor for SearchReplace {
         self.changed.inc_by(changed);
     }
 
-    /// Bodies do not route.
+    /// No header is written.
     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None
+    }
+
+    fn body_effect(&self) -> Option<String> {
+        let replace = String::from_utf8_lossy(&self.replace);
+        Some(format!("bodies with {replace:?} for {:?}", self.search.as_str()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What decides which channel gets which events.
 
+pub mod load_balancing;
 pub mod multiplexing;
 pub mod replicating;
 
@@ -9,8 +10,11 @@ use pipeline::component::entry;
 use pipeline::{ChannelSelector, Entry};
 
 /// All of them.
-pub static ALL: &[Entry<dyn ChannelSelector>] =
-    &[entry::<multiplexing::Config>(), entry::<replicating::Config>()];
+pub static ALL: &[Entry<dyn ChannelSelector>] = &[
+    entry::<load_balancing::Config>(),
+    entry::<multiplexing::Config>(),
+    entry::<replicating::Config>(),
+];
 
 /// How a routing names several channels: by the datasets behind them, each once.
 fn behind<'a>(channels: impl Iterator<Item = &'a Vec<String>>) -> String {

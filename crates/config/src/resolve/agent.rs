@@ -23,6 +23,9 @@ pub(crate) struct AgentTable {
     /// Address of `/metrics`, `/status`, `/livez` and `/readyz`, in plain text: `host:port`. Off
     /// unless set.
     admin: Option<String>,
+    /// Address of a page for monitors made for Flume: `/metrics` there is the JSON object of
+    /// Flume's HTTP monitoring, in plain text: `host:port`. Off unless set.
+    flume_metrics: Option<String>,
 }
 
 fn grace() -> Period {
@@ -41,6 +44,8 @@ pub(super) fn agent(
         grace: grace().0,
         admin: None,
         admin_place: Place::default(),
+        flume_metrics: None,
+        flume_metrics_place: Place::default(),
     };
     let Some(table) = table else {
         let problem = "table `agent` is missing; it needs at least `data_dir`";
@@ -58,13 +63,25 @@ pub(super) fn agent(
     if let Some(problem) = not_replaced(&read.data_dir) {
         found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
     }
-    let admin = read.admin.as_deref();
-    if let Some(Err(problem)) = admin.map(|it| address::check(it, "127.0.0.1:9464", true)) {
-        found.keep::<()>("agent", Err(table.invalid("admin", &problem)));
+    for (setting, address, example) in [
+        ("admin", &read.admin, "127.0.0.1:9464"),
+        ("flume_metrics", &read.flume_metrics, "127.0.0.1:41414"),
+    ] {
+        let address = address.as_deref();
+        if let Some(Err(problem)) = address.map(|it| address::check(it, example, true)) {
+            found.keep::<()>("agent", Err(table.invalid(setting, &problem)));
+        }
     }
-    let admin_place = table.get("admin").map(|admin| admin.place.clone()).unwrap_or_default();
-    let (data_dir, grace) = (read.data_dir, read.grace.0);
-    AgentSettings { name, data_dir, grace, admin: read.admin, admin_place }
+    let place = |setting| table.get(setting).map(|it| it.place.clone()).unwrap_or_default();
+    AgentSettings {
+        name,
+        data_dir: read.data_dir,
+        grace: read.grace.0,
+        admin: read.admin,
+        admin_place: place("admin"),
+        flume_metrics: read.flume_metrics,
+        flume_metrics_place: place("flume_metrics"),
+    }
 }
 
 /// What a shell would replace in a directory's name, and nothing here does.

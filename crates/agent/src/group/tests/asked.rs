@@ -40,9 +40,10 @@ async fn events_that_left_are_counted_for_their_sink_and_the_dead_letters() {
     bench.empty().await;
     let GroupView { outflow, in_flight_batches, members, .. } = ask(&bench).await;
     assert_eq!(outflow.delivered.total().events, 8);
-    assert_eq!((outflow.dead_letter_events, outflow.by_member[0].0), (3, 8));
+    assert_eq!((outflow.dead_letter_events, outflow.by_member[0].events), (3, 8));
     assert_eq!((in_flight_batches, members[0].refused_events), (0, 3));
-    assert!(outflow.by_member[0].1.is_some());
+    assert_eq!(outflow.by_member[0].batches, 8, "a batch that was refused whole is not one");
+    assert!(outflow.by_member[0].last.is_some());
     bench.stop().await;
 }
 

@@ -32,7 +32,7 @@ impl Fixture {
         let net = env::real().net;
         let address = net.listen("127.0.0.1:0").await.unwrap().local_address();
         settings["listen"] = json!(address);
-        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        let cx = crate::alone("in", Path::new("unused"), env::real());
         let metrics = cx.metrics.clone();
         let mut source = build::<C>(&settings, &cx).unwrap();
         let stop = CancellationToken::new();
@@ -204,7 +204,7 @@ async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_
 
 #[test]
 fn settings_that_can_never_work_are_named() {
-    let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+    let cx = crate::alone("in", Path::new("unused"), env::real());
     let with = |name: &str, value: Value| {
         let mut settings = json!({ "listen": "0.0.0.0:0" });
         settings[name] = value;

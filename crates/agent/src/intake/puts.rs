@@ -1,0 +1,57 @@
+//! A put into one channel: begun, filled, committed, and counted.
+
+use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
+use tokio::time::Instant;
+
+use super::Fed;
+use crate::status::Volume;
+
+/// A put that has begun, and what will be put.
+pub(super) struct Begun<'a> {
+    pub(super) to: &'a Fed,
+    volume: Volume,
+    pub(super) put: Box<dyn PutTransaction>,
+}
+
+impl Fed {
+    /// Begins a put, and notes how long it waits for room.
+    pub(super) async fn begin_put(
+        &self,
+        size: BatchSize,
+    ) -> Result<Box<dyn PutTransaction>, ChannelError> {
+        let mut begun = self.channel.begin_put(size);
+        let put = match futures::poll!(&mut begun) {
+            std::task::Poll::Ready(put) => put,
+            std::task::Poll::Pending => {
+                let _waiting = self.boards.inflow.wait(Instant::now());
+                begun.await
+            }
+        };
+        put.inspect_err(|_| self.boards.inflow.failed(size.events))
+    }
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn new(to: &'a Fed, mut put: Box<dyn PutTransaction>, part: Batch) -> Self {
+        let volume = volume(&part);
+        put.put(part);
+        Self { to, volume, put }
+    }
+
+    pub(super) async fn commit(self) -> (&'a Fed, Volume, Result<(), ChannelError>) {
+        let Self { to, volume, put } = self;
+        let committed = put.commit().await;
+        let _ = committed.as_ref().inspect_err(|_| to.boards.inflow.failed(volume.events));
+        (to, volume, committed)
+    }
+}
+
+/// What a batch counts for.
+pub(super) fn volume(batch: &Batch) -> Volume {
+    Volume { events: batch.len() as u64, bytes: batch.body_bytes() }
+}
+
+/// Whether there is nothing to store of this part.
+pub(super) fn says_nothing(part: &Batch) -> bool {
+    part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
+}
