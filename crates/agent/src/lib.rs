@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use admin::{Admin, Pages};
-use data_dir::DataDir;
+pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
 use health::Health;

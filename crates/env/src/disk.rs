@@ -14,8 +14,8 @@ use pipeline::env::{
 };
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
-    open, renameat_with, statvfs,
+    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fcntl_lock,
+    fdatasync, flock, open, renameat_with, statvfs,
 };
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
@@ -158,6 +158,16 @@ impl Disk for RealDisk {
             written => written?,
         }
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn lock_record(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(io::Error::from)?;
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new(RealLock { _file: File::from(file) })),
+            Err(Errno::ACCESS | Errno::AGAIN) => Err(LockError::Held { pid: String::new() }),
+            Err(other) => Err(LockError::Io(other.into())),
+        }
     }
 
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
