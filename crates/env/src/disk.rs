@@ -170,6 +170,20 @@ impl Disk for RealDisk {
         }
     }
 
+    fn users(&self, directory: &Path) -> Vec<u32> {
+        let Ok(directory) = directory.canonicalize() else { return Vec::new() };
+        let own = std::process::id();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        let has_open = |pid: &u32| {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            files
+                .filter_map(|it| fs::read_link(it.path()).ok())
+                .any(|it| it.starts_with(&directory))
+        };
+        pids.filter(|pid| *pid != own).filter(has_open).collect()
+    }
+
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {
         Ok(Arc::new(Inotify::new()?))
     }

@@ -71,10 +71,12 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A Flume agent has the directory locked.
-    #[error("{path} is in use: stop the Flume agent first")]
+    #[error("{path} is in use{by}: stop the Flume agent first")]
     InUse {
         /// The directory.
         path: PathBuf,
+        /// ` by process 7`, if that is known.
+        by: String,
     },
     /// There is no log in any of the data directories.
     #[error(
@@ -131,7 +133,8 @@ impl FlumeChannel {
     /// Locks the directories, reads the checkpoint, and what the logs say behind it.
     ///
     /// # Errors
-    /// An agent uses them, a log is missing, encrypted or of an unknown format, or the disk refuses.
+    /// An agent uses them, a log is missing, encrypted or of an unknown format, or the disk
+    /// refuses.
     pub fn open(env: &Env, places: &Places) -> Result<(Self, Found), ReadError> {
         let disk = &env.disk;
         let meta = places.checkpoint.iter().chain(&places.backup);
@@ -190,11 +193,17 @@ struct Held {
 
 impl Held {
     fn lock(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Self, ReadError> {
+        let in_use = |by| ReadError::InUse { path: directory.to_owned(), by };
+        // Flume tries its lock a second time, to see whether the file system has locks, and closes
+        // that file: so the system drops the first lock too. What it has open shows it instead.
+        if let Some(pid) = disk.users(directory).first() {
+            return Err(in_use(format!(" by process {pid}")));
+        }
         let path = directory.join(LOCK);
         let made = disk.stat(&path).is_err().then(|| path.clone());
         match disk.lock_record(&path) {
             Ok(lock) => Ok(Self { disk: disk.clone(), _lock: Some(lock), made }),
-            Err(LockError::Held { .. }) => Err(ReadError::InUse { path: directory.to_owned() }),
+            Err(LockError::Held { .. }) => Err(in_use(String::new())),
             // A copy that cannot be written: no agent uses it.
             Err(LockError::Io(error)) if is_read_only(&error) && made.is_some() => {
                 Ok(Self { disk: disk.clone(), _lock: None, made: None })

@@ -164,7 +164,7 @@ impl<R: Read> Unsnappy<R> {
     fn refill(&mut self) -> io::Result<bool> {
         let wrong = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
         let mut length = [0; 4];
-        // A stream ends between two blocks; one that ends elsewhere lacks numbers, which is noticed.
+        // A stream ends between two blocks; one that ends elsewhere lacks numbers: that is noticed.
         if let Err(error) = self.inner.read_exact(&mut length) {
             return if error.kind() == io::ErrorKind::UnexpectedEof {
                 Ok(false)

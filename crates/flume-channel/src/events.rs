@@ -56,7 +56,7 @@ impl<'a> Events<'a> {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn next(&mut self) -> io::Result<Option<(Pointer, Next)>> {
+    pub fn read_next(&mut self) -> io::Result<Option<(Pointer, Next)>> {
         let Some(Reverse((_, at))) = self.heads.pop() else { return Ok(None) };
         let id = at.file();
         self.push(Bound::Excluded(at), id);

@@ -23,6 +23,8 @@
 pub mod channel;
 pub mod checkpoint;
 pub mod events;
+#[cfg(feature = "testkit")]
+pub mod fuzzed;
 pub mod log;
 mod proto;
 pub mod record;

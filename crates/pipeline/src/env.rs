@@ -302,14 +302,18 @@ pub trait Disk: Send + Sync {
     /// [`LockError::Held`] names the process that holds it.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
 
-    /// Locks `path` for this process as Java's `FileLock` does it, by a lock of POSIX, until the
-    /// result is dropped. The file is made where it is missing, and nothing is written into it.
+    /// The same as Java's `FileLock` does it, by a lock of POSIX; nothing is written into the file.
     ///
     /// # Errors
-    /// [`LockError::Held`] if another process holds it; [`io::ErrorKind::Unsupported`] where there is
-    /// no such thing.
+    /// [`LockError::Held`]; [`io::ErrorKind::Unsupported`] where there is no such thing.
     fn lock_record(&self, _path: &Path) -> Result<Box<dyn Lock>, LockError> {
         Err(LockError::Io(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// The other processes that have a file in `directory` open, as far as this process may see
+    /// them; none where there is no such thing.
+    fn users(&self, _directory: &Path) -> Vec<u32> {
+        Vec::new()
     }
 
     /// A watch that looks at nothing yet. Asked for in a tokio runtime.

@@ -112,8 +112,8 @@ enum ImportError {
     #[error("{0} is no directory; name the one of the Flume channel, or leave it out")]
     NoDirectory(String),
     #[error(
-        "the channel is full: {imported} events are imported, {left} are left; start the agent, let \
-         it deliver, stop it, and run this again: it goes on where it stopped"
+        "the channel is full: {imported} events are imported, {left} are left; start the agent, \
+         let it deliver, stop it, and run this again: it goes on where it stopped"
     )]
     Full { imported: u64, left: u64 },
 }

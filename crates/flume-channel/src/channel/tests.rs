@@ -53,7 +53,7 @@ fn refused(places: &Places) -> String {
 fn bodies(channel: &FlumeChannel) -> (Vec<String>, Vec<Next>) {
     let (mut bodies, mut others) = (Vec::new(), Vec::new());
     let mut events = channel.events();
-    while let Some((_, next)) = events.next().unwrap() {
+    while let Some((_, next)) = events.read_next().unwrap() {
         match next {
             Next::Event(event) => bodies.push(String::from_utf8(event.body).unwrap()),
             other => others.push(other),
@@ -73,7 +73,7 @@ fn a_killed_agents_channel_is_read_from_its_checkpoint() {
     assert_eq!(found.start, Start::Checkpoint);
     assert_eq!((found.logs, found.damaged.len()), (6, 0));
     assert_eq!(bodies(&channel).0, three(1..=25), "in their order, from two directories");
-    let (_, Next::Event(event)) = channel.events().next().unwrap().unwrap() else { panic!() };
+    let (_, Next::Event(event)) = channel.events().read_next().unwrap().unwrap() else { panic!() };
     let mut names: Vec<_> = event.headers.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
     assert_eq!(names, ["site", "timestamp"]);
@@ -213,4 +213,29 @@ fn lock_files_that_were_not_there_are_taken_away_again() {
     assert!(lock.exists());
     drop(channel);
     assert!(!lock.exists());
+}
+
+#[test]
+fn a_channel_that_a_process_has_open_is_refused() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let dir = golden("v3");
+    // Until its standard input ends.
+    let mut agent = Command::new("sh")
+        .args(["-c", "exec 3<\"$0\"; echo ready; read line"])
+        .arg(dir.path().join("data2/log-6"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let by = format!("data2 is in use by process {}: stop the Flume agent first", agent.id());
+    let problem = refused(&of_3(&dir));
+    assert!(problem.ends_with(&by), "{problem}");
+    drop(agent.stdin.take());
+    agent.wait().unwrap();
+    open(&of_3(&dir));
 }

@@ -91,7 +91,7 @@ impl<'a> Batches<'a> {
         if let Some(next) = self.next.take() {
             return Ok(Some(next));
         }
-        while let Some((at, next)) = self.events.next()? {
+        while let Some((at, next)) = self.events.read_next()? {
             match next {
                 Next::Event(event) => return Ok(Some((at.file(), at.offset(), event))),
                 Next::Removed => report.removed += 1,

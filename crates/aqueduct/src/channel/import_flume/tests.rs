@@ -1,7 +1,7 @@
 //! Goal: every waiting event comes into the channel once, however often the import is begun.
 //!
-//! Method: golden channels of real Flume agents (`crates/flume-channel/tests/golden`), imported into
-//! real durable channels; what these hold is read back by the code of `aqueduct channel export`.
+//! Method: golden channels of real Flume agents (`crates/flume-channel/tests/golden`), imported
+//! into real durable channels; what these hold is read back as `aqueduct channel export` does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -74,6 +74,21 @@ async fn a_second_import_repeats_nothing_also_of_a_copy_or_without_the_checkpoin
     assert_eq!(imported(&report), (0, 25));
     assert!(report.text("main", false).contains("all of them read (no checkpoint is named)"));
     assert_eq!(held(into.path()), threes());
+}
+
+#[tokio::test]
+async fn a_sink_group_that_comes_later_gets_all_of_it() {
+    let into = TempDir::new().unwrap();
+    let env = env::real();
+    import(&arguments("v3", into.path()), &env).await.unwrap();
+    let directory = into.path().join("channels/main");
+    let config = Config { index: IndexKind::None, ..Config::default() };
+    let channel = config.build(&context(&directory, &env)).unwrap();
+    channel.open().await.unwrap();
+    channel.register(&["store".into()]).await.unwrap();
+    let taken = channel.begin_take("store").take().await.unwrap();
+    assert_eq!((taken.batch.len(), taken.batch.envelope.identity.is_some()), (25, true));
+    channel.close().await.unwrap();
 }
 
 #[tokio::test]
