@@ -1,8 +1,8 @@
 //! The reader takes any bytes, also on the compiler that ships: no panic.
 //!
-//! Method: what the fuzz target `flume_channel` (`fuzz/`) does, on its corpus and on random changes of
-//! it. `PROPTEST_CASES=1000000` is a campaign where no fuzzer is at hand. `BLESS=1` makes the corpus
-//! anew from the golden channels.
+//! Method: what the fuzz target `flume_channel` (`fuzz/`) does, on its corpus and on random changes
+//! of it. `PROPTEST_CASES=1000000` is a campaign where no fuzzer is at hand. `BLESS=1` makes the
+//! corpus anew from the golden channels.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the corpus is real files")]
