@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A data directory that this process owns.
-pub(crate) struct DataDir {
+pub struct DataDir {
     _lock: Box<dyn Lock>,
 }
 
@@ -34,7 +34,7 @@ impl DataDir {
     ///
     /// # Errors
     /// Another process owns it, it is of a newer format, or the disk refuses.
-    pub(crate) async fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
+    pub async fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
         let refused =
             |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
         env.disk.create_dir_all(path).map_err(|error| refused(cannot_make(path, &error, env)))?;

@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use admin::{Listeners, Pages};
-use data_dir::DataDir;
+pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
 use health::Health;

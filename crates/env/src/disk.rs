@@ -14,8 +14,8 @@ use pipeline::env::{
 };
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fdatasync, flock,
-    open, renameat_with, statvfs,
+    CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, fallocate, fcntl_lock,
+    fdatasync, flock, open, renameat_with, statvfs,
 };
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
@@ -158,6 +158,30 @@ impl Disk for RealDisk {
             written => written?,
         }
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn lock_record(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = open(path, flags, Mode::from_raw_mode(0o640)).map_err(io::Error::from)?;
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new(RealLock { _file: File::from(file) })),
+            Err(Errno::ACCESS | Errno::AGAIN) => Err(LockError::Held { pid: String::new() }),
+            Err(other) => Err(LockError::Io(other.into())),
+        }
+    }
+
+    fn users(&self, directory: &Path) -> Vec<u32> {
+        let Ok(directory) = directory.canonicalize() else { return Vec::new() };
+        let own = std::process::id();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        let has_open = |pid: &u32| {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            files
+                .filter_map(|it| fs::read_link(it.path()).ok())
+                .any(|it| it.starts_with(&directory))
+        };
+        pids.filter(|pid| *pid != own).filter(has_open).collect()
     }
 
     fn watch(&self) -> io::Result<Arc<dyn Watch>> {

@@ -1,0 +1,222 @@
+//! `aqueduct channel import-flume`: the events that a stopped Flume agent left in a file channel,
+//! put into a durable channel, each once.
+//!
+//! ```text
+//!   Flume's logs ──► waiting events ──► batches, each with the offset up to which each log is done
+//!                          ▲                                      │ one write
+//!                          └────── offsets of earlier runs ◄──────┴──► durable channel
+//! ```
+//!
+//! The events of a log come in the order of their offsets, and the offset is stored with them, in
+//! the same write. So a run that was killed is followed by one that goes on exactly behind what is
+//! stored. The key of an offset is made of the log's own first record: a copy of the directory is
+//! known again, wherever it lies.
+
+mod batches;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent::DataDir;
+use agent::cli::{self, EXIT_RUNTIME};
+use bytes::Bytes;
+use channel::durable::{Config, IndexKind};
+use clap::Args;
+use flume_channel::{FlumeChannel, Places, ReadError};
+use pipeline::units::ByteSize;
+use pipeline::{Batch, Channel, ChannelError, Component, Env};
+use thiserror::Error;
+use tokio::time::{Instant, timeout};
+
+use self::batches::{Batches, SOURCE};
+use self::report::Report;
+use super::{Keys, context};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  aqueduct channel import-flume ~/.flume/file-channel --into /var/lib/aqueduct --dry-run
+  aqueduct channel import-flume ~/.flume/file-channel --into /var/lib/aqueduct
+  aqueduct channel import-flume --checkpoint /a/checkpoint --data /b/data --data /c/data \\
+      --into /var/lib/aqueduct --channel main
+
+Stop the Flume agent first, and the agent of DATA_DIR. What Flume has committed and not delivered is
+imported, each event once: run it again after an interruption, or when the channel was full, and it
+goes on where it stopped. Flume's files are not changed. Do not start the Flume agent on them again:
+it would deliver the same events.
+
+Name every directory of the channel's `dataDirs`, and its `checkpointDir`. Without the checkpoint
+all logs are read; events whose delivery stands in a log that Flume has deleted then come again.
+
+Exit codes: 0 done, 1 not done, or something was damaged, 2 wrong arguments";
+
+/// How long a put waits for room.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the progress is shown.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The directory of Flume's file channel, with `checkpoint` and `data` in it
+    #[arg(value_name = "DIR", required_unless_present = "data")]
+    directory: Option<PathBuf>,
+    /// The agent's data directory; it is made where it is missing
+    #[arg(long, value_name = "DATA_DIR")]
+    into: PathBuf,
+    /// The durable channel, as the agent's configuration names it
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    channel: String,
+    /// One of Flume's `dataDirs`; may be given several times [default: DIR/data]
+    #[arg(long, value_name = "DIR")]
+    data: Vec<PathBuf>,
+    /// Flume's `checkpointDir` [default: DIR/checkpoint]
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Flume's `backupCheckpointDir`, with or without `compressBackupCheckpoint`
+    #[arg(long, value_name = "DIR")]
+    backup_checkpoint: Option<PathBuf>,
+    /// Read all logs, not the checkpoint
+    #[arg(long, conflicts_with_all = ["checkpoint", "backup_checkpoint"])]
+    no_checkpoint: bool,
+    /// `capacity` of the durable channel, as the agent's configuration has it
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = size)]
+    capacity: ByteSize,
+    /// Only say what would be imported
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// Why an import stopped. What it had stored before is not imported again.
+#[derive(Debug, Error)]
+enum ImportError {
+    #[error("cannot read the Flume channel")]
+    Flume(#[from] ReadError),
+    #[error("cannot read the Flume channel")]
+    Read(#[from] std::io::Error),
+    #[error("cannot use the data directory")]
+    Agent(#[from] agent::RunError),
+    #[error("cannot store events")]
+    Channel(#[from] ChannelError),
+    #[error("`--channel` and `capacity` make no channel")]
+    Settings(#[from] pipeline::BuildError),
+    #[error("{0} is no directory; name the one of the Flume channel, or leave it out")]
+    NoDirectory(String),
+    #[error(
+        "the channel is full: {imported} events are imported, {left} are left; start the agent, \
+         let it deliver, stop it, and run this again: it goes on where it stopped"
+    )]
+    Full { imported: u64, left: u64 },
+}
+
+/// Imports, and prints the report.
+pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else {
+        cli::say("cannot start a thread");
+        return ExitCode::from(EXIT_RUNTIME);
+    };
+    match runtime.block_on(import(args, env)) {
+        Ok(report) => {
+            let printed = if args.json {
+                super::print_json(&report)
+            } else {
+                cli::print(&report.text(&args.channel, args.dry_run))
+            };
+            if report.is_sound() { printed } else { ExitCode::from(EXIT_RUNTIME) }
+        }
+        Err(error) => {
+            cli::say(&agent::chain(&error));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// The directories of the Flume channel. One that is named has to be there.
+fn places(args: &ImportArgs, env: &Env) -> Result<Places, ImportError> {
+    let is_there = |path: &PathBuf| env.disk.stat(path).is_ok();
+    let named = args.data.iter().chain(&args.checkpoint).chain(&args.backup_checkpoint);
+    if let Some(missing) = named.chain(&args.directory).find(|path| !is_there(path)) {
+        return Err(ImportError::NoDirectory(missing.display().to_string()));
+    }
+    let inside = |name: &str| args.directory.as_ref().map(|directory| directory.join(name));
+    let checkpoint = args.checkpoint.clone().or_else(|| inside("checkpoint").filter(is_there));
+    let mut data = args.data.clone();
+    if data.is_empty() {
+        // Without `data` in it, the directory is one of the logs themselves.
+        data.extend(inside("data").filter(is_there).or_else(|| args.directory.clone()));
+    }
+    let checkpoint = checkpoint.filter(|_| !args.no_checkpoint);
+    Ok(Places { checkpoint, backup: args.backup_checkpoint.clone(), data })
+}
+
+async fn import(args: &ImportArgs, env: &Env) -> Result<Report, ImportError> {
+    let (mut flume, found) = FlumeChannel::open(env, &places(args, env)?)?;
+    let mut report = Report::of(found, flume.waiting());
+    if args.dry_run {
+        return Ok(report);
+    }
+    let _owned = DataDir::own(&args.into, env).await?;
+    let directory = args.into.join("channels").join(&args.channel);
+    let encryption = args.keys.encryption();
+    let capacity = args.capacity;
+    let config = Config { capacity, index: IndexKind::None, encryption, ..Config::default() };
+    let channel = config.build(&context(&directory, env))?;
+    channel.open().await?;
+    let done = store(&mut flume, &*channel, &mut report).await;
+    // What is stored is safe all the same.
+    let closed = channel.close().await;
+    done?;
+    closed?;
+    Ok(report)
+}
+
+/// Puts the waiting events that no earlier run has put.
+async fn store(
+    flume: &mut FlumeChannel,
+    channel: &dyn Channel,
+    report: &mut Report,
+) -> Result<(), ImportError> {
+    let keys = batches::keys(flume)?;
+    let done: Vec<(Bytes, Bytes)> = channel.positions(SOURCE);
+    for (id, key) in &keys {
+        let value = done.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+        let offset = value.and_then(|value| value[..].try_into().ok()).map(u64::from_be_bytes);
+        report.imported_before += flume.leave_out(*id, offset.unwrap_or(0)) as u64;
+    }
+    let mut batches = Batches::new(flume, keys);
+    let mut shown = Instant::now();
+    while let Some(batch) = batches.next(report)? {
+        let events = batch.len() as u64;
+        let left = flume.waiting() as u64 - report.imported;
+        put(channel, batch).await?.ok_or(ImportError::Full { imported: report.imported, left })?;
+        report.imported += events;
+        if shown.elapsed() >= PROGRESS {
+            shown = Instant::now();
+            cli::say(&format!("{} of {} events imported", report.imported, flume.waiting()));
+        }
+    }
+    Ok(())
+}
+
+/// Stores a batch; nothing if there is no room for it.
+async fn put(channel: &dyn Channel, batch: Batch) -> Result<Option<()>, ChannelError> {
+    let Ok(put) = timeout(PATIENCE, channel.begin_put(batch.size())).await else {
+        return Ok(None);
+    };
+    let mut put = put?;
+    put.put(batch);
+    put.commit().await.map(Some)
+}
+
+#[cfg(test)]
+mod tests;

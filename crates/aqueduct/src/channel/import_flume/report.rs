@@ -1,0 +1,138 @@
+//! What an import has found and done.
+
+use std::fmt::Write as _;
+
+use flume_channel::log::Damage;
+use flume_channel::{Found, Start};
+use serde::Serialize;
+
+/// What an import has found and done.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// From where the logs were read: `checkpoint`, `backup` or `logs`.
+    read_from: &'static str,
+    /// Why not from the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
+    logs: usize,
+    log_bytes: u64,
+    /// Records behind the checkpoint.
+    records: u64,
+    /// Events put behind the checkpoint.
+    events_put: u64,
+    /// Events delivered by Flume behind the checkpoint.
+    events_delivered: u64,
+    open_transactions: u64,
+    open_events_put: u64,
+    open_events_taken: u64,
+    /// Events that wait in the Flume channel.
+    pub(super) waiting: u64,
+    pub(super) imported: u64,
+    pub(super) imported_before: u64,
+    /// Events that Flume's integrity tool has taken out.
+    pub(super) removed: u64,
+    damaged: Vec<Place>,
+    torn: Vec<Place>,
+}
+
+/// A place of a log that cannot be read.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+struct Place {
+    log: String,
+    offset: u64,
+    problem: &'static str,
+}
+
+impl Report {
+    /// Before anything is imported.
+    pub(super) fn of(found: Found, waiting: usize) -> Self {
+        let (read_from, because) = match found.start {
+            Start::Checkpoint => ("checkpoint", None),
+            Start::Backup(cause) => ("backup", Some(cause)),
+            Start::Logs(cause) => ("logs", Some(cause)),
+        };
+        let counts = found.counts;
+        let mut report = Self {
+            read_from,
+            because,
+            logs: found.logs,
+            log_bytes: found.bytes,
+            records: counts.records,
+            events_put: counts.puts,
+            events_delivered: counts.delivered,
+            open_transactions: counts.open_transactions,
+            open_events_put: counts.open_puts,
+            open_events_taken: counts.open_takes,
+            waiting: waiting as u64,
+            imported: 0,
+            imported_before: 0,
+            removed: 0,
+            damaged: Vec::new(),
+            torn: Vec::new(),
+        };
+        found.damaged.into_iter().for_each(|damage| report.lost(damage));
+        report
+    }
+
+    /// A place cannot be read.
+    pub(super) fn lost(&mut self, damage: Damage) {
+        let Damage { path, offset, problem, torn } = damage;
+        let place = Place { log: path.display().to_string(), offset, problem };
+        let places = if torn { &mut self.torn } else { &mut self.damaged };
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+
+    /// Whether everything could be read.
+    pub(super) fn is_sound(&self) -> bool {
+        self.damaged.is_empty()
+    }
+
+    /// For a terminal.
+    pub(super) fn text(&self, channel: &str, dry_run: bool) -> String {
+        let mut text = match dry_run {
+            true => format!("{} events wait in the Flume channel\n", self.waiting),
+            false => format!(
+                "{} events imported into channel `{channel}`; {} of {} were imported before\n",
+                self.imported, self.imported_before, self.waiting
+            ),
+        };
+        let from = match (self.read_from, &self.because) {
+            ("backup", Some(cause)) => format!("read from the backup checkpoint ({cause})"),
+            ("logs", Some(cause)) => format!("all of them read ({cause})"),
+            _ => "read from the checkpoint on".to_owned(),
+        };
+        let mut line = |name: &str, value: String| {
+            writeln!(text, "{name:<12} {value}").expect("a string takes it");
+        };
+        line("logs", format!("{} files, {} bytes; {from}", self.logs, self.log_bytes));
+        line(
+            "read",
+            format!(
+                "{} records: {} events put, {} delivered by Flume",
+                self.records, self.events_put, self.events_delivered
+            ),
+        );
+        if self.open_transactions > 0 {
+            line(
+                "open",
+                format!(
+                    "{} transactions without an end: {} events put, which their source sends \
+                     again, and {} taken, which wait again",
+                    self.open_transactions, self.open_events_put, self.open_events_taken
+                ),
+            );
+        }
+        if self.removed > 0 {
+            line("removed", format!("{} events, by Flume's integrity tool", self.removed));
+        }
+        for Place { log, offset, problem } in &self.torn {
+            line("torn", format!("{log}, byte {offset}: {problem}; nothing follows it"));
+        }
+        for Place { log, offset, problem } in &self.damaged {
+            line("damaged", format!("{log}, byte {offset}: {problem}"));
+        }
+        text
+    }
+}

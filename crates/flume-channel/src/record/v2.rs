@@ -1,0 +1,122 @@
+//! Records of format 2: Java's `DataOutput`, with Hadoop's numbers of variable length. They have no
+//! length and no checksum: where one ends is known when it is read.
+
+use super::{Event, Fault, HEADERS_MAX, Kind, Pointer, RECORD_MAX, Record, Side, Step, checked};
+
+/// Behind the op of every record.
+pub(super) const MAGIC: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
+/// In front of each text: Hadoop's number of its class `Text`.
+const TEXT: u8 = 0x8c;
+
+/// What stands at the beginning of `bytes`, where a record begins.
+pub(super) fn read(bytes: &[u8]) -> Step {
+    let mut reader = Reader { bytes, at: 1 };
+    match record(&mut reader) {
+        Ok(record) => Step::Record(record, reader.at),
+        Err(Fault::Short(needed)) => Step::More(needed),
+        Err(Fault::Wrong(problem)) => Step::Damaged { problem, len: None },
+    }
+}
+
+/// Bytes that are read from front to back.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+        let end = self.at + length;
+        if end > RECORD_MAX {
+            return Err(Fault::Wrong("the length of a record cannot be right"));
+        }
+        let taken = self.bytes.get(self.at..end).ok_or(Fault::Short(end))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        Ok(self.take(N)?.try_into().expect("as many as asked for"))
+    }
+
+    fn i32(&mut self) -> Result<i32, Fault> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    fn i64(&mut self) -> Result<i64, Fault> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
+    /// A number of Hadoop's `WritableUtils`: one byte, or a length and then so many bytes.
+    fn length(&mut self) -> Result<usize, Fault> {
+        const WRONG: Fault = Fault::Wrong("a length cannot be right");
+        let first = self.array::<1>()?[0] as i8;
+        match first {
+            0.. => Ok(first.unsigned_abs().into()),
+            -120..=-113 => {
+                let bytes = self.take((-112 - i32::from(first)).unsigned_abs() as usize)?;
+                let value = bytes.iter().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
+                usize::try_from(value).ok().filter(|length| *length <= RECORD_MAX).ok_or(WRONG)
+            }
+            // Negative.
+            _ => Err(WRONG),
+        }
+    }
+
+    fn text(&mut self) -> Result<String, Fault> {
+        if self.array()? != [TEXT] {
+            return Err(Fault::Wrong("a header is no text"));
+        }
+        let length = self.length()?;
+        Ok(String::from_utf8_lossy(self.take(length)?).into_owned())
+    }
+}
+
+fn record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
+    if reader.array()? != MAGIC {
+        return Err(Fault::Wrong("no record begins here"));
+    }
+    let kind = i16::from_be_bytes(reader.array()?);
+    let (transaction, order) = (reader.i64()?, reader.i64()?);
+    let kind = match kind {
+        1 => checked(event(reader)?)?,
+        2 => {
+            let (offset, file) = (reader.i32()?, reader.i32()?);
+            let wrong = Fault::Wrong("a take names no place");
+            Kind::Take(Pointer::new(file, offset).ok_or(wrong)?)
+        }
+        3 => Kind::Rollback,
+        4 => match i16::from_be_bytes(reader.array()?) {
+            1 => Kind::Commit(Side::Put),
+            2 => Kind::Commit(Side::Take),
+            _ => return Err(Fault::Wrong("a commit of neither puts nor takes")),
+        },
+        _ => return Err(Fault::Wrong("a record of an unknown kind")),
+    };
+    Ok(Record { transaction, order, kind })
+}
+
+fn event(reader: &mut Reader<'_>) -> Result<Event, Fault> {
+    // Names of classes that a map of Hadoop may have; Flume's have none.
+    for _ in 0..reader.array::<1>()?[0] {
+        reader.take(1)?;
+        let length = u16::from_be_bytes(reader.array()?);
+        reader.take(usize::from(length))?;
+    }
+    let count = usize::try_from(reader.i32()?).ok().filter(|count| *count <= HEADERS_MAX);
+    let count = count.ok_or(Fault::Wrong("an event has more headers than can be read"))?;
+    let mut headers = Vec::new();
+    for _ in 0..count {
+        headers.push((reader.text()?, reader.text()?));
+    }
+    let body = match reader.i32()? {
+        -1 => Vec::new(),
+        length => {
+            let length = usize::try_from(length);
+            let length =
+                length.map_err(|_| Fault::Wrong("the length of a body cannot be right"))?;
+            reader.take(length)?.to_vec()
+        }
+    };
+    Ok(Event { headers, body })
+}
