@@ -19,6 +19,7 @@
 )]
 
 pub mod agent;
+pub mod flume;
 pub mod hdfs;
 pub mod http;
 pub mod mounted;

@@ -42,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::listening::{self, DRAIN};
+use super::storing;
 use exchange::Exchange;
 
 /// How long a client may take to send the head of a request; an idle connection ends after it too.
@@ -135,7 +136,7 @@ impl Component for Config {
                 body_timeout: self.body_timeout.0,
                 query_headers: self.query_headers,
             },
-            budget: Arc::new(Semaphore::new(exchange::units(self.in_flight_max.0) as usize)),
+            budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
             decoder: self.decoder.build("decoder", cx)?.into(),
             listener: None,
         }))
@@ -157,7 +158,7 @@ struct Http {
     listen: String,
     connections_max: usize,
     limits: Limits,
-    /// In units of [`exchange::units`].
+    /// In units of [`storing::units`].
     budget: Arc<Semaphore>,
     decoder: Arc<dyn Decoder>,
     /// Between opening and running.

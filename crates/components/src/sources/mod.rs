@@ -1,5 +1,6 @@
 //! Where events enter.
 
+pub mod avro;
 #[cfg(test)]
 mod channels;
 pub mod grpc;
@@ -10,6 +11,7 @@ mod narrow;
 #[cfg(test)]
 mod opening;
 pub mod sequence;
+mod storing;
 pub mod syslog;
 pub mod tail_dir;
 
@@ -18,6 +20,7 @@ use pipeline::{Entry, Source};
 
 /// Every source.
 pub static ALL: &[Entry<dyn Source>] = &[
+    entry::<avro::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<sequence::Config>(),

@@ -46,6 +46,11 @@ impl Narrow {
         self.room.add_permits(batches);
     }
 
+    /// How many have asked for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     /// Waits until so many have asked for room.
     pub(super) async fn wait_for_waiting(&self, count: usize) {
         for _ in 0..10_000 {

@@ -7,7 +7,6 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{
     Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
     Message,
@@ -21,6 +20,7 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::body::{self, Refusal};
 use crate::decoders;
+use crate::sources::storing::{self, NotStored, units};
 
 /// What a client that is answered 503 is asked to wait, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -36,11 +36,6 @@ pub(super) struct Exchange {
     pub(super) decoder: Arc<dyn Decoder>,
     /// Batches that are being stored: they go on to their end, whatever becomes of their client.
     pub(super) work: TaskTracker,
-}
-
-/// Bytes in the unit of the budget: KiB, rounded up.
-pub(super) fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
 impl Exchange {
@@ -132,56 +127,19 @@ impl Exchange {
         let (source, stop) = (self.source.clone(), self.stop.clone());
         let storing = self.work.spawn(async move {
             let _memory = memory;
-            let parts = intake
-                .batch_bytes_max()
-                .map_or_else(|| vec![batch.clone()], |max| parts(&batch, max));
-            drop(batch);
-            // Nothing is stored before there is room for all.
-            let reserving = async {
-                let mut permits = Vec::with_capacity(parts.len());
-                for part in &parts {
-                    permits.push(intake.reserve(part.size()).await?);
-                }
-                Ok::<_, IntakeError>(permits)
-            };
-            let permits = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Err(unavailable("the agent is stopping")),
-                reserved = timeout(wait_max, reserving) => match reserved {
-                    Ok(reserved) => reserved.map_err(|error| refused(&source, &error))?,
-                    Err(_) => return Err(unavailable("a channel is full")),
-                },
-            };
-            for (permit, part) in permits.into_iter().zip(parts) {
-                permit.commit(part).await.map_err(|error| {
+            match storing::store(&*intake, batch, wait_max, &stop).await {
+                Ok(()) => Ok(()),
+                Err(NotStored::Stopping) => Err(unavailable("the agent is stopping")),
+                Err(NotStored::Full) => Err(unavailable("a channel is full")),
+                Err(NotStored::Refused(error)) => Err(refused(&source, &error)),
+                Err(NotStored::Failed(error)) => {
                     warn!(%source, %error, "events of a request are not stored");
-                    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-                })?;
+                    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+                }
             }
-            Ok(())
         });
         storing.await.unwrap_or_else(|_| Err(unavailable("the agent is stopping")))
     }
-}
-
-/// The events of a request in batches that are within `max` bytes each, if single ones are.
-fn parts(batch: &Batch, max: u64) -> Vec<Batch> {
-    if batch.size().bytes <= max {
-        return vec![batch.clone()];
-    }
-    let most = Cut::within(max).body_bytes;
-    let (mut part, mut filled) = (0, 0);
-    let part_of = batch.events().map(|event| {
-        let headers = event.headers().map(|(_, value)| value.len() as u64 + 4);
-        let bytes = event.body().len() as u64 + EVENT_OVERHEAD_BYTES + headers.sum::<u64>();
-        if filled > 0 && filled + bytes > most {
-            (part, filled) = (part + 1, 0);
-        }
-        filled += bytes;
-        part
-    });
-    let part_of: Vec<usize> = part_of.collect();
-    batch.split(&part_of)
 }
 
 fn unavailable(text: &str) -> Refusal {
@@ -217,22 +175,4 @@ fn charset(headers: &HeaderMap) -> Option<String> {
         let is_charset = name.trim().eq_ignore_ascii_case("charset");
         is_charset.then(|| value.trim().trim_matches('"').to_ascii_lowercase())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_over_the_limit_becomes_batches_within_it_in_order() {
-        let lines: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();
-        let batch = Batch::of(&lines);
-        assert_eq!(parts(&batch, 1 << 20).len(), 1);
-        let parts = parts(&batch, 10 << 10);
-        assert!(parts.len() > 10 && parts.iter().all(|part| part.size().bytes <= 10 << 10));
-        let bodies = parts.iter().flat_map(Batch::events).map(|event| event.body().to_vec());
-        let bodies: Vec<Vec<u8>> = bodies.collect();
-        assert!(bodies.iter().zip(&lines).all(|(body, line)| body == line.as_bytes()));
-        assert_eq!(bodies.len(), lines.len());
-    }
 }

@@ -1,0 +1,97 @@
+//! Storing what a client waits for: in batches that the next agents take, and only if there is room
+//! for all of them within the time that the client is given. What is refused is not stored later.
+
+use std::time::Duration;
+
+use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
+use pipeline::{Batch, Intake, IntakeError};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Why events that a client waits for are not stored.
+#[derive(Debug)]
+pub(super) enum NotStored {
+    /// There was no room in time. They are not stored later either.
+    Full,
+    /// The agent stops. They are not stored later either.
+    Stopping,
+    /// The channels have no room, and will have none. They are not stored later either.
+    Refused(IntakeError),
+    /// A channel failed while it stored them: they are stored or not.
+    Failed(IntakeError),
+}
+
+/// Bytes in the unit of the budget: KiB, rounded up.
+pub(super) fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+/// Stores a batch if there is room within `wait_max`. Must run to its end once it has been polled.
+pub(super) async fn store(
+    intake: &dyn Intake,
+    batch: Batch,
+    wait_max: Duration,
+    stop: &CancellationToken,
+) -> Result<(), NotStored> {
+    let max = intake.batch_bytes_max();
+    let parts = max.map_or_else(|| vec![batch.clone()], |max| parts(&batch, max));
+    drop(batch);
+    // Nothing is stored before there is room for all.
+    let reserving = async {
+        let mut permits = Vec::with_capacity(parts.len());
+        for part in &parts {
+            permits.push(intake.reserve(part.size()).await?);
+        }
+        Ok::<_, IntakeError>(permits)
+    };
+    let permits = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(NotStored::Stopping),
+        reserved = timeout(wait_max, reserving) => match reserved {
+            Ok(reserved) => reserved.map_err(NotStored::Refused)?,
+            Err(_) => return Err(NotStored::Full),
+        },
+    };
+    for (permit, part) in permits.into_iter().zip(parts) {
+        permit.commit(part).await.map_err(NotStored::Failed)?;
+    }
+    Ok(())
+}
+
+/// The events of a request in batches that are within `max` bytes each, if single ones are.
+fn parts(batch: &Batch, max: u64) -> Vec<Batch> {
+    if batch.size().bytes <= max {
+        return vec![batch.clone()];
+    }
+    let most = Cut::within(max).body_bytes;
+    let (mut part, mut filled) = (0, 0);
+    let part_of = batch.events().map(|event| {
+        let headers = event.headers().map(|(_, value)| value.len() as u64 + 4);
+        let bytes = event.body().len() as u64 + EVENT_OVERHEAD_BYTES + headers.sum::<u64>();
+        if filled > 0 && filled + bytes > most {
+            (part, filled) = (part + 1, 0);
+        }
+        filled += bytes;
+        part
+    });
+    let part_of: Vec<usize> = part_of.collect();
+    batch.split(&part_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_over_the_limit_becomes_batches_within_it_in_order() {
+        let lines: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();
+        let batch = Batch::of(&lines);
+        assert_eq!(parts(&batch, 1 << 20).len(), 1);
+        let parts = parts(&batch, 10 << 10);
+        assert!(parts.len() > 10 && parts.iter().all(|part| part.size().bytes <= 10 << 10));
+        let bodies = parts.iter().flat_map(Batch::events).map(|event| event.body().to_vec());
+        let bodies: Vec<Vec<u8>> = bodies.collect();
+        assert!(bodies.iter().zip(&lines).all(|(body, line)| body == line.as_bytes()));
+        assert_eq!(bodies.len(), lines.len());
+    }
+}
