@@ -3,6 +3,7 @@
 //! One file is one component, and one line in its role's table makes it known. What brings
 //! something heavy with it is in a crate of its own, with a group of its own.
 
+pub mod avro;
 pub mod codecs;
 pub mod decoders;
 pub mod encoders;

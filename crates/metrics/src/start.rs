@@ -9,6 +9,19 @@ use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceRe
 /// `reason` of `aqueduct_source_anomalies_total`, by type of source; `*` = each.
 pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("*", &["optional_channel_full", "optional_channel_failed"]),
+    (
+        "avro",
+        &[
+            "address_refused",
+            "call_failed",
+            "call_malformed",
+            "call_too_large",
+            "call_too_slow",
+            "call_unknown",
+            "memory_full",
+            "repeated_events",
+        ],
+    ),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped"]),
     (
         "tail_dir",

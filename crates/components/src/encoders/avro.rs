@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::header_bytes;
+use crate::avro::datum::{put_bytes, put_event, put_long};
 
 /// The schema of Flume's event, as Flume writes it.
 const SCHEMA: &str = concat!(
@@ -131,30 +132,14 @@ fn head(codec: BlockCodec, sync: [u8; 16]) -> Vec<u8> {
         BlockCodec::Deflate => "deflate",
     };
     let mut head = b"Obj\x01".to_vec();
-    long(&mut head, 2);
+    put_long(&mut head, 2);
     for (name, value) in [("avro.schema", SCHEMA), ("avro.codec", codec)] {
-        string(&mut head, name.as_bytes());
-        string(&mut head, value.as_bytes());
+        put_bytes(&mut head, name.as_bytes());
+        put_bytes(&mut head, value.as_bytes());
     }
-    long(&mut head, 0);
+    put_long(&mut head, 0);
     head.extend_from_slice(&sync);
     head
-}
-
-/// A number in zigzag, seven bits a byte, the lowest first.
-fn long(out: &mut Vec<u8>, number: i64) {
-    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
-    while rest > 0x7f {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-/// Bytes or text with its length in front.
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    long(out, bytes.len() as i64);
-    out.extend_from_slice(bytes);
 }
 
 impl File {
@@ -162,13 +147,13 @@ impl File {
         if self.events == 0 {
             return;
         }
-        long(out, self.events);
+        put_long(out, self.events);
         match self.codec {
-            BlockCodec::Null => string(out, &self.records),
+            BlockCodec::Null => put_bytes(out, &self.records),
             BlockCodec::Deflate => {
                 let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
                 deflate.write_all(&self.records).expect("memory takes every write");
-                string(out, &deflate.finish().expect("memory takes every write"));
+                put_bytes(out, &deflate.finish().expect("memory takes every write"));
             }
         }
         out.extend_from_slice(&self.sync);
@@ -179,17 +164,11 @@ impl File {
 impl FileEncoder for File {
     fn encode(&mut self, events: &Events) -> Bytes {
         let mut out = self.head.take().unwrap_or_default();
+        let mut headers = Vec::new();
         for event in events.iter() {
-            let headers = event.headers().count();
-            if headers > 0 {
-                long(&mut self.records, headers as i64);
-                for (name, value) in event.headers() {
-                    string(&mut self.records, name.as_bytes());
-                    string(&mut self.records, value.as_bytes());
-                }
-            }
-            long(&mut self.records, 0);
-            string(&mut self.records, event.body());
+            headers.clear();
+            headers.extend(event.headers());
+            put_event(&mut self.records, &headers, event.body());
             self.events += 1;
             if self.records.len() >= self.sync_interval {
                 self.close_block(&mut out);
@@ -319,16 +298,5 @@ mod tests {
     #[test]
     fn a_file_without_events_is_a_container_without_blocks() {
         assert!(read(&file(&json!("avro"), &[])).is_empty());
-    }
-
-    #[test]
-    fn numbers_are_written_as_the_specification_shows_them() {
-        for (number, bytes) in
-            [(0, &[0][..]), (-1, &[1]), (1, &[2]), (-64, &[0x7f]), (64, &[0x80, 1])]
-        {
-            let mut out = Vec::new();
-            long(&mut out, number);
-            assert_eq!(out, bytes, "{number}");
-        }
     }
 }

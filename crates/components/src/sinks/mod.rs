@@ -1,5 +1,6 @@
 //! Where events leave.
 
+pub mod avro;
 pub mod discard;
 pub mod file_roll;
 pub mod grpc;
@@ -12,6 +13,7 @@ use pipeline::{Entry, Sink};
 
 /// Every sink.
 pub static ALL: &[Entry<dyn Sink>] = &[
+    entry::<avro::Config>(),
     entry::<discard::Config>(),
     entry::<file_roll::Config>(),
     entry::<grpc::Config>(),

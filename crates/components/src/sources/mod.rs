@@ -1,5 +1,6 @@
 //! Where events enter.
 
+pub mod avro;
 #[cfg(test)]
 pub(crate) mod channels;
 mod datagrams;
@@ -27,6 +28,7 @@ use pipeline::{Entry, Source};
 
 /// Every source.
 pub static ALL: &[Entry<dyn Source>] = &[
+    entry::<avro::Config>(),
     entry::<exec::Config>(),
     entry::<grpc::Config>(),
     entry::<http::Config>(),

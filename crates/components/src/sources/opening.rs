@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::channels::Channels;
-use super::{grpc, http, netcat, syslog, thrift};
+use super::{avro, grpc, http, netcat, syslog, thrift};
 
 fn context() -> SourceContext {
     plain_context(Arc::new(Channels::new(1)), CancellationToken::new())
@@ -56,6 +56,7 @@ async fn a_port_in_use_is_an_error_of_opening_and_a_free_one_is_taken_by_it() {
     let env = env::real();
     let address = listen(&env, "127.0.0.1:0").await.unwrap().local_address();
     takes::<grpc::Config>(&address, json!({ "listen": address })).await;
+    takes::<avro::Config>(&address, json!({ "listen": address })).await;
     takes::<http::Config>(&address, json!({ "listen": address })).await;
     takes::<netcat::Config>(&address, json!({ "listen": address })).await;
     takes::<syslog::Config>(&address, json!({ "listen": [format!("tcp://{address}")] })).await;

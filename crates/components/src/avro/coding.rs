@@ -1,0 +1,141 @@
+//! Flume's `compression-type`: nothing, or one zlib stream in each direction, flushed after each
+//! write.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+/// How the bytes of one connection are coded.
+#[derive(Debug)]
+pub struct Coding {
+    zlib: Option<Zlib>,
+}
+
+#[derive(Debug)]
+struct Zlib {
+    inflate: Decompress,
+    deflate: Compress,
+    is_over: bool,
+}
+
+/// Whether the first byte of a stream says that it is compressed. The first byte of a plain one is
+/// that of a serial number, and those count from 1.
+pub fn is_zlib(first: u8) -> bool {
+    first == 0x78
+}
+
+impl Coding {
+    /// Of a new connection; `level` is that of zlib, 0 to 9.
+    pub fn new(is_compressed: bool, level: u32) -> Self {
+        let zlib = || Zlib {
+            inflate: Decompress::new(true),
+            deflate: Compress::new(Compression::new(level), true),
+            is_over: false,
+        };
+        Self { zlib: is_compressed.then(zlib) }
+    }
+
+    /// Moves what is in `coded` to `plain`, at most `max` plain bytes; whether there was anything
+    /// to move, so that the next call may go on.
+    ///
+    /// # Errors
+    /// The stream is not zlib, or goes on behind its end.
+    pub fn decode(
+        &mut self,
+        coded: &mut BytesMut,
+        plain: &mut BytesMut,
+        max: usize,
+    ) -> io::Result<bool> {
+        let Some(zlib) = &mut self.zlib else {
+            let piece = coded.split_to(coded.len().min(max));
+            let is_moved = !piece.is_empty();
+            plain.unsplit(piece);
+            return Ok(is_moved);
+        };
+        if zlib.is_over {
+            let problem = "bytes follow the end of the zlib stream";
+            return if coded.is_empty() { Ok(false) } else { Err(io::Error::other(problem)) };
+        }
+        let start = plain.len();
+        plain.resize(start + max, 0);
+        let (read, written) = (zlib.inflate.total_in(), zlib.inflate.total_out());
+        let status = zlib.inflate.decompress(coded, &mut plain[start..], FlushDecompress::None);
+        let (read, written) = (zlib.inflate.total_in() - read, zlib.inflate.total_out() - written);
+        coded.advance(read as usize);
+        plain.truncate(start + written as usize);
+        zlib.is_over = matches!(status?, Status::StreamEnd);
+        Ok(read > 0 || written > 0)
+    }
+
+    /// A frame as it is sent.
+    ///
+    /// # Errors
+    /// Zlib cannot go on.
+    pub fn encode(&mut self, frame: Vec<u8>) -> io::Result<Vec<u8>> {
+        let Some(zlib) = &mut self.zlib else { return Ok(frame) };
+        let mut coded = Vec::with_capacity(frame.len() / 2 + 64);
+        let mut rest = &frame[..];
+        loop {
+            let read = zlib.deflate.total_in();
+            zlib.deflate.compress_vec(rest, &mut coded, FlushCompress::Sync)?;
+            rest = &rest[(zlib.deflate.total_in() - read) as usize..];
+            // With room left over, the flush is whole.
+            if rest.is_empty() && coded.len() < coded.capacity() {
+                return Ok(coded);
+            }
+            coded.reserve(rest.len() + 64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(coding: &mut Coding, coded: &[u8], max: usize) -> Vec<u8> {
+        let (mut coded, mut plain) = (BytesMut::from(coded), BytesMut::new());
+        loop {
+            let before = plain.len();
+            let is_moved = coding.decode(&mut coded, &mut plain, max).unwrap();
+            assert!(plain.len() - before <= max, "at most {max} bytes a call");
+            if !is_moved {
+                return plain.to_vec();
+            }
+        }
+    }
+
+    #[test]
+    fn each_write_can_be_read_at_once_in_pieces_of_any_size() {
+        for is_compressed in [false, true] {
+            for level in [0, 1, 6, 9] {
+                let mut writer = Coding::new(is_compressed, level);
+                let mut reader = Coding::new(is_compressed, level);
+                for n in 0..50_u32 {
+                    let bytes: Vec<u8> =
+                        (0..n * 97).map(|at| (at.wrapping_mul(n) >> 3) as u8).collect();
+                    let coded = writer.encode(bytes.clone()).unwrap();
+                    assert_eq!(decoded(&mut reader, &coded, 61), bytes, "{level}");
+                    if is_compressed && n == 0 {
+                        assert!(coded.is_empty() || is_zlib(coded[0]), "{coded:02x?}");
+                    }
+                    assert!(!is_compressed || coded.ends_with(&[0, 0, 0xff, 0xff]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_inflates_without_end_comes_in_bounded_steps() {
+        let coded = Coding::new(true, 9).encode(vec![0; 8 << 20]).unwrap();
+        assert!(coded.len() < 16 << 10);
+        assert_eq!(decoded(&mut Coding::new(true, 6), &coded, 4096).len(), 8 << 20);
+    }
+
+    #[test]
+    fn a_stream_that_is_not_zlib_is_an_error() {
+        let mut plain = BytesMut::new();
+        let mut coded = BytesMut::from(&[0, 0, 0, 1, 0, 0, 0, 1][..]);
+        assert!(Coding::new(true, 6).decode(&mut coded, &mut plain, 100).is_err());
+    }
+}

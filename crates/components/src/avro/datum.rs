@@ -1,0 +1,204 @@
+//! Values in Avro's binary encoding: numbers, bytes, text.
+
+use super::Malformed;
+
+/// A number in zigzag, seven bits a byte, the lowest first.
+pub fn put_long(out: &mut Vec<u8>, number: i64) {
+    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
+    while rest > 0x7f {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Bytes or text with its length in front.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_long(out, bytes.len() as i64);
+    out.extend_from_slice(bytes);
+}
+
+/// Headers as a map, and a body: Flume's event.
+pub fn put_event(out: &mut Vec<u8>, headers: &[(&str, &str)], body: &[u8]) {
+    if !headers.is_empty() {
+        put_long(out, headers.len() as i64);
+        for (name, value) in headers {
+            put_bytes(out, name.as_bytes());
+            put_bytes(out, value.as_bytes());
+        }
+    }
+    put_long(out, 0);
+    put_bytes(out, body);
+}
+
+/// Reads values off the front of bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// At the first of these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// There are fewer.
+    pub fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Malformed::Short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// The bytes end within it, or it has more than 64 bits.
+    pub fn long(&mut self) -> Result<i64, Malformed> {
+        let (mut number, mut shift) = (0_u64, 0);
+        loop {
+            let (&byte, rest) = self.rest.split_first().ok_or(Malformed::Short)?;
+            self.rest = rest;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(Malformed::Number);
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
+            }
+            if shift == 63 {
+                return Err(Malformed::Number);
+            }
+            shift += 7;
+        }
+    }
+
+    /// A length or an index, which is not over what follows.
+    fn length(&mut self) -> Result<usize, Malformed> {
+        let length = usize::try_from(self.long()?).map_err(|_| Malformed::Length)?;
+        if length > self.rest.len() { Err(Malformed::Length) } else { Ok(length) }
+    }
+
+    /// Bytes with their length in front.
+    ///
+    /// # Errors
+    /// There are fewer than the length says.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    /// Text with its length in front.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`], or it is not UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Text)
+    }
+
+    /// The number of values in the next block of an array or a map; 0 at its end.
+    ///
+    /// # Errors
+    /// More values than bytes follow: each value of this protocol has at least one.
+    pub fn block(&mut self) -> Result<usize, Malformed> {
+        let count = self.long()?;
+        if count < 0 {
+            // The bytes of the block, for readers that skip it.
+            self.long()?;
+        }
+        let count = usize::try_from(count.unsigned_abs()).map_err(|_| Malformed::Length)?;
+        if count > self.rest.len() { Err(Malformed::Length) } else { Ok(count) }
+    }
+
+    /// The branch of a union, the symbol of an enum, or a boolean, of so many that there are.
+    ///
+    /// # Errors
+    /// There is none with this number.
+    pub fn branch(&mut self, count: usize) -> Result<usize, Malformed> {
+        let branch = usize::try_from(self.long()?).map_err(|_| Malformed::Branch)?;
+        if branch < count { Ok(branch) } else { Err(Malformed::Branch) }
+    }
+
+    /// A boolean.
+    ///
+    /// # Errors
+    /// It is neither 0 nor 1.
+    pub fn boolean(&mut self) -> Result<bool, Malformed> {
+        match self.take(1)? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(Malformed::Branch),
+        }
+    }
+
+    /// Passes over a map of bytes: metadata.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn skip_metadata(&mut self) -> Result<(), Malformed> {
+        loop {
+            let count = self.block()?;
+            if count == 0 {
+                return Ok(());
+            }
+            for _ in 0..count {
+                self.bytes()?;
+                self.bytes()?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_specification_shows_them_and_read_back() {
+        for (number, bytes) in [
+            (0, &[0][..]),
+            (-1, &[1]),
+            (1, &[2]),
+            (-64, &[0x7f]),
+            (64, &[0x80, 1]),
+            (i64::MIN, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        ] {
+            let mut out = Vec::new();
+            put_long(&mut out, number);
+            assert_eq!(out, bytes, "{number}");
+            assert_eq!(Reader::new(bytes).long(), Ok(number));
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_the_message_and_endless_numbers_are_refused() {
+        let long = |bytes: &[u8]| Reader::new(bytes).long();
+        assert_eq!(long(&[0x80]), Err(Malformed::Short));
+        assert_eq!(long(&[0xff; 20]), Err(Malformed::Number));
+        assert_eq!(
+            long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
+            Err(Malformed::Number)
+        );
+        let mut huge = Vec::new();
+        put_long(&mut huge, i64::MAX);
+        for bytes in [&huge[..], &[1], &[4, 0]] {
+            assert_eq!(Reader::new(bytes).bytes(), Err(Malformed::Length), "{bytes:?}");
+        }
+        assert_eq!(Reader::new(&huge).block(), Err(Malformed::Length));
+        // A count that is negative stands in front of the bytes of its block.
+        assert_eq!(Reader::new(&[3, 2, 0, 0]).block(), Ok(2));
+        let mut least = Vec::new();
+        put_long(&mut least, i64::MIN);
+        least.push(0);
+        assert_eq!(Reader::new(&least).block(), Err(Malformed::Length));
+    }
+}

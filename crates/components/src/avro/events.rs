@@ -1,0 +1,230 @@
+//! The events of a call, read where they lie.
+
+use std::collections::BTreeSet;
+
+use pipeline::BatchBuilder;
+
+use super::Malformed;
+use super::datum::Reader;
+
+/// Names of headers in one batch: each is a column.
+const NAMES_MAX: usize = 1_000;
+
+/// Bytes of a header's name.
+const NAME_BYTES_MAX: usize = u16::MAX as usize;
+
+/// What the columns of a batch may cost: the sum over its events of columns times own headers.
+const COST_MAX: usize = 1 << 26;
+
+/// The parameters of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Events<'a> {
+    /// An event, or an array of events.
+    pub bytes: &'a [u8],
+    /// Whether they are an array: `appendBatch`.
+    pub is_batch: bool,
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Event<'a, 'b> {
+    /// All of its bytes as they came.
+    pub raw: &'a [u8],
+    /// Its headers in the order in which they came.
+    pub headers: &'b [(&'a str, &'a str)],
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Events<'a> {
+    /// Shows each event to `visit`, until it says `false`.
+    ///
+    /// # Errors
+    /// The bytes are damaged; events before the damage were shown.
+    pub fn each(self, mut visit: impl FnMut(Event<'a, '_>) -> bool) -> Result<(), Malformed> {
+        let mut reader = Reader::new(self.bytes);
+        let mut headers = Vec::new();
+        let mut block = if self.is_batch { reader.block()? } else { 1 };
+        while block > 0 {
+            for _ in 0..block {
+                let start = reader.rest();
+                headers.clear();
+                let body = event(&mut reader, &mut headers)?;
+                let raw = &start[..start.len() - reader.rest().len()];
+                if !visit(Event { raw, headers: &headers, body }) {
+                    return Ok(());
+                }
+            }
+            block = if self.is_batch { reader.block()? } else { 0 };
+        }
+        if reader.rest().is_empty() { Ok(()) } else { Err(Malformed::Rest) }
+    }
+}
+
+fn event<'a>(
+    reader: &mut Reader<'a>,
+    headers: &mut Vec<(&'a str, &'a str)>,
+) -> Result<&'a [u8], Malformed> {
+    loop {
+        let count = reader.block()?;
+        if count == 0 {
+            return reader.bytes();
+        }
+        for _ in 0..count {
+            headers.push((reader.text()?, reader.text()?));
+        }
+    }
+}
+
+/// Adds the events but for the first `skip` to a batch.
+///
+/// # Errors
+/// The bytes are damaged, or no batch can have such headers. Part of it may have been added.
+pub fn read(events: Events<'_>, skip: usize, batch: &mut BatchBuilder) -> Result<(), Malformed> {
+    let mut known = Known::default();
+    let (mut problem, mut at) = (None, 0);
+    events.each(|event| {
+        at += 1;
+        if at <= skip {
+            return true;
+        }
+        match known.check(event.headers) {
+            Ok(()) => batch.push(event.body, event.headers),
+            Err(malformed) => problem = Some(malformed),
+        }
+        problem.is_none()
+    })?;
+    problem.map_or(Ok(()), Err)
+}
+
+/// The headers of a batch so far.
+#[derive(Default)]
+struct Known<'a> {
+    names: BTreeSet<&'a str>,
+    /// The names of the event before: most often the next one has the same.
+    last: Vec<&'a str>,
+    cost: usize,
+}
+
+impl<'a> Known<'a> {
+    fn check(&mut self, headers: &[(&'a str, &'a str)]) -> Result<(), Malformed> {
+        let names = headers.iter().map(|(name, _)| *name);
+        if !names.clone().eq(self.last.iter().copied()) {
+            for name in names.clone() {
+                if name.is_empty() || name.len() > NAME_BYTES_MAX {
+                    return Err(Malformed::Header);
+                }
+                self.names.insert(name);
+                if self.names.len() > NAMES_MAX {
+                    return Err(Malformed::Header);
+                }
+            }
+            self.last = names.collect();
+        }
+        self.cost += self.names.len() * headers.len().max(1);
+        if self.cost > COST_MAX { Err(Malformed::Headers) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::Batch;
+
+    use super::super::datum::{put_event, put_long};
+    use super::*;
+
+    type Headers = &'static [(&'static str, &'static str)];
+
+    /// The events as an array in blocks of these sizes.
+    fn array(events: &[(Headers, &[u8])], block: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for block in events.chunks(block) {
+            put_long(&mut bytes, block.len() as i64);
+            for (headers, body) in block {
+                put_event(&mut bytes, headers, body);
+            }
+        }
+        put_long(&mut bytes, 0);
+        bytes
+    }
+
+    fn batch(bytes: &[u8], skip: usize) -> Result<Batch, Malformed> {
+        let mut builder = BatchBuilder::default();
+        read(Events { bytes, is_batch: true }, skip, &mut builder).map(|()| builder.finish())
+    }
+
+    const EVENTS: &[(Headers, &[u8])] = &[
+        (&[("host", "web-1"), ("n", "1")], b"one\n\xff\0"),
+        (&[], b""),
+        (&[("host", "web-2")], b"three"),
+        (&[("n", "4"), ("host", "web-2")], b"four"),
+    ];
+
+    #[test]
+    fn bodies_and_headers_arrive_as_they_were_sent_in_any_blocks() {
+        for block in 1..=4 {
+            for skip in 0..=5 {
+                let batch = batch(&array(EVENTS, block), skip).unwrap();
+                let read: Vec<_> = batch
+                    .iter()
+                    .map(|event| {
+                        let mut headers: Vec<_> = event.headers().collect();
+                        headers.sort_unstable();
+                        (headers, event.body().to_vec())
+                    })
+                    .collect();
+                let sent = EVENTS.iter().skip(skip).map(|(headers, body)| {
+                    let mut headers = headers.to_vec();
+                    headers.sort_unstable();
+                    (headers, body.to_vec())
+                });
+                assert_eq!(read, sent.collect::<Vec<_>>(), "{block} {skip}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_batch_that_flume_sends_is_read() {
+        // Measured: an appendBatch of two events, behind the name of the message.
+        let bytes = [4, 2, 2, b'k', 2, b'v', 0, 2, b'A', 0, 2, b'B', 0];
+        let batch = batch(&bytes, 0).unwrap();
+        let read: Vec<_> =
+            batch.iter().map(|event| (event.header("k"), event.body().to_vec())).collect();
+        assert_eq!(read, [(Some("v"), b"A".to_vec()), (None, b"B".to_vec())]);
+    }
+
+    #[test]
+    fn damaged_events_are_refused_wherever_the_damage_is() {
+        let whole = array(EVENTS, 3);
+        for end in 0..whole.len() {
+            assert!(batch(&whole[..end], 0).is_err(), "cut at {end}");
+        }
+        assert_eq!(batch(&[&whole[..], &[0]].concat(), 0).err(), Some(Malformed::Rest));
+        assert_eq!(batch(&[2, 2, 2, 0xff, 2, b'v', 0, 0, 0], 0).err(), Some(Malformed::Text));
+        assert_eq!(batch(&[2, 2, 0, 2, b'v', 0, 0, 0], 0).err(), Some(Malformed::Header));
+    }
+
+    #[test]
+    fn columns_out_of_proportion_are_refused_before_they_cost() {
+        let names: Vec<String> = (0..1_001).map(|n| format!("name-{n}")).collect();
+        let of = |names: &[String], empty: usize| {
+            let mut bytes = Vec::new();
+            put_long(&mut bytes, (names.len() + empty) as i64);
+            for name in names {
+                put_event(&mut bytes, &[(name, "")], b"");
+            }
+            bytes.resize(bytes.len() + 2 * empty, 0);
+            bytes.push(0);
+            bytes
+        };
+        assert!(batch(&of(&names[..1_000], 10), 0).is_ok());
+        assert_eq!(batch(&of(&names, 0), 0).err(), Some(Malformed::Header));
+        let mut known = Known::default();
+        for name in &names[..1_000] {
+            assert_eq!(known.check(&[(name, "")]), Ok(()));
+        }
+        let left = (COST_MAX - known.cost) / 1_000;
+        assert!((0..left).all(|_| known.check(&[]).is_ok()) && left > 50_000);
+        assert_eq!(known.check(&[]), Err(Malformed::Headers));
+    }
+}

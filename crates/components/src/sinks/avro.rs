@@ -1,0 +1,262 @@
+//! `avro`: batches to the Avro source of Flume, or to that of another agent.
+//!
+//! ```text
+//!   OK                               delivered
+//!   FAILED, an error                 tried again
+//!   UNKNOWN, no answer               tried again, and may have been stored already
+//! ```
+//!
+//! A batch is sent as `appendBatch` calls of at most `batch_size` events, one after the other, each
+//! answered before the next. Where one fails, the whole batch is sent again.
+
+mod connections;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::Period;
+use pipeline::{Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::avro::Malformed;
+use crate::avro::call::Status;
+use crate::avro::caller::Reply;
+use crate::avro::datum::{put_event, put_long};
+use connections::Connections;
+
+/// Settings of the `avro` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The Avro source: `host:port`. The name is resolved for each connection.
+    address: String,
+    /// Events in one call at most. A Flume source refuses calls of more events than its channels
+    /// have as `transactionCapacity`, which is 100 where it is not set.
+    #[serde(default = "defaults::batch_size")]
+    batch_size: usize,
+    /// `none` or `deflate`, as the source's `compression-type` says.
+    #[serde(default)]
+    compression: Compression,
+    /// Level of `deflate`, 0 to 9.
+    #[serde(default = "defaults::compression_level")]
+    compression_level: u32,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long connecting may take.
+    #[serde(default = "defaults::timeout")]
+    connect_timeout: Period,
+    /// How long the answer to a call may take.
+    #[serde(default = "defaults::timeout")]
+    request_timeout: Period,
+    /// A connection that is older is closed after its batch, so that the next one may reach another
+    /// address of the name. Never unless set.
+    #[serde(default)]
+    reset_interval: Option<Period>,
+}
+
+/// How the bytes of a connection are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Compression {
+    #[default]
+    None,
+    Deflate,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::Period;
+
+    pub(super) fn batch_size() -> usize {
+        100
+    }
+
+    pub(super) fn compression_level() -> u32 {
+        6
+    }
+
+    pub(super) fn in_flight_max() -> usize {
+        4
+    }
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(20))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "avro";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            let problem = "no host and port; write for example \"collector-1:4545\"";
+            return Err(BuildError::invalid("address", problem));
+        }
+        for (setting, value) in
+            [("batch_size", self.batch_size), ("in_flight_max", self.in_flight_max)]
+        {
+            if value == 0 {
+                return Err(BuildError::invalid(setting, "at least 1"));
+            }
+        }
+        if self.compression_level > 9 {
+            return Err(BuildError::invalid("compression_level", "0 to 9"));
+        }
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            // Each call has its own limit, and a batch any number of calls.
+            timeout: Duration::MAX,
+        };
+        let deflate = self.compression == Compression::Deflate;
+        let connections = Connections {
+            net: cx.env.net.clone(),
+            address: self.address.into(),
+            deflate: deflate.then_some(self.compression_level),
+            connect_timeout: self.connect_timeout.0,
+            request_timeout: self.request_timeout.0,
+            reset_interval: self.reset_interval.map(|period| period.0),
+            idle_max: self.in_flight_max,
+            idle: std::sync::Mutex::default(),
+        };
+        Ok(Box::new(Requests::new(Avro { batch_size: self.batch_size, connections }, options)))
+    }
+}
+
+/// Why events were not delivered.
+#[derive(Debug, Error)]
+enum AvroError {
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{address} answered {}", status_name(*.status))]
+    Status { address: Arc<str>, status: Status },
+    #[error("{address} answered with an error: {text}")]
+    Refused { address: Arc<str>, text: String },
+    #[error("no answer from {address} within {limit:?}")]
+    TimedOut { address: Arc<str>, limit: Duration },
+    #[error("the connection to {address} broke before the answer")]
+    Broken {
+        address: Arc<str>,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{address} does not answer as an Avro source does; is `compression` the same there?")]
+    Answer {
+        address: Arc<str>,
+        #[source]
+        source: Malformed,
+    },
+}
+
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "OK",
+        Status::Failed => "FAILED",
+        Status::Unknown => "UNKNOWN",
+    }
+}
+
+impl Classify for AvroError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } => ErrorClass::Transient,
+            Self::Status { status: Status::Unknown, .. } => ErrorClass::Indeterminate,
+            // A Flume source answers so when a channel is full, and for every other failure too.
+            Self::Status { .. } | Self::Refused { .. } => ErrorClass::Transient,
+            // What was sent may have been stored.
+            Self::TimedOut { .. } | Self::Broken { .. } => ErrorClass::Indeterminate,
+            Self::Answer { .. } => ErrorClass::Fatal,
+        }
+    }
+}
+
+struct Avro {
+    batch_size: usize,
+    connections: Connections,
+}
+
+impl Avro {
+    /// Sends one call on a connection.
+    async fn call(
+        &self,
+        connection: &mut connections::Connection,
+        events: &[u8],
+    ) -> Result<(), AvroError> {
+        let address = || self.connections.address.clone();
+        match self.connections.call(connection, events).await? {
+            Reply::Status(Status::Ok) => Ok(()),
+            Reply::Status(status) => Err(AvroError::Status { address: address(), status }),
+            Reply::Error(text) => Err(AvroError::Refused { address: address(), text: line(&text) }),
+            // The server has had the protocol, and asks for it again.
+            Reply::Again => {
+                Err(AvroError::Answer { address: address(), source: Malformed::Protocol })
+            }
+        }
+    }
+}
+
+/// The beginning of a server's error as one line without control characters.
+fn line(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[async_trait]
+impl Deliver for Avro {
+    type Error = AvroError;
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, AvroError> {
+        let mut connection = None;
+        let mut rest = batch.len();
+        let mut call = Vec::new();
+        let mut in_call = 0;
+        let (mut calls, mut headers) = (Vec::new(), Vec::new());
+        for event in batch.iter() {
+            if in_call == 0 {
+                let count = rest.min(self.batch_size);
+                (in_call, rest) = (count, rest - count);
+                put_long(&mut call, count as i64);
+            }
+            headers.clear();
+            headers.extend(event.headers());
+            put_event(&mut call, &headers, event.body());
+            in_call -= 1;
+            if in_call == 0 {
+                put_long(&mut call, 0);
+                calls.push(std::mem::take(&mut call));
+            }
+        }
+        for call in calls {
+            let on = match &mut connection {
+                Some(on) => on,
+                None => connection.insert(self.connections.take().await?),
+            };
+            self.call(on, &call).await?;
+        }
+        if let Some(connection) = connection {
+            self.connections.keep(connection);
+        }
+        Ok(Delivered::All)
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Connections to one Avro source, kept open from one batch to the next.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::FutureExt;
+use pipeline::env::{Net, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::AvroError;
+use crate::avro::caller::{Caller, Reply};
+use crate::avro::coding::Coding;
+use crate::avro::frame::{self, Deframer};
+
+/// Bytes of an answer: one with the protocol of the server has some thousand.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// Bytes that are read and decompressed at once.
+const READ_BYTES: usize = 4 << 10;
+
+/// Connections to one address.
+pub(super) struct Connections {
+    pub(super) net: Arc<dyn Net>,
+    pub(super) address: Arc<str>,
+    /// The level of zlib, where the connections are compressed.
+    pub(super) deflate: Option<u32>,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Duration,
+    pub(super) reset_interval: Option<Duration>,
+    pub(super) idle_max: usize,
+    pub(super) idle: Mutex<Vec<Connection>>,
+}
+
+/// One connection. Dropping it closes it.
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    coding: Coding,
+    coded: BytesMut,
+    plain: BytesMut,
+    deframer: Deframer,
+    caller: Caller,
+    serial: u32,
+    since: Instant,
+}
+
+impl Connections {
+    /// A connection that is open: an idle one, else a new one.
+    ///
+    /// # Errors
+    /// The server cannot be reached in time.
+    pub(super) async fn take(&self) -> Result<Connection, AvroError> {
+        while let Some(mut connection) = { self.idle().pop() } {
+            // A server sends nothing by itself: what is there to be read is the end.
+            let ended = connection.stream.read_buf(&mut connection.coded).now_or_never();
+            if ended.is_none() {
+                return Ok(connection);
+            }
+        }
+        let failed = |source| AvroError::Connect { address: self.address.clone(), source };
+        let limit = self.connect_timeout;
+        let stream = match timeout(limit, self.net.connect(&self.address)).await {
+            Ok(stream) => stream.map_err(failed)?,
+            Err(_) => {
+                let problem = format!("no connection within {limit:?} (`connect_timeout`)");
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, problem)));
+            }
+        };
+        Ok(Connection {
+            stream,
+            coding: Coding::new(self.deflate.is_some(), self.deflate.unwrap_or_default()),
+            coded: BytesMut::new(),
+            plain: BytesMut::new(),
+            deframer: Deframer::new(ANSWER_MAX),
+            caller: Caller::default(),
+            serial: 0,
+            since: Instant::now(),
+        })
+    }
+
+    /// Gives back a connection after an answer.
+    pub(super) fn keep(&self, connection: Connection) {
+        if self.reset_interval.is_some_and(|limit| connection.since.elapsed() >= limit) {
+            return;
+        }
+        let mut idle = self.idle();
+        if idle.len() < self.idle_max {
+            idle.push(connection);
+        }
+    }
+
+    /// Sends events as an `appendBatch` and reads the answer.
+    ///
+    /// # Errors
+    /// There is none in time, or it is none of this protocol.
+    pub(super) async fn call(
+        &self,
+        connection: &mut Connection,
+        events: &[u8],
+    ) -> Result<Reply, AvroError> {
+        let limit = self.request_timeout;
+        let address = || self.address.clone();
+        for _ in 0..2 {
+            let answered = timeout(limit, connection.exchange(events)).await;
+            let payload = answered
+                .map_err(|_| AvroError::TimedOut { address: address(), limit })?
+                .map_err(|source| AvroError::Broken { address: address(), source })?;
+            let reply = connection.caller.answer(&payload);
+            match reply.map_err(|source| AvroError::Answer { address: address(), source })? {
+                Reply::Again => {}
+                reply => return Ok(reply),
+            }
+        }
+        Ok(Reply::Again)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        // The list is whole between two calls.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Sends a call and waits for the answer with its number.
+    async fn exchange(&mut self, events: &[u8]) -> io::Result<bytes::Bytes> {
+        self.serial = self.serial.wrapping_add(1);
+        let frame = frame::write(self.serial, &[&self.caller.begin(), events]);
+        let coded = self.coding.encode(frame)?;
+        self.stream.write_all(&coded).await?;
+        self.stream.flush().await?;
+        loop {
+            loop {
+                let is_moved = self.coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
+                if let Some(frame) =
+                    self.deframer.next(&mut self.plain).map_err(io::Error::other)?
+                    && frame.serial == self.serial
+                {
+                    return Ok(frame.payload);
+                }
+                if !is_moved {
+                    break;
+                }
+            }
+            self.coded.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.coded).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a server answers decides what becomes of a batch; connections are used again.
+//!
+//! Method: a real listener on loopback that speaks the protocol and answers as the test says, and
+//! the sink as a configuration builds it.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::BytesMut;
+use pipeline::testkit::build;
+use pipeline::{BatchBuilder, IntervalSet, Outcome, Taken};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::avro::call::{Session, Step};
+use crate::avro::coding::{Coding, is_zlib};
+use crate::avro::events;
+use crate::avro::frame::{self, Deframer};
+
+/// Answers each call as the body of its first event asks for: `FAILED`, `UNKNOWN`, `ERROR`, `END`
+/// for the end of the connection, `SILENCE`, else OK.
+struct Server {
+    address: String,
+    calls: Arc<Mutex<Vec<Batch>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_address();
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (seen, count) = (calls.clone(), connections.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, seen.clone()));
+            }
+        });
+        Self { address, calls, connections }
+    }
+
+    fn sink(&self, mut settings: Value) -> Box<dyn Sink> {
+        settings["address"] = json!(self.address);
+        let cx = crate::alone("next", Path::new("unused"), env::real());
+        build::<Config>(&settings, &cx).unwrap()
+    }
+
+    /// The bodies of each call.
+    fn calls(&self) -> Vec<Vec<String>> {
+        let body =
+            |event: pipeline::EventRef<'_>| String::from_utf8_lossy(event.body()).into_owned();
+        self.calls.lock().unwrap().iter().map(|call| call.iter().map(body).collect()).collect()
+    }
+}
+
+async fn serve(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<Batch>>>) {
+    let (mut coded, mut plain) = (BytesMut::new(), BytesMut::new());
+    let (mut deframer, mut session) = (Deframer::new(1 << 20), Session::default());
+    let mut coding = None;
+    loop {
+        if !matches!(stream.read_buf(&mut coded).await, Ok(1..)) {
+            return;
+        }
+        let coding = coding.get_or_insert_with(|| Coding::new(is_zlib(coded[0]), 6));
+        while coding.decode(&mut coded, &mut plain, 1000).unwrap() {
+            let Some(frame) = deframer.next(&mut plain).unwrap() else { continue };
+            let answer = match session.read(&frame.payload) {
+                Step::Append { answer, events } => {
+                    let mut batch = BatchBuilder::default();
+                    events::read(events, 0, &mut batch).unwrap();
+                    let batch = batch.finish();
+                    let first = batch.iter().next().unwrap().body().to_vec();
+                    seen.lock().unwrap().push(batch);
+                    match &first[..] {
+                        b"FAILED" => answer.status(Status::Failed),
+                        b"UNKNOWN" => answer.status(Status::Unknown),
+                        b"ERROR" => answer.error("no\u{1b} room"),
+                        b"END" => return,
+                        b"SILENCE" => continue,
+                        b"NONSENSE" => vec![9],
+                        _ => answer.status(Status::Ok),
+                    }
+                }
+                Step::Answer(answer) => answer,
+                Step::Refuse(malformed) => panic!("{malformed}"),
+            };
+            let frame = frame::write(frame.serial, &[&answer]);
+            stream.write_all(&coding.encode(frame).unwrap()).await.unwrap();
+        }
+    }
+}
+
+async fn outcome(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
+    sink.write(Taken { ticket: 1, batch: Batch::of(bodies) }).await.unwrap();
+    let settlement = sink.settled().await;
+    assert_eq!(settlement.tickets, IntervalSet::from(1..2));
+    settlement.outcome
+}
+
+#[tokio::test]
+async fn a_batch_goes_in_calls_of_the_size_that_is_set_over_one_connection() {
+    for settings in [
+        json!({ "batch_size": 2 }),
+        json!({ "batch_size": 2, "compression": "deflate", "compression_level": 1 }),
+    ] {
+        let server = Server::start().await;
+        let mut sink = server.sink(settings);
+        let mut builder = BatchBuilder::default();
+        builder.push(b"a\n\xff", &[("host", "web-1"), ("n", "1")]);
+        builder.push(b"", &[]);
+        builder.push(b"c", &[("n", "3")]);
+        sink.write(Taken { ticket: 1, batch: builder.finish() }).await.unwrap();
+        assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+        for _ in 0..5 {
+            assert!(matches!(outcome(&mut *sink, &["x"]).await, Outcome::Delivered));
+        }
+        let sizes: Vec<usize> = server.calls().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1, 1, 1, 1]);
+        let calls = server.calls.lock().unwrap();
+        let first: Vec<_> = calls[0].iter().collect();
+        assert_eq!((first[0].body(), first[0].header("host")), (&b"a\n\xff"[..], Some("web-1")));
+        assert_eq!((first[1].body(), first[1].headers().count()), (&b""[..], 0));
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_connection() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "request_timeout": "200ms" }));
+    for (body, class, says) in [
+        ("FAILED", ErrorClass::Transient, "answered FAILED"),
+        ("UNKNOWN", ErrorClass::Indeterminate, "answered UNKNOWN"),
+        ("ERROR", ErrorClass::Transient, "an error: no  room"),
+        ("END", ErrorClass::Indeterminate, "broke before the answer"),
+        ("SILENCE", ErrorClass::Indeterminate, "within 200ms"),
+        ("NONSENSE", ErrorClass::Fatal, "`compression`"),
+    ] {
+        let Outcome::Again(Some(error)) = outcome(&mut *sink, &[body]).await else {
+            panic!("{body} is tried again")
+        };
+        assert_eq!(error.class, class, "{body}: {error}");
+        assert!(error.to_string().contains(says), "{body}: {error}");
+        assert!(matches!(outcome(&mut *sink, &["x"]).await, Outcome::Delivered), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_over_its_age_is_replaced() {
+    let server = Server::start().await;
+    let mut sink = server.sink(json!({ "reset_interval": "1ms" }));
+    for _ in 0..3 {
+        assert!(matches!(outcome(&mut *sink, &["x"]).await, Outcome::Delivered));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(server.connections.load(Ordering::SeqCst) > 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named() {
+    let cx = crate::alone("next", Path::new("unused"), env::real());
+    let mut sink = build::<Config>(&json!({ "address": "127.0.0.1:1" }), &cx).unwrap();
+    let Outcome::Again(Some(error)) = outcome(&mut *sink, &["x"]).await else { panic!("again") };
+    assert!(error.to_string().contains("cannot connect to 127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let cx = crate::alone("next", Path::new("unused"), env::real());
+    for (settings, path) in [
+        (json!({ "address": "host" }), "address"),
+        (json!({ "address": "h:1", "batch_size": 0 }), "batch_size"),
+        (json!({ "address": "h:1", "in_flight_max": 0 }), "in_flight_max"),
+        (json!({ "address": "h:1", "compression_level": 10 }), "compression_level"),
+    ] {
+        assert_eq!(build::<Config>(&settings, &cx).err().unwrap().path, path);
+    }
+}

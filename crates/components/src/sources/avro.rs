@@ -1,0 +1,281 @@
+//! `avro`: Avro RPC from Flume: its Avro sinks, `RpcClient`, `avro-client`, and log4j appenders.
+//!
+//! ```text
+//!   bytes ─► inflate ─► frame ─► handshake ─► events ─► repeats ─► reserve room ─► commit ─► OK
+//!                     closed                  error                   FAILED      UNKNOWN
+//! ```
+//!
+//! | answer | meaning for the client |
+//! |---|---|
+//! | OK | every event of the call is in every required channel |
+//! | FAILED | no room within `wait_max`, or the agent is stopping: nothing is stored, also not later |
+//! | UNKNOWN | a channel failed while it stored: the events may be stored or not |
+//! | an error | the call cannot be read, or can never be stored: nothing is |
+//!
+//! To Flume all but OK is a failure: it closes the connection and sends the events again. The calls
+//! of a connection are answered in their order.
+//!
+//! A client without an answer sends again, so an event may be stored more than once. A part of that
+//! is recognised: see `repeat_window`.
+
+mod connection;
+mod filter;
+mod put;
+mod repeats;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metrics::{Metrics, SourceReason};
+use pipeline::env::Listener;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{
+    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
+    SourceError,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use super::listening::{self, DRAIN};
+use connection::Connection;
+use filter::Rules;
+use put::Storing;
+use repeats::Repeats;
+
+/// Settings of the `avro` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: `host:port`. Port 0 takes a free one.
+    listen: String,
+    /// How clients compress, their `compression-type`: `none`, `deflate`, or `auto`: as the first
+    /// byte of a connection says.
+    #[serde(default)]
+    compression: Compression,
+    /// Largest call that is taken, after decompression.
+    #[serde(default = "defaults::request_max")]
+    request_max: ByteSize,
+    /// Bytes of calls that all connections together may hold in memory. Decoded they are there a
+    /// second time while they are stored.
+    #[serde(default = "defaults::in_flight_max")]
+    in_flight_max: ByteSize,
+    /// Connections at a time. More wait to be accepted.
+    #[serde(default = "defaults::connections_max")]
+    connections_max: u32,
+    /// Which hosts may connect, as `allow:ip:10.1.*`, `deny:ip:10.0.0.0/8` or
+    /// `allow:name:localhost`. The first rule that matches decides; without one a host is allowed.
+    #[serde(default)]
+    ip_filter: Vec<String>,
+    /// How long a call waits for room before it is answered FAILED. Less than the clients'
+    /// `request-timeout`, which is 20 s where it is not set.
+    #[serde(default = "defaults::wait_max")]
+    wait_max: Period,
+    /// How long a call may take to come, and an answer to leave.
+    #[serde(default = "defaults::request_timeout")]
+    request_timeout: Period,
+    /// A connection without a call for so long is closed.
+    #[serde(default = "defaults::idle_timeout")]
+    idle_timeout: Period,
+    /// How long a call is remembered whose connection ended before it was answered: events that its
+    /// host sends again within that time are not stored twice. `0s`: not at all.
+    #[serde(default = "defaults::repeat_window")]
+    repeat_window: Period,
+}
+
+/// How the bytes of a connection are compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Compression {
+    #[default]
+    Auto,
+    None,
+    Deflate,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn request_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn in_flight_max() -> ByteSize {
+        ByteSize::mib(64)
+    }
+
+    pub(super) fn connections_max() -> u32 {
+        1024
+    }
+
+    pub(super) fn wait_max() -> Period {
+        Period(Duration::from_secs(10))
+    }
+
+    pub(super) fn request_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn idle_timeout() -> Period {
+        Period(Duration::from_secs(600))
+    }
+
+    pub(super) fn repeat_window() -> Period {
+        Period(Duration::from_secs(120))
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "avro";
+    type Role = dyn Source;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        listening::check_address("listen", &self.listen)?;
+        if self.connections_max == 0 {
+            return Err(BuildError::invalid("connections_max", "at least 1"));
+        }
+        if self.request_max.0 == 0 || self.request_max > ByteSize::mib(1024) {
+            return Err(BuildError::invalid("request_max", "must be over 0 and at most 1GiB"));
+        }
+        if self.in_flight_max < self.request_max {
+            let problem = format!("must be at least `request_max`, {}", self.request_max);
+            return Err(BuildError::invalid("in_flight_max", problem));
+        }
+        let rules = Rules::parse(&self.ip_filter).map_err(|(place, problem)| {
+            BuildError::invalid(format!("ip_filter.{place}"), problem)
+        })?;
+        Ok(Box::new(Avro {
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
+            listen: self.listen,
+            connections_max: self.connections_max as usize,
+            rules,
+            limits: Limits {
+                compression: self.compression,
+                request_max: self.request_max.0 as usize,
+                wait_max: self.wait_max.0,
+                request_timeout: self.request_timeout.0,
+                idle_timeout: self.idle_timeout.0,
+            },
+            budget: Arc::new(Semaphore::new(connection::units(self.in_flight_max.0 as usize))),
+            repeats: Arc::new(Mutex::new(Repeats::new(self.repeat_window.0))),
+            listener: None,
+        }))
+    }
+}
+
+/// What a connection may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    compression: Compression,
+    request_max: usize,
+    wait_max: Duration,
+    request_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+struct Avro {
+    name: Arc<str>,
+    env: Env,
+    metrics: Metrics,
+    listen: String,
+    connections_max: usize,
+    rules: Rules,
+    limits: Limits,
+    /// In units of [`connection::units`].
+    budget: Arc<Semaphore>,
+    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    repeats: Arc<Mutex<Repeats>>,
+    /// Between opening and running.
+    listener: Option<Box<dyn Listener>>,
+}
+
+/// What the connections of one run share.
+struct Shared {
+    metrics: Metrics,
+    limits: Limits,
+    budget: Arc<Semaphore>,
+    repeats: Arc<Mutex<Repeats>>,
+    storing: Storing,
+}
+
+impl Shared {
+    /// Counts what was odd.
+    fn count(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.storing.source.to_string(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+}
+
+#[async_trait]
+impl Source for Avro {
+    fn guarantee(&self) -> Guarantee {
+        // A client without its answer sends again, and not all of that is recognised.
+        Guarantee::AtLeastOnce
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
+    }
+
+    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        info!(source = %self.name, address = %listener.local_address(), "listening");
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let listener = self.listener.take().expect("a source is opened before it runs");
+        let work = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            metrics: self.metrics.clone(),
+            limits: self.limits,
+            budget: self.budget.clone(),
+            repeats: self.repeats.clone(),
+            storing: Storing {
+                source: self.name.clone(),
+                intake: cx.intake,
+                stop: cx.stop.clone(),
+                wait_max: self.limits.wait_max,
+                work: work.clone(),
+            },
+        });
+        let (max, rules) = (self.connections_max, &self.rules);
+        listening::serve(listener, &self.name, max, &cx.stop, |stream, peer| {
+            let (shared, host) = (shared.clone(), host(&peer));
+            let is_allowed = rules.allow(&host);
+            async move {
+                let source = &shared.storing.source;
+                if !is_allowed {
+                    shared.count("address_refused", 1);
+                    debug!(%source, peer, "a connection is refused by `ip_filter`");
+                    return;
+                }
+                if let Err(error) = Connection::new(stream, host, &shared).serve().await {
+                    debug!(%source, peer, %error, "a connection is closed");
+                }
+            }
+        })
+        .await;
+        // What was reserved is stored to its end, also for clients that are gone.
+        work.close();
+        let _ = tokio::time::timeout(DRAIN, work.wait()).await;
+        Ok(())
+    }
+}
+
+/// The host of an address `host:port`.
+fn host(peer: &str) -> Arc<str> {
+    let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
+    host.trim_matches(['[', ']']).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! One connection: calls in, answers out, in order.
+
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::FutureExt;
+use pipeline::BatchBuilder;
+use pipeline::env::Stream;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, warn};
+
+use super::put::Stored;
+use super::repeats::Repeats;
+use super::{Compression, Shared};
+use crate::avro::Malformed;
+use crate::avro::call::{Answer, Session, Status, Step};
+use crate::avro::coding::{Coding, is_zlib};
+use crate::avro::events::{self, Events};
+use crate::avro::frame::{self, Deframer, Frame, TooLarge};
+
+/// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
+/// part of the budget.
+const READ_BYTES: usize = 64 << 10;
+
+/// The level at which answers are compressed: Flume's.
+const LEVEL: u32 = 6;
+
+/// The first byte of a TLS record.
+const TLS: u8 = 0x16;
+
+/// Units of the budget: 64 KiB, rounded up.
+pub(super) fn units(bytes: usize) -> usize {
+    bytes.div_ceil(READ_BYTES)
+}
+
+/// Why a connection ended before its client closed it.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    #[error("it broke")]
+    Broken(#[from] io::Error),
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("a call did not come, or an answer not leave, within {0:?} (`request_timeout`)")]
+    Slow(Duration),
+    #[error("no call came within {0:?} (`idle_timeout`)")]
+    Idle(Duration),
+    #[error("other connections hold all of the memory (`in_flight_max`)")]
+    Memory,
+    #[error("the client speaks TLS, which is not available here")]
+    Tls,
+}
+
+/// A connection.
+pub(super) struct Connection<'a> {
+    shared: &'a Shared,
+    host: Arc<str>,
+    stream: Box<dyn Stream>,
+    /// What was read, before decompression.
+    coded: BytesMut,
+    plain: BytesMut,
+    /// `None` until the first byte says it.
+    coding: Option<Coding>,
+    deframer: Deframer,
+    session: Session,
+    /// A call has come.
+    has_called: bool,
+    /// Part of the budget, for the call that is coming in.
+    memory: Option<OwnedSemaphorePermit>,
+    /// Nothing more comes: the client has closed its side, or the connection broke.
+    is_over: bool,
+}
+
+impl<'a> Connection<'a> {
+    /// One that was just accepted.
+    pub(super) fn new(stream: Box<dyn Stream>, host: Arc<str>, shared: &'a Shared) -> Self {
+        let coding = match shared.limits.compression {
+            Compression::Auto => None,
+            Compression::None => Some(Coding::new(false, LEVEL)),
+            Compression::Deflate => Some(Coding::new(true, LEVEL)),
+        };
+        Self {
+            shared,
+            host,
+            stream,
+            coded: BytesMut::new(),
+            plain: BytesMut::new(),
+            coding,
+            deframer: Deframer::new(shared.limits.request_max),
+            session: Session::default(),
+            has_called: false,
+            memory: None,
+            is_over: false,
+        }
+    }
+
+    /// Serves it to its end, or until the source stops.
+    ///
+    /// # Errors
+    /// It ended in another way than by its client or the stop.
+    pub(super) async fn serve(mut self) -> Result<(), Ended> {
+        let ended = self.calls().await;
+        let reason = match &ended {
+            Err(Ended::TooLarge(_)) => "call_too_large",
+            Err(Ended::Malformed(_) | Ended::Tls) => "call_malformed",
+            Err(Ended::Slow(_)) => "call_too_slow",
+            Err(Ended::Memory) => "memory_full",
+            Ok(()) | Err(Ended::Broken(_) | Ended::Idle(_)) => return ended,
+        };
+        self.shared.count(reason, 1);
+        ended
+    }
+
+    async fn calls(&mut self) -> Result<(), Ended> {
+        while let Some(frame) = self.frame().await? {
+            self.answer(&frame).await?;
+        }
+        Ok(())
+    }
+
+    /// The next call; `None` when there is none any more.
+    async fn frame(&mut self) -> Result<Option<Frame>, Ended> {
+        let limits = self.shared.limits;
+        let mut begun: Option<Instant> = None;
+        loop {
+            if let Some(frame) = self.decoded().await? {
+                return Ok(Some(frame));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let is_within = self.deframer.is_within() || !self.plain.is_empty();
+            let now = Instant::now();
+            // A connection without any call has less time than one that pauses between two.
+            let limit = if is_within || !self.has_called {
+                Ended::Slow(limits.request_timeout)
+            } else {
+                Ended::Idle(limits.idle_timeout)
+            };
+            let deadline = match limit {
+                Ended::Idle(limit) => now + limit,
+                _ => *begun.get_or_insert(now) + limits.request_timeout,
+            };
+            self.coded.reserve(READ_BYTES);
+            let read = tokio::select! {
+                biased;
+                // What has come in part is not waited for: its client has no answer yet.
+                () = self.shared.storing.stop.cancelled() => return Ok(None),
+                read = timeout_at(deadline, self.stream.read_buf(&mut self.coded)) => read,
+            };
+            match read {
+                Ok(Ok(0)) => self.is_over = true,
+                Ok(read) => drop(read?),
+                Err(_) => return Err(limit),
+            }
+        }
+    }
+
+    /// The next call in what was read.
+    async fn decoded(&mut self) -> Result<Option<Frame>, Ended> {
+        let Some(&first) = self.coded.first().or(self.plain.first()) else { return Ok(None) };
+        if self.coding.is_none() && first == TLS {
+            return Err(Ended::Tls);
+        }
+        loop {
+            let coding = self.coding.get_or_insert_with(|| Coding::new(is_zlib(first), LEVEL));
+            let is_moved = coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
+            if let Some(frame) = self.deframer.next(&mut self.plain)? {
+                return Ok(Some(frame));
+            }
+            self.hold().await?;
+            if !is_moved {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes a part of the budget for what has come of a call, and for what the next step brings.
+    async fn hold(&mut self) -> Result<(), Ended> {
+        let held = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let needed = units(self.deframer.held()).saturating_sub(1);
+        if needed <= held {
+            return Ok(());
+        }
+        let more = u32::try_from(needed - held).unwrap_or(u32::MAX);
+        let permit = self.shared.budget.clone().acquire_many_owned(more);
+        let permit = timeout(self.shared.limits.wait_max, permit).await;
+        let permit = permit.map_err(|_| Ended::Memory)?.expect("the budget is never closed");
+        match &mut self.memory {
+            Some(memory) => memory.merge(permit),
+            None => self.memory = Some(permit),
+        }
+        Ok(())
+    }
+
+    /// Serves a call to its answer.
+    async fn answer(&mut self, Frame { serial, payload }: &Frame) -> Result<(), Ended> {
+        let memory = self.memory.take();
+        self.has_called = true;
+        match self.session.read(payload) {
+            Step::Append { answer, events } => self.append(*serial, answer, events, memory).await,
+            Step::Answer(answer) => self.write(*serial, &answer).await,
+            Step::Refuse(malformed) => Err(malformed.into()),
+        }
+    }
+
+    /// Stores the events of a call and answers it.
+    async fn append(
+        &mut self,
+        serial: u32,
+        answer: Answer,
+        events: Events<'_>,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Ended> {
+        let known = self.repeats().take(Instant::now(), &self.host, events);
+        let skip = known.as_ref().map_or(0, |known| known.as_ref().map_or(0, |it| it.events()));
+        let mut batch = BatchBuilder::default();
+        let read = match &known {
+            Ok(_) => events::read(events, skip, &mut batch),
+            Err(malformed) => Err(*malformed),
+        };
+        let stored = match read {
+            Ok(()) if batch.is_empty() => Stored::All,
+            Ok(()) => self.store(batch, memory).await,
+            Err(malformed) => Stored::Never(malformed.to_string()),
+        };
+        let is_stored = stored == Stored::All;
+        let answer = self.answer_of(stored, answer);
+        // Once the client has gone, the answer would only seem to arrive.
+        let written =
+            if self.is_over { Ok(false) } else { self.write(serial, &answer).await.map(|()| true) };
+        let now = Instant::now();
+        match known {
+            _ if is_stored && !matches!(written, Ok(true)) => {
+                self.repeats().unanswered(now, &self.host, events);
+            }
+            Ok(Some(known)) if !is_stored => self.repeats().put_back(now, known),
+            _ => {}
+        }
+        if is_stored && skip > 0 {
+            self.shared.count("repeated_events", skip as u64);
+            debug!(source = %self.shared.storing.source, host = %self.host, events = skip,
+                "events that were sent again are not stored twice");
+        }
+        written.map(|_| ())
+    }
+
+    /// Stores a batch, and watches meanwhile whether the client goes.
+    async fn store(&mut self, batch: BatchBuilder, memory: Option<OwnedSemaphorePermit>) -> Stored {
+        let storing = self.shared.storing.store(batch.finish(), memory);
+        let mut storing = std::pin::pin!(storing);
+        let stored = loop {
+            self.coded.reserve(READ_BYTES);
+            // Calls that the client sends meanwhile are read ahead up to a limit. Behind it, its
+            // end is not seen.
+            let may_read = !self.is_over && self.coded.len() < READ_BYTES;
+            tokio::select! {
+                biased;
+                stored = &mut storing => break stored,
+                read = self.stream.read_buf(&mut self.coded), if may_read => {
+                    self.is_over = !matches!(read, Ok(1..));
+                }
+            }
+        };
+        if !self.is_over
+            && self.coded.len() < READ_BYTES
+            && let Some(read) = self.stream.read_buf(&mut self.coded).now_or_never()
+        {
+            self.is_over = !matches!(read, Ok(1..));
+        }
+        stored
+    }
+
+    fn answer_of(&self, stored: Stored, answer: Answer) -> Vec<u8> {
+        let source = &self.shared.storing.source;
+        match stored {
+            Stored::All => answer.status(Status::Ok),
+            Stored::Nothing(problem) => {
+                debug!(%source, host = %self.host, problem, "a call is answered FAILED");
+                self.shared.count("call_failed", 1);
+                answer.status(Status::Failed)
+            }
+            Stored::Unknown => {
+                self.shared.count("call_unknown", 1);
+                answer.status(Status::Unknown)
+            }
+            Stored::Never(problem) => {
+                // The client sends it again and again, and comes no further.
+                warn!(%source, host = %self.host, problem, "a call can never be stored");
+                self.shared.count("call_malformed", 1);
+                answer.error(&problem)
+            }
+        }
+    }
+
+    async fn write(&mut self, serial: u32, answer: &[u8]) -> Result<(), Ended> {
+        let frame = frame::write(serial, &[answer]);
+        let coding = self.coding.as_mut().expect("a call was read");
+        let coded = coding.encode(frame)?;
+        let limit = self.shared.limits.request_timeout;
+        match timeout(limit, self.stream.write_all(&coded)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(Ended::Slow(limit)),
+        }
+        // All of it has left here: what fails from now on says nothing of the answer.
+        let _ = timeout(limit, self.stream.flush()).await;
+        Ok(())
+    }
+
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        // It is whole between two calls.
+        self.shared.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

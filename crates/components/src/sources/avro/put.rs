@@ -1,0 +1,71 @@
+//! The events of a call on their way into the channels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Batch, Classify, ErrorClass, Intake};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::sources::storing::{self, NotStored};
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// Every event is in every required channel.
+    All,
+    /// Nothing is stored, also not later.
+    Nothing(String),
+    /// Nothing is stored, and nothing of it ever can be.
+    Never(String),
+    /// A channel failed while it stored.
+    Unknown,
+}
+
+/// The channels of one run of a source.
+#[derive(Clone)]
+pub(super) struct Storing {
+    /// Name of the source.
+    pub(super) source: Arc<str>,
+    /// Takes the batches.
+    pub(super) intake: Arc<dyn Intake>,
+    /// The source is to stop: nothing is reserved any more.
+    pub(super) stop: CancellationToken,
+    /// How long a batch waits for room.
+    pub(super) wait_max: Duration,
+    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    pub(super) work: TaskTracker,
+}
+
+impl Storing {
+    /// Stores a batch in a task of its own, which goes on if this future is dropped. What is `held`
+    /// is dropped when it is stored.
+    pub(super) async fn store<H: Send + 'static>(&self, batch: Batch, held: H) -> Stored {
+        let this = self.clone();
+        let storing = self.work.spawn(async move {
+            let _held = held;
+            let stored = storing::store(&*this.intake, batch, this.wait_max, &this.stop).await;
+            stored.map_or_else(|not_stored| this.explain(not_stored), |()| Stored::All)
+        });
+        storing.await.unwrap_or(Stored::Unknown)
+    }
+
+    fn explain(&self, not_stored: NotStored) -> Stored {
+        match not_stored {
+            NotStored::Full => Stored::Nothing("a channel is full".into()),
+            NotStored::Stopping => Stored::Nothing("the agent is stopping".into()),
+            NotStored::Refused(error) if error.class() == ErrorClass::Poison => {
+                Stored::Never(error.to_string())
+            }
+            NotStored::Refused(error) => {
+                warn!(source = %self.source, %error, "no channel takes a batch");
+                Stored::Nothing(error.to_string())
+            }
+            NotStored::Failed(error) => {
+                warn!(source = %self.source, %error, "events of a batch are not stored");
+                Stored::Unknown
+            }
+        }
+    }
+}
