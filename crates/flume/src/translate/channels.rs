@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pipeline::Settings;
-use pipeline::settings::{Place, Value};
+use pipeline::settings::Value;
 
 use super::{Made, Translator, number, plain, put, value};
 use crate::agent::{Agent, Bag, Named};
@@ -20,11 +20,11 @@ const EVENTS_FEW: i64 = 10_000;
 
 /// Names of channels that a source or a sink uses.
 pub(super) fn used(agent: &Agent) -> BTreeSet<String> {
-    let of = |bag: &Bag, key: &str| -> Vec<String> {
-        bag.value(key, "").split_whitespace().map(str::to_owned).collect()
+    let named = |bag: &Bag| -> Vec<String> {
+        let lists = ["channels", "channel"].map(|key| bag.value(key, ""));
+        lists.iter().flat_map(|it| it.split_whitespace()).map(str::to_owned).collect()
     };
-    let sources = agent.sources.iter().flat_map(|it| of(&it.bag, "channels"));
-    sources.chain(agent.sinks.iter().flat_map(|it| of(&it.bag, "channel"))).collect()
+    agent.sources.iter().chain(&agent.sinks).flat_map(|it| named(&it.bag)).collect()
 }
 
 /// The most events that a channel of ours holds, where it has such a limit.
@@ -142,27 +142,52 @@ impl Translator<'_> {
         }
     }
 
+    /// Without events in memory it is a file channel, without events on disk a memory channel.
     fn spill(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        let mut number_of = |it: &mut Self, name: &str, default: u64| -> (u64, Place) {
-            let Some(prop) = bag.take(name) else { return (default, bag.place.clone()) };
-            match value::unsigned(&prop.text.value) {
-                Ok(count) => {
-                    it.carried(&prop, target, "memory");
-                    (count, prop.place)
-                }
-                Err(problem) => {
-                    it.add(Outcome::Decision, &prop, problem);
-                    (default, prop.place)
-                }
-            }
-        };
-        let (size, _) = number_of(self, "avgEventSize", 500);
-        let (events, place) = number_of(self, "memoryCapacity", 10_000);
+        let place = bag.place.clone();
+        let is_zero = |bag: &Bag, name: &str| bag.value(name, "1") == "0";
+        if is_zero(bag, "memoryCapacity") {
+            settings.set("type", plain("durable", &place));
+            self.drop(bag, &["memoryCapacity", "byteCapacity", "avgEventSize"], "no event is in memory");
+            self.capacity(bag, settings, ("overflowCapacity", "100000000"), target, "");
+            return self.file(bag, settings, target, "");
+        }
+        let size = self.unsigned(bag, "avgEventSize", 500, target);
+        let events = self.unsigned(bag, "memoryCapacity", 10_000, target);
         let memory = events.saturating_mul(size).max(CAPACITY_MIN);
-        let (memory, _) = number_of(self, "byteCapacity", memory);
+        let memory = self.unsigned(bag, "byteCapacity", memory, target);
+        if is_zero(bag, "overflowCapacity") {
+            settings.set("type", plain("memory", &place));
+            settings.set("capacity", plain(&value::bytes(memory), &place));
+            let count = i64::try_from(events).unwrap_or(i64::MAX);
+            settings.set("capacity_events", number(count, &place));
+            return self.drop(bag, &["overflowCapacity", "checkpointDir", "dataDirs"], "no event is on disk");
+        }
         settings.set("memory", plain(&value::bytes(memory), &place));
-        let key = ("overflowCapacity", "100000000");
-        self.capacity(bag, settings, key, target, "disk.");
+        self.capacity(bag, settings, ("overflowCapacity", "100000000"), target, "disk.");
         self.file(bag, settings, target, "disk.");
+    }
+
+    /// A number that has its part in `memory`.
+    fn unsigned(&mut self, bag: &mut Bag, name: &str, default: u64, target: &str) -> u64 {
+        let Some(prop) = bag.take(name) else { return default };
+        match value::unsigned(&prop.text.value) {
+            Ok(count) => {
+                self.carried(&prop, target, "memory");
+                count
+            }
+            Err(problem) => {
+                self.add(Outcome::Decision, &prop, problem);
+                default
+            }
+        }
+    }
+
+    fn drop(&mut self, bag: &mut Bag, names: &[&str], why: &str) {
+        for name in names {
+            if let Some(prop) = bag.take(name) {
+                self.add(Outcome::Ignored, &prop, why);
+            }
+        }
     }
 }

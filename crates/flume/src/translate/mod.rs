@@ -103,7 +103,9 @@ impl Translator<'_> {
             Err(problem) => {
                 self.add(Outcome::Decision, &prop, problem);
                 made.set("type", text_of(&prop));
-                bag.props.clear();
+                for prop in std::mem::take(&mut bag.props) {
+                    self.add(Outcome::Ignored, &prop, "its component is not translated");
+                }
                 return (None, made);
             }
         };

@@ -168,7 +168,10 @@ impl Translator<'_> {
             }
             _ => {
                 let what = "handlers of your own are not run: choose a decoder, or send JSON";
-                return self.add(Outcome::Decision, &prop, what);
+                for prop in own.props.iter().chain([&prop]) {
+                    self.add(Outcome::Decision, prop, what);
+                }
+                return;
             }
         };
         settings.set("decoder", plain(decoder, &prop.place));
