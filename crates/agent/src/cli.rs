@@ -112,10 +112,21 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Runs an agent, or prints its configuration, as the arguments say.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
+    launch(common.log_format, common.print_config, catalogue, |env| plan(args, env))
+}
+
+/// Runs the agent of a draft, or prints its configuration. The draft is made when log lines can be
+/// written.
+pub fn launch(
+    log_format: LogFormat,
+    print_config: bool,
+    catalogue: Catalogue,
+    draft: impl FnOnce(&Env) -> Result<Draft, ConfigErrors>,
+) -> ExitCode {
     // Before there is a second thread, as it wants.
     let raised = env::raise_file_limit();
     // Dropped last: it waits for the last lines.
-    let _log = match logging::start(common.log_format) {
+    let _log = match logging::start(log_format) {
         Ok(log) => log,
         Err(problem) => {
             say(&problem);
@@ -126,11 +137,11 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let env = env::real();
-    let plan = match plan(args, &env).and_then(|drafted| checked(drafted, catalogue, &env)) {
+    let plan = match draft(&env).and_then(|drafted| checked(drafted, catalogue, &env)) {
         Ok((plan, _)) => plan,
         Err(errors) => return refuse(&errors),
     };
-    if common.print_config {
+    if print_config {
         return print(&config::to_toml(&config::redacted(&plan, catalogue)));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

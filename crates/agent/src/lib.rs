@@ -135,7 +135,11 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
         channel.map(|channel| channel.component.kind.clone()).unwrap_or_default()
     };
     let (mut promises, mut discoveries) = (Vec::new(), Vec::new());
-    for group in &topology.groups {
+    // A group of a channel that does not exist is among the problems of the graph.
+    let is_known = |group: &&BuiltGroup| {
+        plan.channels.iter().any(|channel| channel.component.name == *group.channel)
+    };
+    for group in topology.groups.iter().filter(is_known) {
         for (name, named) in named_sinks(plan, group) {
             promises.push(Promise {
                 sink: name.clone(),

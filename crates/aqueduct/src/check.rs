@@ -302,6 +302,13 @@ channel spare is optional: passed over when it is full
     }
 
     #[test]
+    fn an_unknown_channel_is_reported_where_it_is_the_only_problem() {
+        let errors =
+            checked(&GOOD.replace("channel = \"fast\"", "channel = \"fsat\"")).unwrap_err();
+        assert!(errors.contains("unknown channel `fsat`; did you mean `fast`?"), "{errors}");
+    }
+
+    #[test]
     fn a_capacity_that_no_batch_fits_is_refused_and_one_that_fits_is_not() {
         let text = |capacity: &str, batch: &str| {
             format!(

@@ -10,6 +10,7 @@ mod commit_ledger;
 #[cfg(feature = "hdfs")]
 mod demo;
 mod dlq;
+mod migrate;
 mod reference;
 mod schema;
 mod status;
@@ -28,6 +29,7 @@ use commit_ledger::LedgerArgs;
 #[cfg(feature = "hdfs")]
 use demo::DemoArgs;
 use dlq::DlqArgs;
+use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
 use schema::SchemaArgs;
 use status::StatusArgs;
@@ -58,6 +60,8 @@ enum Command {
     Ledger(LedgerArgs),
     Edge(EdgeArgs),
     Collector(CollectorArgs),
+    Convert(ConvertArgs),
+    Agent(FlumeAgentArgs),
 }
 
 fn main() -> ExitCode {
@@ -77,7 +81,9 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Ledger(args) }) => commit_ledger::run(&args),
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
-        Err(error) => cli::usage(&error),
+        Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
+        Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
+        Err(error) => migrate::usage(&error),
     }
 }
 

@@ -16,11 +16,11 @@ pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// A file that a text refers to holds a password, a token, an address.
 const REFERENCE_BYTES_MAX: u64 = 64 << 10;
 
-/// The whole text of a file.
+/// The whole text of a file of at most `most` bytes.
 ///
 /// # Errors
 /// What is wrong with the file, for people.
-pub(crate) fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
+pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Opening a pipe would wait.
     if env.disk.stat(path).map_err(cannot)?.kind != FileKind::File {

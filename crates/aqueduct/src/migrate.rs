@@ -1,0 +1,150 @@
+//! Flume's configurations: `aqueduct convert` translates one, `aqueduct agent` runs one.
+
+mod agent;
+mod convert;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ::agent::cli;
+use config::{CONFIG_BYTES_MAX, ConfigErrors, Plan};
+use flume::{Conversion, File, Options, Outcome, World};
+use pipeline::Env;
+use pipeline::settings::Place;
+
+pub(crate) use agent::{FlumeAgentArgs, run};
+pub(crate) use convert::{ConvertArgs, convert};
+
+/// A command line of `aqueduct convert` that is wrong (`EX_USAGE` of sysexits.h): its 2 says that
+/// something needs a decision.
+const EXIT_CONVERT_USAGE: u8 = 64;
+
+/// Bytes of all files together at most.
+const FILES_MAX: u64 = CONFIG_BYTES_MAX;
+
+/// How long the command of a config filter may take.
+const FILTER_LIMIT: Duration = Duration::from_secs(30);
+
+/// What clap has to say, with the exit code of the command.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let code = cli::usage(error);
+    let is_convert = std::env::args_os().nth(1).is_some_and(|it| it == "convert");
+    match is_convert && error.exit_code() != 0 {
+        true => ExitCode::from(EXIT_CONVERT_USAGE),
+        false => code,
+    }
+}
+
+/// The files' texts.
+///
+/// # Errors
+/// One cannot be read: which, and why.
+fn read(paths: &[PathBuf], env: &Env) -> Result<Vec<File>, String> {
+    let mut files = Vec::new();
+    let mut left = FILES_MAX;
+    for path in paths {
+        let name = path.display().to_string();
+        let text = config::file_text(path, left, env);
+        let text = text.map_err(|problem| format!("{name}: {problem}"))?;
+        left = left.saturating_sub(text.len() as u64);
+        files.push(File { name: name.into(), text });
+    }
+    Ok(files)
+}
+
+/// The world of a translation: this process, and what the program has.
+struct Here<'a> {
+    env: &'a Env,
+    defines: BTreeMap<String, String>,
+    runs_filters: bool,
+    kinds: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl<'a> Here<'a> {
+    /// `defines` are what stands behind `-D`: `name=value`.
+    fn new(env: &'a Env, defines: &[String], runs_filters: bool) -> Self {
+        let pair = |it: &String| {
+            let (name, value) = it.split_once('=').unwrap_or((it, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        let all = catalogue::FULL.all();
+        let kinds = all.iter().map(|listed| (listed.role, listed.kind)).collect();
+        Self { env, defines: defines.iter().map(pair).collect(), runs_filters, kinds }
+    }
+}
+
+impl World for Here<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.env.blocking.variable(name)?.into_string().ok()
+    }
+
+    fn system(&self, name: &str) -> Option<String> {
+        self.defines.get(name).cloned()
+    }
+
+    fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>> {
+        if !self.runs_filters {
+            return None;
+        }
+        let mut words = program.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let arguments: Vec<String> = words.chain([argument]).map(str::to_owned).collect();
+        let output = self.env.blocking.output(program, &arguments, FILTER_LIMIT);
+        Some(match output.map(String::from_utf8) {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(_)) => Err("it printed what is not UTF-8".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn has(&self, role: &str, kind: &str) -> bool {
+        self.kinds.contains(&(role, kind))
+    }
+}
+
+/// The plan of a translation, and all that our own examination finds in it: that is added to the
+/// report, except for lines that need a decision anyway.
+fn examined(conversion: &mut Conversion, file: &str, env: &Env) -> Plan {
+    let settings = conversion.settings.clone();
+    let (plan, mut errors) = config::examine(file, settings, &env.host);
+    let warnings = match ::agent::check(&plan, catalogue::FULL, env) {
+        Ok(checked) => checked.warnings,
+        Err(ConfigErrors(more)) => {
+            errors.extend(more);
+            Vec::new()
+        }
+    };
+    let report = &mut conversion.report;
+    let line = |place: &Place| (place.file.clone(), place.line);
+    let known: BTreeSet<_> = report.of(Outcome::Decision).map(|it| line(&it.place)).collect();
+    for error in errors.iter().filter(|it| !known.contains(&line(&it.place))) {
+        report.add(Outcome::Decision, &error.place, &error.path, error.problem.clone());
+    }
+    for warning in warnings {
+        let place = Place { file: file.into(), ..Place::default() };
+        report.add(Outcome::Advice, &place, "check", warning);
+    }
+    plan
+}
+
+/// Reads and translates files.
+///
+/// # Errors
+/// They cannot be read, or the agent is not in them: what to do, for people.
+fn translated(
+    paths: &[PathBuf],
+    options: &Options,
+    here: &Here<'_>,
+) -> Result<(Conversion, Plan), String> {
+    let files = read(paths, here.env)?;
+    let conversion = flume::convert(&files, options, here).map_err(|error| error.to_string());
+    let shown = files.first().map_or("", |file| &*file.name);
+    let mut conversion = conversion.map_err(|problem| match problem.starts_with(shown) {
+        true => problem,
+        false => format!("{shown}: {problem}"),
+    })?;
+    let plan = examined(&mut conversion, shown, here.env);
+    Ok((conversion, plan))
+}

@@ -1,0 +1,202 @@
+//! `aqueduct agent`: runs a configuration of Flume as it is, with the flags of `flume-ng agent`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ::agent::cli::{self, Draft, EXIT_USAGE, LogFormat};
+use clap::Args;
+use config::{ConfigError, ConfigErrors};
+use flume::{Options, Outcome};
+use pipeline::Env;
+use pipeline::settings::{Place, SettingsErrorKind};
+
+use super::{Here, translated};
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct agent -n a1 -f flume.conf
+  aqueduct agent --conf conf --conf-file conf/flume.conf --name a1 -Dflume.root.logger=INFO,console
+  aqueduct agent -n a1 -f flume.conf --default-fs hdfs://namenode:8020 --admin 127.0.0.1:9464
+  aqueduct agent -n a1 -f flume.conf --print-config
+
+What is not quite as in Flume is logged as a warning. Where a key needs a decision the agent does
+not start: `aqueduct convert` lists all of it.
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
+
+/// The files that are looked for in a directory.
+const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
+
+/// Run a configuration of Apache Flume as it is.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct FlumeAgentArgs {
+    /// The agent of the configuration to run
+    #[arg(short, long, value_name = "AGENT")]
+    name: String,
+
+    /// Flume's configuration; of several a later one replaces keys of an earlier one
+    /// [default: flume.conf or flume-conf.properties in the directory of --conf]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    conf_file: Vec<PathBuf>,
+
+    /// Directory of the configuration; flume-env.sh and log4j's files in it are not read
+    #[arg(short, long, value_name = "DIR")]
+    conf: Option<PathBuf>,
+
+    /// A system property: used for ${sys:NAME}, and ignored otherwise
+    #[arg(short = 'D', value_name = "NAME=VALUE")]
+    defines: Vec<String>,
+
+    /// Do not start if there is a key that Flume does not have
+    #[arg(long)]
+    strict: bool,
+
+    /// Directory for channels and positions [default: ~/.aqueduct/AGENT]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    #[arg(long, value_name = "URL")]
+    default_fs: Option<String>,
+
+    /// Serve /metrics, /livez and /readyz on this address [default: off]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+
+    /// How log lines are written; RUST_LOG=debug writes more of them
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// Print the configuration that Flume's file stands for, as one TOML file, and exit
+    #[arg(long)]
+    print_config: bool,
+
+    /// Options of the JVM are ignored
+    #[arg(short = 'X', value_name = "OPTION", hide = true)]
+    jvm: Vec<String>,
+
+    /// A class path is ignored
+    #[arg(short = 'C', long, value_name = "PATH", hide = true)]
+    classpath: Option<String>,
+
+    /// Directories of plugins are ignored
+    #[arg(long, value_name = "DIRS", hide = true)]
+    plugins_path: Option<String>,
+
+    /// The configuration is read once
+    #[arg(long, hide = true)]
+    no_reload_conf: bool,
+
+    /// The configuration is read once
+    #[arg(short = 'i', long, value_name = "SECONDS", hide = true)]
+    poll_interval: Option<String>,
+
+    /// Configurations in ZooKeeper are not read
+    #[arg(short = 'z', long = "zkConnString", value_name = "HOSTS", hide = true)]
+    zookeeper: Option<String>,
+
+    /// Configurations behind a URL are not read
+    #[arg(short = 'u', long, value_name = "URL", hide = true)]
+    conf_uri: Option<String>,
+}
+
+/// Runs the agent.
+pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
+    let unread = [("-z", "ZooKeeper", &args.zookeeper), ("-u", "a URL", &args.conf_uri)];
+    if let Some((flag, what, _)) = unread.iter().find(|(_, _, given)| given.is_some()) {
+        let problem =
+            format!("{flag}: a configuration in {what} is not read; write it into a file");
+        cli::say(&problem);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    cli::launch(args.log_format, args.print_config, catalogue::FULL, |env| draft(args, env))
+}
+
+/// The plan of the configuration, or everything that needs a decision.
+fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
+    let refused = |problem: String| {
+        let place = Place { file: "command line".into(), ..Place::default() };
+        let kind = SettingsErrorKind::Unreadable;
+        ConfigErrors(vec![ConfigError { kind, place, path: String::new(), problem }])
+    };
+    let files = files(args, env).map_err(refused)?;
+    let here = Here::new(env, &args.defines, true);
+    let data_dir = match &args.data_dir {
+        Some(directory) => directory.display().to_string(),
+        None => {
+            let home = flume::World::variable(&here, "HOME");
+            let home = home.ok_or_else(|| refused("HOME is not set; name a --data-dir".into()))?;
+            format!("{home}/.aqueduct/{}", args.name)
+        }
+    };
+    let options = Options {
+        agent: Some(args.name.clone()),
+        data_dir,
+        admin: args.admin.clone(),
+        default_fs: args.default_fs.clone(),
+        keep_references: false,
+    };
+    note_ignored(args);
+    let (conversion, plan) = translated(&files, &options, &here).map_err(refused)?;
+    let report = &conversion.report;
+    for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
+        for finding in report.of(outcome) {
+            let (place, key, text) = (&finding.place, &finding.key, &finding.text);
+            tracing::warn!(%place, key, "{}: {text}", outcome.name());
+        }
+    }
+    let is_refused = |it: &&flume::Finding| {
+        it.outcome == Outcome::Decision || (args.strict && it.outcome == Outcome::Unknown)
+    };
+    let errors = report.0.iter().filter(is_refused).map(|it| ConfigError {
+        kind: SettingsErrorKind::Invalid,
+        place: it.place.clone(),
+        path: it.key.clone(),
+        problem: it.text.clone(),
+    });
+    ConfigErrors::check(errors.collect())?;
+    Ok((plan, Vec::new()))
+}
+
+/// Flags that `flume-ng` takes and that do nothing here.
+fn note_ignored(args: &FlumeAgentArgs) {
+    let named: Vec<&str> = [
+        ("-X", !args.jvm.is_empty()),
+        ("-C", args.classpath.is_some()),
+        ("--plugins-path", args.plugins_path.is_some()),
+        ("--no-reload-conf", args.no_reload_conf),
+        ("-i", args.poll_interval.is_some()),
+    ]
+    .iter()
+    .filter(|(_, given)| *given)
+    .map(|(flag, _)| *flag)
+    .collect();
+    if !named.is_empty() {
+        tracing::info!(flags = named.join(" "), "these flags do nothing here");
+    }
+    for define in &args.defines {
+        let note = match define.split('=').next().unwrap_or_default() {
+            "flume.root.logger" => "RUST_LOG says what is logged",
+            name if name.starts_with("flume.monitoring.") => "--admin serves metrics",
+            _ => "it counts for ${sys:…} alone",
+        };
+        tracing::info!(property = define.split('=').next(), "{note}");
+    }
+}
+
+/// The files of the configuration.
+fn files(args: &FlumeAgentArgs, env: &Env) -> Result<Vec<PathBuf>, String> {
+    if !args.conf_file.is_empty() {
+        return Ok(args.conf_file.clone());
+    }
+    let Some(directory) = &args.conf else {
+        return Err("name the configuration by -f FILE, or its directory by -c DIR".into());
+    };
+    let mut found = FILES.iter().map(|name| directory.join(name));
+    let found = found.find(|path| env.disk.stat(path).is_ok());
+    let shown = directory.display();
+    let [first, second] = FILES;
+    let missing = || format!("{shown} has no {first} and no {second}: name the file by -f FILE");
+    found.map(|file| vec![file]).ok_or_else(missing)
+}

@@ -1,0 +1,130 @@
+//! `aqueduct convert`: a configuration of Flume as one of ours, and what became of each key.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ::agent::cli::{self, EXIT_RUNTIME};
+use clap::Args;
+use flume::{Options, Outcome, Report};
+use pipeline::Env;
+use pipeline::env::OpenMode;
+
+use super::{Here, translated};
+
+/// Something needs a decision.
+const EXIT_DECISION: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct convert flume.conf > aqueduct.toml
+  aqueduct convert -n a1 --report report.txt flume.conf > a1.toml
+  aqueduct convert -n a1 --json --report report.json common.conf a1.conf > a1.toml
+  aqueduct convert --default-fs hdfs://namenode:8020 flume.conf > collector.toml
+
+The configuration goes to standard output, the report to standard error. Nothing is started.
+
+Exit codes: 0 translated, 1 not translated, 2 translated and something needs a decision,
+64 wrong arguments";
+
+/// Translate a configuration of Apache Flume, and list what became of each key.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct ConvertArgs {
+    /// Flume's configuration; of several a later one replaces keys of an earlier one
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// The agent to translate [default: the only one]
+    #[arg(short, long, value_name = "AGENT")]
+    name: Option<String>,
+
+    /// Translate nothing if there is a key that Flume does not have
+    #[arg(long)]
+    strict: bool,
+
+    /// Write the report into this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// Write the report as JSON: outcome, file, line, key and text of each finding
+    #[arg(long)]
+    json: bool,
+
+    /// Data directory of the agent
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/aqueduct")]
+    data_dir: String,
+
+    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    #[arg(long, value_name = "URL")]
+    default_fs: Option<String>,
+
+    /// Address of /metrics and /status [default: off]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+
+    /// A system property that the configuration refers to as ${sys:NAME}
+    #[arg(short = 'D', value_name = "NAME=VALUE")]
+    defines: Vec<String>,
+}
+
+/// Prints the translation and its report.
+pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
+    let env = env::real();
+    let here = Here::new(&env, &args.defines, false);
+    let options = Options {
+        agent: args.name.clone(),
+        data_dir: args.data_dir.clone(),
+        admin: args.admin.clone(),
+        default_fs: args.default_fs.clone(),
+        keep_references: true,
+    };
+    let (conversion, plan) = match translated(&args.files, &options, &here) {
+        Ok(translated) => translated,
+        Err(problem) => {
+            cli::say(&problem);
+            return ExitCode::from(EXIT_RUNTIME);
+        }
+    };
+    if let Err(problem) = tell(&conversion.report, args, &env) {
+        cli::say(&problem);
+        return ExitCode::from(EXIT_RUNTIME);
+    }
+    if args.strict && conversion.report.has(Outcome::Unknown) {
+        cli::say("not translated: with --strict each key has to be one of Flume's");
+        return ExitCode::from(EXIT_RUNTIME);
+    }
+    if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
+        return ExitCode::from(EXIT_RUNTIME);
+    }
+    match conversion.report.has(Outcome::Decision) {
+        true => ExitCode::from(EXIT_DECISION),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// Writes the report where it is wanted.
+fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
+    let text = match args.json {
+        true => {
+            let json = serde_json::to_string_pretty(&report.lines());
+            json.map_err(|error| format!("the report cannot be written: {error}"))? + "\n"
+        }
+        false => report.to_string(),
+    };
+    match &args.report {
+        None => cli::say(text.trim_end()),
+        Some(path) => {
+            let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+            write(path, text.as_bytes(), env).map_err(cannot)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8], env: &Env) -> std::io::Result<()> {
+    let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+    let file = env.disk.open(path, mode)?;
+    file.set_len(bytes.len() as u64)?;
+    file.write_at(&[IoSlice::new(bytes)], 0, false).map(|_| ())
+}

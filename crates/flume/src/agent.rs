@@ -1,0 +1,186 @@
+//! One agent of Flume's file: its components by role, each with its own keys.
+
+use std::collections::BTreeMap;
+
+use pipeline::settings::Place;
+
+use crate::ConvertError;
+use crate::lookup::{Text, Value};
+use crate::properties::Property;
+use crate::report::{Outcome, Report};
+
+/// What an agent consists of.
+const SECTIONS: [&str; 5] = ["sources", "channels", "sinks", "sinkgroups", "configfilters"];
+
+/// The agents that the properties configure, in the order of their names.
+pub fn agents(all: &[Property]) -> Vec<String> {
+    let mut names: Vec<&str> = all
+        .iter()
+        .filter_map(|it| it.key.split_once('.'))
+        .filter(|(_, rest)| matches!(*rest, "sources" | "channels" | "sinks"))
+        .map(|(name, _)| name)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The agent of this name, or the only one.
+///
+/// # Errors
+/// There is none, or there are several and none was named.
+pub(crate) fn choose(all: &[Property], name: Option<&str>) -> Result<String, ConvertError> {
+    let mut found = agents(all);
+    let known = found.join(", ");
+    match name {
+        _ if found.is_empty() => Err(ConvertError::NoAgent),
+        Some(name) if found.iter().any(|it| it == name) => Ok(name.to_owned()),
+        Some(name) => Err(ConvertError::UnknownAgent { name: name.into(), known }),
+        None if found.len() == 1 => Ok(found.remove(0)),
+        None => Err(ConvertError::SeveralAgents { known }),
+    }
+}
+
+/// A key of a component, and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Prop {
+    /// The whole key, from the agent's name on.
+    pub(crate) key: String,
+    /// The key behind the component's name.
+    pub(crate) name: String,
+    /// The value.
+    pub(crate) text: Text,
+    /// Where the key stands.
+    pub(crate) place: Place,
+}
+
+/// The keys of a component that are not translated yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bag {
+    /// The component's whole key: `a1.sources.r1`.
+    pub(crate) path: String,
+    /// Where it is named, or its first key.
+    pub(crate) place: Place,
+    /// Its keys, in the order of the file.
+    pub(crate) props: Vec<Prop>,
+}
+
+impl Bag {
+    /// The key of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Prop> {
+        self.props.iter().find(|it| it.name == name)
+    }
+
+    /// Takes the key of this name out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Prop> {
+        let at = self.props.iter().position(|it| it.name == name)?;
+        Some(self.props.remove(at))
+    }
+
+    /// The value of this name, or what Flume takes where the file is silent.
+    pub(crate) fn value<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.get(name).map_or(default, |it| it.text.value.as_str())
+    }
+
+    /// Takes out the keys below `prefix`, which ends in a dot; their names lose it.
+    pub(crate) fn below(&mut self, prefix: &str) -> Self {
+        let is_below = |it: &Prop| it.name.starts_with(prefix);
+        let (below, rest) = std::mem::take(&mut self.props).into_iter().partition(is_below);
+        self.props = rest;
+        let mut below = Self { path: String::new(), place: self.place.clone(), props: below };
+        for prop in &mut below.props {
+            prop.name.drain(..prefix.len());
+        }
+        below.path = format!("{}.{}", self.path, prefix.trim_end_matches('.'));
+        if let Some(first) = below.props.first() {
+            below.place = first.place.clone();
+        }
+        below
+    }
+}
+
+/// A component with its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) bag: Bag,
+}
+
+/// One agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    pub(crate) sources: Vec<Named>,
+    pub(crate) channels: Vec<Named>,
+    pub(crate) sinks: Vec<Named>,
+    pub(crate) groups: Vec<Named>,
+}
+
+impl Agent {
+    /// Takes the keys apart; what belongs to no component that the agent lists is reported.
+    pub(crate) fn of(name: &str, values: Vec<Value>, report: &mut Report) -> Self {
+        let mut all = Bag { path: name.to_owned(), ..Bag::default() };
+        all.props = values
+            .into_iter()
+            .map(|Value { key, text, place }| Prop {
+                key: format!("{name}.{key}"),
+                name: key,
+                text,
+                place,
+            })
+            .collect();
+        let mut sections: BTreeMap<&str, Vec<Named>> = BTreeMap::new();
+        for section in SECTIONS {
+            sections.insert(section, listed(&mut all, section, report));
+        }
+        for prop in all.props {
+            let section = prop.name.split('.').next().unwrap_or_default();
+            let problem = pipeline::settings::unknown("section", section, &SECTIONS);
+            report.add(Outcome::Unknown, &prop.place, &prop.key, problem);
+        }
+        let mut take = |section: &str| sections.remove(section).unwrap_or_default();
+        Self {
+            name: name.to_owned(),
+            sources: take("sources"),
+            channels: take("channels"),
+            sinks: take("sinks"),
+            groups: take("sinkgroups"),
+        }
+    }
+}
+
+/// The components that a section lists, in its order.
+fn listed(all: &mut Bag, section: &str, report: &mut Report) -> Vec<Named> {
+    let list = all.take(section);
+    let mut keys = all.below(&format!("{section}."));
+    let Some(list) = list else {
+        for prop in keys.props {
+            let why = format!("`{}` is missing, so this component is not used", keys.path);
+            report.add(Outcome::Ignored, &prop.place, &prop.key, why);
+        }
+        return Vec::new();
+    };
+    let mut found: Vec<Named> = Vec::new();
+    for name in list.text.value.split_whitespace() {
+        if found.iter().any(|it| it.name == name) {
+            report.add(
+                Outcome::Ignored,
+                &list.place,
+                &list.key,
+                format!("`{name}` is named twice"),
+            );
+            continue;
+        }
+        let mut bag = keys.below(&format!("{name}."));
+        if bag.props.is_empty() {
+            bag.place = list.place.clone();
+        }
+        found.push(Named { name: name.to_owned(), bag });
+    }
+    for prop in keys.props {
+        let name = prop.name.split('.').next().unwrap_or_default();
+        let why = format!("`{name}` is not in the list `{}`; Flume passes it over too", list.key);
+        report.add(Outcome::Ignored, &prop.place, &prop.key, why);
+    }
+    found
+}

@@ -1,0 +1,164 @@
+//! Flume's configuration: `.properties` files → [`Agent`] → [`Settings`], as our own files give
+//! them.
+//!
+//! ```text
+//!   flume.conf ─► properties ─► lookups ─► Agent ─► translate ─► Settings ─► config::examine
+//!   (several)     key, value,   ${env:X}   names,       │
+//!                 place         filters    components   └─► Report: what became of each key
+//! ```
+//!
+//! Everything here is synchronous and without I/O: texts come in, environment and programs are
+//! asked for through [`World`]. What each component and each of its keys becomes stands in the
+//! tables of [`table`], from which the reference in `docs/migrate-from-flume.md` is made too.
+
+mod agent;
+mod lookup;
+pub mod page;
+pub mod properties;
+mod report;
+pub mod table;
+mod translate;
+
+use std::sync::Arc;
+
+use pipeline::Settings;
+use thiserror::Error;
+
+pub use agent::agents;
+pub use properties::{Property, SyntaxError};
+pub use report::{Finding, Outcome, Report};
+
+/// What a translation asks of the program around it.
+pub trait World {
+    /// An environment variable; `None` where it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// A system property of the JVM, as `-Dname=value` sets it.
+    fn system(&self, name: &str) -> Option<String>;
+
+    /// What a program prints, for the config filter `external`. `None` where programs are not to
+    /// be run: the value is then a reference to a file.
+    ///
+    /// # Errors
+    /// It failed: why, for people.
+    fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>>;
+
+    /// Whether the program has a component of this role and kind.
+    fn has(&self, role: &str, kind: &str) -> bool;
+}
+
+/// What is to be translated, besides the files.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The agent of the file; the only one unless set.
+    pub agent: Option<String>,
+    /// The data directory of the agent.
+    pub data_dir: String,
+    /// Host and port of the metrics; off unless set.
+    pub admin: Option<String>,
+    /// What stands in front of a path of HDFS without a scheme: `hdfs://namenode:8020`.
+    pub default_fs: Option<String>,
+    /// Whether references to what has no value here stay: the result is printed and not run.
+    pub keep_references: bool,
+}
+
+/// A file of properties: its name, and its text.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// The name, as the user wrote it.
+    pub name: Arc<str>,
+    /// The text.
+    pub text: String,
+}
+
+/// What came of a translation.
+#[derive(Debug)]
+pub struct Conversion {
+    /// The name of the agent in Flume's file.
+    pub agent: String,
+    /// The values that a file of ours would hold.
+    pub settings: Settings,
+    /// What became of each key.
+    pub report: Report,
+}
+
+/// Why nothing can be translated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConvertError {
+    /// A file is not of its format.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// No file names an agent.
+    #[error("no agent is configured: there is no key such as `a1.sources`")]
+    NoAgent,
+    /// There is no agent of that name.
+    #[error("no agent `{name}` is configured; there are: {known}")]
+    UnknownAgent {
+        /// The name that was asked for.
+        name: String,
+        /// Those that exist, with commas between.
+        known: String,
+    },
+    /// Several agents, and none was named.
+    #[error("several agents are configured, name one with `-n`: {known}")]
+    SeveralAgents {
+        /// Those that exist, with commas between.
+        known: String,
+    },
+}
+
+/// Reads the files, in their order (a later one replaces keys of an earlier one), and translates
+/// one agent of them.
+///
+/// # Errors
+/// A file is not of its format, or the agent is not there. All else is in the [`Report`].
+pub fn convert(
+    files: &[File],
+    options: &Options,
+    world: &dyn World,
+) -> Result<Conversion, ConvertError> {
+    let mut report = Report::default();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(properties::read(&file.name, &file.text)?);
+    }
+    let all = properties::merged(all, &mut report);
+    let name = agent::choose(&all, options.agent.as_deref())?;
+    let values = lookup::resolve(&all, &name, options, world, &mut report);
+    let agent = agent::Agent::of(&name, values, &mut report);
+    let settings = translate::translate(agent, options, world, &mut report);
+    report.sort(files);
+    Ok(Conversion { agent: name, settings, report })
+}
+
+/// Reads and translates any bytes, as the fuzz target does: for tests.
+#[doc(hidden)]
+pub fn fuzzed(input: &[u8]) {
+    struct Nowhere;
+    impl World for Nowhere {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn system(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
+            None
+        }
+        fn has(&self, _: &str, _: &str) -> bool {
+            true
+        }
+    }
+    let file = File { name: "fuzz".into(), text: String::from_utf8_lossy(input).into_owned() };
+    let Ok(all) = properties::read(&file.name, &file.text) else { return };
+    for agent in agents(&all) {
+        let options = Options {
+            agent: Some(agent),
+            data_dir: "/d".into(),
+            admin: None,
+            default_fs: None,
+            keep_references: true,
+        };
+        drop(convert(std::slice::from_ref(&file), &options, &Nowhere));
+    }
+}

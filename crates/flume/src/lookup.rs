@@ -1,0 +1,309 @@
+//! `${…}` in values: environment, system properties, other keys of the file, and config filters.
+//!
+//! ```text
+//!   ${env:NAME}  ${sys:NAME}  ${NAME:-default}   NAME is a key of the file, or of the environment
+//!   ${filter['key']}                                filter is one of AGENT.configfilters
+//! ```
+//!
+//! What an environment variable stands for is kept as a reference next to its value, so that a
+//! configuration that is printed has no secrets of the environment.
+
+use std::collections::BTreeMap;
+
+use pipeline::settings::Place;
+
+use crate::properties::Property;
+use crate::report::{Outcome, Report};
+use crate::{Options, World};
+
+/// References within what a reference stands for, at most.
+const DEPTH_MAX: usize = 8;
+
+/// Bytes of a value at most, with all that it refers to.
+const VALUE_MAX: usize = 64 << 10;
+
+/// Where a secret of a config filter is expected, in a configuration that is printed.
+const SECRETS: &str = "/etc/aqueduct/secrets";
+
+/// A value after its references were replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// What it says.
+    pub(crate) value: String,
+    /// How our own file refers to the same; `None` without references.
+    pub(crate) written: Option<String>,
+    /// A reference that has no value here; `value` has it as it is written.
+    pub(crate) unset: Option<String>,
+}
+
+impl Text {
+    /// Text without references.
+    pub(crate) fn plain(value: impl Into<String>) -> Self {
+        Self { value: value.into(), ..Self::default() }
+    }
+
+    /// The same, changed by a function that leaves references alone.
+    pub(crate) fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        let (value, written) = (change(&self.value), self.written.as_deref().map(&change));
+        Self { value, written, unset: self.unset.clone() }
+    }
+
+    fn append(&mut self, more: &Self) {
+        if self.written.is_some() || more.written.is_some() {
+            let mut written = self.written.take().unwrap_or_else(|| escaped(&self.value));
+            match &more.written {
+                Some(reference) => written.push_str(reference),
+                None => written.push_str(&escaped(&more.value)),
+            }
+            self.written = Some(written);
+        }
+        self.value.push_str(&more.value);
+        if self.unset.is_none() {
+            self.unset.clone_from(&more.unset);
+        }
+    }
+}
+
+/// In our files `$${` is the text `${`.
+fn escaped(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+/// A key of the agent, without the agent's name, and its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    /// The key behind `AGENT.`.
+    pub(crate) key: String,
+    /// The value.
+    pub(crate) text: Text,
+    /// Where the key stands.
+    pub(crate) place: Place,
+}
+
+/// The keys of one agent with their values; what cannot be replaced is reported.
+pub(crate) fn resolve(
+    all: &[Property],
+    agent: &str,
+    options: &Options,
+    world: &dyn World,
+    report: &mut Report,
+) -> Vec<Value> {
+    let keys = all.iter().map(|it| (it.key.as_str(), it.value.as_str())).collect();
+    let lookup = Lookup { keys, agent, keep: options.keep_references, world };
+    let own = all.iter().filter_map(|it| Some((it, it.key.strip_prefix(agent)?)));
+    let own = own.filter_map(|(it, rest)| Some((it, rest.strip_prefix('.')?)));
+    let mut values = Vec::new();
+    for (property, key) in own {
+        let text = lookup.expand(&property.value, 0).unwrap_or_else(|problem| {
+            report.add(Outcome::Decision, &property.place, &property.key, problem);
+            Text { unset: Some("a reference".into()), ..Text::plain(property.value.clone()) }
+        });
+        if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
+            let problem = format!("`{name}` is not set");
+            report.add(Outcome::Decision, &property.place, &property.key, problem);
+        }
+        values.push(Value { key: key.to_owned(), text, place: property.place.clone() });
+    }
+    values
+}
+
+struct Lookup<'a> {
+    keys: BTreeMap<&'a str, &'a str>,
+    agent: &'a str,
+    keep: bool,
+    world: &'a dyn World,
+}
+
+impl Lookup<'_> {
+    /// The text with what its references stand for.
+    fn expand(&self, text: &str, depth: usize) -> Result<Text, String> {
+        if depth > DEPTH_MAX {
+            return Err(format!(
+                "references go through more than {DEPTH_MAX} keys, or in a circle"
+            ));
+        }
+        let (mut whole, mut rest) = (Text::default(), text);
+        while let Some(at) = rest.find("${") {
+            let Some(length) = rest[at..].find('}') else { break };
+            let (reference, inside) = (&rest[at..=at + length], &rest[at + 2..at + length]);
+            whole.append(&Text::plain(&rest[..at]));
+            whole.append(&self.find(reference, inside, depth)?);
+            if whole.value.len() > VALUE_MAX {
+                return Err(format!("with its references the value is over {VALUE_MAX} bytes"));
+            }
+            rest = &rest[at + length + 1..];
+        }
+        whole.append(&Text::plain(rest));
+        Ok(whole)
+    }
+
+    fn find(&self, reference: &str, inside: &str, depth: usize) -> Result<Text, String> {
+        if let Some((filter, key)) = inside.strip_suffix(']').and_then(|it| it.split_once('[')) {
+            return self.filtered(filter, key.trim_matches(['\'', '"']), depth);
+        }
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        match name.split_once(':') {
+            Some(("env", name)) => Ok(self.variable(name, default)),
+            Some(("sys", name)) => match (self.world.system(name), default) {
+                (Some(value), _) => Ok(Text::plain(value)),
+                (None, Some(default)) => Ok(Text::plain(default)),
+                (None, None) => Err(format!("`{name}` is not set; set it by `-D{name}=…`")),
+            },
+            Some((lookup, _)) => Err(format!(
+                "the lookup `{lookup}` is not there; write the value, or `${{env:NAME}}`"
+            )),
+            // A group of a regular expression's replacement.
+            None if name.chars().all(|c| c.is_ascii_digit()) => Ok(Text::plain(reference)),
+            None => match self.keys.get(name) {
+                Some(value) => self.expand(value, depth + 1),
+                None => Ok(self.variable(name, default)),
+            },
+        }
+    }
+
+    /// An environment variable, and how our files refer to it.
+    fn variable(&self, name: &str, default: Option<&str>) -> Text {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(fits);
+        let reference = match default {
+            Some(default) => format!("${{{name}:-{default}}}"),
+            None => format!("${{{name}}}"),
+        };
+        let written = (is_name && !name.is_empty()).then(|| reference.clone());
+        match self.world.variable(name).or_else(|| default.map(str::to_owned)) {
+            Some(value) => Text { value, written, unset: None },
+            None => Text { value: reference, written, unset: Some(name.to_owned()) },
+        }
+    }
+
+    /// What a config filter has for a key.
+    fn filtered(&self, filter: &str, key: &str, depth: usize) -> Result<Text, String> {
+        let prefix = format!("{}.configfilters.{filter}", self.agent);
+        let setting = |name: &str| match self.keys.get(format!("{prefix}.{name}").as_str()) {
+            Some(value) => self.expand(value, depth + 1).map(|text| Some(text.value)),
+            None => Ok(None),
+        };
+        let Some(kind) = setting("type")? else {
+            return Err(format!(
+                "there is no config filter `{filter}`: `{prefix}.type` is missing"
+            ));
+        };
+        let kind = kind.to_lowercase();
+        let is = |name: &str, class: &str| kind == name || kind == class.to_lowercase();
+        if is("env", "org.apache.flume.configfilter.EnvironmentVariableConfigFilter") {
+            return Ok(self.variable(key, None));
+        }
+        // The value is a secret: a configuration that is printed has a reference to a file.
+        let reference = format!("${{file:{SECRETS}/{key}}}");
+        let written = Some(reference.clone());
+        if is("hadoop", "org.apache.flume.configfilter.HadoopCredentialStoreConfigFilter") {
+            return match self.keep {
+                true => Ok(Text { value: reference, written, unset: Some(key.to_owned()) }),
+                false => Err(format!(
+                    "credential stores of Hadoop are not read; write `{key}` into a file and use \
+                     `aqueduct convert`, whose configuration refers to {SECRETS}/{key}"
+                )),
+            };
+        }
+        if !is("external", "org.apache.flume.configfilter.ExternalProcessConfigFilter") {
+            return Err(format!("the config filter type `{kind}` is not there"));
+        }
+        let command = setting("command")?;
+        let command = command.ok_or_else(|| format!("`{prefix}.command` is missing"))?;
+        match self.world.run(&command, key) {
+            None => Ok(Text { value: reference, written, unset: Some(key.to_owned()) }),
+            Some(Ok(value)) => Ok(Text { value: value.trim().to_owned(), written, unset: None }),
+            Some(Err(problem)) => Err(format!("`{command} {key}` failed: {problem}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Here;
+
+    impl World for Here {
+        fn variable(&self, name: &str) -> Option<String> {
+            (name == "NN").then(|| "namenode".into())
+        }
+        fn system(&self, name: &str) -> Option<String> {
+            (name == "port").then(|| "8020".into())
+        }
+        fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>> {
+            match program {
+                "/bin/secret" => Some(Ok(format!("<{argument}>\n"))),
+                _ => Some(Err("exit status: 1".into())),
+            }
+        }
+        fn has(&self, _: &str, _: &str) -> bool {
+            true
+        }
+    }
+
+    const FILE: &str = "a1.x = 1\nbase = ${deep}/b\ndeep = /d\na = ${b}\nb = ${a}\n\
+        a1.configfilters.f.type = external\na1.configfilters.f.command = /bin/secret\n\
+        a1.configfilters.bad.type = external\na1.configfilters.bad.command = /bin/false\n\
+        a1.configfilters.e.type = ENV\na1.configfilters.h.type = hadoop\n";
+
+    fn expanded(value: &str) -> Result<Text, String> {
+        let all = crate::properties::read(&"a".into(), FILE).unwrap();
+        let keys = all.iter().map(|it| (it.key.as_str(), it.value.as_str())).collect();
+        Lookup { keys, agent: "a1", keep: false, world: &Here }.expand(value, 0)
+    }
+
+    #[test]
+    fn each_kind_of_reference_is_replaced() {
+        for (text, value, written) in [
+            ("plain", "plain", None),
+            ("$1 ${1} ${", "$1 ${1} ${", None),
+            (
+                "hdfs://${env:NN}:${sys:port}/x",
+                "hdfs://namenode:8020/x",
+                Some("hdfs://${NN}:8020/x"),
+            ),
+            ("${NN}", "namenode", Some("${NN}")),
+            ("${env:NO:-d}", "d", Some("${NO:-d}")),
+            ("${base}/c", "/d/b/c", None),
+            ("${f['pw']}", "<pw>", Some("${file:/etc/aqueduct/secrets/pw}")),
+            ("${e[\"NN\"]}", "namenode", Some("${NN}")),
+        ] {
+            let text = expanded(text).unwrap();
+            assert_eq!((text.value.as_str(), text.written.as_deref()), (value, written));
+            assert_eq!(text.unset, None);
+        }
+        assert_eq!(expanded("${env:NO}").unwrap().unset.as_deref(), Some("NO"));
+    }
+
+    #[test]
+    fn what_has_no_value_is_refused_with_the_remedy() {
+        for (text, remedy) in [
+            ("${sys:none}", "`-Dnone=…`"),
+            ("${date:yyyy}", "`date` is not there"),
+            ("${a}", "in a circle"),
+            ("${none['x']}", "no config filter `none`"),
+            ("${bad['x']}", "`/bin/false x` failed: exit status: 1"),
+            ("${h['x']}", "write `x` into a file"),
+        ] {
+            let problem = expanded(text).unwrap_err();
+            assert!(problem.contains(remedy), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn references_that_grow_without_end_are_refused() {
+        let mut file = String::from("k0 = 0123456789abcdef\n");
+        for at in 1..8 {
+            let before = format!("${{k{}}}", at - 1).repeat(16);
+            file.push_str(&format!("k{at} = {before}\n"));
+        }
+        let all = crate::properties::read(&"a".into(), &file).unwrap();
+        let keys = all.iter().map(|it| (it.key.as_str(), it.value.as_str())).collect();
+        let lookup = Lookup { keys, agent: "a1", keep: false, world: &Here };
+        assert!(lookup.expand("${k7}", 0).unwrap_err().contains("over 65536 bytes"));
+    }
+}

@@ -1,0 +1,197 @@
+//! Interceptors, selectors and sink processors.
+
+use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
+
+const fn row(
+    role: &'static str,
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    differs: &'static str,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role, name, classes, becomes, differs, keys }
+}
+
+const INTERCEPTOR: &str = "interceptor";
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        INTERCEPTOR,
+        "timestamp",
+        &["org.apache.flume.interceptor.TimestampInterceptor"],
+        Becomes::Kind("timestamp"),
+        "",
+        &[&[
+            same("headerName", "timestamp", "header", As::Text),
+            same("header", "timestamp", "header", As::Text),
+            set("preserveExisting", "false", "preserve_existing", As::Flag),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "host",
+        &["org.apache.flume.interceptor.HostInterceptor"],
+        Becomes::Kind("host"),
+        "",
+        &[&[
+            same("hostHeader", "host", "header", As::Text),
+            set("preserveExisting", "false", "preserve_existing", As::Flag),
+            by("useIP", "true", "the header gets the name of the host, never its address"),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "static",
+        &["org.apache.flume.interceptor.StaticInterceptor"],
+        Becomes::Kind("static"),
+        "",
+        &[&[
+            set("key", "key", "key", As::Text),
+            set("value", "value", "value", As::Text),
+            same("preserveExisting", "true", "preserve_existing", As::Flag),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "remove_header",
+        &["org.apache.flume.interceptor.RemoveHeaderInterceptor"],
+        Becomes::Kind("remove_header"),
+        "",
+        &[&[
+            by("withName", "", "`names`"),
+            by("fromList", "", "`names`"),
+            by("fromListSeparator", "\\s*,\\s*", "how `fromList` is divided"),
+            same("matching", "", "matching", As::Text),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "uuid",
+        &["org.apache.flume.sink.solr.morphline.UUIDInterceptor"],
+        Becomes::Kind("uuid"),
+        "",
+        &[&[
+            same("headerName", "id", "header", As::Text),
+            same("preserveExisting", "true", "preserve_existing", As::Flag),
+            same("prefix", "", "prefix", As::Text),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "morphline",
+        &["org.apache.flume.sink.solr.morphline.MorphlineInterceptor"],
+        Becomes::Never(
+            "morphlines are not run; use `regex_extractor`, `regex_filter` and \
+                        `search_replace`",
+        ),
+        "",
+        &[&[ignored("*", "", "the interceptor is not there")]],
+    ),
+    row(
+        INTERCEPTOR,
+        "search_replace",
+        &["org.apache.flume.interceptor.SearchAndReplaceInterceptor"],
+        Becomes::Kind("search_replace"),
+        "",
+        &[&[
+            set("searchPattern", "*", "search", As::Text),
+            by("replaceString", "", "`replace`: `$1` becomes `${1}`"),
+            by("charset", "UTF-8", "patterns are looked for in bytes; others need a decision"),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "regex_filter",
+        &["org.apache.flume.interceptor.RegexFilteringInterceptor"],
+        Becomes::Kind("regex_filter"),
+        "",
+        &[&[
+            set("regex", ".*", "regex", As::Text),
+            same("excludeEvents", "false", "exclude", As::Flag),
+        ]],
+    ),
+    row(
+        INTERCEPTOR,
+        "regex_extractor",
+        &["org.apache.flume.interceptor.RegexExtractorInterceptor"],
+        Becomes::Kind("regex_extractor"),
+        "",
+        &[&[
+            set("regex", "*", "regex", As::Text),
+            by("serializers", "*", "`serializers`"),
+            by("serializers.*", "", "`name`, and `date` for the one that makes milliseconds"),
+        ]],
+    ),
+    row(
+        "selector",
+        "replicating",
+        &["org.apache.flume.channel.ReplicatingChannelSelector"],
+        Becomes::Kind("replicating"),
+        "",
+        &[&[by("optional", "", "`optional_channels` of the source")]],
+    ),
+    row(
+        "selector",
+        "multiplexing",
+        &["org.apache.flume.channel.MultiplexingChannelSelector"],
+        Becomes::Kind("multiplexing"),
+        "",
+        &[&[
+            same("header", "flume.selector.header", "header", As::Text),
+            by("mapping.*", "", "`mapping`"),
+            by("default", "", "`default`"),
+            by("optional.*", "", "`also`, and `optional_channels` of the source"),
+        ]],
+    ),
+    row(
+        "selector",
+        "load_balancing",
+        &["org.apache.flume.channel.LoadBalancingChannelSelector"],
+        Becomes::Kind("load_balancing"),
+        "",
+        &[&[same("policy", "round_robin", "policy", As::OneOf(POLICY))]],
+    ),
+    row(
+        "processor",
+        "default",
+        &["org.apache.flume.sink.DefaultSinkProcessor"],
+        Becomes::Kind("single"),
+        "",
+        &[],
+    ),
+    row(
+        "processor",
+        "failover",
+        &["org.apache.flume.sink.FailoverSinkProcessor"],
+        Becomes::Kind("failover"),
+        "",
+        &[&[
+            by("priority.*", "", "`priorities`"),
+            same("maxpenalty", "30000", "backoff_max", As::Millis),
+        ]],
+    ),
+    row(
+        "processor",
+        "load_balance",
+        &["org.apache.flume.sink.LoadBalancingSinkProcessor"],
+        Becomes::Kind("load_balance"),
+        "",
+        &[&[
+            by("selector", "round_robin", "`policy`; a class of its own needs a decision"),
+            key(
+                "backoff",
+                "false",
+                Use::Ignored(
+                    "a sink that fails always pauses, and a batch \
+                                                  goes to another one meanwhile",
+                ),
+            ),
+            same("selector.maxTimeOut", "30000", "backoff_max", As::Millis),
+            same("maxTimeOut", "30000", "backoff_max", As::Millis),
+            decision("selector.*", "", "selectors of your own are not run"),
+        ]],
+    ),
+];
+
+const POLICY: &[(&str, &str)] = &[("round_robin", "round_robin"), ("random", "random")];

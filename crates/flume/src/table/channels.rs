@@ -1,0 +1,120 @@
+//! Channels.
+
+use super::{As, Becomes, Key, Row, by, decision, ignored, set};
+
+const fn channel(
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    differs: &'static str,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role: "channel", name, classes, becomes, differs, keys }
+}
+
+const NO_CHECKPOINT: &str = "there is no checkpoint: the log itself is read at the start";
+const ONE_PUT: &str = "a transaction is a batch, and the source limits it";
+const WAITS: &str = "a put waits for room, without a limit of time";
+const BYTES: &str = "`capacity`: this number of bytes, else 1 KiB for each event of the capacity, \
+                     and 64 MiB at least";
+
+pub(super) const ROWS: &[Row] = &[
+    channel(
+        "memory",
+        &["org.apache.flume.channel.MemoryChannel"],
+        Becomes::Kind("memory"),
+        "",
+        &[&[
+            set("capacity", "100", "capacity_events", As::Count),
+            by("byteCapacity", "", BYTES),
+            ignored("byteCapacityBufferPercentage", "20", "headers are part of the bytes"),
+            ignored("transactionCapacity", "100", ONE_PUT),
+            ignored("keep-alive", "3", WAITS),
+        ]],
+    ),
+    channel(
+        "file",
+        &["org.apache.flume.channel.file.FileChannel"],
+        Becomes::Kind("durable"),
+        "it is in the agent's data directory and begins empty: let Flume drain its channel before \
+         the change",
+        &[FILE],
+    ),
+    channel(
+        "spillablememory",
+        &["org.apache.flume.channel.SpillableMemoryChannel"],
+        Becomes::Kind("spill"),
+        "the part on disk begins empty: let Flume drain its channel before the change",
+        &[
+            &[
+                by("memoryCapacity", "10000", "`memory`, by `avgEventSize`, 64 MiB at least"),
+                by("byteCapacity", "", "`memory`"),
+                by("avgEventSize", "500", "what an event counts in `memory`"),
+                by("overflowCapacity", "100000000", "`disk.capacity_events`, `disk.capacity`"),
+                ignored("overflowTimeout", "3", "events go to the disk when memory is full"),
+                ignored("overflowDeactivationThreshold", "5", "memory is used when it has room"),
+                ignored("byteCapacityBufferPercentage", "20", "headers are part of the bytes"),
+            ],
+            FILE_WITHOUT_CAPACITY,
+        ],
+    ),
+    channel(
+        "jdbc",
+        &["org.apache.flume.channel.jdbc.JdbcChannel"],
+        Becomes::Kind("durable"),
+        "events are in the agent's own log and not in a database; it begins empty: let Flume drain \
+         its channel before the change",
+        &[&[
+            by("maximum.capacity", "0", "`capacity_events`, and 1 KiB of `capacity` for each"),
+            ignored("db.type", "DERBY", "there is no database"),
+            ignored("driver.*", "", "there is no database"),
+            ignored("db.*", "", "there is no database"),
+            ignored("connection.properties.file", "", "there is no database"),
+            ignored("create.*", "true", "there is no database"),
+            ignored("transaction.isolation", "READ_COMMITTED", "there is no database"),
+            ignored("maximum.connections", "10", "there is no database"),
+            ignored("sysprop.*", "", "there is no database"),
+        ]],
+    ),
+    channel(
+        "kafka",
+        &["org.apache.flume.channel.kafka.KafkaChannel"],
+        Becomes::Later("there is no `kafka` channel; a `durable` one keeps events on its own disk"),
+        "",
+        &[&[ignored("*", "", "the channel is not there")]],
+    ),
+    channel(
+        "pseudo",
+        &["org.apache.flume.channel.PseudoTxnMemoryChannel"],
+        Becomes::Kind("memory"),
+        "",
+        &[&[
+            set("capacity", "50", "capacity_events", As::Count),
+            ignored("keep-alive", "3", WAITS),
+        ]],
+    ),
+];
+
+const FILE: &[Key] = &[
+    by("capacity", "1000000", "`capacity_events`, and 1 KiB of `capacity` for each"),
+    by("checkpointDir", "~/.flume/file-channel/checkpoint", NO_CHECKPOINT),
+    by("dataDirs", "~/.flume/file-channel/data", "the agent's data directory"),
+    ignored("useDualCheckpoints", "false", NO_CHECKPOINT),
+    ignored("backupCheckpointDir", "", NO_CHECKPOINT),
+    ignored("compressBackupCheckpoint", "false", NO_CHECKPOINT),
+    ignored("checkpointInterval", "30000", NO_CHECKPOINT),
+    ignored("checkpointOnClose", "true", NO_CHECKPOINT),
+    ignored("transactionCapacity", "10000", ONE_PUT),
+    ignored("maxFileSize", "2146435071", "`segment_bytes` is 32 MiB"),
+    ignored("minimumRequiredSpace", "524288000", "sinks drain a full disk"),
+    ignored("keep-alive", "3", WAITS),
+    ignored("write-timeout", "10", WAITS),
+    decision("fsyncPerTransaction", "true", "each put is synced: drop it, or use `memory`"),
+    ignored("fsyncInterval", "5", "each put is synced"),
+    ignored("use-log-replay-v1", "false", NO_CHECKPOINT),
+    ignored("use-fast-replay", "false", NO_CHECKPOINT),
+    by("encryption.*", "", "the table `encryption` with a key file of its own: needs a decision"),
+];
+
+/// Those of a file channel that a spillable one has too.
+const FILE_WITHOUT_CAPACITY: &[Key] = FILE.split_at(1).1;

@@ -1,0 +1,78 @@
+//! Serializers (our encoders) and deserializers (our decoders).
+
+use super::{As, Becomes, Key, Row, by, ignored, same};
+
+const fn row(
+    role: &'static str,
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role, name, classes, becomes, differs: "", keys }
+}
+
+const NEWLINE: &str = "a line ends with a line feed; `false` needs a decision";
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "encoder",
+        "text",
+        &["org.apache.flume.serialization.BodyTextEventSerializer"],
+        Becomes::Kind("text"),
+        &[&[by("appendNewline", "true", NEWLINE)]],
+    ),
+    row(
+        "encoder",
+        "header_and_text",
+        &["org.apache.flume.serialization.HeaderAndBodyTextEventSerializer"],
+        Becomes::Kind("header_and_text"),
+        &[&[by("appendNewline", "true", NEWLINE)]],
+    ),
+    row(
+        "encoder",
+        "avro_event",
+        &["org.apache.flume.serialization.FlumeEventAvroEventSerializer"],
+        Becomes::Kind("avro"),
+        &[&[
+            by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
+            same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
+        ]],
+    ),
+    row(
+        "encoder",
+        "avro_schema",
+        &["org.apache.flume.sink.hdfs.AvroEventSerializer"],
+        Becomes::Later(
+            "bodies are not written as records of a schema of their own; `avro_event` \
+                        writes them as bytes",
+        ),
+        &[&[ignored("*", "", "the serializer is not there")]],
+    ),
+    row(
+        "decoder",
+        "line",
+        &["org.apache.flume.serialization.LineDeserializer"],
+        Becomes::Kind("lines"),
+        &[&[
+            by("maxLineLength", "2048", "`line_max` of the source; what is longer is cut"),
+            ignored("outputCharset", "UTF-8", "bodies keep the bytes that came"),
+        ]],
+    ),
+    row(
+        "decoder",
+        "blob",
+        &["org.apache.flume.sink.solr.morphline.BlobDeserializer"],
+        Becomes::Kind("blob"),
+        &[&[by("maxBlobLength", "100000000", "`file_max` of the source")]],
+    ),
+    row(
+        "decoder",
+        "avro",
+        &["org.apache.flume.serialization.AvroEventDeserializer"],
+        Becomes::Kind("avro"),
+        &[&[by("schemaType", "HASH", "needs a decision")]],
+    ),
+];
+
+const CODEC: &[(&str, &str)] = &[("null", "null"), ("deflate", "deflate")];

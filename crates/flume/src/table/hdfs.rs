@@ -1,0 +1,52 @@
+//! The `hdfs` sink.
+
+use super::{Becomes, Key, Row, by, decision, ignored};
+
+const NAMES: &str = "files are staged below `_aqueduct` and become visible under their final names";
+const THREADS: &str = "files are written side by side without threads of their own";
+const LEDGER: &str = "the commit ledger completes what was left open, also after a restart";
+
+pub(super) const ROWS: &[Row] = &[Row {
+    role: "sink",
+    name: "hdfs",
+    classes: &["org.apache.flume.sink.hdfs.HDFSEventSink"],
+    becomes: Becomes::Kind("hdfs"),
+    differs: "",
+    keys: &[KEYS],
+}];
+
+const KEYS: &[Key] = &[
+    by("hdfs.path", "*", "`url`; a path without a scheme needs the name node"),
+    by("hdfs.filePrefix", "FlumeData", "files have names of their own"),
+    by("hdfs.fileSuffix", "", "the codec gives the extension"),
+    ignored("hdfs.inUsePrefix", "", NAMES),
+    ignored("hdfs.inUseSuffix", ".tmp", NAMES),
+    ignored("hdfs.emptyInUseSuffix", "false", NAMES),
+    by("hdfs.rollInterval", "30", "`roll.age_max`; 0 is 6 h"),
+    by("hdfs.rollSize", "1024", "`roll.size_max`; 0 is the size of a block"),
+    by("hdfs.rollCount", "10", "`roll.count_max`; 0 is no limit"),
+    by("hdfs.idleTimeout", "0", "`roll.idle_max`; 0 is `roll.age_max`"),
+    ignored("hdfs.batchSize", "100", "a batch is written as it came"),
+    by("hdfs.codeC", "", "`codec`"),
+    by("hdfs.fileType", "SequenceFile", "`encoder` and `codec`"),
+    by("hdfs.writeFormat", "Writable", "the values of a sequence file"),
+    by("hdfs.maxOpenFiles", "5000", "`buckets_max`"),
+    ignored("hdfs.minBlockReplicas", "", "a file is not rolled for lack of copies"),
+    ignored("hdfs.threadsPoolSize", "10", THREADS),
+    ignored("hdfs.rollTimerPoolSize", "1", THREADS),
+    decision("hdfs.kerberosPrincipal", "", "Kerberos is not there: the cluster must do without"),
+    ignored("hdfs.kerberosKeytab", "", "it counts with `hdfs.kerberosPrincipal` alone"),
+    decision("hdfs.proxyUser", "", "files belong to the agent's own user"),
+    by("hdfs.round", "false", "times in paths are not rounded: needs a decision"),
+    by("hdfs.roundValue", "1", "see `hdfs.round`"),
+    by("hdfs.roundUnit", "second", "see `hdfs.round`"),
+    by("hdfs.timeZone", "Local Time", "times in paths are UTC"),
+    by("hdfs.useLocalTimeStamp", "false", "an interceptor `timestamp` at the sources"),
+    ignored("hdfs.closeTries", "0", LEDGER),
+    ignored("hdfs.retryInterval", "180", LEDGER),
+    ignored("hdfs.callTimeout", "30000", "a call that hangs is tried again by the client"),
+    ignored("hdfs.txnEventMax", "100", "a batch is written as it came"),
+    decision("hdfs.useRawLocalFileSystem", "false", "write `file:///…` as the path"),
+    by("serializer", "TEXT", "`encoder`"),
+    by("serializer.*", "", "settings of `encoder`"),
+];

@@ -1,0 +1,67 @@
+//! Sinks without a counterpart: what to do instead.
+
+use super::{Becomes, Key, Row, ignored};
+
+const ANY: &[&[Key]] = &[&[ignored("*", "", "the sink is not there")]];
+
+const fn sink(name: &'static str, classes: &'static [&'static str], becomes: Becomes) -> Row {
+    Row { role: "sink", name, classes, becomes, differs: "", keys: ANY }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    sink(
+        "kafka",
+        &["org.apache.flume.sink.kafka.KafkaSink"],
+        Becomes::Later("there is no `kafka` sink; let a Flume agent behind an `avro` sink keep it"),
+    ),
+    sink(
+        "hive",
+        &["org.apache.flume.sink.hive.HiveSink"],
+        Becomes::Later("there is no `hive` sink; write with `hdfs` below an external table"),
+    ),
+    sink(
+        "hbase2",
+        &["org.apache.flume.sink.hbase2.HBase2Sink"],
+        Becomes::Later(
+            "there is no `hbase2` sink; let a Flume agent behind an `avro` sink keep it",
+        ),
+    ),
+    sink(
+        "hbase",
+        &["org.apache.flume.sink.hbase.HBaseSink"],
+        Becomes::Never("HBase 1 ended; let a Flume agent behind an `avro` sink keep it"),
+    ),
+    sink(
+        "asynchbase",
+        &["org.apache.flume.sink.hbase.AsyncHBaseSink"],
+        Becomes::Never("HBase 1 ended; let a Flume agent behind an `avro` sink keep it"),
+    ),
+    sink(
+        "morphline_solr",
+        &["org.apache.flume.sink.solr.morphline.MorphlineSolrSink"],
+        Becomes::Later("there is no `solr` sink; send JSON with `http`"),
+    ),
+    sink(
+        "elasticsearch",
+        &["org.apache.flume.sink.elasticsearch.ElasticSearchSink"],
+        Becomes::Later(
+            "there is no `elasticsearch` sink (Flume 1.11 has none either); send JSON \
+                        with `http` to a proxy that makes bulk requests",
+        ),
+    ),
+    sink(
+        "kite",
+        &["org.apache.flume.sink.kite.DatasetSink"],
+        Becomes::Never("Flume 1.11 has none either; write Avro files with `hdfs`"),
+    ),
+    sink(
+        "kudu",
+        &["org.apache.kudu.flume.sink.KuduSink"],
+        Becomes::Later("there is no `kudu` sink; let a Flume agent behind an `avro` sink keep it"),
+    ),
+    sink(
+        "irc",
+        &["org.apache.flume.sink.irc.IRCSink"],
+        Becomes::Never("messages are sent to people by a webhook: use `http`"),
+    ),
+];

@@ -1,0 +1,118 @@
+//! The other sinks that have a counterpart.
+
+use super::keys::{KERBEROS, TLS};
+use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
+
+const fn sink(
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    differs: &'static str,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role: "sink", name, classes, becomes, differs, keys }
+}
+
+const RESET: &str = "connections stay; a group spreads batches without new connections";
+const BATCH: &str = "a batch is handed on as it came";
+
+pub(super) const ROWS: &[Row] = &[
+    sink(
+        "logger",
+        &["org.apache.flume.sink.LoggerSink"],
+        Becomes::Kind("logger"),
+        "",
+        &[&[set("maxBytesToLog", "16", "body_max", As::Bytes)]],
+    ),
+    sink(
+        "null",
+        &["org.apache.flume.sink.NullSink"],
+        Becomes::Kind("discard"),
+        "",
+        &[&[ignored("batchSize", "100", BATCH)]],
+    ),
+    sink(
+        "avro",
+        &["org.apache.flume.sink.AvroSink"],
+        Becomes::Kind("avro"),
+        "",
+        &[
+            &[
+                by("hostname", "*", "`address`, with the port"),
+                by("port", "*", "`address`, with `hostname`"),
+                set("batch-size", "100", "batch_size", As::Count),
+                set("connect-timeout", "20000", "connect_timeout", As::Millis),
+                set("request-timeout", "20000", "request_timeout", As::Millis),
+                ignored("reset-connection-interval", "", RESET),
+                same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
+                ignored("compression-level", "6", "the level is fixed"),
+                ignored("maxIoWorkers", "", "connections need no threads of their own"),
+            ],
+            TLS,
+        ],
+    ),
+    sink(
+        "thrift",
+        &["org.apache.flume.sink.ThriftSink"],
+        Becomes::Kind("thrift"),
+        "",
+        &[
+            &[
+                by("hostname", "*", "`address`, with the port"),
+                by("port", "*", "`address`, with `hostname`"),
+                set("batch-size", "100", "batch_size", As::Count),
+                set("connect-timeout", "20000", "connect_timeout", As::Millis),
+                set("request-timeout", "20000", "request_timeout", As::Millis),
+                ignored("reset-connection-interval", "", RESET),
+                ignored("connection-reset-interval", "", RESET),
+                ignored("maxConnections", "5", "the client opens what it needs"),
+                same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
+            ],
+            TLS,
+            KERBEROS,
+        ],
+    ),
+    sink(
+        "file_roll",
+        &["org.apache.flume.sink.RollingFileSink"],
+        Becomes::Kind("file_roll"),
+        "",
+        &[&[
+            set("sink.directory", "*", "directory", As::Text),
+            same("sink.rollInterval", "30", "roll_interval", As::Seconds),
+            by("sink.pathManager", "DEFAULT", "names hold milliseconds, as with `DEFAULT`"),
+            same("sink.pathManager.prefix", "", "prefix", As::Text),
+            same("sink.pathManager.extension", "", "extension", As::Text),
+            by("sink.serializer", "TEXT", "`encoder`"),
+            by("sink.serializer.*", "", "settings of `encoder`"),
+            ignored("sink.batchSize", "100", BATCH),
+            ignored("batchSize", "100", BATCH),
+        ]],
+    ),
+    sink(
+        "http",
+        &["org.apache.flume.sink.http.HttpSink"],
+        Becomes::Kind("http"),
+        "what an answer means is fixed: see the page of the sink",
+        &[&[
+            set("endpoint", "*", "url", As::Text),
+            ignored("connectTimeout", "5000", "`timeout` includes connecting"),
+            set("requestTimeout", "5000", "timeout", As::Millis),
+            set("contentTypeHeader", "text/plain", "content_type", As::Text),
+            set("acceptHeader", "text/plain", "headers.accept", As::Text),
+            key("defaultBackoff", "true", DEFAULT_RULE),
+            key("defaultRollback", "true", DEFAULT_RULE),
+            ignored("defaultIncrementMetrics", "false", "every event that is delivered is counted"),
+            decision("backoff.*", "", RULES),
+            decision("rollback.*", "", RULES),
+            ignored("incrementMetrics.*", "", "every event that is delivered is counted"),
+            ignored("batchSize", "1", "one event is one request"),
+        ]],
+    ),
+];
+
+const RULES: &str = "what an answer means is fixed: 4xx that name a bad event go to the dead \
+                     letters, others are tried again";
+const DEFAULT_RULE: Use = Use::Decision(RULES);
+const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
+const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];

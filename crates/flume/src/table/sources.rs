@@ -1,0 +1,315 @@
+//! Sources.
+
+use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, TLS};
+use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
+
+const fn source(
+    name: &'static str,
+    classes: &'static [&'static str],
+    becomes: Becomes,
+    differs: &'static str,
+    keys: &'static [&'static [Key]],
+) -> Row {
+    Row { role: "source", name, classes, becomes, differs, keys }
+}
+
+const THREADS: &str = "connections need no threads of their own";
+const SOCKETS: &str = "buffers are sized by what arrives";
+
+pub(super) const ROWS: &[Row] = &[
+    source(
+        "avro",
+        &["org.apache.flume.source.AvroSource"],
+        Becomes::Kind("avro"),
+        "",
+        &[
+            BIND,
+            &[
+                same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
+                ignored("threads", "", THREADS),
+                by("ipFilter", "false", "whether `ip_filter` is set"),
+                by("ipFilterRules", "", "`ip_filter`, where `ipFilter` is true"),
+            ],
+            TLS,
+        ],
+    ),
+    source(
+        "thrift",
+        &["org.apache.flume.source.ThriftSource"],
+        Becomes::Kind("thrift"),
+        "",
+        &[
+            BIND,
+            &[
+                same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
+                ignored("threads", "0", THREADS),
+            ],
+            TLS,
+            KERBEROS,
+        ],
+    ),
+    source(
+        "exec",
+        &["org.apache.flume.source.ExecSource"],
+        Becomes::Kind("exec"),
+        "",
+        &[&[
+            set("command", "*", "command", As::Text),
+            same("shell", "", "shell", As::Text),
+            same("restart", "false", "restart", As::Flag),
+            same("restartThrottle", "10000", "restart_throttle", As::Millis),
+            same("logStdErr", "false", "log_stderr", As::Flag),
+            set("batchSize", "20", "batch_events", As::Count),
+            set("batchTimeout", "3000", "batch_timeout", As::Millis),
+            by(
+                "charset",
+                "UTF-8",
+                "bodies keep the bytes that came; other charsets need a decision",
+            ),
+        ]],
+    ),
+    source(
+        "jms",
+        &["org.apache.flume.source.jms.JMSSource"],
+        Becomes::Later(JMS),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+    source(
+        "spooldir",
+        &["org.apache.flume.source.SpoolDirectorySource"],
+        Becomes::Kind("spool_dir"),
+        "files that Flume has completed keep their suffix and are passed over; the position in a \
+         file that Flume has begun is not read, so that file is read from its beginning",
+        &[SPOOLDIR, BATCH_100],
+    ),
+    source(
+        "taildir",
+        &["org.apache.flume.source.taildir.TaildirSource"],
+        Becomes::Kind("tail_dir"),
+        "",
+        &[TAILDIR, POLLED],
+    ),
+    source(
+        "kafka",
+        &["org.apache.flume.source.kafka.KafkaSource"],
+        Becomes::Later(KAFKA),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+    source(
+        "netcat",
+        &["org.apache.flume.source.NetcatSource"],
+        Becomes::Kind("netcat"),
+        "",
+        &[
+            BIND,
+            &[
+                set("max-line-length", "512", "line_max", As::Bytes),
+                same("ack-every-event", "true", "ack_every_event", As::Flag),
+                by("encoding", "UTF-8", "bodies keep the bytes that came; others need a decision"),
+            ],
+        ],
+    ),
+    source(
+        "netcatudp",
+        &["org.apache.flume.source.NetcatUdpSource"],
+        Becomes::Kind("netcat_udp"),
+        "",
+        &[
+            BIND,
+            &[
+                same("remoteAddress", "", "client_header", As::Text),
+                same("remoteAddressHeader", "", "client_header", As::Text),
+            ],
+        ],
+    ),
+    source(
+        "seq",
+        &["org.apache.flume.source.SequenceGeneratorSource"],
+        Becomes::Kind("sequence"),
+        "",
+        &[
+            &[
+                same("totalEvents", "9223372036854775807", "count", As::Count),
+                set("batchSize", "1", "batch_events", As::Count),
+            ],
+            POLLED,
+        ],
+    ),
+    source(
+        "syslogtcp",
+        &["org.apache.flume.source.SyslogTcpSource"],
+        Becomes::Kind("syslog"),
+        "",
+        &[
+            &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
+            SYSLOG,
+            TLS,
+        ],
+    ),
+    source(
+        "multiport_syslogtcp",
+        &["org.apache.flume.source.MultiportSyslogTCPSource"],
+        Becomes::Kind("syslog"),
+        "",
+        &[
+            &[
+                by("host", "0.0.0.0", "`listen`, with each port"),
+                by("ports", "*", "`listen`, one address for each port"),
+                same("portHeader", "", "port_header", As::Text),
+                by("charset.*", "UTF-8", "bodies keep the bytes that came"),
+                ignored("readBufferBytes", "1024", SOCKETS),
+                ignored("readBufferSize", "1024", SOCKETS),
+                ignored("numProcessors", "", THREADS),
+            ],
+            BATCH_100,
+            SYSLOG,
+            TLS,
+        ],
+    ),
+    source(
+        "syslogudp",
+        &["org.apache.flume.source.SyslogUDPSource"],
+        Becomes::Kind("syslog"),
+        "",
+        &[
+            &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
+            SYSLOG,
+        ],
+    ),
+    source(
+        "http",
+        &["org.apache.flume.source.http.HTTPSource"],
+        Becomes::Kind("http"),
+        "",
+        &[
+            &[
+                by("bind", "0.0.0.0", "`listen`, with the port"),
+                by("port", "*", "`listen`, with `bind`"),
+                by("handler", "org.apache.flume.source.http.JSONHandler", "`decoder`"),
+                by("handler.*", "", "settings of `decoder`, where it has them"),
+                decision("enableSSL", "false", "TLS is not there; put a TLS proxy in front"),
+                ignored("QueuedThreadPool.*", "", THREADS),
+                ignored("HttpConfiguration.*", "", "limits are settings of the `http` source"),
+                ignored("SslContextFactory.*", "", "it counts with `ssl` alone"),
+                ignored("ServerConnector.*", "", "limits are settings of the `http` source"),
+            ],
+            TLS,
+        ],
+    ),
+    source(
+        "stress",
+        &["org.apache.flume.source.StressSource"],
+        Becomes::Kind("stress"),
+        "",
+        &[&[
+            set("size", "500", "size", As::Bytes),
+            by("maxTotalEvents", "-1", "`events_max`"),
+            by("maxSuccessfulEvents", "-1", "`events_max`: an event that is taken has succeeded"),
+            set("batchSize", "1", "batch_events", As::Count),
+            by("maxEventsPerSecond", "0", "`rate`"),
+        ]],
+    ),
+    source(
+        "legacy_avro",
+        &["org.apache.flume.source.avroLegacy.AvroLegacySource"],
+        Becomes::Never("agents of Flume 0.9 are not taken; let a Flume 1 agent stand between"),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+    source(
+        "legacy_thrift",
+        &["org.apache.flume.source.thriftLegacy.ThriftLegacySource"],
+        Becomes::Never("agents of Flume 0.9 are not taken; let a Flume 1 agent stand between"),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+    source(
+        "scribe",
+        &["org.apache.flume.source.scribe.ScribeSource"],
+        Becomes::Never("Scribe ended; send to the `http` source, or let Flume stand between"),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+    source(
+        "twitter",
+        &["org.apache.flume.source.twitter.TwitterSource"],
+        Becomes::Never("the interface that it reads was closed"),
+        "",
+        &[&[ignored("*", "", "the source is not there")]],
+    ),
+];
+
+const JMS: &str = "there is no `jms` source; let a Flume agent with an `avro` sink stand between";
+const KAFKA: &str = "there is no `kafka` source; let a Flume agent with an `avro` sink stand \
+                     between";
+
+const COMPRESSION: &[(&str, &str)] = &[("none", "none"), ("deflate", "deflate")];
+const PROTOCOL: &[(&str, &str)] = &[("compact", "compact"), ("binary", "binary")];
+
+const TAILDIR: &[Key] = &[
+    by("filegroups", "*", "`paths`"),
+    by("filegroups.*", "*", "`paths`: the regular expression of the name becomes a pattern"),
+    by("headers.*", "", "an interceptor `static` of a source for each file group with headers"),
+    by(
+        "positionFile",
+        "~/.flume/taildir_position.json",
+        "positions are kept with the channels; Flume's file is not read",
+    ),
+    set("batchSize", "100", "batch_events", As::Count),
+    by("skipToEnd", "false", "`start_at`"),
+    set("fileHeader", "false", "file_header", As::Flag),
+    same("fileHeaderKey", "file", "file_header_key", As::Text),
+    by("byteOffsetHeader", "false", "`offset_header`, with `offset_header_key = \"byteoffset\"`"),
+    ignored("idleTimeout", "120000", "files are closed when `open_max` asks for it"),
+    ignored("writePosInterval", "3000", "the position is stored with each batch"),
+    ignored("cachePatternMatching", "true", "the system tells of changes"),
+    ignored("maxBatchCount", "9223372036854775807", "files are read in turn, a batch each"),
+];
+
+const SPOOLDIR: &[Key] = &[
+    set("spoolDir", "*", "directory", As::Text),
+    same("fileSuffix", ".COMPLETED", "completed_suffix", As::Text),
+    same("deletePolicy", "never", "delete_policy", As::OneOf(DELETE)),
+    by("fileHeader", "false", "whether `file_header` is set"),
+    by("fileHeaderKey", "file", "`file_header`, where `fileHeader` is true"),
+    by("basenameHeader", "false", "whether `basename_header` is set"),
+    by("basenameHeaderKey", "basename", "`basename_header`, where `basenameHeader` is true"),
+    same("includePattern", "^.*$", "include_pattern", As::Text),
+    same("ignorePattern", "^$", "ignore_pattern", As::Text),
+    key(
+        "trackingPolicy",
+        "rename",
+        Use::Differs(
+            "tracking_policy",
+            As::OneOf(&[("rename", "rename"), ("tracker_dir", "position")]),
+            "with `tracker_dir` the position in the channels marks a file, and there are no \
+             marker files",
+        ),
+    ),
+    ignored("trackerDir", ".flumespool", "the position is stored with each batch"),
+    same("consumeOrder", "oldest", "consume_order", As::OneOf(ORDER)),
+    same("pollDelay", "500", "poll_delay", As::Millis),
+    same("recursiveDirectorySearch", "false", "recursive", As::Flag),
+    ignored("maxBackoff", "4000", "the source waits for room, not for a time"),
+    by("inputCharset", "UTF-8", "bodies keep the bytes that came; others need a decision"),
+    set("decodeErrorPolicy", "FAIL", "decode_error_policy", As::OneOf(DECODE)),
+    by("deserializer", "LINE", "`decoder`"),
+    by("deserializer.*", "", "`line_max` and `file_max`"),
+    ignored("bufferMaxLines", "100", "Flume has no effect for it either"),
+    ignored("bufferMaxLineLength", "5000", "Flume has no effect for it either"),
+];
+
+const DELETE: &[(&str, &str)] = &[("never", "never"), ("immediate", "immediate")];
+const ORDER: &[(&str, &str)] =
+    &[("oldest", "oldest"), ("youngest", "youngest"), ("random", "random")];
+const DECODE: &[(&str, &str)] = &[("fail", "fail"), ("replace", "replace"), ("ignore", "ignore")];
+
+const SYSLOG: &[Key] = &[
+    set("eventSize", "2500", "message_max", As::Bytes),
+    by("keepFields", "none", "`keep_fields`; a list of fields needs a decision"),
+    same("clientIPHeader", "", "client_header", As::Text),
+    decision("clientHostnameHeader", "", "names are not looked up; use `clientIPHeader`"),
+    decision("format.*", "", "use an interceptor such as `search_replace`"),
+];

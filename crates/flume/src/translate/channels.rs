@@ -1,0 +1,201 @@
+//! Channels: capacities in events become bytes by a stated rule.
+
+use std::collections::BTreeSet;
+
+use pipeline::Settings;
+use pipeline::settings::Value;
+
+use super::{Made, Translator, number, plain, put, value};
+use crate::agent::{Agent, Bag, Named};
+use crate::report::Outcome;
+
+/// What an event counts where Flume limits events alone.
+const EVENT_BYTES: u64 = 1 << 10;
+
+/// No channel is made smaller: a batch has to fit, and half of one more.
+const CAPACITY_MIN: u64 = 64 << 20;
+
+/// A capacity below this is advised against.
+const EVENTS_FEW: i64 = 10_000;
+
+/// Names of channels that a source or a sink uses.
+pub(super) fn used(agent: &Agent) -> BTreeSet<String> {
+    let named = |bag: &Bag| -> Vec<String> {
+        let lists = ["channels", "channel"].map(|key| bag.value(key, ""));
+        lists.iter().flat_map(|it| it.split_whitespace()).map(str::to_owned).collect()
+    };
+    agent.sources.iter().chain(&agent.sinks).flat_map(|it| named(&it.bag)).collect()
+}
+
+/// The most events that a channel of ours holds, where it has such a limit.
+pub(super) fn events_max(settings: &Settings) -> Option<i64> {
+    match settings.get("capacity_events")?.value {
+        Value::Integer(count) => Some(count),
+        _ => None,
+    }
+}
+
+impl Translator<'_> {
+    pub(super) fn channels(&mut self, all: Vec<Named>, used: &BTreeSet<String>) -> Vec<Made> {
+        let mut made = Vec::new();
+        for Named { name, mut bag } in all {
+            if !used.contains(&name) {
+                let why = "no source and no sink uses it; Flume passes it over too";
+                self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
+                continue;
+            }
+            let target = format!("channels.{name}");
+            let place = bag.place.clone();
+            let (row, mut settings) = self.component("channel", None, &mut bag, &target);
+            match row.map(|row| row.name) {
+                Some("memory" | "pseudo") => self.memory(&mut bag, &mut settings, &target),
+                Some("file") => {
+                    self.file(&mut bag, &mut settings, &target, "");
+                    self.capacity(&mut bag, &mut settings, ("capacity", "1000000"), &target, "");
+                }
+                Some("jdbc") => {
+                    let key = ("maximum.capacity", "0");
+                    self.capacity(&mut bag, &mut settings, key, &target, "");
+                }
+                Some("spillablememory") => self.spill(&mut bag, &mut settings, &target),
+                _ => {}
+            }
+            self.rest(&bag);
+            made.push(Made { name, place, settings });
+        }
+        made
+    }
+
+    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let events = events_max(settings).unwrap_or_default();
+        if (1..EVENTS_FEW).contains(&events) {
+            let text = format!(
+                "{events} events is little: a batch waits for room often. Leave \
+                 `{target}.capacity_events` out, and the bytes limit the channel"
+            );
+            self.report.add(Outcome::Advice, &bag.place, &format!("{}.capacity", bag.path), text);
+        }
+        let bytes = u64::try_from(events).unwrap_or(0).saturating_mul(EVENT_BYTES);
+        let mut capacity = bytes.max(CAPACITY_MIN);
+        let mut place = bag.place.clone();
+        if let Some(prop) = bag.take("byteCapacity") {
+            match value::unsigned(&prop.text.value) {
+                Ok(bytes) => {
+                    capacity = bytes;
+                    self.carried(&prop, target, "capacity");
+                }
+                Err(problem) => self.add(Outcome::Decision, &prop, problem),
+            }
+            place = prop.place;
+        }
+        settings.set("capacity", plain(&value::bytes(capacity), &place));
+    }
+
+    /// A capacity in events as one in events and in bytes; 0 is no limit. `below` is `disk.` for
+    /// the disk of a channel.
+    fn capacity(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        (name, default): (&str, &str),
+        target: &str,
+        below: &str,
+    ) {
+        let events = value::unsigned(bag.value(name, default));
+        let prop = bag.take(name);
+        let place = prop.as_ref().map_or(&bag.place, |it| &it.place).clone();
+        let events = match (events, &prop) {
+            (Ok(events), _) => events,
+            (Err(problem), Some(prop)) => return self.add(Outcome::Decision, prop, problem),
+            (Err(_), None) => 0,
+        };
+        if events > 0 {
+            let count = i64::try_from(events).unwrap_or(i64::MAX);
+            put(settings, &format!("{below}capacity_events"), number(count, &place));
+            let bytes = value::bytes(events.saturating_mul(EVENT_BYTES).max(CAPACITY_MIN));
+            put(settings, &format!("{below}capacity"), plain(&bytes, &place));
+        }
+        if let Some(prop) = prop {
+            self.carried(&prop, target, &format!("{below}capacity"));
+        }
+    }
+
+    /// What a file channel has besides its capacity.
+    fn file(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, below: &str) {
+        for name in ["checkpointDir", "dataDirs"] {
+            if let Some(prop) = bag.take(name) {
+                let where_to = format!("{}/channels", self.options.data_dir);
+                let why = format!("the channel is below the agent's data directory, {where_to}");
+                self.add(Outcome::Ignored, &prop, why);
+            }
+        }
+        let sealed = bag.below("encryption.");
+        for prop in &sealed.props {
+            let what = "Flume's key store is not read: make a key file, and name it in the table \
+                        `encryption` of the channel";
+            self.add(Outcome::Decision, prop, what);
+        }
+        if let Some(first) = sealed.props.first() {
+            let file = "/etc/aqueduct/channel.keys";
+            put(settings, &format!("{below}encryption.key_file"), plain(file, &first.place));
+            self.carried(first, target, &format!("{below}encryption"));
+        }
+    }
+
+    /// Without events in memory it is a file channel, without events on disk a memory channel.
+    fn spill(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let place = bag.place.clone();
+        let is_zero = |bag: &Bag, name: &str| bag.value(name, "1") == "0";
+        if is_zero(bag, "memoryCapacity") {
+            settings.set("type", plain("durable", &place));
+            self.drop(
+                bag,
+                &["memoryCapacity", "byteCapacity", "avgEventSize"],
+                "no event is in memory",
+            );
+            self.capacity(bag, settings, ("overflowCapacity", "100000000"), target, "");
+            return self.file(bag, settings, target, "");
+        }
+        let size = self.unsigned(bag, "avgEventSize", 500, target);
+        let events = self.unsigned(bag, "memoryCapacity", 10_000, target);
+        let memory = events.saturating_mul(size).max(CAPACITY_MIN);
+        let memory = self.unsigned(bag, "byteCapacity", memory, target);
+        if is_zero(bag, "overflowCapacity") {
+            settings.set("type", plain("memory", &place));
+            settings.set("capacity", plain(&value::bytes(memory), &place));
+            let count = i64::try_from(events).unwrap_or(i64::MAX);
+            settings.set("capacity_events", number(count, &place));
+            return self.drop(
+                bag,
+                &["overflowCapacity", "checkpointDir", "dataDirs"],
+                "no event is on disk",
+            );
+        }
+        settings.set("memory", plain(&value::bytes(memory), &place));
+        self.capacity(bag, settings, ("overflowCapacity", "100000000"), target, "disk.");
+        self.file(bag, settings, target, "disk.");
+    }
+
+    /// A number that has its part in `memory`.
+    fn unsigned(&mut self, bag: &mut Bag, name: &str, default: u64, target: &str) -> u64 {
+        let Some(prop) = bag.take(name) else { return default };
+        match value::unsigned(&prop.text.value) {
+            Ok(count) => {
+                self.carried(&prop, target, "memory");
+                count
+            }
+            Err(problem) => {
+                self.add(Outcome::Decision, &prop, problem);
+                default
+            }
+        }
+    }
+
+    fn drop(&mut self, bag: &mut Bag, names: &[&str], why: &str) {
+        for name in names {
+            if let Some(prop) = bag.take(name) {
+                self.add(Outcome::Ignored, &prop, why);
+            }
+        }
+    }
+}

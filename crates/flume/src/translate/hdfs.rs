@@ -1,0 +1,376 @@
+//! The sink `hdfs`: path, formats and rolls.
+
+use pipeline::Settings;
+use pipeline::settings::Value;
+
+use super::{Translator, number, plain, put, text_of, value};
+use crate::agent::{Bag, Prop};
+use crate::lookup::Text;
+use crate::report::Outcome;
+
+/// The longest age of a file: as long as a collector may be away.
+const AGE_MAX: u64 = 6 * 60 * 60;
+
+/// Files below this size, in bytes, are many.
+const SIZE_SMALL: u64 = 1 << 20;
+
+/// Files younger than this, in seconds, are many.
+const AGE_SMALL: u64 = 60;
+
+/// Codecs of Hadoop, by short name and by the end of their class.
+const CODECS: [(&str, &str); 8] = [
+    ("gzip", "gzip"),
+    ("gzipcodec", "gzip"),
+    ("zstandardcodec", "zstd"),
+    ("zstd", "zstd"),
+    ("bzip2", "bzip2"),
+    ("bzip2codec", "bzip2"),
+    ("snappy", "snappy"),
+    ("snappycodec", "snappy"),
+];
+
+/// The escapes of time, by what they distinguish: from days on, hours, minutes, seconds.
+const ESCAPES: [(&str, u64); 4] =
+    [("aAbBdDejmyYc", 86_400), ("HIkl", 3_600), ("Mn", 60), ("Ssct", 1)];
+
+impl Translator<'_> {
+    pub(super) fn hdfs(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        channel: &str,
+        target: &str,
+    ) {
+        if let Some(path) = bag.take("hdfs.path") {
+            self.path(&path, settings, target);
+            self.time(bag, &path, channel);
+        } else {
+            self.missing(bag, "hdfs.path");
+        }
+        for name in ["hdfs.filePrefix", "hdfs.fileSuffix"] {
+            let Some(prop) = bag.take(name) else { continue };
+            match prop.text.value.contains('%') {
+                true => {
+                    let text = "files have names of their own, so what this parted is in one file: \
+                                put the escapes into a directory of the path";
+                    self.add(Outcome::Differs, &prop, text);
+                }
+                false => self.add(Outcome::Ignored, &prop, "files have names of their own"),
+            }
+        }
+        self.roll(bag, settings, target);
+        self.file_type(bag, settings, target);
+        let prop = bag.take("hdfs.maxOpenFiles");
+        let most = value::count(prop.as_ref().map_or("5000", |it| it.text.value.as_str()));
+        let place = prop.as_ref().map_or(&bag.place, |it| &it.place).clone();
+        match (most, prop) {
+            (Ok(most), prop) => {
+                settings.set("buckets_max", number(most, &place));
+                if let Some(prop) = prop {
+                    self.carried(&prop, target, "buckets_max");
+                }
+            }
+            (Err(problem), Some(prop)) => self.add(Outcome::Decision, &prop, problem),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn path(&mut self, path: &Prop, settings: &mut Settings, target: &str) {
+        let text = path.text.map(|text| tidied(text));
+        for (escape, remedy) in [
+            ("%[localhost]", "an interceptor `host`, and `%{host}` in the path"),
+            ("%[fqdn]", "an interceptor `host`, and `%{host}` in the path"),
+            ("%[ip]", "an interceptor `static` with the address, and its header in the path"),
+        ] {
+            if text.value.to_lowercase().contains(escape) {
+                self.add(
+                    Outcome::Decision,
+                    path,
+                    format!("`{escape}` is not there: take {remedy}"),
+                );
+            }
+        }
+        let text = match (text.value.starts_with('/'), &self.options.default_fs) {
+            (false, _) => text,
+            (true, Some(store)) => {
+                let store = store.trim_end_matches('/').to_owned();
+                text.map(|path| format!("{store}{path}"))
+            }
+            (true, None) => {
+                let what = "Hadoop's configuration is not read: name the name node, by \
+                            `--default-fs hdfs://HOST:PORT` or in the path";
+                self.add(Outcome::Decision, path, what);
+                text.map(|path| format!("hdfs://namenode:8020{path}"))
+            }
+        };
+        settings.set("url", value::text(&text, &path.place));
+        self.carried(path, target, "url");
+    }
+
+    /// Time zone, rounding, and where the time comes from.
+    fn time(&mut self, bag: &mut Bag, path: &Prop, channel: &str) {
+        let finest = finest(&path.text);
+        let zone = bag.take("hdfs.timeZone");
+        let is_utc = |it: &Prop| {
+            matches!(it.text.value.to_lowercase().as_str(), "utc" | "gmt" | "etc/utc" | "z")
+        };
+        match &zone {
+            Some(prop) if is_utc(prop) => self.add(Outcome::Carried, prop, "times are UTC"),
+            Some(prop) if finest.is_some() => {
+                let what = "times in paths are UTC: accept other directories at their borders, or \
+                            put the local time into a header and `%{header}` into the path";
+                self.add(Outcome::Decision, prop, what);
+            }
+            Some(prop) => self.add(Outcome::Ignored, prop, "the path has no time"),
+            None if finest.is_some() => {
+                let text = "times in the path are UTC; Flume takes the time zone of its host";
+                self.add(Outcome::Differs, path, text);
+            }
+            None => {}
+        }
+        self.rounding(bag, finest);
+        if let Some(prop) = bag.take("hdfs.useLocalTimeStamp") {
+            match prop.text.value.eq_ignore_ascii_case("true") {
+                true => {
+                    let text = "the time is taken at the sources, by an interceptor `timestamp`, \
+                                and an event that waited in a channel goes to the directory of \
+                                that time";
+                    self.add(Outcome::Differs, &prop, text);
+                    self.wants_time.push((channel.to_owned(), prop));
+                }
+                false => self.add(Outcome::Carried, &prop, "the header `timestamp` counts"),
+            }
+        }
+    }
+
+    /// Rounding matters where a path shows more than what is rounded to.
+    fn rounding(&mut self, bag: &mut Bag, finest: Option<u64>) {
+        let is_on = Self::is_on(bag, "hdfs.round");
+        let unit = match bag.value("hdfs.roundUnit", "second").to_lowercase().as_str() {
+            "hour" => 3_600,
+            "minute" => 60,
+            _ => 1,
+        };
+        let count = value::unsigned(bag.value("hdfs.roundValue", "1")).unwrap_or(1);
+        let has_effect = finest.is_some_and(|it| it < unit || (it == unit && count > 1));
+        for name in ["hdfs.round", "hdfs.roundValue", "hdfs.roundUnit"] {
+            let Some(prop) = bag.take(name) else { continue };
+            match (is_on, has_effect) {
+                (true, true) if name == "hdfs.round" => {
+                    let what = "times in paths are not rounded: take the escapes away that are \
+                                finer, such as `%M`";
+                    self.add(Outcome::Decision, &prop, what);
+                }
+                (true, true) => self.add(Outcome::Ignored, &prop, "see `hdfs.round`"),
+                (true, false) => self.add(Outcome::Carried, &prop, "the path shows no more"),
+                (false, _) => self.add(Outcome::Ignored, &prop, "`hdfs.round` is not true"),
+            }
+        }
+    }
+
+    fn roll(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let mut small = Vec::new();
+        let age = self.limit(bag, "hdfs.rollInterval", 30);
+        let size = self.limit(bag, "hdfs.rollSize", 1_024);
+        let count = self.limit(bag, "hdfs.rollCount", 10);
+        let idle = self.limit(bag, "hdfs.idleTimeout", 0);
+        let age_max = if age == 0 { AGE_MAX } else { age.min(AGE_MAX) };
+        let place = bag.place.clone();
+        put(settings, "roll.age_max", plain(&value::seconds(age_max), &place));
+        let idle_max = if idle == 0 { age_max } else { idle.min(age_max) };
+        put(settings, "roll.idle_max", plain(&value::seconds(idle_max), &place));
+        if size > 0 {
+            put(settings, "roll.size_max", plain(&value::bytes(size), &place));
+        }
+        if count > 0 {
+            put(
+                settings,
+                "roll.count_max",
+                number(i64::try_from(count).unwrap_or(i64::MAX), &place),
+            );
+        }
+        if (1..AGE_SMALL).contains(&age) {
+            small.push(format!("`hdfs.rollInterval` is {age} s"));
+        }
+        if (1..SIZE_SMALL).contains(&size) {
+            small.push(format!("`hdfs.rollSize` is {size} bytes"));
+        }
+        if (1..=1_000).contains(&count) {
+            small.push(format!("`hdfs.rollCount` is {count} events"));
+        }
+        if !small.is_empty() {
+            let text = format!("files are many and small: {}", small.join(", "));
+            self.report.add(Outcome::Advice, &place, &format!("{}.hdfs.roll*", bag.path), text);
+        }
+        for (name, setting, off) in [
+            ("hdfs.rollInterval", "roll.age_max", "a file is closed after 6 h at the latest"),
+            ("hdfs.rollSize", "roll.size_max", "a file has at most the size of a block"),
+            ("hdfs.rollCount", "roll.count_max", ""),
+            ("hdfs.idleTimeout", "roll.idle_max", ""),
+        ] {
+            let Some(prop) = bag.take(name) else { continue };
+            let is_off = prop.text.value == "0";
+            match is_off && !off.is_empty() {
+                true => self.add(Outcome::Differs, &prop, off),
+                false => self.carried(&prop, target, setting),
+            }
+        }
+    }
+
+    /// A number that is 0 for no limit; one that cannot be read is reported and Flume's default.
+    fn limit(&mut self, bag: &mut Bag, name: &str, default: u64) -> u64 {
+        let Some(prop) = bag.get(name) else { return default };
+        match value::unsigned(&prop.text.value) {
+            Ok(count) => count,
+            Err(problem) => {
+                if let Some(prop) = bag.take(name) {
+                    self.add(Outcome::Decision, &prop, problem);
+                }
+                default
+            }
+        }
+    }
+
+    fn file_type(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let kind = bag.take("hdfs.fileType");
+        let name = kind.as_ref().map_or("sequencefile", |it| it.text.value.as_str()).to_lowercase();
+        let key = kind.clone().unwrap_or_else(|| super::sources::of_component(bag));
+        let codec = bag.take("hdfs.codeC");
+        let written = bag.take("hdfs.writeFormat");
+        match name.as_str() {
+            "datastream" | "compressedstream" => {
+                self.carried(&key, target, "encoder");
+                if let Some(prop) = &written {
+                    self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
+                }
+            }
+            "sequencefile" => {
+                let what = "sequence files, which are Flume's default, are not written: take lines \
+                            (`hdfs.fileType = DataStream`), or `avro_event` as the serializer";
+                self.add(Outcome::Decision, &key, what);
+                if let Some(prop) = &written {
+                    self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
+                }
+            }
+            other => {
+                let known = ["SequenceFile", "DataStream", "CompressedStream"];
+                let problem = pipeline::settings::unknown("file type", other, &known);
+                self.add(Outcome::Decision, &key, problem);
+            }
+        }
+        let encoder = self.encoder(bag, "serializer", target);
+        settings.set("encoder", encoder);
+        match (name.as_str(), codec) {
+            ("datastream", Some(codec)) => {
+                let what = "Flume refuses a codec with `DataStream`: take `CompressedStream`, or \
+                            remove it";
+                self.add(Outcome::Decision, &codec, what);
+            }
+            ("compressedstream", None) => {
+                let what = "Flume refuses `CompressedStream` without `hdfs.codeC`: name a codec";
+                self.add(Outcome::Decision, &key, what);
+            }
+            (_, Some(codec)) => self.codec(&codec, settings, target),
+            (_, None) => {}
+        }
+    }
+
+    fn codec(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
+        let wanted = prop.text.value.rsplit('.').next().unwrap_or_default().to_lowercase();
+        let ours = CODECS.iter().find(|(name, _)| *name == wanted).map(|(_, kind)| *kind);
+        match ours {
+            Some(kind) if self.world.has("codec", kind) => {
+                settings.set("codec", plain(kind, &prop.place));
+                self.carried(prop, target, "codec");
+            }
+            _ => {
+                settings.set("codec", text_of(prop));
+                let what =
+                    format!("the codec `{}` is not in this program: take `gzip`", prop.text.value);
+                self.add(Outcome::Decision, prop, what);
+            }
+        }
+    }
+}
+
+/// A path without empty names, and with the escapes that are written otherwise.
+fn tidied(path: &str) -> String {
+    let path = path.replace("%D", "%m/%d/%y");
+    let (scheme, rest) = match path.split_once(":/") {
+        Some((scheme, rest)) if !scheme.contains('/') && !scheme.contains('%') => {
+            // `file:/x` and `file:///x` are the same.
+            let rest = rest.trim_start_matches('/');
+            let slashes = if scheme == "file" { ":///" } else { "://" };
+            (format!("{scheme}{slashes}"), rest.to_owned())
+        }
+        _ => (String::new(), path.clone()),
+    };
+    let mut whole = scheme;
+    let mut before = ' ';
+    for c in rest.chars() {
+        if c != '/' || before != '/' {
+            whole.push(c);
+        }
+        before = c;
+    }
+    whole.trim_end_matches('/').to_owned()
+}
+
+/// The shortest time, in seconds, that two paths can differ by; nothing without a time in it.
+fn finest(path: &Text) -> Option<u64> {
+    let mut rest = path.value.chars();
+    let mut finest: Option<u64> = None;
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            continue;
+        }
+        let letter = rest.next()?;
+        let seconds = ESCAPES.iter().find(|(letters, _)| letters.contains(letter));
+        let seconds = seconds.map(|(_, seconds)| *seconds);
+        finest = match (finest, seconds) {
+            (Some(before), Some(seconds)) => Some(before.min(seconds)),
+            (before, seconds) => seconds.or(before),
+        };
+    }
+    finest
+}
+
+/// Whether two sinks write the same into the same place.
+pub(super) fn is_same(one: &Settings, other: &Settings) -> bool {
+    matches!(one.get("type").map(|it| &it.value), Some(Value::Text(kind)) if kind == "hdfs")
+        && one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_tidied_and_keeps_its_escapes() {
+        for (path, expected) in [
+            ("hdfs://nn:8020/flume//%Y/%m/", "hdfs://nn:8020/flume/%Y/%m"),
+            ("/flume/events/%y-%m-%d/%H%M/%S", "/flume/events/%y-%m-%d/%H%M/%S"),
+            ("file:/tmp/x", "file:///tmp/x"),
+            ("file:///tmp/x", "file:///tmp/x"),
+            ("hdfs://nn/a/%D", "hdfs://nn/a/%m/%d/%y"),
+            ("hdfs://${NN}/a", "hdfs://${NN}/a"),
+        ] {
+            assert_eq!(tidied(path), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_path_shows_of_the_time_is_known() {
+        for (path, seconds) in [
+            ("/a/%{host}", None),
+            ("/a/%Y-%m-%d", Some(86_400)),
+            ("/a/%Y/%H", Some(3_600)),
+            ("/a/%Y/%H%M", Some(60)),
+            ("/a/%s", Some(1)),
+            ("/a/%%S", None),
+            ("/a/%", None),
+        ] {
+            assert_eq!(finest(&Text::plain(path)), seconds, "{path}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! An [`Agent`] of Flume as [`Settings`], as our own files give them.
+//!
+//! First each component follows its row: key by key, with Flume's default where the file is silent.
+//! Then what a row cannot say is done in code ([`Use::By`]): addresses, patterns, formats. Last the
+//! graph: sinks of one channel share its events in Flume, and are one group here.
+
+mod chain;
+mod channels;
+mod formats;
+mod groups;
+mod hdfs;
+mod pattern;
+mod sinks;
+mod sources;
+mod taildir;
+mod value;
+
+use pipeline::Settings;
+use pipeline::settings::{Key as Name, Place, Value, unknown};
+
+use crate::agent::{Agent, Bag, Prop};
+use crate::lookup::Text;
+use crate::report::{Outcome, Report};
+use crate::table::{self, Becomes, Key, Row, Use};
+use crate::{Options, World};
+
+/// Translates the agent; what became of each key is in the report.
+pub(crate) fn translate(
+    agent: Agent,
+    options: &Options,
+    world: &dyn World,
+    report: &mut Report,
+) -> Settings {
+    let mut it = Translator { options, world, report, wants_time: Vec::new() };
+    let mut table = Settings::empty();
+    table.set("name", Settings::text(agent.name.clone()));
+    table.set("data_dir", Settings::text(options.data_dir.clone()));
+    if let Some(admin) = &options.admin {
+        table.set("admin", Settings::text(admin.clone()));
+    }
+    let mut root = Settings::empty();
+    root.set("agent", table);
+    let used = channels::used(&agent);
+    let channels = it.channels(agent.channels, &used);
+    let (sinks, groups) = it.sinks_and_groups(agent.sinks, agent.groups);
+    let sources = it.sources(agent.sources, &channels);
+    root.set("sources", section(sources));
+    root.set("channels", section(channels));
+    root.set("sinks", section(sinks));
+    root.set("groups", section(groups));
+    root
+}
+
+/// A component of ours, on its way into its section.
+struct Made {
+    name: String,
+    place: Place,
+    settings: Settings,
+}
+
+fn section(all: Vec<Made>) -> Settings {
+    let entry = |it: Made| (Name { name: it.name, place: it.place }, it.settings);
+    Settings::new(Value::Table(all.into_iter().map(entry).collect()))
+}
+
+/// What is being translated.
+struct Translator<'a> {
+    options: &'a Options,
+    world: &'a dyn World,
+    report: &'a mut Report,
+    /// Channels whose sinks want the time of this host, and the key that says so.
+    wants_time: Vec<(String, Prop)>,
+}
+
+impl Translator<'_> {
+    fn add(&mut self, outcome: Outcome, prop: &Prop, text: impl Into<String>) {
+        self.report.add(outcome, &prop.place, &prop.key, text);
+    }
+
+    /// A component by its row: its kind and what the row says of its keys. Keys that code has to
+    /// look at ([`Use::By`]) stay in the bag.
+    fn component(
+        &mut self,
+        role: &'static str,
+        default: Option<&str>,
+        bag: &mut Bag,
+        target: &str,
+    ) -> (Option<&'static Row>, Settings) {
+        let mut made = Settings::at(Value::Table(Vec::new()), bag.place.clone());
+        let prop = bag.take("type").or_else(|| {
+            let text = Text::plain(default?);
+            let key = format!("{}.type", bag.path);
+            Some(Prop { key, name: "type".into(), text, place: bag.place.clone() })
+        });
+        let Some(prop) = prop else {
+            let key = format!("{}.type", bag.path);
+            let problem = "it is missing; Flume passes the component over";
+            self.report.add(Outcome::Decision, &bag.place, &key, problem);
+            return (None, made);
+        };
+        let row = match table::find(role, &prop.text.value) {
+            Ok(row) => row,
+            Err(problem) => {
+                self.add(Outcome::Decision, &prop, problem);
+                made.set("type", text_of(&prop));
+                for prop in std::mem::take(&mut bag.props) {
+                    self.add(Outcome::Ignored, &prop, "its component is not translated");
+                }
+                return (None, made);
+            }
+        };
+        let kind = self.kind(row, &prop);
+        made.set("type", Settings::at(Value::Text(kind.to_owned()), prop.place.clone()));
+        if !row.differs.is_empty() {
+            self.add(Outcome::Differs, &prop, row.differs);
+        }
+        self.keys(row, bag, &mut made, target);
+        (Some(row), made)
+    }
+
+    /// The kind of a row, and whether the program has it.
+    fn kind(&mut self, row: &'static Row, prop: &Prop) -> &'static str {
+        match row.becomes {
+            Becomes::Kind(kind) if self.world.has(row.role, kind) => {
+                self.add(Outcome::Carried, prop, format!("{} `{kind}`", row.role));
+                kind
+            }
+            Becomes::Kind(kind) => {
+                let problem = format!("the {} `{kind}` is not in this program", row.role);
+                self.add(Outcome::Decision, prop, problem);
+                kind
+            }
+            Becomes::Later(what) | Becomes::Never(what) => {
+                self.add(Outcome::Decision, prop, what);
+                row.name
+            }
+        }
+    }
+
+    /// The keys that need the row alone. Unknown ones are reported; all of these leave the bag.
+    fn keys(&mut self, row: &Row, bag: &mut Bag, made: &mut Settings, target: &str) {
+        let exact = row.keys().filter(|key| !key.name.ends_with('*'));
+        for key in exact.filter(|key| !matches!(key.becomes, Use::By(_))) {
+            let prop = bag.take(key.name);
+            self.key(key, prop, bag, made, target);
+        }
+        let names: Vec<&str> = row.keys().map(|key| key.name).collect();
+        for prop in std::mem::take(&mut bag.props) {
+            match row.key(&prop.name) {
+                Some(Key { becomes: Use::By(_), .. }) => bag.props.push(prop),
+                Some(key) => self.key(key, Some(prop), bag, made, target),
+                None => {
+                    let problem = unknown("key", &prop.name, &names);
+                    self.add(Outcome::Unknown, &prop, problem);
+                }
+            }
+        }
+    }
+
+    fn key(&mut self, key: &Key, prop: Option<Prop>, bag: &Bag, made: &mut Settings, target: &str) {
+        let Some(prop) = prop else {
+            match key.becomes {
+                Use::Set(..) if key.default == "*" => self.missing(bag, key.name),
+                Use::Set(setting, how) if !key.default.is_empty() => {
+                    let default = Text::plain(key.default);
+                    if let Ok(value) = value::read(&default, how, &bag.place) {
+                        put(made, setting, value);
+                    }
+                }
+                _ => {}
+            }
+            return;
+        };
+        match key.becomes {
+            Use::Set(setting, how) | Use::Same(setting, how) => {
+                self.put(&prop, how, made, setting, target);
+            }
+            Use::Differs(setting, how, why) => {
+                if self.put(&prop, how, made, setting, target) && prop.text.value != key.default {
+                    self.add(Outcome::Differs, &prop, why);
+                }
+            }
+            Use::Ignored(why) => self.add(Outcome::Ignored, &prop, why),
+            Use::Decision(_) if prop.text.value.eq_ignore_ascii_case(key.default) => {
+                self.add(Outcome::Carried, &prop, "Flume's default");
+            }
+            Use::Decision(what) => self.add(Outcome::Decision, &prop, what),
+            Use::By(_) => unreachable!("these keys stay in the bag"),
+        }
+    }
+
+    /// A key that Flume needs is not there.
+    fn missing(&mut self, bag: &Bag, name: &str) {
+        let key = format!("{}.{name}", bag.path);
+        let problem = "it is missing; Flume passes the component over";
+        self.report.add(Outcome::Decision, &bag.place, &key, problem);
+    }
+
+    /// Sets a setting to the value of a key; says whether it could be.
+    fn put(
+        &mut self,
+        prop: &Prop,
+        how: table::As,
+        made: &mut Settings,
+        setting: &str,
+        target: &str,
+    ) -> bool {
+        match value::read(&prop.text, how, &prop.place) {
+            Ok(value) => {
+                put(made, setting, value);
+                self.carried(prop, target, setting);
+                true
+            }
+            Err(problem) => {
+                self.add(Outcome::Decision, prop, problem);
+                false
+            }
+        }
+    }
+
+    fn carried(&mut self, prop: &Prop, target: &str, setting: &str) {
+        self.add(Outcome::Carried, prop, format!("`{target}.{setting}`"));
+    }
+
+    /// Reports what no code took: a key of the tables that has no code is a gap, and never silent.
+    fn rest(&mut self, bag: &Bag) {
+        for prop in &bag.props {
+            self.add(Outcome::Decision, prop, "it is not translated");
+        }
+    }
+
+    /// A key whose charset is that of bytes that are handed on as they come.
+    fn charset(&mut self, bag: &mut Bag, name: &str) {
+        let Some(prop) = bag.take(name) else { return };
+        let wanted = prop.text.value.to_lowercase();
+        match matches!(wanted.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii") {
+            true => self.add(Outcome::Carried, &prop, "bodies keep the bytes that came"),
+            false => {
+                let what = "bodies keep the bytes that came: what reads them has to decode them";
+                self.add(Outcome::Decision, &prop, what);
+            }
+        }
+    }
+
+    /// Whether a switch is on; another word than `true` is `false`, as in Java.
+    fn is_on(bag: &Bag, name: &str) -> bool {
+        bag.value(name, "false").eq_ignore_ascii_case("true")
+    }
+}
+
+/// The text of a key, with its references.
+fn text_of(prop: &Prop) -> Settings {
+    value::text(&prop.text, &prop.place)
+}
+
+/// Sets a value at a dotted path.
+fn put(made: &mut Settings, path: &str, value: Settings) {
+    match path.split_once('.') {
+        None => made.set(path, value),
+        Some((first, rest)) => {
+            let place = value.place.clone();
+            let mut table =
+                made.take(first).unwrap_or_else(|| Settings::at(Value::Table(Vec::new()), place));
+            put(&mut table, rest, value);
+            made.set(first, table);
+        }
+    }
+}
+
+/// Names as a list, all of them where the key stands.
+fn list<'a>(names: impl IntoIterator<Item = &'a str>, place: &Place) -> Settings {
+    let item = |name: &str| Settings::at(Value::Text(name.to_owned()), place.clone());
+    Settings::at(Value::List(names.into_iter().map(item).collect()), place.clone())
+}
+
+/// A choice such as `encoder`: its kind, and its settings where it has any.
+fn plain(text: &str, place: &Place) -> Settings {
+    Settings::at(Value::Text(text.to_owned()), place.clone())
+}
+
+fn number(value: i64, place: &Place) -> Settings {
+    Settings::at(Value::Integer(value), place.clone())
+}
+
+fn flag(value: bool, place: &Place) -> Settings {
+    Settings::at(Value::Flag(value), place.clone())
+}

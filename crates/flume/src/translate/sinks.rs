@@ -1,0 +1,75 @@
+//! Sinks: what a row cannot say.
+
+use pipeline::Settings;
+
+use super::{Made, Translator, number, plain};
+use crate::agent::{Bag, Named, Prop};
+use crate::report::Outcome;
+
+/// A sink with the channel that Flume's file names for it.
+pub(super) struct Drain {
+    pub(super) made: Made,
+    pub(super) channel: Option<Prop>,
+    /// The sink's whole key.
+    pub(super) key: String,
+}
+
+impl Translator<'_> {
+    pub(super) fn sink(&mut self, Named { name, mut bag }: Named) -> Drain {
+        let target = format!("sinks.{name}");
+        let place = bag.place.clone();
+        let channel = bag.take("channel").or_else(|| self.channels_of_a_sink(&mut bag));
+        match &channel {
+            Some(prop) => self.carried(prop, &target, "channel"),
+            None => self.missing(&bag, "channel"),
+        }
+        let (row, mut settings) = self.component("sink", None, &mut bag, &target);
+        let from = channel.as_ref().map_or("", |it| it.text.value.as_str()).to_owned();
+        match row.map(|row| row.name) {
+            Some("hdfs") => self.hdfs(&mut bag, &mut settings, &from, &target),
+            Some("avro" | "thrift") => {
+                if let Some(address) = self.address(&mut bag, ("hostname", "*"), &target, "address")
+                {
+                    settings.set("address", address);
+                }
+            }
+            Some("file_roll") => self.file_roll(&mut bag, &mut settings, &target),
+            Some("http") => {
+                // Flume sends the body of one event, and what answers is about this one.
+                settings.set("events_max", number(1, &place));
+                settings.set("encoder", plain("text", &place));
+                settings.set("in_order", super::flag(true, &place));
+            }
+            _ => {}
+        }
+        self.rest(&bag);
+        let key = bag.path.clone();
+        Drain { made: Made { name, place, settings }, channel, key }
+    }
+
+    /// `channels` in a sink is a slip for `channel`.
+    fn channels_of_a_sink(&mut self, bag: &mut Bag) -> Option<Prop> {
+        let prop = bag.take("channels")?;
+        let what = "a sink has one `channel`; Flume passes the sink over";
+        self.add(Outcome::Decision, &prop, what);
+        Some(prop)
+    }
+
+    fn file_roll(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        if let Some(prop) = bag.take("sink.pathManager") {
+            match prop.text.value.eq_ignore_ascii_case("DEFAULT") {
+                true => self.add(Outcome::Carried, &prop, "names hold milliseconds"),
+                false => {
+                    let text = "names hold milliseconds since 1970 and not a date";
+                    self.add(Outcome::Differs, &prop, text);
+                }
+            }
+        }
+        let encoder = self.encoder(bag, "sink.serializer", target);
+        settings.set("encoder", encoder);
+        // Flume's names have no extension unless one is set.
+        if settings.get("extension").is_none() {
+            settings.set("extension", plain("", &bag.place));
+        }
+    }
+}

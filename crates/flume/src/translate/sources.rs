@@ -1,0 +1,331 @@
+//! Sources: addresses, and what a row cannot say.
+
+use pipeline::Settings;
+use pipeline::settings::Value;
+
+use super::{Made, Translator, channels, flag, list, number, plain, text_of, value};
+use crate::agent::{Bag, Named, Prop};
+use crate::lookup::Text;
+use crate::report::Outcome;
+
+/// Events of a batch of a source that has no such key in Flume.
+const BATCH_EVENTS: i64 = 1_000;
+
+impl Translator<'_> {
+    pub(super) fn sources(&mut self, all: Vec<Named>, made: &[Made]) -> Vec<Made> {
+        let mut sources = Vec::new();
+        for Named { name, mut bag } in all {
+            let target = format!("sources.{name}");
+            let place = bag.place.clone();
+            let way = self.way(&mut bag, &target);
+            let (row, mut settings) = self.component("source", None, &mut bag, &target);
+            let row = row.map_or("", |row| row.name);
+            let parts = match row {
+                "taildir" => self.taildir(&name, &mut bag, settings, &target),
+                _ => {
+                    self.source(row, &mut bag, &mut settings, &target);
+                    vec![Made { name, place, settings }]
+                }
+            };
+            self.rest(&bag);
+            for mut part in parts {
+                way.put(&mut part.settings);
+                self.clamp(&mut part, &way.channels(), made);
+                sources.push(part);
+            }
+        }
+        self.local_time(&mut sources);
+        sources
+    }
+
+    fn source(&mut self, row: &str, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        match row {
+            "avro" | "thrift" | "netcat" | "netcatudp" | "http" => {
+                let bind = if row == "http" { "0.0.0.0" } else { "*" };
+                if let Some(listen) = self.address(bag, ("bind", bind), target, "listen") {
+                    settings.set("listen", listen);
+                }
+            }
+            "syslogtcp" | "syslogudp" => {
+                let scheme = if row == "syslogtcp" { "tcp" } else { "udp" };
+                if let Some(listen) = self.address(bag, ("host", "*"), target, "listen") {
+                    let listen = with_scheme(scheme, listen);
+                    settings.set("listen", Settings::list([listen]));
+                }
+                self.keep_fields(bag, settings, target);
+            }
+            "multiport_syslogtcp" => {
+                self.ports(bag, settings, target);
+                self.keep_fields(bag, settings, target);
+            }
+            _ => {}
+        }
+        match row {
+            "http" => self.handler(bag, settings, target),
+            "exec" => self.charset(bag, "charset"),
+            "netcat" => self.charset(bag, "encoding"),
+            "avro" => self.ip_filter(bag, settings, target),
+            "stress" => self.stress(bag, settings, target),
+            "spooldir" => {
+                self.charset(bag, "inputCharset");
+                self.decoder(bag, settings, target);
+                for (switch, key, default, setting) in [
+                    ("fileHeader", "fileHeaderKey", "file", "file_header"),
+                    ("basenameHeader", "basenameHeaderKey", "basename", "basename_header"),
+                ] {
+                    self.named_header(bag, settings, (switch, key, default), target, setting);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A host and a port as one address; nothing where a key is missing, which is reported.
+    pub(super) fn address(
+        &mut self,
+        bag: &mut Bag,
+        (host, default): (&str, &str),
+        target: &str,
+        setting: &str,
+    ) -> Option<Settings> {
+        let name = bag.take(host);
+        let port = bag.take("port");
+        if name.is_none() && default == "*" {
+            self.missing(bag, host);
+        }
+        let Some(port) = port else {
+            self.missing(bag, "port");
+            return None;
+        };
+        let host = match &name {
+            Some(prop) => prop.text.clone(),
+            None if default == "*" => return None,
+            None => Text::plain(default),
+        };
+        // An address of IPv6 has colons of its own.
+        let host = host.map(|it| match it.contains(':') && !it.contains(['[', '{']) {
+            true => format!("[{it}]"),
+            false => it.to_owned(),
+        });
+        let whole = joined(&host, &port.text);
+        for prop in name.iter().chain([&port]) {
+            self.carried(prop, target, setting);
+        }
+        Some(value::text(&whole, &port.place))
+    }
+
+    fn ports(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let charsets = bag.below("charset.");
+        for prop in &charsets.props {
+            let name = prop.name.clone();
+            let mut own = Bag { props: vec![prop.clone()], ..charsets.clone() };
+            self.charset(&mut own, &name);
+        }
+        let host = bag.take("host");
+        let Some(ports) = bag.take("ports") else {
+            self.missing(bag, "ports");
+            return;
+        };
+        let name = host.as_ref().map_or("0.0.0.0", |it| it.text.value.as_str());
+        let ports_of = ports.text.value.split_whitespace();
+        let all: Vec<String> = ports_of.map(|port| format!("tcp://{name}:{port}")).collect();
+        settings.set("listen", list(all.iter().map(String::as_str), &ports.place));
+        for prop in host.iter().chain([&ports]) {
+            self.carried(prop, target, "listen");
+        }
+    }
+
+    fn keep_fields(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let Some(prop) = bag.take("keepFields") else { return };
+        let keep = match prop.text.value.to_lowercase().as_str() {
+            "none" | "false" => false,
+            "all" | "true" => true,
+            _ => {
+                let what = "single fields are not kept: `all`, or `none`, whose fields are headers";
+                return self.add(Outcome::Decision, &prop, what);
+            }
+        };
+        settings.set("keep_fields", flag(keep, &prop.place));
+        self.carried(&prop, target, "keep_fields");
+    }
+
+    fn handler(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let own = bag.below("handler.");
+        let Some(prop) = bag.take("handler") else {
+            for prop in &own.props {
+                self.add(Outcome::Ignored, prop, "the handler for JSON has no such key");
+            }
+            return;
+        };
+        let class = prop.text.value.to_lowercase();
+        let decoder = match class.rsplit('.').next().unwrap_or_default() {
+            "jsonhandler" | "json" => "json",
+            // The one in Flume's core makes headers of the query, the other one does not.
+            "blobhandler" if class.contains("morphline") => "blob",
+            "blobhandler" => {
+                settings.set("query_headers", flag(true, &prop.place));
+                "blob"
+            }
+            _ => {
+                let what = "handlers of your own are not run: choose a decoder, or send JSON";
+                for prop in own.props.iter().chain([&prop]) {
+                    self.add(Outcome::Decision, prop, what);
+                }
+                return;
+            }
+        };
+        settings.set("decoder", plain(decoder, &prop.place));
+        self.carried(&prop, target, "decoder");
+        for prop in &own.props {
+            match (prop.name.as_str(), value::unsigned(&prop.text.value)) {
+                ("maxBlobLength", Ok(bytes)) => {
+                    settings.set("body_max", plain(&value::bytes(bytes), &prop.place));
+                    self.carried(prop, target, "body_max");
+                }
+                ("mandatoryParameters", _) => {
+                    let what = "parameters of the query are not checked";
+                    self.add(Outcome::Decision, prop, what);
+                }
+                _ => self.add(Outcome::Unknown, prop, "the handler has no such key"),
+            }
+        }
+    }
+
+    fn ip_filter(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let is_on = Self::is_on(bag, "ipFilter");
+        let switch = bag.take("ipFilter");
+        let rules = bag.take("ipFilterRules");
+        for prop in switch.iter().chain(&rules) {
+            match is_on {
+                true => self.carried(prop, target, "ip_filter"),
+                false => self.add(Outcome::Ignored, prop, "`ipFilter` is not true"),
+            }
+        }
+        if let Some(rules) = rules.filter(|_| is_on) {
+            let all = rules.text.value.split(',').map(str::trim);
+            settings.set("ip_filter", list(all, &rules.place));
+        }
+    }
+
+    fn stress(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        for (name, setting) in [
+            ("maxSuccessfulEvents", "events_max"),
+            ("maxTotalEvents", "events_max"),
+            ("maxEventsPerSecond", "rate"),
+        ] {
+            let Some(prop) = bag.take(name) else { continue };
+            match value::count(&prop.text.value) {
+                Ok(count) if count > 0 => {
+                    settings.set(setting, number(count, &prop.place));
+                    self.carried(&prop, target, setting);
+                }
+                Ok(_) => self.add(Outcome::Carried, &prop, "no limit"),
+                Err(problem) => self.add(Outcome::Decision, &prop, problem),
+            }
+        }
+    }
+
+    /// A header that a switch turns on, and whose name is another key.
+    fn named_header(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        (switch, key, default): (&str, &str, &str),
+        target: &str,
+        setting: &str,
+    ) {
+        let is_on = Self::is_on(bag, switch);
+        let (switched, named) = (bag.take(switch), bag.take(key));
+        if is_on {
+            let place = switched.as_ref().map_or(&bag.place, |it| &it.place).clone();
+            let name = named.as_ref().map_or_else(|| plain(default, &place), text_of);
+            settings.set(setting, name);
+        }
+        for prop in switched.iter().chain(&named) {
+            match is_on {
+                true => self.carried(prop, target, setting),
+                false => self.add(Outcome::Ignored, prop, format!("`{switch}` is not true")),
+            }
+        }
+    }
+
+    /// A batch fits each channel of its source.
+    fn clamp(&mut self, source: &mut Made, names: &[String], made: &[Made]) {
+        let of_source = made.iter().filter(|it| names.contains(&it.name));
+        let Some(most) = of_source.filter_map(|it| channels::events_max(&it.settings)).min() else {
+            return;
+        };
+        let has_batches = match source.settings.get("type").map(|it| &it.value) {
+            Some(Value::Text(kind)) => matches!(
+                kind.as_str(),
+                "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress"
+            ),
+            _ => false,
+        };
+        let (events, place) = match source.settings.get("batch_events") {
+            Some(Settings { value: Value::Integer(events), place, .. }) => (*events, place.clone()),
+            _ => (BATCH_EVENTS, source.place.clone()),
+        };
+        if has_batches && events > most {
+            source.settings.set("batch_events", number(most, &place));
+            let key = format!("sources.{}.batch_events", source.name);
+            let text = format!("a batch has at most the {most} events that its channel holds");
+            self.report.add(Outcome::Differs, &place, &key, text);
+        }
+    }
+
+    /// Sinks that take the time of this host get it from the sources of their channel.
+    fn local_time(&mut self, sources: &mut [Made]) {
+        for (channel, prop) in std::mem::take(&mut self.wants_time) {
+            for source in sources.iter_mut().filter(|it| feeds(it, &channel)) {
+                let mut all = match source.settings.take("interceptors") {
+                    Some(Settings { value: Value::List(all), .. }) => all,
+                    _ => Vec::new(),
+                };
+                let is_timestamp = |it: &Settings| {
+                    matches!(it.get("type").map(|it| &it.value),
+                        Some(Value::Text(kind)) if kind == "timestamp")
+                };
+                if !all.iter().any(is_timestamp) {
+                    let mut interceptor =
+                        Settings::at(Value::Table(Vec::new()), prop.place.clone());
+                    interceptor.set("type", plain("timestamp", &prop.place));
+                    interceptor.set("preserve_existing", flag(false, &prop.place));
+                    all.push(interceptor);
+                }
+                source.settings.set("interceptors", Settings::list(all));
+            }
+        }
+    }
+}
+
+fn feeds(source: &Made, channel: &str) -> bool {
+    ["channels", "optional_channels"].iter().any(|key| {
+        let list = source.settings.get(key).map(|it| &it.value);
+        matches!(list, Some(Value::List(all)) if all.contains(&Settings::text(channel)))
+    })
+}
+
+/// `host:port`, with the references of both.
+fn joined(host: &Text, port: &Text) -> Text {
+    let written = |it: &Text| it.written.clone().unwrap_or_else(|| it.value.clone());
+    let has_reference = host.written.is_some() || port.written.is_some();
+    Text {
+        value: format!("{}:{}", host.value, port.value),
+        written: has_reference.then(|| format!("{}:{}", written(host), written(port))),
+        unset: host.unset.clone().or_else(|| port.unset.clone()),
+    }
+}
+
+fn with_scheme(scheme: &str, address: Settings) -> Settings {
+    let Settings { value, place, written } = address;
+    let Value::Text(text) = value else { unreachable!("an address is text") };
+    let written = written.map(|it| format!("{scheme}://{it}").into());
+    Settings { value: Value::Text(format!("{scheme}://{text}")), place, written }
+}
+
+/// A prop that stands for a whole component.
+pub(super) fn of_component(bag: &Bag) -> Prop {
+    let (key, place) = (bag.path.clone(), bag.place.clone());
+    Prop { key, name: String::new(), text: Text::default(), place }
+}

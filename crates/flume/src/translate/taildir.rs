@@ -1,0 +1,153 @@
+//! The source `taildir`: file groups become patterns, their headers sources of their own.
+
+use pipeline::Settings;
+use pipeline::settings::{Place, Value};
+
+use super::{Made, Translator, flag, list, pattern, plain, put};
+use crate::agent::{Bag, Prop};
+use crate::report::Outcome;
+
+/// A file group: its patterns, and the headers of its events.
+struct FileGroup {
+    name: String,
+    patterns: Vec<String>,
+    headers: Vec<(String, Prop)>,
+    place: Place,
+}
+
+impl Translator<'_> {
+    /// A source for the file groups without headers, and one for each with headers.
+    pub(super) fn taildir(
+        &mut self,
+        name: &str,
+        bag: &mut Bag,
+        mut settings: Settings,
+        target: &str,
+    ) -> Vec<Made> {
+        let groups = self.file_groups(bag, target);
+        self.position(bag, &mut settings);
+        if let Some(prop) = bag.take("byteOffsetHeader") {
+            let is_on = prop.text.value.eq_ignore_ascii_case("true");
+            settings.set("offset_header", flag(is_on, &prop.place));
+            settings.set("offset_header_key", plain("byteoffset", &prop.place));
+            self.carried(&prop, target, "offset_header");
+        }
+        let place = bag.place.clone();
+        let (plain_groups, with_headers): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| group.headers.is_empty());
+        let is_alone = plain_groups.is_empty() && with_headers.len() == 1;
+        let mut made = Vec::new();
+        if !plain_groups.is_empty() || with_headers.is_empty() {
+            let mut own = settings.clone();
+            let all = plain_groups.iter().flat_map(|it| &it.patterns).map(String::as_str);
+            let at = plain_groups.first().map_or(&place, |it| &it.place);
+            own.set("paths", list(all, at));
+            made.push(Made { name: name.to_owned(), place: place.clone(), settings: own });
+        }
+        for group in with_headers {
+            let mut own = settings.clone();
+            own.set("paths", list(group.patterns.iter().map(String::as_str), &group.place));
+            put_headers(&mut own, &group);
+            let own_name = match is_alone {
+                true => name.to_owned(),
+                false => format!("{name}-{}", group.name),
+            };
+            made.push(Made { name: own_name, place: place.clone(), settings: own });
+        }
+        made
+    }
+
+    fn file_groups(&mut self, bag: &mut Bag, target: &str) -> Vec<FileGroup> {
+        let Some(list) = bag.take("filegroups") else {
+            self.missing(bag, "filegroups");
+            return Vec::new();
+        };
+        self.carried(&list, target, "paths");
+        let mut paths = bag.below("filegroups.");
+        let mut headers = bag.below("headers.");
+        let mut groups = Vec::new();
+        for name in list.text.value.split_whitespace() {
+            let Some(prop) = paths.take(name) else {
+                self.missing(&paths, name);
+                continue;
+            };
+            let patterns = self.patterns(&prop, target);
+            let own = headers.below(&format!("{name}."));
+            let headers = own.props.into_iter().map(|it| (it.name.clone(), it)).collect::<Vec<_>>();
+            for (_, header) in &headers {
+                let text = "an interceptor `static`; a file group with headers is a source of its \
+                            own where there are others";
+                self.add(Outcome::Carried, header, text);
+            }
+            let place = prop.place.clone();
+            groups.push(FileGroup { name: name.to_owned(), patterns, headers, place });
+        }
+        for prop in paths.props.iter().chain(&headers.props) {
+            self.add(Outcome::Ignored, prop, format!("it is of no group in `{}`", list.key));
+        }
+        groups
+    }
+
+    fn patterns(&mut self, prop: &Prop, target: &str) -> Vec<String> {
+        if prop.text.unset.is_some() {
+            let what = "the path is needed to translate it: set the variable";
+            self.add(Outcome::Decision, prop, what);
+            return vec![prop.text.value.clone()];
+        }
+        match pattern::of_path(&prop.text.value) {
+            Ok(found) => {
+                let shown = found.all.join("`, `");
+                match (found.has_dot, found.is_wider) {
+                    (false, false) => self.carried(prop, target, "paths"),
+                    (_, true) => {
+                        let text = format!("`{shown}` match more names: see what is there");
+                        self.add(Outcome::Differs, prop, text);
+                    }
+                    (true, false) => {
+                        let text = format!("`{shown}`: a `.` is a dot and not any character");
+                        self.add(Outcome::Differs, prop, text);
+                    }
+                }
+                found.all
+            }
+            Err(problem) => {
+                let what = format!("{problem}: write a pattern into `{target}.paths`");
+                self.add(Outcome::Decision, prop, what);
+                vec![prop.text.value.clone()]
+            }
+        }
+    }
+
+    /// Where reading begins.
+    fn position(&mut self, bag: &mut Bag, settings: &mut Settings) {
+        if let Some(prop) = bag.take("positionFile") {
+            let text = "positions are kept with the channels, and Flume's file is not read: at the \
+                        first start each file is read from its beginning, or with `skipToEnd` \
+                        from its end";
+            self.add(Outcome::Differs, &prop, text);
+        }
+        if let Some(prop) = bag.take("skipToEnd") {
+            let is_on = prop.text.value.eq_ignore_ascii_case("true");
+            let start = if is_on { "end" } else { "beginning" };
+            settings.set("start_at", plain(start, &prop.place));
+            let text = "it counts at the very first start alone: later files are read from their \
+                        beginning";
+            self.add(if is_on { Outcome::Differs } else { Outcome::Carried }, &prop, text);
+        }
+    }
+}
+
+/// The headers of a file group, as the first interceptor.
+fn put_headers(settings: &mut Settings, group: &FileGroup) {
+    let mut interceptor = Settings::at(Value::Table(Vec::new()), group.place.clone());
+    interceptor.set("type", plain("static", &group.place));
+    for (name, prop) in &group.headers {
+        let mut headers = interceptor
+            .take("headers")
+            .unwrap_or_else(|| Settings::at(Value::Table(Vec::new()), group.place.clone()));
+        headers.set(name, super::text_of(prop));
+        put(&mut interceptor, "headers", headers);
+    }
+    put(&mut interceptor, "preserve_existing", flag(false, &group.place));
+    settings.set("interceptors", Settings::list([interceptor]));
+}

@@ -1,0 +1,81 @@
+//! Values: Flume's text as ours, with units.
+
+use std::time::Duration;
+
+use pipeline::Settings;
+use pipeline::settings::{Place, Value, unknown};
+use pipeline::units::{ByteSize, Period};
+
+use crate::lookup::Text;
+use crate::table::As;
+
+/// A text with its references.
+pub(super) fn text(text: &Text, place: &Place) -> Settings {
+    let written = text.written.as_deref().map(Into::into);
+    Settings { value: Value::Text(text.value.clone()), place: place.clone(), written }
+}
+
+/// The value as our configuration has it.
+///
+/// # Errors
+/// It is not of this kind, or a reference in it has no value: what to do, for people.
+pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, String> {
+    if how == As::Text {
+        return Ok(text(given, place));
+    }
+    if let Some(name) = &given.unset {
+        return Err(format!("`{name}` has no value here, and the translation depends on it"));
+    }
+    let value = given.value.as_str();
+    let value = match how {
+        As::Text => Value::Text(value.to_owned()),
+        As::Words => {
+            let word = |word: &str| Settings::at(Value::Text(word.to_owned()), place.clone());
+            Value::List(value.split_whitespace().map(word).collect())
+        }
+        // Java takes every other word for `false`.
+        As::Flag => Value::Flag(value.eq_ignore_ascii_case("true")),
+        As::Count => Value::Integer(count(value)?),
+        As::Bytes => Value::Text(ByteSize(unsigned(value)?).to_string()),
+        As::Millis => Value::Text(millis(unsigned(value)?)),
+        As::Seconds => Value::Text(seconds(unsigned(value)?)),
+        As::OneOf(words) => {
+            let found = words.iter().find(|(theirs, _)| theirs.eq_ignore_ascii_case(value));
+            let known: Vec<&str> = words.iter().map(|(theirs, _)| *theirs).collect();
+            let (_, ours) = found.ok_or_else(|| unknown("value", value, &known))?;
+            Value::Text((*ours).to_owned())
+        }
+    };
+    Ok(Settings::at(value, place.clone()))
+}
+
+/// A whole number.
+///
+/// # Errors
+/// It is none.
+pub(super) fn count(value: &str) -> Result<i64, String> {
+    value.parse().map_err(|_| format!("`{value}` is not a whole number"))
+}
+
+/// A whole number of at least 0.
+///
+/// # Errors
+/// It is none.
+pub(super) fn unsigned(value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("`{value}` is not a whole number of at least 0"))
+}
+
+/// Milliseconds with their unit.
+pub(super) fn millis(count: u64) -> String {
+    Period(Duration::from_millis(count)).to_string()
+}
+
+/// Seconds with their unit.
+pub(super) fn seconds(count: u64) -> String {
+    Period(Duration::from_secs(count)).to_string()
+}
+
+/// Bytes with their unit.
+pub(super) fn bytes(count: u64) -> String {
+    ByteSize(count).to_string()
+}
