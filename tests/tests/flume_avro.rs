@@ -77,7 +77,7 @@ channel = "kept-{lane}"
 type = "avro"
 address = "{back}"
 compression = "{lane}"
-batch_size = {BATCH}
+events_max = {BATCH}
 channel = "back-{lane}"
 "#
         );

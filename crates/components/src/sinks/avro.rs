@@ -6,7 +6,7 @@
 //!   UNKNOWN, no answer               tried again, and may have been stored already
 //! ```
 //!
-//! A batch is sent as `appendBatch` calls of at most `batch_size` events, one after the other, each
+//! A batch is sent as `appendBatch` calls of at most `events_max` events, one after the other, each
 //! answered before the next. Where one fails, the whole batch is sent again.
 
 mod connections;
@@ -36,8 +36,8 @@ pub struct Config {
     address: String,
     /// Events in one call at most. A Flume source refuses calls of more events than its channels
     /// have as `transactionCapacity`, which is 100 where it is not set.
-    #[serde(default = "defaults::batch_size")]
-    batch_size: usize,
+    #[serde(default = "defaults::events_max")]
+    events_max: usize,
     /// `none` or `deflate`, as the source's `compression-type` says.
     #[serde(default)]
     compression: Compression,
@@ -55,7 +55,7 @@ pub struct Config {
     connect_timeout: Period,
     /// How long the answer to a call may take.
     #[serde(default = "defaults::timeout")]
-    request_timeout: Period,
+    timeout: Period,
     /// A connection that is older is closed after its batch, so that the next one may reach another
     /// address of the name. Never unless set.
     #[serde(default)]
@@ -76,7 +76,7 @@ mod defaults {
 
     use pipeline::units::Period;
 
-    pub(super) fn batch_size() -> usize {
+    pub(super) fn events_max() -> usize {
         100
     }
 
@@ -104,7 +104,7 @@ impl Component for Config {
             return Err(BuildError::invalid("address", problem));
         }
         for (setting, value) in
-            [("batch_size", self.batch_size), ("in_flight_max", self.in_flight_max)]
+            [("events_max", self.events_max), ("in_flight_max", self.in_flight_max)]
         {
             if value == 0 {
                 return Err(BuildError::invalid(setting, "at least 1"));
@@ -125,12 +125,12 @@ impl Component for Config {
             address: self.address.into(),
             deflate: deflate.then_some(self.compression_level),
             connect_timeout: self.connect_timeout.0,
-            request_timeout: self.request_timeout.0,
+            timeout: self.timeout.0,
             reset_interval: self.reset_interval.map(|period| period.0),
             idle_max: self.in_flight_max,
             idle: std::sync::Mutex::default(),
         };
-        Ok(Box::new(Requests::new(Avro { batch_size: self.batch_size, connections }, options)))
+        Ok(Box::new(Requests::new(Avro { events_max: self.events_max, connections }, options)))
     }
 }
 
@@ -186,7 +186,7 @@ impl Classify for AvroError {
 }
 
 struct Avro {
-    batch_size: usize,
+    events_max: usize,
     connections: Connections,
 }
 
@@ -227,7 +227,7 @@ impl Deliver for Avro {
         let (mut calls, mut headers) = (Vec::new(), Vec::new());
         for event in batch.iter() {
             if in_call == 0 {
-                let count = rest.min(self.batch_size);
+                let count = rest.min(self.events_max);
                 (in_call, rest) = (count, rest - count);
                 put_long(&mut call, count as i64);
             }

@@ -149,8 +149,9 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancing",
         &["org.apache.flume.channel.LoadBalancingChannelSelector"],
         Becomes::Kind("load_balancing"),
-        "",
-        &[&[same("policy", "round_robin", "policy", As::OneOf(POLICY))]],
+        "the channel of an event is chosen by a hash of it, so that an event that is sent again goes \
+         to the same channel",
+        &[&[ignored("policy", "round_robin", "a hash spreads events as evenly")]],
     ),
     row(
         "processor",
@@ -193,5 +194,3 @@ pub(super) const ROWS: &[Row] = &[
         ]],
     ),
 ];
-
-const POLICY: &[(&str, &str)] = &[("round_robin", "round_robin"), ("random", "random")];

@@ -40,9 +40,9 @@ pub(super) const ROWS: &[Row] = &[
             &[
                 by("hostname", "*", "`address`, with the port"),
                 by("port", "*", "`address`, with `hostname`"),
-                set("batch-size", "100", "batch_size", As::Count),
+                set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
-                set("request-timeout", "20000", "request_timeout", As::Millis),
+                set("request-timeout", "20000", "timeout", As::Millis),
                 ignored("reset-connection-interval", "", RESET),
                 same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
                 ignored("compression-level", "6", "the level is fixed"),
@@ -60,9 +60,9 @@ pub(super) const ROWS: &[Row] = &[
             &[
                 by("hostname", "*", "`address`, with the port"),
                 by("port", "*", "`address`, with `hostname`"),
-                set("batch-size", "100", "batch_size", As::Count),
+                set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
-                set("request-timeout", "20000", "request_timeout", As::Millis),
+                set("request-timeout", "20000", "timeout", As::Millis),
                 ignored("reset-connection-interval", "", RESET),
                 ignored("connection-reset-interval", "", RESET),
                 ignored("maxConnections", "5", "the client opens what it needs"),

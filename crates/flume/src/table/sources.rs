@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             BIND,
             &[
-                same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
+                set("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
                 ignored("threads", "", THREADS),
                 by("ipFilter", "false", "whether `ip_filter` is set"),
                 by("ipFilterRules", "", "`ip_filter`, where `ipFilter` is true"),
@@ -205,8 +205,8 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &[&[
             set("size", "500", "size", As::Bytes),
-            by("maxTotalEvents", "-1", "`events_max`"),
-            by("maxSuccessfulEvents", "-1", "`events_max`: an event that is taken has succeeded"),
+            by("maxTotalEvents", "-1", "`max_total_events`"),
+            by("maxSuccessfulEvents", "-1", "`max_successful_events`"),
             set("batchSize", "1", "batch_events", As::Count),
             by("maxEventsPerSecond", "0", "`rate`"),
         ]],

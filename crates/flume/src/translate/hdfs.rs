@@ -33,6 +33,9 @@ const CODECS: [(&str, &str); 8] = [
 const ESCAPES: [(&str, u64); 4] =
     [("aAbBdDejmyYc", 86_400), ("HIkl", 3_600), ("Mn", 60), ("Ssct", 1)];
 
+/// Stores that the `hdfs` sink writes.
+const SCHEMES: [&str; 3] = ["hdfs", "viewfs", "file"];
+
 impl Translator<'_> {
     pub(super) fn hdfs(
         &mut self,
@@ -103,6 +106,13 @@ impl Translator<'_> {
                 text.map(|path| format!("hdfs://namenode:8020{path}"))
             }
         };
+        if let Some((scheme, _)) = text.value.split_once("://")
+            && !SCHEMES.contains(&scheme)
+        {
+            let stores = SCHEMES.join(", ");
+            let what = format!("`{scheme}` is not a store that can be written; there are {stores}");
+            self.add(Outcome::Decision, path, what);
+        }
         settings.set("url", value::text(&text, &path.place));
         self.carried(path, target, "url");
     }

@@ -209,8 +209,8 @@ impl Translator<'_> {
 
     fn stress(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         for (name, setting) in [
-            ("maxSuccessfulEvents", "events_max"),
-            ("maxTotalEvents", "events_max"),
+            ("maxSuccessfulEvents", "max_successful_events"),
+            ("maxTotalEvents", "max_total_events"),
             ("maxEventsPerSecond", "rate"),
         ] {
             let Some(prop) = bag.take(name) else { continue };

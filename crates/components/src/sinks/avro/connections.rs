@@ -28,7 +28,7 @@ pub(super) struct Connections {
     /// The level of zlib, where the connections are compressed.
     pub(super) deflate: Option<u32>,
     pub(super) connect_timeout: Duration,
-    pub(super) request_timeout: Duration,
+    pub(super) timeout: Duration,
     pub(super) reset_interval: Option<Duration>,
     pub(super) idle_max: usize,
     pub(super) idle: Mutex<Vec<Connection>>,
@@ -100,7 +100,7 @@ impl Connections {
         connection: &mut Connection,
         events: &[u8],
     ) -> Result<Reply, AvroError> {
-        let limit = self.request_timeout;
+        let limit = self.timeout;
         let address = || self.address.clone();
         for _ in 0..2 {
             let answered = timeout(limit, connection.exchange(events)).await;

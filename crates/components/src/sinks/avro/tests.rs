@@ -105,8 +105,8 @@ async fn outcome(sink: &mut dyn Sink, bodies: &[&str]) -> Outcome {
 #[tokio::test]
 async fn a_batch_goes_in_calls_of_the_size_that_is_set_over_one_connection() {
     for settings in [
-        json!({ "batch_size": 2 }),
-        json!({ "batch_size": 2, "compression": "deflate", "compression_level": 1 }),
+        json!({ "events_max": 2 }),
+        json!({ "events_max": 2, "compression": "deflate", "compression_level": 1 }),
     ] {
         let server = Server::start().await;
         let mut sink = server.sink(settings);
@@ -132,7 +132,7 @@ async fn a_batch_goes_in_calls_of_the_size_that_is_set_over_one_connection() {
 #[tokio::test]
 async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_connection() {
     let server = Server::start().await;
-    let mut sink = server.sink(json!({ "request_timeout": "200ms" }));
+    let mut sink = server.sink(json!({ "timeout": "200ms" }));
     for (body, class, says) in [
         ("FAILED", ErrorClass::Transient, "answered FAILED"),
         ("UNKNOWN", ErrorClass::Indeterminate, "answered UNKNOWN"),
@@ -174,7 +174,7 @@ fn settings_that_cannot_work_are_refused() {
     let cx = crate::alone("next", Path::new("unused"), env::real());
     for (settings, path) in [
         (json!({ "address": "host" }), "address"),
-        (json!({ "address": "h:1", "batch_size": 0 }), "batch_size"),
+        (json!({ "address": "h:1", "events_max": 0 }), "events_max"),
         (json!({ "address": "h:1", "in_flight_max": 0 }), "in_flight_max"),
         (json!({ "address": "h:1", "compression_level": 10 }), "compression_level"),
     ] {
