@@ -149,8 +149,8 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancing",
         &["org.apache.flume.channel.LoadBalancingChannelSelector"],
         Becomes::Kind("load_balancing"),
-        "the channel of an event is chosen by a hash of it, so that an event that is sent again goes \
-         to the same channel",
+        "the channel of an event is chosen by a hash of it, so that an event that is sent again \
+         goes to the same channel",
         &[&[ignored("policy", "round_robin", "a hash spreads events as evenly")]],
     ),
     row(

@@ -79,7 +79,7 @@ impl Translator<'_> {
     }
 
     fn path(&mut self, path: &Prop, settings: &mut Settings, target: &str) {
-        let text = path.text.map(|text| tidied(text));
+        let text = path.text.map(tidied);
         for (escape, remedy) in [
             ("%[localhost]", "an interceptor `host`, and `%{host}` in the path"),
             ("%[fqdn]", "an interceptor `host`, and `%{host}` in the path"),
@@ -244,7 +244,7 @@ impl Translator<'_> {
     fn file_type(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let kind = bag.take("hdfs.fileType");
         let name = kind.as_ref().map_or("sequencefile", |it| it.text.value.as_str()).to_lowercase();
-        let key = kind.clone().unwrap_or_else(|| super::sources::of_component(bag));
+        let key = kind.unwrap_or_else(|| super::sources::of_component(bag));
         let codec = bag.take("hdfs.codeC");
         let written = bag.take("hdfs.writeFormat");
         match name.as_str() {
