@@ -1,5 +1,5 @@
-//! Flume's configuration: `.properties` files → [`Agent`] → [`Settings`], as our own files give
-//! them.
+//! Flume's configuration: `.properties` files → an agent of Flume → [`Settings`],
+//! as our own files give them.
 //!
 //! ```text
 //!   flume.conf ─► properties ─► lookups ─► Agent ─► translate ─► Settings ─► config::examine

@@ -59,7 +59,7 @@ pub struct Config {
     /// A connection that is older is closed after its batch, so that the next one may reach another
     /// address of the name. Never unless set.
     #[serde(default)]
-    reset_interval: Option<Period>,
+    reconnect_after: Option<Period>,
 }
 
 /// How the bytes of a connection are compressed.
@@ -126,7 +126,7 @@ impl Component for Config {
             deflate: deflate.then_some(self.compression_level),
             connect_timeout: self.connect_timeout.0,
             timeout: self.timeout.0,
-            reset_interval: self.reset_interval.map(|period| period.0),
+            reconnect_after: self.reconnect_after.map(|period| period.0),
             idle_max: self.in_flight_max,
             idle: std::sync::Mutex::default(),
         };

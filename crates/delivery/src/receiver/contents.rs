@@ -25,7 +25,7 @@ impl Contents {
         Self { known: HashMap::new(), order: VecDeque::new(), limit }
     }
 
-    /// A batch came with this [fingerprint](pipeline::Batch::fingerprint). `false`: it came with
+    /// A batch came with this [fingerprint](pipeline::Events::fingerprint). `false`: it came with
     /// another one before, which stays the one that is known.
     pub fn admit(&mut self, identity: Identity, fingerprint: u64) -> bool {
         if let Some(known) = self.known.get(&identity) {

@@ -13,7 +13,6 @@ const fn sink(
     Row { role: "sink", name, classes, becomes, differs, keys }
 }
 
-const RESET: &str = "connections stay; a group spreads batches without new connections";
 const BATCH: &str = "a batch is handed on as it came";
 
 pub(super) const ROWS: &[Row] = &[
@@ -43,9 +42,9 @@ pub(super) const ROWS: &[Row] = &[
                 set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
                 set("request-timeout", "20000", "timeout", As::Millis),
-                ignored("reset-connection-interval", "", RESET),
+                by("reset-connection-interval", "", "`reconnect_after`; 0: not at all"),
                 same("compression-type", "none", "compression", As::OneOf(COMPRESSION)),
-                ignored("compression-level", "6", "the level is fixed"),
+                same("compression-level", "6", "compression_level", As::Count),
                 ignored("maxIoWorkers", "", "connections need no threads of their own"),
             ],
             TLS,
@@ -63,8 +62,8 @@ pub(super) const ROWS: &[Row] = &[
                 set("batch-size", "100", "events_max", As::Count),
                 set("connect-timeout", "20000", "connect_timeout", As::Millis),
                 set("request-timeout", "20000", "timeout", As::Millis),
-                ignored("reset-connection-interval", "", RESET),
-                ignored("connection-reset-interval", "", RESET),
+                by("reset-connection-interval", "", "`reconnect_after`; 0: not at all"),
+                by("connection-reset-interval", "", "`reconnect_after`; 0: not at all"),
                 ignored("maxConnections", "5", "the client opens what it needs"),
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
             ],

@@ -2,7 +2,7 @@
 
 use pipeline::Settings;
 
-use super::{Made, Translator, number, plain};
+use super::{Made, Translator, number, plain, value};
 use crate::agent::{Bag, Named, Prop};
 use crate::report::Outcome;
 
@@ -32,6 +32,9 @@ impl Translator<'_> {
                 {
                     settings.set("address", address);
                 }
+                for key in ["reset-connection-interval", "connection-reset-interval"] {
+                    self.reconnect(&mut bag, &mut settings, (key, &target));
+                }
             }
             Some("file_roll") => self.file_roll(&mut bag, &mut settings, &target),
             Some("http") => {
@@ -45,6 +48,19 @@ impl Translator<'_> {
         self.rest(&bag);
         let key = bag.path.clone();
         Drain { made: Made { name, place, settings }, channel, key }
+    }
+
+    /// How long a connection is used, in seconds; 0 is for ever.
+    fn reconnect(&mut self, bag: &mut Bag, settings: &mut Settings, (key, target): (&str, &str)) {
+        let Some(prop) = bag.take(key) else { return };
+        match value::unsigned(&prop.text.value) {
+            Ok(0) => self.add(Outcome::Carried, &prop, "no limit"),
+            Ok(seconds) => {
+                settings.set("reconnect_after", plain(&value::seconds(seconds), &prop.place));
+                self.carried(&prop, target, "reconnect_after");
+            }
+            Err(problem) => self.add(Outcome::Decision, &prop, problem),
+        }
     }
 
     /// `channels` in a sink is a slip for `channel`.

@@ -29,7 +29,7 @@ pub(super) struct Connections {
     pub(super) deflate: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
-    pub(super) reset_interval: Option<Duration>,
+    pub(super) reconnect_after: Option<Duration>,
     pub(super) idle_max: usize,
     pub(super) idle: Mutex<Vec<Connection>>,
 }
@@ -82,7 +82,7 @@ impl Connections {
 
     /// Gives back a connection after an answer.
     pub(super) fn keep(&self, connection: Connection) {
-        if self.reset_interval.is_some_and(|limit| connection.since.elapsed() >= limit) {
+        if self.reconnect_after.is_some_and(|limit| connection.since.elapsed() >= limit) {
             return;
         }
         let mut idle = self.idle();

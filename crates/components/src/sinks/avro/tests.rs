@@ -153,7 +153,7 @@ async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_c
 #[tokio::test]
 async fn a_connection_over_its_age_is_replaced() {
     let server = Server::start().await;
-    let mut sink = server.sink(json!({ "reset_interval": "1ms" }));
+    let mut sink = server.sink(json!({ "reconnect_after": "1ms" }));
     for _ in 0..3 {
         assert!(matches!(outcome(&mut *sink, &["x"]).await, Outcome::Delivered));
         tokio::time::sleep(Duration::from_millis(2)).await;
