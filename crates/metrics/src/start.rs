@@ -22,6 +22,20 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "repeated_events",
         ],
     ),
+    ("exec", &["command_failed", "line_cut", "lines_refused"]),
+    ("netcat", &["line_cut", "line_too_long", "lines_refused"]),
+    ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
+    (
+        "spool_dir",
+        &[
+            "file_set_aside",
+            "line_cut",
+            "name_taken",
+            "not_finished",
+            "unreadable",
+            "vanished_unread",
+        ],
+    ),
     ("syslog", &["message_cut", "messages_refused", "datagrams_dropped"]),
     (
         "tail_dir",

@@ -187,7 +187,7 @@ async fn lose(fixture: &Fixture, narrow: &Narrow, batch: &[&str], is_compressed:
     narrow.wait_for_waiting(waiting + 1).await;
     drop(client);
     // The runtime asks for news of its sockets while it sleeps, and sees the end.
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     narrow.give(1);
 }
 
