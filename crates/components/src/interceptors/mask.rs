@@ -129,6 +129,15 @@ impl Mask {
         found
     }
 
+    /// What is hidden, and how: the same text for the same effect.
+    fn effect(&self) -> String {
+        let pattern = self.pattern.as_ref().map_or("all of it", Regex::as_str);
+        let mut with = Vec::new();
+        self.write(b"fingerprint", &mut with);
+        let with = String::from_utf8_lossy(&with);
+        format!("{pattern:?} hidden by {with:?} when {}", self.shown)
+    }
+
     fn mask_header(&self, batch: &mut Events, header: &str) -> u64 {
         let (mut values, mut out, mut masked) = (Values::default(), Vec::new(), 0);
         let mut groups = super::locations(self.pattern.as_ref());
@@ -175,14 +184,12 @@ impl Interceptor for Mask {
 
     /// The key is not in it; its fingerprint is.
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
-        if self.header.is_none() || self.header.as_deref() != header {
-            return None;
-        }
-        let pattern = self.pattern.as_ref().map_or("all of it", Regex::as_str);
-        let mut with = Vec::new();
-        self.write(b"fingerprint", &mut with);
-        let with = String::from_utf8_lossy(&with);
-        Some(format!("{pattern:?} hidden by {with:?} when {}", self.shown))
+        let is_seen = self.header.is_some() && self.header.as_deref() == header;
+        is_seen.then(|| self.effect())
+    }
+
+    fn body_effect(&self) -> Option<String> {
+        self.header.is_none().then(|| format!("bodies with {}", self.effect()))
     }
 }
 
@@ -274,5 +281,13 @@ mod tests {
         assert_eq!(refused::<Config>(&json!({ "pattern": "(" })), "pattern");
         assert_eq!(refused::<Config>(&json!({ "pattern": "a", "key": "short" })), "key");
         assert_eq!(refused::<Config>(&json!({ "header": "" })), "header");
+    }
+
+    #[test]
+    fn the_routing_by_bodies_knows_a_mask_of_bodies_alone() {
+        let effect = |settings: &Value| built::<Config>(settings).unwrap().body_effect();
+        let of_bodies = effect(&json!({ "pattern": "[0-9]+" }));
+        assert!(of_bodies.is_some() && of_bodies != effect(&json!({ "pattern": "[a-z]+" })));
+        assert_eq!(effect(&json!({ "header": "user" })), None);
     }
 }

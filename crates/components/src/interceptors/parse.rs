@@ -236,6 +236,11 @@ impl Interceptor for Parse {
         let drops = matches!(on_failure, OnFailure::Drop | OnFailure::DeadLetters);
         (writes || marks || drops).then(|| format!("fields of {:?}", self.config))
     }
+
+    fn body_effect(&self) -> Option<String> {
+        let writes = self.config.into == Into::Body;
+        writes.then(|| format!("bodies of the fields of {:?}", self.config))
+    }
 }
 
 #[cfg(test)]

@@ -136,16 +136,8 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
-        if self.connections_max == 0 {
-            return Err(BuildError::invalid("connections_max", "at least 1"));
-        }
-        if self.request_max.0 == 0 || self.request_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid("request_max", "must be over 0 and at most 1GiB"));
-        }
-        if self.in_flight_max < self.request_max {
-            let problem = format!("must be at least `request_max`, {}", self.request_max);
-            return Err(BuildError::invalid("in_flight_max", problem));
-        }
+        let largest = ("request_max", self.request_max);
+        listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         let rules = Rules::parse(&self.ip_filter).map_err(|(place, problem)| {
             BuildError::invalid(format!("ip_filter.{place}"), problem)
         })?;

@@ -115,16 +115,8 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
-        if self.connections_max == 0 {
-            return Err(BuildError::invalid("connections_max", "at least 1"));
-        }
-        if self.body_max.0 == 0 || self.body_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid("body_max", "must be over 0 and at most 1GiB"));
-        }
-        if self.in_flight_max < self.body_max {
-            let problem = format!("must be at least `body_max`, {}", self.body_max);
-            return Err(BuildError::invalid("in_flight_max", problem));
-        }
+        let largest = ("body_max", self.body_max);
+        listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Http {
             name: cx.name.clone(),
             env: cx.env.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::env::{Listener, Net, Stream};
+use pipeline::units::ByteSize;
 use pipeline::{BuildError, ErrorClass, SourceError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -28,6 +29,26 @@ pub(super) fn check_address(setting: &str, address: &str) -> Result<(), BuildErr
     }
     let problem = "no host and port; write for example \"0.0.0.0:8080\"";
     Err(BuildError::invalid(setting, problem))
+}
+
+/// The limits of a source that answers its clients: of connections, of a message by the name of its
+/// setting, and of all messages together.
+pub(super) fn check_limits(
+    connections_max: u32,
+    (setting, message_max): (&str, ByteSize),
+    in_flight_max: ByteSize,
+) -> Result<(), BuildError> {
+    if connections_max == 0 {
+        return Err(BuildError::invalid("connections_max", "at least 1"));
+    }
+    if message_max.0 == 0 || message_max > ByteSize::mib(1024) {
+        return Err(BuildError::invalid(setting, "must be over 0 and at most 1GiB"));
+    }
+    if in_flight_max < message_max {
+        let problem = format!("must be at least `{setting}`, {message_max}");
+        return Err(BuildError::invalid("in_flight_max", problem));
+    }
+    Ok(())
 }
 
 /// The host of an address `host:port`.

@@ -110,16 +110,8 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
-        if self.connections_max == 0 {
-            return Err(BuildError::invalid("connections_max", "at least 1"));
-        }
-        if self.frame_max.0 == 0 || self.frame_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid("frame_max", "must be over 0 and at most 1GiB"));
-        }
-        if self.in_flight_max < self.frame_max {
-            let problem = format!("must be at least `frame_max`, {}", self.frame_max);
-            return Err(BuildError::invalid("in_flight_max", problem));
-        }
+        let largest = ("frame_max", self.frame_max);
+        listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Thrift {
             name: cx.name.clone(),
             env: cx.env.clone(),

@@ -269,3 +269,13 @@ fn what_is_not_parsed_goes_to_the_dead_letters_by_reason_if_that_is_asked_for() 
         assert_ne!(rejects[0].detail, rejects[1].detail);
     }
 }
+
+#[test]
+fn the_routing_by_bodies_knows_what_is_written_into_bodies_alone() {
+    let effect = |into: &str| {
+        let settings = json!({ "format": "json", "into": into });
+        built::<Config>(&settings).unwrap().body_effect()
+    };
+    assert!(effect("body").is_some());
+    assert_eq!(effect("headers"), None);
+}
