@@ -44,7 +44,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("not_synced", "a channel says yes after its write is on the disk"),
     ("window_without_batch", "an identity is known as stored only with its batch"),
     ("position_without_batch", "a position goes on only with the batch before it"),
-    ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
     ("epoch_not_raised", "every start of a channel has an epoch of its own"),
     ("epoch_not_random", "a copy of a directory gives other identities than the first one"),
     ("closed_epoch_kept", "a life that a copy has closed goes on under another name"),
@@ -61,6 +60,8 @@ pub const ALL: &[(&str, &str)] = &[
 pub const ELSEWHERE: &[(&str, &str)] = &[
     // `crates/channel/tests/planted.rs`
     ("epoch_named_too_early", "an epoch is named to peers when it is on the disk, not before"),
+    // `crates/channel/tests/planted_turn.rs`; the simulator finds it in one seed of hundreds.
+    ("turn_not_looked_at", "a position goes on only behind the one it is to come after"),
 ];
 
 #[cfg(feature = "mutants")]
