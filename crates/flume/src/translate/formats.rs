@@ -35,7 +35,7 @@ impl Translator<'_> {
         let given = bag.take(name);
         if let Some(given) = given {
             own.place = given.place.clone();
-            own.props.push(crate::agent::Prop { name: "type".into(), ..given });
+            own.props.push(Prop { name: "type".into(), ..given });
         }
         let target = format!("{target}.encoder");
         let (row, mut encoder) = self.component("encoder", Some("text"), &mut own, &target);
@@ -122,7 +122,7 @@ impl Translator<'_> {
         let mut own = bag.below("deserializer.");
         if let Some(given) = bag.take("deserializer") {
             own.place = given.place.clone();
-            own.props.push(crate::agent::Prop { name: "type".into(), ..given });
+            own.props.push(Prop { name: "type".into(), ..given });
         }
         let below = format!("{target}.decoder");
         let (row, decoder) = self.component("decoder", Some("line"), &mut own, &below);
