@@ -1,7 +1,7 @@
 //! Which channels of a source give the parts of a batch names of their own: see
 //! [`pipeline::PartNames`].
 //!
-//! Parts of one batch must not meet under one name where batches are told apart by their names. A
+//! Parts of one batch must not meet under one name: the second one would count as a repetition. A
 //! channel that ends in a dataset keeps the name: each sink has a ledger of its own, and agents of
 //! one group need the same names there. What lies behind another agent is not known here, so a
 //! channel that leads to one names its parts, where any other channel could lead to the same place.

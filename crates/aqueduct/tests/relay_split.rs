@@ -1,5 +1,5 @@
 //! Goal: a relay that splits a batch over two channels loses and repeats nothing, whether both
-//! channels lead to one collector or to two that write to one store; and the edge is told when all
+//! channels lead to one collector or to two that write to one store; and the edge hears when all
 //! parts are committed.
 //!
 //! Method: an edge, a relay and collectors in processes of their own. Every line of a file has to
@@ -26,9 +26,8 @@ const LINES: usize = 3_000;
 fn start(dir: &Path, name: &str, settings: &str) -> Agent {
     let file = dir.join(format!("{name}.toml"));
     write(&file, settings);
-    let child = command(&["collector", "--config", &file.display().to_string()]);
-    let mut child = child;
-    Agent { child: child.stderr(Stdio::null()).spawn().unwrap() }
+    let mut command = command(&["collector", "--config", &file.display().to_string()]);
+    Agent { child: command.stderr(Stdio::null()).spawn().unwrap() }
 }
 
 /// A relay that spreads the events of a batch over two channels, each with a collector.
@@ -47,8 +46,8 @@ fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
     start(dir, "relay", &settings)
 }
 
-/// What no edge and no relay has delivered yet, and what it could not deliver.
-fn open_ends(dir: &Path) -> String {
+/// The dead letters of the edge and the relay.
+fn letters_of(dir: &Path) -> String {
     let letters = ["edge", "relay"].map(|agent| {
         let data = dir.join(agent).display().to_string();
         let said = text(&aqueduct(&["dlq", "list", &data]));
@@ -78,8 +77,8 @@ fn goes_through(two_collectors: bool) {
     let edge = Agent::edge(dir.path(), &listen);
     let began = Instant::now();
     while stored(dir.path()).len() < LINES {
-        let ends = open_ends(dir.path());
-        assert!(ends.is_empty(), "{ends}");
+        let letters = letters_of(dir.path());
+        assert!(letters.is_empty(), "{letters}");
         let found = stored(dir.path()).len();
         assert!(began.elapsed() < Duration::from_secs(20), "{found} of {LINES} lines arrived");
         sleep(Duration::from_millis(50));
@@ -90,7 +89,7 @@ fn goes_through(two_collectors: bool) {
     agents.into_iter().for_each(Agent::stop);
     lines.sort();
     assert!(stored(dir.path()) == lines, "every line once");
-    assert_eq!(open_ends(dir.path()), "");
+    assert_eq!(letters_of(dir.path()), "");
     let store = format!("file://{}", at("store"));
     let accounts = ["edge/channels/main", "relay/channels/a", "relay/channels/b"].map(at);
     let [edge, a, b] = &accounts;

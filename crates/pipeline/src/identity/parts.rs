@@ -1,17 +1,17 @@
 //! The names of the parts of a batch that a relay splits over several channels.
 //!
 //! ```text
-//!                          ┌─► channel a: part of K, as K under the origin a(origin) ─┐
-//!   batch K ─► a selector ─┤                                                          ├─► one agent
-//!                          └─► channel b: part of K, as K under the origin b(origin) ─┘
+//!                         ┌─► channel a: part of K, under the origin a(origin) ─┐
+//!   batch K ─► selector ──┤                                                     ├─► one agent
+//!                         └─► channel b: part of K, under the origin b(origin) ─┘
 //! ```
 //!
 //! Under one name the second part would count as a repetition of the first one, wherever both meet.
-//! The name of a part follows from that of the batch and from the name of the channel, so each agent
-//! that splits the batch in this way gives the same name, and so does each try.
+//! The name of a part follows from the names of the batch and the channel, so each agent that
+//! splits the batch in this way gives the same name, and so does each try.
 //!
 //! The origin alone changes, by AES-128 under a key that is made of the channel's name: a function
-//! that has an inverse, never gives one origin for two, and does not depend on a program's version.
+//! that has an inverse, never gives one origin for two, and depends on no version of a program.
 //! Applied by one relay after the other it does not commute, so parts of parts differ as well. It
 //! hides nothing, and is not meant to.
 

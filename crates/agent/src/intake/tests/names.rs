@@ -2,8 +2,8 @@
 //! the batch hears of it under the name that it gave, and a batch that another configuration or an
 //! earlier version has stored under the other name is not stored again.
 //!
-//! Method: the channels of the tests around it, with sinks that lead to other agents or to none; the
-//! latter name no parts, as versions before did not.
+//! Method: the channels of the tests around it, with sinks that lead to other agents or to none.
+//! The latter name no parts, as versions before did not.
 
 use std::time::Duration;
 
