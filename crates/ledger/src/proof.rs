@@ -49,7 +49,8 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     open.insert_all(&dead);
     for settled in &ledgers {
         open.remove_all(&settled.keys);
-        open.remove_all(&settled.floors.closed_of(&open.clone()));
+        let closed = settled.floors.closed_of(&open);
+        open.remove_all(&closed);
     }
     let open = originals.of_parts(&open);
     held.insert_all(&originals.of_parts(&held));
