@@ -45,6 +45,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     }
     let ledgers: Vec<&Settled> = ledgers.collect();
     let originals = Originals::of(accounts);
+    // Of a batch that was split one part may be in a ledger while another one still waits.
     let mut open = held.clone();
     open.insert_all(&dead);
     for settled in &ledgers {
