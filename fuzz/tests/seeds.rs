@@ -1,9 +1,9 @@
-//! Every seed is read on the compiler that ships, without a fuzzer: the promises of its target hold,
-//! and hold for changes of it.
+//! Every seed is read on the compiler that ships, without a fuzzer: the promises of its target
+//! hold, and hold for changes of it.
 //!
 //! Method: what `fuzz/run` does, on the seeds in `corpus`, on random changes of them, and on random
-//! bytes. `PROPTEST_CASES=100000` is a campaign where no fuzzer is at hand. Seeds that are cut out of
-//! golden files, or encoded, are made by [`made`]; `BLESS=1` writes them anew.
+//! bytes. `PROPTEST_CASES=100000` is a campaign where no fuzzer is at hand. Seeds that are cut out
+//! of golden files, or encoded, are made by [`made`]; `BLESS=1` writes them anew.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the seeds are real files")]

@@ -22,7 +22,7 @@ pub(super) fn properties(input: &[u8]) -> usize {
     let Ok(all) = flume_properties::read(&file.name, &file.text) else { return 0 };
     let mut translated = 0;
     for agent in agents(&all) {
-        // What is printed keeps references to what has no value here; of what is run they are errors.
+        // What is printed keeps references to what has no value here; what is run may not.
         for keep_references in [true, false] {
             let options = Options {
                 agent: Some(agent.clone()),

@@ -25,14 +25,14 @@ static SETTINGS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
         parse(json!("combined")),
         parse(json!("common")),
         parse(
-            json!({ "type": "grok", "pattern": "%{IPORHOST:host} %{NUMBER:n:int} %{GREEDYDATA:rest}" }),
+            json!({ "type": "grok", "pattern": "%{IPORHOST:h} %{INT:n:int} %{GREEDYDATA:rest}" }),
         ),
         ("parse", json!({ "format": "json" })),
         ("parse", json!({ "format": "logfmt", "on_failure": "header", "prefix": "f." })),
         (
             "event_time",
             json!({
-                "formats": ["rfc3339", "unix_ms", "unix_s", "%d/%b/%Y:%H:%M:%S %z", "%b %d %H:%M:%S"],
+                "formats": ["rfc3339", "unix_ms", "unix_s", "%d/%b/%Y:%H:%M:%S %z", "%b %d %T"],
                 "zone": "Europe/Berlin", "on_failure": "dead_letters",
             }),
         ),

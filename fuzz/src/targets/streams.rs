@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::chosen;
-use crate::rig::{in_any_pieces, outcome, without_ends};
+use crate::rig::{Outcome, in_any_pieces, outcome, without_ends};
 
 /// Inputs over it take a source no further than shorter ones, and only time.
 const STREAM_MAX: usize = 16 << 10;
@@ -57,8 +57,8 @@ pub(super) fn netcat(input: &[u8]) -> usize {
     let is_lines = choice & 8 == 0;
     let framing = if is_lines { "lines" } else { "length_prefixed" };
     let settings = json!({
-        "listen": "x:1", "framing": framing, "ack_every_event": ack, "line_max": length_max(is_long),
-        "batch_events": 7,
+        "listen": "x:1", "framing": framing, "ack_every_event": ack,
+        "line_max": length_max(is_long), "batch_events": 7,
     });
     let outcome = in_any_pieces("netcat", &settings, stream, piece);
     if ack {
@@ -71,11 +71,24 @@ pub(super) fn netcat(input: &[u8]) -> usize {
 }
 
 /// Requests of HTTP, one behind the other.
+///
+/// A request that is refused before its body was read ends the connection, unless the rest of the
+/// body is there already. So pieces may change how many requests are read then, and only then.
 pub(super) fn http(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let decoder = ["json", "lines", "blob"][choice % 3];
     let settings = json!({
         "listen": "x:1", "decoder": decoder, "query_headers": choice & 4 == 4, "body_max": "32KiB",
     });
-    in_any_pieces("http", &settings, stream, piece).events.len()
+    let at_once = outcome("http", &settings, std::iter::once(stream));
+    let in_pieces = outcome("http", &settings, stream.chunks(piece));
+    let is_refused = |outcome: &Outcome| {
+        [&b"HTTP/1.1 4"[..], b"HTTP/1.1 5"].iter().any(|status| outcome.answered(status) > 0)
+    };
+    if !is_refused(&at_once) && !is_refused(&in_pieces) {
+        assert_eq!(at_once.events, in_pieces.events, "the same events in pieces of {piece} bytes");
+    }
+    let mut both = at_once.events.iter().zip(&in_pieces.events);
+    assert!(both.all(|(one, other)| one == other), "as far as both go");
+    at_once.events.len()
 }

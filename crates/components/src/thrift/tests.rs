@@ -1,8 +1,8 @@
 //! Goal: both encodings are those of Apache's library, byte for byte, and no input costs more than
 //! its bytes.
 //!
-//! Method: messages that Java's libthrift 0.14.1 wrote with Flume's own classes are seeds of the fuzz
-//! target `thrift`. They are read, written again, and cut; `fuzz/` changes them.
+//! Method: messages that Java's libthrift 0.14.1 wrote with Flume's own classes are seeds of the
+//! fuzz target `thrift`. They are read, written again, and cut; `fuzz/` changes them.
 
 #![expect(clippy::disallowed_methods, reason = "the corpus is real files")]
 
