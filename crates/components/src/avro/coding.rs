@@ -40,8 +40,8 @@ impl Coding {
     /// to move, so that the next call may go on.
     ///
     /// # Errors
-    /// The stream is not zlib, or goes on behind its end. Calls before have moved all that stands
-    /// before the damage.
+    /// The stream is not zlib, or goes on behind its end. What stands before the damage is moved,
+    /// as far as it is within `max`.
     pub fn decode(
         &mut self,
         coded: &mut BytesMut,
@@ -121,7 +121,7 @@ mod tests {
             for piece in sent.chunks(size) {
                 let mut coded = BytesMut::from(piece);
                 while let Ok(true) = outcome {
-                    outcome = coding.decode(&mut coded, &mut plain, 50);
+                    outcome = coding.decode(&mut coded, &mut plain, 1000);
                 }
                 outcome = outcome.map(|_| true);
             }
