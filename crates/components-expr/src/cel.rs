@@ -5,6 +5,7 @@
 //! bounded time and no memory. [ADR 38](../../../docs/adr/0038-expressions.md) has the reasons.
 
 mod compile;
+mod functions;
 mod numbers;
 mod tree;
 

@@ -2,8 +2,6 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
-use memchr::memmem::Finder;
-use regex::bytes::{Regex, RegexBuilder};
 
 use super::numbers::{Arithmetic, Double, Int};
 use super::tree::{Bool, Compare, Text};
@@ -12,12 +10,7 @@ use super::tree::{Bool, Compare, Text};
 const EXPRESSION_MAX: usize = 4096;
 /// Parts of an expression within each other.
 const DEPTH_MAX: usize = 48;
-/// Patterns of an expression, and bytes of a compiled one.
-const PATTERNS_MAX: usize = 16;
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-const FUNCTIONS: &str = "`has`, `size`, `contains`, `startsWith`, `endsWith`, `matches`, `int` and \
-                         `double`";
 const NAMES: &str = "an expression knows `body`, `headers.NAME` and `headers[\"NAME\"]`";
 
 /// The tree of an expression.
@@ -49,7 +42,7 @@ pub(super) fn compile(text: &str) -> Result<Bool, String> {
 }
 
 /// A part of an expression, by its type.
-enum Typed {
+pub(super) enum Typed {
     Bool(Bool),
     Int(Int),
     Double(Double),
@@ -57,7 +50,7 @@ enum Typed {
 }
 
 impl Typed {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Bool(_) => "true or false",
             Self::Int(_) => "a whole number",
@@ -75,18 +68,18 @@ enum Pair {
     Texts(Text, Text),
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     text: &'a str,
     source: &'a SourceInfo,
     depth: usize,
-    patterns: usize,
+    pub(super) patterns: usize,
 }
 
-type Compiled<T> = Result<T, String>;
+pub(super) type Compiled<T> = Result<T, String>;
 
 impl Compiler<'_> {
     /// An error at this part.
-    fn wrong<T>(&self, at: &IdedExpr, problem: &str) -> Compiled<T> {
+    pub(super) fn wrong<T>(&self, at: &IdedExpr, problem: &str) -> Compiled<T> {
         let offset = self.source.offset_for(at.id).map(|(start, _)| start as usize);
         let before = self.text.chars().take(offset.unwrap_or_default());
         let (mut line, mut character) = (1, 1);
@@ -96,7 +89,7 @@ impl Compiler<'_> {
         Err(format!("line {line}, character {character}: {problem}"))
     }
 
-    fn typed(&mut self, at: &IdedExpr) -> Compiled<Typed> {
+    pub(super) fn typed(&mut self, at: &IdedExpr) -> Compiled<Typed> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             let problem = format!(
@@ -205,60 +198,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A function; of a method, what it is called on is the first argument.
-    fn function(
-        &mut self,
-        at: &IdedExpr,
-        name: &str,
-        args: &[&IdedExpr],
-        is_method: bool,
-    ) -> Compiled<Typed> {
-        let bool = |test| Ok(Typed::Bool(test));
-        match (name, args) {
-            ("size", [text]) => Ok(Typed::Int(Int::Size(self.text(text)?))),
-            ("matches", [text, pattern]) => {
-                let text = self.text(text)?;
-                bool(Bool::Matches(text, self.pattern(pattern)?))
-            }
-            ("contains", [text, wanted]) if is_method => {
-                let text = self.text(text)?;
-                bool(match self.text(wanted)? {
-                    Text::Constant(wanted) => {
-                        Bool::Finds(text, Box::new(Finder::new(&wanted).into_owned()))
-                    }
-                    wanted => Bool::Contains(Box::new((text, wanted))),
-                })
-            }
-            ("startsWith", [text, wanted]) if is_method => {
-                bool(Bool::StartsWith(Box::new((self.text(text)?, self.text(wanted)?))))
-            }
-            ("endsWith", [text, wanted]) if is_method => {
-                bool(Bool::EndsWith(Box::new((self.text(text)?, self.text(wanted)?))))
-            }
-            ("int", [value]) if !is_method => match self.typed(value)? {
-                Typed::Text(text) => Ok(Typed::Int(Int::Parsed(text))),
-                Typed::Double(number) => Ok(Typed::Int(Int::Cut(Box::new(number)))),
-                Typed::Int(number) => Ok(Typed::Int(number)),
-                Typed::Bool(_) => self.wrong(at, "`int` takes a text or a number"),
-            },
-            ("double", [value]) if !is_method => match self.typed(value)? {
-                Typed::Text(text) => Ok(Typed::Double(Double::Parsed(text))),
-                Typed::Int(number) => Ok(Typed::Double(Double::Widened(Box::new(number)))),
-                Typed::Double(number) => Ok(Typed::Double(number)),
-                Typed::Bool(_) => self.wrong(at, "`double` takes a text or a number"),
-            },
-            _ => {
-                let count = args.len() - usize::from(is_method);
-                let problem = format!(
-                    "`{name}` with {count} values is no function here; known: {FUNCTIONS}, as in \
-                     headers.NAME.contains(\"text\") and int(headers.NAME)"
-                );
-                self.wrong(at, &problem)
-            }
-        }
-    }
-
-    fn bool(&mut self, at: &IdedExpr) -> Compiled<Bool> {
+    pub(super) fn bool(&mut self, at: &IdedExpr) -> Compiled<Bool> {
         match self.typed(at)? {
             Typed::Bool(test) => Ok(test),
             other => {
@@ -268,32 +208,18 @@ impl Compiler<'_> {
         }
     }
 
-    fn text(&mut self, at: &IdedExpr) -> Compiled<Text> {
+    pub(super) fn text(&mut self, at: &IdedExpr) -> Compiled<Text> {
         match self.typed(at)? {
             Typed::Text(text) => Ok(text),
             other => self.wrong(at, &format!("this is {}, and has to be a text", other.name())),
         }
     }
 
-    fn constant<'e>(&self, at: &'e IdedExpr, what: &str) -> Compiled<&'e str> {
+    pub(super) fn constant<'e>(&self, at: &'e IdedExpr, what: &str) -> Compiled<&'e str> {
         match &at.expr {
             Expr::Literal(LiteralValue::String(text)) => Ok(text.inner()),
             _ => self.wrong(at, &format!("{what} is a constant text, in quotation marks")),
         }
-    }
-
-    /// A pattern, compiled once.
-    fn pattern(&mut self, at: &IdedExpr) -> Compiled<Regex> {
-        let text = self.constant(at, "a pattern")?;
-        self.patterns += 1;
-        if self.patterns > PATTERNS_MAX {
-            let problem = format!(
-                "an expression has at most {PATTERNS_MAX} patterns; join some by `|` within one"
-            );
-            return self.wrong(at, &problem);
-        }
-        let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-        built.or_else(|error| self.wrong(at, &format!("not a pattern: {error}")))
     }
 
     /// Two parts of the same type. A constant whole number becomes one with a fraction where the
@@ -366,43 +292,9 @@ impl Compiler<'_> {
             (Pair::Bools(..), _) => self.wrong(at, "true and false are no numbers"),
         }
     }
-
-    /// `value in [constants]`, or `"NAME" in headers`.
-    fn is_in(&mut self, at: &IdedExpr, value: &IdedExpr, list: &IdedExpr) -> Compiled<Bool> {
-        if is_headers(list) {
-            return Ok(Bool::Has(self.constant(value, "the name of a header")?.into()));
-        }
-        let Expr::List(list) = &list.expr else {
-            return self.wrong(list, "to the right of `in` stands a list or `headers`");
-        };
-        let value = self.typed(value)?;
-        let items: Vec<&Expr> = list.elements.iter().map(|item| &item.expr).collect();
-        let texts = items.iter().map(|item| match item {
-            Expr::Literal(LiteralValue::String(text)) => Some(text.inner().as_bytes().into()),
-            _ => None,
-        });
-        let numbers = items.iter().map(|item| match item {
-            Expr::Literal(LiteralValue::Int(number)) => Some(*number.inner()),
-            _ => None,
-        });
-        match value {
-            Typed::Text(text) if let Some(list) = texts.collect() => Ok(Bool::TextIn(text, list)),
-            Typed::Int(number) if let Some(list) = numbers.collect() => {
-                Ok(Bool::IntIn(number, list))
-            }
-            other => {
-                let name = other.name();
-                let problem = format!(
-                    "`in` looks for a text among constant texts, or for a whole number among \
-                     constant whole numbers; to its left is {name}"
-                );
-                self.wrong(at, &problem)
-            }
-        }
-    }
 }
 
-fn is_headers(at: &IdedExpr) -> bool {
+pub(super) fn is_headers(at: &IdedExpr) -> bool {
     matches!(&at.expr, Expr::Ident(name) if name == "headers")
 }
 
