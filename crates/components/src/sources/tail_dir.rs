@@ -1,8 +1,9 @@
 //! `tail_dir`: follows every file that its patterns match, now or later, line by line.
 //!
-//! A line is what ends with LF; it goes on as the bytes that were read, whatever they are: invalid
-//! UTF-8, NULs, carriage returns and empty lines too. Each line goes into each required channel
-//! once, whatever happens to the file (rename, copytruncate, truncation, deletion) or to the agent
+//! A line is what ends with LF; it is an event, unless lines are joined (`multiline`). It goes on
+//! as the bytes that were read, whatever they are: invalid UTF-8, NULs, carriage returns and empty
+//! lines too. Each line goes into each required channel once, whatever happens to the file
+//! (rename, copytruncate, truncation, deletion) or to the agent
 //! (kill, power): the position travels with the lines in the channel's own atomic write, and is
 //! asked for at the next start.
 //!
@@ -12,6 +13,7 @@
 //! | `agreed` | batches are cut to what the next agents take |
 //! | `glob` | patterns, and the walk that finds what they match |
 //! | `identity` | which file is which: prints of what it holds; the stored position |
+//! | `multiline`, `open_events` | lines that are one event, and when that ends |
 //! | `lines` | where lines end, and which is too long |
 //! | `file` | one file and what each fact about it means |
 //! | `tailer` | whose turn it is |
@@ -84,9 +86,11 @@ mod handles;
 mod identity;
 mod lines;
 mod listener;
+mod multiline;
 mod named;
 mod names;
 mod notes;
+mod open_events;
 mod pace;
 mod read;
 mod recover;

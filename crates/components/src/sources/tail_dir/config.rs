@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
 use super::lines::Limits;
+use super::multiline::{Joining, Multiline};
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,6 +43,10 @@ pub struct Config {
     /// and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<Multiline>,
     /// Most bytes of lines in a batch.
     #[serde(default = "default_batch_bytes")]
     batch_bytes: ByteSize,
@@ -181,6 +186,8 @@ pub(super) struct Options {
     pub(super) patterns: Vec<Pattern>,
     pub(super) exclusions: Vec<Exclusion>,
     pub(super) limits: Limits,
+    /// Which lines are one event.
+    pub(super) joining: Option<Joining>,
     /// Header that gets the path.
     pub(super) file_header: Option<String>,
     /// Header that gets the offset of each line.
@@ -237,10 +244,12 @@ impl Config {
             batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
             batch_events: self.batch_events as usize,
         };
+        let joining = self.multiline.map(|it| it.joining(limits)).transpose()?;
         Ok(Options {
             patterns: patterns.collect::<Result<_, _>>()?,
             exclusions: exclusions.collect::<Result<_, _>>()?,
             limits,
+            joining,
             file_header: self.file_header.then_some(self.file_header_key),
             offset_header: self.offset_header.then_some(self.offset_header_key),
             from_end: self.start_at == StartAt::End,

@@ -182,7 +182,7 @@ impl Tailer {
             self.count_anomaly("vanished_unread", missing.len() as u64);
         }
         tracing::info!(source = %self.source, files = going_on, entries = own.len(),
-            "files go on where Flume stood; `flume_positions` has done its work when this is stored");
+            "files go on where Flume stood");
     }
 
     /// Follows the file of an entry, if it is there.

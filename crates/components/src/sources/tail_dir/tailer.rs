@@ -48,6 +48,7 @@ use super::followed::Followed;
 use super::handles::Handles;
 use super::identity::new_key;
 use super::names::shown;
+use super::open_events::OpenEvents;
 use super::read::Outcome;
 use super::renames::PendingRenames;
 use super::report::Report;
@@ -116,6 +117,7 @@ pub(super) struct Tailer {
     /// What this turn has read in little.
     pub(super) bundle: Bundle,
     pub(super) agreed: Agreed,
+    pub(super) open_events: OpenEvents,
     /// Where Flume stood, until the first survey.
     pub(super) flume: Option<FlumePositions>,
     /// Channels that know nothing of the source, where others do and Flume's positions are set.
@@ -138,6 +140,7 @@ impl Tailer {
         let now = Instant::now();
         let seen = Seen::new(files.is_empty() && options.from_end);
         let each = options.metrics_per_file;
+        let timeout = options.joining.as_ref().map_or(Duration::ZERO, |joining| joining.timeout);
         let mut tailer = Self {
             files: Followed::new(source.clone(), metrics.clone(), each, files),
             ready: VecDeque::new(),
@@ -151,6 +154,7 @@ impl Tailer {
             buffers: Buffers::new(),
             bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             agreed: Agreed::new(options.limits),
+            open_events: OpenEvents::new(timeout),
             flume: None,
             lacking: Vec::new(),
             is_waiting_for_notes: false,
@@ -197,6 +201,7 @@ impl Tailer {
             let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
             self.schedule.after(now, cost, is_busy, &pauses);
         }
+        self.open_events.take_due(&self.files, now).into_iter().for_each(|id| self.queue(id));
         if self.is_waiting_for_notes {
             return chunks;
         }
@@ -233,7 +238,8 @@ impl Tailer {
 
     /// When the next turn is due, if nothing is settled before.
     pub(super) fn wake_at(&self) -> Instant {
-        self.schedule.next()
+        let survey = self.schedule.next();
+        self.open_events.next().map_or(survey, |due| survey.min(due))
     }
 
     /// Whether some file could be read now.

@@ -8,6 +8,7 @@ mod captured_log;
 mod files;
 mod flume;
 mod model;
+mod multiline;
 mod rig;
 mod rotation;
 
