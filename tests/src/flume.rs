@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
@@ -67,6 +69,17 @@ impl Flume {
     /// When it had ended by itself.
     pub fn kill(self) {
         self.process.kill();
+    }
+
+    /// Stops it in an orderly way (SIGTERM).
+    ///
+    /// # Panics
+    ///
+    /// When it has ended by itself, or takes longer than 30 s.
+    pub fn stop(mut self) {
+        assert!(self.process.is_alive(), "Flume ended:\n{}", tail(&self.process.output()));
+        self.process.signal(Signal::TERM);
+        self.process.wait(Duration::from_secs(30));
     }
 
     /// All that it has printed.
