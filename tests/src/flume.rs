@@ -2,12 +2,15 @@
 //!
 //! The class path is the one of the benchmarks. It is fetched by Maven once, into the user's cache.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::http;
 use crate::process::{Process, tail};
@@ -20,6 +23,20 @@ const POM: &str =
 /// Its log goes to standard error.
 const LOG4J: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/flume/log4j2.xml"));
+
+/// What Flume's monitoring shows: the counters of each component, as `CHANNEL.name`.
+pub type Page = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The page at this address; `None` without an answer in time.
+pub fn page(monitoring: SocketAddr) -> Option<Page> {
+    let (status, body) = http::get(monitoring, "/metrics")?;
+    // Jetty may send it in chunks, each with its length.
+    let whole = match body.starts_with('{') {
+        true => body,
+        false => body.split("\r\n").skip(1).step_by(2).collect(),
+    };
+    serde_json::from_str(&whole).ok().filter(|_| status == 200)
+}
 
 /// A running agent, with Flume's HTTP monitoring. Dropping it kills it.
 #[derive(Debug)]
@@ -60,6 +77,11 @@ impl Flume {
         self.monitoring
     }
 
+    /// A counter of a component, such as `ChannelSize` of `CHANNEL.c`.
+    pub fn counter(&self, component: &str, name: &str) -> Option<u64> {
+        page(self.monitoring)?.get(component)?.get(name)?.parse().ok()
+    }
+
     /// Kills it with -9.
     ///
     /// # Panics
@@ -67,6 +89,17 @@ impl Flume {
     /// When it had ended by itself.
     pub fn kill(self) {
         self.process.kill();
+    }
+
+    /// Stops it in an orderly way (SIGTERM).
+    ///
+    /// # Panics
+    ///
+    /// When it has ended by itself, or takes longer than 30 s.
+    pub fn stop(mut self) {
+        assert!(self.process.is_alive(), "Flume ended:\n{}", tail(&self.process.output()));
+        self.process.signal(Signal::TERM);
+        self.process.wait(Duration::from_secs(30));
     }
 
     /// All that it has printed.
