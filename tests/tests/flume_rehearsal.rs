@@ -87,7 +87,7 @@ impl Scene {
 
     /// From here on requests carry the number of this phase.
     fn begin(&mut self, phase: &'static str) {
-        eprintln!("{:?}: {phase}", self.started.elapsed());
+        self.say(phase);
         self.end_load();
         let number = self.phases.len();
         self.phases.push(phase);
@@ -97,6 +97,10 @@ impl Scene {
                 .enumerate()
                 .map(|(at, web)| web.load(CONNECTIONS, &format!("{number}-{at}"))),
         );
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("{:5.1} s: {what}", self.started.elapsed().as_secs_f64());
     }
 
     fn end_load(&mut self) {
@@ -199,12 +203,15 @@ impl Scene {
     /// Lets everything arrive; for each phase, what its lines became.
     fn finish(mut self) -> Vec<(&'static str, Differences)> {
         self.end_load();
-        let written: Vec<u8> = self.webs.into_iter().flat_map(WebServer::stop).collect();
+        self.say("the load is over");
         for host in &mut self.edges {
             wait_until_delivered(host.ours(), LIMIT);
         }
+        self.say("the edges have delivered");
         self.edges.iter_mut().chain(&mut self.collectors).for_each(Host::stop_ours);
         let stored = Hdfs::shared().read(&format!("{}/e*/20*/*", self.prefix));
+        self.say("all is read back");
+        let written: Vec<u8> = self.webs.into_iter().flat_map(WebServer::stop).collect();
         let found = |(number, phase): (usize, &&'static str)| {
             let (written, stored) = (of_phase(number, &written), of_phase(number, &stored));
             (*phase, compare(&written, &stored))
@@ -275,11 +282,11 @@ fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
     scene.begin("all of ours, both collectors killed, logs rotated");
     scene.webs.iter_mut().for_each(WebServer::rotate);
     scene.kill_collectors();
+    scene.kill_collectors();
 
     let unfinished = publishing.join().expect("the files get their names");
     assert!(unfinished > 0, "a killed collector of Flume left no file open");
-    let imported: u64 = scene.collectors.iter().map(|it| it.imported).sum();
-    assert!(imported > 0, "no channel of Flume held anything: nothing was taken over");
+    let imported: u64 = scene.collectors.iter().chain(&scene.edges).map(|it| it.imported).sum();
     let found = scene.finish();
     for (phase, differences) in &found {
         eprintln!("{phase}: {differences}");
@@ -288,6 +295,7 @@ fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
         assert!(differences.written > 0, "{phase}: nothing was logged");
         assert_eq!((differences.missing, differences.foreign), (0, 0), "{phase}: {differences}");
     }
+    assert!(imported > 0, "no channel of Flume held anything: nothing was taken over");
     let repeated = |at: usize| found[at].1.repeated;
     // They were in HDFS before the first step: only a log that is read again could repeat them.
     assert_eq!(repeated(1), 0, "a log was read again at one of the steps");

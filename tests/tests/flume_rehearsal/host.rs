@@ -225,7 +225,7 @@ pub(crate) fn collector(listen: SocketAddr, store: &str) -> String {
 @NAME@.sinks.store.hdfs.filePrefix = @NAME@
 @NAME@.sinks.store.hdfs.fileType = DataStream
 @NAME@.sinks.store.hdfs.batchSize = 1000
-@NAME@.sinks.store.hdfs.rollInterval = 10
+@NAME@.sinks.store.hdfs.rollInterval = 3
 @NAME@.sinks.store.hdfs.rollSize = 0
 @NAME@.sinks.store.hdfs.rollCount = 0
 @NAME@.sinks.store.hdfs.minBlockReplicas = 1
