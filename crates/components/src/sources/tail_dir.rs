@@ -29,6 +29,8 @@
 //! | `buffers` | memory of large reads, used again |
 //! | `bundle` | little of many files in one batch |
 //! | `recover` | what the channels remember of an earlier run |
+//! | `flume` | where a Flume agent stood before the first start |
+//! | `notes` | what a survey has the channels know |
 //! | `feed` | chunks into the channels, each file in order |
 //!
 //! ```text
@@ -75,6 +77,7 @@ mod changes;
 mod config;
 mod feed;
 mod file;
+mod flume;
 mod followed;
 mod glob;
 mod handles;
@@ -83,6 +86,7 @@ mod lines;
 mod listener;
 mod named;
 mod names;
+mod notes;
 mod pace;
 mod read;
 mod recover;
@@ -110,6 +114,7 @@ use tokio::time::Instant;
 pub use config::Config;
 use config::Options;
 use feed::{Feed, Target};
+use flume::FlumePositions;
 use listener::ChangeListener;
 use pace::Pace;
 use tailer::{Chunk, Tailer};
@@ -157,13 +162,16 @@ impl Source for TailDir {
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let known = cx.positions.positions(&self.name);
-        let files = recover::recover(&self.name, &known, Instant::now());
+        let path = self.options.flume_positions.clone();
+        let flume = FlumePositions::find(&self.name, &self.env, path, &known).await?;
+        let files = recover::recover(&self.name, &known, flume.as_ref(), Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
         let listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
+        tailer.begin_where_flume_stood(flume, &known);
         tailer.fit_open_max();
         tailer.say_relative();
         tailer.show_reasons();

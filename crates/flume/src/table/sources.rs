@@ -255,7 +255,7 @@ const TAILDIR: &[Key] = &[
     by(
         "positionFile",
         "~/.flume/taildir_position.json",
-        "positions are kept with the channels; Flume's file is not read",
+        "`flume_positions`: read at the first start; then positions are kept with the channels",
     ),
     set("batchSize", "100", "batch_events", As::Count),
     by("skipToEnd", "false", "`start_at`"),
