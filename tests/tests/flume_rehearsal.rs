@@ -1,14 +1,15 @@
-//! Goal: three tiers of Flume become ours agent by agent, under load, and every line that nginx logs
-//! is in HDFS. Each step can be taken back. Lines are repeated only where a Flume agent is part of
-//! the way, and not at all once both sides are ours.
+//! Goal: three tiers of Flume become ours agent by agent, under load, and every line that nginx
+//! logs is in HDFS. Each step can be taken back. Lines are repeated only where a Flume agent is
+//! part of the way, and not at all once both sides are ours.
 //!
-//! Method: the steps of `docs/migrate-from-flume.md`, with the commands of that page. Two real nginx
-//! log requests of wrk, each with a number of its own and the name of the phase in its path. Four
-//! real Flume 1.11 agents bring the lines into HDFS. Then collectors and edges are stopped, one of
-//! them with -9, and each is followed by ours, with the same file, on the same port, with what the
-//! file channel held and at the positions of the log files; one collector and one edge return to
-//! Flume and come again. At the end a collector of ours is killed with -9, and the logs are
-//! rotated. Hadoop's shell reads all of it back; lines are compared phase by phase.
+//! Method: the steps of `docs/migrate-from-flume.md`, by the commands of that page: that all of
+//! them are run is asserted. Two real nginx log requests of wrk, each with a number of its own and the
+//! phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors and
+//! edges are stopped, one of them with -9, and each is followed by ours, with the same file, on the
+//! same port, with what the file channel held and at the positions of the log files; one collector
+//! and one edge return to Flume and come again. At the end both collectors of ours are killed with
+//! -9, and the logs are rotated. Hadoop's shell reads all of it back; lines are compared phase by
+//! phase.
 //!
 //! ```text
 //!   nginx ◄─ wrk
@@ -36,7 +37,7 @@ use aqueduct_tests::nginx::WebServer;
 use aqueduct_tests::process::Process;
 use aqueduct_tests::reconcile::{Differences, compare};
 use aqueduct_tests::wait;
-use host::{Host, collector, edge};
+use host::{Host, collector, commands_not_run, edge};
 use rustix::process::Signal;
 
 /// Long enough for a loaded machine.
@@ -45,6 +46,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const CONNECTIONS: u32 = 2;
 /// Events in the channel of a collector when it is stopped: then there is something to take over.
 const HELD_MIN: u64 = 50;
+/// Events on their way through a collector of ours when it is killed.
+const IN_FLIGHT_MIN: f64 = 200.0;
 
 /// Two web servers under load, two edges, two collectors, and the phases so far.
 struct Scene {
@@ -129,10 +132,15 @@ impl Scene {
 
     fn collector_to_ours(&mut self, at: usize, killed: bool) {
         let host = &mut self.collectors[at];
-        host.wait_until_held();
         match killed {
-            true => host.kill_flume(),
-            false => host.stop_flume(),
+            true => {
+                host.wait_until_writing();
+                host.kill_flume();
+            }
+            false => {
+                host.wait_until_held();
+                host.stop_flume();
+            }
         }
         host.start_ours();
         host.wait_until_in_use();
@@ -192,7 +200,7 @@ impl Scene {
             let ours = host.ours();
             wait::until("a collector with batches in flight", LIMIT, || {
                 let held = ours.metrics()?.sum("aqueduct_channel_in_flight_events")?;
-                (held >= HELD_MIN as f64).then_some(())
+                (held >= IN_FLIGHT_MIN).then_some(())
             });
             ours.kill();
             ours.start();
@@ -296,6 +304,11 @@ fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
         assert_eq!((differences.missing, differences.foreign), (0, 0), "{phase}: {differences}");
     }
     assert!(imported > 0, "no channel of Flume held anything: nothing was taken over");
+    let not_run = commands_not_run();
+    assert!(
+        not_run.is_empty(),
+        "commands of docs/migrate-from-flume.md that were not run: {not_run:?}"
+    );
     let repeated = |at: usize| found[at].1.repeated;
     // They were in HDFS before the first step: only a log that is read again could repeat them.
     assert_eq!(repeated(1), 0, "a log was read again at one of the steps");

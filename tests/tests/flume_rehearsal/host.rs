@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use aqueduct_tests::agent::{Agent, program};
 use aqueduct_tests::flume::Flume;
@@ -12,6 +13,36 @@ use aqueduct_tests::wait;
 use serde_json::Value;
 
 use super::{HELD_MIN, LIMIT};
+
+/// The commands of `aqueduct` that were run.
+static RUN: Mutex<Vec<Vec<String>>> = Mutex::new(Vec::new());
+
+/// The page with the steps.
+const PAGE: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/migrate-from-flume.md"));
+
+/// The commands of the page's section that were not run, with those options.
+pub(crate) fn commands_not_run() -> Vec<&'static str> {
+    let (_, section) = PAGE.split_once("\n## Replace a tier, step by step\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("a section after it");
+    let commands = section.lines().filter(|line| line.trim_start().starts_with("aqueduct "));
+    let run = RUN.lock().expect("no panic in between");
+    let was_run = |line: &&str| {
+        // Without what differs by site: paths, names of files, and addresses.
+        let is_said = |word: &&str| word.starts_with('-') || !word.contains(['/', '.', ':']);
+        let line = line.split(['>', '#']).next().unwrap_or_default();
+        let words: Vec<_> = line.split_whitespace().skip(1).filter(is_said).collect();
+        run.iter().any(|it| words.iter().all(|word| it.iter().any(|other| other == word)))
+    };
+    let (done, not_run): (Vec<_>, Vec<_>) = commands.partition(was_run);
+    assert!(!done.is_empty(), "the section has no command, or none was run");
+    not_run
+}
+
+fn note(arguments: &[&str]) {
+    let words = arguments.iter().map(|&word| word.to_owned()).collect();
+    RUN.lock().expect("no panic in between").push(words);
+}
 
 /// A machine of a tier: Flume runs on it, or ours, with the same file.
 pub(crate) struct Host {
@@ -78,6 +109,7 @@ impl Host {
     }
 
     fn run(&mut self, arguments: &[&str]) {
+        note(&[arguments, &["--admin"]].concat());
         let agent = Agent::new("aqueduct", arguments, &self.dir.join("ours.out"));
         let mut agent = agent.with_conf_dir(Hdfs::shared().conf_dir());
         agent.start();
@@ -182,9 +214,18 @@ impl Host {
 
     /// Waits until the channel of Flume holds something, which a stop then leaves in it.
     pub(crate) fn wait_until_held(&self) {
-        let held = || self.flume().counter("CHANNEL.file", "ChannelSize");
         wait::until(&format!("a channel of {} with events", self.name), LIMIT, || {
-            held().filter(|events| *events >= HELD_MIN)
+            let held = self.flume().counter("CHANNEL.file", "ChannelSize");
+            held.filter(|events| *events >= HELD_MIN)
+        });
+    }
+
+    /// Waits until the sink of a Flume collector opens a file, which a kill then leaves open.
+    pub(crate) fn wait_until_writing(&self) {
+        let opened = || self.flume().counter("SINK.store", "ConnectionCreatedCount");
+        let before = opened();
+        wait::until(&format!("a new file of {}", self.name), LIMIT, || {
+            opened().filter(|count| Some(*count) > before)
         });
     }
 }
@@ -199,6 +240,7 @@ fn shown(path: &Path) -> String {
 
 /// What a command of `aqueduct` prints.
 fn said(arguments: &[&str]) -> String {
+    note(arguments);
     let output = program("aqueduct").args(arguments).output().expect("the program starts");
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
