@@ -3,8 +3,8 @@
 //! part of the way, and not at all once both sides are ours.
 //!
 //! Method: the steps of `docs/migrate-from-flume.md`, by the commands of that page: that all of
-//! them are run is asserted. Two real nginx log requests of wrk, each with a number of its own and the
-//! phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors and
+//! them are run is asserted. Two real nginx log requests of wrk, each with a number of its own and
+//! the phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors and
 //! edges are stopped, one of them with -9, and each is followed by ours, with the same file, on the
 //! same port, with what the file channel held and at the positions of the log files; one collector
 //! and one edge return to Flume and come again. At the end both collectors of ours are killed with
