@@ -4,12 +4,12 @@
 //!
 //! Method: the steps of `docs/migrate-from-flume.md`, by the commands of that page: that all of
 //! them are run is asserted. Two real nginx log requests of wrk, each with a number of its own and
-//! the phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors and
-//! edges are stopped, one of them with -9, and each is followed by ours, with the same file, on the
-//! same port, with what the file channel held and at the positions of the log files; one collector
-//! and one edge return to Flume and come again. At the end both collectors of ours are killed with
-//! -9, and the logs are rotated. Hadoop's shell reads all of it back; lines are compared phase by
-//! phase.
+//! the phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors
+//! and edges are stopped, one of them with -9, and each is followed by ours, with the same file, on
+//! the same port, with what the file channel held and at the positions of the log files; one
+//! collector and one edge return to Flume and come again. At the end both collectors of ours are
+//! killed with -9, and the logs are rotated. Hadoop's shell reads all of it back; lines are
+//! compared phase by phase.
 //!
 //! ```text
 //!   nginx ◄─ wrk
@@ -217,7 +217,7 @@ impl Scene {
         }
         self.say("the edges have delivered");
         self.edges.iter_mut().chain(&mut self.collectors).for_each(Host::stop_ours);
-        let stored = Hdfs::shared().read(&format!("{}/e*/20*/*", self.prefix));
+        let stored = Hdfs::shared().fs(&["-cat", &format!("{}/e*/20*/*", self.prefix)]);
         self.say("all is read back");
         let written: Vec<u8> = self.webs.into_iter().flat_map(WebServer::stop).collect();
         let found = |(number, phase): (usize, &&'static str)| {

@@ -291,6 +291,7 @@ pub(crate) fn edge(web: &WebServer, collectors: [(&str, SocketAddr); 2]) -> Stri
 @NAME@.sources.logs.filegroups.access = {folder}/access\\.log.*
 @NAME@.sources.logs.positionFile = @DIR@/positions.json
 @NAME@.sources.logs.writePosInterval = 1000
+@NAME@.sources.logs.maxBackoffSleep = 1000
 @NAME@.sources.logs.batchSize = 500
 @NAME@.sources.logs.channels = file
 @NAME@.sources.logs.interceptors = time web
