@@ -2,6 +2,7 @@
 //!
 //! The class path is the one of the benchmarks. It is fetched by Maven once, into the user's cache.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,20 @@ const POM: &str =
 /// Its log goes to standard error.
 const LOG4J: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/flume/log4j2.xml"));
+
+/// What Flume's monitoring shows: the counters of each component, as `CHANNEL.name`.
+pub type Page = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The page at this address; `None` without an answer in time.
+pub fn page(monitoring: SocketAddr) -> Option<Page> {
+    let (status, body) = http::get(monitoring, "/metrics")?;
+    // Jetty may send it in chunks, each with its length.
+    let whole = match body.starts_with('{') {
+        true => body,
+        false => body.split("\r\n").skip(1).step_by(2).collect(),
+    };
+    serde_json::from_str(&whole).ok().filter(|_| status == 200)
+}
 
 /// A running agent, with Flume's HTTP monitoring. Dropping it kills it.
 #[derive(Debug)]
@@ -60,6 +75,11 @@ impl Flume {
     /// Where its monitoring is: `/metrics` there.
     pub fn monitoring(&self) -> SocketAddr {
         self.monitoring
+    }
+
+    /// A counter of a component, such as `ChannelSize` of `CHANNEL.c`.
+    pub fn counter(&self, component: &str, name: &str) -> Option<u64> {
+        page(self.monitoring)?.get(component)?.get(name)?.parse().ok()
     }
 
     /// Kills it with -9.
