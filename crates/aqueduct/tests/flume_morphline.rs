@@ -58,15 +58,15 @@ const LINES: &str = "2026-01-02T03:04:05 INFO [cart] paid 3\nnothing of this for
     2026-01-02T03:04:06 DEBUG [cart] noise\n2026-01-02T03:04:07 WARN [hidden] gone\n\
     2026-01-02T03:04:08 WARN [cart] slow\n";
 
-#[test]
-fn a_morphline_does_with_events_what_flume_does() {
+/// Headers and body of each event that comes out of `count` of them; none goes to the dead letters.
+fn run(morphline: &str, lines: &str, count: usize) -> Vec<(Vec<String>, String)> {
     let dir = tempfile::tempdir().expect("a directory");
     let at = dir.path().display();
     for folder in ["in", "out"] {
         fs::create_dir(dir.path().join(folder)).expect("a directory");
     }
-    fs::write(dir.path().join("in/a.txt"), LINES).expect("a file");
-    fs::write(dir.path().join("web.conf"), MORPHLINE).expect("a file");
+    fs::write(dir.path().join("in/a.txt"), lines).expect("a file");
+    fs::write(dir.path().join("web.conf"), morphline).expect("a file");
     let class = "org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder";
     let text = format!(
         "a.sources = r\na.channels = c\na.sinks = k\n\
@@ -77,43 +77,77 @@ fn a_morphline_does_with_events_what_flume_does() {
          a.channels.c.type = memory\na.sinks.k.type = file_roll\na.sinks.k.channel = c\n\
          a.sinks.k.sink.directory = {at}/out\na.sinks.k.sink.serializer = HEADER_AND_TEXT\n"
     );
-    let file = dir.path().join("flume.conf");
+    let (file, data) = (dir.path().join("flume.conf"), dir.path().join("data"));
     fs::write(&file, text).expect("a file");
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_aqueduct"))
-        .args(["agent", "-n", "a", "-f"])
-        .arg(&file)
-        .arg("--data-dir")
-        .arg(dir.path().join("data"))
-        .spawn()
-        .expect("the program starts");
+    let aqueduct = || Command::new(env!("CARGO_BIN_EXE_aqueduct"));
+    let mut agent = aqueduct();
+    agent.args(["agent", "-n", "a", "-f"]).arg(&file).arg("--data-dir").arg(&data);
+    let mut agent = agent.spawn().expect("the program starts");
     let lines = || -> Vec<String> {
         let files = fs::read_dir(dir.path().join("out")).expect("a directory");
         let texts = files.map(|it| fs::read_to_string(it.expect("an entry").path()));
-        texts
-            .flat_map(|it| it.expect("text").lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect()
+        let lines = |it: std::io::Result<String>| -> Vec<String> {
+            it.expect("text").lines().map(str::to_owned).collect()
+        };
+        texts.flat_map(lines).collect()
     };
     let until = Instant::now() + PATIENCE;
-    while lines().len() < 2 && Instant::now() < until {
+    while lines().len() < count && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
     }
     kill_process(Pid::from_child(&agent), Signal::TERM).expect("it runs");
     assert_eq!(agent.wait().expect("it ends").code(), Some(0));
+    let letters = aqueduct().args(["dlq", "list"]).arg(&data).output().expect("the program starts");
+    assert_eq!(String::from_utf8_lossy(&letters.stdout).trim(), "no dead letters", "{letters:?}");
     let found = lines();
+    assert_eq!(found.len(), count, "{found:#?}");
+    let event = |line: &String| {
+        let (headers, body) = line.split_once('}').expect("headers in braces");
+        let headers = headers.trim_start_matches('{').split(", ").map(str::to_owned);
+        let mut headers: Vec<String> = headers.filter(|it| !it.is_empty()).collect();
+        headers.sort_unstable();
+        (headers, body.trim_start().to_owned())
+    };
+    found.iter().map(event).collect()
+}
+
+#[test]
+fn a_morphline_does_with_events_what_flume_does() {
     let expected = [
         ("INFO", "1767323045000", "2026-01-02T03:04:05 INFO [cart] paid 3"),
         ("WARN", "1767323048000", "2026-01-02T03:04:08 WARN [cart] slow"),
     ];
-    assert_eq!(found.len(), expected.len(), "{found:#?}");
-    for (line, (level, time, body)) in found.iter().zip(expected) {
-        let (headers, rest) = line.split_once('}').expect("headers in braces");
-        let mut headers: Vec<&str> = headers.trim_start_matches('{').split(", ").collect();
-        headers.sort_unstable();
-        let (ids, headers): (Vec<&str>, Vec<&str>) =
-            headers.into_iter().partition(|it| it.starts_with("id=e-"));
-        assert_eq!((ids.len(), ids[0].len()), (1, "id=e-".len() + 36), "{line}");
+    let found = run(MORPHLINE, LINES, expected.len());
+    for ((mut headers, body), (level, time, line)) in found.into_iter().zip(expected) {
+        let at = headers.iter().position(|it| it.starts_with("id=e-")).expect("an id");
+        assert_eq!(headers.remove(at).len(), "id=e-".len() + 36);
         let (level, time) = (format!("level={level}"), format!("timestamp={time}"));
-        assert_eq!(headers, ["app=shop", &level, "site=berlin", "tier=web", &time], "{line}");
-        assert_eq!(rest.trim_start(), body);
+        assert_eq!(headers, ["app=shop", &level, "site=berlin", "tier=web", &time]);
+        assert_eq!(body, line);
     }
+}
+
+#[test]
+fn a_morphline_that_leaves_no_body_makes_empty_ones() {
+    let morphline = "morphlines : [{ id : web, commands : [{ readLine { charset : UTF-8 } }] }]";
+    let found = run(morphline, "one\n\ntwo\n", 2);
+    let event = |line: &str| (vec![format!("message={line}")], String::new());
+    assert_eq!(found, [event("one"), event("two")], "an empty line is no record");
+}
+
+#[test]
+fn a_morphline_takes_fields_out_of_json() {
+    let morphline = "morphlines : [{ id : web, commands : [
+        { readJson {} }
+        { extractJsonPaths {
+            flatten : true
+            paths : { level : /level, \"user.name\" : /user/name }
+        } }
+        { contains { level : [high, low] } }
+        { toByteArray { field : _attachment_body } }
+    ] }]";
+    let kept = "{\"level\":\"low\",\"user\":{\"name\":\"ann\"},\"x\":1}";
+    let found = run(morphline, &format!("no json\n{kept}\n{{\"level\":\"none\"}}\n"), 1);
+    let headers = vec!["level=low".to_owned(), "user.name=ann".to_owned()];
+    assert_eq!(found, [(headers, kept.to_owned())]);
 }

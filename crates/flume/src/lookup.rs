@@ -94,14 +94,21 @@ pub(crate) fn resolve(
     let own = own.filter_map(|(it, rest)| Some((it, rest.strip_prefix('.')?)));
     let mut values = Vec::new();
     for (property, key) in own {
-        let text = lookup.expand(&property.value, 0).unwrap_or_else(|problem| {
+        let decide = |report: &mut Report, problem: String| {
             report.add(Outcome::Decision, &property.place, &property.key, problem);
-            Text { unset: Some("a reference".into()), ..Text::plain(property.value.clone()) }
-        });
-        if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
-            let problem = format!("`{name}` is not set");
-            report.add(Outcome::Decision, &property.place, &property.key, problem);
-        }
+        };
+        let text = match lookup.expand(&property.value, 0) {
+            Ok(text) => {
+                if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
+                    decide(report, format!("`{name}` is not set"));
+                }
+                text
+            }
+            Err(problem) => {
+                decide(report, problem);
+                Text { unset: Some("a reference".into()), ..Text::plain(property.value.clone()) }
+            }
+        };
         values.push(Value { key: key.to_owned(), text, place: property.place.clone() });
     }
     values
