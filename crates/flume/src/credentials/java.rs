@@ -147,10 +147,7 @@ impl Reader<'_, '_> {
     }
 
     fn class(&mut self, depth: usize) -> Option<Rc<Class>> {
-        match self.optional_class(depth)? {
-            Some(class) => Some(class),
-            None => None,
-        }
+        self.optional_class(depth).flatten()
     }
 
     /// A class, or that there is none.

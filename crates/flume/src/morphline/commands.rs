@@ -38,7 +38,7 @@ impl Translation<'_> {
         match name {
             "readLine" => self.read_line(arguments, line),
             "grok" => self.grok(arguments, line),
-            "readJson" => self.read_json(arguments),
+            "readJson" => self.read_json(arguments, line),
             "extractJsonPaths" => self.json_paths(arguments, line),
             "if" => self.condition(arguments, line),
             "contains" | "equals" | "not" => {
@@ -52,7 +52,7 @@ impl Translation<'_> {
                 Ok(())
             }
             "addValues" | "setValues" | "addValuesIfAbsent" => self.values(name, arguments, line),
-            "toByteArray" => self.to_bytes(arguments, line),
+            "toByteArray" => self.bytes_of_text(arguments, line),
             "removeFields" => self.remove(arguments, line),
             "generateUUID" => self.uuid(arguments, line),
             "convertTimestamp" => self.timestamp(arguments, line),
@@ -91,12 +91,16 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn read_json(&mut self, arguments: &Node) -> Result<(), String> {
+    fn read_json(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &[])?;
         if self.body != Body::AsCame {
             return Err("there is no attachment left to read".to_owned());
         }
         self.body = Body::JsonUnread;
+        // Kite notes the kind of the attachment in the record, and so in the event's headers.
+        let headers = json!({ "_attachment_mimetype": "json/java+memory" });
+        let settings = json!({ "type": "static", "headers": headers, "preserve_existing": false });
+        self.push(line, &settings);
         Ok(())
     }
 
@@ -119,9 +123,12 @@ impl Translation<'_> {
             fields.push(name);
         }
         let parse = json!({
-            "type": "parse", "format": "json", "fields": fields, "on_failure": "drop",
+            "type": "parse", "format": "json", "fields": fields, "on_failure": "dead_letters",
         });
         self.push(line, &parse);
+        let text = "command `readJson`: an event that is no JSON goes to the dead letters; in \
+                    Flume it is an exception, which ends some sources";
+        self.add(Outcome::Differs, line, text);
         Ok(())
     }
 
@@ -185,7 +192,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn to_bytes(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
+    fn bytes_of_text(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
         only(arguments, &["field", "charset"])?;
         utf8(arguments)?;
         if text(arguments, "field", "")? != BODY {

@@ -78,7 +78,7 @@ fn each_command_becomes_its_interceptors() {
         (
             "{ readJson {} }\n{ extractJsonPaths { paths : { a : /a, \"b.c\" : \"/b/c\" } } }\n\
           { toByteArray { field : _attachment_body } }",
-            &["parse"],
+            &["static", "parse"],
         ),
         ("{ dropRecord {} }", &["filter"]),
     ] {
