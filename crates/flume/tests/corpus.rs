@@ -28,6 +28,9 @@ impl World for Full {
     fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
         None
     }
+    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("it is not there".to_owned())
+    }
     fn has(&self, _: &str, _: &str) -> bool {
         true
     }
@@ -46,6 +49,7 @@ fn translated(text: &str, agent: Option<&str>) -> Conversion {
         agent: agent.map(str::to_owned),
         data_dir: "/var/lib/aqueduct".into(),
         admin: None,
+        flume_metrics: None,
         default_fs: None,
         keep_references: true,
     };

@@ -28,10 +28,12 @@ pub(super) fn properties(input: &[u8]) -> usize {
                 agent: Some(agent.clone()),
                 data_dir: "/d".into(),
                 admin: None,
+                flume_metrics: None,
                 default_fs: None,
                 keep_references,
             };
-            let Ok(conversion) = convert(std::slice::from_ref(&file), &options, &Nowhere) else {
+            let nowhere = Nowhere(input);
+            let Ok(conversion) = convert(std::slice::from_ref(&file), &options, &nowhere) else {
                 continue;
             };
             translated += 1;
@@ -75,10 +77,11 @@ fn written_again(written: &Plan) {
     assert_eq!(to_toml(&again), text, "it comes back as it was");
 }
 
-/// A world in which nothing is set and every component is known.
-struct Nowhere;
+/// A world in which nothing is set and every component is known. Each file that a configuration
+/// names, a morphline or a credential store, has the bytes of the configuration.
+struct Nowhere<'a>(&'a [u8]);
 
-impl World for Nowhere {
+impl World for Nowhere<'_> {
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
@@ -87,6 +90,9 @@ impl World for Nowhere {
     }
     fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
         None
+    }
+    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.to_vec())
     }
     fn has(&self, _: &str, _: &str) -> bool {
         true

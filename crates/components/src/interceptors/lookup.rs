@@ -193,7 +193,7 @@ impl Table {
     }
 
     /// What finds a row, and the rows.
-    fn end(self) -> Result<(Found, Vec<Box<[String]>>), String> {
+    fn end(self) -> Result<(Found, Rows), String> {
         let mut rows: Vec<(Vec<String>, u32)> = self.rows.into_iter().collect();
         rows.sort_unstable_by_key(|(_, place)| *place);
         let rows = rows.into_iter().map(|(row, _)| row.into()).collect();
@@ -211,6 +211,9 @@ impl Table {
     }
 }
 
+/// The values that each row gives to the headers, by its place.
+type Rows = Vec<Box<[String]>>;
+
 /// What finds the row of a value.
 enum Found {
     Texts(HashMap<String, u32>),
@@ -224,7 +227,7 @@ struct Lookup {
     /// The headers that are added; each row has their values.
     headers: Vec<String>,
     keys: Found,
-    rows: Vec<Box<[String]>>,
+    rows: Rows,
     digest: u64,
     existing: Existing,
     missing: Counter,
