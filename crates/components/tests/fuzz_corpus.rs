@@ -66,7 +66,7 @@ fn bless() {
         ("other-client", other_client()),
     ] {
         std::fs::write(folder().join(name), [&[0], &calls[..]].concat()).unwrap();
-        let zlib = Coding::new(true, 6).encode(calls).unwrap();
+        let zlib = Coding::of_client(true, 6).encode(calls).unwrap();
         std::fs::write(folder().join(format!("{name}-deflate")), [&[1], &zlib[..]].concat())
             .unwrap();
     }
