@@ -178,7 +178,7 @@ mod tests {
             let mut server = Coding::of_server(is_compressed);
             let mut client = Coding::of_client(is_compressed, 6);
             for length in [0, 1, 20, 65_534, 65_535, 65_536, 200_000, 3] {
-                let bytes: Vec<u8> = (0..length).map(|at| (at * 7 >> 3) as u8).collect();
+                let bytes: Vec<u8> = (0..length).map(|at| ((at * 7) >> 3) as u8).collect();
                 let coded = server.encode(bytes.clone()).unwrap();
                 assert!(coded.len() <= bytes.len() + 32);
                 assert_eq!(decoded(&mut client, &coded, 4096), bytes, "{length}");
