@@ -166,13 +166,13 @@ impl<'a> Connection<'a> {
             return Err(Ended::Tls);
         }
         loop {
-            let coding = self.coding.get_or_insert_with(|| Coding::of_server(is_zlib(first)));
-            let is_moved = coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
+            // Calls that are here are served before what comes behind them, which may be damaged.
             if let Some(frame) = self.deframer.next(&mut self.plain)? {
                 return Ok(Some(frame));
             }
             self.hold().await?;
-            if !is_moved {
+            let coding = self.coding.get_or_insert_with(|| Coding::of_server(is_zlib(first)));
+            if !coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)? {
                 return Ok(None);
             }
         }
