@@ -111,6 +111,20 @@ impl Flume {
 /// A virtual machine with Flume's class path, its log configuration in `dir`. Most of what these
 /// live for is to be compiled; the second compiler is not worth its time.
 pub fn java(dir: &Path) -> Command {
+    java_of(jars(), dir)
+}
+
+/// The same with a class path of its own: the dependencies of `pom`, fetched once and kept as
+/// `name`.
+///
+/// # Panics
+///
+/// When Maven cannot fetch them.
+pub fn java_with(name: &str, pom: &str, dir: &Path) -> Command {
+    java_of(&fetch(name, pom), dir)
+}
+
+fn java_of(jars: &Path, dir: &Path) -> Command {
     let mut java = Command::new("java");
     java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
         .args(
@@ -119,7 +133,7 @@ pub fn java(dir: &Path) -> Command {
         )
         .arg(format!("-Dlog4j2.configurationFile={}/log4j2.xml", dir.display()))
         .arg("-cp")
-        .arg(format!("{}/*", jars().display()));
+        .arg(format!("{}/*", jars.display()));
     java
 }
 
@@ -130,29 +144,32 @@ pub fn java(dir: &Path) -> Command {
 /// When Maven cannot fetch them.
 pub fn jars() -> &'static Path {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
-    JARS.get_or_init(|| {
-        let ready = cache().join("flume-1.11.0");
-        if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|pom| pom == POM) {
-            return ready.join("lib");
-        }
-        fs::create_dir_all(cache()).expect("the user's cache");
-        // It takes its name when it is complete: a fetch that was cut short is never mistaken.
-        let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
-        let pom = unfinished.path().join("pom.xml");
-        fs::write(&pom, POM).expect("the user's cache");
-        let mut maven = Command::new("mvn");
-        maven.args(["-q", "-B", "-f"]).arg(&pom).args([
-            "dependency:copy-dependencies",
-            "-DoutputDirectory=lib",
-            "-DincludeScope=runtime",
-        ]);
-        let done = maven.output().expect("mvn runs");
-        assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
-        // One of another version of the file.
-        let _none = fs::remove_dir_all(&ready);
-        fs::rename(unfinished.keep(), &ready).expect("the user's cache");
-        ready.join("lib")
-    })
+    JARS.get_or_init(|| fetch("flume-1.11.0", POM))
+}
+
+/// The folder with the dependencies of `pom`, fetched unless it is in the cache.
+fn fetch(name: &str, pom: &str) -> PathBuf {
+    let ready = cache().join(name);
+    if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
+        return ready.join("lib");
+    }
+    fs::create_dir_all(cache()).expect("the user's cache");
+    // It takes its name when it is complete: a fetch that was cut short is never mistaken.
+    let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
+    let file = unfinished.path().join("pom.xml");
+    fs::write(&file, pom).expect("the user's cache");
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "-f"]).arg(&file).args([
+        "dependency:copy-dependencies",
+        "-DoutputDirectory=lib",
+        "-DincludeScope=runtime",
+    ]);
+    let done = maven.output().expect("mvn runs");
+    assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
+    // One of another version of the file.
+    let _none = fs::remove_dir_all(&ready);
+    fs::rename(unfinished.keep(), &ready).expect("the user's cache");
+    ready.join("lib")
 }
 
 /// Where what is fetched stays.

@@ -108,7 +108,7 @@ fn avro() -> Vec<Seed> {
         ("other-client", other_client()),
     ] {
         seeds.push(("avro", name.to_owned(), [&[0], &calls[..]].concat()));
-        let zlib = Coding::new(true, 6).encode(calls).unwrap();
+        let zlib = Coding::of_client(true, 6).encode(calls).unwrap();
         seeds.push(("avro", format!("{name}-deflate"), [&[1], &zlib[..]].concat()));
     }
     seeds

@@ -65,7 +65,7 @@ pub fn read_all(input: &[u8]) -> usize {
     const MAX: usize = 1 << 20;
     let Some((first, rest)) = input.split_first() else { return 0 };
     let mut coded = bytes::BytesMut::from(rest);
-    let mut coding = coding::Coding::new(first & 1 == 1, 6);
+    let mut coding = coding::Coding::of_server(first & 1 == 1);
     let (mut plain, mut deframer) = (bytes::BytesMut::new(), frame::Deframer::new(MAX));
     let (mut session, mut events) = (call::Session::default(), 0);
     loop {

@@ -70,7 +70,7 @@ impl Connections {
         };
         Ok(Connection {
             stream,
-            coding: Coding::new(self.deflate.is_some(), self.deflate.unwrap_or_default()),
+            coding: Coding::of_client(self.deflate.is_some(), self.deflate.unwrap_or_default()),
             coded: BytesMut::new(),
             plain: BytesMut::new(),
             deframer: Deframer::new(ANSWER_MAX),

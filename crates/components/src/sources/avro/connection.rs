@@ -25,15 +25,12 @@ use crate::avro::frame::{self, Deframer, Frame, TooLarge};
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
 /// part of the budget.
-const READ_BYTES: usize = 64 << 10;
-
-/// The level at which answers are compressed: Flume's.
-const LEVEL: u32 = 6;
+const READ_BYTES: usize = 32 << 10;
 
 /// The first byte of a TLS record.
 const TLS: u8 = 0x16;
 
-/// Units of the budget: 64 KiB, rounded up.
+/// Units of the budget: [`READ_BYTES`], rounded up.
 pub(super) fn units(bytes: usize) -> usize {
     bytes.div_ceil(READ_BYTES)
 }
@@ -82,8 +79,8 @@ impl<'a> Connection<'a> {
     pub(super) fn new(stream: Box<dyn Stream>, host: Arc<str>, shared: &'a Shared) -> Self {
         let coding = match shared.limits.compression {
             Compression::Auto => None,
-            Compression::None => Some(Coding::new(false, LEVEL)),
-            Compression::Deflate => Some(Coding::new(true, LEVEL)),
+            Compression::None => Some(Coding::of_server(false)),
+            Compression::Deflate => Some(Coding::of_server(true)),
         };
         Self {
             shared,
@@ -174,7 +171,7 @@ impl<'a> Connection<'a> {
                 return Ok(Some(frame));
             }
             self.hold().await?;
-            let coding = self.coding.get_or_insert_with(|| Coding::new(is_zlib(first), LEVEL));
+            let coding = self.coding.get_or_insert_with(|| Coding::of_server(is_zlib(first)));
             if !coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)? {
                 return Ok(None);
             }
