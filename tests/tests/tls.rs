@@ -1,9 +1,9 @@
-//! Goal: TLS is spoken with what is in use: openssl, curl, keystores of Java's keytool, and Flume 1.11
-//! in both directions. Clients that fail, stall or speak plain text hold nothing up.
+//! Goal: TLS is spoken with what is in use: openssl, curl, keystores of Java's keytool, and Flume
+//! 1.11 in both directions. Clients that fail, stall or speak plain text hold nothing up.
 //!
-//! Method: keytool and openssl make the certificates, once. An agent with a `netcat` source that has a
-//! JKS, an `http` source that has PKCS#12 and a `syslog` source that wants client certificates keeps
-//! what comes in files. A second one and an agent of Flume send to each other what Flume counts, by
+//! Method: keytool and openssl make the certificates, once. An agent keeps in files what comes to
+//! its sources: `netcat` with a JKS, `http` with PKCS#12, `syslog` that wants client
+//! certificates. A second one and an agent of Flume send to each other what Flume counts, by
 //! Avro, by Avro deflated (with zlib around TLS, as Flume does it) and by Thrift.
 #![allow(
     clippy::disallowed_methods,
@@ -43,21 +43,26 @@ fn certificates(dir: &Path) {
         dir,
         r#"
         authority() {
-          openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout $1.key -out $1.pem
+          openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" \
+            -keyout $1.key -out $1.pem
         }
         signed() {
           openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout $2.key -out $2.csr
           openssl x509 -req -in $2.csr -CA $1.pem -CAkey $1.key -days "$3" -out $2.pem \
-            -extfile <(printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n')
+            -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1
+              echo basicConstraints=CA:FALSE)
         }
         authority ca; authority other
         signed ca server 2; signed ca client 2; signed other stranger 2
-        openssl pkcs12 -export -in server.pem -inkey server.key -name server -passout pass:changeit -out in.p12
+        openssl pkcs12 -export -in server.pem -inkey server.key -name server \
+          -passout pass:changeit -out in.p12
         for type in JKS PKCS12; do
-          keytool -importkeystore -noprompt -srckeystore in.p12 -srcstorepass changeit -srcstoretype PKCS12 \
-            -destkeystore keys.$type -deststorepass changeit -destkeypass changeit -deststoretype $type
+          keytool -importkeystore -noprompt -srckeystore in.p12 -srcstorepass changeit \
+            -srcstoretype PKCS12 -destkeystore keys.$type -deststorepass changeit \
+            -destkeypass changeit -deststoretype $type
         done
-        keytool -importcert -noprompt -alias ca -file ca.pem -keystore trust.JKS -storetype JKS -storepass changeit
+        keytool -importcert -noprompt -alias ca -file ca.pem -keystore trust.JKS -storetype JKS \
+          -storepass changeit
         echo -n changeit > password
         "#,
     );

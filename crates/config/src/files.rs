@@ -10,11 +10,15 @@ use pipeline::settings::SettingsErrorKind as Kind;
 use crate::substitute::{Problem, Reference};
 
 /// A configuration is written by people: what is larger is another kind of file. With all that it
-/// includes and refers to.
+/// includes.
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
-/// A file that a text refers to holds a password, a token, an address.
-const REFERENCE_BYTES_MAX: u64 = 64 << 10;
+/// A file that a text refers to holds a password, a token, an address; or a table of `lookup`, of
+/// which the largest have some 25 MiB.
+const REFERENCE_BYTES_MAX: u64 = 32 << 20;
+
+/// All texts with references together, which stay in memory.
+pub(crate) const REFERRED_BYTES_MAX: u64 = 64 << 20;
 
 /// The whole text of a file of at most `most` bytes.
 ///

@@ -130,35 +130,3 @@ pub fn convert(
     report.sort(files);
     Ok(Conversion { agent: name, settings, report })
 }
-
-/// Reads and translates any bytes, as the fuzz target does: for tests.
-#[doc(hidden)]
-pub fn fuzzed(input: &[u8]) {
-    struct Nowhere;
-    impl World for Nowhere {
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn system(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-            None
-        }
-        fn has(&self, _: &str, _: &str) -> bool {
-            true
-        }
-    }
-    let file = File { name: "fuzz".into(), text: String::from_utf8_lossy(input).into_owned() };
-    let Ok(all) = properties::read(&file.name, &file.text) else { return };
-    for agent in agents(&all) {
-        let options = Options {
-            agent: Some(agent),
-            data_dir: "/d".into(),
-            admin: None,
-            default_fs: None,
-            keep_references: true,
-        };
-        drop(convert(std::slice::from_ref(&file), &options, &Nowhere));
-    }
-}

@@ -153,34 +153,3 @@ fn each_key_of_a_configuration_is_in_its_report() {
         }
     }
 }
-
-mod any {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn changed(mut text: String, changes: &[(prop::sample::Index, char)]) -> String {
-        for (at, to) in changes {
-            let at = at.index(text.len().max(1));
-            if text.is_char_boundary(at) {
-                text.insert(at, *to);
-            }
-        }
-        text
-    }
-
-    proptest! {
-        #[test]
-        fn a_changed_configuration_is_translated_or_refused_without_a_panic(
-            which in any::<prop::sample::Index>(),
-            changes in prop::collection::vec(
-                (any::<prop::sample::Index>(), prop::sample::select(
-                    "\n.=: \\u0*?[](){}$%/,-9aé".chars().collect::<Vec<_>>())), 1..20),
-        ) {
-            thread_local!(static CORPUS: Vec<String> =
-                corpus().iter().map(|it| std::fs::read_to_string(it).unwrap()).collect());
-            let text = CORPUS.with(|corpus| which.get(corpus).clone());
-            aqueduct_flume::fuzzed(changed(text, &changes).as_bytes());
-        }
-    }
-}

@@ -1,13 +1,14 @@
-//! The old keystore of Java, JKS: certificates in the clear, keys behind Sun's own protection, and a
-//! checksum over all.
+//! The old keystore of Java, JKS: certificates in the clear, keys behind Sun's own protection, and
+//! a checksum over all.
 //!
 //! ```text
-//!   FEEDFEED  version  n  n × (tag  alias  date  entry)  SHA-1(password, "Mighty Aphrodite", all before)
+//!   FEEDFEED  version  n  n × (tag  alias  date  entry)  SHA-1
 //!   tag 1: protected key, chain of certificates        tag 2: a certificate
 //! ```
 //!
-//! The format is closed: Java reads it for ever and writes PKCS#12 by itself since 9. A crate for it
-//! would bring second copies of ASN.1 and random numbers.
+//! The checksum is over the password, "Mighty Aphrodite", and all before it. The format is closed:
+//! Java reads it for ever and writes PKCS#12 by itself since 9. A crate for it would bring second
+//! copies of ASN.1 and random numbers.
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use zeroize::Zeroizing;

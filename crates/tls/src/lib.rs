@@ -7,8 +7,8 @@
 //!   stream ─► Client::wrap ─► stream     the handshake is made at once
 //! ```
 //!
-//! A listener keeps its accept loop free: the handshake belongs to the task of its connection, has a
-//! time limit, and holds the place of the connection. Certificates are looked at again at a
+//! A listener keeps its accept loop free: the handshake belongs to the task of its connection, has
+//! a time limit, and holds the place of the connection. Certificates are looked at again at a
 //! handshake, at most once a second; connections that are open keep theirs.
 
 mod client;

@@ -30,8 +30,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// By these settings; no file is read yet. `protocols` are what ALPN offers, best first, such as
-    /// `h2`; a client without ALPN is served all the same.
+    /// By these settings; no file is read yet. `protocols` are what ALPN offers, best first, such
+    /// as `h2`; a client without ALPN is served all the same.
     ///
     /// # Errors
     /// Settings that do not go together.
@@ -65,8 +65,8 @@ impl Server {
     }
 
     /// The stream inside TLS. The first read or write makes the handshake, and has its error;
-    /// `failed` is called with it once, unless the client only closed the connection, as what checks
-    /// a port does.
+    /// `failed` is called with it once, unless the client only closed the connection, as what
+    /// checks a port does.
     pub fn wrap(
         &self,
         stream: Box<dyn Stream>,

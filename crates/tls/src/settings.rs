@@ -55,8 +55,8 @@ pub struct ServerTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTls {
-    /// PEM file of authorities, or of single certificates, that servers are trusted by. Those of the
-    /// host unless set.
+    /// PEM file of authorities, or of single certificates, that servers are trusted by. Those of
+    /// the host unless set.
     #[serde(default)]
     ca: Option<PathBuf>,
     /// Java keystore with these certificates instead: PKCS#12 or JKS.

@@ -91,8 +91,8 @@ impl AsyncWrite for Secured {
     }
 }
 
-/// Says goodbye, as TLS wants it, if that takes no waiting: without it the other side cannot tell the
-/// end from a connection that was cut.
+/// Says goodbye, as TLS wants it, if that takes no waiting: without it the other side cannot tell
+/// the end from a connection that was cut.
 impl Drop for Secured {
     fn drop(&mut self) {
         if let State::Open(stream) = &mut self.0 {

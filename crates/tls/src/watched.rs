@@ -45,8 +45,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
         Self { env: env.clone(), files, make, state: Mutex::new(state) }
     }
 
-    /// The configuration; files that have changed are read first. Where they cannot be used, the one
-    /// before them counts on.
+    /// The configuration; files that have changed are read first. Where they cannot be used, the
+    /// one before them counts on.
     ///
     /// # Errors
     /// There is none yet, and the files cannot be used.

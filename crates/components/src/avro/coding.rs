@@ -40,7 +40,8 @@ impl Coding {
     /// to move, so that the next call may go on.
     ///
     /// # Errors
-    /// The stream is not zlib, or goes on behind its end.
+    /// The stream is not zlib, or goes on behind its end. What stands before the damage is moved,
+    /// as far as it is within `max`.
     pub fn decode(
         &mut self,
         coded: &mut BytesMut,
@@ -64,7 +65,11 @@ impl Coding {
         let (read, written) = (zlib.inflate.total_in() - read, zlib.inflate.total_out() - written);
         coded.advance(read as usize);
         plain.truncate(start + written as usize);
-        zlib.is_over = matches!(status?, Status::StreamEnd);
+        match status {
+            // What stands before the damage counts. The next call comes to the damage again.
+            Err(_) if written > 0 => {}
+            status => zlib.is_over = matches!(status?, Status::StreamEnd),
+        }
         Ok(read > 0 || written > 0)
     }
 
@@ -102,6 +107,26 @@ mod tests {
             if !is_moved {
                 return plain.to_vec();
             }
+        }
+    }
+
+    #[test]
+    fn what_stands_before_the_damage_is_read_in_pieces_of_any_size() {
+        let mut sent = Coding::new(true, 6).encode(b"the calls before".repeat(9)).unwrap();
+        // A block of the type that there is not.
+        sent.extend([0xff; 8]);
+        for size in [1, 7, sent.len()] {
+            let (mut coding, mut plain) = (Coding::new(true, 6), BytesMut::new());
+            let mut outcome = Ok(true);
+            for piece in sent.chunks(size) {
+                let mut coded = BytesMut::from(piece);
+                while let Ok(true) = outcome {
+                    outcome = coding.decode(&mut coded, &mut plain, 1000);
+                }
+                outcome = outcome.map(|_| true);
+            }
+            assert!(outcome.is_err(), "{size}");
+            assert_eq!(plain, b"the calls before".repeat(9), "{size}");
         }
     }
 

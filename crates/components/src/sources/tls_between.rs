@@ -1,5 +1,5 @@
-//! Goal: events go through TLS between each sink and source that speak it; clients that stall in their
-//! handshake, or speak something else, take no more than their places, and only for a time.
+//! Goal: events go through TLS between each sink and source that speak it; clients that stall in
+//! their handshake, or speak something else, take no more than their places, and only for a time.
 //!
 //! Method: sources and sinks as a configuration builds them, on loopback, with the certificates of
 //! `crates/tls`.

@@ -200,7 +200,8 @@ impl Translator<'_> {
         }
     }
 
-    /// A setting from the first of its keys, else from what stands behind; says whether there is any.
+    /// A setting from the first of its keys, else from what stands behind; says whether there is
+    /// any.
     fn part(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, part: &Part) -> bool {
         for name in part.keys {
             if let Some(prop) = bag.take(name) {

@@ -169,13 +169,13 @@ impl<'a> Connection<'a> {
             return Err(Ended::Tls);
         }
         loop {
-            let coding = self.coding.get_or_insert_with(|| Coding::new(is_zlib(first), LEVEL));
-            let is_moved = coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
+            // Calls that are here are served before what comes behind them, which may be damaged.
             if let Some(frame) = self.deframer.next(&mut self.plain)? {
                 return Ok(Some(frame));
             }
             self.hold().await?;
-            if !is_moved {
+            let coding = self.coding.get_or_insert_with(|| Coding::new(is_zlib(first), LEVEL));
+            if !coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)? {
                 return Ok(None);
             }
         }
