@@ -58,7 +58,7 @@ impl Client {
         stream: Box<dyn Stream>,
         address: &str,
     ) -> io::Result<Box<dyn Stream>> {
-        let config = self.config.current().await.map_err(as_io)?;
+        let config = self.config.current().await.map_err(|error| as_io(&error))?;
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => {

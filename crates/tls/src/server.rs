@@ -80,7 +80,7 @@ impl Server {
                     Some(prelude) => prelude(stream).await?,
                     None => stream,
                 };
-                let config = config.current().await.map_err(as_io)?;
+                let config = config.current().await.map_err(|error| as_io(&error))?;
                 TlsAcceptor::from(config).accept(stream).await.map_err(handshake)
             };
             timeout(limit, shaking).await.unwrap_or_else(|_| {

@@ -133,8 +133,8 @@ impl TimeProvider for Time {
 }
 
 /// As an error of a connection, with its cause in the text: what shows it may show one line.
-pub(crate) fn as_io(error: TlsError) -> io::Error {
-    let text = match std::error::Error::source(&error) {
+pub(crate) fn as_io(error: &TlsError) -> io::Error {
+    let text = match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     };

@@ -81,9 +81,9 @@ impl Fixture {
     }
 }
 
-async fn outcome<C: Component<Role = dyn Sink>>(settings: Value, lines: &[&str]) -> Outcome {
+async fn outcome<C: Component<Role = dyn Sink>>(settings: &Value, lines: &[&str]) -> Outcome {
     let cx = crate::alone("out", Path::new("unused"), env::real());
-    let mut sink = build::<C>(&settings, &cx).unwrap();
+    let mut sink = build::<C>(settings, &cx).unwrap();
     let batch = Batch::of(lines.iter().copied());
     sink.write(Taken { ticket: 1, batch }).await.unwrap();
     sink.settled().await.outcome
@@ -104,7 +104,7 @@ async fn the_avro_sink_reaches_the_avro_source_with_either_order_of_tls_and_zlib
             }
             let settings = json!({ "address": fixture.address, "tls": trust(),
                 "compression": compression, "compression_layer": layer });
-            let outcome = outcome::<sinks::avro::Config>(settings, &["one", &large]).await;
+            let outcome = outcome::<sinks::avro::Config>(&settings, &["one", &large]).await;
             assert!(matches!(outcome, Outcome::Delivered), "{compression} {layer}: {outcome:?}");
             sent += 2;
             assert_eq!(fixture.channels.events(0).len(), sent);
@@ -118,7 +118,7 @@ async fn the_avro_sink_reaches_the_avro_source_with_either_order_of_tls_and_zlib
 async fn the_sinks_thrift_and_http_reach_their_sources_and_say_whom_they_do_not_trust() {
     let fixture = Fixture::start::<thrift::Config>(json!({ "tls": identity() }), "").await;
     let settings = json!({ "address": fixture.address, "tls": trust() });
-    let delivered = outcome::<sinks::thrift::Config>(settings, &["one"]).await;
+    let delivered = outcome::<sinks::thrift::Config>(&settings, &["one"]).await;
     assert!(matches!(delivered, Outcome::Delivered), "{delivered:?}");
     assert_eq!(fixture.channels.lines(), [["one"]]);
     fixture.stop().await;
@@ -127,11 +127,11 @@ async fn the_sinks_thrift_and_http_reach_their_sources_and_say_whom_they_do_not_
     let fixture = Fixture::start::<http::Config>(settings, "").await;
     let url = format!("https://{}/", fixture.address);
     let settings = json!({ "url": url, "tls": trust() });
-    let delivered = outcome::<sinks::http::Config>(settings, &["two"]).await;
+    let delivered = outcome::<sinks::http::Config>(&settings, &["two"]).await;
     assert!(matches!(delivered, Outcome::Delivered), "{delivered:?}");
     assert_eq!(fixture.channels.events(0).len(), 1);
     let other = json!({ "url": url, "tls": { "ca": material("other-ca.pem") } });
-    let Outcome::Again(Some(error)) = outcome::<sinks::http::Config>(other, &["x"]).await else {
+    let Outcome::Again(Some(error)) = outcome::<sinks::http::Config>(&other, &["x"]).await else {
         panic!("a server that is not trusted is tried again")
     };
     assert!(format!("{error:?}").contains("not signed by one that is trusted"), "{error:?}");
