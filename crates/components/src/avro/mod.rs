@@ -8,6 +8,7 @@
 //! The protocol is `flume.avdl` of Flume 1.11, the framing that of Avro's Netty transport. Integers
 //! of the framing are big endian; all else is Avro's binary encoding.
 
+pub mod around;
 pub mod call;
 pub mod caller;
 pub mod coding;

@@ -13,6 +13,7 @@ mod pattern;
 mod sinks;
 mod sources;
 mod taildir;
+mod tls;
 mod value;
 
 use pipeline::Settings;

@@ -50,7 +50,7 @@ pub(super) enum Ended {
     Idle(Duration),
     #[error("other connections hold all of the memory (`in_flight_max`)")]
     Memory,
-    #[error("the client speaks TLS, which is not available here")]
+    #[error("the client speaks TLS, which this source does only with the table `tls`")]
     Tls,
 }
 
@@ -301,13 +301,12 @@ impl<'a> Connection<'a> {
         let coding = self.coding.as_mut().expect("a call was read");
         let coded = coding.encode(frame)?;
         let limit = self.shared.limits.request_timeout;
-        match timeout(limit, self.stream.write_all(&coded)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(Ended::Slow(limit)),
-        }
-        // All of it has left here: what fails from now on says nothing of the answer.
-        let _ = timeout(limit, self.stream.flush()).await;
-        Ok(())
+        // With TLS an answer has left here only once it is flushed.
+        let written = timeout(limit, async {
+            self.stream.write_all(&coded).await?;
+            self.stream.flush().await
+        });
+        Ok(written.await.map_err(|_| Ended::Slow(limit))??)
     }
 
     fn repeats(&self) -> MutexGuard<'_, Repeats> {
