@@ -34,7 +34,10 @@ fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     seeds
 }
 
-static SEEDS: LazyLock<Vec<(&Target, Vec<Vec<u8>>)>> = LazyLock::new(|| {
+/// The seeds of a target.
+type Seeds = Vec<Vec<u8>>;
+
+static SEEDS: LazyLock<Vec<(&Target, Seeds)>> = LazyLock::new(|| {
     let only = |target| seeds(target).into_iter().map(|(_, seed)| seed).collect();
     TARGETS.iter().map(|target| (target, only(target))).collect()
 });
@@ -54,6 +57,7 @@ fn seeds_are_what_they_are_made_of() {
 
 /// In one thread: memory is counted for all of them together.
 #[test]
+#[expect(clippy::print_stdout, reason = "a panic shows the output: which seed it was")]
 fn seeds_and_changes_of_them_keep_every_promise() {
     let mut folders: Vec<_> = std::fs::read_dir(folder("")).unwrap().collect();
     folders.retain(|entry| {
@@ -67,7 +71,6 @@ fn seeds_and_changes_of_them_keep_every_promise() {
         let found: usize = seeds
             .iter()
             .map(|(path, seed)| {
-                // A panic shows the output: the last seed that was named is the one.
                 println!("{}", path.display());
                 target.check(seed)
             })

@@ -44,7 +44,8 @@ impl Site {
 
     /// Writes lines, and the beginning of one that the next call ends.
     fn write(&mut self, name: &str) {
-        let mut file = OpenOptions::new().create(true).append(true).open(self.log(name)).unwrap();
+        let file = OpenOptions::new().create(true).append(true).open(self.log(name));
+        let mut file = file.expect("the test's own folder");
         let is_new = file.metadata().expect("an open file").len() == 0;
         let mut text = if is_new { String::new() } else { " ended\n".to_owned() };
         for line in 0..LINES {
@@ -61,7 +62,8 @@ impl Site {
 
     /// Ends the lines that were begun.
     fn end(&self, name: &str) {
-        let mut file = OpenOptions::new().append(true).open(self.log(name)).unwrap();
+        let file = OpenOptions::new().append(true).open(self.log(name));
+        let mut file = file.expect("the test's own folder");
         file.write_all(b" ended\n").expect("the test's own folder");
     }
 

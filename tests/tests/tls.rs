@@ -358,13 +358,13 @@ fn flume_and_an_agent_exchange_events_by_tls_in_both_directions() {
     let flume = Flume::start("f", &flumes(dir, here, there), dir);
     let mut agent = agent(dir, "ours", &ours(dir, here, there));
     let expected: BTreeSet<String> = (0..EVENTS).map(|n| n.to_string()).collect();
-    for at in 0..LANES.len() {
+    for (at, lane) in LANES.iter().enumerate() {
         for place in ["kept", "back"] {
             let files = dir.join(format!("{place}{at}"));
             wait::until(&format!("every event in {place}{at}"), LIMIT, || {
                 (lines(&files).len() >= expected.len()).then_some(())
             });
-            assert!(lines(&files) == expected, "{place} {:?}", LANES[at]);
+            assert!(lines(&files) == expected, "{place} {lane:?}");
         }
     }
     agent.stop(Duration::from_secs(25));

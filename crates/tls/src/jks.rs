@@ -17,11 +17,14 @@ const MAGIC: u32 = 0xfeed_feed;
 const WHITENER: &[u8] = b"Mighty Aphrodite";
 const SHA1_BYTES: usize = 20;
 
+/// A private key as PKCS#8.
+pub(crate) type Pkcs8 = Zeroizing<Vec<u8>>;
+
 /// What a keystore holds.
 #[derive(Default)]
 pub(crate) struct Jks {
-    /// Keys as PKCS#8, each with its chain.
-    pub(crate) keys: Vec<(Zeroizing<Vec<u8>>, Vec<Vec<u8>>)>,
+    /// Keys, each with its chain.
+    pub(crate) keys: Vec<(Pkcs8, Vec<Vec<u8>>)>,
     /// Certificates that are trusted.
     pub(crate) trusted: Vec<Vec<u8>>,
 }
@@ -105,7 +108,7 @@ fn checked<'a>(bytes: &'a [u8], password: &[u8]) -> Result<&'a [u8], Unreadable>
 }
 
 /// Takes Sun's protection from a key: a stream of SHA-1 over the password, and a checksum.
-fn key(protected: &[u8], password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+fn key(protected: &[u8], password: &[u8]) -> Result<Pkcs8, Unreadable> {
     // EncryptedPrivateKeyInfo: SEQUENCE { SEQUENCE { algorithm }, OCTET STRING }.
     let whole = der(protected, 0x30).ok_or(Unreadable::Damaged)?.0;
     let behind = der(whole, 0x30).ok_or(Unreadable::Damaged)?.1;

@@ -173,6 +173,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a file of the test")]
     fn flume_gets_the_name_that_a_file_has_now_and_none_that_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let (path, renamed) = (dir.path().join("a.log"), dir.path().join("a.log.1"));

@@ -76,9 +76,10 @@ pub(crate) fn index() -> (PathBuf, String) {
     (path, text)
 }
 
-/// The page of all metrics.
-pub(crate) fn metrics() -> String {
-    std::fs::read_to_string(folder().join("../metrics.md")).expect("there is a page of metrics")
+/// A page of `docs`.
+pub(crate) fn doc(name: &str) -> String {
+    let path = folder().join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The list of the index.

@@ -17,9 +17,6 @@ const STEP_BYTES: usize = 16 << 10;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 4 << 10;
 
-/// Level of what is sent back: Flume's.
-const LEVEL: u32 = 6;
-
 /// The stream of a server: inflated where its first byte is that of zlib, else as it is.
 ///
 /// # Errors
@@ -29,7 +26,7 @@ pub async fn inflate(mut stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>>
     if stream.read_buf(&mut coded).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let coding = is_zlib(coded[0]).then(|| Coding::new(true, LEVEL));
+    let coding = is_zlib(coded[0]).then(|| Coding::of_server(true));
     // What was read is handed out again, inflated or as it is.
     let (coded, plain) = match coding {
         Some(_) => (coded, BytesMut::new()),
@@ -40,7 +37,7 @@ pub async fn inflate(mut stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>>
 
 /// The stream of a client, deflated at this level.
 pub fn deflate(stream: Box<dyn Stream>, level: u32) -> Box<dyn Stream> {
-    let coding = Some(Coding::new(true, level));
+    let coding = Some(Coding::of_client(true, level));
     let [coded, plain, out] = <_>::default();
     Box::new(Around { stream, coding, coded, plain, out })
 }

@@ -251,7 +251,7 @@ fn what_a_file_and_a_whole_configuration_may_hold_has_a_limit() {
     assert!(plan(&root).is_ok());
     let found = problems(&[("main.toml", REFERS), ("secrets/token", &format!("{large}x"))]);
     assert!(found.contains("has 33554433 bytes, and at most 33554432 are read"), "{found}");
-    let list = vec!["\"${file:secrets/token}\""; 3].join(",");
+    let list = ["\"${file:secrets/token}\""; 3].join(",");
     let text = format!("{REFERS}list = [{list}]\n");
     let found = problems(&[("main.toml", &text), ("secrets/token", &large)]);
     let expected = "texts with references have at most 67108864 bytes together";

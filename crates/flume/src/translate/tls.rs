@@ -250,6 +250,9 @@ mod tests {
         fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
             None
         }
+        fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+            Err(format!("{path} is not there"))
+        }
         fn has(&self, _: &str, _: &str) -> bool {
             true
         }
@@ -266,6 +269,7 @@ mod tests {
             agent: None,
             data_dir: "/d".into(),
             admin: None,
+            flume_metrics: None,
             default_fs: None,
             keep_references: true,
         };
