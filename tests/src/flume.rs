@@ -2,12 +2,15 @@
 //!
 //! The class path is the one of the benchmarks. It is fetched by Maven once, into the user's cache.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::http;
 use crate::process::{Process, tail};
@@ -20,6 +23,20 @@ const POM: &str =
 /// Its log goes to standard error.
 const LOG4J: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/flume/log4j2.xml"));
+
+/// What Flume's monitoring shows: the counters of each component, as `CHANNEL.name`.
+pub type Page = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The page at this address; `None` without an answer in time.
+pub fn page(monitoring: SocketAddr) -> Option<Page> {
+    let (status, body) = http::get(monitoring, "/metrics")?;
+    // Jetty may send it in chunks, each with its length.
+    let whole = match body.starts_with('{') {
+        true => body,
+        false => body.split("\r\n").skip(1).step_by(2).collect(),
+    };
+    serde_json::from_str(&whole).ok().filter(|_| status == 200)
+}
 
 /// A running agent, with Flume's HTTP monitoring. Dropping it kills it.
 #[derive(Debug)]
@@ -60,6 +77,11 @@ impl Flume {
         self.monitoring
     }
 
+    /// A counter of a component, such as `ChannelSize` of `CHANNEL.c`.
+    pub fn counter(&self, component: &str, name: &str) -> Option<u64> {
+        page(self.monitoring)?.get(component)?.get(name)?.parse().ok()
+    }
+
     /// Kills it with -9.
     ///
     /// # Panics
@@ -67,6 +89,17 @@ impl Flume {
     /// When it had ended by itself.
     pub fn kill(self) {
         self.process.kill();
+    }
+
+    /// Stops it in an orderly way (SIGTERM).
+    ///
+    /// # Panics
+    ///
+    /// When it has ended by itself, or takes longer than 30 s.
+    pub fn stop(mut self) {
+        assert!(self.process.is_alive(), "Flume ended:\n{}", tail(&self.process.output()));
+        self.process.signal(Signal::TERM);
+        self.process.wait(Duration::from_secs(30));
     }
 
     /// All that it has printed.
@@ -78,6 +111,20 @@ impl Flume {
 /// A virtual machine with Flume's class path, its log configuration in `dir`. Most of what these
 /// live for is to be compiled; the second compiler is not worth its time.
 pub fn java(dir: &Path) -> Command {
+    java_of(jars(), dir)
+}
+
+/// The same with a class path of its own: the dependencies of `pom`, fetched once and kept as
+/// `name`.
+///
+/// # Panics
+///
+/// When Maven cannot fetch them.
+pub fn java_with(name: &str, pom: &str, dir: &Path) -> Command {
+    java_of(&fetch(name, pom), dir)
+}
+
+fn java_of(jars: &Path, dir: &Path) -> Command {
     let mut java = Command::new("java");
     java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
         .args(
@@ -86,7 +133,7 @@ pub fn java(dir: &Path) -> Command {
         )
         .arg(format!("-Dlog4j2.configurationFile={}/log4j2.xml", dir.display()))
         .arg("-cp")
-        .arg(format!("{}/*", jars().display()));
+        .arg(format!("{}/*", jars.display()));
     java
 }
 
@@ -97,29 +144,32 @@ pub fn java(dir: &Path) -> Command {
 /// When Maven cannot fetch them.
 pub fn jars() -> &'static Path {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
-    JARS.get_or_init(|| {
-        let ready = cache().join("flume-1.11.0");
-        if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|pom| pom == POM) {
-            return ready.join("lib");
-        }
-        fs::create_dir_all(cache()).expect("the user's cache");
-        // It takes its name when it is complete: a fetch that was cut short is never mistaken.
-        let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
-        let pom = unfinished.path().join("pom.xml");
-        fs::write(&pom, POM).expect("the user's cache");
-        let mut maven = Command::new("mvn");
-        maven.args(["-q", "-B", "-f"]).arg(&pom).args([
-            "dependency:copy-dependencies",
-            "-DoutputDirectory=lib",
-            "-DincludeScope=runtime",
-        ]);
-        let done = maven.output().expect("mvn runs");
-        assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
-        // One of another version of the file.
-        let _none = fs::remove_dir_all(&ready);
-        fs::rename(unfinished.keep(), &ready).expect("the user's cache");
-        ready.join("lib")
-    })
+    JARS.get_or_init(|| fetch("flume-1.11.0", POM))
+}
+
+/// The folder with the dependencies of `pom`, fetched unless it is in the cache.
+fn fetch(name: &str, pom: &str) -> PathBuf {
+    let ready = cache().join(name);
+    if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
+        return ready.join("lib");
+    }
+    fs::create_dir_all(cache()).expect("the user's cache");
+    // It takes its name when it is complete: a fetch that was cut short is never mistaken.
+    let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
+    let file = unfinished.path().join("pom.xml");
+    fs::write(&file, pom).expect("the user's cache");
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "-f"]).arg(&file).args([
+        "dependency:copy-dependencies",
+        "-DoutputDirectory=lib",
+        "-DincludeScope=runtime",
+    ]);
+    let done = maven.output().expect("mvn runs");
+    assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
+    // One of another version of the file.
+    let _none = fs::remove_dir_all(&ready);
+    fs::rename(unfinished.keep(), &ready).expect("the user's cache");
+    ready.join("lib")
 }
 
 /// Where what is fetched stays.

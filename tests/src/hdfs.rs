@@ -129,6 +129,18 @@ impl Hdfs {
         checked(output.expect("bash runs"), &format!("hdfs fs {arguments:?}"))
     }
 
+    /// Ends the lease of a file whose writer is gone: its length is settled, and it may be renamed.
+    ///
+    /// # Panics
+    ///
+    /// When the lease cannot be ended.
+    pub fn recover_lease(&self, path: &str) {
+        let mut command = self.command("java");
+        command.args(["org.apache.hadoop.hdfs.tools.DebugAdmin", "recoverLease"]);
+        command.args(["-path", path, "-retries", "10"]);
+        checked(command.output().expect("bash runs"), &format!("recover the lease of {path}"));
+    }
+
     /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches
     /// nothing.
     pub fn read(&self, pattern: &str) -> Vec<u8> {

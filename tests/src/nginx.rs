@@ -23,7 +23,6 @@ function request()
   return wrk.format("GET", "/item/" .. round .. "/" .. serial .. "?q=" .. (serial * 7919 % 10007))
 end
 "#;
-const CONNECTIONS: &str = "24";
 
 /// A web server with its own folder, where its access log lies under `log/`.
 #[derive(Debug)]
@@ -63,17 +62,18 @@ impl WebServer {
         self.dir.join("log/access.log*").display().to_string()
     }
 
-    /// Sends requests for `seconds` with wrk, in the background; `round` goes into each path.
+    /// Sends requests over so many connections with wrk, in the background, until the process is
+    /// interrupted; `round` goes into each path.
     ///
     /// # Panics
     ///
     /// When wrk is not installed.
-    pub fn request_for(&self, seconds: u64, round: u32) -> Process {
+    pub fn load(&self, connections: u32, round: &str) -> Process {
         let mut command = Command::new("wrk");
-        command.args(["--threads", "1", "--connections", CONNECTIONS]);
-        command.args(["--duration", &format!("{seconds}s"), "--script"]);
+        command.args(["--threads", "1", "--connections", &connections.to_string()]);
+        command.args(["--duration", "1h", "--script"]);
         command.arg(self.dir.join("requests.lua")).arg(format!("http://{}", self.address));
-        command.args(["--", &round.to_string()]);
+        command.args(["--", round]);
         Process::start("wrk", command, &self.dir.join("wrk.out"))
     }
 

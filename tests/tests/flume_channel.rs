@@ -73,13 +73,6 @@ fn send(source: SocketAddr, name: String) -> thread::JoinHandle<Vec<String>> {
     })
 }
 
-/// A number of the channel, as its monitoring says it.
-fn number(flume: &Flume, name: &str) -> Option<u64> {
-    let (_, page) = http::get(flume.monitoring(), "/metrics")?;
-    let page: serde_json::Value = serde_json::from_str(&page).ok()?;
-    page["CHANNEL.c"][name].as_str()?.parse().ok()
-}
-
 fn lines_below(out: &Path) -> Lines {
     let mut lines = Lines::new();
     for file in fs::read_dir(out).expect("the sink's folder").flatten() {
@@ -156,7 +149,7 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     // Filled, and killed under way.
     let flume = Flume::start("a", &properties(source.port(), &channel, None), dir.path());
     let sending = clients("first");
-    let count = || number(&flume, "ChannelSize").filter(|size| *size > 3000);
+    let count = || flume.counter("CHANNEL.c", "ChannelSize").filter(|size| *size > 3000);
     wait::until("a filled channel", LIMIT, count);
     let refused = import(&channel, &dir.path().join("none"), &[]).output().expect("it starts");
     assert!(text(&refused).contains("stop the Flume agent first"), "{}", text(&refused));
@@ -179,8 +172,8 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     copy(&channel, &twin);
     let flume = Flume::start("a", &properties(source.port(), &twin, Some(&twin_out)), dir.path());
     let empty = || {
-        let taken = number(&flume, "EventTakeSuccessCount").filter(|taken| *taken > 0);
-        number(&flume, "ChannelSize").filter(|size| *size == 0 && taken.is_some())
+        let taken = flume.counter("CHANNEL.c", "EventTakeSuccessCount").filter(|taken| *taken > 0);
+        flume.counter("CHANNEL.c", "ChannelSize").filter(|size| *size == 0 && taken.is_some())
     };
     wait::until("the twin to be empty", LIMIT, empty);
     flume.kill();

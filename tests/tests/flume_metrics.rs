@@ -11,18 +11,15 @@
     reason = "a system test looks at the machine as it is: its clock, its disk"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
-use aqueduct_tests::flume::Flume;
+use aqueduct_tests::flume::{self, Flume, Page};
 use aqueduct_tests::{http, wait};
-
-/// The counters of each component, as `SINK.name`.
-type Page = BTreeMap<String, BTreeMap<String, String>>;
 
 const LINES: &str = "one\ntwo\nthree\n";
 
@@ -122,9 +119,7 @@ fn start_ours(dir: &Path) -> (Agent, SocketAddr) {
 fn once_moved(what: &str, address: SocketAddr) -> Page {
     let lines = LINES.lines().count().to_string();
     wait::until(&format!("the lines to go through {what}"), Duration::from_secs(60), || {
-        let (status, body) = http::get(address, "/metrics")?;
-        assert_eq!(status, 200, "{body}");
-        let page: Page = serde_json::from_str(&json(&body)).expect("a page of texts");
+        let page = flume::page(address)?;
         let left = |of: &str, counter: &str| page.get(of)?.get(counter).cloned();
         let done = ["CHANNEL.file", "CHANNEL.mem"]
             .iter()
@@ -133,14 +128,6 @@ fn once_moved(what: &str, address: SocketAddr) -> Page {
             && left("SINK.roll", "EventDrainSuccessCount").as_ref() == Some(&lines);
         done.then_some(page)
     })
-}
-
-/// The object in a body: Jetty sends it in chunks, each with its length.
-fn json(body: &str) -> String {
-    match body.starts_with('{') {
-        true => body.to_owned(),
-        false => body.split("\r\n").skip(1).step_by(2).collect(),
-    }
 }
 
 /// The counters of the table of those that are not on the page.

@@ -30,6 +30,7 @@ use rand::prelude::*;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+const CONNECTIONS: u32 = 24;
 const LINES_MIN: usize = 200_000;
 const ROTATIONS_MIN: u32 = 5;
 const RATE_MIN: f64 = 1_000.0;
@@ -44,7 +45,7 @@ fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() 
     let mut victims = [[Victim::Edge; 10], [Victim::Collector; 10]].concat();
     victims.shuffle(&mut rng);
 
-    let mut wrk = scene.web.request_for(3_600, 0);
+    let mut wrk = scene.web.load(CONNECTIONS, "0");
     let hits = scene.storm(&victims, &mut rng);
     wait::until("nginx to have logged enough", Duration::from_secs(180), || {
         thread::sleep(Duration::from_millis(200));
@@ -72,7 +73,7 @@ fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() 
 fn without_dedupe_the_same_kills_leave_repeated_lines() {
     let mut rng = seed::rng("nginx without dedupe");
     let mut scene = Scene::start("dedupe-off", false);
-    let mut wrk = scene.web.request_for(3_600, 0);
+    let mut wrk = scene.web.load(CONNECTIONS, "0");
     scene.storm(&[Victim::Collector; 5], &mut rng);
     wrk.signal(Signal::INT);
     wrk.wait(Duration::from_secs(10));

@@ -16,11 +16,12 @@
 //! 4. What an interceptor rejects is among the dead letters before the rest of its batch is in a
 //!    channel.
 
+mod names;
 mod permit;
 mod puts;
 mod route;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,8 +30,8 @@ use futures::future::join_all;
 use metrics::{Metrics, SourceLabel, SourceReason};
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
-    IntervalSet, KeySet, Known, LedgerState, Origin, Outage, Permit, PositionIntake, RelayIntake,
-    Routing,
+    IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
+    RelayIntake, Routing,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -60,6 +61,10 @@ pub(crate) struct Fed {
     pub(crate) channel: Arc<dyn Channel>,
     /// What is known along it.
     pub(crate) boards: Boards,
+    /// What it calls its parts of batches that another agent named.
+    pub(crate) names: PartNames,
+    /// Whether new ones are called so.
+    pub(crate) splits: bool,
 }
 
 /// The way from one source into its channels.
@@ -72,8 +77,8 @@ pub(crate) struct AgentIntake {
     optional: Vec<Fed>,
     routing: Option<Routing>,
     metrics: Metrics,
-    /// Only where several channels have to agree on what is committed.
-    agreed: Option<broadcast::Sender<Arc<KeySet>>>,
+    /// What is committed in every required channel, once something listens.
+    agreed: OnceLock<broadcast::Sender<Arc<KeySet>>>,
     flow: Mutex<SourceFlow>,
 }
 
@@ -87,9 +92,9 @@ impl AgentIntake {
         routing: Option<Routing>,
         metrics: Metrics,
     ) -> Self {
-        let agreed = (required.len() > 1).then(|| broadcast::channel(COMMITTED_BACKLOG).0);
         let flow = Mutex::new(SourceFlow::new(Instant::now()));
         let route = Route::new(interceptors, selector, required.len() + optional.len());
+        let agreed = OnceLock::new();
         Self { source, route, dead_letters, required, optional, routing, metrics, agreed, flow }
     }
 
@@ -124,10 +129,9 @@ impl AgentIntake {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which identities are committed in every required channel, until `stop`. There is
-    /// nothing to do where there is one channel: then that channel says it itself.
+    /// Says which batches are committed in every required channel, under the names that they came
+    /// with, until `stop`.
     pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
-        let Some(agreed) = &self.agreed else { return };
         if stop.run_until_cancelled(self.opened()).await.is_none() {
             return;
         }
@@ -135,36 +139,59 @@ impl AgentIntake {
             let mut settled = fed.channel.watch_settled();
             let this = &self;
             async move {
+                // What was committed before this was not heard.
+                this.say_committed(KeySet::default());
                 loop {
-                    let keys = match settled.recv().await {
-                        Ok(keys) => this.committed_everywhere(&keys),
-                        // An empty set says that something was missed: ask.
-                        Err(RecvError::Lagged(_)) => KeySet::default(),
+                    match settled.recv().await {
+                        Ok(keys) => this.committed_in(fed, &keys),
+                        Err(RecvError::Lagged(_)) => this.say_committed(KeySet::default()),
                         Err(RecvError::Closed) => return,
-                    };
-                    // There may be no receiver now; one that comes later asks first.
-                    let _ = agreed.send(Arc::new(keys));
+                    }
                 }
             }
         });
         stop.run_until_cancelled(join_all(follow)).await;
     }
 
-    fn committed_everywhere(&self, keys: &KeySet) -> KeySet {
-        let mut everywhere = KeySet::default();
-        for (origin, epoch, sequences) in keys.iter() {
-            let settled =
-                |set: IntervalSet, fed: &Fed| set.intersection(&fed.channel.settled(origin, epoch));
-            let sequences = self.required.iter().fold(sequences.clone(), settled);
-            everywhere.insert_set(origin, epoch, &sequences);
+    /// These batches are committed in one of the channels; an empty set: some were missed.
+    fn committed_in(&self, fed: &Fed, keys: &KeySet) {
+        // Without a listener nothing is worked out; one that comes later asks first.
+        if self.agreed.get().is_none_or(|agreed| agreed.receiver_count() == 0) {
+            return;
         }
-        everywhere
+        let mut everywhere = KeySet::default();
+        for (origin, epoch, sequences) in fed.came_as(keys).iter() {
+            let others = self.required.iter().filter(|other| !std::ptr::eq(*other, fed));
+            let settled =
+                |set: IntervalSet, fed: &Fed| set.intersection(&fed.settled(origin, epoch));
+            everywhere.insert_set(origin, epoch, &others.fold(sequences.clone(), settled));
+        }
+        if keys.is_empty() || !everywhere.is_empty() {
+            self.say_committed(everywhere);
+        }
+    }
+
+    /// An empty set says that something was missed: then what listens asks.
+    fn say_committed(&self, keys: KeySet) {
+        if let Some(agreed) = self.agreed.get() {
+            // There may be no receiver now; one that comes later asks first.
+            let _ = agreed.send(Arc::new(keys));
+        }
     }
 
     /// Runs interceptors and selector, and stores what they reject.
     async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
+        let identity = batch.envelope.identity;
         let routed = self.route.route(batch);
-        routed.settle(&self.source, &self.dead_letters, self.required.len()).await
+        let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
+        let mut parts = settled.await?;
+        if let Some(identity) = identity {
+            let required = self.required.iter().zip(&mut parts.required);
+            for (fed, part) in required.chain(self.optional.iter().zip(&mut parts.optional)) {
+                part.envelope.identity = Some(fed.name_for(identity));
+            }
+        }
+        Ok(parts)
     }
 
     fn count_anomaly(&self, reason: &'static str, times: u64) {
@@ -320,30 +347,24 @@ impl PositionIntake for AgentIntake {
 
 impl RelayIntake for AgentIntake {
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
-        let in_all = |of: fn(&dyn Channel, Origin, Epoch) -> IntervalSet| {
-            let mut sets = self.required.iter().map(|fed| of(&*fed.channel, origin, epoch));
+        let in_all = |of: fn(&Fed, Origin, Epoch) -> IntervalSet| {
+            let mut sets = self.required.iter().map(|fed| of(fed, origin, epoch));
             let first = sets.next().unwrap_or_default();
             sets.fold(first, |all, set| all.intersection(&set))
         };
-        Known {
-            stored: in_all(|channel, origin, epoch| channel.stored(origin, epoch)),
-            committed: in_all(|channel, origin, epoch| channel.settled(origin, epoch)),
-        }
+        Known { stored: in_all(Fed::stored), committed: in_all(Fed::settled) }
     }
 
     fn close_epochs(&self, floors: &Floors) {
-        self.required.iter().for_each(|fed| fed.boards.floors.hear(floors));
+        self.required.iter().for_each(|fed| fed.close_epochs(floors));
     }
 
     fn is_closed(&self, identity: Identity) -> bool {
-        self.required.iter().any(|fed| fed.boards.floors.is_closed(identity))
+        self.required.iter().any(|fed| fed.is_closed(identity))
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
-        match &self.agreed {
-            Some(agreed) => agreed.subscribe(),
-            None => self.required[0].channel.watch_settled(),
-        }
+        self.agreed.get_or_init(|| broadcast::channel(COMMITTED_BACKLOG).0).subscribe()
     }
 
     fn is_full(&self) -> bool {

@@ -18,6 +18,7 @@ mod health;
 mod intake;
 mod limits;
 mod opening;
+mod parts;
 mod resources;
 mod routing;
 mod running;

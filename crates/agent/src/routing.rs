@@ -7,20 +7,24 @@
 
 use pipeline::{DedupeScope, Routing};
 
+use crate::parts::scopes;
 use crate::topology::{BuiltGroup, BuiltSource};
 
 /// The routing of `source`, whose channels these groups empty; `None` where some batch is handed on
-/// to another agent, which compares it among those that it hands it to.
+/// whole to another agent, which compares it among those that it hands it to. A part of a batch is
+/// named by its channel, so agents of one group have to hand on the same part by the same channel.
 ///
 /// Only required channels count: whatever becomes of the others, it is not waited for.
 pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
     let mut channels = Vec::new();
     for channel in &source.required {
-        let groups = groups.iter().filter(|group| group.channel == *channel);
-        let sinks = groups.flat_map(|group| &group.sinks);
         let mut datasets = Vec::new();
-        for named in sinks {
-            match named.sink.dedupe_scope() {
+        if source.naming.contains(channel) {
+            datasets.push(format!("the next agents of channel {channel}"));
+        }
+        for scope in scopes(channel, groups) {
+            match scope {
+                DedupeScope::NextAgent if source.naming.contains(channel) => {}
                 DedupeScope::NextAgent => return None,
                 DedupeScope::Dataset(name) => datasets.push(name),
                 DedupeScope::Nothing => {}
@@ -150,12 +154,19 @@ channel = "two"
     }
 
     #[test]
-    fn who_hands_on_leaves_it_to_the_next() {
+    fn who_hands_on_whole_batches_leaves_it_to_the_next_and_who_splits_says_how() {
         let relay = TWO.replace(
             "type = \"hdfs\"\nurl = \"hdfs://nn:8020/rest\"",
             "type = \"grpc\"\naddress = \"c:4141\"",
         );
-        assert_eq!(routing(&relay), None);
+        let text = "by \"kind\": \"order\" into orders in hdfs://nn:8020/orders, \
+                    else into the next agents of channel two";
+        assert_eq!(&*routing(&relay).unwrap().text, text);
+        let by_header = "{ type = \"multiplexing\", header = \"kind\", \
+                         mapping.order = [\"one\"], default = [\"two\"] }";
+        let whole = relay.replace(by_header, "{ type = \"replicating\" }");
+        assert_ne!(whole, relay);
+        assert_eq!(routing(&whole), None);
         // What lies behind an optional channel is not waited for.
         let optional = relay.replace(
             "channels = [\"one\", \"two\"]",

@@ -253,7 +253,10 @@ impl Running {
             built.name.clone(),
             (built.interceptors, built.selector),
             around.dead_letters.clone(),
-            (topology.fed(&built.required), topology.fed(&built.optional)),
+            (
+                topology.fed(&built.required, &built.naming),
+                topology.fed(&built.optional, &built.naming),
+            ),
             built.routing,
             around.metrics.clone(),
         ));

@@ -1,5 +1,6 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use metrics::Metrics;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, NextHop, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, RequiredChannels, Role,
-    Routing, Settings, Sink, SinkProcessor, Source,
+    BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames,
+    RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
 };
 
 use crate::boards::Boards;
@@ -17,6 +18,7 @@ use crate::dead_letters;
 use crate::group::NamedSink;
 use crate::intake::{BuiltInterceptor, Fed};
 use crate::limits;
+use crate::parts;
 use crate::resources::Resources;
 use crate::routing;
 
@@ -49,6 +51,8 @@ pub(crate) struct BuiltSource {
     pub(crate) selector: Box<dyn ChannelSelector>,
     pub(crate) required: Vec<String>,
     pub(crate) optional: Vec<String>,
+    /// Those of both that name their parts of a batch.
+    pub(crate) naming: BTreeSet<String>,
     /// How its batches are sent into datasets.
     pub(crate) routing: Option<Routing>,
 }
@@ -118,7 +122,10 @@ impl Topology {
             builder.group(group, channel)
         });
         let groups: Vec<BuiltGroup> = groups.collect();
-        sources.iter_mut().for_each(|source| source.routing = routing::of(source, &groups));
+        for source in &mut sources {
+            source.naming = parts::naming(source, &groups);
+            source.routing = routing::of(source, &groups);
+        }
         let dead_letters = dead_letters::Config::read(&plan.dead_letters);
         let dead_letters = dead_letters.unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
@@ -134,11 +141,13 @@ impl Topology {
         self.built(name).channel.clone()
     }
 
-    /// These channels, as a source feeds them.
-    pub(crate) fn fed(&self, names: &[String]) -> Vec<Fed> {
+    /// These channels, as a source feeds them; those that are `naming` name their parts.
+    pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<Fed> {
         let fed = names.iter().map(|name| {
+            let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
-            Fed { name: name.clone(), channel: channel.clone(), boards: boards.clone() }
+            let (name, channel, boards) = (name.clone(), channel.clone(), boards.clone());
+            Fed { name, channel, boards, names, splits }
         });
         fed.collect()
     }
@@ -273,6 +282,7 @@ impl Builder<'_> {
             selector: selector?,
             required: plan.channels.clone(),
             optional: plan.optional_channels.clone(),
+            naming: BTreeSet::new(),
             routing: None,
         })
     }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::account;
 
 mod import_flume;
+mod positions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +100,9 @@ enum Action {
         #[command(flatten)]
         keys: Keys,
     },
+    /// Say how far `tail_dir` sources have read their files; or write Flume's position file
+    #[command(after_help = positions::EXAMPLES)]
+    Positions(positions::PositionsArgs),
     /// Mend damaged batches whose lines are still in their files; give the others up, so that
     /// everything else goes on: agents that sent them here send them again
     #[command(after_help = REPAIR)]
@@ -177,6 +181,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             let inspection = Inspection::open(&env, directory, keys.encryption().as_ref());
             inspection.and_then(|it| export(&it, *format, &env))
         }
+        Action::Positions(args) => positions::run(args, &env),
         Action::Repair { directory, keys } => mend(directory, keys, &env),
         Action::Renew { directory, keys } => renew(&env, directory, keys.encryption().as_ref())
             .map(|(old, new)| cli::print(&format!("origin {old} is now {new}\n"))),

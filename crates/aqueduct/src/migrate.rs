@@ -2,9 +2,10 @@
 
 mod agent;
 mod convert;
+mod monitoring;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -97,6 +98,10 @@ impl World for Here<'_> {
             Ok(Err(_)) => Err("it printed what is not UTF-8".to_owned()),
             Err(error) => Err(error.to_string()),
         })
+    }
+
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        config::file_bytes(Path::new(path), FILES_MAX, self.env)
     }
 
     fn has(&self, role: &str, kind: &str) -> bool {

@@ -43,10 +43,11 @@ Examples:
 
 A batch is missing if an account says that it was accepted, no ledger that it is committed, and no
 account that a channel or the dead letters still hold it: give the accounts of collectors too, where
-they have dead letters or edges have `retain = \"stored\"`. What is among dead letters is not in the
-store, so it is not proved: deliver it by `aqueduct dlq replay`. Letters that an operator dropped
-are shown as missing. A collector whose selector or interceptors leave out every event of a batch
-writes nothing of it, so such batches are shown as missing.
+they have dead letters or edges have `retain = \"stored\"`, and those of relays whose selector
+splits batches over channels: their parts are recognised by the names of these channels. What is
+among dead letters is not in the store, so it is not proved: deliver it by `aqueduct dlq replay`.
+Letters that an operator dropped are shown as missing. A collector whose selector or interceptors
+leave out every event of a batch writes nothing of it, so such batches are shown as missing.
 
 A file that the ledger names and the store has not is lost, unless --retention says that files of
 that age are deleted on purpose: then it is shown as expired. Its age is that of its entry in the

@@ -37,6 +37,9 @@ impl World for Here {
     fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
         None
     }
+    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("it is not there".to_owned())
+    }
     fn has(&self, role: &str, kind: &str) -> bool {
         self.0.contains(&(role, kind))
     }
@@ -70,6 +73,7 @@ fn what_needs_no_decision_is_a_configuration_that_this_program_takes() {
                 agent: Some(agent),
                 data_dir: "/var/lib/aqueduct".into(),
                 admin: None,
+                flume_metrics: None,
                 default_fs: None,
                 keep_references: false,
             };

@@ -98,7 +98,7 @@ fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
 /// What the components are made of, tests included.
 fn sources() -> String {
     let mut text = String::new();
-    let crates = ["components", "components-hdfs", "channel", "agent"]
+    let crates = ["components", "components-expr", "components-hdfs", "channel", "agent"]
         .map(|it| Path::new(ROOT).join("crates").join(it));
     let mut left: Vec<_> = crates.map(|path| path.join("src")).into();
     while let Some(path) = left.pop() {

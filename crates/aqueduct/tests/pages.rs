@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use agent::cli;
-use config::ConfigErrors;
+use config::{ConfigErrors, schema};
 use pipeline::catalogue::ROLES;
 use pipeline::{Guarantee, Listed};
 
@@ -65,6 +65,26 @@ fn each_snippet_has_every_setting_with_its_default_and_meaning() {
         }
     }
     fail_if(&problems);
+}
+
+#[test]
+fn each_setting_of_a_shared_table_is_on_the_page_of_that_table() {
+    let (mut problems, mut found) = (Vec::new(), 0);
+    for (table, page) in snippet::SHARED {
+        let text = page::doc(page);
+        for listed in listed() {
+            let settings = schema::settings(&schema::component(&listed));
+            for setting in settings.iter().filter(|it| it.name == table).flat_map(|it| &it.below) {
+                found += 1;
+                let name = &setting.name;
+                if !text.contains(&format!("\n{name} = ")) && !text.contains(&format!("`{name}`")) {
+                    problems.push(format!("{page}: no `{name}` of {}", listed.kind));
+                }
+            }
+        }
+    }
+    fail_if(&problems);
+    assert!(found > 50, "{found}");
 }
 
 #[test]
@@ -167,7 +187,7 @@ fn the_index_lists_every_page_with_its_first_sentence() {
 
 #[test]
 fn each_metric_of_a_page_is_a_known_one() {
-    let known = page::metrics();
+    let known = page::doc("metrics.md");
     let mut found = 0;
     for listed in listed() {
         let page = Page::read(&listed);

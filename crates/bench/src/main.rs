@@ -10,6 +10,7 @@
 
 mod access_log;
 mod arrivals;
+mod avro;
 mod cache;
 mod channel;
 mod codings;
@@ -72,6 +73,11 @@ enum Bench {
     /// The edges of `fan-in`
     #[command(hide = true)]
     Edges(fan_in::edges::Options),
+    /// Calls of Flume's Avro protocol, compared with Flume's own source
+    Avro(avro::Options),
+    /// The clients of `avro`
+    #[command(hide = true)]
+    Calls(avro::calls::Options),
     /// Whether speed stays as it is while files, paths, backlog or events grow
     Growth(growth::Options),
     /// Reading files alone, compared with memchr over the same file
@@ -113,6 +119,8 @@ fn measure(cli: &Cli) -> Result<()> {
         Bench::Idle(options) => idle::run(options, &setup, &mut report)?,
         Bench::FanIn(options) => fan_in::run(options, &setup, &mut report)?,
         Bench::Growth(options) => growth::run(options, &setup, &mut report)?,
+        Bench::Avro(options) => avro::run(options, &setup, &mut report)?,
+        Bench::Calls(options) => return avro::calls::run(options),
         Bench::Edges(options) => return wait_for(fan_in::edges::run(options)),
         Bench::Tail(options) => wait_for(tail::run(options, &setup, &mut report))?,
         Bench::Channel(options) => wait_for(channel::run(options, &setup, &mut report))?,

@@ -9,12 +9,20 @@ pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: ELSEWHERE };
 
 const GROUPS: &[&Group] = &[
     &components::GROUP,
+    #[cfg(feature = "expr")]
+    &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
 ];
 
 /// What was left out of this build.
 const ELSEWHERE: &[Elsewhere] = &[
+    #[cfg(not(feature = "expr"))]
+    Elsewhere {
+        role: "condition",
+        kind: "cel",
+        programs: "a program built with the feature `expr`",
+    },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
 ];
@@ -54,7 +62,7 @@ mod tests {
     }
 
     /// So that an edge can say where a kind is that it has not.
-    #[cfg(feature = "hdfs")]
+    #[cfg(all(feature = "expr", feature = "hdfs"))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);

@@ -5,12 +5,14 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 7] = [
+const HEAVY: [&str; 9] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
+    "aqueduct-components-expr",
     "aqueduct-components-hdfs",
     "aqueduct-catalogue",
+    "cel",
     "rdkafka",
     "parquet",
 ];

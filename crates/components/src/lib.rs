@@ -32,6 +32,7 @@ pub static GROUP: Group = Group {
     feature: None,
     sources: sources::ALL,
     interceptors: interceptors::ALL,
+    conditions: &[],
     selectors: selectors::ALL,
     channels: CHANNELS,
     processors: processors::ALL,
@@ -43,8 +44,12 @@ pub static GROUP: Group = Group {
 };
 
 /// What is in the full programs only. A test of the operator's program holds it against them.
-pub const ELSEWHERE: &[Elsewhere] =
-    &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" }];
+pub const ELSEWHERE: &[Elsewhere] = &[
+    Elsewhere { role: "condition", kind: "cel", programs: FULL_PROGRAMS },
+    Elsewhere { role: "sink", kind: "hdfs", programs: FULL_PROGRAMS },
+];
+
+const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";
 
 /// What a program on a producer knows.
 pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };

@@ -32,6 +32,8 @@ fn batch(events: usize, body: impl Fn(usize) -> String) -> Batch {
     batch.set_header("app", "shop", Existing::Keep);
     let hosts: Vec<String> = (0..events).map(|n| format!("web-{}", n % 7)).collect();
     batch.set_column("host", hosts.iter().map(|host| Some(host.as_str())));
+    let clients: Vec<String> = (0..events).map(|n| format!("203.0.113.{}", n % 251)).collect();
+    batch.set_column("client", clients.iter().map(|client| Some(client.as_str())));
     batch
 }
 
@@ -57,7 +59,7 @@ fn an_event_costs_no_allocation() {
     let rules = json!([{ "value": "x", "when": condition }]);
     let format = "%d/%b/%Y:%H:%M:%S %z";
     type Body<'a> = &'a dyn Fn(usize) -> String;
-    let cases: [(Value, Body<'_>); 18] = [
+    let cases: [(Value, Body<'_>); 19] = [
         (json!({ "type": "uuid" }), &access),
         (json!({ "type": "uuid", "from": "body" }), &access),
         (json!({ "type": "remove_header", "matching": "h.*" }), &access),
@@ -88,6 +90,13 @@ fn an_event_costs_no_allocation() {
         (json!({ "type": "sample", "rate": 0.5 }), &access),
         (json!({ "type": "dedupe" }), &access),
         (json!({ "type": "lookup", "from": "host", "table": "host,site\nweb-1,fra\n" }), &access),
+        (
+            json!({
+                "type": "lookup", "from": "client", "table": "net,site\n203.0.113.0/26,fra\n",
+                "keys": "networks",
+            }),
+            &access,
+        ),
     ];
     for (settings, body) in cases {
         let interceptor = build(&settings);
@@ -95,4 +104,25 @@ fn an_event_costs_no_allocation() {
         let twice = allocations(&*interceptor, batch(2 * EVENTS, body));
         assert!(twice <= once + GROWTH_MAX, "{settings}: {once}, then {twice}");
     }
+    ranges_take_few_bytes();
+}
+
+/// A part of the only test: the counter counts all threads.
+fn ranges_take_few_bytes() {
+    const RANGES: u32 = 500_000;
+    let line = |n: u32| {
+        let (from, to) = (n * 8192, n * 8192 + 8191);
+        format!("{from},{to},C{}\n", n % 250)
+    };
+    let table: String = (0..RANGES).map(line).collect();
+    let settings = json!({
+        "type": "lookup", "from": "client", "keys": "ranges", "names": ["from", "to", "country"],
+        "table": table,
+    });
+    let region = Region::new(ALLOCATOR);
+    let interceptor = build(&settings);
+    let change = region.change();
+    drop(interceptor);
+    let bytes = change.bytes_allocated - change.bytes_deallocated;
+    assert!(bytes < 5 << 20, "{bytes} bytes for {RANGES} ranges");
 }

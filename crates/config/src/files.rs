@@ -10,17 +10,33 @@ use pipeline::settings::SettingsErrorKind as Kind;
 use crate::substitute::{Problem, Reference};
 
 /// A configuration is written by people: what is larger is another kind of file. With all that it
-/// includes and refers to.
+/// includes.
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
-/// A file that a text refers to holds a password, a token, an address.
-const REFERENCE_BYTES_MAX: u64 = 64 << 10;
+/// A file that a text refers to holds a password, a token, an address; or a table of `lookup`, of
+/// which the largest have some 25 MiB.
+const REFERENCE_BYTES_MAX: u64 = 32 << 20;
+
+/// All texts with references together, which stay in memory.
+pub(crate) const REFERRED_BYTES_MAX: u64 = 64 << 20;
 
 /// The whole text of a file of at most `most` bytes.
 ///
 /// # Errors
 /// What is wrong with the file, for people.
 pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
+    String::from_utf8(bytes(path, most, env)?).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        format!("is not UTF-8: line {line}")
+    })
+}
+
+/// The whole content of a file of at most `most` bytes.
+///
+/// # Errors
+/// What is wrong with the file, for people.
+pub fn bytes(path: &Path, most: u64, env: &Env) -> Result<Vec<u8>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Opening a pipe would wait.
     if env.disk.stat(path).map_err(cannot)?.kind != FileKind::File {
@@ -31,12 +47,7 @@ pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     if length > most {
         return Err(format!("has {length} bytes, and at most {most} are read"));
     }
-    let bytes = file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        format!("is not UTF-8: line {line}")
-    })
+    file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)
 }
 
 /// What a reference stands for; a path is relative to `directory`.

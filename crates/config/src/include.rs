@@ -59,14 +59,17 @@ struct Loader<'a> {
     open: Vec<Open>,
     /// Each file that was read, and where it is included.
     seen: BTreeMap<PathBuf, Place>,
-    /// Of texts, and of what they refer to.
+    /// Of files.
     bytes: u64,
+    /// Of texts with what they refer to.
+    referred: u64,
     errors: Vec<ConfigError>,
 }
 
 impl<'a> Loader<'a> {
     fn new(env: &'a Env) -> Self {
-        Self { env, open: Vec::new(), seen: BTreeMap::new(), bytes: 0, errors: Vec::new() }
+        let (open, seen, errors) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { env, open, seen, bytes: 0, referred: 0, errors }
     }
 
     fn end(self, root: Option<Settings>) -> Result<Settings, ConfigErrors> {
@@ -162,10 +165,23 @@ impl<'a> Loader<'a> {
         if !fits && before <= files::CONFIG_BYTES_MAX {
             let most = files::CONFIG_BYTES_MAX;
             let problem =
-                format!("a configuration has at most {most} bytes, with all that it refers to");
+                format!("a configuration has at most {most} bytes, with all that it includes");
             self.add(Kind::Invalid, place, problem);
         }
         fits
+    }
+
+    /// Counts the bytes of a text with what it refers to against the limit of all such texts.
+    fn refers(&mut self, bytes: usize, place: &Place) -> bool {
+        let before = self.referred;
+        self.referred = before.saturating_add(bytes as u64);
+        let most = files::REFERRED_BYTES_MAX;
+        // Said once.
+        if self.referred > most && before <= most {
+            let problem = format!("texts with references have at most {most} bytes together");
+            self.add(Kind::Invalid, place, problem);
+        }
+        self.referred <= most
     }
 
     /// Replaces the references in every text; `path` is where `values` are.
@@ -176,7 +192,7 @@ impl<'a> Loader<'a> {
                 match substitute::replace(text, |it| files::find(it, directory, env)) {
                     Ok(None) => {}
                     Ok(Some(whole)) => {
-                        if self.take(whole.len(), &values.place) {
+                        if self.refers(whole.len(), &values.place) {
                             values.written = Some(std::mem::replace(text, whole).into());
                         }
                     }

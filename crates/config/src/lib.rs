@@ -32,7 +32,7 @@ use pipeline::settings::{Place, SettingsErrorKind};
 use pipeline::{Settings, SettingsError};
 
 pub use error::{ConfigError, ConfigErrors};
-pub use files::{CONFIG_BYTES_MAX, text as file_text};
+pub use files::{CONFIG_BYTES_MAX, bytes as file_bytes, text as file_text};
 pub use include::{read_file, read_text};
 pub use plan::{AgentSettings, ChannelPlan, ComponentPlan, GroupPlan, Plan, SourcePlan};
 pub use print::to_toml;

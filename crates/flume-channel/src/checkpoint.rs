@@ -28,6 +28,8 @@ const HEAD: usize = 3;
 const INCOMPLETE: usize = 4;
 /// More than a block of snappy-java ever has.
 const BLOCK_MAX: usize = 16 << 20;
+/// Bytes that a byte of Snappy stands for, more than at most: a copy of 64 takes three.
+const SNAPPY_RATIO_MAX: usize = 32;
 /// In front of what snappy-java writes; then two numbers of its version.
 const SNAPPY: [u8; 8] = *b"\x82SNAPPY\0";
 
@@ -176,10 +178,14 @@ impl<R: Read> Unsnappy<R> {
         if length > BLOCK_MAX {
             return Err(wrong("a block of Snappy is too long".into()));
         }
-        let mut packed = vec![0; length];
-        self.inner.read_exact(&mut packed)?;
+        // Memory is taken as bytes come, not for what the block says of itself.
+        let mut packed = Vec::new();
+        (&mut self.inner).take(length as u64).read_to_end(&mut packed)?;
+        if packed.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let size = snap::raw::decompress_len(&packed).map_err(|error| wrong(error.to_string()))?;
-        if size > BLOCK_MAX {
+        if size > BLOCK_MAX.min(length * SNAPPY_RATIO_MAX) {
             return Err(wrong("a block of Snappy is too long".into()));
         }
         let block = snap::raw::Decoder::new().decompress_vec(&packed);

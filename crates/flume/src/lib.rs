@@ -7,12 +7,16 @@
 //!                 place         filters    components   └─► Report: what became of each key
 //! ```
 //!
-//! Everything here is synchronous and without I/O: texts come in, environment and programs are
-//! asked for through [`World`]. What each component and each of its keys becomes stands in the
-//! tables of [`table`], from which the reference in `docs/migrate-from-flume.md` is made too.
+//! Everything here is synchronous and without I/O: texts come in; environment, programs and files
+//! that they name are asked for through [`World`]. What each component and each of its keys becomes
+//! stands in the tables of [`table`], from which the reference in `docs/migrate-from-flume.md` is
+//! made too.
 
 mod agent;
+mod credentials;
+mod hocon;
 mod lookup;
+mod morphline;
 pub mod page;
 pub mod properties;
 mod report;
@@ -43,6 +47,12 @@ pub trait World {
     /// It failed: why, for people.
     fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>>;
 
+    /// The content of a file that the configuration names: a credential store, a morphline.
+    ///
+    /// # Errors
+    /// It cannot be read: why, for people.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
+
     /// Whether the program has a component of this role and kind.
     fn has(&self, role: &str, kind: &str) -> bool;
 }
@@ -56,6 +66,8 @@ pub struct Options {
     pub data_dir: String,
     /// Host and port of the metrics; off unless set.
     pub admin: Option<String>,
+    /// Host and port of Flume's own page of counters; off unless set.
+    pub flume_metrics: Option<String>,
     /// What stands in front of a path of HDFS without a scheme: `hdfs://namenode:8020`.
     pub default_fs: Option<String>,
     /// Whether references to what has no value here stay: the result is printed and not run.
@@ -129,36 +141,4 @@ pub fn convert(
     let settings = translate::translate(agent, options, world, &mut report);
     report.sort(files);
     Ok(Conversion { agent: name, settings, report })
-}
-
-/// Reads and translates any bytes, as the fuzz target does: for tests.
-#[doc(hidden)]
-pub fn fuzzed(input: &[u8]) {
-    struct Nowhere;
-    impl World for Nowhere {
-        fn variable(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn system(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
-            None
-        }
-        fn has(&self, _: &str, _: &str) -> bool {
-            true
-        }
-    }
-    let file = File { name: "fuzz".into(), text: String::from_utf8_lossy(input).into_owned() };
-    let Ok(all) = properties::read(&file.name, &file.text) else { return };
-    for agent in agents(&all) {
-        let options = Options {
-            agent: Some(agent),
-            data_dir: "/d".into(),
-            admin: None,
-            default_fs: None,
-            keep_references: true,
-        };
-        drop(convert(std::slice::from_ref(&file), &options, &Nowhere));
-    }
 }

@@ -14,7 +14,7 @@ use pipeline::settings::Place;
 
 use crate::properties::Property;
 use crate::report::{Outcome, Report};
-use crate::{Options, World};
+use crate::{Options, World, credentials};
 
 /// References within what a reference stands for, at most.
 const DEPTH_MAX: usize = 8;
@@ -94,14 +94,21 @@ pub(crate) fn resolve(
     let own = own.filter_map(|(it, rest)| Some((it, rest.strip_prefix('.')?)));
     let mut values = Vec::new();
     for (property, key) in own {
-        let text = lookup.expand(&property.value, 0).unwrap_or_else(|problem| {
+        let decide = |report: &mut Report, problem: String| {
             report.add(Outcome::Decision, &property.place, &property.key, problem);
-            Text { unset: Some("a reference".into()), ..Text::plain(property.value.clone()) }
-        });
-        if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
-            let problem = format!("`{name}` is not set");
-            report.add(Outcome::Decision, &property.place, &property.key, problem);
-        }
+        };
+        let text = match lookup.expand(&property.value, 0) {
+            Ok(text) => {
+                if let Some(name) = text.unset.as_ref().filter(|_| !options.keep_references) {
+                    decide(report, format!("`{name}` is not set"));
+                }
+                text
+            }
+            Err(problem) => {
+                decide(report, problem);
+                Text { unset: Some("a reference".into()), ..Text::plain(property.value.clone()) }
+            }
+        };
         values.push(Value { key: key.to_owned(), text, place: property.place.clone() });
     }
     values
@@ -202,10 +209,10 @@ impl Lookup<'_> {
         if is("hadoop", "org.apache.flume.configfilter.HadoopCredentialStoreConfigFilter") {
             return match self.keep {
                 true => Ok(Text { value: reference, written, unset: Some(key.to_owned()) }),
-                false => Err(format!(
-                    "credential stores of Hadoop are not read; write `{key}` into a file and use \
-                     `aqueduct convert`, whose configuration refers to {SECRETS}/{key}"
-                )),
+                false => {
+                    let value = self.credential(&prefix, key, setting)?;
+                    Ok(Text { value, written, unset: None })
+                }
             };
         }
         if !is("external", "org.apache.flume.configfilter.ExternalProcessConfigFilter") {
@@ -218,6 +225,20 @@ impl Lookup<'_> {
             Some(Ok(value)) => Ok(Text { value: value.trim().to_owned(), written, unset: None }),
             Some(Err(problem)) => Err(format!("`{command} {key}` failed: {problem}")),
         }
+    }
+
+    /// What a credential store of Hadoop has for a key. `setting` has the keys of the filter.
+    fn credential(
+        &self,
+        prefix: &str,
+        key: &str,
+        setting: impl Fn(&str) -> Result<Option<String>, String>,
+    ) -> Result<String, String> {
+        let paths = setting("credential.provider.path")?;
+        let missing = || format!("`{prefix}.credential.provider.path` is missing");
+        let paths = paths.ok_or_else(missing)?;
+        let password_file = setting("credstore.java-keystore-provider.password-file")?;
+        credentials::secret(&paths, password_file.as_deref(), key, self.world)
     }
 }
 
@@ -240,6 +261,16 @@ mod tests {
                 _ => Some(Err("exit status: 1".into())),
             }
         }
+        fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+            match path {
+                "/s/none.jceks" => Ok(include_bytes!("../tests/credentials/none.jceks").to_vec()),
+                "/s/changeit.jceks" => {
+                    Ok(include_bytes!("../tests/credentials/changeit.jceks").to_vec())
+                }
+                "/s/password" => Ok(b"changeit\n".to_vec()),
+                _ => Err("No such file or directory".to_owned()),
+            }
+        }
         fn has(&self, _: &str, _: &str) -> bool {
             true
         }
@@ -248,7 +279,18 @@ mod tests {
     const FILE: &str = "a1.x = 1\nbase = ${deep}/b\ndeep = /d\na = ${b}\nb = ${a}\n\
         a1.configfilters.f.type = external\na1.configfilters.f.command = /bin/secret\n\
         a1.configfilters.bad.type = external\na1.configfilters.bad.command = /bin/false\n\
-        a1.configfilters.e.type = ENV\na1.configfilters.h.type = hadoop\n";
+        a1.configfilters.e.type = ENV\n\
+        a1.configfilters.h.type = hadoop\n\
+        a1.configfilters.h.credential.provider.path = jceks://file/s/none.jceks\n\
+        a1.configfilters.hp.type = hadoop\na1.configfilters.hp.credential.provider.path = \
+        localjceks://file/s/changeit.jceks\n\
+        a1.configfilters.hp.credstore.java-keystore-provider.password-file = /s/password\n\
+        a1.configfilters.h2.type = hadoop\na1.configfilters.h2.credential.provider.path = \
+        jceks://file/s/changeit.jceks\n\
+        a1.configfilters.h3.type = hadoop\na1.configfilters.h3.credential.provider.path = \
+        jceks://hdfs@nn/x\na1.configfilters.h4.type = hadoop\n\
+        a1.configfilters.h5.type = hadoop\na1.configfilters.h5.credential.provider.path = \
+        jceks://file/gone\n";
 
     fn expanded(value: &str) -> Result<Text, String> {
         let all = crate::properties::read(&"a".into(), FILE).unwrap();
@@ -271,6 +313,8 @@ mod tests {
             ("${base}/c", "/d/b/c", None),
             ("${f['pw']}", "<pw>", Some("${file:/etc/aqueduct/secrets/pw}")),
             ("${e[\"NN\"]}", "namenode", Some("${NN}")),
+            ("${h['ks_password']}", "geheim", Some("${file:/etc/aqueduct/secrets/ks_password}")),
+            ("${hp['ks_password']}", "other", Some("${file:/etc/aqueduct/secrets/ks_password}")),
         ] {
             let text = expanded(text).unwrap();
             assert_eq!((text.value.as_str(), text.written.as_deref()), (value, written));
@@ -287,7 +331,11 @@ mod tests {
             ("${a}", "in a circle"),
             ("${none['x']}", "no config filter `none`"),
             ("${bad['x']}", "`/bin/false x` failed: exit status: 1"),
-            ("${h['x']}", "write `x` into a file"),
+            ("${h['x']}", "add it by `hadoop credential create x`"),
+            ("${h2['ks_password']}", "set HADOOP_CREDSTORE_PASSWORD"),
+            ("${h3['x']}", "copy it to a file"),
+            ("${h4['x']}", "`a1.configfilters.h4.credential.provider.path` is missing"),
+            ("${h5['x']}", "/gone: No such file or directory"),
         ] {
             let problem = expanded(text).unwrap_err();
             assert!(problem.contains(remedy), "{text}: {problem}");

@@ -32,13 +32,15 @@ pub fn reference() -> String {
             let classes: Vec<String> = row.classes.iter().map(|it| format!("`{it}`")).collect();
             let here = match row.becomes {
                 Becomes::Kind(kind) => format!("`{kind}`"),
+                Becomes::Several(what) => what.to_owned(),
                 Becomes::Later(what) => format!("not there yet: {what}"),
                 Becomes::Never(what) => format!("not done: {what}"),
             };
             let text = format!("| `{}` | {} | {here} |", row.name, classes.join(", "));
             line(&mut page, &text);
         }
-        for row in of_role.into_iter().filter(|row| matches!(row.becomes, Becomes::Kind(_))) {
+        let is_there = |row: &&Row| matches!(row.becomes, Becomes::Kind(_) | Becomes::Several(_));
+        for row in of_role.into_iter().filter(is_there) {
             keys(&mut page, row);
         }
     }

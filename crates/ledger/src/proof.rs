@@ -9,10 +9,17 @@
 //! | pending | not in a ledger, and some channel whose account is given still holds it |
 //! | in dead letters | neither, and among the dead letters of some account that is given; also one of an epoch that a ledger has closed, if the channel that named it has it among its own: a floor names no batch |
 //! | missing | accepted, and nowhere |
+//!
+//! What a relay split is in ledgers and other channels under the names of its parts. They are
+//! recognised by the channels that accounts are given of: those of the relay, too. Such a batch is
+//! committed when a ledger has some part of it, and none of these channels still has one.
+
+mod parts;
 
 use pipeline::{Account, KeySet};
 
 use crate::Settled;
+use parts::Originals;
 
 /// What is proved of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +44,19 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
         dead.insert_all(&account.letters);
     }
     let ledgers: Vec<&Settled> = ledgers.collect();
+    let originals = Originals::of(accounts);
+    // Of a batch that was split one part may be in a ledger while another one still waits.
+    let mut open = held.clone();
+    open.insert_all(&dead);
+    for settled in &ledgers {
+        open.remove_all(&settled.keys);
+        let closed = settled.floors.closed_of(&open);
+        open.remove_all(&closed);
+    }
+    let open = originals.of_parts(&open);
+    held.insert_all(&originals.of_parts(&held));
+    dead.insert_all(&originals.of_parts(&dead));
+    let ledgers: Vec<Settled> = ledgers.into_iter().map(|one| originals.added_to(one)).collect();
     let one = |account: &Account| {
         let mut rest = account.accepted.clone();
         ledgers.iter().for_each(|settled| rest.remove_all(&settled.keys));
@@ -47,6 +67,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
             rest.remove_all(&settled.floors.closed_of(&account.accepted));
         }
         rest.insert_all(&second);
+        rest.insert_all(&open.intersection(&account.accepted));
         let pending = rest.intersection(&held);
         let committed = account.accepted.count() - rest.count();
         rest.remove_all(&pending);
@@ -59,7 +80,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{Epoch, Origin};
+    use pipeline::{Epoch, Origin, PartNames};
 
     use super::*;
 
@@ -128,6 +149,45 @@ mod tests {
         edge.letters = KeySet::default();
         let proofs = prove(&[edge, collector], [&closed].into_iter());
         assert_eq!((proofs[0].committed, proofs[0].letters.count()), (10, 0));
+    }
+
+    /// Method: two relays split, one after the other; the second one holds one part of a part.
+    #[test]
+    fn a_batch_that_is_split_is_committed_when_no_channel_has_a_part_of_it() {
+        let [a, b] = ["a", "b"].map(PartNames::of_channel);
+        let part = |names: &PartNames, keys: &KeySet| {
+            let mut named = KeySet::default();
+            for (origin, epoch, set) in keys.iter() {
+                named.insert_set(names.of_origin(origin), epoch, set);
+            }
+            named
+        };
+        let edge = account(keys(1, 0..10), KeySet::default());
+        let relay = |channel: &str, pending: KeySet, letters: KeySet| {
+            let (origin, accepted) = (Origin([8; 16]), KeySet::default());
+            Account { channel: channel.into(), origin, accepted, pending, letters }
+        };
+        let (in_a, in_b) = (part(&a, &keys(1, 0..8)), part(&b, &part(&a, &keys(1, 0..8))));
+        let store = settled(in_a.clone());
+        let nothing = KeySet::default;
+        let of_a = relay("a", nothing(), nothing());
+        let of_b = relay("b", part(&b, &part(&a, &keys(1, 3..4))), part(&b, &keys(1, 5..6)));
+        let all = [edge.clone(), of_a.clone(), of_b];
+        let proof = prove(&all, [&store].into_iter()).swap_remove(0);
+        assert_eq!((proof.committed, &proof.pending), (6, &keys(1, 3..4)));
+        assert_eq!((&proof.letters, &proof.missing), (&keys(1, 5..6), &keys(1, 8..10)));
+        // What two relays named is found, and what is in a ledger waits nowhere.
+        let store = settled(in_b.clone());
+        let all = [edge.clone(), of_a.clone(), relay("b", in_b, nothing())];
+        let proof = prove(&all, [&store].into_iter()).swap_remove(0);
+        assert_eq!((proof.committed, proof.missing), (8, keys(1, 8..10)));
+        // A floor of the parts is one of the batches, and a channel that is not known names none.
+        let mut closed = Settled::default();
+        closed.floors.raise(a.of_origin(OWN), Epoch(2));
+        let proof = prove(&[edge.clone(), of_a], [&closed].into_iter()).swap_remove(0);
+        assert_eq!((proof.committed, proof.missing.count()), (10, 0));
+        let proof = prove(&[edge], [&settled(in_a)].into_iter()).swap_remove(0);
+        assert_eq!((proof.committed, proof.missing.count()), (0, 10));
     }
 
     #[test]

@@ -20,10 +20,12 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "call_unknown",
             "memory_full",
             "repeated_events",
+            "tls_failed",
         ],
     ),
     ("exec", &["command_failed", "line_cut", "lines_refused"]),
-    ("netcat", &["line_cut", "line_too_long", "lines_refused"]),
+    ("http", &["tls_failed"]),
+    ("netcat", &["line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     (
         "spool_dir",
@@ -36,7 +38,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "vanished_unread",
         ],
     ),
-    ("syslog", &["message_cut", "messages_refused", "datagrams_dropped"]),
+    ("syslog", &["message_cut", "messages_refused", "datagrams_dropped", "tls_failed"]),
     (
         "tail_dir",
         &[
@@ -50,6 +52,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "link_leads_out",
         ],
     ),
+    ("thrift", &["tls_failed"]),
     (
         "grpc",
         &[

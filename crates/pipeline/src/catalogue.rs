@@ -10,6 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::channel::Channel;
 use crate::component::Entry;
+use crate::condition::Condition;
 use crate::decoder::Decoder;
 use crate::encoder::{Codec, Encoder};
 use crate::framing::Framing;
@@ -30,6 +31,8 @@ pub struct Group {
     pub sources: &'static [Entry<dyn Source>],
     /// What changes or drops events on their way in.
     pub interceptors: &'static [Entry<dyn Interceptor>],
+    /// What interceptors can ask of an event in a language of its own.
+    pub conditions: &'static [Entry<dyn Condition>],
     /// What decides which channel gets which events.
     pub selectors: &'static [Entry<dyn ChannelSelector>],
     /// What holds events.
@@ -55,6 +58,7 @@ impl Group {
         feature: None,
         sources: &[],
         interceptors: &[],
+        conditions: &[],
         selectors: &[],
         channels: &[],
         processors: &[],
@@ -143,6 +147,7 @@ macro_rules! roles {
 roles! {
     dyn Source, "source", sources;
     dyn Interceptor, "interceptor", interceptors;
+    dyn Condition, "condition", conditions;
     dyn ChannelSelector, "selector", selectors;
     dyn Channel, "channel", channels;
     dyn SinkProcessor, "processor", processors;
@@ -202,6 +207,7 @@ mod tests {
         const ELSEWHERE: &[Elsewhere] = &[
             Elsewhere { role: "source", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "interceptor", kind: "far", programs: "aqueduct-full" },
+            Elsewhere { role: "condition", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "selector", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "channel", kind: "far", programs: "aqueduct-full" },
             Elsewhere { role: "processor", kind: "far", programs: "aqueduct-full" },
@@ -220,6 +226,7 @@ mod tests {
         let refusals = [
             refusal::<dyn Source>(),
             refusal::<dyn Interceptor>(),
+            refusal::<dyn Condition>(),
             refusal::<dyn ChannelSelector>(),
             refusal::<dyn Channel>(),
             refusal::<dyn SinkProcessor>(),

@@ -89,7 +89,7 @@ pub struct BuildContext {
     pub env: Env,
     /// What it counts with.
     pub metrics: Metrics,
-    /// The components that it can be made of in turn: encoders, codecs, decoders,
+    /// The components that it can be made of in turn: conditions, encoders, codecs, decoders,
     /// framings.
     pub catalogue: Catalogue,
     /// What it shares with the other components along its channel and in its group, by type.
@@ -203,7 +203,8 @@ impl<R: Role + ?Sized> Choice<R> {
         Self::with(kind.to_owned(), serde_json::Map::new())
     }
 
-    fn with(kind: String, settings: serde_json::Map<String, serde_json::Value>) -> Self {
+    /// This kind with these settings, `type` not among them.
+    pub fn with(kind: String, settings: serde_json::Map<String, serde_json::Value>) -> Self {
         Self { kind, settings, role: PhantomData }
     }
 

@@ -27,6 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::env::{Disk, DiskFile, FileKind, OpenMode};
@@ -148,6 +149,18 @@ impl Position {
             && self.head.fits(&file.read(0, usize::from(self.head.len))?)
             && self.tail.fits(&file.read(tail_at, tail_bytes)?))
     }
+}
+
+/// Where a file stands, as Flume's source `taildir` writes it into the JSON array that is its
+/// position file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlumePosition {
+    /// Inode of the file.
+    pub inode: u64,
+    /// Bytes that were read.
+    pub pos: u64,
+    /// Path of the file: Flume goes on there if a pattern finds this inode by this path.
+    pub file: PathBuf,
 }
 
 /// Lines that a source read: where they stand.

@@ -3,11 +3,13 @@
 //! has already.
 
 mod keys;
+mod parts;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use keys::KeySet;
+pub use parts::PartNames;
 
 /// The channel that a batch was born in: 128 random bits made with that channel's directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

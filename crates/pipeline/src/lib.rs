@@ -15,7 +15,7 @@
 //! | [`account`] | what a channel answers for, for auditors |
 //! | [`floors`] | what may be forgotten: [`Floors`], the lowest epoch of each origin that still counts |
 //! | [`intervals`] | [`IntervalSet`], sets of numbers that are mostly runs |
-//! | [`source`], [`interceptor`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`], [`framing`] | one role each |
+//! | [`source`], [`interceptor`], [`condition`], [`selector`], [`channel`], [`processor`], [`sink`], [`encoder`], [`decoder`], [`framing`] | one role each |
 //! | [`intake`] | the way from a source into its channels: [`Intake`] and its two wider sides |
 //! | [`ledgers`] | the commit ledgers behind a channel, as they are named upstream |
 //! | [`sink_board`] | what a sink shows of itself on status pages |
@@ -36,6 +36,7 @@ pub mod batch;
 pub mod catalogue;
 pub mod channel;
 pub mod component;
+pub mod condition;
 pub mod decoder;
 pub mod deliver;
 pub mod encoder;
@@ -73,6 +74,7 @@ pub use channel::{
     Ticket,
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
+pub use condition::Condition;
 pub use decoder::{Decoder, MalformedMessage, Message};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
@@ -80,7 +82,7 @@ pub use error::{Classify, ErrorClass};
 pub use extensions::Extensions;
 pub use floors::Floors;
 pub use framing::{Frame, Framer, Framing};
-pub use identity::{Epoch, Identity, KeySet, Origin, Sequence};
+pub use identity::{Epoch, Identity, KeySet, Origin, PartNames, Sequence};
 pub use intake::{
     Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Unreserved,
 };

@@ -40,6 +40,12 @@ pub trait ChannelSelector: Send + Sync {
     /// them.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
 
+    /// Whether channels may get different events of one batch. Then what a relay sends on through
+    /// one channel is not what it sends on through another one, and has another name.
+    fn splits(&self) -> bool {
+        true
+    }
+
     /// The header that it looks at, if any.
     fn routing_header(&self) -> Option<&str>;
 

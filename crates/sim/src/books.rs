@@ -3,7 +3,7 @@
 //!
 //! | looked at | what it would break |
 //! |---|---|
-//! | an entry of the ledger is won | a batch stands in one entry; nothing behind a seal, or by a fenced writer; what it names is there |
+//! | an entry of the ledger is won | a batch stands in one entry of a ledger; nothing behind a seal, or by a fenced writer; what it names is there |
 //! | a ledger comes in | no collector begins one anew that had entries |
 //! | a generation comes in | its number is new; all that is committed is published |
 //! | a file becomes visible | an entry names it, in this place and with this content |
@@ -38,7 +38,8 @@ pub(crate) struct Books {
 
 #[derive(Default)]
 struct State {
-    committed: KeySet,
+    /// Of each dataset: a batch whose parts are in several is committed in each of them.
+    committed: BTreeMap<String, KeySet>,
     /// Files that entries name, by their staged path below [`ROOT`], and not yet published.
     waiting: BTreeMap<String, StagedFile>,
     /// Every path that an entry named.
@@ -136,7 +137,9 @@ impl Books {
     /// not committed any more.
     pub(crate) fn restate(&self, dataset: &str, view: &View) {
         let mut state = lock(&self.state);
-        state.committed = view.settled_of(&state.committed);
+        if let Some(committed) = state.committed.get_mut(dataset) {
+            *committed = view.settled_of(committed);
+        }
         state.waiting.retain(|temp, _| temp.split('/').next() != Some(dataset));
         state.sealed.retain(|(sealed, _)| sealed != dataset);
         state.fenced = view.fenced().copied().collect();
@@ -241,12 +244,13 @@ impl Books {
         }
         match entry.kind {
             Kind::Commit { keys, files } => {
-                let twice = keys.intersection(&state.committed);
+                let committed = state.committed.entry(dataset.to_owned()).or_default();
+                let twice = keys.intersection(committed);
                 if !twice.is_empty() {
                     let count = twice.count();
                     self.world.violation(format!("{path} commits {count} batches once more"));
                 }
-                state.committed.insert_all(&keys);
+                committed.insert_all(&keys);
                 let targets = files.iter().map(|file| format!("{PREFIX}/{}", file.target));
                 let targets = targets.collect();
                 state.rolls.push((dataset.to_owned(), keys, targets));

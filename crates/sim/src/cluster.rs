@@ -103,7 +103,8 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
     world.note("scenario", format_args!("{scenario:?}"));
     for (kind, is_so) in [
         ("(relays)", scenario.relays > 0),
-        ("(two channels)", scenario.forks),
+        ("(two channels)", scenario.forks && !scenario.spreads),
+        ("(two channels, by hash)", scenario.forks && scenario.spreads),
         ("(discovery)", scenario.discovers),
         ("(copy of an edge)", scenario.clones),
         ("(limits that differ)", scenario.has_limits()),

@@ -124,6 +124,7 @@ static GROUP: Group = Group {
     feature: None,
     sources: SOURCES,
     interceptors: components::interceptors::ALL,
+    conditions: &[],
     selectors: components::selectors::ALL,
     channels: components::CHANNELS,
     processors: components::processors::ALL,

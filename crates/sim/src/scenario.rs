@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) collectors: usize,
     /// Agents have two channels, and a selector that chooses.
     pub(crate) forks: bool,
+    /// The selector chooses by a hash of the event, not by a header.
+    pub(crate) spreads: bool,
     /// Senders look up their next agents.
     pub(crate) discovers: bool,
     /// The first edge gets a copy, with events of its own.
@@ -143,6 +145,7 @@ impl Scenario {
             discovers: false,
             clones: false,
             adopts: Dice::new(seed, "adopts").chance(400),
+            spreads: Dice::new(seed, "spreads").chance(500),
         };
         // Dice of their own: the other seeds stay as they are.
         let restores = Dice::new(seed, "restores");

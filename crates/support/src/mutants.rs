@@ -48,6 +48,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("epoch_not_random", "a copy of a directory gives other identities than the first one"),
     ("closed_epoch_kept", "a life that a copy has closed goes on under another name"),
     ("epoch_not_in_key", "an identity names the epoch that its sequence counts in"),
+    ("parts_share_a_name", "each part of a batch that a relay splits has a name of its own"),
     ("lacking_not_offered", "what the next agent has lost is offered again"),
     ("silence_is_delivery", "a batch without an answer is offered again"),
     ("unable_not_said", "an agent that cannot store what it holds says so to its senders"),

@@ -7,6 +7,8 @@
 //! look at the batch instead of the event: there the check has to find events that are missing or
 //! repeated.
 
+mod names;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,11 +31,16 @@ type Other = fn() -> Box<dyn ChannelSelector>;
 /// The channels and the intake of one life of an agent.
 struct Life {
     topology: Topology,
-    intake: AgentIntake,
+    intake: Arc<AgentIntake>,
 }
 
 impl Life {
     async fn begin(dir: &Path, selector: Option<Other>) -> Self {
+        Self::with_sinks(dir, selector, "type = \"discard\"").await
+    }
+
+    /// With sinks of these settings.
+    async fn with_sinks(dir: &Path, selector: Option<Other>, sink: &str) -> Self {
         let at = dir.display();
         let text = format!(
             "[agent]\ndata_dir = \"{at}\"\n\
@@ -41,8 +48,8 @@ impl Life {
              selector = {{ type = \"load_balancing\" }}\n\
              [channels.a]\ntype = \"durable\"\ncapacity = \"16MiB\"\n\
              [channels.b]\ntype = \"durable\"\ncapacity = \"16MiB\"\n\
-             [sinks.one]\ntype = \"discard\"\nchannel = \"a\"\n\
-             [sinks.other]\ntype = \"discard\"\nchannel = \"b\"\n"
+             [sinks.one]\n{sink}\nchannel = \"a\"\n\
+             [sinks.other]\n{sink}\nchannel = \"b\"\n"
         );
         let (env, metrics) = (env::real(), Metrics::default());
         let plan: Plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
@@ -50,13 +57,13 @@ impl Life {
         opening::open_channels(&topology.channels).await.unwrap();
         let letters = dead_letters::Config::read(&Settings::empty()).unwrap();
         let letters = Arc::new(DeadLetters::new(letters, dir, &env, &metrics));
-        let BuiltSource { name, interceptors, selector: built, required, .. } =
+        let BuiltSource { name, interceptors, selector: built, required, naming, .. } =
             topology.sources.remove(0);
         let selector = selector.map_or(built, |other| other());
-        let fed = (topology.fed(&required), Vec::new());
+        let fed = (topology.fed(&required, &naming), Vec::new());
         let route = (interceptors, selector);
         let intake = AgentIntake::new(name, route, letters, fed, None, metrics);
-        Self { topology, intake }
+        Self { topology, intake: Arc::new(intake) }
     }
 
     /// How far each channel stands.
@@ -187,14 +194,21 @@ async fn a_choice_by_the_batch_loses_and_repeats_lines_that_are_read_again() {
     }
 }
 
+const NAME: Identity = Identity { origin: ORIGIN, epoch: Epoch(1 << 20), sequence: Sequence(0) };
+
+/// A batch with a name.
+fn of_another_agent() -> Batch {
+    let mut batch = lines(0..LINES);
+    batch.envelope.positions.clear();
+    batch.envelope.identity = Some(NAME);
+    batch
+}
+
 /// A batch of another agent that reached the first channel alone, is sent again after a restart,
 /// and once more after that.
 async fn sent_three_times(selector: Option<Other>) -> Vec<Vec<String>> {
     let dir = tempfile::tempdir().unwrap();
-    let mut batch = lines(0..LINES);
-    batch.envelope.positions.clear();
-    batch.envelope.identity =
-        Some(Identity { origin: ORIGIN, epoch: Epoch(1 << 20), sequence: Sequence(0) });
+    let batch = of_another_agent();
     let life = Life::begin(dir.path(), selector).await;
     life.intake.accept_into(batch.clone(), &[0]).await.unwrap();
     life.end().await;

@@ -10,6 +10,7 @@ use flume::{Options, Outcome};
 use pipeline::Env;
 use pipeline::settings::{Place, SettingsErrorKind};
 
+use super::monitoring::monitoring;
 use super::{Here, translated};
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,7 @@ Examples:
   aqueduct agent -n a1 -f flume.conf
   aqueduct agent --conf conf --conf-file conf/flume.conf --name a1 -Dflume.root.logger=INFO,console
   aqueduct agent -n a1 -f flume.conf --default-fs hdfs://namenode:8020 --admin 127.0.0.1:9464
+  aqueduct agent -n a1 -f flume.conf -Dflume.monitoring.type=http -Dflume.monitoring.port=41414
   aqueduct agent -n a1 -f flume.conf --print-config
 
 What is not quite as in Flume is logged as a warning. Where a key needs a decision the agent does
@@ -44,7 +46,8 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(short, long, value_name = "DIR")]
     conf: Option<PathBuf>,
 
-    /// A system property: used for ${sys:NAME}, and ignored otherwise
+    /// A system property: used for ${sys:NAME}; flume.monitoring.type=http and
+    /// flume.monitoring.port serve Flume's page of counters; others are ignored
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     defines: Vec<String>,
 
@@ -130,14 +133,19 @@ fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
             format!("{home}/.aqueduct/{}", args.name)
         }
     };
+    let monitoring = monitoring(&here).map_err(refused)?;
     let options = Options {
         agent: Some(args.name.clone()),
         data_dir,
         admin: args.admin.clone(),
+        flume_metrics: monitoring.address,
         default_fs: args.default_fs.clone(),
         keep_references: false,
     };
     note_ignored(args);
+    if let Some(warning) = monitoring.warning {
+        tracing::warn!("{warning}");
+    }
     let (conversion, plan) = translated(&files, &options, &here).map_err(refused)?;
     let report = &conversion.report;
     for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
@@ -178,7 +186,7 @@ fn note_ignored(args: &FlumeAgentArgs) {
     for define in &args.defines {
         let note = match define.split('=').next().unwrap_or_default() {
             "flume.root.logger" => "RUST_LOG says what is logged",
-            name if name.starts_with("flume.monitoring.") => "--admin serves metrics",
+            name if name.starts_with("flume.monitoring.") => continue,
             _ => "it counts for ${sys:…} alone",
         };
         tracing::info!(property = define.split('=').next(), "{note}");

@@ -10,7 +10,8 @@ use flume::{Options, Outcome, Report};
 use pipeline::Env;
 use pipeline::env::OpenMode;
 
-use super::{Here, translated};
+use super::monitoring::monitoring;
+use super::{EXIT_CONVERT_USAGE, Here, translated};
 
 /// Something needs a decision.
 const EXIT_DECISION: u8 = 2;
@@ -63,7 +64,8 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
 
-    /// A system property that the configuration refers to as ${sys:NAME}
+    /// A system property that the configuration refers to as ${sys:NAME};
+    /// flume.monitoring.type=http and flume.monitoring.port set `flume_metrics`
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     defines: Vec<String>,
 }
@@ -72,10 +74,21 @@ pub(crate) struct ConvertArgs {
 pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     let env = env::real();
     let here = Here::new(&env, &args.defines, false);
+    let monitoring = match monitoring(&here) {
+        Ok(monitoring) => monitoring,
+        Err(problem) => {
+            cli::say(&problem);
+            return ExitCode::from(EXIT_CONVERT_USAGE);
+        }
+    };
+    if let Some(warning) = &monitoring.warning {
+        cli::say(warning);
+    }
     let options = Options {
         agent: args.name.clone(),
         data_dir: args.data_dir.clone(),
         admin: args.admin.clone(),
+        flume_metrics: monitoring.address,
         default_fs: args.default_fs.clone(),
         keep_references: true,
     };

@@ -20,6 +20,7 @@ const MAIN: &str = "[channels.main]\ntype = \"durable\"\n";
 const SPARE: &str = "[channels.spare]\ntype = \"memory\"\n\
                      [sinks.nowhere]\ntype = \"discard\"\nchannel = \"spare\"\n";
 const SINK: &str = "[sinks.out]\ntype = \"logger\"\nchannel = \"main\"\n";
+const FILTER: &str = "[[sources.access.interceptors]]\ntype = \"filter\"\n";
 const STORE: &str = "[sinks.store]\ntype = \"hdfs\"\nurl = \"hdfs://namenode:8020/logs/%Y-%m-%d\"\n\
                      channel = \"main\"\n";
 const COLLECTORS: &str = "[sinks.collector-1]\ntype = \"grpc\"\naddress = \"collector-1:4141\"\n\
@@ -30,6 +31,7 @@ pub(crate) fn frame(listed: &Listed) -> String {
     let parts: &[&str] = match (listed.role, listed.kind) {
         ("source", _) => &[AGENT, MAIN, SINK],
         ("interceptor" | "selector", _) => &[AGENT, SOURCE, MAIN, SINK, SPARE],
+        ("condition", _) => &[AGENT, SOURCE, MAIN, SINK, SPARE, FILTER],
         ("channel", _) => &[AGENT, SOURCE, SINK, SPARE],
         ("processor", "single") => {
             &[AGENT, SOURCE, MAIN, SPARE, "[sinks.out]\ntype = \"logger\"\n"]
@@ -74,9 +76,10 @@ pub(crate) fn index() -> (PathBuf, String) {
     (path, text)
 }
 
-/// The page of all metrics.
-pub(crate) fn metrics() -> String {
-    std::fs::read_to_string(folder().join("../metrics.md")).expect("there is a page of metrics")
+/// A page of `docs`.
+pub(crate) fn doc(name: &str) -> String {
+    let path = folder().join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The list of the index.

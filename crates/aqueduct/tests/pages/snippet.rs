@@ -14,6 +14,14 @@ const WIDTH: usize = 100;
 const OF_THE_PLAN: [&str; 5] =
     ["channels", "optional_channels", "channel", "sinks", "interceptors"];
 
+/// Tables that several components share: a page of their own, below `docs`, has their settings, and
+/// the snippets have a value of them.
+pub(crate) const SHARED: [(&str, &str); 1] = [("tls", "tls.md")];
+
+fn has_page(setting: &Setting) -> bool {
+    SHARED.iter().any(|(name, _)| *name == setting.name)
+}
+
 /// The snippet as its schema has it. Values without a default, the order, and what is switched off
 /// are taken from `old`.
 pub(crate) fn anew(listed: &Listed, old: &str) -> Result<String, String> {
@@ -56,7 +64,7 @@ impl Table<'_> {
             return Err(format!("`{name}` is no setting of it"));
         }
         let (mut values, mut tables): (Vec<&Setting>, Vec<&Setting>) =
-            all.iter().partition(|setting| setting.below.is_empty());
+            all.iter().partition(|setting| setting.below.is_empty() || has_page(setting));
         values.sort_by_key(place);
         tables.sort_by_key(place);
         for setting in values {

@@ -151,7 +151,7 @@ fn measure(
 }
 
 /// Writes a file of a peer's configuration with its `@NAMES@` filled in.
-fn fill(text: &str, values: &[(&str, String)], path: &Path) -> Result<()> {
+pub(crate) fn fill(text: &str, values: &[(&str, String)], path: &Path) -> Result<()> {
     let filled = values
         .iter()
         .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value));

@@ -15,9 +15,22 @@ pub struct Coding {
 #[derive(Debug)]
 struct Zlib {
     inflate: Decompress,
-    deflate: Compress,
+    deflate: Deflate,
     is_over: bool,
 }
+
+/// The direction in which frames are sent.
+#[derive(Debug)]
+enum Deflate {
+    Packed(Box<Compress>),
+    /// As blocks that are stored as they are; whether the header of the stream was written.
+    Stored {
+        has_begun: bool,
+    },
+}
+
+/// The header of a zlib stream: deflate with a window of 32 KiB.
+const HEADER: [u8; 2] = [0x78, 0x01];
 
 /// Whether the first byte of a stream says that it is compressed. The first byte of a plain one is
 /// that of a serial number, and those count from 1.
@@ -26,13 +39,21 @@ pub fn is_zlib(first: u8) -> bool {
 }
 
 impl Coding {
-    /// Of a new connection; `level` is that of zlib, 0 to 9.
-    pub fn new(is_compressed: bool, level: u32) -> Self {
-        let zlib = || Zlib {
-            inflate: Decompress::new(true),
-            deflate: Compress::new(Compression::new(level), true),
-            is_over: false,
-        };
+    /// Of a new connection of a client; `level` is that of zlib, 0 to 9.
+    pub fn of_client(is_compressed: bool, level: u32) -> Self {
+        let compress = || Compress::new(Compression::new(level), true);
+        Self::new(is_compressed, || Deflate::Packed(Box::new(compress())))
+    }
+
+    /// Of a new connection of a server. Its frames are answers of some bytes: they are sent as
+    /// stored blocks, for the state of a compressor would be the larger part of what a connection
+    /// costs, some 300 KiB.
+    pub fn of_server(is_compressed: bool) -> Self {
+        Self::new(is_compressed, || Deflate::Stored { has_begun: false })
+    }
+
+    fn new(is_compressed: bool, deflate: impl FnOnce() -> Deflate) -> Self {
+        let zlib = || Zlib { inflate: Decompress::new(true), deflate: deflate(), is_over: false };
         Self { zlib: is_compressed.then(zlib) }
     }
 
@@ -40,7 +61,8 @@ impl Coding {
     /// to move, so that the next call may go on.
     ///
     /// # Errors
-    /// The stream is not zlib, or goes on behind its end.
+    /// The stream is not zlib, or goes on behind its end. What stands before the damage is moved,
+    /// as far as it is within `max`.
     pub fn decode(
         &mut self,
         coded: &mut BytesMut,
@@ -64,7 +86,11 @@ impl Coding {
         let (read, written) = (zlib.inflate.total_in() - read, zlib.inflate.total_out() - written);
         coded.advance(read as usize);
         plain.truncate(start + written as usize);
-        zlib.is_over = matches!(status?, Status::StreamEnd);
+        match status {
+            // What stands before the damage counts. The next call comes to the damage again.
+            Err(_) if written > 0 => {}
+            status => zlib.is_over = matches!(status?, Status::StreamEnd),
+        }
         Ok(read > 0 || written > 0)
     }
 
@@ -74,19 +100,45 @@ impl Coding {
     /// Zlib cannot go on.
     pub fn encode(&mut self, frame: Vec<u8>) -> io::Result<Vec<u8>> {
         let Some(zlib) = &mut self.zlib else { return Ok(frame) };
-        let mut coded = Vec::with_capacity(frame.len() / 2 + 64);
-        let mut rest = &frame[..];
-        loop {
-            let read = zlib.deflate.total_in();
-            zlib.deflate.compress_vec(rest, &mut coded, FlushCompress::Sync)?;
-            rest = &rest[(zlib.deflate.total_in() - read) as usize..];
-            // With room left over, the flush is whole.
-            if rest.is_empty() && coded.len() < coded.capacity() {
-                return Ok(coded);
-            }
-            coded.reserve(rest.len() + 64);
+        match &mut zlib.deflate {
+            Deflate::Packed(compress) => packed(compress, &frame),
+            Deflate::Stored { has_begun } => Ok(stored(has_begun, &frame)),
         }
     }
+}
+
+/// The bytes as compressed blocks, flushed.
+fn packed(compress: &mut Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut coded = Vec::with_capacity(bytes.len() / 2 + 64);
+    let mut rest = bytes;
+    loop {
+        let read = compress.total_in();
+        compress.compress_vec(rest, &mut coded, FlushCompress::Sync)?;
+        rest = &rest[(compress.total_in() - read) as usize..];
+        // With room left over, the flush is whole.
+        if rest.is_empty() && coded.len() < coded.capacity() {
+            return Ok(coded);
+        }
+        coded.reserve(rest.len() + 64);
+    }
+}
+
+/// The bytes as stored blocks (RFC 1951, 3.2.4). A stored block ends at a byte, so nothing is to be
+/// flushed.
+fn stored(has_begun: &mut bool, bytes: &[u8]) -> Vec<u8> {
+    let mut coded = Vec::with_capacity(bytes.len() + 7);
+    if !std::mem::replace(has_begun, true) {
+        coded.extend(HEADER);
+    }
+    for block in bytes.chunks(usize::from(u16::MAX)) {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        // Not the last block of the stream, and stored.
+        coded.push(0);
+        coded.extend(length.to_le_bytes());
+        coded.extend((!length).to_le_bytes());
+        coded.extend_from_slice(block);
+    }
+    coded
 }
 
 #[cfg(test)]
@@ -106,11 +158,31 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_damage_is_read_in_pieces_of_any_size() {
+        let mut sent = Coding::of_client(true, 6).encode(b"the calls before".repeat(9)).unwrap();
+        // A block of the type that there is not.
+        sent.extend([0xff; 8]);
+        for size in [1, 7, sent.len()] {
+            let (mut coding, mut plain) = (Coding::of_server(true), BytesMut::new());
+            let mut outcome = Ok(true);
+            for piece in sent.chunks(size) {
+                let mut coded = BytesMut::from(piece);
+                while let Ok(true) = outcome {
+                    outcome = coding.decode(&mut coded, &mut plain, 1000);
+                }
+                outcome = outcome.map(|_| true);
+            }
+            assert!(outcome.is_err(), "{size}");
+            assert_eq!(plain, b"the calls before".repeat(9), "{size}");
+        }
+    }
+
+    #[test]
     fn each_write_can_be_read_at_once_in_pieces_of_any_size() {
         for is_compressed in [false, true] {
             for level in [0, 1, 6, 9] {
-                let mut writer = Coding::new(is_compressed, level);
-                let mut reader = Coding::new(is_compressed, level);
+                let mut writer = Coding::of_client(is_compressed, level);
+                let mut reader = Coding::of_server(is_compressed);
                 for n in 0..50_u32 {
                     let bytes: Vec<u8> =
                         (0..n * 97).map(|at| (at.wrapping_mul(n) >> 3) as u8).collect();
@@ -126,16 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_any_length_can_be_read_at_once() {
+        for is_compressed in [false, true] {
+            let mut server = Coding::of_server(is_compressed);
+            let mut client = Coding::of_client(is_compressed, 6);
+            for length in [0, 1, 20, 65_534, 65_535, 65_536, 200_000, 3] {
+                let bytes: Vec<u8> = (0..length).map(|at| ((at * 7) >> 3) as u8).collect();
+                let coded = server.encode(bytes.clone()).unwrap();
+                assert!(coded.len() <= bytes.len() + 32);
+                assert_eq!(decoded(&mut client, &coded, 4096), bytes, "{length}");
+            }
+        }
+    }
+
+    #[test]
     fn what_inflates_without_end_comes_in_bounded_steps() {
-        let coded = Coding::new(true, 9).encode(vec![0; 8 << 20]).unwrap();
+        let coded = Coding::of_client(true, 9).encode(vec![0; 8 << 20]).unwrap();
         assert!(coded.len() < 16 << 10);
-        assert_eq!(decoded(&mut Coding::new(true, 6), &coded, 4096).len(), 8 << 20);
+        assert_eq!(decoded(&mut Coding::of_server(true), &coded, 4096).len(), 8 << 20);
     }
 
     #[test]
     fn a_stream_that_is_not_zlib_is_an_error() {
         let mut plain = BytesMut::new();
         let mut coded = BytesMut::from(&[0, 0, 0, 1, 0, 0, 0, 1][..]);
-        assert!(Coding::new(true, 6).decode(&mut coded, &mut plain, 100).is_err());
+        assert!(Coding::of_server(true).decode(&mut coded, &mut plain, 100).is_err());
     }
 }

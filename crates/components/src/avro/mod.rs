@@ -8,6 +8,7 @@
 //! The protocol is `flume.avdl` of Flume 1.11, the framing that of Avro's Netty transport. Integers
 //! of the framing are big endian; all else is Avro's binary encoding.
 
+pub mod around;
 pub mod call;
 pub mod caller;
 pub mod coding;
@@ -65,7 +66,7 @@ pub fn read_all(input: &[u8]) -> usize {
     const MAX: usize = 1 << 20;
     let Some((first, rest)) = input.split_first() else { return 0 };
     let mut coded = bytes::BytesMut::from(rest);
-    let mut coding = coding::Coding::new(first & 1 == 1, 6);
+    let mut coding = coding::Coding::of_server(first & 1 == 1);
     let (mut plain, mut deframer) = (bytes::BytesMut::new(), frame::Deframer::new(MAX));
     let (mut session, mut events) = (call::Session::default(), 0);
     loop {

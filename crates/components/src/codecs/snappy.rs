@@ -1,5 +1,5 @@
-//! `snappy`: blocks of Snappy in the framing of Hadoop's `SnappyCodec`, which is not the frame format
-//! of the tool `snzip`.
+//! `snappy`: blocks of Snappy in the framing of Hadoop's `SnappyCodec`, which is not the frame
+//! format of the tool `snzip`.
 
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
 use schemars::JsonSchema;

@@ -1,10 +1,12 @@
 //! Conditions on an event, as settings write them: its body or a header has a value, matches a
-//! pattern, is a number in a range, or is there at all. Pure.
+//! pattern, is a number in a range, or is there at all; or an expression in a language of the
+//! catalogue holds for it. Pure.
 //!
-//! They are what `filter`, `route`, `sample` and `mask` share. Each takes time linear in the text
-//! and no memory, so that no configuration can stall an agent.
+//! They are what `filter`, `route`, `sample` and `mask` share. Each is asked once for a batch, of
+//! the events that are still in question. A plain one takes time linear in the text and no memory,
+//! so that no configuration can stall an agent; a language promises a bound of its own.
 
-use pipeline::{BuildError, EventRef};
+use pipeline::{BuildContext, BuildError, Choice, Events};
 use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,10 +33,25 @@ pub(super) struct Condition {
     /// Whether the condition holds where it would not, and the other way round.
     #[serde(default)]
     not: bool,
+    /// Language of an expression, such as `cel`, in the place of all of the above.
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    /// The expression, in the language that `type` names.
+    #[serde(default)]
+    expression: Option<String>,
+    /// Whether the condition holds for an event of which the expression cannot be worked out.
+    #[serde(default)]
+    holds_on_error: Option<bool>,
 }
 
-/// A condition with its pattern compiled.
-pub(super) struct Compiled {
+/// A condition with what it needs compiled.
+pub(super) enum Compiled {
+    Plain(Plain),
+    Language(Box<dyn pipeline::Condition>),
+}
+
+/// What the value of a header, or the body, has to be.
+pub(super) struct Plain {
     header: Option<String>,
     one_of: Option<Vec<String>>,
     matches: Option<Regex>,
@@ -44,23 +61,59 @@ pub(super) struct Compiled {
 }
 
 impl Condition {
-    /// Compiles its pattern; `setting` is where it stands.
-    pub(super) fn compile(&self, setting: &str) -> Result<Compiled, BuildError> {
+    /// Compiles it; `setting` is where it stands.
+    fn compile(&self, setting: &str, cx: &BuildContext) -> Result<Compiled, BuildError> {
+        let at = |name: &str| format!("{setting}.{name}");
+        if let Some(kind) = &self.kind {
+            return self.in_language(kind, setting, cx);
+        }
+        if self.expression.is_some() || self.holds_on_error.is_some() {
+            let problem = "an expression needs its language: write also type = \"cel\"";
+            return Err(BuildError::invalid(setting, problem));
+        }
         if let Some(header) = &self.header {
-            super::check_name(setting, header)?;
+            super::check_name(&at("header"), header)?;
         } else if self.one_of.is_none() && self.matches.is_none() && !self.is_number() {
             let problem = "a condition without `header` says what of the body, such as `matches`";
             return Err(BuildError::invalid(setting, problem));
         }
-        let matches = self.matches.as_deref().map(|text| super::pattern(setting, text));
-        Ok(Compiled {
+        let matches = self.matches.as_deref().map(|text| super::pattern(&at("matches"), text));
+        Ok(Compiled::Plain(Plain {
             header: self.header.clone(),
             one_of: self.one_of.clone(),
             matches: matches.transpose()?,
             at_least: self.at_least,
             below: self.below,
             not: self.not,
-        })
+        }))
+    }
+
+    fn in_language(
+        &self,
+        kind: &str,
+        setting: &str,
+        cx: &BuildContext,
+    ) -> Result<Compiled, BuildError> {
+        let is_plain = self.header.is_some()
+            || self.one_of.is_some()
+            || self.matches.is_some()
+            || self.is_number()
+            || self.not;
+        if is_plain {
+            let problem = "a condition with `type` has no `header`, `one_of`, `matches`, \
+                           `at_least`, `below` or `not`; say it in the expression, or write a \
+                           condition of its own";
+            return Err(BuildError::invalid(setting, problem));
+        }
+        let mut settings = serde_json::Map::new();
+        if let Some(expression) = &self.expression {
+            settings.insert("expression".to_owned(), expression.as_str().into());
+        }
+        if let Some(holds) = self.holds_on_error {
+            settings.insert("holds_on_error".to_owned(), holds.into());
+        }
+        let choice = Choice::<dyn pipeline::Condition>::with(kind.to_owned(), settings);
+        choice.build(setting, cx).map(Compiled::Language)
     }
 
     fn is_number(&self) -> bool {
@@ -68,18 +121,35 @@ impl Condition {
     }
 }
 
-/// Compiles conditions.
-pub(super) fn compile(setting: &str, all: &[Condition]) -> Result<Vec<Compiled>, BuildError> {
-    all.iter().map(|condition| condition.compile(setting)).collect()
+/// Compiles conditions; `setting` is the list that they are.
+pub(super) fn compile(
+    setting: &str,
+    all: &[Condition],
+    cx: &BuildContext,
+) -> Result<Vec<Compiled>, BuildError> {
+    let compiled =
+        |(at, condition): (usize, &Condition)| condition.compile(&format!("{setting}.{at}"), cx);
+    all.iter().enumerate().map(compiled).collect()
 }
 
 impl Compiled {
+    /// Clears the flag of each event for which it does not hold.
+    pub(super) fn narrow(&self, events: &Events, wanted: &mut [bool]) {
+        match self {
+            Self::Plain(plain) => {
+                let looked_at = super::looked_at(events, plain.header.as_deref());
+                for ((_, text), wanted) in looked_at.zip(wanted) {
+                    *wanted = *wanted && plain.holds(text);
+                }
+            }
+            Self::Language(condition) => condition.narrow(events, wanted),
+        }
+    }
+}
+
+impl Plain {
     /// Whether it holds. An event that lacks the header has no value and matches nothing.
-    pub(super) fn holds(&self, event: EventRef<'_>) -> bool {
-        let text = match &self.header {
-            Some(name) => event.header(name).map(str::as_bytes),
-            None => Some(event.body()),
-        };
+    fn holds(&self, text: Option<&[u8]>) -> bool {
         let has_value = |text: &[u8]| {
             let is_one = |values: &Vec<String>| values.iter().any(|one| one.as_bytes() == text);
             self.one_of.as_ref().is_none_or(is_one)
@@ -102,9 +172,9 @@ impl Compiled {
     }
 }
 
-/// Whether all of them hold; so they do where there is none.
-pub(super) fn all(conditions: &[Compiled], event: EventRef<'_>) -> bool {
-    conditions.iter().all(|condition| condition.holds(event))
+/// Clears the flag of each event for which not all of them hold; of none where there is none.
+pub(super) fn narrow(conditions: &[Compiled], events: &Events, wanted: &mut [bool]) {
+    conditions.iter().for_each(|condition| condition.narrow(events, wanted));
 }
 
 #[cfg(test)]
@@ -114,8 +184,17 @@ mod tests {
 
     use super::*;
 
-    fn condition(settings: Value) -> Result<Compiled, BuildError> {
-        serde_json::from_value::<Condition>(settings).unwrap().compile("when")
+    use super::super::testing::cx;
+
+    fn condition(settings: &Value, cx: &BuildContext) -> Result<Compiled, BuildError> {
+        let condition: Condition = serde_json::from_value(settings.clone()).unwrap();
+        condition.compile("when.0", cx)
+    }
+
+    /// The setting that is refused, and why.
+    fn refused(settings: &Value, cx: &BuildContext) -> (String, String) {
+        let error = condition(settings, cx).err().unwrap_or_else(|| panic!("{settings} is taken"));
+        (error.setting, error.problem)
     }
 
     #[test]
@@ -123,7 +202,6 @@ mod tests {
         let mut batch = Batch::of(["an ERROR"]);
         batch.set_header("app", "shop", Existing::Keep);
         batch.set_header("status", "502", Existing::Keep);
-        let event = batch.iter().next().unwrap();
         for (settings, holds) in [
             (json!({ "matches": "ERR" }), true),
             (json!({ "matches": "^ERR" }), false),
@@ -142,14 +220,46 @@ mod tests {
             (json!({ "header": "app", "below": 1e9 }), false),
             (json!({ "at_least": 0, "not": true }), true),
         ] {
-            assert_eq!(condition(settings.clone()).unwrap().holds(event), holds, "{settings}");
+            let mut wanted = [true];
+            condition(&settings, &cx()).unwrap().narrow(&batch, &mut wanted);
+            assert_eq!(wanted, [holds], "{settings}");
         }
     }
 
     #[test]
     fn a_condition_that_says_nothing_is_refused() {
-        for settings in [json!({}), json!({ "header": "" }), json!({ "matches": "(" })] {
-            assert!(condition(settings.clone()).is_err(), "{settings}");
+        for (settings, place) in [
+            (json!({}), "when.0"),
+            (json!({ "header": "" }), "when.0.header"),
+            (json!({ "matches": "(" }), "when.0.matches"),
+            (json!({ "expression": "true" }), "when.0"),
+            (json!({ "matches": "a", "holds_on_error": true }), "when.0"),
+        ] {
+            assert_eq!(refused(&settings, &cx()).0, place, "{settings}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_not_in_question_stays_so() {
+        let batch = Batch::of(["a", "b", "a"]);
+        let mut wanted = [false, true, true];
+        condition(&json!({ "matches": "a" }), &cx()).unwrap().narrow(&batch, &mut wanted);
+        assert_eq!(wanted, [false, false, true]);
+    }
+
+    #[test]
+    fn a_language_of_another_program_is_named_with_that_program() {
+        let edge = crate::alone("test", std::path::Path::new("unused"), env::real());
+        let cel = json!({ "type": "cel", "expression": "true" });
+        let (place, problem) = refused(&cel, &edge);
+        assert_eq!(place, "when.0");
+        let expected = "the condition `cel` is not in this program; \
+                        use aqueduct-collector or aqueduct";
+        assert_eq!(problem, expected);
+        for both in [json!({ "not": true }), json!({ "header": "a" }), json!({ "below": 1 })] {
+            let mut settings = cel.clone();
+            settings.as_object_mut().unwrap().extend(both.as_object().unwrap().clone());
+            assert!(refused(&settings, &edge).1.contains("say it in the expression"));
         }
     }
 }

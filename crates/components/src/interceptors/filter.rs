@@ -33,8 +33,8 @@ impl Component for Config {
             return Err(BuildError::invalid("drop", problem));
         }
         Ok(Box::new(Filter {
-            keep: conditions::compile("keep", &self.keep)?,
-            drop: conditions::compile("drop", &self.drop)?,
+            keep: conditions::compile("keep", &self.keep, cx)?,
+            drop: conditions::compile("drop", &self.drop, cx)?,
             dropped: cx.scope::<Self>().counter("dropped_events")?,
             config: self,
         }))
@@ -51,10 +51,14 @@ struct Filter {
 impl Interceptor for Filter {
     fn intercept(&self, batch: &mut Events, _rejects: &mut Rejects) {
         let before = batch.len();
-        batch.retain(|event| {
-            let is_dropped = !self.drop.is_empty() && conditions::all(&self.drop, event);
-            conditions::all(&self.keep, event) && !is_dropped
-        });
+        let mut stays = vec![true; before];
+        conditions::narrow(&self.keep, batch, &mut stays);
+        if !self.drop.is_empty() {
+            let mut goes = stays.clone();
+            conditions::narrow(&self.drop, batch, &mut goes);
+            stays.iter_mut().zip(goes).for_each(|(stays, goes)| *stays &= !goes);
+        }
+        batch.retain(|event| stays[event.index()]);
         self.dropped.inc_by((before - batch.len()) as u64);
     }
 
@@ -109,6 +113,6 @@ mod tests {
     #[test]
     fn a_filter_without_conditions_is_refused() {
         assert_eq!(refused::<Config>(&json!({})), "drop");
-        assert_eq!(refused::<Config>(&json!({ "keep": [{ "matches": "(" }] })), "keep");
+        assert_eq!(refused::<Config>(&json!({ "keep": [{ "matches": "(" }] })), "keep.0.matches");
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! The table is a part of the settings, in the file or by a reference (`${file:…}`): it is read
 //! with the configuration and not again before that is. So the same settings always add the same.
+//!
+//! Its keys are texts, or networks and ranges of addresses, of which the narrowest counts: what the
+//! tables of places of addresses hold (GeoLite2, DB-IP, IP2Location).
+
+use std::collections::hash_map::Entry;
 
 use foldhash::{HashMap, HashMapExt};
 use metrics::{Counter, MetricSpec};
@@ -9,9 +14,10 @@ use pipeline::{
     BuildContext, BuildError, Component, Events, Existing, Interceptor, Rejects, Values,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::networks::{Networks, Range};
 use super::parse::csv;
 
 /// Longest value of a table, in bytes: each event that finds it stores it.
@@ -23,13 +29,19 @@ const VALUE_MAX: usize = 4096;
 pub struct Config {
     /// Header whose value is looked up.
     from: String,
-    /// The table as CSV; the first line has the names of its columns. Best a reference to a file,
-    /// `"${file:hosts.csv}"`.
+    /// The table as CSV; the first line has the names of its columns, unless `names` has them. Best
+    /// a reference to a file, `"${file:hosts.csv}"`.
     table: String,
+    /// Names of the columns, for a table whose first line has none.
+    #[serde(default)]
+    names: Vec<String>,
+    /// What is in the column that is searched.
+    #[serde(default)]
+    keys: Keys,
     /// Name of the column that is searched. The first one unless set.
     #[serde(default)]
     key: Option<String>,
-    /// Names of the columns that become headers; all but the key where the list is empty.
+    /// Names of the columns that become headers; all but the keys where the list is empty.
     #[serde(default)]
     columns: Vec<String>,
     /// Text in front of each column's name.
@@ -38,6 +50,19 @@ pub struct Config {
     /// Whether an event that has such a header already keeps it.
     #[serde(default)]
     preserve_existing: bool,
+}
+
+/// What a key is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Keys {
+    /// The text that the header has.
+    #[default]
+    Texts,
+    /// A network of IPv4 or IPv6, such as `203.0.113.0/24`, or an address.
+    Networks,
+    /// The first address of a range, as an address or a number; the last one is in the next column.
+    Ranges,
 }
 
 impl Component for Config {
@@ -50,61 +75,172 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         super::check_name("from", &self.from)?;
+        let mut columns = None;
+        let mut table = Table::new(self.keys);
+        if !self.names.is_empty() {
+            columns = Some(Columns::new(&self, &self.names)?);
+        }
+        let mut wrong = None;
+        let read = csv::each_line(&self.table, |number, line| {
+            let Some(columns) = &columns else {
+                let names: Vec<String> = line.iter().map(|name| (*name).to_owned()).collect();
+                // Its error names another setting than the table.
+                columns = Columns::new(&self, &names).map_err(|error| wrong = Some(error)).ok();
+                return if columns.is_some() { Ok(()) } else { Err(String::new()) };
+            };
+            if line.len() != columns.count {
+                let (found, count) = (line.len(), columns.count);
+                return Err(format!("line {number} has {found} columns, and not {count}"));
+            }
+            table.add(number, line, columns)
+        });
+        if let Some(error) = wrong {
+            return Err(error);
+        }
         let invalid = |problem: String| BuildError::invalid("table", problem);
-        let mut lines = csv::table(&self.table).map_err(invalid)?.into_iter();
-        let names = lines.next().ok_or_else(|| invalid("it has no line".to_owned()))?;
-        let place = |setting: &str, name: &String| {
-            let problem =
-                || BuildError::invalid(setting, format!("the table has no column `{name}`"));
-            names.iter().position(|known| known == name).ok_or_else(problem)
-        };
-        let key = self.key.as_ref().map_or(Ok(0), |key| place("key", key))?;
-        let taken = if self.columns.is_empty() {
-            (0..names.len()).filter(|at| *at != key).collect()
-        } else {
-            self.columns.iter().map(|name| place("columns", name)).collect::<Result<Vec<_>, _>>()?
-        };
-        if taken.is_empty() {
-            return Err(invalid("it has no column but the key".to_owned()));
-        }
-        let mut rows = HashMap::new();
-        for (at, mut line) in lines.enumerate() {
-            let key = std::mem::take(&mut line[key]);
-            let row: Vec<String> = taken.iter().map(|at| std::mem::take(&mut line[*at])).collect();
-            if row.iter().any(|value| value.len() > VALUE_MAX) {
-                return Err(invalid(format!(
-                    "a value of row {} has over {VALUE_MAX} bytes",
-                    at + 1
-                )));
-            }
-            if rows.insert(key.clone(), row).is_some() {
-                return Err(invalid(format!("the key `{key}` of row {} is there twice", at + 1)));
-            }
-        }
-        let header = |at: &usize| format!("{}{}", self.prefix, names[*at]);
-        let headers: Vec<String> = taken.iter().map(header).collect();
-        for header in &headers {
-            super::check_name("table", header)?;
-        }
+        read.map_err(invalid)?;
+        let columns = columns.ok_or_else(|| invalid("it has no line".to_owned()))?;
+        let (keys, rows) = table.end().map_err(invalid)?;
         Ok(Box::new(Lookup {
             digest: xxh3_64(self.table.as_bytes()),
             existing: super::existing(self.preserve_existing),
+            by: format!("{:?} as {:?}", self.from, self.keys),
             from: self.from,
-            headers,
+            headers: columns.headers,
+            keys,
             rows,
             missing: cx.scope::<Self>().counter("missing_events")?,
         }))
     }
 }
 
+/// Which columns of a table count.
+struct Columns {
+    count: usize,
+    key: usize,
+    key_end: usize,
+    taken: Vec<usize>,
+    headers: Vec<String>,
+}
+
+impl Columns {
+    fn new(config: &Config, names: &[String]) -> Result<Self, BuildError> {
+        let place = |setting: &str, name: &String| {
+            let problem =
+                || BuildError::invalid(setting, format!("the table has no column `{name}`"));
+            names.iter().position(|known| known == name).ok_or_else(problem)
+        };
+        let key = config.key.as_ref().map_or(Ok(0), |key| place("key", key))?;
+        let key_end = key + usize::from(config.keys == Keys::Ranges);
+        let taken = if config.columns.is_empty() {
+            (0..names.len()).filter(|at| *at != key && *at != key_end).collect()
+        } else {
+            let places = config.columns.iter().map(|name| place("columns", name));
+            places.collect::<Result<Vec<_>, _>>()?
+        };
+        if taken.is_empty() || key_end >= names.len() {
+            return Err(BuildError::invalid("table", "it has no column but the key"));
+        }
+        let header = |at: &usize| format!("{}{}", config.prefix, names[*at]);
+        let headers: Vec<String> = taken.iter().map(header).collect();
+        for header in &headers {
+            super::check_name("table", header)?;
+        }
+        Ok(Self { count: names.len(), key, key_end, taken, headers })
+    }
+}
+
+/// A table that is being read.
+struct Table {
+    keys: Keys,
+    texts: HashMap<String, u32>,
+    ranges: Vec<(Range, u32)>,
+    /// The line of each range.
+    lines: Vec<usize>,
+    /// Each row once, with its place: many keys of a table of addresses have the same.
+    rows: HashMap<Vec<String>, u32>,
+}
+
+impl Table {
+    fn new(keys: Keys) -> Self {
+        let (texts, rows) = (HashMap::new(), HashMap::new());
+        Self { keys, texts, ranges: Vec::new(), lines: Vec::new(), rows }
+    }
+
+    fn add(&mut self, number: usize, line: &[&str], columns: &Columns) -> Result<(), String> {
+        let values: Vec<String> = columns.taken.iter().map(|at| line[*at].to_owned()).collect();
+        if values.iter().any(|value| value.len() > VALUE_MAX) {
+            return Err(format!("a value of line {number} has over {VALUE_MAX} bytes"));
+        }
+        let next = u32::try_from(self.rows.len()).map_err(|_| "it has too many rows")?;
+        let row = *self.rows.entry(values).or_insert(next);
+        let key = line[columns.key];
+        let range = match self.keys {
+            Keys::Texts => {
+                let Entry::Vacant(entry) = self.texts.entry(key.to_owned()) else {
+                    return Err(format!("the key `{key}` of line {number} is there twice"));
+                };
+                entry.insert(row);
+                return Ok(());
+            }
+            Keys::Networks => Range::network(key),
+            Keys::Ranges => Range::between(key, line[columns.key_end]),
+        };
+        let range = range.map_err(|problem| format!("line {number}: {problem}"))?;
+        self.ranges.push((range, row));
+        self.lines.push(number);
+        Ok(())
+    }
+
+    /// What finds a row, and the rows.
+    fn end(self) -> Result<(Found, Rows), String> {
+        let mut rows: Vec<(Vec<String>, u32)> = self.rows.into_iter().collect();
+        rows.sort_unstable_by_key(|(_, place)| *place);
+        let rows = rows.into_iter().map(|(row, _)| row.into()).collect();
+        if self.keys == Keys::Texts {
+            return Ok((Found::Texts(self.texts), rows));
+        }
+        let networks = Networks::new(&self.ranges).map_err(|(one, other)| {
+            let (one, other) = (self.lines[one], self.lines[other]);
+            format!(
+                "the addresses of lines {one} and {other} are the same, or overlap without one \
+                 being in the other; remove one of the two lines"
+            )
+        })?;
+        Ok((Found::Addresses(networks), rows))
+    }
+}
+
+/// The values that each row gives to the headers, by its place.
+type Rows = Vec<Box<[String]>>;
+
+/// What finds the row of a value.
+enum Found {
+    Texts(HashMap<String, u32>),
+    Addresses(Networks),
+}
+
 struct Lookup {
     from: String,
+    /// What is looked up, as a routing shows it.
+    by: String,
     /// The headers that are added; each row has their values.
     headers: Vec<String>,
-    rows: HashMap<String, Vec<String>>,
+    keys: Found,
+    rows: Rows,
     digest: u64,
     existing: Existing,
     missing: Counter,
+}
+
+impl Lookup {
+    fn row(&self, value: &str) -> Option<&[String]> {
+        let row = match &self.keys {
+            Found::Texts(texts) => texts.get(value).copied(),
+            Found::Addresses(networks) => networks.row(value),
+        };
+        self.rows.get(row? as usize).map(|row| &**row)
+    }
 }
 
 impl Interceptor for Lookup {
@@ -112,7 +248,7 @@ impl Interceptor for Lookup {
         let mut columns: Vec<Values> = self.headers.iter().map(|_| Values::default()).collect();
         let mut missing = 0;
         for (value, events) in batch.value_runs(&self.from) {
-            let row = value.and_then(|value| self.rows.get(value));
+            let row = value.and_then(|value| self.row(value));
             missing += if row.is_some() { 0 } else { events as u64 };
             for (at, column) in columns.iter_mut().enumerate() {
                 column.push_run(row.map(|row| &*row[at]), events);
@@ -126,7 +262,7 @@ impl Interceptor for Lookup {
 
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         let header = self.headers.iter().find(|own| Some(own.as_str()) == header)?;
-        let table = format!("table {:016x} by {:?}", self.digest, self.from);
+        let table = format!("table {:016x} by {}", self.digest, self.by);
         Some(format!("{header:?} of {table}, {:?}", self.existing))
     }
 }
@@ -188,5 +324,63 @@ mod tests {
             assert_eq!(refused::<Config>(&settings), setting);
         }
         assert_eq!(refused::<Config>(&json!({ "from": "", "table": TABLE })), "from");
+    }
+
+    /// The value of `header` for each address.
+    fn placed(settings: &serde_json::Value, header: &str, addresses: &[&str]) -> Vec<String> {
+        let mut batch = Batch::of(addresses);
+        batch.set_column("client", addresses.iter().map(|address| Some(*address)));
+        values(&through::<Config>(settings, batch), header)
+    }
+
+    /// Lines as the vendors of such tables write them.
+    #[test]
+    fn an_address_gets_the_columns_of_the_narrowest_network_or_range() {
+        let geolite = "network,geoname_id,registered_country_geoname_id\n\
+                       1.0.0.0/24,2077456,2077456\n1.0.0.0/8,1814991,1814991\n\
+                       2001:200::/32,1861060,1861060\n";
+        let settings = json!({
+            "from": "client", "table": geolite, "keys": "networks", "columns": ["geoname_id"],
+        });
+        let addresses =
+            ["1.0.0.255", "1.0.1.0", "2.0.0.0", "::ffff:1.0.0.9", "2001:200::1", "2001:201::", "x"];
+        let expected = ["2077456", "1814991", "-", "2077456", "1861060", "-", "-"];
+        assert_eq!(placed(&settings, "geoname_id", &addresses), expected);
+
+        let db_ip = "1.0.0.0,1.0.0.255,AU\n1.0.1.0,1.0.3.255,CN\n2001:200::,2001:200:ffff::,JP\n";
+        let settings = json!({
+            "from": "client", "table": db_ip, "keys": "ranges", "names": ["from", "to", "country"],
+            "prefix": "geo_",
+        });
+        let expected = ["AU", "CN", "-", "AU", "JP", "-", "-"];
+        assert_eq!(placed(&settings, "geo_country", &addresses), expected);
+
+        let ip2location = "\"16777216\",\"16777471\",\"AU\",\"Australia\"\n\
+                           \"281470698521088\",\"281470698521343\",\"CN\",\"China\"\n\
+                           \"42540528726795050063891204319802818560\",\
+                           \"42540528806023212578155541913346768895\",\"JP\",\"Japan\"\n";
+        let settings = json!({
+            "from": "client", "table": ip2location, "keys": "ranges",
+            "names": ["first", "last", "code", "country"], "columns": ["code"],
+        });
+        let expected = ["AU", "-", "-", "AU", "JP", "-", "-"];
+        assert_eq!(placed(&settings, "code", &addresses), expected);
+    }
+
+    #[test]
+    fn a_table_of_addresses_that_contradicts_itself_is_refused() {
+        for (keys, table, part) in [
+            ("networks", "net,a\n1.0.0.0/33,x", "line 2: `1.0.0.0/33`"),
+            ("networks", "net,a\n1.0.0.0/24,x\n1.0.0.0/24,y", "lines 2 and 3"),
+            ("ranges", "a,b,c\n1.0.0.0,1.0.0.9,x\n1.0.0.5,1.0.0.12,y", "lines 2 and 3"),
+            ("ranges", "a,b,c\n1.0.0.9,1.0.0.0,x", "line 2"),
+            ("ranges", "a,b\n1.0.0.9,1.0.0.0", "no column but the key"),
+        ] {
+            let settings = json!({ "from": "client", "table": table, "keys": keys });
+            let error = super::super::testing::built::<Config>(&settings).err().unwrap();
+            assert!(error.path == "table" && error.problem.contains(part), "{table}: {error}");
+        }
+        let settings = json!({ "from": "client", "table": TABLE, "names": ["a", "b"] });
+        assert_eq!(refused::<Config>(&settings), "table");
     }
 }

@@ -70,7 +70,7 @@ impl Component for Config {
         Ok(Box::new(Mask {
             pattern: pattern.transpose()?,
             header: self.header,
-            when: conditions::compile("when", &self.when)?,
+            when: conditions::compile("when", &self.when, cx)?,
             shown: format!("{:?}", self.when),
             text: self.text,
             key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())),
@@ -138,13 +138,13 @@ impl Mask {
         format!("{pattern:?} hidden by {with:?} when {}", self.shown)
     }
 
-    fn mask_header(&self, batch: &mut Events, header: &str) -> u64 {
+    fn mask_header(&self, batch: &mut Events, header: &str, wanted: &[bool]) -> u64 {
         let (mut values, mut out, mut masked) = (Values::default(), Vec::new(), 0);
         let mut groups = super::locations(self.pattern.as_ref());
         // Neighbours with the same value come from one place in memory, and are hidden once.
         let mut last: Option<(*const u8, usize, bool)> = None;
-        for (event, value) in batch.iter().zip(batch.values(header)) {
-            let Some(value) = value.filter(|_| conditions::all(&self.when, event)) else {
+        for (value, wanted) in batch.values(header).zip(wanted) {
+            let Some(value) = value.filter(|_| *wanted) else {
                 values.push(value);
                 continue;
             };
@@ -169,13 +169,14 @@ impl Mask {
 
 impl Interceptor for Mask {
     fn intercept(&self, batch: &mut Events, _rejects: &mut Rejects) {
+        let mut wanted = vec![true; batch.len()];
+        conditions::narrow(&self.when, batch, &mut wanted);
         let masked = match &self.header {
-            Some(header) => self.mask_header(batch, header),
+            Some(header) => self.mask_header(batch, header, &wanted),
             None => {
                 let mut groups = super::locations(self.pattern.as_ref());
                 batch.rewrite_bodies(|event, out| {
-                    let holds = conditions::all(&self.when, event);
-                    holds && self.mask(event.body(), &mut groups, out)
+                    wanted[event.index()] && self.mask(event.body(), &mut groups, out)
                 })
             }
         };

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod host;
 pub mod lookup;
 pub mod mask;
+mod networks;
 pub mod parse;
 pub mod regex_extractor;
 pub mod regex_filter;

@@ -47,9 +47,11 @@ impl Component for Config {
                 "write for example [{ value = \"errors\", when = [{ matches = \"ERR\" }] }]";
             return Err(BuildError::invalid("rules", problem));
         }
-        let compiled = |rule: &Rule| conditions::compile("rules", &rule.when);
+        let compiled = |(at, rule): (usize, &Rule)| {
+            conditions::compile(&format!("rules.{at}.when"), &rule.when, cx)
+        };
         Ok(Box::new(Route {
-            rules: self.rules.iter().map(compiled).collect::<Result<_, _>>()?,
+            rules: self.rules.iter().enumerate().map(compiled).collect::<Result<_, _>>()?,
             unmatched: cx.scope::<Self>().counter("unmatched_events")?,
             config: self,
         }))
@@ -64,13 +66,19 @@ struct Route {
 
 impl Interceptor for Route {
     fn intercept(&self, batch: &mut Events, _rejects: &mut Rejects) {
-        let (mut values, mut unmatched) = (Values::default(), 0);
-        for event in batch.iter() {
-            let rule = self.rules.iter().position(|rule| conditions::all(rule, event));
-            unmatched += u64::from(rule.is_none());
-            let value = rule.map(|rule| &self.config.rules[rule].value);
-            values.push(value.or(self.config.default.as_ref()).map(String::as_str));
+        let mut left = vec![true; batch.len()];
+        let mut found: Vec<Option<&str>> = vec![self.config.default.as_deref(); batch.len()];
+        let mut holds = Vec::new();
+        for (rule, settings) in self.rules.iter().zip(&self.config.rules) {
+            holds.clone_from(&left);
+            conditions::narrow(rule, batch, &mut holds);
+            for at in (0..holds.len()).filter(|at| holds[*at]) {
+                (found[at], left[at]) = (Some(settings.value.as_str()), false);
+            }
         }
+        let mut values = Values::default();
+        found.into_iter().for_each(|value| values.push(value));
+        let unmatched = left.iter().filter(|left| **left).count() as u64;
         let existing = super::existing(self.config.preserve_existing);
         batch.merge_values(&self.config.header, values, existing);
         self.unmatched.inc_by(unmatched);
@@ -131,7 +139,10 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused_by_name() {
         let rule = json!([{ "value": "x", "when": [{ "matches": "(" }] }]);
-        assert_eq!(refused::<Config>(&json!({ "header": "to", "rules": rule })), "rules");
+        assert_eq!(
+            refused::<Config>(&json!({ "header": "to", "rules": rule })),
+            "rules.0.when.0.matches"
+        );
         assert_eq!(refused::<Config>(&json!({ "header": "to", "rules": [] })), "rules");
         let rule = json!([{ "value": "x", "when": [] }]);
         assert_eq!(refused::<Config>(&json!({ "header": "", "rules": rule })), "header");

@@ -4,7 +4,7 @@
 //! any agent, and with a header such as a session or a trace, all events of one are kept or none.
 
 use metrics::{Counter, MetricSpec};
-use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects};
+use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -47,7 +47,7 @@ impl Component for Config {
         Ok(Box::new(Sample {
             last,
             seed: xxh3_64(self.salt.as_bytes()),
-            keep: conditions::compile("keep", &self.keep)?,
+            keep: conditions::compile("keep", &self.keep, cx)?,
             dropped: cx.scope::<Self>().counter("dropped_events")?,
             config: self,
         }))
@@ -66,12 +66,19 @@ struct Sample {
 impl Interceptor for Sample {
     fn intercept(&self, batch: &mut Events, _rejects: &mut Rejects) {
         let before = batch.len();
-        batch.retain(|event| {
+        let is_over = |event: EventRef<'_>| {
             let by = self.config.by.as_ref().and_then(|name| event.header(name));
             let key = by.map_or(event.body(), str::as_bytes);
-            xxh3_64_with_seed(key, self.seed) <= self.last
-                || self.keep.iter().any(|condition| condition.holds(event))
-        });
+            xxh3_64_with_seed(key, self.seed) > self.last
+        };
+        let mut goes: Vec<bool> = batch.iter().map(is_over).collect();
+        let mut holds = Vec::new();
+        for condition in &self.keep {
+            holds.clone_from(&goes);
+            condition.narrow(batch, &mut holds);
+            goes.iter_mut().zip(&holds).for_each(|(goes, holds)| *goes &= !holds);
+        }
+        batch.retain(|event| !goes[event.index()]);
         self.dropped.inc_by((before - batch.len()) as u64);
     }
 
@@ -138,7 +145,7 @@ mod tests {
         for rate in [0.0, -1.0, 1.5] {
             assert_eq!(refused::<Config>(&json!({ "rate": rate })), "rate");
         }
-        assert_eq!(refused::<Config>(&json!({ "rate": 0.5, "keep": [{}] })), "keep");
+        assert_eq!(refused::<Config>(&json!({ "rate": 0.5, "keep": [{}] })), "keep.0");
         assert_eq!(refused::<Config>(&json!({ "rate": 0.5, "by": "" })), "by");
     }
 }

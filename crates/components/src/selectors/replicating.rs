@@ -30,6 +30,10 @@ impl ChannelSelector for Replicating {
         vec![Some(events.clone()); self.channels]
     }
 
+    fn splits(&self) -> bool {
+        false
+    }
+
     fn routing_header(&self) -> Option<&str> {
         None
     }

@@ -21,6 +21,7 @@ use pipeline::{Batch, BuildContext, BuildError, Classify, Component, ErrorClass,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tls::{ClientTls, Dialer};
 
 use crate::avro::Malformed;
 use crate::avro::call::Status;
@@ -60,6 +61,22 @@ pub struct Config {
     /// address of the name. Never unless set.
     #[serde(default)]
     reconnect_after: Option<Period>,
+    /// TLS: with this table it is spoken; a Flume source has `ssl = true`.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+    /// Where the compression is with TLS: `inside` of it, as up to Flume 1.9, or `outside`, as in
+    /// Flume 1.10 and 1.11. A source of ours takes both.
+    #[serde(default)]
+    compression_layer: Layer,
+}
+
+/// Which of TLS and compression is inside of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Layer {
+    #[default]
+    Inside,
+    Outside,
 }
 
 /// How the bytes of a connection are compressed.
@@ -120,10 +137,17 @@ impl Component for Config {
             timeout: Duration::MAX,
         };
         let deflate = self.compression == Compression::Deflate;
+        let outside = self.compression_layer == Layer::Outside;
+        if outside && !(deflate && self.tls.is_some()) {
+            let problem = "`outside` needs `tls` and `compression = \"deflate\"`";
+            return Err(BuildError::invalid("compression_layer", problem));
+        }
+        let level = deflate.then_some(self.compression_level);
         let connections = Connections {
-            net: cx.env.net.clone(),
+            dialer: Dialer::new(&cx.env, self.tls, &[])?,
             address: self.address.into(),
-            deflate: deflate.then_some(self.compression_level),
+            deflate: level.filter(|_| !outside),
+            deflate_around: level.filter(|_| outside),
             connect_timeout: self.connect_timeout.0,
             timeout: self.timeout.0,
             reconnect_after: self.reconnect_after.map(|period| period.0),

@@ -31,6 +31,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tls::{ClientTls, Dialer};
 
 use crate::format::Format;
 use connections::{Connections, Response};
@@ -39,7 +40,7 @@ use connections::{Connections, Response};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where requests go: `http://host:port/path?query`.
+    /// Where requests go: `http://host:port/path?query`, or `https://` for TLS.
     url: String,
     /// `POST` or `PUT`.
     #[serde(default)]
@@ -74,6 +75,9 @@ pub struct Config {
     /// How long a batch may take, connecting included.
     #[serde(default = "defaults::timeout")]
     timeout: Period,
+    /// TLS of a URL that begins with `https://`. Unless set: the authorities of the host.
+    #[serde(default)]
+    tls: Option<ClientTls>,
 }
 
 /// The request's method.
@@ -119,7 +123,13 @@ impl Component for Config {
         if self.events_max == Some(0) {
             return Err(BuildError::invalid("events_max", "at least 1"));
         }
-        let (uri, address) = target(&self.url)?;
+        let (uri, address, is_tls) = target(&self.url)?;
+        if self.tls.is_some() && !is_tls {
+            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            return Err(BuildError::invalid("tls", problem));
+        }
+        let tls = is_tls.then(|| self.tls.clone().unwrap_or_default());
+        let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;
         let options = Options {
             in_flight_max: self.in_flight_max,
@@ -135,24 +145,24 @@ impl Component for Config {
             headers: headers(&self, &format)?,
             events_max: self.events_max.unwrap_or(usize::MAX),
             format,
-            connections: Connections::new(cx.env.net.clone(), address, self.in_flight_max),
+            connections: Connections::new(dialer, address, self.in_flight_max),
             uri,
         };
         Ok(Box::new(Requests::new(http, options)))
     }
 }
 
-/// What a request names, and the address that it goes to.
-fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
+/// What a request names, the address that it goes to, and whether with TLS.
+fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     let invalid = |problem: String| BuildError::invalid("url", problem);
     let uri: Uri = url.parse().map_err(|error| {
         invalid(format!("{error}; write for example \"http://host:8428/insert/jsonline\""))
     })?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(invalid("`https` is not available yet; use `http`".into())),
-        _ => return Err(invalid("it has to begin with `http://`".into())),
-    }
+    let (is_tls, port) = match uri.scheme_str() {
+        Some("http") => (false, 80),
+        Some("https") => (true, 443),
+        _ => return Err(invalid("it has to begin with `http://` or `https://`".into())),
+    };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         let problem =
             "it holds a user, and would be shown; write `authorization` in `secret_headers`";
@@ -160,8 +170,8 @@ fn target(url: &str) -> Result<(Uri, Arc<str>), BuildError> {
     }
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| invalid("it names no host".into()))?;
-    let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-    Ok((uri, address.into()))
+    let address = format!("{host}:{}", uri.port_u16().unwrap_or(port));
+    Ok((uri, address.into(), is_tls))
 }
 
 /// Headers that are secrets by their meaning.

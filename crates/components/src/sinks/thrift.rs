@@ -23,6 +23,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
+use tls::{ClientTls, Dialer};
 
 use crate::thrift::{Answer, Events, Malformed, Protocol, Status};
 use connections::Connections;
@@ -59,6 +60,9 @@ pub struct Config {
     /// connections can turn to another address. For as long as it lasts unless set.
     #[serde(default)]
     reconnect_after: Option<Period>,
+    /// TLS: with this table it is spoken; a Flume source has `ssl = true`.
+    #[serde(default)]
+    tls: Option<ClientTls>,
 }
 
 mod defaults {
@@ -114,7 +118,7 @@ impl Component for Config {
             events_max: self.events_max,
             events_bytes_max: self.frame_max.0 as usize - Events::CALL_BYTES,
             connections: Connections {
-                net: cx.env.net.clone(),
+                dialer: Dialer::new(&cx.env, self.tls, &[])?,
                 address: self.address.into(),
                 protocol: self.protocol,
                 connect_timeout: self.connect_timeout.0,

@@ -27,8 +27,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use metrics::{Metrics, SourceReason};
-use pipeline::env::Listener;
+use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
@@ -36,11 +37,13 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tls::ServerTls;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::listening::{self, DRAIN};
+use super::listening::{self, DRAIN, Guard};
+use crate::avro::around;
 use connection::Connection;
 use filter::Rules;
 use put::Storing;
@@ -84,6 +87,10 @@ pub struct Config {
     /// host sends again within that time are not stored twice. `0s`: not at all.
     #[serde(default = "defaults::repeat_window")]
     repeat_window: Period,
+    /// TLS: with this table clients have to speak it, their `ssl = true`. With `compression` other
+    /// than `none` both orders are taken: zlib inside TLS, and around it as Flume 1.10 and 1.11 do.
+    #[serde(default)]
+    tls: Option<ServerTls>,
 }
 
 /// How the bytes of a connection are compressed.
@@ -141,7 +148,18 @@ impl Component for Config {
         let rules = Rules::parse(&self.ip_filter).map_err(|(place, problem)| {
             BuildError::invalid(format!("ip_filter.{place}"), problem)
         })?;
+        let mut compression = self.compression;
+        let mut guard = Guard::new(self.tls, cx, &[])?;
+        if compression != Compression::None
+            && let Some(tls) = guard.take()
+        {
+            let prelude = |stream: Box<dyn Stream>| around::inflate(stream).boxed();
+            guard = Some(tls.with_prelude(Arc::new(prelude)));
+            // Behind zlib around TLS there is none inside of it.
+            compression = Compression::Auto;
+        }
         Ok(Box::new(Avro {
+            guard,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
@@ -149,7 +167,7 @@ impl Component for Config {
             connections_max: self.connections_max as usize,
             rules,
             limits: Limits {
-                compression: self.compression,
+                compression,
                 request_max: self.request_max.0 as usize,
                 wait_max: self.wait_max.0,
                 request_timeout: self.request_timeout.0,
@@ -178,6 +196,7 @@ struct Avro {
     metrics: Metrics,
     listen: String,
     connections_max: usize,
+    guard: Option<Guard>,
     rules: Rules,
     limits: Limits,
     /// In units of [`connection::units`].
@@ -217,7 +236,7 @@ impl Source for Avro {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
         self.listener = Some(listener);
         Ok(())
@@ -239,8 +258,8 @@ impl Source for Avro {
                 work: work.clone(),
             },
         });
-        let (max, rules) = (self.connections_max, &self.rules);
-        listening::serve(listener, &self.name, max, &cx.stop, |stream, peer| {
+        let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
+        listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
             let (shared, host) = (shared.clone(), host(&peer));
             let is_allowed = rules.allow(&host);
             async move {

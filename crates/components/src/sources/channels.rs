@@ -94,6 +94,11 @@ impl Channels {
         self.one(channel).put(batch)
     }
 
+    /// The channel is a new one, which knows nothing.
+    pub(super) fn clear(&self, channel: usize) {
+        *self.one(channel) = One::default();
+    }
+
     /// What each channel holds, sorted.
     pub(crate) fn lines(&self) -> Vec<Vec<String>> {
         let sorted = |channel: usize| {

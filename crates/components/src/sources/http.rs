@@ -36,12 +36,13 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tls::ServerTls;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use super::listening::{self, DRAIN};
+use super::listening::{self, DRAIN, Guard};
 use super::storing;
 use exchange::Exchange;
 
@@ -76,6 +77,9 @@ pub struct Config {
     /// How long a body may take to come.
     #[serde(default = "defaults::body_timeout")]
     body_timeout: Period,
+    /// TLS: with this table clients have to speak it.
+    #[serde(default)]
+    tls: Option<ServerTls>,
 }
 
 mod defaults {
@@ -118,6 +122,7 @@ impl Component for Config {
         let largest = ("body_max", self.body_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Http {
+            guard: Guard::new(self.tls, cx, &["http/1.1"])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             listen: self.listen,
@@ -149,6 +154,7 @@ struct Http {
     env: Env,
     listen: String,
     connections_max: usize,
+    guard: Option<Guard>,
     limits: Limits,
     /// In units of [`storing::units`].
     budget: Arc<Semaphore>,
@@ -169,7 +175,7 @@ impl Source for Http {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
         self.listener = Some(listener);
         Ok(())
@@ -188,8 +194,8 @@ impl Source for Http {
             decoder: self.decoder.clone(),
             work: work.clone(),
         });
-        let (max, stop) = (self.connections_max, cx.stop);
-        listening::serve(listener, &self.name, max, &stop, |stream, peer| {
+        let (allowed, stop) = ((self.connections_max, self.guard.as_ref()), cx.stop);
+        listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
             connection(stream, peer, exchange.clone(), stop.clone())
         })
         .await;

@@ -6,14 +6,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{Metrics, SourceReason};
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::units::ByteSize;
-use pipeline::{BuildError, ErrorClass, SourceError};
+use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
+use tls::ServerTls;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Pause after a connection could not be accepted: most often there are no file handles.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -57,8 +59,56 @@ pub(super) fn host(address: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Listens on `address`.
-pub(super) async fn listen(net: &dyn Net, address: &str) -> Result<Box<dyn Listener>, SourceError> {
+/// TLS of a source, and where handshakes that fail are counted.
+#[derive(Clone)]
+pub(super) struct Guard {
+    server: tls::Server,
+    source: Arc<str>,
+    metrics: Metrics,
+}
+
+impl Guard {
+    /// Of the setting `tls`. `protocols` are what ALPN offers.
+    pub(super) fn new(
+        settings: Option<ServerTls>,
+        cx: &BuildContext,
+        protocols: &[&str],
+    ) -> Result<Option<Self>, BuildError> {
+        let Some(settings) = settings else { return Ok(None) };
+        let server = tls::Server::new(settings, &cx.env, protocols)?;
+        Ok(Some(Self { server, source: cx.name.clone(), metrics: cx.metrics.clone() }))
+    }
+
+    /// The same with something to do to a stream before its handshake.
+    pub(super) fn with_prelude(self, prelude: tls::Prelude) -> Self {
+        Self { server: self.server.with_prelude(prelude), ..self }
+    }
+
+    /// The stream inside TLS. Its first read makes the handshake, so in the task of its connection,
+    /// and in the place that it has among those that may be open.
+    fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> Box<dyn Stream> {
+        let (source, metrics, peer) = (self.source.clone(), self.metrics.clone(), peer.to_owned());
+        self.server.wrap(stream, move |error| {
+            debug!(%source, peer, %error, "a connection fails in its handshake");
+            let label = SourceReason { source: source.to_string(), reason: "tls_failed" };
+            metrics.source_anomalies.get_or_create(&label).inc();
+        })
+    }
+}
+
+/// Listens on `address`, once the certificates that belong to it are read.
+pub(super) async fn listen(
+    net: &dyn Net,
+    address: &str,
+    tls: Option<&Guard>,
+) -> Result<Box<dyn Listener>, SourceError> {
+    if let Some(guard) = tls {
+        guard.server.load().await.map_err(|error| SourceError {
+            class: ErrorClass::Transient,
+            message: format!("cannot listen on {address} with TLS"),
+            source: Some(error.into()),
+        })?;
+    }
     net.listen(address).await.map_err(|error| SourceError {
         class: ErrorClass::Transient,
         message: format!("cannot listen on {address}"),
@@ -82,24 +132,31 @@ pub(super) struct Accepted {
 
 impl Accepted {
     /// Every stream of every listener passes here, and what wraps a stream (TLS) is put around it
-    /// here. A handshake belongs to the task of its connection: it is made by the first read.
+    /// here.
     fn new(
         (stream, peer): (Box<dyn Stream>, String),
+        tls: Option<&Guard>,
         open: usize,
         cut: &CancellationToken,
         place: OwnedSemaphorePermit,
     ) -> Self {
+        let stream = match tls {
+            Some(guard) => guard.wrap(stream, &peer),
+            None => stream,
+        };
         Self { stream, peer, open, cut: cut.clone(), place }
     }
 }
 
 /// What a listener allows its connections.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Allowed {
+#[derive(Clone, Copy)]
+pub(super) struct Allowed<'a> {
     /// Connections at a time; further ones wait to be accepted.
     pub(super) connections: usize,
     /// How long they may take to end once the source stops.
     pub(super) drain: Duration,
+    /// TLS, where they have to speak it.
+    pub(super) tls: Option<&'a Guard>,
 }
 
 /// Accepts connections until `stop`, and spawns what `begin` makes of each, as it is: it has to end
@@ -108,7 +165,7 @@ pub(super) struct Allowed {
 pub(super) async fn accept<F>(
     listener: Box<dyn Listener>,
     source: &str,
-    allowed: Allowed,
+    allowed: Allowed<'_>,
     stop: &CancellationToken,
     begin: impl Fn(Accepted) -> F,
 ) where
@@ -124,7 +181,13 @@ pub(super) async fn accept<F>(
             match listener.accept().await {
                 Ok(accepted) => {
                     let open = allowed.connections - places.available_permits();
-                    connections.spawn(begin(Accepted::new(accepted, open, &cut, place)));
+                    connections.spawn(begin(Accepted::new(
+                        accepted,
+                        allowed.tls,
+                        open,
+                        &cut,
+                        place,
+                    )));
                 }
                 Err(error) => {
                     warn!(source, %error, "cannot accept a connection");
@@ -143,19 +206,19 @@ pub(super) async fn accept<F>(
 }
 
 /// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
-/// peer's address. Ends after `stop`, when the connections have ended, at most [`DRAIN`] later:
-/// what is left then is cut off.
+/// peer's address, with TLS where there is a guard. Ends after `stop`, when the connections have
+/// ended, at most [`DRAIN`] later: what is left then is cut off.
 pub(super) async fn serve<F, S>(
     listener: Box<dyn Listener>,
     source: &str,
-    max: usize,
+    (max, tls): (usize, Option<&Guard>),
     stop: &CancellationToken,
     serve: S,
 ) where
     S: Fn(Box<dyn Stream>, String) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let allowed = Allowed { connections: max, drain: DRAIN };
+    let allowed = Allowed { connections: max, drain: DRAIN, tls };
     accept(listener, source, allowed, stop, |accepted| {
         let Accepted { stream, peer, cut, place, .. } = accepted;
         let served = serve(stream, peer);

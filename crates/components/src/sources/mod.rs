@@ -22,6 +22,8 @@ pub mod stress;
 pub mod syslog;
 pub mod tail_dir;
 pub mod thrift;
+#[cfg(test)]
+mod tls_between;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Source};

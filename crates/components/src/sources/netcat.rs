@@ -25,13 +25,14 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tls::ServerTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::gathered::{Destination, Gathered};
-use super::listening::{self, DRAIN};
+use super::listening::{self, DRAIN, Guard};
 use crate::framings::FramedStream;
 
 /// Bytes that are read at once.
@@ -66,6 +67,9 @@ pub struct Config {
     /// Time without a byte after which a connection is closed. Without end unless set.
     #[serde(default)]
     idle_timeout: Option<Period>,
+    /// TLS: with this table clients have to speak it.
+    #[serde(default)]
+    tls: Option<ServerTls>,
 }
 
 fn default_ack_every_event() -> bool {
@@ -92,7 +96,7 @@ impl Component for Config {
     const KIND: &'static str = "netcat";
     type Role = dyn Source;
 
-    fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+    fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
         if self.line_max.0 == 0 || self.line_max > ByteSize::mib(16) {
             return Err(BuildError::invalid("line_max", "must be from 1B to 16MiB"));
@@ -110,6 +114,7 @@ impl Component for Config {
                 .map_err(|error| BuildError::invalid("client_header", error))?;
         }
         Ok(Box::new(Netcat {
+            guard: Guard::new(self.tls.take(), cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
@@ -126,6 +131,7 @@ struct Netcat {
     metrics: Metrics,
     framing: Arc<dyn Framing>,
     settings: Arc<Config>,
+    guard: Option<Guard>,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -145,7 +151,8 @@ impl Source for Netcat {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = listening::listen(&*self.env.net, &self.settings.listen).await?;
+        let listener =
+            listening::listen(&*self.env.net, &self.settings.listen, self.guard.as_ref()).await?;
         info!(source = %self.name, address = listener.local_address(), "listening");
         self.listener = Some(listener);
         Ok(())
@@ -155,8 +162,8 @@ impl Source for Netcat {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let (name, metrics) = (self.name.clone(), self.metrics.clone());
         let to = Destination::new(name, metrics, cx.intake, self.settings.batch_events);
-        let max = self.settings.connections_max as usize;
-        listening::serve(listener, &self.name, max, &cx.stop, |stream, peer| {
+        let allowed = (self.settings.connections_max as usize, self.guard.as_ref());
+        listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
             let connection = Connection {
                 client: listening::host(&peer).to_owned(),
                 lines: FramedStream::new(&*self.framing, self.settings.line_max.0 as usize),
@@ -258,7 +265,8 @@ impl Connection {
                 format!("FAILED: {problem}\n")
             }
         };
-        self.stream.write_all(answer.repeat(count).as_bytes()).await
+        self.stream.write_all(answer.repeat(count).as_bytes()).await?;
+        self.stream.flush().await
     }
 }
 

@@ -35,11 +35,12 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tls::ServerTls;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::gathered::Destination;
-use super::listening::{self, DRAIN};
+use super::listening::{self, DRAIN, Guard};
 use events::Form;
 
 /// Settings of the `syslog` source.
@@ -76,6 +77,9 @@ pub struct Config {
     /// Datagrams that wait for room in the channels, on each address.
     #[serde(default = "defaults::queue_max")]
     queue_max: usize,
+    /// TLS (RFC 5425): with this table senders have to speak it on every `tcp://` address.
+    #[serde(default)]
+    tls: Option<ServerTls>,
 }
 
 mod defaults {
@@ -126,6 +130,11 @@ impl Component for Config {
             let problem = "name at least one address, such as \"udp://0.0.0.0:514\"";
             return Err(BuildError::invalid("listen", problem));
         }
+        if self.tls.is_some() && addresses.iter().all(|(transport, _)| *transport != Transport::Tcp)
+        {
+            let problem = "TLS is spoken over TCP; name an address such as \"tcp://0.0.0.0:6514\"";
+            return Err(BuildError::invalid("tls", problem));
+        }
         let positive = [
             ("batch_events", self.batch_events as u64),
             ("connections_max", self.connections_max.into()),
@@ -153,6 +162,7 @@ impl Component for Config {
             zone: zone(&self.offset)?,
         };
         Ok(Box::new(Syslog {
+            guard: Guard::new(self.tls, cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
@@ -220,6 +230,7 @@ struct Syslog {
     framing: Arc<dyn Framing>,
     form: Arc<Form>,
     limits: Limits,
+    guard: Option<Guard>,
     /// Between opening and running.
     opened: Option<Opened>,
 }
@@ -238,6 +249,7 @@ struct Shared {
     framing: Arc<dyn Framing>,
     form: Arc<Form>,
     limits: Limits,
+    guard: Option<Guard>,
     stop: CancellationToken,
     to: Destination,
 }
@@ -263,7 +275,8 @@ impl Source for Syslog {
         for (transport, address) in &self.addresses {
             let local = match transport {
                 Transport::Tcp => {
-                    streams.push(listening::listen(&*self.env.net, address).await?);
+                    let tls = self.guard.as_ref();
+                    streams.push(listening::listen(&*self.env.net, address, tls).await?);
                     streams.last().map(|listener| listener.local_address())
                 }
                 Transport::Udp => {
@@ -286,6 +299,7 @@ impl Source for Syslog {
             framing: self.framing.clone(),
             form: self.form.clone(),
             limits: self.limits,
+            guard: self.guard.clone(),
             stop: cx.stop,
             to: Destination::new(self.name.clone(), self.metrics.clone(), cx.intake, batch_events),
         };

@@ -1,8 +1,9 @@
 //! `tail_dir`: follows every file that its patterns match, now or later, line by line.
 //!
-//! A line is what ends with LF; it goes on as the bytes that were read, whatever they are: invalid
-//! UTF-8, NULs, carriage returns and empty lines too. Each line goes into each required channel
-//! once, whatever happens to the file (rename, copytruncate, truncation, deletion) or to the agent
+//! A line is what ends with LF; it is an event, unless lines are joined (`multiline`). It goes on
+//! as the bytes that were read, whatever they are: invalid UTF-8, NULs, carriage returns and empty
+//! lines too. Each line goes into each required channel once, whatever happens to the file
+//! (rename, copytruncate, truncation, deletion) or to the agent
 //! (kill, power): the position travels with the lines in the channel's own atomic write, and is
 //! asked for at the next start.
 //!
@@ -12,6 +13,7 @@
 //! | `agreed` | batches are cut to what the next agents take |
 //! | `glob` | patterns, and the walk that finds what they match |
 //! | `identity` | which file is which: prints of what it holds; the stored position |
+//! | `multiline`, `open_events` | lines that are one event, and when that ends |
 //! | `lines` | where lines end, and which is too long |
 //! | `file` | one file and what each fact about it means |
 //! | `tailer` | whose turn it is |
@@ -29,6 +31,8 @@
 //! | `buffers` | memory of large reads, used again |
 //! | `bundle` | little of many files in one batch |
 //! | `recover` | what the channels remember of an earlier run |
+//! | `flume` | where a Flume agent stood before the first start |
+//! | `notes` | what a survey has the channels know |
 //! | `feed` | chunks into the channels, each file in order |
 //!
 //! ```text
@@ -75,14 +79,18 @@ mod changes;
 mod config;
 mod feed;
 mod file;
+mod flume;
 mod followed;
 mod glob;
 mod handles;
 mod identity;
 mod lines;
 mod listener;
+mod multiline;
 mod named;
 mod names;
+mod notes;
+mod open_events;
 mod pace;
 mod read;
 mod recover;
@@ -110,6 +118,7 @@ use tokio::time::Instant;
 pub use config::Config;
 use config::Options;
 use feed::{Feed, Target};
+use flume::FlumePositions;
 use listener::ChangeListener;
 use pace::Pace;
 use tailer::{Chunk, Tailer};
@@ -157,13 +166,16 @@ impl Source for TailDir {
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         let known = cx.positions.positions(&self.name);
-        let files = recover::recover(&self.name, &known, Instant::now());
+        let path = self.options.flume_positions.clone();
+        let flume = FlumePositions::find(&self.name, &self.env, path, &known).await?;
+        let files = recover::recover(&self.name, &known, flume.as_ref(), Instant::now());
         let (options, metrics) = (self.options.clone(), self.metrics.clone());
         let watch = self.watch();
         let listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
         tailer.agree_with(cx.intake.clone());
+        tailer.begin_where_flume_stood(flume, &known);
         tailer.fit_open_max();
         tailer.say_relative();
         tailer.show_reasons();

@@ -33,11 +33,12 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use support::log_rate::LogRate;
+use tls::ServerTls;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::listening::{self, DRAIN};
+use super::listening::{self, DRAIN, Guard};
 use super::storing;
 use crate::thrift::Protocol;
 use connection::Shared;
@@ -72,6 +73,9 @@ pub struct Config {
     /// How long a connection may be open without a call.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
+    /// TLS: with this table clients have to speak it.
+    #[serde(default)]
+    tls: Option<ServerTls>,
 }
 
 mod defaults {
@@ -113,6 +117,7 @@ impl Component for Config {
         let largest = ("frame_max", self.frame_max);
         listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
         Ok(Box::new(Thrift {
+            guard: Guard::new(self.tls, cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
             listen: self.listen,
@@ -145,6 +150,7 @@ struct Thrift {
     env: Env,
     listen: String,
     connections_max: usize,
+    guard: Option<Guard>,
     limits: Limits,
     /// In units of [`storing::units`].
     budget: Arc<Semaphore>,
@@ -164,7 +170,7 @@ impl Source for Thrift {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = listening::listen(&*self.env.net, &self.listen).await?;
+        let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
         self.listener = Some(listener);
         Ok(())
@@ -184,8 +190,8 @@ impl Source for Thrift {
             work: work.clone(),
             log: LogRate::new(LOG_LINES),
         });
-        let max = self.connections_max;
-        listening::serve(listener, &self.name, max, &stop, |stream, peer| {
+        let allowed = (self.connections_max, self.guard.as_ref());
+        listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
             connection::serve(stream, peer, shared.clone())
         })
         .await;

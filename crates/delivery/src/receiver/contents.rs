@@ -2,9 +2,9 @@
 //!
 //! An identity names one content for ever: it is stored with it before it is sent, and every life
 //! of a channel has an epoch of its own. What breaks that is a copy of a directory that still draws
-//! the same epoch, a relay whose routes split a batch and lead to the same collector, or a damaged
-//! disk. Then the second content would count as stored because the first one is, and be lost
-//! without a word. So what came lately is remembered, and another content is refused.
+//! the same epoch, an older relay whose routes split a batch and lead to the same collector, or a
+//! damaged disk. Then the second content would count as stored because the first one is, and be
+//! lost without a word. So what came lately is remembered, and another content is refused.
 
 use std::collections::{HashMap, VecDeque};
 

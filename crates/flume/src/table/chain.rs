@@ -81,12 +81,17 @@ pub(super) const ROWS: &[Row] = &[
         INTERCEPTOR,
         "morphline",
         &["org.apache.flume.sink.solr.morphline.MorphlineInterceptor"],
-        Becomes::Never(
-            "morphlines are not run; use `regex_extractor`, `regex_filter` and \
-                        `search_replace`",
-        ),
+        Becomes::Several("an interceptor for each command, see [morphlines](#morphlines)"),
         "",
-        &[&[ignored("*", "", "the interceptor is not there")]],
+        &[&[
+            by(
+                "morphlineFile",
+                "*",
+                "the commands of the file, which is read when the agent starts",
+            ),
+            by("morphlineId", "", "the morphline of the file; without it the file has one"),
+            ignored("*", "", "it tunes the library for morphlines"),
+        ]],
     ),
     row(
         INTERCEPTOR,

@@ -36,8 +36,8 @@ pub(super) const ROWS: &[Row] = &[
         "file",
         &["org.apache.flume.channel.file.FileChannel"],
         Becomes::Kind("durable"),
-        "it is in the agent's data directory and begins empty: let Flume drain its channel before \
-         the change",
+        "it is in the agent's data directory and begins empty: take over what Flume left by \
+         `aqueduct channel import-flume`, or let Flume drain its channel before the change",
         &[FILE],
     ),
     channel(

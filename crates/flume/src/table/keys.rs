@@ -2,30 +2,43 @@
 
 use super::{As, Key, by, decision, ignored, set};
 
-const WITHOUT_TLS: &str = "it counts with `ssl` alone";
+const TYPE: &str = "ignored: the first bytes of the file say it";
+const STORE: &str = "`tls.keystore`; also `javax.net.ssl.keyStore`, `FLUME_SSL_KEYSTORE_PATH`";
+const PASSWORD: &str = "`tls.keystore_password`; also `javax.net.ssl.keyStorePassword`, \
+                        `FLUME_SSL_KEYSTORE_PASSWORD`";
+const TRUST: &str =
+    "`tls.truststore`; also `javax.net.ssl.trustStore`, `FLUME_SSL_TRUSTSTORE_PATH`";
+const TRUST_PASSWORD: &str = "`tls.truststore_password`; also `javax.net.ssl.trustStorePassword`, \
+                              `FLUME_SSL_TRUSTSTORE_PASSWORD`";
 
-/// TLS of sources and sinks, as Flume spells it.
-pub(super) const TLS: &[Key] = &[
-    decision(
-        "ssl",
-        "false",
-        "TLS is not there; put a TLS proxy in front, or use the `grpc` components in a private \
-         network",
-    ),
-    ignored("keystore", "", WITHOUT_TLS),
-    ignored("keystore-password", "", WITHOUT_TLS),
-    ignored("keystore-type", "JKS", WITHOUT_TLS),
-    ignored("keystorePassword", "", WITHOUT_TLS),
-    ignored("keystore-password-file", "", WITHOUT_TLS),
-    ignored("truststore", "", WITHOUT_TLS),
-    ignored("truststore-password", "", WITHOUT_TLS),
-    ignored("truststore-type", "JKS", WITHOUT_TLS),
-    ignored("trust-all-certs", "false", WITHOUT_TLS),
-    ignored("exclude-protocols", "SSLv3", WITHOUT_TLS),
-    ignored("include-protocols", "", WITHOUT_TLS),
-    ignored("exclude-cipher-suites", "", WITHOUT_TLS),
-    ignored("include-cipher-suites", "", WITHOUT_TLS),
+/// TLS of a source, as Flume spells it.
+pub(super) const SERVER_TLS: &[Key] = &[
+    by("ssl", "false", "whether there is the table `tls`"),
+    by("keystore", "", STORE),
+    by("keystore-password", "", PASSWORD),
+    by("keystorePassword", "", PASSWORD),
+    by("keystore-password-file", "", "`tls.keystore_password`, as a reference to the file"),
+    by("keystore-type", "JKS", TYPE),
+    by("exclude-protocols", "SSLv3", MIN_VERSION),
+    by("include-protocols", "", MIN_VERSION),
+    by("exclude-cipher-suites", "", "ignored: no weak suite is there"),
+    by("include-cipher-suites", "", "suites are those of rustls"),
 ];
+
+/// TLS of a sink, as Flume spells it.
+pub(super) const CLIENT_TLS: &[Key] = &[
+    by("ssl", "false", "whether there is the table `tls`, with `check_name = false` as in Flume"),
+    by("truststore", "", TRUST),
+    by("truststore-password", "", TRUST_PASSWORD),
+    by("truststore-type", "JKS", TYPE),
+    by("trust-all-certs", "false", "`tls.trust_all`"),
+    by("exclude-protocols", "SSLv3", MIN_VERSION),
+    by("include-protocols", "", MIN_VERSION),
+    by("exclude-cipher-suites", "", "ignored: no weak suite is there"),
+    by("include-cipher-suites", "", "suites are those of rustls"),
+];
+
+const MIN_VERSION: &str = "`tls.min_version`: TLS 1.2 and 1.3 are spoken, and nothing older";
 
 /// Where a server listens.
 pub(super) const BIND: &[Key] =

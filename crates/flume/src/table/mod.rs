@@ -38,6 +38,8 @@ pub struct Row {
 pub enum Becomes {
     /// A component of this kind, where the program has it.
     Kind(&'static str),
+    /// Several components, by what its keys say: which, for the reference.
+    Several(&'static str),
     /// There is none yet: what to do until then.
     Later(&'static str),
     /// There will be none: what replaces it.

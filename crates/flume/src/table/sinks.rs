@@ -1,6 +1,6 @@
 //! The other sinks that have a counterpart.
 
-use super::keys::{KERBEROS, TLS};
+use super::keys::{CLIENT_TLS, KERBEROS};
 use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
 
 const fn sink(
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
                 same("compression-level", "6", "compression_level", As::Count),
                 ignored("maxIoWorkers", "", "connections need no threads of their own"),
             ],
-            TLS,
+            CLIENT_TLS,
         ],
     ),
     sink(
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored("maxConnections", "5", "the client opens what it needs"),
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
             ],
-            TLS,
+            CLIENT_TLS,
             KERBEROS,
         ],
     ),

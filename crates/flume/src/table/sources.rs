@@ -1,6 +1,6 @@
 //! Sources.
 
-use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, TLS};
+use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS};
 use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
 
 const fn source(
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
                 by("ipFilter", "false", "whether `ip_filter` is set"),
                 by("ipFilterRules", "", "`ip_filter`, where `ipFilter` is true"),
             ],
-            TLS,
+            SERVER_TLS,
         ],
     ),
     source(
@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row] = &[
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
                 ignored("threads", "0", THREADS),
             ],
-            TLS,
+            SERVER_TLS,
             KERBEROS,
         ],
     ),
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
             SYSLOG,
-            TLS,
+            SERVER_TLS,
         ],
     ),
     source(
@@ -165,7 +165,7 @@ pub(super) const ROWS: &[Row] = &[
             ],
             BATCH_100,
             SYSLOG,
-            TLS,
+            SERVER_TLS,
         ],
     ),
     source(
@@ -189,13 +189,13 @@ pub(super) const ROWS: &[Row] = &[
                 by("port", "*", "`listen`, with `bind`"),
                 by("handler", "org.apache.flume.source.http.JSONHandler", "`decoder`"),
                 by("handler.*", "", "settings of `decoder`, where it has them"),
-                decision("enableSSL", "false", "TLS is not there; put a TLS proxy in front"),
+                by("enableSSL", "false", "`tls`, as `ssl`"),
                 ignored("QueuedThreadPool.*", "", THREADS),
                 ignored("HttpConfiguration.*", "", "limits are settings of the `http` source"),
-                ignored("SslContextFactory.*", "", "it counts with `ssl` alone"),
+                decision("SslContextFactory.*", "", "Jetty is not there; see the table `tls`"),
                 ignored("ServerConnector.*", "", "limits are settings of the `http` source"),
             ],
-            TLS,
+            SERVER_TLS,
         ],
     ),
     source(
@@ -255,7 +255,7 @@ const TAILDIR: &[Key] = &[
     by(
         "positionFile",
         "~/.flume/taildir_position.json",
-        "positions are kept with the channels; Flume's file is not read",
+        "`flume_positions`: read at the first start; then positions are kept with the channels",
     ),
     set("batchSize", "100", "batch_events", As::Count),
     by("skipToEnd", "false", "`start_at`"),

@@ -6,6 +6,7 @@ use pipeline::settings::{Place, Value};
 use super::{Translator, list, plain, put, text_of, value};
 use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
+use crate::morphline;
 use crate::report::Outcome;
 use crate::table::As;
 
@@ -141,7 +142,7 @@ impl Translator<'_> {
                 one.place = named.as_ref().map_or(&bag.place, |it| &it.place).clone();
             }
             let below = format!("{target}.interceptors.{}", made.len());
-            made.push(self.interceptor(&mut one, &below));
+            made.extend(self.interceptor(&mut one, &below));
         }
         for prop in &own.props {
             let why = "it is of no interceptor that the source lists; Flume passes it over too";
@@ -150,7 +151,8 @@ impl Translator<'_> {
         made
     }
 
-    fn interceptor(&mut self, bag: &mut Bag, target: &str) -> Settings {
+    /// An interceptor; a morphline is as many as it has commands.
+    fn interceptor(&mut self, bag: &mut Bag, target: &str) -> Vec<Settings> {
         let (row, mut settings) = self.component("interceptor", None, bag, target);
         match row.map(|row| row.name) {
             Some("host") => {
@@ -176,10 +178,31 @@ impl Translator<'_> {
                 }
             }
             Some("regex_extractor") => self.serializers(bag, &mut settings, target),
+            Some("morphline") => return self.morphline(bag),
             _ => {}
         }
         self.rest(bag);
-        settings
+        vec![settings]
+    }
+
+    fn morphline(&mut self, bag: &mut Bag) -> Vec<Settings> {
+        let id = bag.take("morphlineId");
+        let Some(file) = bag.take("morphlineFile") else {
+            self.missing(bag, "morphlineFile");
+            return Vec::new();
+        };
+        self.rest(bag);
+        for prop in id.iter().chain([&file]) {
+            self.add(Outcome::Carried, prop, "its commands are interceptors");
+        }
+        if let Some(name) = &file.text.unset {
+            self.add(Outcome::Decision, &file, format!("`{name}` has no value here"));
+            return Vec::new();
+        }
+        let path = file.text.value.clone();
+        let id = id.map(|it| it.text.value);
+        let at = (file.key.as_str(), &file.place);
+        morphline::interceptors(&path, id.as_deref(), at, self.world, self.report)
     }
 
     /// The names of `remove_header`.

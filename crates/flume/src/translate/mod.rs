@@ -13,6 +13,7 @@ mod pattern;
 mod sinks;
 mod sources;
 mod taildir;
+mod tls;
 mod value;
 
 use pipeline::Settings;
@@ -35,8 +36,11 @@ pub(crate) fn translate(
     let mut table = Settings::empty();
     table.set("name", Settings::text(agent.name.clone()));
     table.set("data_dir", Settings::text(options.data_dir.clone()));
-    if let Some(admin) = &options.admin {
-        table.set("admin", Settings::text(admin.clone()));
+    for (setting, address) in [("admin", &options.admin), ("flume_metrics", &options.flume_metrics)]
+    {
+        if let Some(address) = address {
+            table.set(setting, Settings::text(address.clone()));
+        }
     }
     let mut root = Settings::empty();
     root.set("agent", table);
@@ -129,6 +133,10 @@ impl Translator<'_> {
                 let problem = format!("the {} `{kind}` is not in this program", row.role);
                 self.add(Outcome::Decision, prop, problem);
                 kind
+            }
+            Becomes::Several(what) => {
+                self.add(Outcome::Carried, prop, what);
+                row.name
             }
             Becomes::Later(what) | Becomes::Never(what) => {
                 self.add(Outcome::Decision, prop, what);

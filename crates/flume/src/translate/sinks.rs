@@ -2,6 +2,7 @@
 
 use pipeline::Settings;
 
+use super::tls::Side;
 use super::{Made, Translator, number, plain, value};
 use crate::agent::{Bag, Named, Prop};
 use crate::report::Outcome;
@@ -32,6 +33,7 @@ impl Translator<'_> {
                 {
                     settings.set("address", address);
                 }
+                self.tls(&mut bag, &mut settings, &target, Side::Client);
                 for key in ["reset-connection-interval", "connection-reset-interval"] {
                     self.reconnect(&mut bag, &mut settings, (key, &target));
                 }

@@ -3,6 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
+use super::tls::Side;
 use super::{Made, Translator, channels, flag, list, number, plain, text_of, value};
 use crate::agent::{Bag, Named, Prop};
 use crate::lookup::Text;
@@ -59,6 +60,9 @@ impl Translator<'_> {
                 self.keep_fields(bag, settings, target);
             }
             _ => {}
+        }
+        if matches!(row, "avro" | "thrift" | "http" | "syslogtcp" | "multiport_syslogtcp") {
+            self.tls(bag, settings, target, Side::Server);
         }
         match row {
             "http" => self.handler(bag, settings, target),

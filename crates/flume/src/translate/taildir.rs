@@ -3,7 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::{Place, Value};
 
-use super::{Made, Translator, flag, list, pattern, plain, put};
+use super::{Made, Translator, flag, list, pattern, plain, put, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
@@ -25,7 +25,7 @@ impl Translator<'_> {
         target: &str,
     ) -> Vec<Made> {
         let groups = self.file_groups(bag, target);
-        self.position(bag, &mut settings);
+        self.position(bag, &mut settings, target);
         if let Some(prop) = bag.take("byteOffsetHeader") {
             let is_on = prop.text.value.eq_ignore_ascii_case("true");
             settings.set("offset_header", flag(is_on, &prop.place));
@@ -119,19 +119,30 @@ impl Translator<'_> {
     }
 
     /// Where reading begins.
-    fn position(&mut self, bag: &mut Bag, settings: &mut Settings) {
+    fn position(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         if let Some(prop) = bag.take("positionFile") {
-            let text = "positions are kept with the channels, and Flume's file is not read: at the \
-                        first start each file is read from its beginning, or with `skipToEnd` \
-                        from its end";
-            self.add(Outcome::Differs, &prop, text);
+            settings.set("flume_positions", text_of(&prop));
+            let text = format!(
+                "`{target}.flume_positions`: each file goes on where Flume stood when it was \
+                 stopped; after the first start positions are kept with the channels"
+            );
+            self.add(Outcome::Carried, &prop, text);
+        } else {
+            let text = "Flume keeps positions in `~/.flume/taildir_position.json` of its user: \
+                        name that file here, or files that Flume has read are read again";
+            self.report.add(
+                Outcome::Advice,
+                &bag.place,
+                &format!("{}.positionFile", bag.path),
+                text,
+            );
         }
         if let Some(prop) = bag.take("skipToEnd") {
             let is_on = prop.text.value.eq_ignore_ascii_case("true");
             let start = if is_on { "end" } else { "beginning" };
             settings.set("start_at", plain(start, &prop.place));
-            let text = "it counts at the very first start alone: later files are read from their \
-                        beginning";
+            let text = "it counts at the very first start alone, for files that Flume has not \
+                        read: later files are read from their beginning";
             self.add(if is_on { Outcome::Differs } else { Outcome::Carried }, &prop, text);
         }
     }
@@ -145,7 +156,7 @@ fn put_headers(settings: &mut Settings, group: &FileGroup) {
         let mut headers = interceptor
             .take("headers")
             .unwrap_or_else(|| Settings::at(Value::Table(Vec::new()), group.place.clone()));
-        headers.set(name, super::text_of(prop));
+        headers.set(name, text_of(prop));
         put(&mut interceptor, "headers", headers);
     }
     put(&mut interceptor, "preserve_existing", flag(false, &group.place));

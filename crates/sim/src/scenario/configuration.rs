@@ -105,10 +105,19 @@ impl Scenario {
         if self.forks { &["main", "side"] } else { &["main"] }
     }
 
-    /// The channels of a source: events whose `header` has this value go to the other one.
+    /// The channels of a source: events whose `header` has this value go to the other one, or each
+    /// by its hash.
     pub(super) fn selector(&self, header: &str, value: &str) -> String {
         if !self.forks {
             return "channels = [\"main\"]\n".to_owned();
+        }
+        if self.spreads {
+            // Another one for each tier, or the next tier has events for one channel only.
+            let seed = value.bytes().map(u64::from).sum::<u64>();
+            return format!(
+                "channels = [\"main\", \"side\"]\n\
+                 selector = {{ type = \"load_balancing\", seed = {seed} }}\n"
+            );
         }
         format!(
             "channels = [\"main\", \"side\"]\nselector = {{ type = \"multiplexing\", \

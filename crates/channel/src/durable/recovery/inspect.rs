@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use pipeline::env::{Entropy, Lock, LockError};
 use pipeline::{
-    Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, KeySet, Origin, Ticket,
+    Account, Batch, BuildContext, ChannelError, Env, Epoch, IntervalSet, KeySet, Origin,
+    SourcePosition, Ticket,
 };
 use tokio::sync::Notify;
 
@@ -142,7 +143,6 @@ impl Inspection {
         let all = tickets.segments.front().map_or(0, |segment| segment.record.first);
         let all = IntervalSet::from(all..tickets.in_flight.next());
         let left = |acked: &IntervalSet| all.difference(acked).count();
-        let positions = tickets.positions.len() as u64;
         let sealed: BTreeSet<u32> = tickets.keys().map(|key| key.id).collect();
         Stats {
             format: FORMAT,
@@ -161,7 +161,7 @@ impl Inspection {
                 .map(|(n, set)| (n.to_string(), left(set)))
                 .collect(),
             identities: tickets.window.all().count(),
-            positions,
+            positions: tickets.positions.len() as u64,
             encryption_keys: sealed.into_iter().collect(),
         }
     }
@@ -183,6 +183,11 @@ impl Inspection {
         let window = &self.recovered.tickets.window;
         let account = window.account(&self.name, self.recovered.owner.origin);
         self.names.account(account, window.all())
+    }
+
+    /// How far the sources have read that fill it.
+    pub fn positions(&self) -> Vec<SourcePosition> {
+        self.recovered.tickets.positions.all()
     }
 
     /// Reads every frame of every segment.

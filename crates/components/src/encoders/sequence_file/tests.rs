@@ -1,7 +1,8 @@
 //! Goal: what is written is what Hadoop's own writer writes from the same records.
 //!
 //! Method: files that Hadoop 3.4.1 wrote (`tests/golden/sequence_file`, by the Java program there)
-//! are held against ours. Without compression they are equal byte for byte, but for the sync marker.
+//! are held against ours. Without compression they are equal byte for byte, but for the sync
+//! marker.
 //! Compressed, a reader by the letter of the format takes both apart: the same header, the same
 //! blocks at the same records, the same parts after decompression.
 

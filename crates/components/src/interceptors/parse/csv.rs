@@ -6,13 +6,20 @@ use pipeline::BuildError;
 use super::Failure;
 use super::fields::Found;
 
-/// All lines of a table with commas, each with as many columns as the first.
-pub(in super::super) fn table(text: &str) -> Result<Vec<Vec<String>>, String> {
+/// Hands out each line of a table with commas, with its number from 1; each has as many columns as
+/// the first.
+///
+/// # Errors
+/// A line has other columns, or `taken` refuses one.
+pub(in super::super) fn each_line(
+    text: &str,
+    mut taken: impl FnMut(usize, &[&str]) -> Result<(), String>,
+) -> Result<(), String> {
     let mut reader = Reader::new();
     // Quotes and escapes become less, never more.
     let (mut out, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut input, mut written, mut fields) = (text.as_bytes(), 0, 0);
-    let mut lines: Vec<Vec<String>> = Vec::new();
+    let (mut number, mut columns) = (0, 0);
     loop {
         let (result, read, bytes, ended) =
             reader.read_record(input, &mut out[written..], &mut ends[fields..]);
@@ -21,20 +28,22 @@ pub(in super::super) fn table(text: &str) -> Result<Vec<Vec<String>>, String> {
         fields += ended;
         match result {
             ReadRecordResult::InputEmpty => continue,
-            ReadRecordResult::End => return Ok(lines),
+            ReadRecordResult::End => return Ok(()),
             ReadRecordResult::Record => {}
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
                 return Err("a line is longer than the table".to_owned());
             }
         }
+        number += 1;
         let starts = std::iter::once(0).chain(ends[..fields].iter().copied());
         let line = starts.zip(&ends[..fields]).map(|(start, end)| &out[start..*end]);
-        let line = line.map(|field| String::from_utf8_lossy(field).into_owned()).collect();
-        if let Some(first) = lines.first().filter(|first: &&Vec<String>| first.len() != fields) {
-            let (number, columns) = (lines.len() + 1, first.len());
+        let line: Result<Vec<&str>, _> = line.map(std::str::from_utf8).collect();
+        let line = line.map_err(|_| format!("line {number} is not UTF-8"))?;
+        columns = if number == 1 { fields } else { columns };
+        if fields != columns {
             return Err(format!("line {number} has {fields} columns, and not {columns}"));
         }
-        lines.push(line);
+        taken(number, &line)?;
         (written, fields) = (0, 0);
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use pipeline::env::{Net, Stream};
+use pipeline::env::Stream;
+use tls::Dialer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::AvroError;
+use crate::avro::around;
 use crate::avro::caller::{Caller, Reply};
 use crate::avro::coding::Coding;
 use crate::avro::frame::{self, Deframer};
@@ -23,10 +25,12 @@ const READ_BYTES: usize = 4 << 10;
 
 /// Connections to one address.
 pub(super) struct Connections {
-    pub(super) net: Arc<dyn Net>,
+    pub(super) dialer: Dialer,
     pub(super) address: Arc<str>,
     /// The level of zlib, where the connections are compressed.
     pub(super) deflate: Option<u32>,
+    /// The same, where zlib is around TLS.
+    pub(super) deflate_around: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) reconnect_after: Option<Duration>,
@@ -61,7 +65,12 @@ impl Connections {
         }
         let failed = |source| AvroError::Connect { address: self.address.clone(), source };
         let limit = self.connect_timeout;
-        let stream = match timeout(limit, self.net.connect(&self.address)).await {
+        let connected =
+            self.dialer.connect_around(&self.address, |stream| match self.deflate_around {
+                Some(level) => around::deflate(stream, level),
+                None => stream,
+            });
+        let stream = match timeout(limit, connected).await {
             Ok(stream) => stream.map_err(failed)?,
             Err(_) => {
                 let problem = format!("no connection within {limit:?} (`connect_timeout`)");
@@ -70,7 +79,7 @@ impl Connections {
         };
         Ok(Connection {
             stream,
-            coding: Coding::new(self.deflate.is_some(), self.deflate.unwrap_or_default()),
+            coding: Coding::of_client(self.deflate.is_some(), self.deflate.unwrap_or_default()),
             coded: BytesMut::new(),
             plain: BytesMut::new(),
             deframer: Deframer::new(ANSWER_MAX),

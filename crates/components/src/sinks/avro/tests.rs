@@ -66,7 +66,7 @@ async fn serve(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<B
         if !matches!(stream.read_buf(&mut coded).await, Ok(1..)) {
             return;
         }
-        let coding = coding.get_or_insert_with(|| Coding::new(is_zlib(coded[0]), 6));
+        let coding = coding.get_or_insert_with(|| Coding::of_server(is_zlib(coded[0])));
         while coding.decode(&mut coded, &mut plain, 1000).unwrap() {
             let Some(frame) = deframer.next(&mut plain).unwrap() else { continue };
             let answer = match session.read(&frame.payload) {

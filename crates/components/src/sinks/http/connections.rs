@@ -8,7 +8,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use pipeline::env::Net;
+use tls::Dialer;
 
 use super::HttpError;
 
@@ -30,7 +30,7 @@ pub(super) struct Response {
 
 /// Connections to one server.
 pub(super) struct Connections {
-    net: Arc<dyn Net>,
+    dialer: Dialer,
     address: Arc<str>,
     idle_max: usize,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
@@ -38,8 +38,8 @@ pub(super) struct Connections {
 
 impl Connections {
     /// None yet; at most `idle_max` stay open between requests.
-    pub(super) fn new(net: Arc<dyn Net>, address: Arc<str>, idle_max: usize) -> Self {
-        Self { net, address, idle_max, idle: Mutex::default() }
+    pub(super) fn new(dialer: Dialer, address: Arc<str>, idle_max: usize) -> Self {
+        Self { dialer, address, idle_max, idle: Mutex::default() }
     }
 
     /// Sends a request and reads the answer. A connection that the server closed while it was idle
@@ -89,7 +89,7 @@ impl Connections {
             }
         }
         let failed = |source| HttpError::Connect { address: self.address.clone(), source };
-        let stream = self.net.connect(&self.address).await.map_err(failed)?;
+        let stream = self.dialer.connect(&self.address).await.map_err(failed)?;
         let (connection, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(std::io::Error::other(error)))?;

@@ -204,7 +204,7 @@ fn a_wrong_url_is_refused_with_what_helps() {
     let cx = crate::alone("hook", std::path::Path::new("unused"), env::real());
     for (url, hint) in [
         ("127.0.0.1:80", "http://"),
-        ("https://h/", "https"),
+        ("ftp://h/", "https://"),
         ("/only/a/path", "http://"),
         ("http:// /", "http://host"),
         ("http://user:hunter2@h/", "`secret_headers`"),

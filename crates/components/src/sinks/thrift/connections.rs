@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use pipeline::env::{Net, Stream};
+use pipeline::env::Stream;
+use tls::Dialer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
@@ -17,7 +18,7 @@ const ANSWER_BYTES_MAX: u32 = 64 << 10;
 
 /// Connections to one source.
 pub(super) struct Connections {
-    pub(super) net: Arc<dyn Net>,
+    pub(super) dialer: Dialer,
     pub(super) address: Arc<str>,
     pub(super) protocol: Protocol,
     pub(super) connect_timeout: Duration,
@@ -61,7 +62,7 @@ impl Connections {
             }
         }
         let failed = |source| ThriftError::Connect { address: self.address.clone(), source };
-        let stream = match timeout(self.connect_timeout, self.net.connect(&self.address)).await {
+        let stream = match timeout(self.connect_timeout, self.dialer.connect(&self.address)).await {
             Ok(connected) => connected.map_err(failed)?,
             Err(_) => {
                 let text = format!("no connection within {:?}", self.connect_timeout);

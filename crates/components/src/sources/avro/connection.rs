@@ -25,15 +25,12 @@ use crate::avro::frame::{self, Deframer, Frame, TooLarge};
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
 /// part of the budget.
-const READ_BYTES: usize = 64 << 10;
-
-/// The level at which answers are compressed: Flume's.
-const LEVEL: u32 = 6;
+const READ_BYTES: usize = 32 << 10;
 
 /// The first byte of a TLS record.
 const TLS: u8 = 0x16;
 
-/// Units of the budget: 64 KiB, rounded up.
+/// Units of the budget: [`READ_BYTES`], rounded up.
 pub(super) fn units(bytes: usize) -> usize {
     bytes.div_ceil(READ_BYTES)
 }
@@ -53,7 +50,7 @@ pub(super) enum Ended {
     Idle(Duration),
     #[error("other connections hold all of the memory (`in_flight_max`)")]
     Memory,
-    #[error("the client speaks TLS, which is not available here")]
+    #[error("the client speaks TLS, which this source does only with the table `tls`")]
     Tls,
 }
 
@@ -82,8 +79,8 @@ impl<'a> Connection<'a> {
     pub(super) fn new(stream: Box<dyn Stream>, host: Arc<str>, shared: &'a Shared) -> Self {
         let coding = match shared.limits.compression {
             Compression::Auto => None,
-            Compression::None => Some(Coding::new(false, LEVEL)),
-            Compression::Deflate => Some(Coding::new(true, LEVEL)),
+            Compression::None => Some(Coding::of_server(false)),
+            Compression::Deflate => Some(Coding::of_server(true)),
         };
         Self {
             shared,
@@ -169,13 +166,13 @@ impl<'a> Connection<'a> {
             return Err(Ended::Tls);
         }
         loop {
-            let coding = self.coding.get_or_insert_with(|| Coding::new(is_zlib(first), LEVEL));
-            let is_moved = coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)?;
+            // Calls that are here are served before what comes behind them, which may be damaged.
             if let Some(frame) = self.deframer.next(&mut self.plain)? {
                 return Ok(Some(frame));
             }
             self.hold().await?;
-            if !is_moved {
+            let coding = self.coding.get_or_insert_with(|| Coding::of_server(is_zlib(first)));
+            if !coding.decode(&mut self.coded, &mut self.plain, READ_BYTES)? {
                 return Ok(None);
             }
         }
@@ -304,13 +301,12 @@ impl<'a> Connection<'a> {
         let coding = self.coding.as_mut().expect("a call was read");
         let coded = coding.encode(frame)?;
         let limit = self.shared.limits.request_timeout;
-        match timeout(limit, self.stream.write_all(&coded)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(Ended::Slow(limit)),
-        }
-        // All of it has left here: what fails from now on says nothing of the answer.
-        let _ = timeout(limit, self.stream.flush()).await;
-        Ok(())
+        // With TLS an answer has left here only once it is flushed.
+        let written = timeout(limit, async {
+            self.stream.write_all(&coded).await?;
+            self.stream.flush().await
+        });
+        Ok(written.await.map_err(|_| Ended::Slow(limit))??)
     }
 
     fn repeats(&self) -> MutexGuard<'_, Repeats> {

@@ -49,7 +49,7 @@ impl Fixture {
     async fn connect(&self, is_compressed: bool) -> Client {
         Client {
             stream: env::real().net.connect(&self.address).await.unwrap(),
-            coding: Coding::new(is_compressed, 6),
+            coding: Coding::of_client(is_compressed, 6),
             coded: BytesMut::new(),
             plain: BytesMut::new(),
             deframer: Deframer::new(1 << 20),

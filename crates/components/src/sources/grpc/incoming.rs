@@ -61,7 +61,8 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) {
     // A peer that does not let go is cut off.
-    let allowed = Allowed { connections: max, drain: DRAIN + service.limits.linger };
+    let drain = DRAIN + service.limits.linger;
+    let allowed = Allowed { connections: max, drain, tls: None };
     let name = service.name.clone();
     listening::accept(listener, &name, allowed, stop, |accepted| {
         let Accepted { stream, peer, open, cut, place } = accepted;

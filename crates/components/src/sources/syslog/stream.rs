@@ -18,9 +18,10 @@ const READ_BYTES: usize = 16 << 10;
 /// Serves the connections of one address until the source stops.
 pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     let local = listener.local_address();
-    let (max, stop) = (shared.limits.connections_max, shared.stop.clone());
+    let stop = shared.stop.clone();
+    let allowed = (shared.limits.connections_max, shared.guard.as_ref());
     let name = shared.to.source.clone();
-    listening::serve(listener, &name, max, &stop, |stream, peer| {
+    listening::serve(listener, &name, allowed, &stop, |stream, peer| {
         let (shared, origin) = (shared.clone(), Origin::new(&peer, &local));
         async move {
             if let Err(error) = connection(stream, &origin, &shared).await {

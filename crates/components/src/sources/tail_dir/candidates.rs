@@ -14,9 +14,10 @@ use super::file::{File, FileId, Stage};
 use super::glob::Found;
 use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key};
 use super::names::{may_be_copy, name_of, shown, stem};
+use super::notes::Notes;
 use super::report::Why;
 use super::survey::is;
-use super::tailer::{Chunk, Tailer};
+use super::tailer::Tailer;
 
 /// How much of the end of a copy is compared with its original.
 const COMPARED_BYTES: u64 = 4096;
@@ -94,7 +95,7 @@ impl Tailer {
         mut candidates: Vec<Candidate>,
         found: &mut Found,
         now: Instant,
-        chunks: &mut Vec<Chunk>,
+        notes: &mut Notes,
     ) {
         if candidates.is_empty() {
             return;
@@ -103,7 +104,6 @@ impl Tailer {
         self.files.iter().for_each(|(id, file)| index.add(id, file));
         // Of files with equal content each is itself, and what is left may be taken for another.
         candidates.sort_by_key(|candidate| !index.lost.contains_key(&candidate.inode()));
-        let first = self.seen.is_first();
         for candidate in candidates {
             let Candidate { path, found_as, .. } = &candidate;
             if found_as.as_os_str().len() > PATH_BYTES_MAX {
@@ -112,7 +112,7 @@ impl Tailer {
             }
             let decided = match self.recognise(&candidate, &index, now) {
                 Ok(true) => continue,
-                Ok(false) => self.welcome(&candidate, first, now, chunks),
+                Ok(false) => self.welcome(&candidate, now, notes),
                 Err(error) => Err(error),
             };
             match decided {
@@ -212,7 +212,7 @@ impl Tailer {
 
     /// Where the file lies that was found as `path`: where that leads, if it is a link. A link
     /// above the file does not make it one.
-    fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
+    pub(super) fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
         let disk = &*self.env.disk;
         let is_link = self.seen.may_be_link(path) && disk.is_link(path)?;
         if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
@@ -257,9 +257,8 @@ impl Tailer {
     fn welcome(
         &mut self,
         candidate: &Candidate,
-        first: bool,
         now: Instant,
-        chunks: &mut Vec<Chunk>,
+        notes: &mut Notes,
     ) -> io::Result<FileId> {
         let Candidate { path, found_as, stat } = candidate;
         self.seen.let_go((stat.device, stat.inode));
@@ -268,7 +267,7 @@ impl Tailer {
         if path != found_as {
             (file.home, file.stage) = (found_as.clone(), Stage::Away { gone: false });
         }
-        if first {
+        if self.seen.begins_at_end(found_as) {
             let opened = self.open_at(path)?;
             file.position = position_at_end(&*opened, file.position)?;
             file.accepted = file.position.offset;
@@ -279,7 +278,7 @@ impl Tailer {
         self.say_linked(path, &place, now);
         self.say_followed(id, Why::New, now);
         if skips {
-            chunks.extend(self.note(id, false));
+            self.note(id, false, notes);
         }
         Ok(id)
     }
@@ -354,14 +353,23 @@ impl Tailer {
 }
 
 /// The end of the file as it is; in the middle of a line, the rest of that line is passed over.
-fn position_at_end(file: &dyn DiskFile, mut position: Position) -> io::Result<Position> {
-    let len = file.stat()?.len;
-    let tail_at = len.saturating_sub(TAIL_BYTES as u64);
-    let tail = file.read(tail_at, (len - tail_at) as usize)?;
-    let head_bytes = HEAD_BYTES.min(usize::try_from(len).unwrap_or(HEAD_BYTES));
-    position.offset = tail_at + tail.len() as u64;
-    position.skipping = tail.last().is_some_and(|last| *last != b'\n');
-    position.head = Print::of(&file.read(0, head_bytes)?);
-    position.tail = Print::of(&tail);
+fn position_at_end(file: &dyn DiskFile, position: Position) -> io::Result<Position> {
+    let mut position = position_at(file, file.stat()?.len, position)?;
+    let last = position.offset.checked_sub(1).map(|at| file.read(at, 1)).transpose()?;
+    position.skipping = last.is_some_and(|last| last != b"\n");
     Ok(position)
+}
+
+/// This offset in the file, which has as many bytes, with the prints of what lies in front of it.
+pub(super) fn position_at(
+    file: &dyn DiskFile,
+    offset: u64,
+    position: Position,
+) -> io::Result<Position> {
+    let tail_at = offset.saturating_sub(TAIL_BYTES as u64);
+    let tail = file.read(tail_at, (offset - tail_at) as usize)?;
+    let head_bytes = HEAD_BYTES.min(usize::try_from(offset).unwrap_or(HEAD_BYTES));
+    let head = Print::of(&file.read(0, head_bytes)?);
+    let offset = tail_at + tail.len() as u64;
+    Ok(Position { offset, head, tail: Print::of(&tail), ..position })
 }

@@ -1,6 +1,7 @@
 //! What can be set of the source, and what of it cannot be.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline::BuildError;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
 use super::lines::Limits;
+use super::multiline::{Joining, Multiline};
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,10 +36,17 @@ pub struct Config {
     /// beginning.
     #[serde(default)]
     start_at: StartAt,
+    /// Position file of a Flume agent whose source `taildir` is replaced: at the very first start
+    /// each file goes on where Flume stood. Afterwards the file is not looked at.
+    flume_positions: Option<PathBuf>,
     /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
     /// and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<Multiline>,
     /// Most bytes of lines in a batch.
     #[serde(default = "default_batch_bytes")]
     batch_bytes: ByteSize,
@@ -177,12 +186,16 @@ pub(super) struct Options {
     pub(super) patterns: Vec<Pattern>,
     pub(super) exclusions: Vec<Exclusion>,
     pub(super) limits: Limits,
+    /// Which lines are one event.
+    pub(super) joining: Option<Joining>,
     /// Header that gets the path.
     pub(super) file_header: Option<String>,
     /// Header that gets the offset of each line.
     pub(super) offset_header: Option<String>,
     /// Whether files that are there at the very first start are read from their end on.
     pub(super) from_end: bool,
+    /// Flume's position file.
+    pub(super) flume_positions: Option<PathBuf>,
     pub(super) late_line_after: Duration,
     /// Least and most time between two surveys.
     pub(super) poll_min: Duration,
@@ -215,6 +228,10 @@ impl Config {
         if self.batch_events == 0 {
             return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
         }
+        if self.flume_positions.as_ref().is_some_and(|path| !path.is_absolute()) {
+            let problem = "it is an absolute path; for `~`, write `${HOME}`";
+            return Err(BuildError::invalid("flume_positions", problem));
+        }
         if (self.open_max as usize) < OPEN_MIN {
             return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
         }
@@ -227,13 +244,16 @@ impl Config {
             batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
             batch_events: self.batch_events as usize,
         };
+        let joining = self.multiline.map(|it| it.joining(limits)).transpose()?;
         Ok(Options {
             patterns: patterns.collect::<Result<_, _>>()?,
             exclusions: exclusions.collect::<Result<_, _>>()?,
             limits,
+            joining,
             file_header: self.file_header.then_some(self.file_header_key),
             offset_header: self.offset_header.then_some(self.offset_header_key),
             from_end: self.start_at == StartAt::End,
+            flume_positions: self.flume_positions,
             late_line_after: self.late_line_after.0,
             poll_min: self.poll_min.0,
             poll_max: self.poll_max.0,

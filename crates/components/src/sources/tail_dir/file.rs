@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::identity::{Position, Print};
 use super::lines::End;
+use super::multiline::Joining;
 
 /// Names a file within one run of the source; never used again.
 pub(super) type FileId = u64;
@@ -54,6 +55,8 @@ pub(super) struct File {
     pub(super) stored: bool,
     /// Whether it waits to be read.
     pub(super) queued: bool,
+    /// Whether its last event may go on, where lines are joined.
+    pub(super) has_open_event: bool,
     /// Why it could not be read the last time.
     pub(super) problem: Option<std::io::ErrorKind>,
     /// Since when it is looked for, if an earlier run read it and this one has not found it;
@@ -152,6 +155,7 @@ impl File {
             lag_shown: None,
             stored: true,
             queued: false,
+            has_open_event: false,
             problem: None,
             missing_since: None,
         }
@@ -200,6 +204,11 @@ impl File {
             && now.duration_since(self.quiet_since) >= late_line_after
     }
 
+    /// Whether the last event counts as ended, where lines are joined.
+    pub(super) fn is_quiet(&self, now: Instant, joining: Option<&Joining>) -> bool {
+        joining.is_some_and(|it| now.duration_since(self.quiet_since) >= it.timeout)
+    }
+
     /// Whether nothing more can come: deleted, quiet for long, all of it read and accepted.
     pub(super) fn is_done(&self, now: Instant, late_line_after: Duration) -> bool {
         self.stage == Stage::Away { gone: true }
@@ -222,11 +231,12 @@ impl File {
     }
 
     /// What follows behind a read that ends at `read_end`.
-    pub(super) fn end(&self, read_end: u64, limit: Option<Mark>, late: bool) -> End {
+    pub(super) fn end(&self, read_end: u64, limit: Option<Mark>, late: bool, quiet: bool) -> End {
         match limit {
             Some(mark) if mark.offset == read_end && mark.skipping => End::Cut,
             Some(mark) if mark.offset == read_end => End::Line,
             _ if late && read_end >= self.len => End::Line,
+            _ if quiet && read_end >= self.len => End::Quiet,
             _ => End::Open,
         }
     }

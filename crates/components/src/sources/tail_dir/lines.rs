@@ -4,6 +4,8 @@ use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use pipeline::Batch;
 
+use super::multiline::Joining;
+
 /// Bytes by which is judged how long lines are.
 const SAMPLE: usize = 1 << 10;
 /// Bytes of a line, on average, up to which lines are short.
@@ -34,6 +36,8 @@ impl Limits {
 pub(super) enum End {
     /// Perhaps more of the last line: without LF it is not looked at.
     Open,
+    /// The same, and no line that belongs to the one before it.
+    Quiet,
     /// Nothing: a last line without LF is a line.
     Line,
     /// The rest of the last line, which is passed over because the line is too long.
@@ -110,7 +114,14 @@ fn lengths_of(lines: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// What `data` begins with. `skipping` says that it begins in the rest of a line that was too long.
-pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) -> Piece {
+/// Lines are joined by `joining`, or each is an event.
+pub(super) fn next_piece(
+    data: &[u8],
+    skipping: bool,
+    end: End,
+    limits: Limits,
+    joining: Option<&Joining>,
+) -> Piece {
     if data.is_empty() {
         return Piece::Nothing;
     }
@@ -119,6 +130,9 @@ pub(super) fn next_piece(data: &[u8], skipping: bool, end: End, limits: Limits) 
             Some(at) => Piece::Rest { bytes: at + 1, ended: true },
             None => Piece::Rest { bytes: data.len(), ended: false },
         };
+    }
+    if let Some(joining) = joining {
+        return joining.next_piece(data, end, limits);
     }
     if are_short(data) {
         let (events, bytes) = short_lines(data, limits);
@@ -185,12 +199,12 @@ fn whole_lines(data: &[u8], limits: Limits) -> (Vec<u32>, usize) {
 }
 
 /// The first line of `data`, which is too long or lacks its LF.
-fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
+pub(super) fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
     if data.len() > line_bytes {
         return Piece::Long { kept: line_bytes };
     }
     match end {
-        End::Open => Piece::Nothing,
+        End::Open | End::Quiet => Piece::Nothing,
         End::Cut => Piece::Long { kept: data.len() },
         End::Line => {
             let lines = Lines::Measured(vec![data.len() as u32]);
@@ -213,7 +227,7 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         loop {
             let rest = &data[at..];
-            match next_piece(rest, skipping, end, limits) {
+            match next_piece(rest, skipping, end, limits, None) {
                 Piece::Nothing => return batches,
                 Piece::Rest { bytes, ended } => (at, skipping) = (at + bytes, !ended),
                 Piece::Long { kept } => {

@@ -47,7 +47,7 @@ impl Tailer {
     }
 
     /// Whether the patterns find, or would find, a file by this path.
-    fn is_named(&self, path: &Path) -> bool {
+    pub(super) fn is_named(&self, path: &Path) -> bool {
         self.would_find(path) && (self.options.follow_symlinks || !self.leads_over_a_link(path))
     }
 

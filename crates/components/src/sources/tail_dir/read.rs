@@ -12,6 +12,7 @@ use super::file::{File, FileId, Leg};
 use super::handles::is_out_of_files;
 use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
+use super::multiline::Joining;
 use super::names::shown;
 use super::tailer::{Chunk, Part, Tailer};
 
@@ -106,7 +107,10 @@ impl Tailer {
         let leg = file.leg();
         let (offset, skipping) = (file.position.offset, file.position.skipping);
         let (head, tail) = (file.position.head, file.position.tail);
-        let room = self.options.limits.read_bytes();
+        let joining = self.options.joining.as_ref();
+        let limits = self.options.limits;
+        let room = joining.map_or(limits.read_bytes(), |joining| joining.read_bytes(limits));
+        let quiet = file.is_quiet(now, joining);
         let limit = leg.limit.map_or(u64::MAX, |mark| mark.offset);
         let until = stat.len.min(limit).min(offset + room as u64);
         let known = usize::from(tail.len);
@@ -129,8 +133,9 @@ impl Tailer {
             return Ok(Outcome::End);
         }
         let read_end = offset + (buffer.len() - known) as u64;
-        let end = file.end(read_end, leg.limit, late);
-        let mut cuts = cut(buffer, known, offset, skipping, end, self.options.limits);
+        let end = file.end(read_end, leg.limit, late, quiet);
+        let at = Beginning { known, offset, skipping };
+        let mut cuts = cut(buffer, at, end, limits, self.options.joining.as_ref());
         // What was read is believed only if the file is still the one it was.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
         let head_bytes = head_bytes.max(usize::from(head.len));
@@ -150,6 +155,8 @@ impl Tailer {
         let all = cuts.offset + (read_end - cuts.offset) >= stat.len;
         if all && cuts.offset < limit {
             file.looked = Some((stat.len, stat.modified));
+            let is_open = self.options.joining.is_some() && !quiet && cuts.offset < stat.len;
+            self.open_events.note(id, file, is_open);
         }
         let more = !all || cuts.offset == limit;
         for reason in [("line_cut", cuts.long_lines), ("late_line", cuts.late_lines)] {
@@ -230,9 +237,26 @@ fn step(file: &mut File, offset: u64, skipping: bool, tail: Print) {
     file.position.tail = tail;
 }
 
-/// Cuts all of `buffer`, whose first `known` bytes were read before, into batches.
-fn cut(buffer: &[u8], known: usize, offset: u64, skipping: bool, end: End, limits: Limits) -> Cuts {
-    let (mut at, mut skipping) = (known, skipping);
+/// Where a read begins.
+#[derive(Clone, Copy)]
+struct Beginning {
+    /// Bytes in front of it that were read before.
+    known: usize,
+    offset: u64,
+    /// It is in the rest of a line that was cut.
+    skipping: bool,
+}
+
+/// Cuts all of `buffer` into batches.
+fn cut(
+    buffer: &[u8],
+    beginning: Beginning,
+    end: End,
+    limits: Limits,
+    joining: Option<&Joining>,
+) -> Cuts {
+    let Beginning { known, offset, mut skipping } = beginning;
+    let mut at = known;
     let mut cuts = Vec::new();
     let (mut long_lines, mut late_lines) = (0, 0);
     let tail = |at: usize| Print::of(&buffer[at.saturating_sub(TAIL_BYTES)..at]);
@@ -240,7 +264,7 @@ fn cut(buffer: &[u8], known: usize, offset: u64, skipping: bool, end: End, limit
     loop {
         let rest = &buffer[at..];
         let start = offset_at(at);
-        let lines = match next_piece(rest, skipping, end, limits) {
+        let lines = match next_piece(rest, skipping, end, limits, joining) {
             Piece::Nothing => break,
             Piece::Rest { bytes, ended } => {
                 (at, skipping) = (at + bytes, !ended);

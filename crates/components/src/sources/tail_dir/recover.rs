@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::file::{File, Mark, Stage};
+use super::flume::FlumePositions;
 use super::identity::{Position, Print};
 
 /// How long the file of a position is waited for before the position is forgotten: its directory
@@ -16,8 +17,14 @@ use super::identity::{Position, Print};
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The files that the positions of the required channels speak of. One that a channel does not
-/// know is read for that channel from its beginning on.
-pub(super) fn recover(source: &str, known: &[Vec<(Bytes, Bytes)>], now: Instant) -> Vec<File> {
+/// know is read for that channel from its beginning on; where the channel knows none of them, from
+/// where Flume stood.
+pub(super) fn recover(
+    source: &str,
+    known: &[Vec<(Bytes, Bytes)>],
+    flume: Option<&FlumePositions>,
+    now: Instant,
+) -> Vec<File> {
     let mut by_key: BTreeMap<&Bytes, Vec<Option<Position>>> = BTreeMap::new();
     let mut places = BTreeMap::new();
     for (channel, positions) in known.iter().enumerate() {
@@ -28,6 +35,18 @@ pub(super) fn recover(source: &str, known: &[Vec<(Bytes, Bytes)>], now: Instant)
             };
             by_key.entry(key).or_insert_with(|| vec![None; known.len()])[channel] = Some(position);
             places.insert(key, place);
+        }
+    }
+    for standing in by_key.values_mut().filter(|_| flume.is_some()) {
+        let furthest = standing.iter().flatten().max_by_key(|position| position.offset).cloned();
+        let Some(furthest) = furthest else { continue };
+        let Some(offset) = flume.and_then(|flume| flume.offset_in(&furthest)) else { continue };
+        let (tail, skipping) = (Print::default(), false);
+        let at_flume = Position { offset, skipping, tail, ..furthest };
+        for (one, positions) in standing.iter_mut().zip(known) {
+            if positions.is_empty() {
+                *one = Some(at_flume.clone());
+            }
         }
     }
     let file = |(key, standing): (&Bytes, Vec<_>)| {
@@ -83,7 +102,7 @@ mod tests {
             (vec![Some(7), Some(5)], 5, vec![7, 5]),
             (vec![None, Some(5)], 0, vec![0, 5]),
         ] {
-            let files = recover("s", &known(&offsets), Instant::now());
+            let files = recover("s", &known(&offsets), None, Instant::now());
             assert_eq!(files.len(), 1);
             let found: Vec<u64> = files[0].marks.iter().map(|mark| mark.offset).collect();
             assert_eq!((files[0].position.offset, found), (from, marks));
@@ -95,6 +114,6 @@ mod tests {
     #[test]
     fn a_position_that_cannot_be_read_is_passed_over() {
         let odd = vec![vec![(Bytes::from_static(b"k"), Bytes::from_static(b"\xff"))]];
-        assert!(recover("s", &odd, Instant::now()).is_empty());
+        assert!(recover("s", &odd, None, Instant::now()).is_empty());
     }
 }

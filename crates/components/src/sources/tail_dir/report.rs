@@ -94,6 +94,8 @@ pub(super) struct Report {
 pub(super) enum Why {
     /// It was never seen before.
     New,
+    /// Flume read it.
+    ReadByFlume,
     /// An earlier run read it, or it is back.
     Known,
     /// It has another name.
@@ -158,6 +160,7 @@ impl Tailer {
         let (inode, offset) = (file.position.inode, file.position.offset);
         let why = match why {
             Why::New => "new",
+            Why::ReadByFlume => "goes on where Flume stood",
             Why::Known => "known",
             Why::Renamed => "renamed",
             Why::Copied => "goes on in its copy",

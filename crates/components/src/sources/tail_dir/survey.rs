@@ -11,16 +11,22 @@ use tokio::time::Instant;
 
 use super::candidates::Candidate;
 use super::file::{File, FileId, Stage};
+use super::flume::FlumePositions;
 use super::followed::Inode;
 use super::glob::Found;
 use super::names::{may_be_renamed, name_of, shown};
+use super::notes::Notes;
 use super::recover::FORGET_AFTER;
 use super::tailer::{Chunk, Tailer};
 
 /// What the last survey found, besides the files that are followed.
 pub(super) struct Seen {
-    /// There was none, and files that are found by the first one are read from their end on.
+    /// There was none.
     is_first: bool,
+    /// What the first one finds and no earlier run has read is read from its end on.
+    from_end: bool,
+    /// Names that are read from their beginning all the same: Flume read a file of that name.
+    read_by_flume: HashSet<PathBuf>,
     /// What could not be looked at.
     problems: BTreeMap<PathBuf, io::ErrorKind>,
     /// Directories as they were found, where that was needed.
@@ -33,9 +39,11 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Nothing was seen yet.
-    pub(super) fn new(is_first: bool) -> Self {
+    pub(super) fn new(from_end: bool) -> Self {
         Self {
-            is_first,
+            is_first: true,
+            from_end,
+            read_by_flume: HashSet::new(),
             problems: BTreeMap::new(),
             listings: HashMap::new(),
             may_be_links: HashSet::new(),
@@ -43,9 +51,14 @@ impl Seen {
         }
     }
 
-    /// Whether what is found now is to be read from its end on.
+    /// Whether there was no survey yet.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
+    }
+
+    /// Whether what is found by this name now is to be read from its end on.
+    pub(super) fn begins_at_end(&self, path: &Path) -> bool {
+        self.is_first && self.from_end && !self.read_by_flume.contains(path)
     }
 
     /// Whether this name may be a link.
@@ -75,25 +88,31 @@ impl Seen {
 }
 
 impl Tailer {
-    /// Looks around once. Notes about files that are new or gone go to `chunks`.
-    pub(super) fn survey(&mut self, now: Instant, chunks: &mut Vec<Chunk>) {
+    /// Looks around once; returns notes about files that are new or gone.
+    pub(super) fn survey(&mut self, now: Instant) -> Option<Chunk> {
+        let mut notes = Notes::default();
         self.seen.listings.clear();
         let mut found = self.walk();
         if found.is_out_of_files && self.hold_fewer(now) {
             found = self.walk();
         }
         self.seen.may_be_links = std::mem::take(&mut found.may_be_links);
+        self.note_for_lacking(&mut notes);
+        self.seen.read_by_flume =
+            self.flume.as_ref().map(FlumePositions::paths).unwrap_or_default();
+        self.go_on_from_flume(&found, now, &mut notes);
         let (mut candidates, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
         self.add_renamed(&mut candidates);
         self.find_the_lost(&candidates, now);
-        self.take_in(candidates, &mut found, now, chunks);
+        self.take_in(candidates, &mut found, now, &mut notes);
         self.search_the_lost(now);
-        self.part(now, chunks);
+        self.part(now, &mut notes);
         self.watched.surveyed(std::mem::take(&mut found.directories));
         self.say_found(&mut found, now);
         self.note_problems(found);
         self.seen.is_first = false;
+        notes.finish()
     }
 
     /// What the patterns find now.
@@ -214,7 +233,7 @@ impl Tailer {
     }
 
     /// Lets go of what is read to its end and gone for good.
-    fn part(&mut self, now: Instant, chunks: &mut Vec<Chunk>) {
+    fn part(&mut self, now: Instant, notes: &mut Notes) {
         let late = self.options.late_line_after;
         let (mut leaving, mut unread, mut missing) = (Vec::new(), 0, Vec::new());
         let disk = &*self.env.disk;
@@ -257,7 +276,7 @@ impl Tailer {
             let Some(file) = self.files.get_mut(id) else { continue };
             file.stage = Stage::Leaving;
             if file.stored {
-                chunks.extend(self.note(id, true));
+                self.note(id, true, notes);
             } else {
                 self.files.remove(id);
             }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use metrics::{Metrics, SourceReason};
 use pipeline::env::{Change, FileKind, FileStat, Watch};
-use pipeline::{Batch, Env, SourcePosition};
+use pipeline::{Batch, Env};
 use tokio::time::Instant;
 
 use super::agreed::Agreed;
@@ -43,10 +43,12 @@ use super::bundle::Bundle;
 use super::changes::Watched;
 use super::config::Options;
 use super::file::{File, FileId, READS_AHEAD, Stage};
+use super::flume::FlumePositions;
 use super::followed::Followed;
 use super::handles::Handles;
 use super::identity::new_key;
 use super::names::shown;
+use super::open_events::OpenEvents;
 use super::read::Outcome;
 use super::renames::PendingRenames;
 use super::report::Report;
@@ -115,6 +117,14 @@ pub(super) struct Tailer {
     /// What this turn has read in little.
     pub(super) bundle: Bundle,
     pub(super) agreed: Agreed,
+    pub(super) open_events: OpenEvents,
+    /// Where Flume stood, until the first survey.
+    pub(super) flume: Option<FlumePositions>,
+    /// Channels that know nothing of the source, where others do and Flume's positions are set.
+    pub(super) lacking: Vec<usize>,
+    /// Whether nothing is read until the notes of the first survey are stored: a channel that knew
+    /// of lines and not of the notes would not get these any more.
+    is_waiting_for_notes: bool,
 }
 
 impl Tailer {
@@ -130,6 +140,7 @@ impl Tailer {
         let now = Instant::now();
         let seen = Seen::new(files.is_empty() && options.from_end);
         let each = options.metrics_per_file;
+        let timeout = options.joining.as_ref().map_or(Duration::ZERO, |joining| joining.timeout);
         let mut tailer = Self {
             files: Followed::new(source.clone(), metrics.clone(), each, files),
             ready: VecDeque::new(),
@@ -143,6 +154,10 @@ impl Tailer {
             buffers: Buffers::new(),
             bundle: Bundle::new(options.limits, options.file_header.as_deref()),
             agreed: Agreed::new(options.limits),
+            open_events: OpenEvents::new(timeout),
+            flume: None,
+            lacking: Vec::new(),
+            is_waiting_for_notes: false,
             source,
             options,
             env,
@@ -165,10 +180,14 @@ impl Tailer {
         self.turns += 1;
         self.note_agreed();
         settled.iter().for_each(|settled| self.files.settle(*settled));
+        // Nothing else is on its way while they are.
+        self.is_waiting_for_notes &= settled.is_empty();
         changes.iter().for_each(|change| self.on_change(change, now));
         let mut chunks = Vec::new();
         if now >= self.schedule.next() {
-            self.survey(now, &mut chunks);
+            let is_first = self.seen.is_first();
+            chunks.extend(self.survey(now));
+            self.is_waiting_for_notes |= is_first && !chunks.is_empty();
             let cost = now.elapsed();
             let found = self.enqueue(now);
             self.files.show_lags();
@@ -181,6 +200,10 @@ impl Tailer {
             // Where changes are notified, that there is still something to read is no reason.
             let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
             self.schedule.after(now, cost, is_busy, &pauses);
+        }
+        self.open_events.take_due(&self.files, now).into_iter().for_each(|id| self.queue(id));
+        if self.is_waiting_for_notes {
+            return chunks;
         }
         let (mut reads, noted) = (0, chunks.len());
         for _ in 0..self.ready.len() {
@@ -215,13 +238,14 @@ impl Tailer {
 
     /// When the next turn is due, if nothing is settled before.
     pub(super) fn wake_at(&self) -> Instant {
-        self.schedule.next()
+        let survey = self.schedule.next();
+        self.open_events.next().map_or(survey, |due| survey.min(due))
     }
 
     /// Whether some file could be read now.
     pub(super) fn can_read(&self) -> bool {
         let free = |id: &FileId| self.files.get(*id).is_some_and(|f| f.outstanding < READS_AHEAD);
-        self.ready.iter().any(free)
+        !self.is_waiting_for_notes && self.ready.iter().any(free)
     }
 
     /// The content of the file is not in its inode any more. It is looked for elsewhere, and the
@@ -264,22 +288,6 @@ impl Tailer {
     pub(super) fn count_anomaly(&self, reason: &'static str, count: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };
         self.metrics.source_anomalies.get_or_create(&label).inc_by(count);
-    }
-
-    /// An empty batch that tells the channels where the file stands, or to forget it.
-    pub(super) fn note(&mut self, id: FileId, forget: bool) -> Option<Chunk> {
-        let file = self.files.get_mut(id)?;
-        file.outstanding += 1;
-        file.stored = true;
-        let mut position: SourcePosition = file.stored_position(&self.source);
-        if forget {
-            position.value = None;
-        }
-        let mut batch = Batch::default();
-        batch.envelope.positions.push(position);
-        let end = (!forget).then_some(file.position.offset);
-        let part = Part { file: id, end, bytes: 0, ends_read: true };
-        Some(Chunk { batch, targets: None, parts: vec![part] })
     }
 
     /// Queues every file that wants to be read; says whether any was not queued before.

@@ -6,7 +6,9 @@
 
 mod captured_log;
 mod files;
+mod flume;
 mod model;
+mod multiline;
 mod rig;
 mod rotation;
 
@@ -333,6 +335,7 @@ fn a_setting_that_cannot_be_is_refused_by_name() {
         ("batch_bytes", json!("1GiB"), "batch_bytes"),
         ("batch_events", json!(0), "batch_events"),
         ("poll_min", json!("1s"), "poll_min"),
+        ("flume_positions", json!("~/.flume/taildir_position.json"), "flume_positions"),
         ("open_max", json!(1), "open_max"),
         ("paths", json!(["/a/*.log", "~/b.log"]), "paths.1"),
         ("paths", json!("/var/log/"), "paths.0"),

@@ -89,7 +89,9 @@ pub(super) async fn read(
 /// What a client that sends no frames most likely sends.
 fn hint(first: [u8; 4]) -> &'static str {
     match first {
-        [0x16, 3, ..] => "; it begins as TLS does, which is not spoken here",
+        [0x16, 3, ..] => {
+            "; it begins as TLS does, which this source speaks only with the table `tls`"
+        }
         [0x80 | 0x82, ..] => "; it begins as a message without a frame does: use TFramedTransport",
         [b'G' | b'P', ..] => "; it begins as HTTP does",
         _ => "",

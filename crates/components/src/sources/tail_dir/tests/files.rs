@@ -32,7 +32,7 @@ impl Rig {
     /// A tailer to be driven by hand, which polls.
     fn tailer(&self) -> Tailer {
         let config: Config = pipeline::Settings::from_json(&self.settings).read().unwrap();
-        let files = recover::recover("in", &self.channels.positions("in"), Instant::now());
+        let files = recover::recover("in", &self.channels.positions("in"), None, Instant::now());
         let options = config.options().unwrap();
         Tailer::new("in".into(), options, env::real(), self.metrics.clone(), files, None)
     }

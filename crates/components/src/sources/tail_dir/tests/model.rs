@@ -118,7 +118,7 @@ impl World {
         let config: Config = pipeline::Settings::from_json(&rig.settings).read().unwrap();
         let mut options = config.options().unwrap();
         options.late_line_after = Duration::from_secs(3600);
-        let files = recover::recover("in", &rig.channels.positions("in"), Instant::now());
+        let files = recover::recover("in", &rig.channels.positions("in"), None, Instant::now());
         let watch: Arc<dyn Watch> = Arc::new(Told);
         Tailer::new("in".into(), options, env::real(), Metrics::default(), files, Some(watch))
     }

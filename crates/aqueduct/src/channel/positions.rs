@@ -1,0 +1,192 @@
+//! `aqueduct channel positions`: how far `tail_dir` sources have read their files, as channels know
+//! it; for an operator to read, or as the position file of a Flume agent that is to go on there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agent::cli;
+use bytes::Bytes;
+use channel::durable::inspect::Inspection;
+use clap::Args;
+use pipeline::file_position::{FlumePosition, Position, shown};
+use pipeline::{ChannelError, Env, SourcePosition};
+
+use super::{Keys, print_json};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  aqueduct channel positions /var/lib/aqueduct/channels/main
+  aqueduct channel positions /var/lib/aqueduct/channels/main --flume > taildir_position.json
+  aqueduct channel positions /var/lib/aqueduct/channels/{a,b} --source access --flume
+
+Name all required channels of the source: a file stands where the channel stands that has least of
+it. To go back to Flume, let the agent deliver what its channels hold (`aqueduct channel stats` says
+how many events that is), stop it, write Flume's `positionFile` with --flume, and start Flume. A
+file that was renamed is written with the name that it has now.";
+
+#[derive(Debug, Args)]
+pub(super) struct PositionsArgs {
+    /// The channels' directories: DATA_DIR/channels/NAME
+    #[arg(value_name = "DIR", required = true)]
+    directories: Vec<PathBuf>,
+    /// Only files of this source; may be given several times [default: all sources]
+    #[arg(long, value_name = "NAME")]
+    source: Vec<String>,
+    /// Print what Flume's source `taildir` keeps in its `positionFile`
+    #[arg(long)]
+    flume: bool,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// A file as one source reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    source: Arc<str>,
+    position: Position,
+    /// Where it lay when the position was stored.
+    place: PathBuf,
+}
+
+/// Prints where the files stand.
+pub(super) fn run(args: &PositionsArgs, env: &Env) -> Result<ExitCode, ChannelError> {
+    let encryption = args.keys.encryption();
+    let open = |directory: &PathBuf| Inspection::open(env, directory, encryption.as_ref());
+    let opened = args.directories.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let known: Vec<_> = opened.iter().map(Inspection::positions).collect();
+    let mut standings = lowest(&known);
+    standings.retain(|it| args.source.is_empty() || args.source.iter().any(|s| **s == *it.source));
+    if !args.flume {
+        return Ok(cli::print(&text(&standings)));
+    }
+    let entries: Vec<FlumePosition> =
+        standings.iter().filter_map(|standing| of_flume(standing, env)).collect();
+    Ok(print_json(&entries))
+}
+
+/// Where each file stands in the channel that has least of it.
+fn lowest(known: &[Vec<SourcePosition>]) -> Vec<Standing> {
+    let mut files: BTreeMap<(Arc<str>, Bytes), (usize, Standing)> = BTreeMap::new();
+    for position in known.iter().flatten() {
+        let Some((at, place)) = position.value.as_deref().and_then(Position::decode) else {
+            continue;
+        };
+        let standing = Standing { source: position.source.clone(), position: at, place };
+        let file = files.entry((position.source.clone(), position.key.clone()));
+        let (channels, least) = file.or_insert_with(|| (0, standing.clone()));
+        *channels += 1;
+        if standing.position.offset < least.position.offset {
+            *least = standing;
+        }
+    }
+    let all = files.into_values().map(|(channels, mut standing)| {
+        if channels < known.len() {
+            (standing.position.offset, standing.position.skipping) = (0, false);
+        }
+        standing
+    });
+    let mut all: Vec<Standing> = all.collect();
+    all.sort_by(|a, b| (&a.source, &a.position.path).cmp(&(&b.source, &b.position.path)));
+    all
+}
+
+fn text(standings: &[Standing]) -> String {
+    let line = |it: &Standing| {
+        let (offset, inode) = (it.position.offset, it.position.inode);
+        format!("{:<12} {offset:>14} {inode:>12} {}\n", it.source, shown(&it.place).escape_debug())
+    };
+    let head = format!("{:<12} {:>14} {:>12} {}\n", "source", "offset", "inode", "file");
+    head + &standings.iter().map(line).collect::<String>()
+}
+
+/// The file as Flume finds it; nothing if it is not there any more.
+fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
+    let Standing { position, place, .. } = standing;
+    let Position { inode, offset: pos, skipping, path, .. } = position;
+    let Some(file) = where_it_lies(position, place, env) else {
+        cli::say(&format!("{} is left out: the file is not there any more", shown(path)));
+        return None;
+    };
+    if *skipping {
+        cli::say(&format!(
+            "{} stands at byte {pos}, in a line longer than `line_max`: Flume makes the rest of \
+             the line an event",
+            shown(&file)
+        ));
+    }
+    if file.to_str().is_none() {
+        cli::say(&format!("{} is left out: its name is no UTF-8", shown(&file)));
+        return None;
+    }
+    Some(FlumePosition { inode: *inode, pos: *pos, file })
+}
+
+/// The path that leads to the file now: the one that it was found by, if it still does.
+fn where_it_lies(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
+    let inode = (position.device, position.inode);
+    let is_it = |path: &PathBuf| {
+        let stat = env.disk.stat(path);
+        stat.is_ok_and(|it| (it.device, it.inode) == inode && it.len >= position.offset)
+    };
+    let known = [position.path.clone(), place.to_owned()];
+    known.into_iter().find(is_it).or_else(|| {
+        let directory = place.parent()?;
+        let names = env.disk.entries(directory).ok()?;
+        names.into_iter().map(|(name, _)| directory.join(name)).find(is_it)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use pipeline::file_position::Print;
+
+    use super::*;
+
+    fn standing(path: &Path, offset: u64, inode: u64, device: u64) -> Position {
+        let (head, tail) = (Print::default(), Print::default());
+        Position { device, inode, offset, skipping: false, head, tail, path: path.to_owned() }
+    }
+
+    fn stored(key: &'static str, position: &Position) -> SourcePosition {
+        let (key, value) = (Bytes::from(key), Some(position.encode(&position.path)));
+        SourcePosition { source: "access".into(), key, value, after: None }
+    }
+
+    #[test]
+    fn a_file_stands_where_the_channel_stands_that_has_least_of_it() {
+        let at = |path: &str, offset| standing(Path::new(path), offset, 7, 1);
+        let known = [
+            vec![stored("a", &at("/a", 90)), stored("b", &at("/b", 40))],
+            vec![stored("a", &at("/a", 70))],
+        ];
+        let found = lowest(&known);
+        let found: Vec<_> = found.iter().map(|it| (it.position.offset, &it.place)).collect();
+        assert_eq!(found, [(70, &"/a".into()), (0, &"/b".into())]);
+        let foreign =
+            SourcePosition { value: Some(Bytes::from_static(b"?")), ..known[0][0].clone() };
+        assert!(lowest(&[vec![foreign]]).is_empty());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a file of the test")]
+    fn flume_gets_the_name_that_a_file_has_now_and_none_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, renamed) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
+        fs::write(&renamed, "four\n").unwrap();
+        let meta = fs::metadata(&renamed).unwrap();
+        let entry = |offset, inode| {
+            let position = standing(&path, offset, inode, meta.dev());
+            let standing = Standing { source: "s".into(), position, place: path.clone() };
+            of_flume(&standing, &env::real())
+        };
+        let expected = FlumePosition { inode: meta.ino(), pos: 5, file: renamed };
+        assert_eq!(entry(5, meta.ino()), Some(expected));
+        assert_eq!(entry(6, meta.ino()), None);
+        assert_eq!(entry(5, meta.ino() + 1), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! `-Dflume.monitoring.type=…`: what shows an agent's counters, in Flume's own words.
+//!
+//! `http` is there: the JSON page of Flume, on every address of the host, as Flume opens it. The
+//! others push to a system of their own, or are Java: `/metrics` of `--admin` replaces them.
+
+use super::Here;
+use flume::World;
+
+/// The port of Flume's page where the properties name none.
+const PORT: u16 = 41_414;
+
+/// What the properties ask for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Monitoring {
+    /// Host and port of Flume's page; off unless set.
+    pub(super) address: Option<String>,
+    /// A type that is not there, and what replaces it.
+    pub(super) warning: Option<String>,
+}
+
+/// What the properties of this command line ask for.
+///
+/// # Errors
+/// The port is none: what is wrong, and what helps.
+pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
+    let Some(kind) = here.system("flume.monitoring.type") else {
+        return Ok(Monitoring::default());
+    };
+    let instead = match kind.to_lowercase().as_str() {
+        "http" | "org.apache.flume.instrumentation.http.httpmetricsserver" => {
+            let port = here.system("flume.monitoring.port");
+            let port = port.map_or(Ok(PORT), |port| {
+                let problem = "it is no port; write a number from 1 to 65535";
+                let port = port.parse::<u16>().ok().filter(|port| *port > 0);
+                port.ok_or_else(|| format!("-Dflume.monitoring.port: {problem}"))
+            })?;
+            return Ok(Monitoring { address: Some(format!("0.0.0.0:{port}")), warning: None });
+        }
+        "ganglia" | "org.apache.flume.instrumentation.ganglia.gangliaserver" => {
+            "counters are not sent to Ganglia"
+        }
+        "prometheus" => "the release 1.11 of Flume has no such type",
+        "jmx" => "there is no JVM",
+        _ if kind.contains('.') => "Java classes are not run",
+        _ => "there is no such type",
+    };
+    let warning = format!(
+        "-Dflume.monitoring.type={kind}: {instead}; `http` serves Flume's JSON page, and `--admin \
+         HOST:PORT` serves /metrics for Prometheus"
+    );
+    Ok(Monitoring { address: None, warning: Some(warning) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(defines: &[&str]) -> Result<Monitoring, String> {
+        let env = env::real();
+        let defines: Vec<String> = defines.iter().map(|&it| it.to_owned()).collect();
+        monitoring(&Here::new(&env, &defines, false))
+    }
+
+    #[test]
+    fn the_page_of_flume_is_where_the_properties_say() {
+        let address = |defines: &[&str]| of(defines).unwrap().address;
+        assert_eq!(address(&[]), None);
+        assert_eq!(address(&["flume.monitoring.port=1"]), None);
+        assert_eq!(address(&["flume.monitoring.type=http"]), Some("0.0.0.0:41414".into()));
+        let both = ["flume.monitoring.type=HTTP", "flume.monitoring.port=34545"];
+        assert_eq!(address(&both), Some("0.0.0.0:34545".into()));
+        for port in ["x", "0", "65536", "-1", ""] {
+            let port = format!("flume.monitoring.port={port}");
+            let problem = of(&["flume.monitoring.type=http", &port]).unwrap_err();
+            assert!(problem.contains("from 1 to 65535"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_is_not_there_is_answered_with_what_replaces_it() {
+        for (kind, reason) in [
+            ("ganglia", "Ganglia"),
+            ("GANGLIA", "Ganglia"),
+            ("jmx", "no JVM"),
+            ("com.example.Reporter", "Java classes"),
+            ("htpp", "no such type"),
+        ] {
+            let found = of(&[&format!("flume.monitoring.type={kind}")]).unwrap();
+            let warning = found.warning.unwrap();
+            assert!(warning.contains(reason) && warning.contains("--admin"), "{warning}");
+            assert_eq!(found.address, None);
+        }
+    }
+}

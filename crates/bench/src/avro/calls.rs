@@ -1,0 +1,171 @@
+//! The process of the clients: calls that are encoded once, so that what it costs is a write and a
+//! read for each, and a thread for each connection.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use components::avro::call::Status;
+use components::avro::caller::{Caller, Reply};
+use components::avro::datum::{put_event, put_long};
+use components::avro::frame;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing, Error, Result};
+use crate::process::Usage;
+
+/// What the process gets as its input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The source
+    #[arg(long)]
+    to: String,
+    /// Connections
+    #[arg(long)]
+    connections: u32,
+    /// Events of a call
+    #[arg(long)]
+    batch: u32,
+    /// Bytes of a body
+    #[arg(long)]
+    body: u32,
+    /// Seconds that are measured, after as many that are not
+    #[arg(long)]
+    seconds: u32,
+    /// Process of the agent, whose CPU time is read
+    #[arg(long)]
+    agent: u32,
+}
+
+/// What the clients saw while it was measured.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answered {
+    /// Events of calls that were answered OK.
+    pub(super) events: u64,
+    /// Calls that were answered otherwise.
+    pub(super) failed: u64,
+    pub(super) seconds: f64,
+    /// CPU time of the agent.
+    pub(super) cpu_s: f64,
+}
+
+/// Phases of a run, as every thread sees them.
+const WARM: u8 = 0;
+const MEASURED: u8 = 1;
+const OVER: u8 = 2;
+
+#[derive(Default)]
+struct Counts {
+    phase: AtomicU8,
+    events: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Calls until the time is over, and prints what was answered.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let events = events(options);
+    let counts = Counts { phase: AtomicU8::new(WARM), ..Counts::default() };
+    let limit = Duration::from_secs(options.seconds.into());
+    let answered = thread::scope(|scope| {
+        let clients: Vec<_> = (0..options.connections)
+            .map(|_| scope.spawn(|| client(options, &events, &counts)))
+            .collect();
+        thread::sleep(limit);
+        let measured = measure(options.agent, &counts, limit);
+        counts.phase.store(OVER, Ordering::SeqCst);
+        for client in clients {
+            client.join().expect("a client does not panic")?;
+        }
+        let (seconds, cpu_s) = measured?;
+        let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let (events, failed) = (count(&counts.events), count(&counts.failed));
+        Ok::<_, Error>(Answered { events, failed, seconds, cpu_s })
+    })?;
+    let text = serde_json::to_string(&answered).expect("numbers can be written");
+    writeln!(io::stdout().lock(), "{text}").doing(|| "say what was answered".to_owned())
+}
+
+/// What is answered from now on counts, for so long. The seconds that it took, and the CPU time of
+/// the agent.
+fn measure(agent: u32, counts: &Counts, limit: Duration) -> Result<(f64, f64)> {
+    let before = Usage::of(agent)?;
+    let began = Instant::now();
+    counts.phase.store(MEASURED, Ordering::SeqCst);
+    thread::sleep(limit);
+    counts.phase.store(OVER, Ordering::SeqCst);
+    let seconds = began.elapsed().as_secs_f64();
+    Ok((seconds, Usage::of(agent)?.cpu_s - before.cpu_s))
+}
+
+/// The events of a call: lines with the host and the time as headers.
+fn events(options: &Options) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_long(&mut bytes, options.batch.into());
+    for n in 0..options.batch {
+        let time = (1_795_000_000_000_u64 + u64::from(n)).to_string();
+        let headers = [("host", "web-1.example.net"), ("timestamp", &*time)];
+        let mut body = format!("{n} GET /cart 200 cache=miss upstream=eu-1 rt=0.031 ");
+        while body.len() < options.body as usize {
+            body.push_str("and so on ");
+        }
+        body.truncate(options.body as usize);
+        put_event(&mut bytes, &headers, body.as_bytes());
+    }
+    bytes.push(0);
+    bytes
+}
+
+/// One connection: a call, its answer, the next call.
+fn client(options: &Options, events: &[u8], counts: &Counts) -> Result<()> {
+    let talking = || format!("call {}", options.to);
+    let mut stream = TcpStream::connect(&options.to).doing(talking)?;
+    stream.set_nodelay(true).doing(talking)?;
+    let mut answers = BufReader::new(stream.try_clone().doing(talking)?);
+    let (mut caller, mut answer) = (Caller::default(), Vec::new());
+    // The first call carries the handshake; after it all are the same but for their numbers.
+    let mut call = frame::write(1, &[&caller.begin(), events]);
+    for serial in 1_u32.. {
+        call[..4].copy_from_slice(&serial.to_be_bytes());
+        stream.write_all(&call).and_then(|()| read(&mut answers, &mut answer)).doing(talking)?;
+        let reply = caller.answer(&answer).map_err(|problem| Error::Answer {
+            from: options.to.clone(),
+            detail: problem.to_string(),
+        })?;
+        if serial == 1 {
+            call = frame::write(1, &[&caller.begin(), events]);
+        }
+        match counts.phase.load(Ordering::Relaxed) {
+            OVER => break,
+            MEASURED if reply == Reply::Status(Status::Ok) => {
+                counts.events.fetch_add(options.batch.into(), Ordering::Relaxed);
+            }
+            MEASURED => {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The next answer: the bytes of its buffers. Answers of ours have one buffer, and those of Flume
+/// some.
+fn read(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut numbers = [0; 8];
+    stream.read_exact(&mut numbers)?;
+    answer.clear();
+    for _ in 0..number(&numbers[4..]) {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let start = answer.len();
+        answer.resize(start + number(&length), 0);
+        stream.read_exact(&mut answer[start..])?;
+    }
+    Ok(())
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}

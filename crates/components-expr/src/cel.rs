@@ -1,0 +1,67 @@
+//! `cel`: a condition that is an expression in CEL, the Common Expression Language.
+//!
+//! The library parses. What it read becomes a tree in which every part has a type, so a mistake is
+//! found with the configuration; and the tree has no loops and makes no texts, so an event costs it
+//! bounded time and no memory. [ADR 38](../../../docs/adr/0038-expressions.md) has the reasons.
+
+mod compile;
+mod functions;
+mod numbers;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use metrics::{Counter, MetricSpec};
+use pipeline::{BuildContext, BuildError, Component, Condition, Events};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use tree::{Bool, Look};
+
+/// Settings of the condition `cel`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The expression: true or false for each event, of at most 4,096 bytes.
+    expression: String,
+    /// Whether the condition holds for an event of which the expression cannot be worked out: it
+    /// lacks a header, a text is no number, a number is out of range, or its texts are too long.
+    #[serde(default)]
+    holds_on_error: bool,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "cel";
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "failed_events",
+        "Events of which an expression could not be worked out.",
+    )];
+    type Role = dyn Condition;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Condition>, BuildError> {
+        let test = compile::compile(&self.expression)
+            .map_err(|problem| BuildError::invalid("expression", problem))?;
+        let failed = cx.scope::<Self>().counter("failed_events")?;
+        Ok(Box::new(Cel { test, holds_on_error: self.holds_on_error, failed }))
+    }
+}
+
+struct Cel {
+    test: Bool,
+    holds_on_error: bool,
+    failed: Counter,
+}
+
+impl Condition for Cel {
+    fn narrow(&self, events: &Events, wanted: &mut [bool]) {
+        let mut failed = 0;
+        for (event, wanted) in events.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
+            *wanted = self.test.of(&mut Look::at(event)).unwrap_or_else(|_| {
+                failed += 1;
+                self.holds_on_error
+            });
+        }
+        self.failed.inc_by(failed);
+    }
+}

@@ -1,0 +1,211 @@
+//! Lines that are one event. Goal: an event is the lines that an oracle joins, in every channel
+//! once, however they were written, whatever rotates, and wherever the agent is killed. Method: the
+//! source on real files, killed and started again between random writes and renames; and stack
+//! traces of Java as a logger writes them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TRACE: &str = "\
+2026-11-25 20:00:00,123 ERROR Payment failed
+java.lang.IllegalStateException: no answer
+\tat shop.Payment.pay(Payment.java:17)
+\tat shop.Main.main(Main.java:5)
+Caused by: java.net.SocketTimeoutException: Read timed out
+\tat java.base/sun.nio.ch.NioSocketImpl.timedRead(NioSocketImpl.java:278)
+\t... 12 more
+";
+
+fn dated() -> serde_json::Value {
+    json!({ "start": r"^\d{4}-", "timeout": "1h" })
+}
+
+#[tokio::test]
+async fn a_stack_trace_is_one_event_by_either_pattern() {
+    for multiline in [dated(), json!({ "continue": r"^(\s|Caused by:|java\.)", "timeout": "1h" })] {
+        let rig = Rig::new(&json!({ "multiline": multiline, "offset_header": true }));
+        let line = "2026-11-25 20:00:01,000 INFO ok\n";
+        // Written piece by piece, as a logger flushes.
+        let running = rig.start();
+        for piece in [&TRACE[..60], &TRACE[60..200], &TRACE[200..], line, "2026-\n"] {
+            rig.append("a.log", piece);
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        rig.expect(&[TRACE.trim_end(), line.trim_end()]).await;
+        let offsets: Vec<String> =
+            rig.channels.events(0).iter().map(|event| event.headers["offset"].clone()).collect();
+        assert_eq!(offsets, ["0".to_owned(), TRACE.len().to_string()]);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_last_event_counts_as_ended_when_its_file_is_quiet_and_what_follows_is_another() {
+    let rig = Rig::new(&json!({
+        "multiline": { "start": r"^\d{4}-", "timeout": "80ms" }, "poll_max": "60s",
+    }));
+    let running = rig.start();
+    rig.append("a.log", format!("{TRACE}\tat half a li"));
+    rig.expect(&[TRACE.trim_end()]).await;
+    rig.append("a.log", "ne\n\tat another\n");
+    rig.expect(&[TRACE.trim_end(), "\tat half a line\n\tat another"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_rotated_file_ends_its_event() {
+    let rig = Rig::new(&json!({ "multiline": dated() }));
+    rig.append("a.log", format!("{TRACE}{TRACE}"));
+    let running = rig.start();
+    rig.expect(&[TRACE.trim_end()]).await;
+    fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    rig.append("a.log", "\tat its beginning\n2026-");
+    rig.append("a.log.1", "\tat late without end");
+    let late = format!("{TRACE}\tat late without end");
+    rig.expect(&[TRACE.trim_end(), &late]).await;
+    rig.append("a.log", "11-25\n2026-\n");
+    rig.expect(&[TRACE.trim_end(), &late, "\tat its beginning", "2026-11-25"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_over_its_limits_ends_and_the_next_line_begins_another() {
+    for (multiline, expected) in [
+        (json!({ "lines_max": 2 }), vec!["0-a\nb", "c\nd", "e"]),
+        (json!({ "bytes_max": "7B" }), vec!["0-a\nb\nc", "d\ne"]),
+        (json!({ "bytes_max": "1B" }), vec!["0-a", "b", "c", "d", "e"]),
+    ] {
+        let mut settings = dated();
+        settings.as_object_mut().unwrap().extend(multiline.as_object().unwrap().clone());
+        settings["start"] = json!("^[0-9]-");
+        let rig = Rig::new(&json!({ "multiline": settings, "line_max": "8B" }));
+        rig.append("a.log", "0-a\nb\nc\nd\ne\n1-a too long\nx\n2-\n3-\n");
+        let running = rig.start();
+        let mut all = expected;
+        all.extend(["1-a too ", "x", "2-"]);
+        rig.expect(&all).await;
+        running.stop().await;
+    }
+}
+
+#[test]
+fn a_multiline_that_cannot_be_is_refused_by_name() {
+    let cx = BuildContext::alone("in", std::path::Path::new("unused"), env::real());
+    for (multiline, path) in [
+        (json!({}), "multiline"),
+        (json!({ "start": "a", "continue": "b" }), "multiline"),
+        (json!({ "start": "(" }), "multiline.start"),
+        (json!({ "continue": "(?=a)" }), "multiline.continue"),
+        (json!({ "start": "a", "lines_max": 0 }), "multiline.lines_max"),
+        (json!({ "start": "a", "bytes_max": "2MiB" }), "multiline.bytes_max"),
+        (json!({ "start": "a", "timeout": "0s" }), "multiline.timeout"),
+    ] {
+        let settings = json!({ "paths": ["/a/*.log"], "multiline": multiline });
+        let error = build::<Config>(&settings, &cx).err().unwrap();
+        assert_eq!(error.path, path, "{error}");
+    }
+}
+
+/// What happens to one file between two looks.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A line that begins an event.
+    Begin,
+    /// A line that belongs to the one before.
+    Continue,
+    /// The beginning of a line, ended by what comes next.
+    Half,
+    Rename,
+    Pause,
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Begin),
+        6 => Just(Step::Continue),
+        1 => Just(Step::Half),
+        1 => Just(Step::Rename),
+        3 => Just(Step::Pause),
+        2 => Just(Step::Kill),
+    ]
+}
+
+/// The events of a file, by the definition: one line after the other.
+fn oracle(content: &str) -> Vec<String> {
+    let mut events: Vec<String> = Vec::new();
+    for line in content.lines() {
+        match events.last_mut() {
+            Some(event) if !line.starts_with('>') && event.lines().count() < 4 => {
+                *event = format!("{event}\n{line}");
+            }
+            _ => events.push(line.to_owned()),
+        }
+    }
+    events
+}
+
+/// Ends a line that was begun.
+fn end_half(rig: &Rig, content: &mut String) {
+    if !content.is_empty() && !content.ends_with('\n') {
+        rig.append("a.log", "\n");
+        content.push('\n');
+    }
+}
+
+fn holds(steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut rig = Rig::new(&json!({
+            "multiline": { "start": "^>", "lines_max": 4, "timeout": "1h" },
+            "batch_events": 2,
+        }));
+        rig.settings["paths"] = json!([rig.path("a.log*")]);
+        let (mut files, mut number) = (vec![String::new()], 0);
+        let mut running = Some(rig.start());
+        for step in steps {
+            number += 1;
+            let text = match step {
+                Step::Begin => format!("> {number}\n"),
+                Step::Continue => format!("- {number}\n"),
+                Step::Half => format!("half {number} "),
+                Step::Rename if !files.last().unwrap().is_empty() => {
+                    end_half(&rig, files.last_mut().unwrap());
+                    let rotated = rig.path(&format!("a.log.{number}"));
+                    fs::rename(rig.path("a.log"), rotated).unwrap();
+                    files.push(String::new());
+                    continue;
+                }
+                Step::Rename => continue,
+                Step::Pause => {
+                    tokio::time::sleep(Duration::from_millis(4)).await;
+                    continue;
+                }
+                Step::Kill => {
+                    running.take().unwrap().kill().await;
+                    running = Some(rig.start());
+                    continue;
+                }
+            };
+            rig.append("a.log", &text);
+            files.last_mut().unwrap().push_str(&text);
+        }
+        end_half(&rig, files.last_mut().unwrap());
+        running.unwrap().kill().await;
+        rig.settings["multiline"]["timeout"] = json!("40ms");
+        let running = rig.start();
+        let expected: Vec<String> = files.iter().flat_map(|file| oracle(file)).collect();
+        rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        running.stop().await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_event_is_what_the_oracle_joins(steps in prop::collection::vec(step(), 0..60)) {
+        holds(&steps);
+    }
+}

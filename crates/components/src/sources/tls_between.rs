@@ -1,0 +1,207 @@
+//! Goal: events go through TLS between each sink and source that speak it; clients that stall in
+//! their handshake, or speak something else, take no more than their places, and only for a time.
+//!
+//! Method: sources and sinks as a configuration builds them, on loopback, with the certificates of
+//! `crates/tls`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Metrics, SourceReason};
+use pipeline::testkit::{build, plain_context};
+use pipeline::{Batch, Component, Outcome, Sink, Source, SourceError, Taken};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::channels::Channels;
+use super::{avro, http, netcat, syslog, thrift};
+use crate::sinks;
+
+fn material(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name)
+}
+
+fn identity() -> Value {
+    json!({ "keystore": material("keystore.jks"), "keystore_password": "changeit" })
+}
+
+fn trust() -> Value {
+    json!({ "ca": material("ca.pem"), "server_name": "localhost" })
+}
+
+struct Fixture {
+    address: String,
+    channels: Arc<Channels>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), SourceError>>,
+}
+
+impl Fixture {
+    async fn start<C: Component<Role = dyn Source>>(mut settings: Value, scheme: &str) -> Self {
+        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
+        let address = probe.local_address();
+        drop(probe);
+        settings["listen"] = match scheme {
+            "" => json!(address),
+            _ => json!([format!("{scheme}://{address}")]),
+        };
+        let cx = crate::alone("in", Path::new("unused"), env::real());
+        let metrics = cx.metrics.clone();
+        let mut source = build::<C>(&settings, &cx).unwrap();
+        let (channels, stop) = (Arc::new(Channels::new(1)), CancellationToken::new());
+        let cx = plain_context(channels.clone(), stop.clone());
+        source.open(&cx).await.unwrap();
+        let running = tokio::spawn(async move { source.run(cx).await });
+        Self { address, channels, metrics, stop, running }
+    }
+
+    async fn connect(&self) -> Box<dyn pipeline::env::Stream> {
+        env::real().net.connect(&self.address).await.unwrap()
+    }
+
+    async fn dial(&self) -> std::io::Result<Box<dyn pipeline::env::Stream>> {
+        let settings = serde_json::from_value(trust()).unwrap();
+        let dialer = tls::Dialer::new(&env::real(), Some(settings), &[]).unwrap();
+        dialer.connect(&self.address).await
+    }
+
+    fn failed(&self) -> u64 {
+        let label = SourceReason { source: "in".into(), reason: "tls_failed" };
+        self.metrics.source_anomalies.get_or_create(&label).get()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+async fn outcome<C: Component<Role = dyn Sink>>(settings: &Value, lines: &[&str]) -> Outcome {
+    let cx = crate::alone("out", Path::new("unused"), env::real());
+    let mut sink = build::<C>(settings, &cx).unwrap();
+    let batch = Batch::of(lines.iter().copied());
+    sink.write(Taken { ticket: 1, batch }).await.unwrap();
+    sink.settled().await.outcome
+}
+
+#[tokio::test]
+async fn the_avro_sink_reaches_the_avro_source_with_either_order_of_tls_and_zlib() {
+    for source in ["auto", "deflate"] {
+        let settings = json!({ "compression": source, "tls": identity() });
+        let fixture = Fixture::start::<avro::Config>(settings, "").await;
+        let large = "x".repeat(300_000);
+        let mut sent = 0;
+        for (compression, layer) in
+            [("none", "inside"), ("deflate", "inside"), ("deflate", "outside")]
+        {
+            if (source, compression) == ("deflate", "none") {
+                continue;
+            }
+            let settings = json!({ "address": fixture.address, "tls": trust(),
+                "compression": compression, "compression_layer": layer });
+            let outcome = outcome::<sinks::avro::Config>(&settings, &["one", &large]).await;
+            assert!(matches!(outcome, Outcome::Delivered), "{compression} {layer}: {outcome:?}");
+            sent += 2;
+            assert_eq!(fixture.channels.events(0).len(), sent);
+        }
+        assert_eq!(fixture.channels.events(0)[1].body, large);
+        fixture.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_sinks_thrift_and_http_reach_their_sources_and_say_whom_they_do_not_trust() {
+    let fixture = Fixture::start::<thrift::Config>(json!({ "tls": identity() }), "").await;
+    let settings = json!({ "address": fixture.address, "tls": trust() });
+    let delivered = outcome::<sinks::thrift::Config>(&settings, &["one"]).await;
+    assert!(matches!(delivered, Outcome::Delivered), "{delivered:?}");
+    assert_eq!(fixture.channels.lines(), [["one"]]);
+    fixture.stop().await;
+
+    let settings = json!({ "tls": identity() });
+    let fixture = Fixture::start::<http::Config>(settings, "").await;
+    let url = format!("https://{}/", fixture.address);
+    let settings = json!({ "url": url, "tls": trust() });
+    let delivered = outcome::<sinks::http::Config>(&settings, &["two"]).await;
+    assert!(matches!(delivered, Outcome::Delivered), "{delivered:?}");
+    assert_eq!(fixture.channels.events(0).len(), 1);
+    let other = json!({ "url": url, "tls": { "ca": material("other-ca.pem") } });
+    let Outcome::Again(Some(error)) = outcome::<sinks::http::Config>(&other, &["x"]).await else {
+        panic!("a server that is not trusted is tried again")
+    };
+    assert!(format!("{error:?}").contains("not signed by one that is trusted"), "{error:?}");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn lines_come_by_tls_and_are_answered_through_it() {
+    let settings = json!({ "tls": identity() });
+    let fixture = Fixture::start::<netcat::Config>(settings, "").await;
+    let mut client = fixture.dial().await.unwrap();
+    client.write_all(b"one\n").await.unwrap();
+    client.flush().await.unwrap();
+    let mut answer = [0; 3];
+    timeout(Duration::from_secs(10), client.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"OK\n");
+    client.write_all(b"last").await.unwrap();
+    client.shutdown().await.unwrap();
+    fixture.channels.wait_for_line("last").await;
+    fixture.stop().await;
+
+    let settings = json!({ "tls": identity() });
+    let fixture = Fixture::start::<syslog::Config>(settings, "tcp").await;
+    let mut client = fixture.dial().await.unwrap();
+    client.write_all(b"<13>text\n").await.unwrap();
+    client.flush().await.unwrap();
+    fixture.channels.wait_for_events(1).await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_stall_give_their_places_back_and_are_counted() {
+    let mut tls = identity();
+    tls["handshake_timeout"] = json!("300ms");
+    let settings = json!({ "tls": tls, "connections_max": 2 });
+    let fixture = Fixture::start::<netcat::Config>(settings, "").await;
+    let (mut stalled, begun) = (Vec::new(), [&b""[..], &[0x16, 3, 1, 2, 0, 1]]);
+    for at in 0..6 {
+        let mut stream = fixture.connect().await;
+        stream.write_all(begun[at % 2]).await.unwrap();
+        stalled.push(stream);
+    }
+    let start = tokio::time::Instant::now();
+    let client = timeout(Duration::from_secs(20), fixture.dial()).await;
+    client.expect("its turn comes").unwrap();
+    // Three pairs before it.
+    assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
+    assert_eq!(fixture.failed(), 6);
+    let mut plain = fixture.connect().await;
+    plain.write_all(b"one\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"OK"), "{answer:?}");
+    assert_eq!((fixture.failed(), fixture.channels.events(0).len()), (7, 0));
+    fixture.stop().await;
+}
+
+#[test]
+fn tls_is_refused_where_it_has_no_meaning() {
+    let cx = crate::alone("x", Path::new("unused"), env::real());
+    let settings = json!({ "url": "http://h/", "tls": trust() });
+    let error = build::<sinks::http::Config>(&settings, &cx).err().unwrap();
+    assert_eq!(error.path, "tls");
+    let settings = json!({ "address": "h:1", "compression_layer": "outside", "tls": trust() });
+    let error = build::<sinks::avro::Config>(&settings, &cx).err().unwrap();
+    assert_eq!(error.path, "compression_layer");
+    let settings = json!({ "listen": ["udp://127.0.0.1:0"], "tls": identity() });
+    let error = build::<syslog::Config>(&settings, &cx).err().unwrap();
+    assert_eq!(error.path, "tls");
+    let settings = json!({ "listen": "127.0.0.1:0", "tls": {} });
+    let error = build::<thrift::Config>(&settings, &cx).err().unwrap();
+    assert_eq!(error.path, "tls.certificate");
+}

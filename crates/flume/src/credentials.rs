@@ -1,0 +1,56 @@
+//! Credential stores of Hadoop, for the config filter `hadoop`.
+
+mod bytes;
+mod java;
+mod jceks;
+
+use crate::World;
+
+/// The password of a store where none is set, as in Hadoop.
+const PASSWORD: &str = "none";
+
+/// Where Hadoop looks for the password first.
+const VARIABLE: &str = "HADOOP_CREDSTORE_PASSWORD";
+
+/// The secret of a name, from the first of the stores that has it. `paths` are those of
+/// `credential.provider.path`, with commas between; `password_file` is the file of the password.
+///
+/// # Errors
+/// A store cannot be read, or none has the secret: what is wrong and what helps.
+pub(crate) fn secret(
+    paths: &str,
+    password_file: Option<&str>,
+    name: &str,
+    world: &dyn World,
+) -> Result<String, String> {
+    let password = password(password_file, world)?;
+    for path in paths.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+        let file = local(path)?;
+        let store = world.file(&file).map_err(|problem| format!("{file}: {problem}"))?;
+        let wrong = |problem| {
+            format!("{file}: {problem}; set {VARIABLE}, or name the file of the password")
+        };
+        let Some(found) = jceks::secret(&store, &password, name).map_err(wrong)? else { continue };
+        return String::from_utf8(found).map_err(|_| format!("{file}: `{name}` is not UTF-8"));
+    }
+    Err(format!("no store of `{paths}` has `{name}`; add it by `hadoop credential create {name}`"))
+}
+
+fn password(file: Option<&str>, world: &dyn World) -> Result<String, String> {
+    if let Some(password) = world.variable(VARIABLE) {
+        return Ok(password);
+    }
+    let Some(file) = file else { return Ok(PASSWORD.to_owned()) };
+    let text = world.file(file).map_err(|problem| format!("{file}: {problem}"))?;
+    let text = String::from_utf8(text).map_err(|_| format!("{file}: it is not UTF-8"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The file of `jceks://file/PATH` and `localjceks://file/PATH`.
+fn local(path: &str) -> Result<String, String> {
+    let rest = path.strip_prefix("jceks://").or_else(|| path.strip_prefix("localjceks://"));
+    let file = rest.and_then(|rest| rest.strip_prefix("file/"));
+    file.map(|file| format!("/{file}")).ok_or_else(|| {
+        format!("the store `{path}` is not read; copy it to a file, and name it jceks://file/PATH")
+    })
+}

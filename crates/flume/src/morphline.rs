@@ -1,0 +1,188 @@
+//! Morphlines: the commands of a morphline file that interceptors of ours do as exactly, as those
+//! interceptors. Every other command is refused by its name, with its line and what replaces it.
+//!
+//! ```text
+//!   readLine      body → header `message`; the body is empty afterwards …
+//!   grok, if, …   headers
+//!   toByteArray   … unless `_attachment_body` was set to `@{message}`
+//! ```
+//!
+//! A record of a morphline is an event: its fields are headers, its attachment is the body. A
+//! record that a command refuses is dropped, as by Flume's interceptor.
+
+mod commands;
+mod conditions;
+mod dates;
+mod grok;
+
+use std::sync::Arc;
+
+use pipeline::Settings;
+use pipeline::settings::{Place, Value as Setting};
+
+use crate::World;
+use crate::hocon::{self, Node};
+use crate::report::{Outcome, Report};
+
+/// The field that is the body.
+const BODY: &str = "_attachment_body";
+
+/// The field that `readLine` sets.
+const MESSAGE: &str = "message";
+
+/// Where the body is, after some commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// It is as it came.
+    AsCame,
+    /// It was read, and none is there.
+    Gone,
+    /// It is the text of the header `message`, not yet bytes.
+    Message,
+    /// It is the first line of what came that is not empty.
+    Line,
+    /// It is JSON of which no field was taken yet.
+    JsonUnread,
+    /// It is JSON that was read, not yet bytes.
+    Json,
+}
+
+/// A morphline on its way.
+struct Translation<'a> {
+    world: &'a dyn World,
+    report: &'a mut Report,
+    file: Arc<str>,
+    /// The key of the interceptor.
+    key: &'a str,
+    body: Body,
+    /// Whether `message` is the line that `readLine` has read.
+    has_message: bool,
+    made: Vec<Settings>,
+}
+
+/// The interceptors that a morphline of this file becomes; what has no counterpart is reported.
+/// Without an `id` the file has one morphline. `key` and `place` are those of `morphlineFile`.
+pub(crate) fn interceptors(
+    path: &str,
+    id: Option<&str>,
+    (key, place): (&str, &Place),
+    world: &dyn World,
+    report: &mut Report,
+) -> Vec<Settings> {
+    let text = world
+        .file(path)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
+    let text = match text {
+        Ok(text) => text,
+        Err(problem) => {
+            report.add(Outcome::Decision, place, key, format!("{path}: {problem}"));
+            return Vec::new();
+        }
+    };
+    let mut it = Translation {
+        world,
+        report,
+        file: path.into(),
+        key,
+        body: Body::AsCame,
+        has_message: false,
+        made: Vec::new(),
+    };
+    let root = match hocon::read(&text) {
+        Ok(root) => root,
+        Err(problem) => {
+            it.decision(problem.line, problem.text);
+            return Vec::new();
+        }
+    };
+    match chosen(&root, id) {
+        Ok(morphline) => {
+            for command in morphline.get("commands").map_or(&[][..], Node::items) {
+                it.command(command);
+            }
+            it.last_body(morphline.line);
+        }
+        Err(problem) => it.decision(root.line, problem),
+    }
+    it.made
+}
+
+/// The morphline of this id, or the only one.
+fn chosen<'a>(root: &'a Node, id: Option<&str>) -> Result<&'a Node, String> {
+    let all = root.get("morphlines").map_or(&[][..], Node::items);
+    let name = |node: &Node| node.get("id").and_then(Node::text).map(str::to_owned);
+    let known = || all.iter().filter_map(name).collect::<Vec<_>>().join(", ");
+    match (id, all) {
+        (_, []) => Err("it has no list `morphlines`".to_owned()),
+        (None, [one]) => Ok(one),
+        (None, _) => Err(format!("name one by `morphlineId`: {}", known())),
+        (Some(id), all) => {
+            let found = all.iter().find(|node| name(node).as_deref() == Some(id));
+            found.ok_or_else(|| format!("there is no morphline `{id}`; there are: {}", known()))
+        }
+    }
+}
+
+impl Translation<'_> {
+    fn place(&self, line: u32) -> Place {
+        Place { file: self.file.clone(), line, column: 0 }
+    }
+
+    fn add(&mut self, outcome: Outcome, line: u32, text: impl Into<String>) {
+        let place = self.place(line);
+        self.report.add(outcome, &place, self.key, text);
+    }
+
+    fn decision(&mut self, line: u32, text: impl Into<String>) {
+        self.add(Outcome::Decision, line, text);
+    }
+
+    /// Adds an interceptor; its settings are of JSON's shape.
+    fn push(&mut self, line: u32, settings: &serde_json::Value) {
+        let mut settings = Settings::from_json(settings);
+        let place = self.place(line);
+        at(&mut settings, &place);
+        self.made.push(settings);
+    }
+
+    /// What the last command leaves as the body.
+    fn last_body(&mut self, line: u32) {
+        match self.body {
+            Body::AsCame => {}
+            Body::Gone => {
+                let text = "the morphline leaves no body, so events have an empty one; to keep the \
+                            line: `setValues { _attachment_body : \"@{message}\" }` and \
+                            `toByteArray { field : _attachment_body }`";
+                self.add(Outcome::Advice, line, text);
+                let all = serde_json::json!({ "type": "search_replace", "search": "(?s-u).+" });
+                self.push(line, &all);
+            }
+            Body::Line => {
+                let search = "(?s-u)^[\\r\\n]+|[\\r\\n].*$";
+                let rest = serde_json::json!({ "type": "search_replace", "search": search });
+                self.push(line, &rest);
+            }
+            Body::Message | Body::JsonUnread | Body::Json => {
+                let text = "Flume's interceptor takes a body of bytes alone: end the morphline \
+                            with `toByteArray { field : _attachment_body }`";
+                self.decision(line, text);
+            }
+        }
+    }
+}
+
+/// Puts a place on settings, and on all below them.
+fn at(settings: &mut Settings, place: &Place) {
+    settings.place = place.clone();
+    match &mut settings.value {
+        Setting::List(items) => items.iter_mut().for_each(|it| at(it, place)),
+        Setting::Table(entries) => entries.iter_mut().for_each(|(key, it)| {
+            key.place = place.clone();
+            at(it, place);
+        }),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

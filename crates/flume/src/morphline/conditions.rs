@@ -1,0 +1,48 @@
+//! Commands that succeed or fail, as conditions of the interceptor `filter`.
+
+use serde_json::{Value, json};
+
+use super::BODY;
+use crate::hocon::Node;
+
+/// Conditions of which all have to hold for the command to succeed. `name` is the command.
+///
+/// # Errors
+/// There are none that say the same: why, for people.
+pub(super) fn of(name: &str, arguments: &Node) -> Result<Vec<Value>, String> {
+    match name {
+        "contains" | "equals" => {
+            let fields = arguments.entries();
+            fields.iter().map(|(field, values)| of_field(name, field, values)).collect()
+        }
+        "not" => {
+            let [(name, arguments)] = arguments.entries() else {
+                return Err("`not` holds one command".to_owned());
+            };
+            let [one] = &mut of(name, arguments)?[..] else {
+                return Err("`not` is translated around one field alone".to_owned());
+            };
+            let mut turned = one.take();
+            turned["not"] = json!(turned["not"] != json!(true));
+            Ok(vec![turned])
+        }
+        "true" => Ok(Vec::new()),
+        other => Err(format!("`{other}` is no condition that `filter` has")),
+    }
+}
+
+fn of_field(name: &str, field: &str, values: &Node) -> Result<Value, String> {
+    if field == BODY {
+        return Err("the attachment is compared with no text; use `readLine` first".to_owned());
+    }
+    let values: Option<Vec<&str>> = values.items().iter().map(Node::text).collect();
+    let values = values.ok_or("values are texts")?;
+    if values.iter().any(|it| it.contains("@{") || it.contains("${")) {
+        return Err("a value that refers to a field has no counterpart".to_owned());
+    }
+    match (name, &values[..]) {
+        ("equals", []) => Ok(json!({ "header": field, "not": true })),
+        ("equals", [_, _, ..]) => Err("a header has one value, and never several".to_owned()),
+        (_, values) => Ok(json!({ "header": field, "one_of": values })),
+    }
+}

@@ -1,0 +1,99 @@
+//! `grok`, with the dictionaries that it names.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::commands::{default, only, text};
+use super::{BODY, Translation};
+use crate::hocon::Node;
+use crate::report::Outcome;
+
+/// The most lines that a dictionary of grok may have.
+const PATTERNS_MAX: usize = 10_000;
+
+/// What a pattern for a linear library has none of.
+const BACKTRACKING: &[&str] = &["(?<!", "(?<=", "(?=", "(?!", "(?>", "*+", "++", "?+"];
+
+impl Translation<'_> {
+    pub(super) fn grok(&mut self, arguments: &Node, line: u32) -> Result<(), String> {
+        only(
+            arguments,
+            &[
+                "dictionaryFiles",
+                "dictionaryResources",
+                "dictionaryString",
+                "expressions",
+                "extract",
+                "numRequiredMatches",
+                "findSubstrings",
+                "addEmptyStrings",
+            ],
+        )?;
+        default(arguments, "numRequiredMatches", "atLeastOnce")?;
+        default(arguments, "addEmptyStrings", "false")?;
+        let extract = text(arguments, "extract", "true")?;
+        if !matches!(extract, "true" | "inplace") {
+            return Err(format!("`extract : {extract}` is not done; `true` is"));
+        }
+        let substrings = text(arguments, "findSubstrings", "false")? == "true";
+        let dictionary = self.dictionary(arguments)?;
+        let expressions = arguments.get("expressions").ok_or("`expressions` is missing")?;
+        for (field, expression) in expressions.entries() {
+            let expression = expression.text().ok_or("an expression is a text")?;
+            if field == BODY {
+                return Err("the attachment is no text; use `readLine` first".to_owned());
+            }
+            let pattern = match substrings {
+                true => expression.to_owned(),
+                false => format!("^(?:{expression})$"),
+            };
+            let mut patterns = Map::new();
+            reachable(expression, &dictionary, &mut patterns);
+            let format = json!({ "type": "grok", "pattern": pattern, "patterns": patterns });
+            let parse = json!({
+                "type": "parse", "format": format, "header": field, "on_failure": "drop",
+            });
+            self.push(line, &parse);
+        }
+        let text = "command `grok`: a group that matches nothing sets an empty header";
+        self.add(Outcome::Differs, line, text);
+        Ok(())
+    }
+
+    /// The patterns that a command names, those with look-around left out: for these the standard
+    /// patterns of the same names are taken.
+    fn dictionary(&mut self, arguments: &Node) -> Result<BTreeMap<String, String>, String> {
+        let mut texts: Vec<String> = Vec::new();
+        for file in arguments.get("dictionaryFiles").map_or(&[][..], Node::items) {
+            let path = file.text().ok_or("`dictionaryFiles` is a list of files")?;
+            let content = self.world.file(path).map_err(|problem| format!("{path}: {problem}"))?;
+            texts.push(String::from_utf8(content).map_err(|_| format!("{path}: not UTF-8"))?);
+        }
+        texts.push(text(arguments, "dictionaryString", "")?.to_owned());
+        let lines = texts.iter().flat_map(|text| text.lines().map(str::trim));
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut all = BTreeMap::new();
+        for line in lines.take(PATTERNS_MAX) {
+            let (name, pattern) = line
+                .split_once(char::is_whitespace)
+                .ok_or_else(|| format!("`{line}`: a pattern has a name and a text"))?;
+            if !BACKTRACKING.iter().any(|part| pattern.contains(part)) {
+                all.insert(name.to_owned(), pattern.trim_start().to_owned());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The patterns that an expression needs, with those that they need.
+fn reachable(expression: &str, all: &BTreeMap<String, String>, found: &mut Map<String, Value>) {
+    for (at, _) in expression.match_indices("%{") {
+        let name = &expression[at + 2..];
+        let name = &name[..name.find(['}', ':']).unwrap_or(name.len())];
+        if let Some(pattern) = all.get(name).filter(|_| !found.contains_key(name)) {
+            found.insert(name.to_owned(), pattern.as_str().into());
+            reachable(pattern, all, found);
+        }
+    }
+}

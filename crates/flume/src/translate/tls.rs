@@ -1,0 +1,327 @@
+//! TLS: `ssl` and its keys, with the system properties and variables that stand behind them.
+
+use pipeline::Settings;
+use pipeline::settings::Place;
+
+use super::{Translator, flag, plain, put, value};
+use crate::agent::{Bag, Prop};
+use crate::lookup::Text;
+use crate::report::Outcome;
+
+/// Which end of a connection a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Server,
+    Client,
+}
+
+/// A setting, the keys that it comes from, and what stands behind them.
+struct Part {
+    setting: &'static str,
+    keys: &'static [&'static str],
+    /// A system property of Java, and a variable of Flume.
+    behind: (&'static str, &'static str),
+}
+
+const KEYSTORE: [Part; 2] = [
+    Part {
+        setting: "tls.keystore",
+        keys: &["keystore"],
+        behind: ("javax.net.ssl.keyStore", "FLUME_SSL_KEYSTORE_PATH"),
+    },
+    Part {
+        setting: "tls.keystore_password",
+        keys: &["keystore-password", "keystorePassword"],
+        behind: ("javax.net.ssl.keyStorePassword", "FLUME_SSL_KEYSTORE_PASSWORD"),
+    },
+];
+
+const TRUSTSTORE: [Part; 2] = [
+    Part {
+        setting: "tls.truststore",
+        keys: &["truststore"],
+        behind: ("javax.net.ssl.trustStore", "FLUME_SSL_TRUSTSTORE_PATH"),
+    },
+    Part {
+        setting: "tls.truststore_password",
+        keys: &["truststore-password"],
+        behind: ("javax.net.ssl.trustStorePassword", "FLUME_SSL_TRUSTSTORE_PASSWORD"),
+    },
+];
+
+const SWITCHES: [&str; 2] = ["ssl", "enableSSL"];
+
+/// All keys of the table, for those that have no meaning where they stand.
+const KEYS: [&str; 13] = [
+    "keystore",
+    "keystore-password",
+    "keystorePassword",
+    "keystore-password-file",
+    "keystore-type",
+    "truststore",
+    "truststore-password",
+    "truststore-type",
+    "trust-all-certs",
+    "exclude-protocols",
+    "include-protocols",
+    "exclude-cipher-suites",
+    "include-cipher-suites",
+];
+
+impl Translator<'_> {
+    /// The table `tls` of a component, where it has `ssl = true`.
+    pub(super) fn tls(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, side: Side) {
+        let switches = SWITCHES.map(|name| (Self::is_on(bag, name), bag.take(name)));
+        let is_on = switches.iter().any(|(is_on, _)| *is_on);
+        for prop in switches.into_iter().filter_map(|(_, prop)| prop) {
+            match is_on {
+                true => self.carried(&prop, target, "tls"),
+                false => self.add(Outcome::Carried, &prop, "Flume's default"),
+            }
+        }
+        if is_on {
+            match side {
+                Side::Server => self.keystore(bag, settings, target),
+                Side::Client => self.truststore(bag, settings, target),
+            }
+            self.protocols(bag, settings, target);
+        }
+        for name in KEYS {
+            let Some(prop) = bag.take(name) else { continue };
+            let why = match (is_on, name) {
+                (false, _) => "it counts with `ssl` alone",
+                (_, "keystore-type" | "truststore-type") => "the first bytes of the file say it",
+                (_, "exclude-cipher-suites") => {
+                    "there are only suites that are not known to be weak"
+                }
+                (_, "trust-all-certs") => "Flume's default",
+                _ => "this end of a connection has no such key in Flume",
+            };
+            self.add(Outcome::Ignored, &prop, why);
+        }
+    }
+
+    fn keystore(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let [store, password] = &KEYSTORE;
+        let has_store = self.part(bag, settings, target, store);
+        let has_own = password.keys.iter().any(|name| bag.get(name).is_some());
+        match bag.take("keystore-password-file") {
+            Some(prop) if !has_own => self.password_of_file(&prop, settings, target),
+            file => {
+                if let Some(prop) = file {
+                    let why = "the password stands in the configuration itself";
+                    self.add(Outcome::Ignored, &prop, why);
+                }
+                if !self.part(bag, settings, target, password) && has_store {
+                    let what = "set it, or `tls.certificate` and `tls.key`";
+                    self.lacks(bag, "keystore-password", what);
+                }
+            }
+        }
+        if !has_store {
+            let what = "set it, or `tls.certificate` and `tls.key` with PEM files";
+            self.lacks(bag, "keystore", what);
+        }
+    }
+
+    /// A password in a file of its own: our files refer to it.
+    fn password_of_file(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
+        if !self.options.keep_references {
+            let what = "the file is not read here: use `aqueduct convert`, whose configuration \
+                        refers to it";
+            return self.add(Outcome::Decision, prop, what);
+        }
+        let reference = format!("${{file:{}}}", prop.text.value);
+        let text = Text { written: Some(reference.clone()), value: reference, unset: None };
+        put(settings, "tls.keystore_password", value::text(&text, &prop.place));
+        self.carried(prop, target, "tls.keystore_password");
+    }
+
+    fn truststore(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let trusts_all = Self::is_on(bag, "trust-all-certs");
+        let place = bag.place.clone();
+        if trusts_all {
+            if let Some(prop) = bag.take("trust-all-certs") {
+                put(settings, "tls.trust_all", flag(true, &prop.place));
+                self.carried(&prop, target, "tls.trust_all");
+            }
+            for name in ["truststore", "truststore-password"] {
+                if let Some(prop) = bag.take(name) {
+                    self.add(Outcome::Ignored, &prop, "`trust-all-certs` takes every certificate");
+                }
+            }
+        } else {
+            let [store, password] = &TRUSTSTORE;
+            if self.part(bag, settings, target, store) {
+                self.part(bag, settings, target, password);
+            } else {
+                // Java has authorities of its own.
+                let key = format!("{}.truststore", bag.path);
+                let what = "servers are trusted by the authorities of this host, not by Java's";
+                self.report.add(Outcome::Differs, &place, &key, what);
+            }
+        }
+        // Flume never compares the name.
+        put(settings, "tls.check_name", flag(false, &place));
+        let is_deflate = bag.value("compression-type", "none").eq_ignore_ascii_case("deflate")
+            || settings.get("compression").is_some_and(|it| *it == plain("deflate", &it.place));
+        if is_deflate {
+            // As Flume 1.10 and 1.11 do, and the sources of those versions expect.
+            settings.set("compression_layer", plain("outside", &place));
+        }
+    }
+
+    fn protocols(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let words = |text: &str| -> Vec<String> {
+            text.split([' ', ',']).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+        };
+        for name in ["include-protocols", "exclude-protocols"] {
+            let Some(prop) = bag.take(name) else { continue };
+            let named = words(&prop.text.value);
+            let has = |word: &str| named.iter().any(|it| it == word);
+            let is_new = match name {
+                "include-protocols" => has("TLSv1.3") && !has("TLSv1.2"),
+                _ => has("TLSv1.2"),
+            };
+            let is_old = name == "include-protocols" && !has("TLSv1.2") && !has("TLSv1.3");
+            if is_old {
+                let what = "TLS 1.2 and 1.3 are spoken, and nothing older";
+                self.add(Outcome::Decision, &prop, what);
+            } else if is_new {
+                put(settings, "tls.min_version", plain("1.3", &prop.place));
+                self.carried(&prop, target, "tls.min_version");
+            } else {
+                self.add(Outcome::Ignored, &prop, "TLS 1.2 and 1.3 are spoken, and nothing older");
+            }
+        }
+        if let Some(prop) = bag.take("include-cipher-suites") {
+            let what = "suites are those of rustls, with forward secrecy and AEAD";
+            self.add(Outcome::Differs, &prop, what);
+        }
+    }
+
+    /// A setting from the first of its keys, else from what stands behind; says whether there is
+    /// any.
+    fn part(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, part: &Part) -> bool {
+        for name in part.keys {
+            if let Some(prop) = bag.take(name) {
+                put(settings, part.setting, value::text(&prop.text, &prop.place));
+                self.carried(&prop, target, part.setting);
+                return true;
+            }
+        }
+        let Some(text) = self.behind(part.behind) else { return false };
+        put(settings, part.setting, value::text(&text, &bag.place));
+        true
+    }
+
+    fn behind(&self, (property, variable): (&str, &str)) -> Option<Text> {
+        if let Some(value) = self.world.system(property) {
+            return Some(Text::plain(value));
+        }
+        let value = self.world.variable(variable)?;
+        Some(Text { value, written: Some(format!("${{{variable}}}")), unset: None })
+    }
+
+    fn lacks(&mut self, bag: &Bag, name: &str, what: &str) {
+        let place: Place = bag.place.clone();
+        let key = format!("{}.{name}", bag.path);
+        let text = format!("it is missing, also among the system properties and variables: {what}");
+        self.report.add(Outcome::Decision, &place, &key, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::settings::Value;
+
+    use crate::{Conversion, File, Options, World, convert};
+
+    struct Globals;
+
+    impl World for Globals {
+        fn variable(&self, name: &str) -> Option<String> {
+            let is_known = name.starts_with("FLUME_SSL_");
+            is_known.then(|| format!("of {name}"))
+        }
+        fn system(&self, name: &str) -> Option<String> {
+            (name == "javax.net.ssl.keyStore").then(|| "/of/the/property".to_owned())
+        }
+        fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
+            None
+        }
+        fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+            Err(format!("{path} is not there"))
+        }
+        fn has(&self, _: &str, _: &str) -> bool {
+            true
+        }
+    }
+
+    fn converted(keys: &str) -> Conversion {
+        let text = format!(
+            "a.sources = r\na.channels = c\na.sinks = k\na.channels.c.type = memory\n\
+             a.sources.r.type = avro\na.sources.r.bind = h\na.sources.r.port = 1\n\
+             a.sources.r.channels = c\na.sinks.k.type = avro\na.sinks.k.hostname = h\n\
+             a.sinks.k.port = 1\na.sinks.k.channel = c\n{keys}"
+        );
+        let options = Options {
+            agent: None,
+            data_dir: "/d".into(),
+            admin: None,
+            flume_metrics: None,
+            default_fs: None,
+            keep_references: true,
+        };
+        convert(&[File { name: "f".into(), text }], &options, &Globals).unwrap()
+    }
+
+    /// A setting: its value, and how it is printed.
+    fn at(conversion: &Conversion, path: &str) -> Option<(Value, Option<String>)> {
+        let mut settings = &conversion.settings;
+        for name in path.split('.') {
+            settings = settings.get(name)?;
+        }
+        Some((settings.value.clone(), settings.written.as_deref().map(str::to_owned)))
+    }
+
+    fn text(conversion: &Conversion, path: &str) -> Option<String> {
+        match at(conversion, path)?.0 {
+            Value::Text(text) => Some(text),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_counts_before_a_system_property_and_that_before_a_variable() {
+        let it = converted("a.sources.r.ssl = true\n");
+        assert_eq!(text(&it, "sources.r.tls.keystore").as_deref(), Some("/of/the/property"));
+        let (value, written) = at(&it, "sources.r.tls.keystore_password").unwrap();
+        assert_eq!(value, Value::Text("of FLUME_SSL_KEYSTORE_PASSWORD".into()));
+        assert_eq!(written.as_deref(), Some("${FLUME_SSL_KEYSTORE_PASSWORD}"));
+        let it = converted("a.sources.r.ssl = true\na.sources.r.keystore = /own\n");
+        assert_eq!(text(&it, "sources.r.tls.keystore").as_deref(), Some("/own"));
+        let it = converted("a.sources.r.keystore = /own\n");
+        assert!(at(&it, "sources.r.tls").is_none(), "without `ssl` there is no TLS");
+    }
+
+    #[test]
+    fn a_sink_checks_no_name_and_has_zlib_around_tls() {
+        let it = converted("a.sinks.k.ssl = true\na.sinks.k.compression-type = deflate\n");
+        let truststore = text(&it, "sinks.k.tls.truststore");
+        assert_eq!(truststore.as_deref(), Some("of FLUME_SSL_TRUSTSTORE_PATH"));
+        assert_eq!(at(&it, "sinks.k.tls.check_name").unwrap().0, Value::Flag(false));
+        assert_eq!(text(&it, "sinks.k.compression_layer").as_deref(), Some("outside"));
+        let it = converted("a.sinks.k.ssl = true\na.sinks.k.trust-all-certs = true\n");
+        assert_eq!(at(&it, "sinks.k.tls.trust_all").unwrap().0, Value::Flag(true));
+        assert!(at(&it, "sinks.k.tls.truststore").is_none());
+        assert!(at(&it, "sinks.k.compression_layer").is_none());
+    }
+
+    #[test]
+    fn a_password_in_a_file_becomes_a_reference() {
+        let keys = "a.sources.r.ssl = true\na.sources.r.keystore-password-file = /etc/pw\n";
+        let (_, written) = at(&converted(keys), "sources.r.tls.keystore_password").unwrap();
+        assert_eq!(written.as_deref(), Some("${file:/etc/pw}"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The names of the parts of a batch that a relay splits over several channels.
+//!
+//! ```text
+//!                         ┌─► channel a: part of K, under the origin a(origin) ─┐
+//!   batch K ─► selector ──┤                                                     ├─► one agent
+//!                         └─► channel b: part of K, under the origin b(origin) ─┘
+//! ```
+//!
+//! Under one name the second part would count as a repetition of the first one, wherever both meet.
+//! The name of a part follows from the names of the batch and the channel, so each agent that
+//! splits the batch in this way gives the same name, and so does each try.
+//!
+//! The origin alone changes, by AES-128 under a key that is made of the channel's name: a function
+//! that has an inverse, never gives one origin for two, and depends on no version of a program.
+//! Applied by one relay after the other it does not commute, so parts of parts differ as well. It
+//! hides nothing, and is not meant to.
+
+use std::fmt;
+
+use aes::Aes128;
+use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Identity, Origin};
+
+/// Names the parts of batches that one channel gets.
+#[derive(Clone)]
+pub struct PartNames {
+    cipher: Aes128,
+}
+
+impl PartNames {
+    /// Those of the channel with this name in the configuration.
+    pub fn of_channel(name: &str) -> Self {
+        let key = xxh3_128(name.as_bytes()).to_be_bytes();
+        Self { cipher: Aes128::new(&key.into()) }
+    }
+
+    /// The origin of parts whose batches have this origin.
+    pub fn of_origin(&self, origin: Origin) -> Origin {
+        let mut block = origin.0.into();
+        self.cipher.encrypt_block(&mut block);
+        Origin(block.into())
+    }
+
+    /// The origin of the batches whose parts have this origin. Every origin has one, whether it is
+    /// that of a part or not.
+    pub fn original(&self, part: Origin) -> Origin {
+        let mut block = part.0.into();
+        self.cipher.decrypt_block(&mut block);
+        Origin(block.into())
+    }
+
+    /// The identity of the part of this batch.
+    pub fn of(&self, batch: Identity) -> Identity {
+        Identity { origin: self.of_origin(batch.origin), ..batch }
+    }
+}
+
+impl fmt::Debug for PartNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartNames").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Epoch, Sequence};
+
+    const ORIGIN: Origin = Origin([7; 16]);
+
+    /// What a relay named before an update it names the same after it.
+    #[test]
+    fn a_part_has_the_name_that_every_version_gives_it() {
+        let batch = Identity { origin: ORIGIN, epoch: Epoch(5), sequence: Sequence(9) };
+        let part = PartNames::of_channel("main").of(batch);
+        assert_eq!(part.to_string(), "edad67e70d3cf3a9f18fb29af676e55c/5/9");
+    }
+
+    #[test]
+    fn the_parts_of_one_batch_and_the_parts_of_parts_all_differ() {
+        let [a, b] = ["a", "b"].map(PartNames::of_channel);
+        let of_a_b = b.of_origin(a.of_origin(ORIGIN));
+        let of_b_a = a.of_origin(b.of_origin(ORIGIN));
+        let of_a_a = a.of_origin(a.of_origin(ORIGIN));
+        let mut all =
+            vec![ORIGIN, a.of_origin(ORIGIN), b.of_origin(ORIGIN), of_a_b, of_b_a, of_a_a];
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+    }
+
+    #[test]
+    fn the_name_of_the_batch_follows_from_that_of_its_part() {
+        let names = PartNames::of_channel("a");
+        assert_eq!(names.original(names.of_origin(ORIGIN)), ORIGIN);
+        assert_ne!(PartNames::of_channel("b").original(names.of_origin(ORIGIN)), ORIGIN);
+    }
+}

@@ -1,0 +1,154 @@
+//! TLS of a client.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use pipeline::BuildError;
+use pipeline::env::{Disk, Env, Net, Stream};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+
+use crate::material::authorities;
+use crate::problem::{TlsError, handshake};
+use crate::settings::{ClientParts, ClientTls};
+use crate::stream::Secured;
+use crate::verify::{Trust, Verifier};
+use crate::watched::{Time, Watched, as_io};
+
+/// TLS of a client. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    config: Arc<Watched<ClientConfig>>,
+    /// Instead of the host of the address.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Client {
+    /// By these settings; no file is read yet. `protocols` are what ALPN asks for.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn new(settings: ClientTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
+        let parts = settings.parts()?;
+        let mut files: Vec<PathBuf> = parts.trust.iter().map(|trust| trust.path()).collect();
+        files.extend(parts.identity.iter().flat_map(|identity| identity.paths()));
+        let server_name = parts.server_name.clone().map(|name| {
+            ServerName::try_from(name).expect("the settings hold a name that can be read")
+        });
+        let protocols: Vec<Vec<u8>> = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let of_host = env.blocking.variable("SSL_CERT_FILE").map(PathBuf::from);
+        let time = Time(env.clone());
+        let make = Arc::new(move |disk: &dyn Disk, now| {
+            let mut made = config(&parts, disk, now, &time, of_host.as_ref())?;
+            made.alpn_protocols.clone_from(&protocols);
+            Ok(made)
+        });
+        Ok(Self { config: Arc::new(Watched::new(env, files, make)), server_name })
+    }
+
+    /// The stream inside TLS, after the handshake. `address` is where it leads: `host:port`.
+    ///
+    /// # Errors
+    /// The files cannot be used, or the handshake fails; both say what helps.
+    pub async fn wrap(
+        &self,
+        stream: Box<dyn Stream>,
+        address: &str,
+    ) -> io::Result<Box<dyn Stream>> {
+        let config = self.config.current().await.map_err(|error| as_io(&error))?;
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => {
+                let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+                let host = host.trim_matches(['[', ']']).to_owned();
+                ServerName::try_from(host).map_err(io::Error::other)?
+            }
+        };
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(handshake)?;
+        Ok(Box::new(Secured::open(stream.into())))
+    }
+}
+
+/// Connects, with TLS or without.
+#[derive(Clone)]
+pub struct Dialer {
+    net: Arc<dyn Net>,
+    tls: Option<Client>,
+}
+
+impl Dialer {
+    /// Over this network; with TLS where there are settings for it.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn new(env: &Env, tls: Option<ClientTls>, protocols: &[&str]) -> Result<Self, BuildError> {
+        let tls = tls.map(|settings| Client::new(settings, env, protocols)).transpose()?;
+        Ok(Self { net: env.net.clone(), tls })
+    }
+
+    /// Connects to `host:port`; the handshake is made, too.
+    ///
+    /// # Errors
+    /// There is no connection, or the handshake fails.
+    pub async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>> {
+        self.connect_around(address, |stream| stream).await
+    }
+
+    /// The same with something between the network and TLS.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_around(
+        &self,
+        address: &str,
+        between: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream>,
+    ) -> io::Result<Box<dyn Stream>> {
+        let stream = between(self.net.connect(address).await?);
+        match &self.tls {
+            Some(tls) => tls.wrap(stream, address).await,
+            None => Ok(stream),
+        }
+    }
+}
+
+fn config(
+    parts: &ClientParts,
+    disk: &dyn Disk,
+    now: SystemTime,
+    time: &Time,
+    of_host: Option<&PathBuf>,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trust = match parts.trust_all {
+        true => Trust::All,
+        false => {
+            let files = match &parts.trust {
+                Some(files) => files.clone(),
+                None => authorities(disk, of_host.map(|path| &**path))?,
+            };
+            let exact = files.read(disk)?;
+            Trust::Of { roots: Arc::new(files.roots(&exact)?), exact }
+        }
+    };
+    let verifier = Verifier {
+        trust,
+        checks_name: parts.check_name,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(time.clone()))
+        .with_protocol_versions(parts.min_version.versions())
+        .map_err(TlsError::Refused)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match &parts.identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(files) => {
+            let identity = files.read(disk, now)?;
+            let built = builder.with_client_auth_cert(identity.chain, identity.key);
+            built.map_err(TlsError::Refused)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! TLS, once, for every listener and every client: a wrapper of the stream, by rustls.
+//!
+//! ```text
+//!   settings ─► Server ─┬─► files (PEM, PKCS#12, JKS), read again when they change
+//!               Client ─┘
+//!   stream ─► Server::wrap ─► stream     the handshake is made by the first read or write
+//!   stream ─► Client::wrap ─► stream     the handshake is made at once
+//! ```
+//!
+//! A listener keeps its accept loop free: the handshake belongs to the task of its connection, has
+//! a time limit, and holds the place of the connection. Certificates are looked at again at a
+//! handshake, at most once a second; connections that are open keep theirs.
+
+mod client;
+mod jks;
+mod material;
+mod problem;
+mod server;
+mod settings;
+mod stream;
+mod verify;
+mod watched;
+
+pub use client::{Client, Dialer};
+pub use problem::TlsError;
+pub use server::{Prelude, Server};
+pub use settings::{ClientAuth, ClientTls, MinVersion, ServerTls};
+
+#[cfg(test)]
+mod tests;

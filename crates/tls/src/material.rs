@@ -1,0 +1,302 @@
+//! Certificates and keys out of files: PEM, PKCS#12, JKS.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use p12_keystore::error::Error as P12Error;
+use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
+use pipeline::Secret;
+use pipeline::env::{Disk, OpenMode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{RootCertStore, sign};
+use tracing::warn;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::jks;
+use crate::problem::TlsError;
+
+/// Bytes of a file at most: the authorities of a host are a quarter of a megabyte.
+const FILE_MAX: u64 = 4 << 20;
+
+/// Where the authorities of a host stand, on Debian, Fedora, SUSE and Alpine.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Where a certificate and its key are.
+#[derive(Debug, Clone)]
+pub(crate) enum IdentityFiles {
+    Pem { certificate: PathBuf, key: PathBuf },
+    Keystore { path: PathBuf, password: Secret },
+}
+
+/// Where the certificates are that others are trusted by.
+#[derive(Debug, Clone)]
+pub(crate) enum TrustFiles {
+    Pem { setting: &'static str, path: PathBuf },
+    Keystore { path: PathBuf, password: Option<Secret> },
+}
+
+/// A certificate with its chain, and the key.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+/// Seconds since 1970 between which a certificate is valid.
+pub(crate) struct Validity {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+}
+
+/// When a certificate is valid; `None` if it cannot be read.
+pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+    let validity = parsed.validity();
+    Some(Validity { from: seconds(validity.not_before), until: seconds(validity.not_after) })
+}
+
+impl IdentityFiles {
+    /// The files, to be looked at.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Pem { certificate, key } => vec![certificate.clone(), key.clone()],
+            Self::Keystore { path, .. } => vec![path.clone()],
+        }
+    }
+
+    /// Reads them. The key fits the certificate; one that has expired is used all the same, and
+    /// said: without it there would be no agent at all.
+    pub(crate) fn read(&self, disk: &dyn Disk, now: SystemTime) -> Result<Identity, TlsError> {
+        let (identity, setting, path) = match self {
+            Self::Pem { certificate, key } => {
+                let chain = pem_certificates(disk, "certificate", certificate)?;
+                let key = pem_key(disk, key)?;
+                (Identity { chain, key }, "certificate", certificate)
+            }
+            Self::Keystore { path, password } => {
+                let of = Store { setting: "keystore", path, password: Some(password) };
+                let identity = of.read(disk)?.identity.ok_or_else(|| {
+                    of.content("holds no private key with a certificate; is it the truststore?")
+                })?;
+                (identity, "keystore", path)
+            }
+        };
+        let content = |problem: String| TlsError::Content { setting, path: path.clone(), problem };
+        let signing = rustls::crypto::ring::sign::any_supported_type(&identity.key);
+        let signing = signing.map_err(|error| {
+            content(format!("has a key that is not usable ({error}); RSA, ECDSA and Ed25519 are"))
+        })?;
+        let pair = sign::CertifiedKey::new(identity.chain.clone(), signing);
+        match pair.keys_match() {
+            // Not known is not wrong.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                let problem =
+                    "holds a certificate for another key: take both from the same request";
+                return Err(content(problem.to_owned()));
+            }
+            Err(error) => {
+                return Err(content(format!("holds a certificate that is no use: {error}")));
+            }
+        }
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+        if validity(&identity.chain[0]).is_some_and(|valid| valid.until < now) {
+            let path = path.display();
+            warn!(%path, "the certificate has expired, and others refuse it: renew it");
+        }
+        Ok(identity)
+    }
+}
+
+impl TrustFiles {
+    /// The file, to be looked at.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Self::Pem { path, .. } | Self::Keystore { path, .. } => path.clone(),
+        }
+    }
+
+    /// Reads it: at least one certificate.
+    pub(crate) fn read(&self, disk: &dyn Disk) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        match self {
+            Self::Pem { setting, path } => pem_certificates(disk, setting, path),
+            Self::Keystore { path, password } => {
+                let of = Store { setting: "truststore", path, password: password.as_ref() };
+                let trusted = of.read(disk)?.trusted;
+                match trusted.is_empty() {
+                    true => Err(of.content("holds no certificate")),
+                    false => Ok(trusted),
+                }
+            }
+        }
+    }
+
+    /// As authorities.
+    pub(crate) fn roots(
+        &self,
+        certificates: &[CertificateDer<'static>],
+    ) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
+        if added > 0 {
+            return Ok(roots);
+        }
+        let setting = match self {
+            Self::Pem { setting, .. } => setting,
+            Self::Keystore { .. } => "truststore",
+        };
+        let problem = "holds no certificate that can be read".to_owned();
+        Err(TlsError::Content { setting, path: self.path(), problem })
+    }
+}
+
+/// The file of this host's authorities.
+pub(crate) fn authorities(disk: &dyn Disk, named: Option<&Path>) -> Result<TrustFiles, TlsError> {
+    let known = AUTHORITIES.iter().map(Path::new);
+    let mut all = named.into_iter().chain(known);
+    let found = all.find(|path| disk.stat(path).is_ok()).ok_or(TlsError::NoAuthorities)?;
+    Ok(TrustFiles::Pem { setting: "ca", path: found.to_owned() })
+}
+
+fn bytes(
+    disk: &dyn Disk,
+    setting: &'static str,
+    path: &Path,
+) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |source| TlsError::File { setting, path: path.to_owned(), source };
+    let file = disk.open(path, OpenMode::default()).map_err(failed)?;
+    let len = file.stat().map_err(failed)?.len;
+    if len > FILE_MAX {
+        let problem = format!("has {len} bytes, and certificates at most {FILE_MAX}");
+        return Err(TlsError::Content { setting, path: path.to_owned(), problem });
+    }
+    file.read(0, len as usize).map(Zeroizing::new).map_err(failed)
+}
+
+fn pem_certificates(
+    disk: &dyn Disk,
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = bytes(disk, setting, path)?;
+    let content = |problem: String| TlsError::Content { setting, path: path.to_owned(), problem };
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all = all.map_err(|error| content(format!("is no PEM file: {error}")))?;
+    if all.is_empty() {
+        let hint = match jks::is_jks(&text) || text.first() == Some(&0x30) {
+            true => "; it looks like a keystore: name it by `keystore` or `truststore`",
+            false => "",
+        };
+        return Err(content(format!("holds no `BEGIN CERTIFICATE`{hint}")));
+    }
+    Ok(all)
+}
+
+fn pem_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = bytes(disk, "key", path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
+        let has = |word: &[u8]| text.windows(word.len()).any(|it| it == word);
+        let problem = match has(b"ENCRYPTED") {
+            true => {
+                "has a key with a password: take it off by `openssl pkey -in FILE -out NEW`, and \
+                 let its mode keep it"
+            }
+            false => "holds no `BEGIN PRIVATE KEY`",
+        };
+        TlsError::Content { setting: "key", path: path.to_owned(), problem: problem.to_owned() }
+    })
+}
+
+/// A keystore.
+struct Store<'a> {
+    setting: &'static str,
+    path: &'a Path,
+    password: Option<&'a Secret>,
+}
+
+/// What a keystore holds.
+struct Stored {
+    identity: Option<Identity>,
+    /// As in Java: what it trusts, and its own certificates.
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl Store<'_> {
+    fn content(&self, problem: &str) -> TlsError {
+        let (setting, path) = (self.setting, self.path.to_owned());
+        TlsError::Content { setting, path, problem: problem.to_owned() }
+    }
+
+    fn wrong_password(&self) -> TlsError {
+        self.content(&format!(
+            "does not open with this password: check `tls.{0}_password` by `keytool -list \
+             -keystore FILE`; the key has to have the same password",
+            self.setting
+        ))
+    }
+
+    fn read(&self, disk: &dyn Disk) -> Result<Stored, TlsError> {
+        let bytes = bytes(disk, self.setting, self.path)?;
+        let password = self.password.map(Secret::expose);
+        match bytes[..] {
+            _ if jks::is_jks(&bytes) => self.jks(&bytes, password),
+            [0x30, ..] => self.pkcs12(&bytes, password.unwrap_or_default()),
+            [0xce, 0xce, 0xce, 0xce, ..] => Err(self.content(
+                "is a JCEKS keystore: make it PKCS#12 by `keytool -importkeystore -srckeystore \
+                 FILE -destkeystore NEW -deststoretype PKCS12`",
+            )),
+            _ => Err(self.content(
+                "is neither PKCS#12 nor JKS; PEM files are named by `certificate`, `key` and `ca`",
+            )),
+        }
+    }
+
+    fn jks(&self, bytes: &[u8], password: Option<&str>) -> Result<Stored, TlsError> {
+        let read = jks::read(bytes, password).map_err(|error| match error {
+            jks::Unreadable::Password => self.wrong_password(),
+            jks::Unreadable::Damaged => self.content("is damaged"),
+        })?;
+        let leaves = read.keys.iter().filter_map(|(_, chain)| chain.first().cloned());
+        let trusted = read.trusted.into_iter().chain(leaves).map(CertificateDer::from).collect();
+        let identity = read.keys.iter().find(|(_, chain)| !chain.is_empty());
+        let identity = identity.map(|(key, chain)| Identity {
+            chain: chain.iter().cloned().map(CertificateDer::from).collect(),
+            key: PrivatePkcs8KeyDer::from(key.to_vec()).into(),
+        });
+        Ok(Stored { identity, trusted })
+    }
+
+    fn pkcs12(&self, bytes: &[u8], password: &str) -> Result<Stored, TlsError> {
+        let read = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict);
+        let read = read.map_err(|error| match error {
+            P12Error::MacError(_) | P12Error::UnpadError | P12Error::Pkcs5Error(_) => {
+                self.wrong_password()
+            }
+            other => self.content(&format!("is no PKCS#12 that can be read: {other}")),
+        })?;
+        let (mut identity, mut trusted) = (None, Vec::new());
+        for (_, entry) in read.entries() {
+            let own = |der: &[u8]| CertificateDer::from(der.to_vec());
+            match entry {
+                KeyStoreEntry::PrivateKeyChain(chain) => {
+                    let certificates = chain.certs().iter().map(|it| own(it.as_der()));
+                    let certificates: Vec<_> = certificates.collect();
+                    trusted.extend(certificates.first().cloned());
+                    let key = PrivatePkcs8KeyDer::from(chain.key().as_der().to_vec()).into();
+                    identity.get_or_insert(Identity { chain: certificates, key });
+                }
+                KeyStoreEntry::Certificate(certificate) => trusted.push(own(certificate.as_der())),
+                KeyStoreEntry::Secret(_) => {}
+            }
+        }
+        let identity = identity.filter(|it| !it.chain.is_empty());
+        Ok(Stored { identity, trusted })
+    }
+}

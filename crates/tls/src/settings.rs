@@ -1,0 +1,271 @@
+//! The table `tls` of a listener and of a client.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipeline::units::Period;
+use pipeline::{BuildError, Secret};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::material::{IdentityFiles, TrustFiles};
+
+/// TLS of a listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTls {
+    /// PEM file with the certificate, and behind it those of the authorities between it and the
+    /// root.
+    #[serde(default)]
+    certificate: Option<PathBuf>,
+    /// PEM file with the private key of `certificate`, without a password.
+    #[serde(default)]
+    key: Option<PathBuf>,
+    /// Java keystore with certificate and key instead of the two: PKCS#12 or JKS, as its first
+    /// bytes say.
+    #[serde(default)]
+    keystore: Option<PathBuf>,
+    /// Password of `keystore` and of the key in it. Best a reference, `"${file:/run/secrets/tls}"`.
+    #[serde(default)]
+    keystore_password: Option<Secret>,
+    /// PEM file of authorities: clients have to show a certificate that one of them signed.
+    #[serde(default)]
+    client_ca: Option<PathBuf>,
+    /// Java keystore with these authorities instead.
+    #[serde(default)]
+    truststore: Option<PathBuf>,
+    /// Password of `truststore`.
+    #[serde(default)]
+    truststore_password: Option<Secret>,
+    /// Whether clients need a certificate, where `client_ca` or `truststore` is set: `required`, or
+    /// `optional`: one that is shown is checked.
+    #[serde(default)]
+    client_auth: ClientAuth,
+    /// Oldest version of TLS: `1.2` or `1.3`.
+    #[serde(default)]
+    min_version: MinVersion,
+    /// How long a handshake may take.
+    #[serde(default = "handshake_timeout")]
+    handshake_timeout: Period,
+}
+
+/// TLS of a client.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTls {
+    /// PEM file of authorities, or of single certificates, that servers are trusted by. Those of
+    /// the host unless set.
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    /// Java keystore with these certificates instead: PKCS#12 or JKS.
+    #[serde(default)]
+    truststore: Option<PathBuf>,
+    /// Password of `truststore`.
+    #[serde(default)]
+    truststore_password: Option<Secret>,
+    /// PEM file with a certificate of our own, for servers that ask for one.
+    #[serde(default)]
+    certificate: Option<PathBuf>,
+    /// PEM file with the private key of `certificate`, without a password.
+    #[serde(default)]
+    key: Option<PathBuf>,
+    /// Java keystore with certificate and key instead of the two.
+    #[serde(default)]
+    keystore: Option<PathBuf>,
+    /// Password of `keystore` and of the key in it.
+    #[serde(default)]
+    keystore_password: Option<Secret>,
+    /// Name that the certificate of the server has to be for. The host of the address unless set.
+    #[serde(default)]
+    server_name: Option<String>,
+    /// Whether the name in the certificate is checked. Flume never does.
+    #[serde(default = "check_name")]
+    check_name: bool,
+    /// Takes every certificate: encryption without knowing the server. For tests.
+    #[serde(default)]
+    trust_all: bool,
+    /// Oldest version of TLS: `1.2` or `1.3`.
+    #[serde(default)]
+    min_version: MinVersion,
+}
+
+/// Whether a client needs a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// It does.
+    #[default]
+    Required,
+    /// One that is shown is checked.
+    Optional,
+}
+
+/// Oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MinVersion {
+    /// 1.2 and 1.3.
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    /// 1.3 alone.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+impl MinVersion {
+    pub(crate) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+        static NEW: &[&SupportedProtocolVersion] = &[&TLS13];
+        match self {
+            Self::V12 => BOTH,
+            Self::V13 => NEW,
+        }
+    }
+}
+
+fn handshake_timeout() -> Period {
+    Period(Duration::from_secs(10))
+}
+
+fn check_name() -> bool {
+    true
+}
+
+impl Default for ClientTls {
+    /// The authorities of the host, and the name of the address.
+    fn default() -> Self {
+        Self {
+            ca: None,
+            truststore: None,
+            truststore_password: None,
+            certificate: None,
+            key: None,
+            keystore: None,
+            keystore_password: None,
+            server_name: None,
+            check_name: true,
+            trust_all: false,
+            min_version: MinVersion::default(),
+        }
+    }
+}
+
+/// What a listener needs, checked.
+#[derive(Debug)]
+pub(crate) struct ServerParts {
+    pub(crate) identity: IdentityFiles,
+    pub(crate) clients: Option<(TrustFiles, ClientAuth)>,
+    pub(crate) min_version: MinVersion,
+    pub(crate) handshake_timeout: Duration,
+}
+
+/// What a client needs, checked.
+#[derive(Debug)]
+pub(crate) struct ClientParts {
+    /// `None`: the authorities of the host.
+    pub(crate) trust: Option<TrustFiles>,
+    pub(crate) identity: Option<IdentityFiles>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) check_name: bool,
+    pub(crate) trust_all: bool,
+    pub(crate) min_version: MinVersion,
+}
+
+impl ServerTls {
+    pub(crate) fn parts(self) -> Result<ServerParts, BuildError> {
+        let own = (self.certificate, self.key, self.keystore, self.keystore_password);
+        let identity = identity(own)?.ok_or_else(|| {
+            let problem =
+                "a listener needs a certificate: set `certificate` and `key`, or `keystore`";
+            BuildError::invalid("tls.certificate", problem)
+        })?;
+        let trust = trust("client_ca", self.client_ca, self.truststore, self.truststore_password)?;
+        if trust.is_none() && self.client_auth == ClientAuth::Optional {
+            let problem = "it counts with `client_ca` or `truststore`; set one of them";
+            return Err(BuildError::invalid("tls.client_auth", problem));
+        }
+        if self.handshake_timeout.0.is_zero() {
+            return Err(BuildError::invalid("tls.handshake_timeout", "must not be 0"));
+        }
+        Ok(ServerParts {
+            identity,
+            clients: trust.map(|trust| (trust, self.client_auth)),
+            min_version: self.min_version,
+            handshake_timeout: self.handshake_timeout.0,
+        })
+    }
+}
+
+impl ClientTls {
+    pub(crate) fn parts(self) -> Result<ClientParts, BuildError> {
+        let own = (self.certificate, self.key, self.keystore, self.keystore_password);
+        let trust = trust("ca", self.ca, self.truststore, self.truststore_password)?;
+        if self.trust_all && trust.is_some() {
+            let problem = "every certificate would be taken: leave it out, or leave out `ca` and \
+                           `truststore`";
+            return Err(BuildError::invalid("tls.trust_all", problem));
+        }
+        if let Some(name) = &self.server_name
+            && rustls::pki_types::ServerName::try_from(name.as_str()).is_err()
+        {
+            let problem = format!("`{name}` is neither a host name nor an address");
+            return Err(BuildError::invalid("tls.server_name", problem));
+        }
+        Ok(ClientParts {
+            trust,
+            identity: identity(own)?,
+            server_name: self.server_name,
+            check_name: self.check_name,
+            trust_all: self.trust_all,
+            min_version: self.min_version,
+        })
+    }
+}
+
+type Own = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, Option<Secret>);
+
+fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
+    let (certificate, key, keystore, password) = own;
+    let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+    match (certificate, key, keystore) {
+        (None, None, None) if password.is_some() => {
+            invalid("tls.keystore_password", "it counts with `keystore` alone; set that too")
+        }
+        (None, None, None) => Ok(None),
+        (Some(certificate), Some(key), None) if password.is_none() => {
+            Ok(Some(IdentityFiles::Pem { certificate, key }))
+        }
+        (None, None, Some(path)) => {
+            let Some(password) = password else {
+                return invalid("tls.keystore_password", "a keystore has a password; set it");
+            };
+            Ok(Some(IdentityFiles::Keystore { path, password }))
+        }
+        (Some(_), None, None) => invalid("tls.key", "`certificate` needs its `key`"),
+        (None, Some(_), None) => invalid("tls.certificate", "`key` needs its `certificate`"),
+        _ => invalid("tls.keystore", "set either `certificate` and `key`, or `keystore`"),
+    }
+}
+
+fn trust(
+    setting: &'static str,
+    pem: Option<PathBuf>,
+    store: Option<PathBuf>,
+    password: Option<Secret>,
+) -> Result<Option<TrustFiles>, BuildError> {
+    match (pem, store) {
+        (None, None) if password.is_some() => {
+            let problem = "it counts with `truststore` alone; set that too";
+            Err(BuildError::invalid("tls.truststore_password", problem))
+        }
+        (None, None) => Ok(None),
+        (Some(path), None) if password.is_none() => Ok(Some(TrustFiles::Pem { setting, path })),
+        (None, Some(path)) => Ok(Some(TrustFiles::Keystore { path, password })),
+        _ => {
+            let problem = format!("set either `{setting}` or `truststore`");
+            Err(BuildError::invalid("tls.truststore", problem))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A configuration of rustls made of files, and made anew when they change.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use pipeline::env::{Disk, Env};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::problem::TlsError;
+
+/// How often files are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Makes the configuration of the files, in a thread where it may block.
+type Make<T> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, TlsError> + Send + Sync>;
+
+/// What tells a file from another state of it.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// The configuration that counts now.
+pub(crate) struct Watched<T> {
+    env: Env,
+    files: Vec<PathBuf>,
+    make: Make<T>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    made: Option<Arc<T>>,
+    stamps: Vec<Stamp>,
+    looked: Option<Instant>,
+    /// What was wrong with the files the last time, so that it is said once.
+    problem: Option<String>,
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Of these files, which are not read yet.
+    pub(crate) fn new(env: &Env, files: Vec<PathBuf>, make: Make<T>) -> Self {
+        let state = State { made: None, stamps: Vec::new(), looked: None, problem: None };
+        Self { env: env.clone(), files, make, state: Mutex::new(state) }
+    }
+
+    /// The configuration; files that have changed are read first. Where they cannot be used, the
+    /// one before them counts on.
+    ///
+    /// # Errors
+    /// There is none yet, and the files cannot be used.
+    pub(crate) async fn current(&self) -> Result<Arc<T>, TlsError> {
+        let now = Instant::now();
+        let (known, stamps) = {
+            let mut state = self.state();
+            let is_due = state.looked.is_none_or(|looked| now >= looked + LOOK_EVERY);
+            if let Some(made) = &state.made
+                && !is_due
+            {
+                return Ok(made.clone());
+            }
+            // Handshakes that come meanwhile go on with what is there.
+            state.looked = Some(now);
+            (state.made.clone(), state.stamps.clone())
+        };
+        let read = {
+            let (env, make, files) = (self.env.clone(), self.make.clone(), self.files.clone());
+            let is_known = known.is_some();
+            let look = move || {
+                // Before they are read: a change under way is seen the next time.
+                let seen = files.iter().map(|file| stamp(&*env.disk, file)).collect();
+                let is_same = is_known && seen == stamps;
+                (!is_same).then(|| (seen, make(&*env.disk, env.clock.now())))
+            };
+            self.env.offload(look).await
+        };
+        let mut state = self.state();
+        match (read, known) {
+            (None, Some(known)) => Ok(known),
+            (Some((seen, Ok(made))), known) => {
+                if known.is_some() {
+                    info!(files = ?self.files, "certificates were read again");
+                }
+                let made = Arc::new(made);
+                (state.made, state.stamps, state.problem) = (Some(made.clone()), seen, None);
+                Ok(made)
+            }
+            (Some((_, Err(error))), Some(known)) => {
+                // Its stamps stay unknown, so it is tried at the next look again: of two files the
+                // second one may be on its way.
+                let problem = error.to_string();
+                if state.problem.as_ref() != Some(&problem) {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "changed certificates cannot be used; those before them stay in use"
+                    );
+                    state.problem = Some(problem);
+                }
+                Ok(known)
+            }
+            (Some((_, Err(error))), None) => Err(error),
+            (None, None) => unreachable!("files are read where there is nothing yet"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Whole between two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(disk: &dyn Disk, file: &std::path::Path) -> Stamp {
+    let stat = disk.stat(file).ok()?;
+    Some((stat.modified, stat.len, stat.inode))
+}
+
+/// The time of [`Env`] for rustls.
+#[derive(Clone)]
+pub(crate) struct Time(pub(crate) Env);
+
+impl std::fmt::Debug for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = self.0.clock.now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
+/// As an error of a connection, with its cause in the text: what shows it may show one line.
+pub(crate) fn as_io(error: &TlsError) -> io::Error {
+    let text = match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    io::Error::other(text)
+}

@@ -1,0 +1,161 @@
+//! A source as a configuration builds it, for the length of one input: a client sends the input in
+//! pieces and closes, the source stores what it takes, and is stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use channel::testkit::SimDisk;
+use components::EDGE;
+use pipeline::env::{Blocking, Clock};
+use pipeline::testkit::plain_context;
+use pipeline::{
+    Batch, BatchSize, BuildContext, Env, Intake, IntakeError, Permit, Settings, Source, Unreserved,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::net::OneClient;
+
+/// How long a source may take to be done with a client that is gone, by the clock of the runtime,
+/// which jumps where nothing else is to be done.
+const END_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O is always built");
+}
+
+/// An event as it was stored.
+pub(crate) type Event = (Vec<u8>, BTreeMap<String, String>);
+
+/// The events of a batch, with their headers by name: their order depends on which of them all
+/// events of a batch share.
+pub(crate) fn events(batch: &Batch) -> Vec<Event> {
+    let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    batch.iter().map(|event| (event.body().to_vec(), event.headers().map(text).collect())).collect()
+}
+
+/// What became of an input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// What was stored, in order.
+    pub(crate) events: Vec<Event>,
+    /// What the client got.
+    pub(crate) answers: Vec<u8>,
+}
+
+impl Outcome {
+    /// Bodies of all events, end to end, without bytes at which messages end.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        without_ends(&self.events.iter().map(|(body, _)| &**body).collect::<Vec<_>>().concat())
+    }
+
+    /// How often this is in the answers.
+    pub(crate) fn answered(&self, text: &[u8]) -> usize {
+        self.answers.windows(text.len()).filter(|window| *window == text).count()
+    }
+}
+
+/// Without line feeds, carriage returns and NULs.
+pub(crate) fn without_ends(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r' | 0)).collect()
+}
+
+/// Gives a source of this kind the pieces, one by one, from a client that then closes.
+pub(crate) fn outcome<'a>(
+    kind: &str,
+    settings: &serde_json::Value,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Outcome {
+    let client = OneClient::new(pieces.map(Bytes::copy_from_slice));
+    let stored = Arc::new(Stored::default());
+    let entry = EDGE.find::<dyn Source>(kind).expect("it is a source of every program");
+    RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            let env = Env { net: Arc::new(client.clone()), ..ENV.clone() };
+            let cx =
+                BuildContext { catalogue: EDGE, ..BuildContext::alone("in", Path::new("d"), env) };
+            let mut source =
+                (entry.build)(&Settings::from_json(settings), &cx).expect("the settings are valid");
+            let stop = CancellationToken::new();
+            let cx = plain_context(stored.clone(), stop.clone());
+            source.open(&cx).await.expect("it listens");
+            let client_ends = async {
+                client.over.cancelled().await;
+                stop.cancel();
+            };
+            let both = async { tokio::join!(source.run(cx), client_ends).0 };
+            let ended = timeout(END_MAX, both).await.expect("it ends after its client");
+            ended.expect("no client makes a source fail");
+        });
+    });
+    let events = std::mem::take(&mut *stored.0.lock().unwrap_or_else(PoisonError::into_inner));
+    Outcome { events, answers: client.answers() }
+}
+
+/// The same input at once, and in pieces of `piece` bytes: the same becomes of both.
+pub(crate) fn in_any_pieces(
+    kind: &str,
+    settings: &serde_json::Value,
+    input: &[u8],
+    piece: usize,
+) -> Outcome {
+    let at_once = outcome(kind, settings, std::iter::once(input));
+    let in_pieces = outcome(kind, settings, input.chunks(piece.max(1)));
+    assert_eq!(at_once.events, in_pieces.events, "the same events in pieces of {piece} bytes");
+    at_once
+}
+
+/// A world in which it is always the same time, without files, variables and programs.
+pub(crate) static ENV: LazyLock<Env> = LazyLock::new(|| Env {
+    clock: Arc::new(Noon),
+    disk: Arc::new(SimDisk::new(0)),
+    blocking: Arc::new(InPlace),
+    ..env::real()
+});
+
+/// Every channel takes everything.
+#[derive(Default)]
+struct Stored(Mutex<Vec<Event>>);
+
+#[async_trait]
+impl Intake for Stored {
+    async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(events(&batch));
+        Ok(())
+    }
+
+    async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        Ok(Box::new(Unreserved(self)))
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// The same time for every input.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_608_000)
+    }
+}
+
+/// Blocking work is done where it is asked for: there is one thread.
+struct InPlace;
+
+impl Blocking for InPlace {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}

@@ -1,0 +1,100 @@
+//! Configurations: Flume's, and our own.
+
+use std::path::Path;
+
+use config::{ConfigErrors, Plan, read_text, resolve, to_toml};
+use flume::{File, Options, World, agents, convert, properties as flume_properties};
+
+use super::chosen;
+use crate::rig::ENV;
+
+/// Host of a configuration that names no agent.
+const HOST: &str = "host";
+/// What a configuration is called in errors.
+const FILE: &str = "fuzz";
+/// A path that says how a plan is printed.
+const TOML: &str = "/a.toml";
+
+/// A `.properties` file of Flume: read, and each of its agents translated. A translation that is a
+/// plan is the same plan after it was written and read.
+pub(super) fn properties(input: &[u8]) -> usize {
+    let file = File { name: FILE.into(), text: String::from_utf8_lossy(input).into_owned() };
+    let Ok(all) = flume_properties::read(&file.name, &file.text) else { return 0 };
+    let mut translated = 0;
+    for agent in agents(&all) {
+        // What is printed keeps references to what has no value here; what is run may not.
+        for keep_references in [true, false] {
+            let options = Options {
+                agent: Some(agent.clone()),
+                data_dir: "/d".into(),
+                admin: None,
+                flume_metrics: None,
+                default_fs: None,
+                keep_references,
+            };
+            let nowhere = Nowhere(input);
+            let Ok(conversion) = convert(std::slice::from_ref(&file), &options, &nowhere) else {
+                continue;
+            };
+            translated += 1;
+            match resolve(FILE, conversion.settings, HOST) {
+                // A reference stands for nothing in this world.
+                Ok(plan) if !file.text.contains("${") => written_again(&plan),
+                _ => {}
+            }
+        }
+    }
+    translated
+}
+
+/// A configuration of our own, in TOML or YAML: every problem of it, or a plan that is the same
+/// after it was written and read.
+pub(super) fn configuration(input: &[u8]) -> usize {
+    let (choice, text) = chosen(input);
+    let name = if choice & 1 == 0 { TOML } else { "/a.yaml" };
+    let Ok(text) = std::str::from_utf8(text) else { return 0 };
+    match plan(name, text) {
+        Ok(plan) => {
+            written_again(&plan);
+            1
+        }
+        Err(errors) => {
+            assert!(!errors.to_string().is_empty(), "a problem is named");
+            0
+        }
+    }
+}
+
+fn plan(name: &str, text: &str) -> Result<Plan, ConfigErrors> {
+    resolve(FILE, read_text(FILE, Path::new(name), text, &ENV)?, HOST)
+}
+
+/// The order of keys is that of the text; so texts are compared, which have one order.
+fn written_again(written: &Plan) {
+    let text = to_toml(written);
+    let again = plan(TOML, &text);
+    let again = again.unwrap_or_else(|errors| panic!("a plan can be written:\n{text}\n{errors}"));
+    assert_eq!(to_toml(&again), text, "it comes back as it was");
+}
+
+/// A world in which nothing is set and every component is known. Each file that a configuration
+/// names, a morphline or a credential store, has the bytes of the configuration.
+struct Nowhere<'a>(&'a [u8]);
+
+impl World for Nowhere<'_> {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn system(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn run(&self, _: &str, _: &str) -> Option<Result<String, String>> {
+        None
+    }
+    fn file(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.to_vec())
+    }
+    fn has(&self, _: &str, _: &str) -> bool {
+        true
+    }
+}

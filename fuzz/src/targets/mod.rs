@@ -1,0 +1,39 @@
+//! The targets. Where a decoder has settings, the first bytes of an input choose among them.
+
+mod bodies;
+mod configurations;
+mod interceptors;
+mod rpc;
+mod stored;
+mod streams;
+mod wire;
+
+use crate::Target;
+
+/// All of them. Those that the command `fuzz/run` gives the most time stand first.
+pub const TARGETS: &[Target] = &[
+    target("avro", rpc::avro, 20),
+    target("thrift", rpc::thrift, 46),
+    Target {
+        more_seeds: Some("crates/flume/tests/corpus"),
+        ..target("properties", configurations::properties, 80)
+    },
+    target("flume_channel", stored::flume_channel, 300),
+    target("syslog", streams::syslog, 40),
+    target("frames", stored::frames, 25),
+    target("wire", wire::wire, 8),
+    target("http", streams::http, 10),
+    target("netcat", streams::netcat, 10),
+    target("bodies", bodies::bodies, 10),
+    target("interceptors", interceptors::interceptors, 10),
+    target("configuration", configurations::configuration, 4),
+];
+
+const fn target(name: &'static str, read: fn(&[u8]) -> usize, seeds_hold: usize) -> Target {
+    Target { name, read, more_seeds: None, seeds_hold }
+}
+
+/// The first byte, which chooses, and the rest; of no bytes nothing is read.
+fn chosen(input: &[u8]) -> (usize, &[u8]) {
+    input.split_first().map_or((0, input), |(first, rest)| (usize::from(*first), rest))
+}

@@ -1,0 +1,77 @@
+//! Calls of Flume's clients: Avro RPC and Thrift.
+
+use components::avro::datum::put_event;
+use components::avro::events::{Events as AvroEvents, read as read_avro};
+use components::thrift::{Events, Method, Protocol, answer, batch};
+use pipeline::{Batch, BatchBuilder};
+use serde_json::json;
+
+use super::chosen;
+use crate::rig::{events, in_any_pieces, outcome};
+
+/// Inputs over it take a source no further than shorter ones, and only time.
+const STREAM_MAX: usize = 8 << 10;
+
+/// A connection to the source `avro`: the first bit says whether it is compressed.
+///
+/// What is stored is what the calls say, in any pieces, and comes back from Avro's encoding.
+pub(super) fn avro(input: &[u8]) -> usize {
+    let read = components::avro::read_all(input);
+    let (choice, stream) = chosen(input);
+    let compression = if choice & 1 == 1 { "deflate" } else { "none" };
+    let settings = json!({ "listen": "x:1", "compression": compression, "request_max": "1MiB" });
+    if stream.len() <= STREAM_MAX {
+        let piece = 1 + choice / 2;
+        let outcome = match choice & 1 {
+            0 => in_any_pieces("avro", &settings, stream, piece),
+            // What the decompressor holds back when it meets damage is lost with it.
+            _ => {
+                let at_once = outcome("avro", &settings, std::iter::once(stream));
+                let in_pieces = outcome("avro", &settings, stream.chunks(piece));
+                let mut both = at_once.events.iter().zip(&in_pieces.events);
+                assert!(both.all(|(one, other)| one == other), "as far as both go");
+                at_once
+            }
+        };
+        for (body, headers) in &outcome.events {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let (mut bytes, mut again) = (Vec::new(), BatchBuilder::default());
+            put_event(&mut bytes, &headers, body);
+            read_avro(AvroEvents { bytes: &bytes, is_batch: false }, 0, &mut again)
+                .expect("what was stored can be sent");
+            let mut one = BatchBuilder::default();
+            one.push(body, &headers);
+            assert_eq!(events(&again.finish()), events(&one.finish()), "it comes back as it was");
+        }
+    }
+    read
+}
+
+/// A call or an answer: the first bit names the encoding, the second one says that the rest is a
+/// connection to the source `thrift`.
+pub(super) fn thrift(input: &[u8]) -> usize {
+    let (choice, message) = chosen(input);
+    let (protocol, name) = match choice & 1 {
+        0 => (Protocol::Compact, "compact"),
+        _ => (Protocol::Binary, "binary"),
+    };
+    if choice & 2 == 2 {
+        let settings = json!({ "listen": "x:1", "protocol": name, "frame_max": "1MiB" });
+        let stream = &message[..message.len().min(STREAM_MAX)];
+        return in_any_pieces("thrift", &settings, stream, 1 + choice / 4).events.len();
+    }
+    let _ = answer(protocol, 1, message);
+    let calls =
+        [Method::Append, Method::AppendBatch].map(|method| batch(protocol, method, message));
+    calls.into_iter().flatten().map(|batch| sent_again(protocol, &batch)).sum()
+}
+
+/// The events of a call, written as the sink `thrift` writes them, are the same events.
+fn sent_again(protocol: Protocol, read: &Batch) -> usize {
+    let mut call = Events::new(protocol);
+    assert!(read.iter().all(|event| call.push(&event, usize::MAX)), "there is room for all");
+    let again = batch(protocol, Method::AppendBatch, &call.call(7)[4..]);
+    let again = again.expect("what was read can be sent");
+    assert_eq!(events(&again), events(read), "they come back as they were");
+    read.len()
+}

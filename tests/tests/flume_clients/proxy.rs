@@ -1,0 +1,107 @@
+//! A relay between Flume's clients and an `avro` source that knows where calls and answers end, and
+//! cuts connections between the two.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use aqueduct_tests::http::free_address;
+use rustix::net::sockopt::set_tcp_cork;
+
+/// Where every call is cut when it is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The end of the connection reaches the source together with the last byte of the call, so
+    /// before it can have answered.
+    BeforeAnswer,
+    /// The source has written its answer, all of it was read here, and the client gets none of it.
+    AfterAnswer,
+}
+
+/// A running relay.
+pub(crate) struct Proxy {
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// In front of the source at `to`. Of two calls the first is cut, and the second is not.
+    pub(crate) fn start(to: SocketAddr, cut: Cut) -> Self {
+        let address = free_address();
+        let listener = TcpListener::bind(address).expect("the address is free");
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let counted = cuts.clone();
+        thread::spawn(move || {
+            let mut calls = 0;
+            for client in listener.incoming() {
+                // A client that ended its connection has an error here, and connects again.
+                let _ended = client.and_then(|client| relay(client, to, cut, &mut calls, &counted));
+            }
+        });
+        Self { address, cuts }
+    }
+
+    /// How often a connection was cut.
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::SeqCst)
+    }
+}
+
+/// Serves one connection to its end.
+fn relay(
+    mut client: TcpStream,
+    to: SocketAddr,
+    cut: Cut,
+    calls: &mut usize,
+    cuts: &AtomicUsize,
+) -> io::Result<()> {
+    let mut source = TcpStream::connect(to)?;
+    loop {
+        let call = frame(&mut client)?;
+        let is_call = call.windows(11).any(|name| name == b"appendBatch");
+        *calls += usize::from(is_call);
+        let is_cut = is_call && *calls % 2 == 1;
+        if is_cut && cut == Cut::BeforeAnswer {
+            // Held back by the kernel until the end is written, and then sent with it.
+            set_tcp_cork(&source, true)?;
+            source.write_all(&call)?;
+            source.shutdown(Shutdown::Write)?;
+            cuts.fetch_add(1, Ordering::SeqCst);
+            // Until the source has ended its side: its events are stored then.
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest)?;
+            assert!(rest.is_empty(), "a connection without a client is not answered");
+            return client.shutdown(Shutdown::Both);
+        }
+        source.write_all(&call)?;
+        let answer = frame(&mut source)?;
+        if is_cut {
+            cuts.fetch_add(1, Ordering::SeqCst);
+            source.shutdown(Shutdown::Both)?;
+            return client.shutdown(Shutdown::Both);
+        }
+        client.write_all(&answer)?;
+    }
+}
+
+/// The next frame of Avro's Netty transport: `serial │ n │ n × (length │ bytes)`.
+fn frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; 8];
+    stream.read_exact(&mut frame)?;
+    for _ in 0..number(&frame[4..]) {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        frame.extend(length);
+        let start = frame.len();
+        frame.resize(start + number(&length), 0);
+        stream.read_exact(&mut frame[start..])?;
+    }
+    Ok(frame)
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes[..4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
