@@ -286,7 +286,8 @@ fn stored(case: &Case, local: &Local, root: &Path) {
         }
         // Of `hdfs`, a sequence file is the default.
         let file_type = local.get("sinks", sink, "hdfs.fileType");
-        let is_text = kind != "hdfs" || file_type == Some("DataStream");
+        let is_text =
+            kind != "hdfs" || file_type.is_some_and(|it| it.eq_ignore_ascii_case("DataStream"));
         let found = count(Path::new(directory), is_text);
         *lines.entry(channel).or_default() += found;
     }
