@@ -1,7 +1,8 @@
 //! What was written against what is stored: two multisets of lines, compared byte for byte.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use crate::agent::program;
 
@@ -42,6 +43,20 @@ impl fmt::Display for Differences {
         write!(f, "{repeated} repeated, {foreign} foreign")?;
         examples.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
+}
+
+/// The lines of all files in a folder that are whole, each once. An agent that was killed may have
+/// cut the last line of a file.
+pub fn whole_lines(folder: &Path) -> BTreeSet<String> {
+    let Ok(files) = fs::read_dir(folder) else { return BTreeSet::new() };
+    let mut lines = BTreeSet::new();
+    for file in files {
+        let bytes = fs::read(file.expect("an entry").path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        lines.extend(whole.lines().map(str::to_owned));
+    }
+    lines
 }
 
 /// Compares all lines of `written` with all lines of `stored`, in whatever order they stand.

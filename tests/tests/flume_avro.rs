@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::{Flume, java};
+use aqueduct_tests::reconcile::whole_lines;
 use aqueduct_tests::{http, wait};
 
 const LANES: [&str; 2] = ["none", "deflate"];
@@ -37,19 +38,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Where the sources of one side listen, by lane.
 type Addresses = [SocketAddr; 2];
-
-/// The lines of all files in a folder that are whole, each once.
-fn lines(dir: &Path) -> BTreeSet<String> {
-    let Ok(files) = fs::read_dir(dir) else { return BTreeSet::new() };
-    let mut lines = BTreeSet::new();
-    for file in files {
-        let bytes = fs::read(file.expect("an entry").path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        lines.extend(whole.lines().map(str::to_owned));
-    }
-    lines
-}
 
 fn ours(dir: &Path, listen: Addresses, back: Addresses) -> String {
     let dir = dir.display();
@@ -167,7 +155,7 @@ fn every_event_arrives_by_avro_in_both_directions_although_flume_is_killed() {
 
     for lane in LANES {
         wait::until("events back at Flume", LIMIT, || {
-            (lines(&dir.join(format!("back-{lane}"))).len() >= BATCH).then_some(())
+            (whole_lines(&dir.join(format!("back-{lane}"))).len() >= BATCH).then_some(())
         });
     }
     flume.kill();
@@ -184,9 +172,9 @@ fn every_event_arrives_by_avro_in_both_directions_although_flume_is_killed() {
         for place in ["kept", "back"] {
             let files = dir.join(format!("{place}-{lane}"));
             wait::until(&format!("every event in {}", files.display()), LIMIT, || {
-                (lines(&files).len() >= expected.len()).then_some(())
+                (whole_lines(&files).len() >= expected.len()).then_some(())
             });
-            let found = lines(&files);
+            let found = whole_lines(&files);
             let missing: Vec<_> = expected.difference(&found).take(3).collect();
             let other: Vec<_> = found.difference(&expected).take(3).collect();
             assert!(found == expected, "{place} {lane}: missing {missing:?}, not sent {other:?}");

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::Flume;
+use aqueduct_tests::reconcile::whole_lines;
 use aqueduct_tests::{http, wait};
 use serde_json::Value;
 
@@ -93,19 +94,6 @@ fn expected() -> BTreeSet<String> {
     LANES.iter().flat_map(|lane| (0..EVENTS).map(move |n| event(lane, n))).collect()
 }
 
-/// The lines of all files in a folder that are whole, each once.
-fn lines(dir: &Path) -> BTreeSet<String> {
-    let Ok(files) = fs::read_dir(dir) else { return BTreeSet::new() };
-    let mut lines = BTreeSet::new();
-    for file in files {
-        let bytes = fs::read(file.expect("an entry").path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        lines.extend(whole.lines().map(str::to_owned));
-    }
-    lines
-}
-
 /// The events in our files, as Flume writes them.
 fn kept(dir: &Path) -> BTreeSet<String> {
     let event = |line: &String| {
@@ -120,7 +108,7 @@ fn kept(dir: &Path) -> BTreeSet<String> {
             headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Some(format!("{{{}}} {}", headers.join(", "), event["body"].as_str()?))
     };
-    lines(&dir.join("kept")).iter().filter_map(event).collect()
+    whole_lines(&dir.join("kept")).iter().filter_map(event).collect()
 }
 
 /// The events in Flume's files, with their headers in order.
@@ -131,7 +119,7 @@ fn returned(dir: &Path) -> BTreeSet<String> {
         headers.sort_unstable();
         Some(format!("{{{}}} {body}", headers.join(", ")))
     };
-    let lines = LANES.map(|lane| lines(&dir.join(format!("flume-{lane}"))));
+    let lines = LANES.map(|lane| whole_lines(&dir.join(format!("flume-{lane}"))));
     lines.iter().flatten().filter_map(event).collect()
 }
 

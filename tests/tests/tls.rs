@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::Flume;
+use aqueduct_tests::reconcile::whole_lines;
 use aqueduct_tests::{http, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -75,19 +76,6 @@ fn agent(dir: &Path, name: &str, text: &str) -> Agent {
     let mut agent = Agent::new("aqueduct-edge", &arguments, &dir.join(format!("{name}.out")));
     agent.start();
     agent
-}
-
-/// The lines of all files in a folder that are whole, each once.
-fn lines(dir: &Path) -> BTreeSet<String> {
-    let Ok(files) = fs::read_dir(dir) else { return BTreeSet::new() };
-    let mut lines = BTreeSet::new();
-    for file in files {
-        let bytes = fs::read(file.expect("an entry").path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        lines.extend(whole.lines().map(str::to_owned));
-    }
-    lines
 }
 
 /// `openssl s_client`, which checks the other side by `ca.pem`. It ends with its input.
@@ -203,7 +191,7 @@ fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
     fs::rename(dir.join("new"), dir.join("keys.JKS")).expect("the test's own folder");
     std::thread::sleep(Duration::from_millis(1_100));
     assert!(is_stored(dir, netcat, &[], "renewed"));
-    wait::until("all lines", LIMIT, || (lines(&dir.join("files")) == expected).then_some(()));
+    wait::until("all lines", LIMIT, || (whole_lines(&dir.join("files")) == expected).then_some(()));
     assert!(agent.output().contains("certificates were read again"), "{}", agent.output());
     let failed = agent.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
     assert!(failed.is_some_and(|failed| failed >= 10.0), "{failed:?} failures are counted");
@@ -362,9 +350,9 @@ fn flume_and_an_agent_exchange_events_by_tls_in_both_directions() {
         for place in ["kept", "back"] {
             let files = dir.join(format!("{place}{at}"));
             wait::until(&format!("every event in {place}{at}"), LIMIT, || {
-                (lines(&files).len() >= expected.len()).then_some(())
+                (whole_lines(&files).len() >= expected.len()).then_some(())
             });
-            assert!(lines(&files) == expected, "{place} {lane:?}");
+            assert!(whole_lines(&files) == expected, "{place} {lane:?}");
         }
     }
     agent.stop(Duration::from_secs(25));
