@@ -2,8 +2,9 @@
 //!
 //! Method: a collector follows a log and stores it in a real HDFS, in each format; it is killed
 //! twice with -9 meanwhile. Then Hadoop's own shell decodes the files (`hdfs dfs -text`: Avro
-//! containers by Avro's own Java library, gzip by Hadoop's codec), `zstd` those that it cannot, and
-//! every line has to be there, once.
+//! containers by Avro's own Java library, sequence files by Hadoop's `SequenceFile.Reader`, what is
+//! compressed by Hadoop's codecs), `zstd` those that it cannot, and every line has to be there,
+//! once.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
@@ -22,13 +23,13 @@ use tempfile::TempDir;
 const LINES: usize = 20_000;
 
 /// One way of writing files, and how its files are named.
-struct Format {
-    settings: &'static str,
-    extension: &'static str,
+struct Format<'a> {
+    settings: &'a str,
+    extension: &'a str,
 }
 
 /// Stores the lines in HDFS and says where; the collector is killed twice meanwhile.
-fn stored(format: &Format, dir: &TempDir) -> String {
+fn stored(format: &Format<'_>, dir: &TempDir) -> String {
     let hdfs = Hdfs::shared();
     let below = format!("/formats-{}-{}", std::process::id(), format.extension.replace('.', "-"));
     let log = dir.path().join("app.log");
@@ -40,7 +41,12 @@ data_dir = "{dir}/data"
 type = "tail_dir"
 paths = ["{log}"]
 channels = ["main"]
-interceptors = [{{ type = "static", key = "site", value = "fra" }}]
+interceptors = [
+    {{ type = "static", key = "site", value = "fra" }},
+    {{ type = "regex_extractor", regex = "line ([0-9]+)", serializers = [
+        {{ name = "timestamp" }},
+    ] }},
+]
 [channels.main]
 type = "durable"
 capacity = "256MiB"
@@ -124,9 +130,17 @@ fn avro_containers_are_read_by_avros_own_library() {
 #[test]
 #[ignore = "needs the optimised programs and HDFS: tests/run"]
 fn compressed_files_are_read_by_hadoop_and_by_the_tools_of_their_formats() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let pattern = stored(&Format { settings: "codec = \"gzip\"", extension: "log.gz" }, &dir);
-    assert_complete(text_of(&pattern), "gzip");
+    for (codec, extension) in [
+        ("gzip", "log.gz"),
+        ("deflate", "log.deflate"),
+        ("snappy", "log.snappy"),
+        ("lz4", "log.lz4"),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let settings = &format!("codec = \"{codec}\"");
+        let pattern = stored(&Format { settings, extension }, &dir);
+        assert_complete(text_of(&pattern), codec);
+    }
 
     let dir = tempfile::tempdir().expect("a temporary directory");
     let settings = "encoder = \"json\"\ncodec = { type = \"zstd\", level = 1 }";
@@ -149,6 +163,42 @@ fn compressed_files_are_read_by_hadoop_and_by_the_tools_of_their_formats() {
         event["body"].as_str().expect("a body").to_owned()
     };
     assert_complete(text.lines().map(body).collect(), "zstd");
+}
+
+/// The body of a record as Hadoop prints it: the key, a tab, the value, which is text or, of
+/// `BytesWritable`, its bytes in hexadecimal digits. The key is the number of the line.
+fn sequence_body(line: &str, is_text: bool) -> String {
+    let (key, value) = line.split_once('\t').expect("a key and a value");
+    let body = if is_text {
+        value.to_owned()
+    } else {
+        let bytes = value.split(' ').map(|hex| u8::from_str_radix(hex, 16).expect("a byte"));
+        String::from_utf8(bytes.collect()).expect("UTF-8")
+    };
+    let number: usize = key.parse().expect("a number");
+    assert!(body.starts_with(&format!("line {number:06} ")), "the key is the timestamp: {line}");
+    body
+}
+
+#[test]
+#[ignore = "needs the optimised programs and HDFS: tests/run"]
+fn sequence_files_are_read_by_hadoops_own_reader() {
+    for (write_format, compression, codec) in [
+        ("text", "none", "deflate"),
+        ("writable", "record", "gzip"),
+        ("writable", "block", "deflate"),
+    ] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let settings = &format!(
+            "encoder = {{ type = \"sequence_file\", write_format = \"{write_format}\", \
+             compression = \"{compression}\", codec = \"{codec}\" }}"
+        );
+        let pattern = stored(&Format { settings, extension: "seq" }, &dir);
+        let is_text = write_format == "text";
+        let bodies = text_of(&pattern).iter().map(|line| sequence_body(line, is_text)).collect();
+        assert_complete(bodies, settings);
+        Hdfs::shared().fs(&["-rm", "-r", Path::new(&pattern).parent().unwrap().to_str().unwrap()]);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Format {
     ) -> Result<Self, BuildError> {
         let built =
             Self { encoder: encoder.build("encoder", cx)?, codec: codec.build("codec", cx)? };
-        if built.codec.content_encoding().is_some() && !built.encoder.is_lines() {
+        if built.is_compressed() && !built.encoder.is_lines() {
             let problem = format!(
                 "files of `{}` are compressed block by block: set `encoder = {{ type = \"{0}\", \
                  codec = … }}` instead",
@@ -44,6 +44,11 @@ impl Format {
     /// The encoder alone.
     pub fn encoder(&self) -> &dyn Encoder {
         &*self.encoder
+    }
+
+    /// Whether a codec compresses the files.
+    pub fn is_compressed(&self) -> bool {
+        !self.codec.extension().is_empty()
     }
 
     /// The content coding, for protocols that name it.

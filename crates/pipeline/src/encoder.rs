@@ -162,8 +162,14 @@ pub trait Codec: Send + Sync {
     fn extension(&self) -> &'static str;
 
     /// The content coding of a file, for protocols that name it; `None` where nothing is
-    /// compressed.
+    /// compressed, or where HTTP has no name for it.
     fn content_encoding(&self) -> Option<&'static str>;
+
+    /// The class of Hadoop that reads this form, for files that name it; `None` where there is
+    /// none.
+    fn hadoop_class(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Begins a file.
     fn begin(&self) -> Box<dyn Compressor>;

@@ -24,7 +24,8 @@ pub struct Config {
     /// settings of its own as a table with `type`.
     #[serde(default = "default_encoder")]
     pub(super) encoder: Choice<dyn Encoder>,
-    /// How a file is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
+    /// How a file is compressed: `none`, `deflate`, `gzip`, `lz4`, `snappy` or `zstd`; with
+    /// settings as a table with `type`.
     #[serde(default = "default_codec")]
     pub(super) codec: Choice<dyn Codec>,
     /// When a file is closed and becomes visible.

@@ -47,6 +47,10 @@ impl Codec for Gzip {
         Some("gzip")
     }
 
+    fn hadoop_class(&self) -> Option<&'static str> {
+        Some("org.apache.hadoop.io.compress.GzipCodec")
+    }
+
     fn begin(&self) -> Box<dyn Compressor> {
         Box::new(Gzipped(GzEncoder::new(Vec::new(), self.level)))
     }

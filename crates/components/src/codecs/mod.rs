@@ -1,21 +1,40 @@
 //! How the bytes of a file are compressed.
 
+mod blocks;
+pub mod deflate;
 pub mod gzip;
+pub mod lz4;
 pub mod none;
+pub mod snappy;
 pub mod zstd;
 
+use bytes::Bytes;
 use pipeline::component::entry;
 use pipeline::{Codec, Entry};
 
 /// All of them.
-pub static ALL: &[Entry<dyn Codec>] =
-    &[entry::<gzip::Config>(), entry::<none::Config>(), entry::<zstd::Config>()];
+pub static ALL: &[Entry<dyn Codec>] = &[
+    entry::<deflate::Config>(),
+    entry::<gzip::Config>(),
+    entry::<lz4::Config>(),
+    entry::<none::Config>(),
+    entry::<snappy::Config>(),
+    entry::<zstd::Config>(),
+];
+
+/// These bytes as a whole file of this codec.
+pub(crate) fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
+    let mut compressor = codec.begin();
+    let mut compressed = Vec::from(compressor.compress(bytes.into()));
+    compressed.extend_from_slice(&compressor.finish());
+    compressed
+}
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
-    use bytes::Bytes;
+    use bytes::Buf;
     use pipeline::{Choice, Settings};
     use serde_json::{Value, json};
 
@@ -27,7 +46,7 @@ mod tests {
         choice.build("codec", &cx).map_err(|error| error.to_string())
     }
 
-    fn compressed(json: &Value, pieces: &[&[u8]]) -> Vec<u8> {
+    fn file(json: &Value, pieces: &[&[u8]]) -> Vec<u8> {
         let mut compressor = codec(json).unwrap().begin();
         let mut bytes = Vec::new();
         for piece in pieces {
@@ -43,31 +62,76 @@ mod tests {
         match kind {
             "gzip" => flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
             "zstd" => ::zstd::Decoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap(),
+            "deflate" => flate2::read::ZlibDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
+            "snappy" => blocks(bytes, &mut plain, |block, _| {
+                snap::raw::Decoder::new().decompress_vec(block).unwrap()
+            }),
+            "lz4" => blocks(bytes, &mut plain, |block, length| {
+                lz4_flex::block::decompress(block, length).unwrap()
+            }),
             _ => bytes.iter().copied().map(|byte| plain.push(byte)).count(),
         };
         plain
     }
 
+    /// As `BlockDecompressorStream` reads: neither side of a block is larger than its buffers.
+    fn blocks(
+        mut bytes: &[u8],
+        plain: &mut Vec<u8>,
+        decompressed: impl Fn(&[u8], usize) -> Vec<u8>,
+    ) -> usize {
+        while !bytes.is_empty() {
+            let length = bytes.get_u32() as usize;
+            let compressed = bytes.get_u32() as usize;
+            assert!(length.max(compressed) <= 256 << 10 && length > 0);
+            let (block, rest) = bytes.split_at(compressed);
+            let block = decompressed(block, length);
+            assert_eq!(block.len(), length);
+            plain.extend_from_slice(&block);
+            bytes = rest;
+        }
+        plain.len()
+    }
+
     #[test]
     fn what_was_compressed_in_pieces_reads_back_whole_and_smaller() {
         let line = b"GET /index.html 200\n".repeat(5_000);
-        for kind in ["none", "gzip", "zstd"] {
+        for kind in ["none", "deflate", "gzip", "lz4", "snappy", "zstd"] {
             for settings in [json!(kind), json!({ "type": kind })] {
                 let pieces = [&line[..], b"", &line[7..], b"end"];
-                let bytes = compressed(&settings, &pieces);
+                let bytes = file(&settings, &pieces);
                 assert_eq!(plain(kind, &bytes), pieces.concat(), "{kind}");
                 assert_eq!(kind == "none", bytes.len() == pieces.concat().len());
-                assert!(kind == "none" || bytes.len() < line.len() / 20, "{kind}: {}", bytes.len());
+                assert!(kind == "none" || bytes.len() < line.len() / 10, "{kind}: {}", bytes.len());
             }
-            assert_eq!(plain(kind, &compressed(&json!(kind), &[])), b"", "{kind}: an empty file");
+            assert_eq!(plain(kind, &file(&json!(kind), &[])), b"", "{kind}: an empty file");
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_get_smaller_still_fit_into_a_readers_buffer() {
+        let mut state = 1_u64;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let noise: Vec<u8> = (0..600 << 10).map(|_| byte()).collect();
+        for kind in ["lz4", "snappy"] {
+            let bytes = file(&json!(kind), &[&noise]);
+            assert!(bytes.len() > noise.len(), "{kind}: nothing to look at");
+            assert_eq!(plain(kind, &bytes), noise, "{kind}");
         }
     }
 
     #[test]
     fn levels_are_checked() {
-        for (kind, level, good) in
-            [("gzip", 9, true), ("gzip", 10, false), ("zstd", 19, true), ("zstd", 23, false)]
-        {
+        for (kind, level, good) in [
+            ("gzip", 9, true),
+            ("gzip", 10, false),
+            ("deflate", 10, false),
+            ("zstd", 19, true),
+            ("zstd", 23, false),
+        ] {
             assert_eq!(codec(&json!({ "type": kind, "level": level })).is_ok(), good, "{kind}");
         }
         assert!(codec(&json!({ "type": "none", "level": 1 })).is_err());

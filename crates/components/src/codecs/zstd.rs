@@ -46,6 +46,10 @@ impl Codec for Zstd {
         Some("zstd")
     }
 
+    fn hadoop_class(&self) -> Option<&'static str> {
+        Some("org.apache.hadoop.io.compress.ZStandardCodec")
+    }
+
     fn begin(&self) -> Box<dyn Compressor> {
         let encoder = Encoder::new(Vec::new(), self.level).expect("the level was looked at");
         Box::new(Compressed(encoder))

@@ -3,6 +3,7 @@
 pub mod avro;
 pub mod header_and_text;
 pub mod json;
+pub mod sequence_file;
 pub mod text;
 
 use pipeline::component::entry;
@@ -13,6 +14,7 @@ pub static ALL: &[Entry<dyn Encoder>] = &[
     entry::<avro::Config>(),
     entry::<header_and_text::Config>(),
     entry::<json::Config>(),
+    entry::<sequence_file::Config>(),
     entry::<text::Config>(),
 ];
 

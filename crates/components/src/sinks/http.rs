@@ -49,7 +49,8 @@ pub struct Config {
     /// `avro`; with settings of its own as a table with `type`.
     #[serde(default = "defaults::encoder")]
     encoder: Choice<dyn Encoder>,
-    /// How the body is compressed: `none`, `gzip` or `zstd`; with settings as a table with `type`.
+    /// How the body is compressed: `none`, `deflate`, `gzip` or `zstd`; with settings as a table
+    /// with `type`.
     #[serde(default = "defaults::codec")]
     codec: Choice<dyn Codec>,
     /// `Content-Type` of the body. By the encoder unless set.
@@ -187,6 +188,9 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     headers.insert(CONTENT_TYPE, value("content_type".into(), content_type)?);
     if let Some(coding) = format.content_encoding() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    } else if format.is_compressed() {
+        let problem = "HTTP has no name for it: take `gzip`, `zstd` or `deflate`";
+        return Err(BuildError::invalid("codec", problem));
     }
     let header = |setting: &str, name: &String| {
         HeaderName::try_from(name).map_err(|error| BuildError::invalid(setting, error))

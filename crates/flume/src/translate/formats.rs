@@ -3,12 +3,30 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, plain, value};
-use crate::agent::Bag;
+use super::{Translator, plain, text_of, value};
+use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
 /// The largest distance of sync markers that our encoder takes.
 const SYNC_MAX: u64 = 512 << 10;
+
+/// Codecs of Hadoop, by short name and by the end of their class.
+const CODECS: [(&str, &str); 14] = [
+    ("default", "deflate"),
+    ("defaultcodec", "deflate"),
+    ("deflate", "deflate"),
+    ("deflatecodec", "deflate"),
+    ("gzip", "gzip"),
+    ("gzipcodec", "gzip"),
+    ("lz4", "lz4"),
+    ("lz4codec", "lz4"),
+    ("snappy", "snappy"),
+    ("snappycodec", "snappy"),
+    ("zstandard", "zstd"),
+    ("zstandardcodec", "zstd"),
+    ("zstd", "zstd"),
+    ("zstdcodec", "zstd"),
+];
 
 impl Translator<'_> {
     /// The encoder that a serializer becomes; `name` is its key, and its own keys are below it.
@@ -17,7 +35,7 @@ impl Translator<'_> {
         let given = bag.take(name);
         if let Some(given) = given {
             own.place = given.place.clone();
-            own.props.push(crate::agent::Prop { name: "type".into(), ..given });
+            own.props.push(Prop { name: "type".into(), ..given });
         }
         let target = format!("{target}.encoder");
         let (row, mut encoder) = self.component("encoder", Some("text"), &mut own, &target);
@@ -44,12 +62,67 @@ impl Translator<'_> {
         shortened(encoder)
     }
 
+    /// The encoder of a sequence file, which Flume compresses by blocks where a codec is named.
+    pub(super) fn sequence_file(
+        &mut self,
+        bag: &mut Bag,
+        codec: Option<&Prop>,
+        written: Option<&Prop>,
+        target: &str,
+    ) -> Settings {
+        let place = codec.or(written).map_or(&bag.place, |prop| &prop.place).clone();
+        let target = format!("{target}.encoder");
+        let mut encoder = Settings::at(Value::Table(Vec::new()), place.clone());
+        encoder.set("type", plain("sequence_file", &place));
+        if let Some(prop) = written {
+            let wanted = prop.text.value.to_lowercase();
+            match wanted.as_str() {
+                "writable" | "text" => {
+                    encoder.set("write_format", plain(&wanted, &prop.place));
+                    self.carried(prop, &target, "write_format");
+                }
+                _ => {
+                    let what = "values are `Writable` or `Text`; a class of your own is not there";
+                    self.add(Outcome::Decision, prop, what);
+                }
+            }
+        }
+        if let Some(prop) = codec {
+            encoder.set("compression", plain("block", &prop.place));
+            self.codec(prop, &mut encoder, &target);
+        }
+        let mut unused = bag.below("serializer.").props;
+        unused.extend(bag.take("serializer"));
+        for prop in unused {
+            self.add(Outcome::Ignored, &prop, "a sequence file has no serializer");
+        }
+        shortened(encoder)
+    }
+
+    /// The codec of files, or of the blocks of a sequence file.
+    pub(super) fn codec(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
+        let wanted = prop.text.value.rsplit('.').next().unwrap_or_default().to_lowercase();
+        let ours = CODECS.iter().find(|(name, _)| *name == wanted).map(|(_, kind)| *kind);
+        match ours {
+            Some(kind) if self.world.has("codec", kind) => {
+                settings.set("codec", plain(kind, &prop.place));
+                self.carried(prop, target, "codec");
+            }
+            _ => {
+                settings.set("codec", text_of(prop));
+                let what =
+                    format!("the codec `{}` is not there: take `gzip` or `zstd`", prop.text.value);
+                self.add(Outcome::Decision, prop, what);
+            }
+        }
+    }
+
     /// The decoder that a deserializer becomes, and the limits of the source that go with it.
     pub(super) fn decoder(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let mut own = bag.below("deserializer.");
         if let Some(given) = bag.take("deserializer") {
             own.place = given.place.clone();
-            own.props.push(crate::agent::Prop { name: "type".into(), ..given });
+            own.props.push(Prop { name: "type".into(), ..given });
         }
         let below = format!("{target}.decoder");
         let (row, decoder) = self.component("decoder", Some("line"), &mut own, &below);

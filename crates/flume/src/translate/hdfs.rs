@@ -3,7 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, number, plain, put, text_of, value};
+use super::{Translator, number, plain, put, value};
 use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
@@ -16,18 +16,6 @@ const SIZE_SMALL: u64 = 1 << 20;
 
 /// Files younger than this, in seconds, are many.
 const AGE_SMALL: u64 = 60;
-
-/// Codecs of Hadoop, by short name and by the end of their class.
-const CODECS: [(&str, &str); 8] = [
-    ("gzip", "gzip"),
-    ("gzipcodec", "gzip"),
-    ("zstandardcodec", "zstd"),
-    ("zstd", "zstd"),
-    ("bzip2", "bzip2"),
-    ("bzip2codec", "bzip2"),
-    ("snappy", "snappy"),
-    ("snappycodec", "snappy"),
-];
 
 /// The escapes of time, by what they distinguish: from days on, hours, minutes, seconds.
 const ESCAPES: [(&str, u64); 4] =
@@ -247,26 +235,22 @@ impl Translator<'_> {
         let key = kind.unwrap_or_else(|| super::sources::of_component(bag));
         let codec = bag.take("hdfs.codeC");
         let written = bag.take("hdfs.writeFormat");
+        if name == "sequencefile" {
+            self.carried(&key, target, "encoder");
+            let encoder = self.sequence_file(bag, codec.as_ref(), written.as_ref(), target);
+            settings.set("encoder", encoder);
+            return;
+        }
         match name.as_str() {
-            "datastream" | "compressedstream" => {
-                self.carried(&key, target, "encoder");
-                if let Some(prop) = &written {
-                    self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
-                }
-            }
-            "sequencefile" => {
-                let what = "sequence files, which are Flume's default, are not written: take lines \
-                            (`hdfs.fileType = DataStream`), or `avro_event` as the serializer";
-                self.add(Outcome::Decision, &key, what);
-                if let Some(prop) = &written {
-                    self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
-                }
-            }
+            "datastream" | "compressedstream" => self.carried(&key, target, "encoder"),
             other => {
                 let known = ["SequenceFile", "DataStream", "CompressedStream"];
                 let problem = pipeline::settings::unknown("file type", other, &known);
                 self.add(Outcome::Decision, &key, problem);
             }
+        }
+        if let Some(prop) = &written {
+            self.add(Outcome::Ignored, prop, "it counts for sequence files alone");
         }
         let encoder = self.encoder(bag, "serializer", target);
         settings.set("encoder", encoder);
@@ -282,23 +266,6 @@ impl Translator<'_> {
             }
             (_, Some(codec)) => self.codec(&codec, settings, target),
             (_, None) => {}
-        }
-    }
-
-    fn codec(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
-        let wanted = prop.text.value.rsplit('.').next().unwrap_or_default().to_lowercase();
-        let ours = CODECS.iter().find(|(name, _)| *name == wanted).map(|(_, kind)| *kind);
-        match ours {
-            Some(kind) if self.world.has("codec", kind) => {
-                settings.set("codec", plain(kind, &prop.place));
-                self.carried(prop, target, "codec");
-            }
-            _ => {
-                settings.set("codec", text_of(prop));
-                let what =
-                    format!("the codec `{}` is not in this program: take `gzip`", prop.text.value);
-                self.add(Outcome::Decision, prop, what);
-            }
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Hadoop's framing of blocks: `BlockCompressorStream`, which `snappy` and `lz4` share.
+//!
+//! ```text
+//!   bytes of the block before │ bytes after │ the block, compressed         … again and again
+//!   compression, four bytes   │ four bytes  │
+//! ```
+
+use bytes::{Buf, Bytes, BytesMut};
+use pipeline::Compressor;
+
+/// What Hadoop's readers hold of a block, before and after compression, unless configured otherwise
+/// (`io.compression.codec.snappy.buffersize`, `….lz4.buffersize`).
+pub(super) const BUFFER: usize = 256 << 10;
+
+/// Cuts a file into blocks and compresses each by itself. Up to a block is held back.
+pub(super) struct Blocks {
+    block_max: usize,
+    compress: fn(&[u8]) -> Vec<u8>,
+    held: BytesMut,
+}
+
+impl Blocks {
+    /// With blocks of so many bytes before compression, each compressed by `compress`.
+    pub(super) fn new(block_max: usize, compress: fn(&[u8]) -> Vec<u8>) -> Self {
+        Self { block_max, compress, held: BytesMut::new() }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, block: &[u8]) {
+        let compressed = (self.compress)(block);
+        for length in [block.len(), compressed.len()] {
+            let length = u32::try_from(length).expect("a block fits into a buffer of 256 KiB");
+            out.extend_from_slice(&length.to_be_bytes());
+        }
+        out.extend_from_slice(&compressed);
+    }
+}
+
+impl Compressor for Blocks {
+    fn compress(&mut self, bytes: Bytes) -> Bytes {
+        self.held.extend_from_slice(&bytes);
+        let mut out = Vec::new();
+        while self.held.len() >= self.block_max {
+            self.put(&mut out, &self.held[..self.block_max]);
+            self.held.advance(self.block_max);
+        }
+        out.into()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        let mut out = Vec::new();
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() {
+            self.put(&mut out, &held);
+        }
+        out.into()
+    }
+}

@@ -1,0 +1,49 @@
+//! `snappy`: blocks of Snappy in the framing of Hadoop's `SnappyCodec`, which is not the frame
+//! format of the tool `snzip`.
+
+use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::blocks::{BUFFER, Blocks};
+
+/// Settings of the codec `snappy`: none.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+impl Component for Config {
+    const KIND: &'static str = "snappy";
+    type Role = dyn Codec;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Codec>, BuildError> {
+        Ok(Box::new(Snappy))
+    }
+}
+
+struct Snappy;
+
+/// So that a block that grows still fits into the reader's buffer.
+const BLOCK_MAX: usize = BUFFER - (BUFFER / 6 + 32);
+
+impl Codec for Snappy {
+    fn extension(&self) -> &'static str {
+        "snappy"
+    }
+
+    fn content_encoding(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn hadoop_class(&self) -> Option<&'static str> {
+        Some("org.apache.hadoop.io.compress.SnappyCodec")
+    }
+
+    fn begin(&self) -> Box<dyn Compressor> {
+        Box::new(Blocks::new(BLOCK_MAX, block))
+    }
+}
+
+fn block(bytes: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(bytes).expect("a block is smaller than 4 GiB")
+}
