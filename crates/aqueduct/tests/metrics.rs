@@ -12,8 +12,8 @@ use metrics::start::{
     CHANNEL_REASONS, FAILURE_CLASSES, LETTER_REASONS, REJECT_REASONS, SOURCE_REASONS,
 };
 use pipeline::{
-    Channel, ChannelSelector, Codec, Decoder, Encoder, Interceptor, Role, Sink, SinkProcessor,
-    Source,
+    Channel, ChannelSelector, Codec, Condition, Decoder, Encoder, Framing, Interceptor, Role, Sink,
+    SinkProcessor, Source,
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -77,6 +77,8 @@ fn of_components() -> Vec<(String, &'static str)> {
     of::<dyn Encoder>(&mut all);
     of::<dyn Codec>(&mut all);
     of::<dyn Decoder>(&mut all);
+    of::<dyn Framing>(&mut all);
+    of::<dyn Condition>(&mut all);
     all
 }
 

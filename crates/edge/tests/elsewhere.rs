@@ -11,14 +11,20 @@ fn a_kind_of_another_program_is_named_with_that_program() {
     let dir = tempfile::tempdir().unwrap();
     assert!(!components::ELSEWHERE.is_empty());
     for other in components::ELSEWHERE {
-        assert_eq!(other.role, "sink", "this test knows where a sink stands");
         let file = dir.path().join("edge.toml");
+        let (sink, condition, place) = match other.role {
+            "sink" => (other.kind, "", "sinks.far.type"),
+            "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
+            role => panic!("this test does not know where a {role} stands"),
+        };
+        let filter = format!("{{ type = \"filter\", drop = [{{ type = \"{condition}\" }}] }}");
+        let interceptors = if condition.is_empty() { String::new() } else { filter };
         let text = format!(
             "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"sequence\"\n\
-             channels = [\"main\"]\n[channels.main]\ntype = \"memory\"\n\
-             [sinks.far]\ntype = \"{}\"\nchannel = \"main\"\n",
+             channels = [\"main\"]\ninterceptors = [{interceptors}]\n\
+             [channels.main]\ntype = \"memory\"\n\
+             [sinks.far]\ntype = \"{sink}\"\nchannel = \"main\"\n",
             dir.path().join("data").display(),
-            other.kind
         );
         write(&file, &text);
         let mut program = Command::new(env!("CARGO_BIN_EXE_aqueduct-edge"));
@@ -26,8 +32,9 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
         let (kind, programs) = (other.kind, other.programs);
+        let role = other.role;
         let problem =
-            format!("sinks.far.type: the sink `{kind}` is not in this program; use {programs}");
+            format!("{place}: the {role} `{kind}` is not in this program; use {programs}");
         assert!(said.contains(&problem), "{said}");
         assert!(!dir.path().join("data").exists(), "it has made its directory");
     }

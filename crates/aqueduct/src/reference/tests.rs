@@ -5,8 +5,10 @@ use pipeline::{Elsewhere, Group};
 use super::*;
 
 /// What is in the full programs alone, as an edge has it.
-const FAR: &[Elsewhere] =
-    &[Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" }];
+const FAR: &[Elsewhere] = &[
+    Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
+];
 
 fn kinds(kind: &str, role: Option<&str>) -> Vec<(&'static str, &'static str)> {
     let found = chosen(catalogue::FULL, Some(kind), role).unwrap();
