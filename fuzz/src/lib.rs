@@ -25,12 +25,13 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What every input may hold at once: empty buffers, a source, the tables of a pattern.
 const BASE_BYTES: usize = 4 << 20;
-/// What each byte of an input may hold in addition.
-const BYTES_PER_BYTE: usize = 256;
+/// What each byte of an input may hold in addition: it can be an event with several headers, of
+/// which the target keeps a copy.
+const BYTES_PER_BYTE: usize = 1024;
 /// What every input may cost, in microseconds of the processor. Much, for a slow machine.
 const BASE_MICROS: u64 = 100_000;
 /// What each byte of an input may cost in addition.
-const MICROS_PER_BYTE: u64 = 5;
+const MICROS_PER_BYTE: u64 = 10;
 /// How often an input must be slow to be slow: once may be the machine.
 const SLOW_TIMES: usize = 4;
 /// Bytes of an input that is made long.

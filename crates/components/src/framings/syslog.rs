@@ -36,7 +36,7 @@ struct Syslog;
 
 impl Framing for Syslog {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
-        Box::new(SyslogFramer { message_max, skip: Skip::Nothing })
+        Box::new(SyslogFramer { message_max, skip: Skip::Nothing, searched: 0 })
     }
 }
 
@@ -45,6 +45,9 @@ impl Framing for Syslog {
 struct SyslogFramer {
     message_max: usize,
     skip: Skip,
+    /// Bytes at the front of the stream, which is a line, that hold no end of it: a line that comes
+    /// byte by byte takes time in proportion to its length.
+    searched: usize,
 }
 
 /// What of a message that was too long is still to come and is passed over.
@@ -102,7 +105,8 @@ impl Framer for SyslogFramer {
 
 /// What a stream begins with.
 fn start(stream: &BytesMut) -> Start {
-    let digits = stream.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let head = stream.iter().take(COUNT_DIGITS_MAX + 1);
+    let digits = head.take_while(|byte| byte.is_ascii_digit()).count();
     match (digits, stream.get(digits)) {
         (0, None) => Start::Unknown,
         (0, Some(_)) => Start::Line,
@@ -150,13 +154,17 @@ impl SyslogFramer {
     }
 
     fn line(&mut self, stream: &mut BytesMut) -> Option<Frame> {
-        match memchr2(b'\n', 0, stream) {
+        let searched = std::mem::take(&mut self.searched);
+        match memchr2(b'\n', 0, &stream[searched..]).map(|end| searched + end) {
             Some(end) if end <= self.message_max => {
                 let message = trimmed(stream.split_to(end).freeze());
                 stream.advance(1);
                 Some(Frame { message, is_cut: false })
             }
-            None if stream.len() <= self.message_max => None,
+            None if stream.len() <= self.message_max => {
+                self.searched = stream.len();
+                None
+            }
             _ => {
                 let message = stream.split_to(self.message_max).freeze();
                 self.skip = Skip::Line;
