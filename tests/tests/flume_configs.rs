@@ -77,7 +77,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("own_syslog_fields", "single fields, another charset"),
     ("own_tail_patterns", "an expression without a counterpart"),
     ("own_thrift_kerberos", "Kerberos"),
-    ("own_tls", "TLS"),
     ("own_typos", "a channel of an unknown type"),
     ("own_unlisted", "a source without channel and type"),
     ("own_wrong_numbers", "numbers that are none"),
@@ -98,7 +97,9 @@ struct Case {
 fn the_configurations_of_flume_run_or_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (_next, peer) = feed::next_tier(dir.path());
-    let cases = corpus();
+    let mut cases = corpus();
+    // Its keystores are not there: `tests/tls.rs` runs TLS with some.
+    cases.retain(|it| it.name != "own_tls");
     let names: BTreeSet<&str> = cases.iter().map(|it| it.name.as_str()).collect();
     for (name, _) in REFUSED {
         assert!(names.contains(name), "{name} is not in the corpus");
