@@ -2,6 +2,7 @@
 
 mod blocks;
 pub mod deflate;
+mod encoded;
 pub mod gzip;
 pub mod lz4;
 pub mod none;

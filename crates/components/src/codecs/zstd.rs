@@ -1,12 +1,11 @@
 //! `zstd`: RFC 8878, one frame a file, which Hadoop's `ZStandardCodec` and every tool reads.
 
-use std::io::Write;
-
 use ::zstd::stream::write::Encoder;
-use bytes::Bytes;
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::encoded::Encoded;
 
 /// Settings of the codec `zstd`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,20 +51,6 @@ impl Codec for Zstd {
 
     fn begin(&self) -> Box<dyn Compressor> {
         let encoder = Encoder::new(Vec::new(), self.level).expect("the level was looked at");
-        Box::new(Compressed(encoder))
-    }
-}
-
-struct Compressed(Encoder<'static, Vec<u8>>);
-
-impl Compressor for Compressed {
-    fn compress(&mut self, bytes: Bytes) -> Bytes {
-        self.0.write_all(&bytes).expect("memory takes every write");
-        std::mem::take(self.0.get_mut()).into()
-    }
-
-    fn finish(&mut self) -> Bytes {
-        self.0.do_finish().expect("memory takes every write");
-        std::mem::take(self.0.get_mut()).into()
+        Box::new(Encoded(encoder))
     }
 }
