@@ -19,10 +19,6 @@ pub(super) const SERVER_TLS: &[Key] = &[
     by("keystorePassword", "", PASSWORD),
     by("keystore-password-file", "", "`tls.keystore_password`, as a reference to the file"),
     by("keystore-type", "JKS", TYPE),
-    by("exclude-protocols", "SSLv3", MIN_VERSION),
-    by("include-protocols", "", MIN_VERSION),
-    by("exclude-cipher-suites", "", "ignored: no weak suite is there"),
-    by("include-cipher-suites", "", "suites are those of rustls"),
 ];
 
 /// TLS of a sink, as Flume spells it.
@@ -32,6 +28,10 @@ pub(super) const CLIENT_TLS: &[Key] = &[
     by("truststore-password", "", TRUST_PASSWORD),
     by("truststore-type", "JKS", TYPE),
     by("trust-all-certs", "false", "`tls.trust_all`"),
+];
+
+/// Versions and suites of TLS, of a source and of a sink.
+pub(super) const TLS_SPOKEN: &[Key] = &[
     by("exclude-protocols", "SSLv3", MIN_VERSION),
     by("include-protocols", "", MIN_VERSION),
     by("exclude-cipher-suites", "", "ignored: no weak suite is there"),

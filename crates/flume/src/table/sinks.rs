@@ -1,6 +1,6 @@
 //! The other sinks that have a counterpart.
 
-use super::keys::{CLIENT_TLS, KERBEROS};
+use super::keys::{CLIENT_TLS, KERBEROS, TLS_SPOKEN};
 use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
 
 const fn sink(
@@ -48,6 +48,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored("maxIoWorkers", "", "connections need no threads of their own"),
             ],
             CLIENT_TLS,
+            TLS_SPOKEN,
         ],
     ),
     sink(
@@ -68,6 +69,7 @@ pub(super) const ROWS: &[Row] = &[
                 same("protocol", "compact", "protocol", As::OneOf(PROTOCOL)),
             ],
             CLIENT_TLS,
+            TLS_SPOKEN,
             KERBEROS,
         ],
     ),

@@ -1,6 +1,6 @@
 //! Sources.
 
-use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS};
+use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS, TLS_SPOKEN};
 use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
 
 const fn source(
@@ -31,6 +31,7 @@ pub(super) const ROWS: &[Row] = &[
                 by("ipFilterRules", "", "`ip_filter`, where `ipFilter` is true"),
             ],
             SERVER_TLS,
+            TLS_SPOKEN,
         ],
     ),
     source(
@@ -45,6 +46,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored("threads", "0", THREADS),
             ],
             SERVER_TLS,
+            TLS_SPOKEN,
             KERBEROS,
         ],
     ),
@@ -146,6 +148,7 @@ pub(super) const ROWS: &[Row] = &[
             &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
             SYSLOG,
             SERVER_TLS,
+            TLS_SPOKEN,
         ],
     ),
     source(
@@ -166,6 +169,7 @@ pub(super) const ROWS: &[Row] = &[
             BATCH_100,
             SYSLOG,
             SERVER_TLS,
+            TLS_SPOKEN,
         ],
     ),
     source(
@@ -196,6 +200,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored("ServerConnector.*", "", "limits are settings of the `http` source"),
             ],
             SERVER_TLS,
+            TLS_SPOKEN,
         ],
     ),
     source(
