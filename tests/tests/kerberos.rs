@@ -8,7 +8,8 @@
 //! with different principals, which all have to say or do the right thing within one process.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a system test looks at the machine as it is: its clock, its disk"
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and prints what it measured"
 )]
 
 use std::fmt::Write as _;
@@ -108,7 +109,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     proved(verify).expect("a proof");
     let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
     assert!(found.is_none(), "{found}");
-    println!("{found}; {renewed} logins behind the end of a ticket");
+    eprintln!("{found}; {renewed} logins behind the end of a ticket");
     belongs_to_the_proxy_user(&hdfs);
 }
 
@@ -195,7 +196,6 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     }
     // Dozens of clients were made by now; the sinks of one identity share its tickets.
     let logins = hdfs.logins("one");
-    println!("{logins} logins of one principal");
     assert!((1..=8).contains(&logins), "{logins} logins of one principal");
     for (_, path, _) in right {
         wait::until(&format!("files in {path}"), STOP, || {
