@@ -46,7 +46,7 @@ use metrics::{Metrics, SourceLabel};
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -221,6 +221,10 @@ struct Grpc {
 impl Source for Grpc {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByIdentity
     }
 
     fn resources(&self) -> Vec<Resource> {
