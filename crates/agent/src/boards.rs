@@ -6,16 +6,24 @@
 //!               opened: whether it is open
 //!               outlet: whether what it holds can leave it
 //!               ledgers: the commit ledgers behind it
-//!   sources ─── inflow: what was put into it, and how long puts wait ────► status
+//!   sources ─── inflow: what was put into it, how long puts wait, ───────► status
+//!               whether they are answered
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
+
+/// How long no put is answered before a channel counts as stuck: a group commit takes milliseconds,
+/// unless the disk does not answer.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a stuck channel is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The boards of one channel. Clones share them.
 #[derive(Clone, Default)]
@@ -47,12 +55,23 @@ struct State {
     /// Puts that wait for room, and since when there is always one.
     waiting: u64,
     since: Option<Instant>,
+    /// Commits that are not answered yet.
+    unanswered: u64,
+    /// The last answer, or the first of these commits if that is later.
+    answered: Instant,
 }
 
 impl Default for Inflow {
     fn default() -> Self {
-        let state =
-            State { stored: Meter::new(Instant::now()), failed: 0, waiting: 0, since: None };
+        let now = Instant::now();
+        let state = State {
+            stored: Meter::new(now),
+            failed: 0,
+            waiting: 0,
+            since: None,
+            unanswered: 0,
+            answered: now,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 }
@@ -67,6 +86,17 @@ impl Drop for Waiting<'_> {
         if state.waiting == 0 {
             state.since = None;
         }
+    }
+}
+
+/// A commit is not answered while this lives.
+pub(crate) struct Unanswered<'a>(&'a Inflow);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.unanswered -= 1;
+        state.answered = Instant::now();
     }
 }
 
@@ -106,6 +136,30 @@ impl Inflow {
         self.state().since
     }
 
+    /// A put is committed from now on.
+    pub(crate) fn commit(&self, now: Instant) -> Unanswered<'_> {
+        let mut state = self.state();
+        if state.unanswered == 0 {
+            state.answered = now;
+        }
+        state.unanswered += 1;
+        drop(state);
+        Unanswered(self)
+    }
+
+    /// Whether commits have been without an answer for so long that others go elsewhere.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        let state = self.state();
+        state.unanswered > 0 && now.duration_since(state.answered) >= STUCK_AFTER
+    }
+
+    /// Waits while it is stuck. Cancel safe.
+    pub(crate) async fn answers(&self) {
+        while self.is_stuck(Instant::now()) {
+            sleep(LOOK).await;
+        }
+    }
+
     /// What was stored, as it is `now`.
     pub(crate) fn read(&self, now: Instant) -> Throughput {
         self.state().stored.read(now)
@@ -114,8 +168,6 @@ impl Inflow {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Duration;
-
     use super::*;
 
     #[test]
@@ -131,5 +183,19 @@ mod tests {
         assert_eq!(inflow.waiting(), None);
         let _three = inflow.wait(at(9));
         assert_eq!(inflow.waiting(), Some(at(9)));
+    }
+    #[test]
+    fn a_channel_is_stuck_while_commits_come_and_none_is_answered() {
+        let (inflow, began) = (Inflow::default(), Instant::now());
+        let at = |tenths| began + STUCK_AFTER * tenths / 10;
+        let one = inflow.commit(at(50));
+        assert!(!inflow.is_stuck(at(59)) && inflow.is_stuck(at(60)));
+        let two = inflow.commit(at(59));
+        assert!(inflow.is_stuck(at(60)), "another commit is no answer");
+        drop(one);
+        assert!(!inflow.is_stuck(Instant::now()), "an answer is one");
+        assert!(inflow.is_stuck(at(1_000)), "the other one is still without");
+        drop(two);
+        assert!(!inflow.is_stuck(at(1_000)));
     }
 }

@@ -13,21 +13,25 @@
 //! 2. Room is taken channel by channel in the order of the configuration, so two sources that feed
 //!    the same channels never wait for each other in a circle.
 //! 3. An optional channel is never waited for, and its failure is counted and not passed on.
-//! 4. What an interceptor rejects is among the dead letters before the rest of its batch is in a
+//! 4. With a free choice, which no batch with identity or positions has, a batch is put into one
+//!    required channel, and into another one only when it is known that the first has nothing of
+//!    it.
+//! 5. What an interceptor rejects is among the dead letters before the rest of its batch is in a
 //!    channel.
 
+mod choice;
 mod names;
 mod permit;
 mod puts;
 mod route;
+mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::join_all;
-use metrics::{Metrics, SourceLabel, SourceReason};
+use futures::future::{join_all, select_all};
+use metrics::Metrics;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
@@ -37,17 +41,16 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use crate::boards::Boards;
 use crate::dead_letters::DeadLetters;
 use crate::opening::NotOpen;
-use crate::status::{Passage, SourceFlow, Volume};
+use crate::status::SourceFlow;
 
 use permit::Reserved;
-use puts::{Begun, says_nothing, volume};
+use puts::volume;
 pub(crate) use route::BuiltInterceptor;
-use route::{Parts, Route};
+use route::Route;
 
 /// Sets of committed identities that a receiver may lag behind before it has to ask.
 const COMMITTED_BACKLOG: usize = 1024;
@@ -117,10 +120,13 @@ impl AgentIntake {
         required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.why_not()?)))
     }
 
-    /// Waits until every required channel is open. Cancel safe.
+    /// Waits until every required channel is open; with a free choice, until one is. Cancel safe.
     pub(crate) async fn opened(&self) {
-        for fed in &self.required {
-            fed.boards.opened.wait().await;
+        let each = self.required.iter().map(|fed| fed.boards.opened.wait());
+        if self.route.is_free() && !self.required.is_empty() {
+            select_all(each.map(Box::pin)).await;
+        } else {
+            join_all(each).await;
         }
     }
 
@@ -178,135 +184,6 @@ impl AgentIntake {
             let _ = agreed.send(Arc::new(keys));
         }
     }
-
-    /// Runs interceptors and selector, and stores what they reject.
-    async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
-        let identity = batch.envelope.identity;
-        let routed = self.route.route(batch);
-        let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
-        let mut parts = settled.await?;
-        if let Some(identity) = identity {
-            let required = self.required.iter().zip(&mut parts.required);
-            for (fed, part) in required.chain(self.optional.iter().zip(&mut parts.optional)) {
-                part.envelope.identity = Some(fed.name_for(identity));
-            }
-        }
-        Ok(parts)
-    }
-
-    fn count_anomaly(&self, reason: &'static str, times: u64) {
-        let label = SourceReason { source: self.source.to_string(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
-    }
-
-    /// Puts the optional parts where there is room right now; with the events that found none.
-    fn begin_optional(&self, parts: Vec<Batch>) -> (Vec<Begun<'_>>, u64) {
-        let (mut puts, mut left_out) = (Vec::new(), 0);
-        for (fed, mut part) in self.optional.iter().zip(parts) {
-            if part.is_empty() {
-                continue;
-            }
-            // What came before may have been left out here.
-            part.envelope.positions.iter_mut().for_each(|position| position.after = None);
-            let is_open = fed.boards.opened.is_open();
-            let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
-            match begin.flatten() {
-                Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
-                _ => {
-                    fed.boards.inflow.failed(part.len() as u64);
-                    left_out += part.len() as u64;
-                }
-            }
-        }
-        if left_out > 0 {
-            self.count_anomaly("optional_channel_full", left_out);
-        }
-        (puts, left_out)
-    }
-
-    async fn store(&self, batch: Batch, only: Option<&[usize]>) -> Result<(), IntakeError> {
-        let given = volume(&batch);
-        let Parts { kept, rejected, required, optional } = self.route(batch).await?;
-        let mut puts = Vec::new();
-        for (index, part) in required.into_iter().enumerate() {
-            let wanted = only.is_none_or(|only| only.contains(&index));
-            if wanted && !says_nothing(&part) {
-                let fed = &self.required[index];
-                let put = fed.begin_put(part.size()).await?;
-                puts.push(Begun::new(fed, put, part));
-            }
-        }
-        let passage = Passage { given, kept, rejected, ..Passage::default() };
-        match only {
-            None => self.commit(puts, self.begin_optional(optional), passage, true).await,
-            Some(_) => self.commit(puts, (Vec::new(), 0), passage, false).await,
-        }
-    }
-
-    /// Commits all puts of a batch; `Ok` if those of the required channels are stored. Such a batch
-    /// counts as accepted, unless it `is_new` no more.
-    async fn commit(
-        &self,
-        mut puts: Vec<Begun<'_>>,
-        (mut optional, optional_full): (Vec<Begun<'_>>, u64),
-        passage: Passage,
-        is_new: bool,
-    ) -> Result<(), IntakeError> {
-        if puts.len() + optional.len() > 1 {
-            puts.iter_mut().chain(&mut optional).for_each(|begun| begun.put.beside_others());
-        }
-        let (required, optional) = tokio::join!(
-            // Every commit runs to its end, also when another one has failed.
-            join_all(puts.into_iter().map(Begun::commit)),
-            join_all(optional.into_iter().map(Begun::commit)),
-        );
-        let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
-        let mut outcome = Ok(());
-        for (to, volume, result) in required {
-            match result {
-                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
-                Err(error) if outcome.is_ok() => outcome = Err(error.into()),
-                Err(_) => {}
-            }
-        }
-        let mut failed = 0;
-        for (to, volume, result) in optional {
-            match result {
-                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
-                Err(_) => {
-                    failed += 1;
-                    passage.optional_failed += volume.events;
-                }
-            }
-        }
-        if failed > 0 {
-            self.count_anomaly("optional_channel_failed", failed);
-        }
-        if outcome.is_ok() && is_new {
-            self.count(now, passage);
-        } else {
-            self.locked().put_again(passage.stored);
-        }
-        outcome
-    }
-
-    /// Counts a batch that a source has handed over and that is not in every required channel.
-    fn note_failure(
-        &self,
-        given: Volume,
-        stored: Result<(), IntakeError>,
-    ) -> Result<(), IntakeError> {
-        stored.inspect_err(|_| self.locked().failed(given))
-    }
-
-    fn count(&self, now: Instant, passage: Passage) {
-        let Volume { events, bytes } = passage.given;
-        debug!(source = %self.source, events, bytes, "batch accepted");
-        let label = SourceLabel { source: self.source.to_string() };
-        self.metrics.source_events.get_or_create(&label).inc_by(events);
-        self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
-        self.locked().accepted(now, passage);
-    }
 }
 
 #[async_trait]
@@ -318,11 +195,8 @@ impl Intake for AgentIntake {
     }
 
     async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
-        let mut puts = Vec::with_capacity(self.required.len());
-        for fed in &self.required {
-            puts.push(fed.begin_put(size).await?);
-        }
-        Ok(Box::new(Reserved { intake: self, puts }))
+        let room = self.room(size).await?;
+        Ok(Box::new(Reserved { intake: self, room }))
     }
 
     fn batch_bytes_max(&self) -> Option<u64> {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod boards;
+mod choices;
 pub mod cli;
 mod data_dir;
 pub mod dead_letters;

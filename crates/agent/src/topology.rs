@@ -14,6 +14,7 @@ use pipeline::{
 };
 
 use crate::boards::Boards;
+use crate::choices;
 use crate::dead_letters;
 use crate::group::NamedSink;
 use crate::intake::{BuiltInterceptor, Fed};
@@ -113,6 +114,11 @@ impl Topology {
         let sources = plan.sources.iter().filter_map(|source| {
             let built = builder.source(source)?;
             resources.add(source, &*built.source);
+            let refusal = built
+                .selector
+                .free_choice()
+                .and_then(|choice| choices::refusal(&plan.file, source, &*built.source, choice));
+            builder.errors.extend(refusal);
             Some(built)
         });
         let mut sources: Vec<BuiltSource> = sources.collect();

@@ -8,7 +8,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 use std::fs;
-use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use aqueduct_agent as agent;
 use aqueduct_agent::dead_letters::{self, Label};
+use channel::testkit::Refusing;
 use pipeline::component::entry;
-use pipeline::env::over::{DiskOver, FileOver};
-use pipeline::env::{Disk, DiskFile, OpenMode};
 use pipeline::{
     Batch, BuildContext, BuildError, Catalogue, Component, Entry, Env, EventRef, Events, Group,
     Interceptor, Rejects,
@@ -29,43 +27,6 @@ use tokio::runtime::Runtime;
 
 /// How long a life may take to do what it is watched for.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A disk that refuses to write below one directory while a test asks for it.
-struct Refusing {
-    disk: Arc<dyn Disk>,
-    below: PathBuf,
-    refuse: Arc<AtomicBool>,
-}
-
-struct RefusingFile {
-    file: Arc<dyn DiskFile>,
-    refuse: Arc<AtomicBool>,
-}
-
-impl FileOver for RefusingFile {
-    fn below(&self) -> &dyn DiskFile {
-        &*self.file
-    }
-    fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
-        if self.refuse.load(Ordering::SeqCst) {
-            return Err(io::Error::other("refused for the test"));
-        }
-        self.file.write_at(buffers, offset, durable)
-    }
-}
-
-impl DiskOver for Refusing {
-    fn below(&self) -> &dyn Disk {
-        &*self.disk
-    }
-    fn open_over(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.open(path, mode)?;
-        if path.starts_with(&self.below) {
-            return Ok(Arc::new(RefusingFile { file, refuse: self.refuse.clone() }));
-        }
-        Ok(file)
-    }
-}
 
 /// Drops the events that begin with `drop`.
 #[derive(Deserialize, JsonSchema)]
@@ -150,6 +111,7 @@ impl Place {
             disk: env.disk.clone(),
             below: self.path("data/channels/b"),
             refuse: self.refuse.clone(),
+            hold: Arc::default(),
         });
         let plan = config::load(Path::new("test.toml"), &self.configuration(), "test").unwrap();
         let runtime =

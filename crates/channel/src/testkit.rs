@@ -2,6 +2,7 @@
 //! channel passes.
 
 pub mod conformance;
+mod refusing;
 mod sim_disk;
 mod sim_files;
 mod sim_handles;
@@ -18,6 +19,7 @@ use pipeline::env::{Blocking, Clock, Entropy, Listener, Net, NoNames, Stream};
 
 pub use crate::durable::fuzzed::read_segment;
 pub use conformance::Suite;
+pub use refusing::Refusing;
 pub use sim_disk::SimDisk;
 
 /// A clock that stands still until it is moved.

@@ -157,3 +157,28 @@ fn each_key_of_a_configuration_is_in_its_report() {
         }
     }
 }
+
+/// A source that gives nothing again has Flume's policy, and another one that of our selector.
+#[test]
+fn a_policy_is_kept_where_the_source_lets_a_selector_choose_anew() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let text = std::fs::read_to_string(folder.join("own_selector_policies.conf")).unwrap();
+    let found = translated(&text, Some("a"));
+    let of = |source: &str| {
+        let source = found.settings.get("sources").unwrap().get(source).unwrap();
+        let policy = source.get("selector").unwrap().get("policy")?;
+        Some(format!("{:?}", policy.value))
+    };
+    for (source, policy) in [
+        ("avro", Some("random")),
+        ("exec", Some("round_robin")),
+        ("net", Some("round_robin")),
+        ("web", Some("round_robin")),
+        ("load", Some("random")),
+        ("tail", None),
+        ("spool", None),
+    ] {
+        let expected = policy.map(|policy| format!("Text({policy:?})"));
+        assert_eq!(of(source), expected, "{source}");
+    }
+}

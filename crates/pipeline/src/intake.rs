@@ -27,7 +27,8 @@ use crate::routing::Routing;
 ///
 /// Every required channel gets every batch, also one that the interceptors emptied or the selector
 /// sent elsewhere: then it gets the identity and the positions without events. So a source's
-/// position and a sender's identity are known to all of them or are asked for again.
+/// position and a sender's identity are known to all of them or are asked for again. Where the
+/// selector has a [free choice](crate::FreeChoice), one required channel stands for all of them.
 #[async_trait]
 pub trait Intake: Send + Sync {
     /// Hands over a batch; waits while a required channel is full. `Ok` = in every required

@@ -92,10 +92,10 @@ pub use ledgers::{LedgerId, LedgerState};
 pub use processor::{Failure, MemberView, Report, SeatView, Selection, SinkProcessor};
 pub use resource::Resource;
 pub use routing::Routing;
-pub use selector::{ChannelSelector, RequiredChannels};
+pub use selector::{ChannelSelector, FreeChoice, RequiredChannels};
 
 pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
-pub use source::{Source, SourceContext, SourceError};
+pub use source::{GivesAgain, Source, SourceContext, SourceError};

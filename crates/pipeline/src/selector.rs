@@ -38,7 +38,16 @@ pub trait ChannelSelector: Send + Sync {
     /// or by what the channels hold. A batch that is sent again has to be split the same, and after
     /// a crash a source hands over the same events in other batches, into the channels that lack
     /// them.
+    ///
+    /// With a [free choice](Self::free_choice) it is what each channel would get.
     fn select(&self, events: &Events) -> Vec<Option<Events>>;
+
+    /// What chooses one of the required channels for a whole batch, by something else than its
+    /// events. The other required channels get nothing of it; optional ones get their part. Only
+    /// sources that give nothing again take it: [`GivesAgain`](crate::GivesAgain).
+    fn free_choice(&self) -> Option<&dyn FreeChoice> {
+        None
+    }
 
     /// Whether channels may get different events of one batch. Then what a relay sends on through
     /// one channel is not what it sends on through another one, and has another name.
@@ -57,6 +66,23 @@ pub trait ChannelSelector: Send + Sync {
     /// The same function of the events has the same text; `channels` names the datasets behind each
     /// channel, in any order.
     fn routing_rule(&self, channels: &[Vec<String>]) -> String;
+}
+
+/// Chooses one of the required channels for each batch, whatever its events are.
+///
+/// A batch is in the channel that it was put into and in no other one, whole or not at all: the put
+/// is the record of the choice.
+pub trait FreeChoice: Send + Sync {
+    /// The required channels for the next batch, by index: the first one that can take the batch
+    /// gets it. Each of them once, so that a batch waits only when no channel has room.
+    fn order(&self) -> Vec<usize>;
+
+    /// The setting of the selector that makes the choice free: `type`, or one of its own.
+    fn setting(&self) -> &'static str;
+
+    /// What to do instead, for a source that may not have it: the end of a message, such as ``set
+    /// `policy = "hash"` ``.
+    fn instead(&self) -> &'static str;
 }
 
 /// How many of a source's channels are required: they come first. A selector that tells them from

@@ -65,6 +65,12 @@ pub trait Source: Send {
     /// What it promises of the events that reach it, a dying agent and a lost answer included.
     fn guarantee(&self) -> Guarantee;
 
+    /// How a batch of it, or a part of one, may come again when some of the channels have it. A
+    /// source that does not say it is taken for one that reads again.
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
+    }
+
     /// What it takes that no other component can have then.
     fn resources(&self) -> Vec<Resource> {
         Vec::new()
@@ -75,6 +81,22 @@ pub trait Source: Send {
     fn batch_bytes(&self) -> u64 {
         0
     }
+}
+
+/// How a source gives events again that some of its channels have already.
+///
+/// Where it can, the choice of the channels has to be a function of the event: what comes again
+/// has to go where it went before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivesAgain {
+    /// Not at all: its batches have neither positions nor identities. What a client sends again is
+    /// new, and is stored again: at least once.
+    Nothing,
+    /// It reads on from the positions in the channels, and gives what one of them lacks into that
+    /// one alone: [`PositionIntake::accept_into`].
+    ByPosition,
+    /// Its batches come with identities, and come again with the same: [`RelayIntake`].
+    ByIdentity,
 }
 
 /// What a running source is given. Its intake has three sides; a source takes the narrowest that

@@ -1,30 +1,61 @@
-//! Room that is taken in every required channel before there is a batch.
+//! Room that is taken before there is a batch: in every required channel, or in the one that a free
+//! choice has found.
 
 use async_trait::async_trait;
-use pipeline::{Batch, IntakeError, Permit, PutTransaction};
+use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Permit, PutTransaction};
 
 use super::AgentIntake;
+use super::choice::Chosen;
 use super::puts::{Begun, says_nothing, volume};
 use super::route::Parts;
+use super::store::Puts;
 use crate::status::Passage;
 
-/// Room in every required channel: a put of each, in their order.
+/// Room for a batch.
+pub(super) enum Room {
+    /// A put of each required channel, in their order.
+    Each(Vec<Box<dyn PutTransaction>>),
+    /// In one of them.
+    One(Chosen),
+}
+
+/// Room for a batch, and where the batch comes from.
 pub(super) struct Reserved<'a> {
     pub(super) intake: &'a AgentIntake,
-    pub(super) puts: Vec<Box<dyn PutTransaction>>,
+    pub(super) room: Room,
+}
+
+impl AgentIntake {
+    /// Waits for room for a batch of about this size.
+    pub(super) async fn room(&self, size: BatchSize) -> Result<Room, ChannelError> {
+        if let Some(order) = self.route.order() {
+            return Ok(Room::One(self.choose(order, size).await?));
+        }
+        let mut puts = Vec::with_capacity(self.required.len());
+        for fed in &self.required {
+            puts.push(fed.begin_put(size).await?);
+        }
+        Ok(Room::Each(puts))
+    }
 }
 
 impl Reserved<'_> {
     async fn fill(self, batch: Batch) -> Result<(), IntakeError> {
-        let Self { intake, puts } = self;
+        let Self { intake, room } = self;
         let given = volume(&batch);
         let Parts { kept, rejected, required, optional } = intake.route(batch).await?;
         let optional = intake.begin_optional(optional);
-        let filled = intake.required.iter().zip(puts).zip(required);
-        let filled = filled.filter(|(_, part)| !says_nothing(part));
-        let filled = filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect();
+        let puts = match room {
+            Room::One(chosen) if kept > 0 => Puts::One(chosen, required),
+            Room::One(_) => Puts::Each(Vec::new()),
+            Room::Each(puts) => {
+                let filled = intake.required.iter().zip(puts).zip(required);
+                let filled = filled.filter(|(_, part)| !says_nothing(part));
+                Puts::Each(filled.map(|((fed, put), part)| Begun::new(fed, put, part)).collect())
+            }
+        };
         let passage = Passage { given, kept, rejected, ..Passage::default() };
-        intake.commit(filled, optional, passage, true).await
+        intake.commit(puts, optional, passage, true).await
     }
 }
 

@@ -13,6 +13,9 @@ pub(super) struct Begun<'a> {
     pub(super) put: Box<dyn PutTransaction>,
 }
 
+/// What became of a put: the channel, what was put, and whether it is stored.
+pub(super) type Committed<'a> = (&'a Fed, Volume, Result<(), ChannelError>);
+
 impl Fed {
     /// Begins a put, and notes how long it waits for room.
     pub(super) async fn begin_put(
@@ -38,7 +41,7 @@ impl<'a> Begun<'a> {
         Self { to, volume, put }
     }
 
-    pub(super) async fn commit(self) -> (&'a Fed, Volume, Result<(), ChannelError>) {
+    pub(super) async fn commit(self) -> Committed<'a> {
         let Self { to, volume, put } = self;
         let committed = put.commit().await;
         let _ = committed.as_ref().inspect_err(|_| to.boards.inflow.failed(volume.events));

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pipeline::{Batch, ChannelSelector, Envelope, IntakeError, Interceptor, Reject, Rejects};
+use pipeline::{
+    Batch, ChannelSelector, Envelope, FreeChoice, IntakeError, Interceptor, Reject, Rejects,
+};
 
 use crate::dead_letters::DeadLetters;
 
@@ -52,6 +54,17 @@ impl Route {
         channels: usize,
     ) -> Self {
         Self { interceptors, selector, channels }
+    }
+
+    /// Whether the choice of the channels is free.
+    pub(super) fn is_free(&self) -> bool {
+        self.selector.free_choice().is_some()
+    }
+
+    /// The required channels in the order in which they are tried for the next batch, where the
+    /// choice is free.
+    pub(super) fn order(&self) -> Option<Vec<usize>> {
+        self.selector.free_choice().map(FreeChoice::order)
     }
 
     /// Runs interceptors and selector.

@@ -7,6 +7,7 @@
 //! look at the batch instead of the event: there the check has to find events that are missing or
 //! repeated.
 
+mod choices;
 mod names;
 
 use std::ops::Range;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::FULL;
 use config::Plan;
-use pipeline::{Events, Sequence, Settings, SourcePosition};
+use pipeline::{Env, Events, Sequence, Settings, SourcePosition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
@@ -51,16 +52,26 @@ impl Life {
              [sinks.one]\n{sink}\nchannel = \"a\"\n\
              [sinks.other]\n{sink}\nchannel = \"b\"\n"
         );
-        let (env, metrics) = (env::real(), Metrics::default());
-        let plan: Plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
+        let replace = |topology: &mut Topology| {
+            if let Some(other) = selector {
+                topology.sources[0].selector = other();
+            }
+        };
+        Self::of(&text, dir, env::real(), replace).await
+    }
+
+    /// Of this configuration in `dir`, changed by `change` when its channels are open.
+    async fn of(text: &str, dir: &Path, env: Env, change: impl FnOnce(&mut Topology)) -> Self {
+        let metrics = Metrics::default();
+        let plan: Plan = config::load(Path::new("agent.toml"), text, "host").unwrap();
         let mut topology = Topology::build(&plan, FULL, &env, &metrics).unwrap();
         opening::open_channels(&topology.channels).await.unwrap();
+        change(&mut topology);
         let letters = dead_letters::Config::read(&Settings::empty()).unwrap();
         let letters = Arc::new(DeadLetters::new(letters, dir, &env, &metrics));
-        let BuiltSource { name, interceptors, selector: built, required, naming, .. } =
+        let BuiltSource { name, interceptors, selector, required, optional, naming, .. } =
             topology.sources.remove(0);
-        let selector = selector.map_or(built, |other| other());
-        let fed = (topology.fed(&required, &naming), Vec::new());
+        let fed = (topology.fed(&required, &naming), topology.fed(&optional, &naming));
         let route = (interceptors, selector);
         let intake = AgentIntake::new(name, route, letters, fed, None, metrics);
         Self { topology, intake: Arc::new(intake) }

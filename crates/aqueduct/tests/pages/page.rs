@@ -30,6 +30,7 @@ const COLLECTORS: &str = "[sinks.collector-1]\ntype = \"grpc\"\naddress = \"coll
 pub(crate) fn frame(listed: &Listed) -> String {
     let parts: &[&str] = match (listed.role, listed.kind) {
         ("source", _) => &[AGENT, MAIN, SINK],
+        ("selector", "priority") => &[AGENT, WEB, MAIN, SINK, SPARE],
         ("interceptor" | "selector", _) => &[AGENT, SOURCE, MAIN, SINK, SPARE],
         ("condition", _) => &[AGENT, SOURCE, MAIN, SINK, SPARE, FILTER],
         ("channel", _) => &[AGENT, SOURCE, SINK, SPARE],

@@ -1,31 +1,51 @@
-//! `load_balancing`: each event goes to one of the source's required channels, spread evenly by a
-//! hash of the event.
+//! `load_balancing`: events are spread evenly over the source's required channels, each event by a
+//! hash of it, or each batch in turn or at random.
 //!
 //! The hash is of the body, or of a header's value, and of nothing else: not of the batch, not of
 //! what the channels hold. After a crash the same events come again in other batches, and one
 //! channel may have them already while another one lacks them; so the choice has to be the same for
-//! each event wherever it stands (ADR 33). Optional channels get every event.
+//! each event wherever it stands (ADR 33). Turns and random choices are for sources that give
+//! nothing again (ADR 40). Optional channels get every event.
 
 use pipeline::{
     BuildContext, BuildError, ChannelSelector, Component, EventRef, Events, RequiredChannels,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::free::{OneOf, Order};
 
 /// Settings of the `load_balancing` selector.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What decides: a hash of each event, the same each time; or, for sources that give nothing
+    /// again, turns or chance for each batch.
+    #[serde(default)]
+    policy: Policy,
     /// Header whose value decides, so that events with the same value stay together. The body
-    /// decides unless set, and for events without the header.
+    /// decides unless set, and for events without the header. With `hash` alone.
     header: Option<String>,
     /// Another number spreads the events otherwise. Agents that spread one after the other need
-    /// different ones, collectors of one group the same.
+    /// different ones, collectors of one group the same. With `hash` alone.
     #[serde(default)]
     seed: u64,
     /// The source's channels, required ones first. Filled in by the agent, not by hand.
     channels: Vec<String>,
+}
+
+/// How a channel is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Policy {
+    /// By a hash of each event.
+    #[default]
+    Hash,
+    /// The next one for each batch; one that can take it now before the others.
+    RoundRobin,
+    /// Any for each batch, each as likely; one that can take it now before the others.
+    Random,
 }
 
 impl Component for Config {
@@ -37,6 +57,20 @@ impl Component for Config {
             return Err(BuildError::invalid("header", "is empty; name a header"));
         }
         let (header, seed, channels) = (self.header, self.seed, self.channels.len());
+        let order = match self.policy {
+            Policy::Hash => None,
+            Policy::RoundRobin => Some(Order::round_robin(&*cx.env.entropy)),
+            Policy::Random => Some(Order::Random(cx.env.entropy.clone())),
+        };
+        if let Some(order) = order {
+            const HASH_ALONE: &str = "is for `policy = \"hash\"` alone; remove it";
+            let set = [("header", header.is_some()), ("seed", seed != 0)];
+            if let Some((setting, _)) = set.iter().find(|(_, is_set)| *is_set) {
+                return Err(BuildError::invalid(*setting, HASH_ALONE));
+            }
+            let said = ("policy", "set `policy = \"hash\"`");
+            return Ok(Box::new(OneOf::new(order, channels, said, cx)));
+        }
         let RequiredChannels(required) = cx.get();
         let required = required.unwrap_or(channels).min(channels);
         Ok(Box::new(LoadBalancing { header, seed, required, optional: channels - required }))
@@ -209,6 +243,22 @@ mod tests {
         let parts = selector.select(&batch);
         assert_eq!(parts[2], Some(batch.events));
         assert_eq!(parts[..2].iter().flatten().map(Events::len).sum::<usize>(), 100);
+    }
+
+    #[test]
+    fn a_free_policy_chooses_for_the_batch_and_takes_no_setting_of_the_hash() {
+        for policy in ["round_robin", "random"] {
+            let selector = built(&json!({ "channels": ["a", "b"], "policy": policy }), 2);
+            assert_eq!(selector.free_choice().map(|choice| choice.setting()), Some("policy"));
+            for (setting, value) in [("header", json!("user")), ("seed", json!(1))] {
+                let settings = json!({ "channels": ["a"], "policy": policy, setting: value });
+                let cx = BuildContext::alone("s", std::path::Path::new("unused"), env::real());
+                let error = build::<Config>(&settings, &cx).err().unwrap();
+                assert_eq!(error.path, setting);
+                assert!(error.problem.contains("hash"), "{}", error.problem);
+            }
+        }
+        assert!(built(&json!({ "channels": ["a"], "policy": "hash" }), 1).free_choice().is_none());
     }
 
     #[test]

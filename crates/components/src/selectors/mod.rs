@@ -1,7 +1,9 @@
 //! What decides which channel gets which events.
 
+mod free;
 pub mod load_balancing;
 pub mod multiplexing;
+pub mod priority;
 pub mod replicating;
 
 use std::collections::BTreeSet;
@@ -13,6 +15,7 @@ use pipeline::{ChannelSelector, Entry};
 pub static ALL: &[Entry<dyn ChannelSelector>] = &[
     entry::<load_balancing::Config>(),
     entry::<multiplexing::Config>(),
+    entry::<priority::Config>(),
     entry::<replicating::Config>(),
 ];
 

@@ -32,8 +32,8 @@ use metrics::{Metrics, SourceReason};
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -229,6 +229,10 @@ impl Source for Avro {
     fn guarantee(&self) -> Guarantee {
         // A client without its answer sends again, and not all of that is recognised.
         Guarantee::AtLeastOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

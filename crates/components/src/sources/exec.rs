@@ -32,8 +32,8 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Started;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    SourceContext, SourceError,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -130,6 +130,10 @@ impl Source for Exec {
     fn guarantee(&self) -> Guarantee {
         // A command cannot be asked again for what it has printed.
         Guarantee::BestEffort
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {

@@ -46,8 +46,8 @@ use metrics::{Metrics, SourceLabel};
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,10 @@ struct Grpc {
 impl Source for Grpc {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByIdentity
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -31,8 +31,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Choice, Component, Decoder, Env, Guarantee, Resource, Source,
-    SourceContext, SourceError,
+    BuildContext, BuildError, Choice, Component, Decoder, Env, GivesAgain, Guarantee, Resource,
+    Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -168,6 +168,10 @@ impl Source for Http {
     fn guarantee(&self) -> Guarantee {
         // A client without its answer sends the request again.
         Guarantee::AtLeastOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

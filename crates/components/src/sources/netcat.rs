@@ -20,8 +20,8 @@ use pipeline::component::Choice;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Frame, Framing, Guarantee, Resource, Source,
-    SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, Frame, Framing, GivesAgain, Guarantee, Resource,
+    Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -144,6 +144,10 @@ impl Source for Netcat {
             true => Guarantee::AtLeastOnce,
             false => Guarantee::BestEffort,
         }
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

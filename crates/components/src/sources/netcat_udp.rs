@@ -10,8 +10,8 @@ use bytes::Bytes;
 use metrics::Metrics;
 use pipeline::env::Datagrams;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -88,6 +88,10 @@ type Received = (Bytes, String);
 impl Source for NetcatUdp {
     fn guarantee(&self) -> Guarantee {
         Guarantee::BestEffort
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

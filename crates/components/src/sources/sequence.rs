@@ -13,8 +13,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
-    Source, SourceContext, SourceError, SourcePosition,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, GivesAgain, Guarantee,
+    IntakeError, Source, SourceContext, SourceError, SourcePosition,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -216,6 +216,10 @@ fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
 impl Source for Numbers {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -56,8 +56,8 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::{Disk, FileKind};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    SourceContext, SourceError,
 };
 
 pub use config::Config;
@@ -91,6 +91,10 @@ struct SpoolDir {
 impl Source for SpoolDir {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

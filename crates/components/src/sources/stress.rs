@@ -14,8 +14,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
-    Source, SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, GivesAgain, Guarantee,
+    IntakeError, Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -187,6 +187,10 @@ impl Source for Stress {
     fn guarantee(&self) -> Guarantee {
         // A batch that is not stored is not made again.
         Guarantee::BestEffort
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn batch_bytes(&self) -> u64 {

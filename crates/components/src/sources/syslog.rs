@@ -30,8 +30,8 @@ use pipeline::component::Choice;
 use pipeline::env::{Clock, Datagrams, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Framing, Guarantee, Resource, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -259,6 +259,10 @@ impl Source for Syslog {
     fn guarantee(&self) -> Guarantee {
         // The protocol has no answers: what is under way when either end dies is lost.
         Guarantee::BestEffort
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

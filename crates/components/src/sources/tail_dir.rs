@@ -111,7 +111,8 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Source, SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Source, SourceContext,
+    SourceError,
 };
 use tokio::time::Instant;
 
@@ -158,6 +159,10 @@ struct Opened {
 impl Source for TailDir {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactlyOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

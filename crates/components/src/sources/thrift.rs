@@ -27,8 +27,8 @@ use async_trait::async_trait;
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
-    SourceError,
+    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -163,6 +163,10 @@ impl Source for Thrift {
     fn guarantee(&self) -> Guarantee {
         // A client without its answer sends the call again.
         Guarantee::AtLeastOnce
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        GivesAgain::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -154,9 +154,14 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancing",
         &["org.apache.flume.channel.LoadBalancingChannelSelector"],
         Becomes::Kind("load_balancing"),
-        "the channel of an event is chosen by a hash of it, so that an event that is sent again \
-         goes to the same channel",
-        &[&[ignored("policy", "round_robin", "a hash spreads events as evenly")]],
+        "a batch goes to one channel as a whole, and to another one where that channel is full; \
+         events of a source that reads again after a crash are spread by a hash of each, so that \
+         they go to the same channel again",
+        &[&[by(
+            "policy",
+            "round_robin",
+            "`policy`; `hash` for a source that reads again after a crash",
+        )]],
     ),
     row(
         "processor",

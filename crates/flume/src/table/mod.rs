@@ -158,7 +158,17 @@ pub fn find(role: &str, kind: &str) -> Result<&'static Row, String> {
     Err(unknown("type", &kind.to_lowercase(), &known))
 }
 
+/// Our sources that give no event again which some of their channels have: there a selector may
+/// choose anew each time.
+const GIVE_NOTHING_AGAIN: &[&str] =
+    &["avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
+
 impl Row {
+    /// Whether it becomes a source that gives no event again.
+    pub fn gives_nothing_again(&self) -> bool {
+        matches!(self.becomes, Becomes::Kind(kind) if GIVE_NOTHING_AGAIN.contains(&kind))
+    }
+
     /// Its keys.
     pub fn keys(&self) -> impl Iterator<Item = &'static Key> {
         self.keys.iter().flat_map(|part| part.iter())

@@ -8,7 +8,7 @@ use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::morphline;
 use crate::report::Outcome;
-use crate::table::As;
+use crate::table::{self, As, Row};
 
 /// The converter of a group into milliseconds, by the end of its class.
 const MILLIS: &str = "RegexExtractorInterceptorMillisSerializer";
@@ -63,12 +63,15 @@ impl Translator<'_> {
             None => self.missing(bag, "channels"),
         }
         let interceptors = self.interceptors(bag, target);
+        let source = table::find("source", bag.value("type", ""));
+        let is_free = source.is_ok_and(Row::gives_nothing_again);
         let mut way = Way { required, optional: Vec::new(), place, selector: None, interceptors };
-        self.selector(bag, &mut way, target);
+        self.selector(bag, &mut way, is_free, target);
         way
     }
 
-    fn selector(&mut self, bag: &mut Bag, way: &mut Way, target: &str) {
+    /// The selector; `is_free`: its source lets it choose anew each time.
+    fn selector(&mut self, bag: &mut Bag, way: &mut Way, is_free: bool, target: &str) {
         let mut own = bag.below("selector.");
         if own.props.is_empty() {
             return;
@@ -86,12 +89,36 @@ impl Translator<'_> {
                 }
             }
             Some("multiplexing") => self.multiplexing(&mut own, &mut selector, way, target),
+            Some("load_balancing") => self.choice(&mut own, &mut selector, is_free, target),
             _ => {}
         }
         self.rest(&own);
         let is_default = matches!(selector.get("type").map(|it| &it.value),
             Some(Value::Text(kind)) if kind == "replicating");
         way.selector = (!is_default).then_some(selector);
+    }
+
+    /// How `load_balancing` chooses.
+    fn choice(&mut self, own: &mut Bag, selector: &mut Settings, is_free: bool, target: &str) {
+        let policy = own.value("policy", "round_robin").to_lowercase();
+        let place = own.get("policy").map_or(&own.place, |prop| &prop.place).clone();
+        let prop = own.take("policy");
+        let is_known = matches!(policy.as_str(), "round_robin" | "random");
+        if is_known && is_free {
+            selector.set("policy", plain(&policy, &place));
+        }
+        let Some(prop) = prop else { return };
+        let text = "the source reads again after a crash, so a hash of each event decides, and \
+                    spreads events as evenly";
+        match (is_known, is_free) {
+            (true, true) => self.carried(&prop, target, "selector.policy"),
+            (true, false) => self.add(Outcome::Differs, &prop, text),
+            (false, _) => {
+                let what = "policies of your own are not run: choose `hash`, `round_robin` or \
+                            `random`";
+                self.add(Outcome::Decision, &prop, what);
+            }
+        }
     }
 
     fn multiplexing(

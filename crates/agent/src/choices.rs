@@ -1,0 +1,111 @@
+//! A selector whose choice is free, in front of a source that gives events again: an error of the
+//! configuration. What comes again would go to another channel than before, and be stored twice or
+//! not at all ([`pipeline::GivesAgain`]).
+
+use config::{ConfigError, SourcePlan};
+use pipeline::settings::Value;
+use pipeline::{FreeChoice, GivesAgain, SettingsError, SettingsErrorKind, Source};
+
+/// What is wrong with a choice of the selector of this source.
+pub(crate) fn refusal(
+    file: &str,
+    plan: &SourcePlan,
+    source: &dyn Source,
+    choice: &dyn FreeChoice,
+) -> Option<ConfigError> {
+    let again = match source.gives_again() {
+        GivesAgain::Nothing => return None,
+        GivesAgain::ByPosition => "reads events again that some channels have",
+        GivesAgain::ByIdentity => "gets batches again that some channels have",
+    };
+    let (setting, selector) = (choice.setting(), &plan.selector);
+    let given = selector.settings.get(setting);
+    let place = given.map_or(&selector.kind_place, |given| &given.place).clone();
+    let chosen = match given.map(|given| &given.value) {
+        Some(Value::Text(text)) => text,
+        _ => &selector.kind,
+    };
+    let (name, kind) = (&plan.component.name, &plan.component.kind);
+    let problem = format!(
+        "`{chosen}` may choose another channel each time, and source `{name}` (`{kind}`) {again}: \
+         events would be stored twice or lost; {}",
+        choice.instead(),
+    );
+    let error = SettingsError::new(SettingsErrorKind::Invalid, place, problem);
+    Some(ConfigError::at(file, &format!("{}.{setting}", selector.path), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use catalogue::FULL;
+    use config::Plan;
+    use pipeline::Source;
+
+    const SELECTORS: [(&str, &str, &str); 3] = [
+        ("type = \"priority\"", "type", "`failover`"),
+        ("type = \"load_balancing\", policy = \"random\"", "policy", "set `policy = \"hash\"`"),
+        (
+            "policy = \"round_robin\", type = \"load_balancing\"",
+            "policy",
+            "set `policy = \"hash\"`",
+        ),
+    ];
+
+    fn checked(source: &str, selector: &str) -> Result<(), String> {
+        let text = format!(
+            "[agent]\ndata_dir = \"/d\"\n\
+             [sources.in]\n{source}\nchannels = [\"a\", \"b\"]\nselector = {{ {selector} }}\n\
+             [channels.a]\ntype = \"memory\"\n[channels.b]\ntype = \"memory\"\n\
+             [sinks.one]\ntype = \"discard\"\nchannel = \"a\"\n\
+             [sinks.other]\ntype = \"discard\"\nchannel = \"b\"\n"
+        );
+        let plan: Plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
+        let checked = crate::check(&plan, FULL, &env::real());
+        checked.map(|_| ()).map_err(|errors| errors.to_string())
+    }
+
+    /// The settings that a source cannot do without.
+    fn least(kind: &str) -> &'static str {
+        match kind {
+            "avro" | "grpc" | "http" | "netcat" | "netcat_udp" | "thrift" => {
+                "listen = \"127.0.0.1:4141\""
+            }
+            "syslog" => "listen = [\"udp://127.0.0.1:5140\"]",
+            "exec" => "command = [\"true\"]",
+            "tail_dir" => "paths = [\"/var/log/*.log\"]",
+            "spool_dir" => "directory = \"/var/spool/in\"",
+            _ => "",
+        }
+    }
+
+    #[test]
+    fn a_free_choice_is_refused_for_a_source_that_gives_events_again_and_for_no_other_one() {
+        let (mut refused, mut taken) = (Vec::new(), Vec::new());
+        for kind in FULL.entries::<dyn Source>().map(|entry| entry.kind) {
+            let source = format!("type = \"{kind}\"\n{}", least(kind));
+            checked(&source, "type = \"load_balancing\"").unwrap();
+            let outcomes = SELECTORS.map(|(selector, ..)| checked(&source, selector));
+            for ((_, setting, remedy), outcome) in SELECTORS.iter().zip(&outcomes) {
+                let Err(text) = outcome else { continue };
+                let line = "agent.toml:7:";
+                assert!(text.contains(line) && text.contains(remedy), "{text}");
+                assert!(text.contains(&format!("sources.in.selector.{setting}:")), "{text}");
+                assert!(text.contains(&format!("source `in` (`{kind}`)")), "{text}");
+            }
+            match outcomes.iter().filter(|outcome| outcome.is_err()).count() {
+                0 => taken.push(kind),
+                all => {
+                    assert_eq!(all, outcomes.len(), "{kind}: one as the other");
+                    refused.push(kind);
+                }
+            }
+        }
+        refused.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(refused, ["grpc", "sequence", "spool_dir", "tail_dir"]);
+        let others = ["avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
+        assert_eq!(taken, others);
+    }
+}

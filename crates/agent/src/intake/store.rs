@@ -1,0 +1,191 @@
+//! A batch on its way into the channels: routed, put, committed and counted.
+
+use futures::FutureExt;
+use futures::future::join_all;
+use metrics::{SourceLabel, SourceReason};
+use pipeline::{Batch, IntakeError};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::AgentIntake;
+use super::choice::Chosen;
+use super::puts::{Begun, Committed, says_nothing, volume};
+use super::route::Parts;
+use crate::status::{Passage, Volume};
+
+/// What a batch is put into.
+pub(super) enum Puts<'a> {
+    /// Several required channels, each with its part.
+    Each(Vec<Begun<'a>>),
+    /// One of the required channels; with the part of each.
+    One(Chosen, Vec<Batch>),
+}
+
+impl Puts<'_> {
+    /// The channels that the batch is put into at the same time.
+    fn len(&self) -> usize {
+        match self {
+            Self::Each(puts) => puts.len(),
+            Self::One(..) => 1,
+        }
+    }
+}
+
+impl AgentIntake {
+    /// Runs interceptors and selector, and stores what they reject.
+    pub(super) async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
+        let identity = batch.envelope.identity;
+        let gives_again = identity.is_some() || !batch.envelope.positions.is_empty();
+        debug_assert!(!(self.route.is_free() && gives_again), "the start refuses such a source");
+        let routed = self.route.route(batch);
+        let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
+        let mut parts = settled.await?;
+        if let Some(identity) = identity {
+            let required = self.required.iter().zip(&mut parts.required);
+            for (fed, part) in required.chain(self.optional.iter().zip(&mut parts.optional)) {
+                part.envelope.identity = Some(fed.name_for(identity));
+            }
+        }
+        Ok(parts)
+    }
+
+    fn count_anomaly(&self, reason: &'static str, times: u64) {
+        let label = SourceReason { source: self.source.to_string(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(times);
+    }
+
+    /// Puts the optional parts where there is room right now; with the events that found none.
+    pub(super) fn begin_optional(&self, parts: Vec<Batch>) -> (Vec<Begun<'_>>, u64) {
+        let (mut puts, mut left_out) = (Vec::new(), 0);
+        for (fed, mut part) in self.optional.iter().zip(parts) {
+            if part.is_empty() {
+                continue;
+            }
+            // What came before may have been left out here.
+            part.envelope.positions.iter_mut().for_each(|position| position.after = None);
+            let is_open = fed.boards.opened.is_open();
+            let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
+            match begin.flatten() {
+                Some(Ok(put)) => puts.push(Begun::new(fed, put, part)),
+                _ => {
+                    fed.boards.inflow.failed(part.len() as u64);
+                    left_out += part.len() as u64;
+                }
+            }
+        }
+        if left_out > 0 {
+            self.count_anomaly("optional_channel_full", left_out);
+        }
+        (puts, left_out)
+    }
+
+    /// Stores a batch in all channels, or what `only` these required ones lack of it.
+    pub(super) async fn store(
+        &self,
+        batch: Batch,
+        only: Option<&[usize]>,
+    ) -> Result<(), IntakeError> {
+        let given = volume(&batch);
+        let Parts { kept, rejected, required, optional } = self.route(batch).await?;
+        let free = if only.is_none() && kept > 0 { self.route.order() } else { None };
+        let puts = if let Some(order) = free {
+            let size = required.first().map(|part| part.size()).unwrap_or_default();
+            Puts::One(self.choose(order, size).await?, required)
+        } else {
+            let mut begun = Vec::new();
+            for (index, part) in required.into_iter().enumerate() {
+                let wanted = only.is_none_or(|only| only.contains(&index));
+                if wanted && !says_nothing(&part) {
+                    let fed = &self.required[index];
+                    let put = fed.begin_put(part.size()).await?;
+                    begun.push(Begun::new(fed, put, part));
+                }
+            }
+            Puts::Each(begun)
+        };
+        let passage = Passage { given, kept, rejected, ..Passage::default() };
+        match only {
+            None => self.commit(puts, self.begin_optional(optional), passage, true).await,
+            Some(_) => self.commit(puts, (Vec::new(), 0), passage, false).await,
+        }
+    }
+
+    /// Commits all puts of a batch; `Ok` if those of the required channels are stored. Such a batch
+    /// counts as accepted, unless it `is_new` no more.
+    pub(super) async fn commit(
+        &self,
+        puts: Puts<'_>,
+        (mut optional, optional_full): (Vec<Begun<'_>>, u64),
+        passage: Passage,
+        is_new: bool,
+    ) -> Result<(), IntakeError> {
+        let several = optional.len() + puts.len() > 1;
+        if several {
+            optional.iter_mut().for_each(|begun| begun.put.beside_others());
+        }
+        let (required, optional) = tokio::join!(
+            self.commit_required(puts, several),
+            join_all(optional.into_iter().map(Begun::commit)),
+        );
+        let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
+        let mut outcome = Ok(());
+        for (to, volume, result) in required {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
+                Err(error) if outcome.is_ok() => outcome = Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        let mut failed = 0;
+        for (to, volume, result) in optional {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
+                Err(_) => {
+                    failed += 1;
+                    passage.optional_failed += volume.events;
+                }
+            }
+        }
+        if failed > 0 {
+            self.count_anomaly("optional_channel_failed", failed);
+        }
+        if outcome.is_ok() && is_new {
+            self.count(now, passage);
+        } else {
+            self.locked().put_again(passage.stored);
+        }
+        outcome
+    }
+
+    /// What became of the put of each required channel that the batch was put into.
+    async fn commit_required<'a>(&'a self, puts: Puts<'a>, several: bool) -> Vec<Committed<'a>> {
+        match puts {
+            // Every commit runs to its end, also when another one has failed.
+            Puts::Each(mut puts) => {
+                if several {
+                    puts.iter_mut().for_each(|begun| begun.put.beside_others());
+                }
+                join_all(puts.into_iter().map(Begun::commit)).await
+            }
+            Puts::One(chosen, parts) => vec![self.put_in_one(chosen, &parts, several).await],
+        }
+    }
+
+    /// Counts a batch that a source has handed over and that is not in every required channel.
+    pub(super) fn note_failure(
+        &self,
+        given: Volume,
+        stored: Result<(), IntakeError>,
+    ) -> Result<(), IntakeError> {
+        stored.inspect_err(|_| self.locked().failed(given))
+    }
+
+    fn count(&self, now: Instant, passage: Passage) {
+        let Volume { events, bytes } = passage.given;
+        debug!(source = %self.source, events, bytes, "batch accepted");
+        let label = SourceLabel { source: self.source.to_string() };
+        self.metrics.source_events.get_or_create(&label).inc_by(events);
+        self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
+        self.locked().accepted(now, passage);
+    }
+}
