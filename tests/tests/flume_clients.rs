@@ -5,9 +5,9 @@
 //! Method: the clients of Flume 1.11 and log4j, from Maven, in one virtual machine: `RpcClient` as
 //! default, deflated, failover, load balancing and Thrift, `avro-client`, the appenders of log4j 1
 //! and log4j 2. They send to two agents, of which the first is killed while the failover client
-//! sends. What is asserted are the files of both. Then `RpcClient` sends, over Avro and over Thrift,
-//! through a relay that cuts its connection 200 times before the answer is written, and 200 times
-//! behind it.
+//! sends. What is asserted are the files of both. Then `RpcClient` sends, over Avro and over
+//! Thrift, through a relay that cuts its connection 200 times before the answer is written, and 200
+//! times behind it.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"

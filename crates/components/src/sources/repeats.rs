@@ -278,6 +278,14 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_not_stored_leaves_what_it_was_held_against() {
+        let (calls, host) = (Calls::new(WINDOW), Arc::<str>::from("10.0.0.1"));
+        calls.begin(&host, call(b"ab")).stored(false);
+        drop(calls.begin(&host, call(b"abc")));
+        assert_eq!(calls.begin(&host, call(b"abc")).stored(true), 2);
+    }
+
+    #[test]
     fn events_that_differ_in_anything_but_the_order_of_their_parts_are_no_repeats() {
         let host: Arc<str> = "10.0.0.1".into();
         let of = |events: &[(&str, &[(&str, &str)])]| {

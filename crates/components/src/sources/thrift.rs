@@ -2,8 +2,8 @@
 //! in the channels.
 //!
 //! ```text
-//!   frame ─► head ─► budget ─► rest of the frame ─► events ─► repeats ─► reserve room ─► commit ─► OK
-//!    closed   closed   FAILED          closed        exception              FAILED        UNKNOWN
+//!   frame ─► head ─► budget ─► rest of it ─► events ─► repeats ─► reserve room ─► commit ─► OK
+//!   closed   closed  FAILED      closed     exception              FAILED        UNKNOWN
 //! ```
 //!
 //! | answer | meaning for the client |

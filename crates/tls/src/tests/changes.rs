@@ -1,7 +1,7 @@
 //! Certificates, keys and authorities that are replaced while connections come.
 //!
-//! Method: files in a folder of the test, replaced as an operator does it, and a clock that the test
-//! moves on.
+//! Method: files in a folder of the test, replaced as an operator does it, and a clock that the
+//! test moves on.
 
 use super::*;
 

@@ -273,16 +273,31 @@ async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_st
         narrow.give(again.len() - 2);
         assert_eq!(client.append(again).await, Status::Ok, "round {round}");
         assert_eq!(channels.events(0).len(), before + 1 + again.len());
-        // Sent on purpose, after an answer: it is stored. So is a call that asks for no answer.
-        narrow.give(2);
+        // Sent on purpose, after an answer: it is stored.
+        narrow.give(1);
         assert_eq!(client.append(&["a", "b"]).await, Status::Ok);
-        let mut oneway = call(&["a", "b"], 7);
-        oneway[1] |= 0x80;
-        oneway[1] &= !0x20;
-        client.send(&oneway).await;
-        channels.wait_for_events(before + 5 + again.len()).await;
+        assert_eq!(channels.events(0).len(), before + 3 + again.len());
     }
     assert_eq!(fixture.counted("repeated_events"), 400);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_oneway_call_is_no_repeat_and_uses_none_up() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
+    lose(&fixture, &narrow, &["a", "b"]).await;
+    channels.wait_for_events(3).await;
+    let mut client = connect(&fixture).await;
+    // The type of the message is in the three high bits: a call is 1, a oneway call 4.
+    let mut oneway = call(&["a", "b"], 7);
+    oneway[1] = oneway[1] & 0x1f | 4 << 5;
+    narrow.give(1);
+    client.send(&oneway).await;
+    channels.wait_for_events(5).await;
+    assert_eq!(client.append(&["a", "b"]).await, Status::Ok, "there is no room for it");
+    assert_eq!(channels.events(0).len(), 5);
     fixture.stop().await;
 }
 
