@@ -32,6 +32,7 @@ pub struct Agent {
     program: &'static str,
     arguments: Vec<String>,
     conf_dir: Option<PathBuf>,
+    environment: Vec<(&'static str, PathBuf)>,
     log_filter: Option<&'static str>,
     current_dir: Option<PathBuf>,
     admin: SocketAddr,
@@ -46,12 +47,29 @@ impl Agent {
         let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
         arguments.extend(["--admin".to_owned(), admin.to_string()]);
         let (conf_dir, log_filter, current_dir, log) = (None, None, None, log.to_owned());
-        Self { program, arguments, conf_dir, log_filter, current_dir, admin, log, process: None }
+        let (environment, process) = (Vec::new(), None);
+        Self {
+            program,
+            arguments,
+            conf_dir,
+            environment,
+            log_filter,
+            current_dir,
+            admin,
+            log,
+            process,
+        }
     }
 
     /// With `HADOOP_CONF_DIR` set.
     pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
         Self { conf_dir: Some(conf_dir), ..self }
+    }
+
+    /// With a variable that names a file.
+    pub fn with_file_variable(mut self, name: &'static str, path: PathBuf) -> Self {
+        self.environment.push((name, path));
+        self
     }
 
     /// With `RUST_LOG` set.
@@ -76,6 +94,7 @@ impl Agent {
         if let Some(conf_dir) = &self.conf_dir {
             command.env("HADOOP_CONF_DIR", conf_dir);
         }
+        command.envs(self.environment.iter().map(|(name, path)| (name, path)));
         if let Some(dir) = &self.current_dir {
             command.current_dir(dir);
         }
@@ -140,19 +159,31 @@ pub struct CollectorConfig {
     store: String,
     data_dir: PathBuf,
     dedupe: bool,
+    sink_settings: String,
 }
 
 impl CollectorConfig {
     /// One that listens on `listen`, stores at the URL `store` and keeps its channel in `data_dir`.
     pub fn new(listen: &str, store: &str, data_dir: &Path) -> Self {
         let (listen, store) = (listen.to_owned(), store.to_owned());
-        Self { listen, store, data_dir: data_dir.to_owned(), dedupe: true }
+        Self {
+            listen,
+            store,
+            data_dir: data_dir.to_owned(),
+            dedupe: true,
+            sink_settings: String::new(),
+        }
     }
 
     /// Dangerous outside tests: it forgets which batches it has seen, so each that is sent twice is
     /// stored twice.
     pub fn without_dedupe(self) -> Self {
         Self { dedupe: false, ..self }
+    }
+
+    /// With these lines in the table of its sink.
+    pub fn with_sink_settings(self, lines: &str) -> Self {
+        Self { sink_settings: lines.to_owned(), ..self }
     }
 
     /// The collector, its configuration and its output in `dir`.
@@ -168,6 +199,7 @@ impl CollectorConfig {
         assert!(output.status.success(), "--print-config: {output:?}");
         let mut text = String::from_utf8(output.stdout).expect("a configuration is UTF-8");
         text = with_setting(&text, "[sinks.", "roll = { age_max = \"1s\" }");
+        text = with_setting(&text, "[sinks.", &self.sink_settings);
         if !self.dedupe {
             text = with_setting(&text, "[channels.", "dedupe = false");
         }

@@ -39,7 +39,16 @@ impl Hdfs {
     ///
     /// When its folder cannot be written.
     pub fn configured(dir: &Path) -> Self {
-        let output = script().arg("configure").arg(dir).output().expect("bash runs");
+        Self::configured_with(dir, &[])
+    }
+
+    /// The same with options: `--kerberos`, `--ha`.
+    ///
+    /// # Panics
+    ///
+    /// When its folder cannot be written.
+    pub fn configured_with(dir: &Path, options: &[&str]) -> Self {
+        let output = script().arg("configure").arg(dir).args(options).output().expect("bash runs");
         let url = text(&checked(output, "configure HDFS"));
         Self { dir: dir.to_owned(), url: url.trim().to_owned(), nodes: (1, 1), server: None }
     }
@@ -103,6 +112,52 @@ impl Hdfs {
         assert!(status.success(), "revive {daemon}: {status}; see {}/logs", self.dir.display());
     }
 
+    /// Makes the standby NameNode the active one, and returns when HDFS can be written to.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become the active one.
+    pub fn activate(&self, daemon: &str) {
+        let output = self.command("activate").arg(daemon).output().expect("bash runs");
+        checked(output, &format!("activate {daemon}"));
+    }
+
+    /// With Kerberos: a new principal, with its key in `keytab`. Its tickets live for `life`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub fn add_principal(&self, principal: &str, keytab: &Path, life: &str) {
+        let mut command = Command::new("bash");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hadoop/kdc"));
+        command.arg("add").arg(self.dir.join("kdc")).arg(principal).arg(keytab).arg(life);
+        checked(command.output().expect("bash runs"), &format!("add {principal}"));
+    }
+
+    /// With Kerberos: the file for `KRB5_CONFIG`.
+    pub fn krb5_config(&self) -> PathBuf {
+        self.dir.join("kdc/krb5.conf")
+    }
+
+    /// With Kerberos: how many tickets its KDC has given to `principal` for its password or key.
+    pub fn logins(&self, principal: &str) -> usize {
+        let log = std::fs::read_to_string(self.dir.join("kdc/requests")).unwrap_or_default();
+        let issued = |line: &&str| line.contains("AS_REQ") && line.contains(": ISSUE:");
+        let asked = format!(" {principal}@EXAMPLE.TEST for krbtgt/");
+        log.lines().filter(issued).filter(|line| line.contains(&asked)).count()
+    }
+
+    /// Runs another class of Hadoop's, and gives what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it fails, with its message.
+    pub fn java(&self, class: &str, arguments: &[&str]) -> Vec<u8> {
+        let mut command = self.command("java");
+        let output = command.arg(class).args(arguments).output();
+        checked(output.expect("bash runs"), &format!("{class} {arguments:?}"))
+    }
+
     fn command(&self, action: &str) -> Command {
         let mut command = script();
         command.arg(action).arg(&self.dir).env("AQUEDUCT_REPLICATION", self.nodes.1.to_string());
@@ -135,10 +190,8 @@ impl Hdfs {
     ///
     /// When the lease cannot be ended.
     pub fn recover_lease(&self, path: &str) {
-        let mut command = self.command("java");
-        command.args(["org.apache.hadoop.hdfs.tools.DebugAdmin", "recoverLease"]);
-        command.args(["-path", path, "-retries", "10"]);
-        checked(command.output().expect("bash runs"), &format!("recover the lease of {path}"));
+        let arguments = ["recoverLease", "-path", path, "-retries", "10"];
+        self.java("org.apache.hadoop.hdfs.tools.DebugAdmin", &arguments);
     }
 
     /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fmt, fs};
 
 use crate::agent::program;
@@ -122,15 +123,38 @@ pub fn proof(
     channels: &[PathBuf],
     deep: bool,
 ) -> Result<(), String> {
-    let mut command = program("aqueduct");
-    command.args(["verify", "--complete", "--store", url]).args(channels);
+    let mut command = verify(url, channels);
     if deep {
         command.arg("--deep");
     }
-    command.env_remove("HADOOP_CONF_DIR");
     if let Some(conf_dir) = conf_dir {
         command.env("HADOOP_CONF_DIR", conf_dir);
     }
+    proved(command)
+}
+
+/// `aqueduct verify` of all that `channels` have accepted for the store at `url`.
+///
+/// # Panics
+///
+/// When the program is not there.
+pub fn verify(url: &str, channels: &[PathBuf]) -> Command {
+    let mut command = program("aqueduct");
+    command.args(["verify", "--complete", "--store", url]).args(channels);
+    command.env_remove("HADOOP_CONF_DIR");
+    command
+}
+
+/// Runs what [`verify`] made.
+///
+/// # Errors
+///
+/// It is not proved: what `aqueduct verify` said.
+///
+/// # Panics
+///
+/// When the program does not start.
+pub fn proved(mut command: Command) -> Result<(), String> {
     let output = command.output().expect("the program starts");
     let (said, problem) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -22,6 +22,7 @@ use ledger::proof::prove;
 use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
+use storage::hdfs::HdfsAccess;
 use storage::{FileSystem, FsError, StoreUrl};
 use thiserror::Error;
 
@@ -239,7 +240,7 @@ async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, Verif
     let wrong = |problem: String| VerifyError::Store { url: url.to_owned(), problem };
     let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
     let prefix = place::prefix(parsed.path()).map_err(wrong)?;
-    let connected = parsed.connect(env);
+    let connected = parsed.connect(&HdfsAccess::default(), env);
     let fs = connected.map_err(|source| VerifyError::Connect { url: url.to_owned(), source })?;
     let sink = match &args.sink {
         Some(sink) => place::name(sink),

@@ -14,6 +14,7 @@
 //!
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
+mod access;
 mod bucket;
 mod build;
 mod config;
@@ -75,8 +76,9 @@ impl Component for Config {
         let url = StoreUrl::parse(&self.url);
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         let env = cx.env.clone();
-        let connect = url.clone();
-        Ok(Box::new(self.sink(&url, cx, Box::new(move || connect.connect(&env)))?))
+        let (access, store) = (self.access(&url)?, url.clone());
+        let connect = Box::new(move || store.connect(&access, &env));
+        Ok(Box::new(self.sink(&url, cx, connect)?))
     }
 }
 

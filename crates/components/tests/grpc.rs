@@ -28,6 +28,8 @@ mod pair;
 mod peers;
 #[path = "grpc/routing.rs"]
 mod routing;
+#[path = "grpc/secured.rs"]
+mod secured;
 #[path = "grpc/unable.rs"]
 mod unable;
 

@@ -73,6 +73,17 @@ pub enum FsError {
         #[source]
         source: Cause,
     },
+    /// The store cannot do it for this path, or the client lacks what it takes.
+    #[error("{call} {path} is not possible")]
+    Unfit {
+        /// What was asked.
+        call: &'static str,
+        /// Of which name.
+        path: String,
+        /// Why, and what helps.
+        #[source]
+        source: Cause,
+    },
     /// No answer in time. It may have been done.
     #[error("no answer to {call} {path} within {limit:?}")]
     Timeout {
@@ -114,7 +125,7 @@ impl Classify for FsError {
             | Self::SafeMode { .. }
             | Self::NoRoom { .. } => ErrorClass::Transient,
             Self::Timeout { .. } | Self::Failed { .. } => ErrorClass::Indeterminate,
-            Self::Denied { .. } | Self::Unusable { .. } => ErrorClass::Blocked,
+            Self::Denied { .. } | Self::Unfit { .. } | Self::Unusable { .. } => ErrorClass::Blocked,
         }
     }
 }

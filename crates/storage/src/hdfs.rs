@@ -6,13 +6,18 @@
 //! refused connection): a lost answer is resolved by the caller, which knows what to look for.
 //!
 //! A close goes on a moment after each answer, not at once: `unhurried` says why.
+//!
+//! With a keytab the client logs in by itself: before the ticket of its cache expires, the Kerberos
+//! library gets the next one, whenever a connection is made.
 
+mod access;
 mod door;
+mod remedy;
 mod unhurried;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -20,11 +25,13 @@ use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter as NativeWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
-use pipeline::env::Net;
+use pipeline::Env;
 use tokio::time::timeout;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
+pub use access::{HdfsAccess, Login};
 use door::Door;
+use remedy::{Kind, PROXY_REFUSED, remedy};
 use unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
@@ -38,10 +45,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a close waits after each answer, of which there are two or three.
 const CLOSE_PAUSE: Duration = Duration::from_millis(6);
 
-/// Rights of what is made here: the owner writes, the group reads.
-const FILE_PERMISSION: u32 = 0o640;
-const DIRECTORY_PERMISSION: u32 = 0o750;
-
 /// What the client is configured with unless the site's own configuration is stronger: with as few
 /// DataNodes as copies there is none to take the place of one that fails, and the write should go
 /// on.
@@ -52,21 +55,46 @@ const SETTINGS: [(&str, &str); 1] =
 pub struct Hdfs {
     client: Client,
     door: Door,
+    /// There is a `proxy_user`, and no call was answered yet.
+    unproven_proxy: AtomicBool,
+    file_mode: u32,
+    directory_mode: u32,
 }
 
 impl Hdfs {
-    /// A client for `hdfs://host:port`, or for a name service that the configuration in
-    /// `HADOOP_CONF_DIR` knows. Nothing is sent yet.
+    /// A client for `hdfs://host:port`, or for a name service or a mount table that the
+    /// configuration knows. Nothing is sent yet.
     ///
     /// # Errors
-    /// The configuration cannot be read or does not know the name service.
-    pub fn connect(url: &str, net: Arc<dyn Net>) -> Result<Self, FsError> {
-        let door = Door::of(url, net);
-        let client = ClientBuilder::new().with_url(url).with_config(SETTINGS).build();
-        client.map(|client| Self { client, door }).map_err(|error| FsError::Unusable {
+    /// The configuration cannot be read or does not know the name service, or the keytab cannot be
+    /// read.
+    pub fn connect(url: &str, access: &HdfsAccess, env: &Env) -> Result<Self, FsError> {
+        access.examine(url, env)?;
+        let mut builder = ClientBuilder::new().with_url(url);
+        let mut settings = SETTINGS.to_vec();
+        if let Some(dir) = &access.conf_dir {
+            builder = builder.with_config_dir(dir);
+        }
+        if let Some(login) = &access.login {
+            // A ticket would not be shown to a cluster whose site files do not mention Kerberos.
+            settings.push(("hadoop.security.authentication", "kerberos"));
+            let principal = login.principal_on(&env.host);
+            builder = builder
+                .with_kerberos_cache(login.cache(&principal))
+                .with_kerberos_keytab(&login.keytab)
+                .with_kerberos_principal(principal);
+        }
+        if let Some(user) = &access.proxy_user {
+            builder = builder.with_user(user);
+        }
+        let client = builder.with_config(settings).build().map_err(|error| FsError::Unusable {
             url: url.into(),
-            problem: format!("{error}; a name service needs HADOOP_CONF_DIR"),
-        })
+            problem: remedy(&error).map_or_else(|| error.to_string(), |(_, said)| said),
+        })?;
+        let door = Door::of(url, env.net.clone());
+        let HdfsAccess { file_mode, directory_mode, .. } = *access;
+        let unproven_proxy = AtomicBool::new(access.proxy_user.is_some());
+        Ok(Self { client, door, unproven_proxy, file_mode, directory_mode })
     }
 }
 
@@ -84,9 +112,22 @@ impl Hdfs {
         let done = limited(limit, call, path, work).await;
         match done {
             Err(FsError::Timeout { call, path, limit }) => {
-                Err(self.door.explain(call, path, limit).await)
+                let error = self.door.explain(call, path, limit).await;
+                match error {
+                    FsError::Timeout { call, path, .. }
+                        if self.unproven_proxy.load(Ordering::Relaxed) =>
+                    {
+                        let said = format!("no answer within {limit:?}; {PROXY_REFUSED}");
+                        Err(FsError::Failed { call, path, source: said.into() })
+                    }
+                    error => Err(error),
+                }
             }
-            done => done,
+            Ok(done) => {
+                self.unproven_proxy.store(false, Ordering::Relaxed);
+                Ok(done)
+            }
+            failed => failed,
         }
     }
 }
@@ -107,6 +148,14 @@ async fn limited<T>(
 
 /// The meaning of what the client said.
 fn explain(error: HdfsError, call: &'static str, path: &str) -> FsError {
+    if let Some((kind, said)) = remedy(&error) {
+        let path = path.to_owned();
+        return match kind {
+            Kind::Away => FsError::Unavailable { call, path, source: said.into() },
+            Kind::Denied => FsError::Denied { call, path, source: said.into() },
+            Kind::Unusable => FsError::Unfit { call, path, source: said.into() },
+        };
+    }
     let path = path.to_owned();
     let exception = match &error {
         HdfsError::FileNotFound(_) => return FsError::NotFound { path },
@@ -167,7 +216,7 @@ impl FileSystem for Hdfs {
         let mut native = WriteOptions::default()
             .overwrite(false)
             .create_parent(false)
-            .permission(FILE_PERMISSION);
+            .permission(self.file_mode);
         native.block_size = options.block_size;
         native.replication = options.replication;
         // The library's future is 16 KB.
@@ -211,7 +260,7 @@ impl FileSystem for Hdfs {
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
-        let made = self.client.mkdirs(directory, DIRECTORY_PERMISSION, true);
+        let made = self.client.mkdirs(directory, self.directory_mode, true);
         self.limited(CALL_LIMIT, "mkdirs", directory, made).await
     }
 }
@@ -271,6 +320,50 @@ mod tests {
             |kind: io::ErrorKind| explain(HdfsError::IOError(kind.into()), "rename", "/a").class();
         assert_eq!(class(io::ErrorKind::ConnectionRefused), ErrorClass::Transient);
         assert_eq!(class(io::ErrorKind::ConnectionReset), ErrorClass::Indeterminate);
+    }
+
+    /// What an operator meets while a cluster is set up names what helps, and its class says
+    /// whether it passes by itself.
+    #[test]
+    fn an_answer_of_kerberos_names_its_remedy() {
+        let explained = |error| {
+            let error = explain(error, "mkdirs", "/logs");
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            (error.class(), cause.unwrap_or_default())
+        };
+        let remote = |class: &str, text: &str| {
+            explained(HdfsError::RPCError(class.into(), format!("{text}\n at a.b.C")))
+        };
+        let (class, text) = explained(HdfsError::OperationFailed(
+            "Kerberos: Cannot contact any KDC for realm 'EXAMPLE.COM'".into(),
+        ));
+        assert_eq!(class, ErrorClass::Transient, "a KDC comes back: {text}");
+        let security = "org.apache.hadoop.security";
+        let simple = "SIMPLE authentication is not enabled.  Available:[TOKEN, KERBEROS]";
+        let (class, text) = remote(&format!("{security}.AccessControlException"), simple);
+        assert_eq!(class, ErrorClass::Blocked);
+        assert!(text.contains("`kerberos.principal`") && !text.contains("at a.b.C"), "{text}");
+        let proxy = "User: a@B is not allowed to impersonate logs";
+        let (_, text) = remote(&format!("{security}.authorize.AuthorizationException"), proxy);
+        assert!(text.contains("`proxy_user`"), "{text}");
+        let copies = "File /l/_aqueduct/f could only be written to 0 of the 2 required nodes for \
+                      XOR-2-1-1024k. There are 1 datanode(s) running";
+        let (class, text) = remote("java.io.IOException", copies);
+        assert_eq!(class, ErrorClass::Blocked);
+        assert!(text.contains("-setPolicy -replicate"), "{text}");
+    }
+
+    /// The client takes an unknown name for a cluster without NameNodes.
+    #[tokio::test]
+    async fn a_store_that_the_configuration_does_not_know_is_refused_at_once() {
+        for (url, helps) in [
+            ("hdfs://nowhere", "dfs.ha.namenodes.NAME"),
+            ("viewfs://nowhere", "fs.viewfs.mounttable.NAME.linkFallback"),
+        ] {
+            let connected = Hdfs::connect(url, &HdfsAccess::default(), &env::real());
+            let problem = connected.err().unwrap().to_string();
+            assert!(problem.contains(helps) && problem.contains("`conf_dir`"), "{problem}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

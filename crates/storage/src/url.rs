@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipeline::Env;
 
-use crate::hdfs::Hdfs;
+use crate::hdfs::{Hdfs, HdfsAccess};
 use crate::local::Local;
 use crate::{FileSystem, FsError};
 
@@ -84,15 +84,21 @@ impl StoreUrl {
         format!("{}://{}", self.scheme.name(), self.authority)
     }
 
-    /// The file system that the URL names. A network is reached with the first call only.
+    /// Whether it is a directory of this host, and not of HDFS.
+    pub fn is_local(&self) -> bool {
+        self.scheme == Scheme::File
+    }
+
+    /// The file system that the URL names; `access` is for HDFS. A network is reached with the
+    /// first call only.
     ///
     /// # Errors
     /// The client's own set-up is wrong.
-    pub fn connect(&self, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    pub fn connect(&self, access: &HdfsAccess, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
         match self.scheme {
             Scheme::File => Ok(Arc::new(Local::new(env.clone()))),
             Scheme::Hdfs | Scheme::Viewfs => {
-                Ok(Arc::new(Hdfs::connect(&self.store(), env.net.clone())?))
+                Ok(Arc::new(Hdfs::connect(&self.store(), access, env)?))
             }
         }
     }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use aqueduct_storage::hdfs::HdfsAccess;
 use aqueduct_storage::local::Local;
 use aqueduct_storage::memory::Memory;
 use aqueduct_storage::{CreateOptions, FileSystem, FsError, StoreUrl};
@@ -31,7 +32,7 @@ async fn hdfs_keeps_the_promises() {
     let url = std::env::var("AQUEDUCT_TEST_HDFS").expect("AQUEDUCT_TEST_HDFS names a store");
     let unique = env::real().entropy.next_u64();
     let url = StoreUrl::parse(&format!("{url}/conformance-{unique:x}")).unwrap();
-    let fs = url.connect(&env::real()).unwrap();
+    let fs = url.connect(&HdfsAccess::default(), &env::real()).unwrap();
     keeps_the_promises(fs.clone(), url.path()).await;
     assert!(fs.delete(url.path()).await.unwrap());
 }

@@ -125,6 +125,23 @@ impl MinVersion {
     }
 }
 
+impl ServerTls {
+    /// Whether no client is served that does not show a certificate.
+    pub fn needs_certificates(&self) -> bool {
+        let trust = self.client_ca.is_some() || self.truststore.is_some();
+        trust && self.client_auth == ClientAuth::Required
+    }
+}
+
+impl ClientTls {
+    /// The same where each server is one of this host, unless `server_name` says another name.
+    #[must_use]
+    pub fn of_host(mut self, host: &str) -> Self {
+        self.server_name.get_or_insert_with(|| host.to_owned());
+        self
+    }
+}
+
 fn handshake_timeout() -> Period {
     Period(Duration::from_secs(10))
 }

@@ -48,6 +48,34 @@ pub struct Config {
     /// them away. No event is lost if that one is alive after all; it only writes again.
     #[serde(default = "default_sweep_after")]
     pub(super) sweep_after: Period,
+    /// The identity that is shown to a cluster with Kerberos; its ticket is renewed in time.
+    /// Without it: the ticket cache of the process, or the keytab that `KRB5_CLIENT_KTNAME` names.
+    #[serde(default)]
+    pub(super) kerberos: Option<KerberosConfig>,
+    /// User that the files belong to, if it is not the one that logs in. With Kerberos the NameNode
+    /// has to allow it, by `hadoop.proxyuser.…`.
+    #[serde(default)]
+    pub(super) proxy_user: Option<String>,
+    /// Directory with `core-site.xml` and `hdfs-site.xml`; by default what `HADOOP_CONF_DIR` names.
+    #[serde(default)]
+    pub(super) conf_dir: Option<String>,
+    /// Rights of the files in HDFS, in octal digits; `"644"` lets everyone read them.
+    #[serde(default = "default_file_mode")]
+    pub(super) file_mode: String,
+    /// Rights of the directories that are made in HDFS, in octal digits. One that is there keeps
+    /// its own.
+    #[serde(default = "default_directory_mode")]
+    pub(super) directory_mode: String,
+}
+
+/// The identity that is shown to a cluster with Kerberos.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KerberosConfig {
+    /// The principal; `_HOST` in it becomes the name of this host.
+    pub(super) principal: String,
+    /// File with the key of the principal, readable for the user of this process.
+    pub(super) keytab: String,
 }
 
 /// What is promised about an event that is delivered.
@@ -108,6 +136,14 @@ fn default_age_max() -> Period {
 
 fn default_idle_max() -> Period {
     Period(Duration::from_secs(60))
+}
+
+fn default_file_mode() -> String {
+    "640".into()
+}
+
+fn default_directory_mode() -> String {
+    "750".into()
 }
 
 fn default_sweep_after() -> Period {

@@ -30,6 +30,7 @@ use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Env, Extensions, Guarantee, Settlement, Sink,
     SinkBoard, SinkError, Taken,
 };
+use tls::Dialer;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -41,6 +42,9 @@ pub use error::GrpcError;
 
 use connection::Connection;
 use shared::Shared;
+
+/// What ALPN asks for.
+const HTTP2: &str = "h2";
 
 /// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
 const COURTESY: Duration = Duration::from_secs(2);
@@ -64,7 +68,8 @@ impl Component for Config {
             (Some(address), None) => {
                 pipeline::address::check(address, "collector-1:4141", false)
                     .map_err(|problem| BuildError::invalid("address", problem))?;
-                let sink = Grpc::new(&self, address, cx, NextHop::default());
+                let dialer = Dialer::new(&cx.env, self.tls.clone(), &[HTTP2])?;
+                let sink = Grpc::new(&self, address, dialer, cx, NextHop::default());
                 sink.map(|sink| Box::new(sink) as Box<dyn Sink>).ok_or_else(|| {
                     let problem = format!("`{address}` cannot be part of a URL");
                     BuildError::invalid("address", problem)
@@ -93,6 +98,7 @@ struct Grpc {
     routing: RoutingBoard,
     metrics: Metrics,
     endpoint: Endpoint,
+    dialer: Dialer,
     shared: Arc<Shared>,
     board: SinkBoard,
     task: Option<Task>,
@@ -119,7 +125,13 @@ impl Task {
 
 impl Grpc {
     /// To this address; `None` if it is none.
-    fn new(config: &Config, address: &str, cx: &BuildContext, hop: NextHop) -> Option<Self> {
+    fn new(
+        config: &Config,
+        address: &str,
+        dialer: Dialer,
+        cx: &BuildContext,
+        hop: NextHop,
+    ) -> Option<Self> {
         address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok())?;
         let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
         let options = Options {
@@ -147,6 +159,7 @@ impl Grpc {
             metrics: cx.metrics.clone(),
             config: config.clone(),
             endpoint,
+            dialer,
             task: None,
         })
     }
@@ -163,6 +176,7 @@ impl Grpc {
             name: self.name.clone(),
             env: self.env.clone(),
             endpoint: self.endpoint.clone(),
+            dialer: self.dialer.clone(),
             connect_timeout: self.config.connect_timeout.0,
             shared: self.shared.clone(),
             floors: self.floors.clone(),

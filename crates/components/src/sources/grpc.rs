@@ -46,11 +46,12 @@ use metrics::{Metrics, SourceLabel};
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Resource, Source,
-    SourceContext, SourceError,
+    BuildContext, BuildError, Component, Env, Guarantee, Resource, Source, SourceContext,
+    SourceError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tls::ServerTls;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -61,6 +62,11 @@ use named_limit::NamedLimit;
 use roster::Roster;
 use service::{Limits, Service, budget_units};
 use wire::exchange::Gathering;
+
+use crate::sources::listening::{self, Allowed, Guard};
+
+/// What ALPN offers.
+const HTTP2: &str = "h2";
 
 /// How long what was accepted may take to be answered once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -112,6 +118,8 @@ pub struct Config {
     /// they connect again.
     #[serde(default = "defaults::linger")]
     pub linger: Period,
+    /// TLS: with this table it is spoken, and nothing else is taken.
+    pub tls: Option<ServerTls>,
 }
 
 /// A compression of batches on the wire.
@@ -198,10 +206,13 @@ impl Component for Config {
             let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
             return Err(BuildError::invalid("message_max", problem));
         }
+        let is_open = !self.tls.as_ref().is_some_and(ServerTls::needs_certificates);
         Ok(Box::new(Grpc {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
+            guard: Guard::new(self.tls.clone(), cx, &[HTTP2])?,
+            is_open,
             config: self,
             listener: None,
         }))
@@ -213,6 +224,9 @@ struct Grpc {
     env: Env,
     metrics: Metrics,
     config: Config,
+    guard: Option<Guard>,
+    /// Clients need not show a certificate.
+    is_open: bool,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -228,15 +242,17 @@ impl Source for Grpc {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = self.env.net.listen(&self.config.listen).await.map_err(cannot_listen)?;
+        let guard = self.guard.as_ref();
+        let listener = listening::listen(&*self.env.net, &self.config.listen, guard).await?;
         let address = listener.local_address();
-        info!(source = %self.name, %address, "listening");
-        if !is_loopback(&address) {
+        info!(source = %self.name, %address, tls = guard.is_some(), "listening");
+        if self.is_open && !is_loopback(&address) {
             warn!(
                 source = %self.name,
                 %address,
-                "listener is plain text and unauthenticated: every client that reaches it can \
-                 write and read",
+                "clients show no certificate (`tls.client_ca`): every one that reaches this \
+                 listener can write and read{}",
+                if guard.is_some() { "" } else { ", and all goes in plain text (`tls`)" },
             );
         }
         self.listener = Some(listener);
@@ -250,12 +266,17 @@ impl Source for Grpc {
         let (work, watched) = (service.work.clone(), service.clone());
         let (subscriptions, committed) =
             (service.subscriptions.clone(), service.cx.relay.watch_committed());
-        let connections_max = self.config.connections_max as usize;
+        let allowed = Allowed {
+            connections: self.config.connections_max as usize,
+            // A peer that does not let go is cut off.
+            drain: DRAIN + self.config.linger.0,
+            tls: self.guard.as_ref(),
+        };
         tokio::select! {
             biased;
             () = subscriptions.run(committed) => {}
             () = watched.watch() => {}
-            () = incoming::serve(listener, service, connections_max, &stop) => {}
+            () = incoming::serve(listener, service, allowed, &stop) => {}
         }
         work.close();
         if timeout(DRAIN, work.wait()).await.is_err() {
@@ -304,15 +325,6 @@ impl Grpc {
     }
 }
 
-/// The cause names the address.
-fn cannot_listen(error: std::io::Error) -> SourceError {
-    SourceError {
-        class: ErrorClass::Transient,
-        message: "cannot listen".into(),
-        source: Some(error.into()),
-    }
-}
-
 fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_matches(['[', ']']);
@@ -338,18 +350,6 @@ mod tests {
         ] {
             assert_eq!(is_loopback(address), loopback, "{address}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_is_named_once_with_the_cause() {
-        let env = env::real();
-        let taken = env.net.listen("127.0.0.1:0").await.unwrap();
-        let address = taken.local_address();
-        let error = env.net.listen(&address).await.err().unwrap();
-        let error = cannot_listen(error);
-        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
-        assert_eq!(text.matches(&address).count(), 1, "{text}");
     }
 
     #[test]

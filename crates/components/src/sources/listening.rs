@@ -111,7 +111,7 @@ pub(super) async fn listen(
     }
     net.listen(address).await.map_err(|error| SourceError {
         class: ErrorClass::Transient,
-        message: format!("cannot listen on {address}"),
+        message: "cannot listen".into(), // the cause names the address
         source: Some(error.into()),
     })
 }
@@ -229,4 +229,20 @@ pub(super) async fn serve<F, S>(
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_once_with_the_cause() {
+        let env = env::real();
+        let taken = env.net.listen("127.0.0.1:0").await.unwrap();
+        let address = taken.local_address();
+        let error = listen(&*env.net, &address, None).await.err().unwrap();
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.starts_with(&format!("cannot listen: {address}: ")), "{text}");
+        assert_eq!(text.matches(&address).count(), 1, "{text}");
+    }
 }

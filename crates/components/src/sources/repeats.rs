@@ -295,7 +295,7 @@ mod tests {
         };
         let lost = of(&[("a", &[("k", "v")]), ("b", &[])]);
         let calls = Calls::new(WINDOW);
-        assert_eq!(calls.begin(&host, lost.clone()).stored(false), 0);
+        assert_eq!(calls.begin(&host, lost).stored(false), 0);
         for other in [
             of(&[("a", &[("k", "w")]), ("b", &[])]),
             of(&[("a", &[("l", "v")]), ("b", &[])]),

@@ -49,6 +49,7 @@ impl Translator<'_> {
                 false => self.add(Outcome::Ignored, &prop, "files have names of their own"),
             }
         }
+        self.identity(bag, settings, target);
         self.roll(bag, settings, target);
         self.file_type(bag, settings, target);
         let prop = bag.take("hdfs.maxOpenFiles");
@@ -63,6 +64,30 @@ impl Translator<'_> {
             }
             (Err(problem), Some(prop)) => self.add(Outcome::Decision, &prop, problem),
             (Err(_), None) => {}
+        }
+    }
+
+    /// Kerberos, and the user that the files belong to.
+    fn identity(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let principal = bag.take("hdfs.kerberosPrincipal");
+        let keytab = bag.take("hdfs.kerberosKeytab");
+        match (principal, keytab) {
+            (Some(principal), Some(keytab)) => {
+                for (prop, name) in [(principal, "kerberos.principal"), (keytab, "kerberos.keytab")]
+                {
+                    put(settings, name, value::text(&prop.text, &prop.place));
+                    self.carried(&prop, target, name);
+                }
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                let what = "Kerberos needs `hdfs.kerberosPrincipal` and `hdfs.kerberosKeytab`";
+                self.add(Outcome::Decision, &one, what);
+            }
+            (None, None) => {}
+        }
+        if let Some(prop) = bag.take("hdfs.proxyUser") {
+            settings.set("proxy_user", value::text(&prop.text, &prop.place));
+            self.carried(&prop, target, "proxy_user");
         }
     }
 

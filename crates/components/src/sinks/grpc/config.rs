@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tls::ClientTls;
 
 /// Settings of the `grpc` sink.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -48,6 +49,9 @@ pub struct Config {
     /// How long the next agent may stay away before what it has stored is sent to another one.
     #[serde(default = "defaults::resend_after")]
     pub resend_after: Period,
+    /// TLS: with this table it is spoken. Where the next agents are looked up by `dns:`, their
+    /// certificates have to be for that host, unless `tls.server_name` says another name.
+    pub tls: Option<ClientTls>,
 }
 
 /// How batches are compressed on the wire.

@@ -16,6 +16,7 @@ use peers::{Dispute, FloorBoard, LedgerBoard, LimitBoard, RoutingBoard};
 use pipeline::{Env, Identity, Routing};
 use support::backoff::jittered;
 use support::mutant;
+use tls::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,9 +38,6 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// After a connection that lasted so long the next try comes at once.
 const GOOD_CONNECTION: Duration = Duration::from_secs(1);
 
-/// How often a silent connection is probed, and how long the answer may take.
-const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
-
 /// Messages between the sender and the transport. What waits here is in memory anyhow: the window
 /// bounds it.
 const OUTBOX: usize = 2;
@@ -51,6 +49,7 @@ pub(super) struct Connection {
     pub(super) name: Arc<str>,
     pub(super) env: Env,
     pub(super) endpoint: Endpoint,
+    pub(super) dialer: Dialer,
     pub(super) connect_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) floors: FloorBoard,
@@ -138,17 +137,8 @@ impl Connection {
 
     async fn connect(&self) -> Result<Channel, GrpcError> {
         let connector =
-            Connector { net: self.env.net.clone(), address: self.shared.address.clone() };
-        let endpoint = self
-            .endpoint
-            .clone()
-            .http2_keep_alive_interval(PROBE.0)
-            .keep_alive_timeout(PROBE.1)
-            .keep_alive_while_idle(true);
-        endpoint
-            .connect_with_connector(connector)
-            .await
-            .map_err(|cause| GrpcError::Connect { address: self.shared.address.to_string(), cause })
+            Connector { dialer: self.dialer.clone(), address: self.shared.address.clone() };
+        connector.open(&self.endpoint).await
     }
 
     async fn exchange(&self, channel: Channel) -> GrpcError {

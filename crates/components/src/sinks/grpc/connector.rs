@@ -5,16 +5,36 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use pipeline::env::{Net, Stream};
-use tonic::transport::Uri;
+use pipeline::env::Stream;
+use tls::Dialer;
+use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
 
-/// Connects to one address.
+use super::GrpcError;
+
+/// How often a silent connection is probed, and how long the answer may take.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+
+/// Connects to one address. TLS, where there is one, is inside of what tonic sees.
 pub(super) struct Connector {
-    pub(super) net: Arc<dyn Net>,
+    pub(super) dialer: Dialer,
     pub(super) address: Arc<str>,
+}
+
+impl Connector {
+    pub(super) async fn open(self, endpoint: &Endpoint) -> Result<Channel, GrpcError> {
+        let address = self.address.clone();
+        let endpoint = endpoint
+            .clone()
+            .http2_keep_alive_interval(PROBE.0)
+            .keep_alive_timeout(PROBE.1)
+            .keep_alive_while_idle(true);
+        let opened = endpoint.connect_with_connector(self).await;
+        opened.map_err(|cause| GrpcError::Connect { address: address.to_string(), cause })
+    }
 }
 
 impl Service<Uri> for Connector {
@@ -27,7 +47,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _uri: Uri) -> Self::Future {
-        let (net, address) = (self.net.clone(), self.address.clone());
-        Box::pin(async move { net.connect(&address).await.map(TokioIo::new) })
+        let (dialer, address) = (self.dialer.clone(), self.address.clone());
+        Box::pin(async move { dialer.connect(&address).await.map(TokioIo::new) })
     }
 }

@@ -21,11 +21,12 @@ use pipeline::{
     BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
     Sink, SinkBoard, SinkError, Taken,
 };
+use tls::Dialer;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Config, Grpc, Task};
+use super::{Config, Grpc, HTTP2, Task};
 use lookups::Lookups;
 
 /// Seats that a sink may have: each is a task, also while it is empty.
@@ -42,6 +43,12 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
     if !(1..=SEATS_MAX).contains(&config.discover_max) {
         return Err(BuildError::invalid("discover_max", format!("from 1 to {SEATS_MAX}")));
     }
+    let tls = config.tls.clone().map(|tls| match &query {
+        Query::Host { host, .. } => tls.of_host(host),
+        // Its targets have names.
+        Query::Service(_) => tls,
+    });
+    let dialer = Dialer::new(&cx.env, tls, &[HTTP2])?;
     let discovery = Discovery { query, server: config.discover_server };
     let mut cx = cx.clone();
     let (seat, lookups_as) = match cx.extensions.find::<Seat>() {
@@ -55,11 +62,23 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
     };
     let (held, moved) = (None, IntervalSet::EMPTY);
     let (hop, board, lookups) = (NextHop::default(), SinkBoard::default(), None);
-    Ok(Box::new(Discovered { config, cx, seat, hop, board, held, moved, lookups_as, lookups }))
+    Ok(Box::new(Discovered {
+        config,
+        dialer,
+        cx,
+        seat,
+        hop,
+        board,
+        held,
+        moved,
+        lookups_as,
+        lookups,
+    }))
 }
 
 struct Discovered {
     config: Config,
+    dialer: Dialer,
     cx: BuildContext,
     seat: Seat,
     hop: NextHop,
@@ -118,7 +137,8 @@ impl Discovered {
     /// A sink to the member at the seat, if there is one.
     fn meet(&mut self) {
         let Some(assignment) = self.seat.assignment() else { return };
-        match Grpc::new(&self.config, &assignment.address, &self.cx, self.hop.clone()) {
+        let dialer = self.dialer.clone();
+        match Grpc::new(&self.config, &assignment.address, dialer, &self.cx, self.hop.clone()) {
             Some(sink) => {
                 self.board.set_peer(Some(assignment.address.to_string()));
                 self.held = Some(Held { sink, closing: false });

@@ -130,7 +130,10 @@ fn said(status: &tonic::Status) -> String {
     };
     let cause = innermost(source);
     // Also what listens there and speaks something else ends a connection in one of these ways.
-    format!("{cause}; if this does not pass: is it the port that a collector listens on?")
+    format!(
+        "{cause}; if this does not pass: is it the port that a collector listens on? Does it speak \
+         TLS (`tls`), and want a certificate (`tls.certificate`)?"
+    )
 }
 
 impl Classify for GrpcError {
@@ -170,7 +173,8 @@ mod tests {
         assert_eq!(
             text,
             "the stream to a:1 broke: stream closed; if this does not pass: is it the port that a \
-             collector listens on?"
+             collector listens on? Does it speak TLS (`tls`), and want a certificate \
+             (`tls.certificate`)?"
         );
         let text = broken(tonic::Status::resource_exhausted("too many connections"));
         assert!(text.starts_with("the stream to a:1 broke: too many connections ("), "{text}");

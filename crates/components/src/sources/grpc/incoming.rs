@@ -23,8 +23,8 @@ use tonic::body::Body;
 use tracing::debug;
 use wire::v1::FromReceiver;
 
+use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
-use super::{DRAIN, Service};
 use crate::sources::listening::{self, Accepted, Allowed};
 
 /// Streams of one connection. One is used; more are an error of the peer.
@@ -52,17 +52,14 @@ const OUTBOX: usize = 16;
 pub(super) type Outbox = mpsc::Sender<Box<Answer>>;
 type Answer = Result<FromReceiver, Status>;
 
-/// Serves connections, at most `max` at a time, until `stop`; then until each has heard what it is
-/// owed, for a bounded time.
+/// Serves connections, as `allowed`, until `stop`; then until each has heard what it is owed, for a
+/// bounded time.
 pub(super) async fn serve(
     listener: Box<dyn Listener>,
     service: Arc<Service>,
-    max: usize,
+    allowed: Allowed<'_>,
     stop: &CancellationToken,
 ) {
-    // A peer that does not let go is cut off.
-    let drain = DRAIN + service.limits.linger;
-    let allowed = Allowed { connections: max, drain, tls: None };
     let name = service.name.clone();
     listening::accept(listener, &name, allowed, stop, |accepted| {
         let Accepted { stream, peer, open, cut, place } = accepted;

@@ -1,0 +1,101 @@
+//! Goal: a failover of the NameNode costs seconds and no line.
+//!
+//! Method: two NameNodes, three JournalNodes and a collector that knows the name service alone.
+//! Under load the active NameNode is killed (-9), the standby is made the active one, and the one
+//! that was killed comes back as the standby; twice, so that each of them dies once. Hadoop's shell
+//! finds each line once, and `aqueduct verify` proves the same. The time from the kill to the first
+//! file that becomes visible behind it is printed.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and prints what it measured"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::http;
+use aqueduct_tests::reconcile::{compare, prove};
+use aqueduct_tests::wait;
+
+const STOP: Duration = Duration::from_secs(25);
+/// Lines of a log, of which there are ten a second.
+const LINES: usize = 200;
+
+/// Files that have become visible.
+fn files(collector: &Agent) -> Option<f64> {
+    collector.metrics()?.sum("aqueduct_sink_visible_files_total")
+}
+
+/// Writes logs into `dir` until `ends`; gives all that it wrote.
+fn load(dir: PathBuf, ends: Arc<AtomicBool>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut written = Vec::new();
+        for name in 0.. {
+            if ends.load(Ordering::Relaxed) {
+                break;
+            }
+            let text: String = (0..LINES).map(|number| format!("{name} {number}\n")).collect();
+            written.extend_from_slice(text.as_bytes());
+            fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
+            thread::sleep(Duration::from_millis(100));
+        }
+        written
+    })
+}
+
+#[test]
+#[ignore = "needs the optimised programs and HDFS: tests/run"]
+fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut hdfs = Hdfs::configured_with(&dir.join("hdfs"), &["--ha"]);
+    assert_eq!(hdfs.url(), "hdfs://cluster");
+    hdfs.start();
+    let listen = http::free_address().to_string();
+    let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
+    let mut collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
+    collector = collector.with_conf_dir(hdfs.conf_dir());
+    let (tail, data) = (dir.join("*.log"), dir.join("edge"));
+    let (tail, data) = (tail.display().to_string(), data.display().to_string());
+    let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
+    let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+    collector.start();
+    edge.start();
+
+    let ends = Arc::new(AtomicBool::new(false));
+    let written = load(dir.to_owned(), ends.clone());
+    wait::until("the first files", Duration::from_secs(30), || {
+        files(&collector).filter(|files| *files >= 2.0)
+    });
+    for (active, standby) in [("namenode", "namenode2"), ("namenode2", "namenode")] {
+        hdfs.kill(active);
+        let (killed, seen) = (Instant::now(), files(&collector).expect("metrics"));
+        hdfs.activate(standby);
+        let activated = killed.elapsed();
+        wait::until("a file behind the failover", Duration::from_secs(60), || {
+            files(&collector).filter(|files| *files > seen)
+        });
+        let (visible, activated) = (killed.elapsed().as_secs_f64(), activated.as_secs_f64());
+        eprintln!(
+            "{active} killed: {standby} active after {activated:.1} s, \
+             a file visible after {visible:.1} s"
+        );
+        hdfs.revive(active);
+    }
+    ends.store(true, Ordering::Relaxed);
+    let written = written.join().expect("the load ends");
+    wait_until_delivered(&edge, Duration::from_secs(60));
+    edge.stop(STOP);
+    collector.stop(STOP);
+    prove(&store, Some(&hdfs.conf_dir()), &[dir.join("edge/channels/main")]);
+    let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
+    assert!(found.is_none(), "{found}");
+    eprintln!("{found}");
+}
