@@ -1,12 +1,13 @@
 //! Goal: every client of Flume that applications use hands its events to an agent without a change,
-//! and what a client sends again after a lost answer is stored twice where the page of the source
-//! `avro` says so, and nowhere else.
+//! and what a client sends again after a lost answer is stored twice where the pages of the sources
+//! `avro` and `thrift` say so, and nowhere else.
 //!
 //! Method: the clients of Flume 1.11 and log4j, from Maven, in one virtual machine: `RpcClient` as
 //! default, deflated, failover, load balancing and Thrift, `avro-client`, the appenders of log4j 1
 //! and log4j 2. They send to two agents, of which the first is killed while the failover client
-//! sends. What is asserted are the files of both. Then `RpcClient` sends through a relay that cuts
-//! its connection 200 times before the answer is written, and 200 times behind it.
+//! sends. What is asserted are the files of both. Then `RpcClient` sends, over Avro and over
+//! Thrift, through a relay that cuts its connection 200 times before the answer is written, and 200
+//! times behind it.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
@@ -26,7 +27,7 @@ use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::java_with;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::{http, wait};
-use proxy::{Cut, Proxy};
+use proxy::{Cut, Frames, Proxy};
 use serde_json::Value;
 
 /// Events of each client, ten in a call.
@@ -94,9 +95,8 @@ channel = "main"
     /// How many events were recognised as sent again.
     fn repeated(&self) -> usize {
         let (_, text) = http::get(self.agent.admin(), "/metrics").expect("its metrics");
-        let row = text.lines().find(|line| line.contains("reason=\"repeated_events\""));
-        let count = row.and_then(|row| row.rsplit_once(' ')?.1.parse().ok());
-        count.unwrap_or(0)
+        let rows = text.lines().filter(|line| line.contains("reason=\"repeated_events\""));
+        rows.filter_map(|row| row.rsplit_once(' ')?.1.parse::<usize>().ok()).sum()
     }
 }
 
@@ -203,15 +203,19 @@ fn every_client_of_flume_hands_over_its_events_although_an_agent_is_killed() {
 
 /// Cuts 200 calls of `RpcClient`; how often each of their events is stored, and how many events the
 /// source has recognised.
-fn cut(cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
+fn cut(frames: Frames, cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
     const CALLS: usize = 200;
     const OF_CALL: usize = 5;
-    let name = format!("{cut:?}");
+    let name = format!("{frames:?}{cut:?}");
     let store = Store::start(&name, dir);
-    let proxy = Proxy::start(store.avro, cut);
-    let arguments =
-        [&name, &CALLS.to_string(), &OF_CALL.to_string(), &proxy.address.port().to_string()]
-            .map(ToString::to_string);
+    let (to, kind) = match frames {
+        Frames::Avro => (store.avro, "default"),
+        Frames::Thrift => (store.thrift, "thrift"),
+    };
+    let proxy = Proxy::start(to, frames, cut);
+    let (calls, of_call) = (CALLS.to_string(), OF_CALL.to_string());
+    let port = proxy.address.port().to_string();
+    let arguments = [&*name, &calls, &of_call, &port, kind].map(ToOwned::to_owned);
     let output = clients(dir, "cut", &arguments).output().expect("java runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("tries: 400\n"), "{output:?}");
@@ -233,10 +237,12 @@ fn cut(cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
 #[ignore = "needs the optimised programs, a JDK and Maven: tests/run"]
 fn of_two_hundred_cuts_before_the_answer_all_are_recognised_and_of_those_behind_it_none() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let (before, recognised) = cut(Cut::BeforeAnswer, dir.path());
-    assert!(before.iter().all(|copies| *copies == 1), "each event once: {before:?}");
-    assert_eq!(recognised, 1_000);
-    let (behind, recognised) = cut(Cut::AfterAnswer, dir.path());
-    assert!(behind.iter().all(|copies| *copies == 2), "each event twice: {behind:?}");
-    assert_eq!(recognised, 0);
+    for frames in [Frames::Avro, Frames::Thrift] {
+        let (before, recognised) = cut(frames, Cut::BeforeAnswer, dir.path());
+        assert!(before.iter().all(|copies| *copies == 1), "{frames:?}: each once: {before:?}");
+        assert_eq!(recognised, 1_000);
+        let (behind, recognised) = cut(frames, Cut::AfterAnswer, dir.path());
+        assert!(behind.iter().all(|copies| *copies == 2), "{frames:?}: each twice: {behind:?}");
+        assert_eq!(recognised, 0);
+    }
 }

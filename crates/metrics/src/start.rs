@@ -52,7 +52,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "link_leads_out",
         ],
     ),
-    ("thrift", &["tls_failed"]),
+    ("thrift", &["repeated_events", "tls_failed"]),
     (
         "grpc",
         &[

@@ -123,9 +123,14 @@ async fn what_stands_in_the_truststore_itself_is_trusted() {
     // A certificate of keytool names no host.
     let problem = refused(&server(flume), &of_flume(true)).await;
     assert!(problem.contains("`check_name = false`"), "{problem}");
-    let later = Env { clock: Arc::new(At(2_300)), ..env::real() };
-    let problem = refused(&alone, &client_at(&later, json!({ "ca": "alone.pem" }))).await;
-    assert!(problem.contains("expired"), "{problem}");
+    for (year, word) in [(2_300, "expired"), (2_001, "not valid yet")] {
+        let env = Env { clock: Arc::new(At(year)), ..env::real() };
+        let problem = refused(&alone, &client_at(&env, json!({ "ca": "alone.pem" }))).await;
+        assert!(problem.contains(word), "{problem}");
+    }
+    let other = json!({ "ca": "alone.pem", "server_name": "elsewhere.example" });
+    let problem = refused(&alone, &client(other)).await;
+    assert!(problem.contains("not for `elsewhere.example`"), "{problem}");
 }
 
 /// A clock that stands in a year.
@@ -183,6 +188,18 @@ async fn a_listener_with_client_ca_takes_clients_of_that_authority_alone() {
         );
         here.unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_listener_refuses_a_client_whose_certificate_has_expired() {
+    let settings = placed(json!({ "certificate": "server.pem", "key": "server.key.pem",
+        "client_ca": "ca.pem" }));
+    let later = Env { clock: Arc::new(At(2_300)), ..env::real() };
+    let server = Server::new(serde_json::from_value(settings).unwrap(), &later, &[]).unwrap();
+    let shown = json!({ "trust_all": true, "certificate": "client.pem", "key": "client.key.pem" });
+    let (_, there) = exchange(&server, &client(shown)).await;
+    let problem = there.unwrap_err().to_string();
+    assert!(problem.contains("expired"), "{problem}");
 }
 
 #[tokio::test]
@@ -302,44 +319,5 @@ async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "an end in order");
 }
 
-#[tokio::test]
-async fn files_that_change_count_from_the_next_handshake_on_and_bad_ones_never() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = |from: &str, to: &str| {
-        let fresh = dir.path().join("fresh");
-        #[expect(clippy::disallowed_methods, reason = "as an operator replaces a file")]
-        std::fs::copy(material(from), &fresh)
-            .and_then(|_| std::fs::rename(&fresh, dir.path().join(to)))
-            .unwrap();
-    };
-    place("server.pem", "c");
-    place("server.key.pem", "k");
-    let settings = json!({ "certificate": dir.path().join("c"), "key": dir.path().join("k") });
-    let server = server(settings);
-    let (localhost, elsewhere) = (
-        client(json!({ "ca": "ca.pem" })),
-        client(json!({ "ca": "ca.pem", "server_name": "elsewhere.example" })),
-    );
-    let (here, there) = duplex(64 << 10);
-    let wrapped = server.wrap(Box::new(there), |_| {});
-    let serving = tokio::spawn(async move { echo(echo(wrapped).await?).await });
-    let mut open = localhost.wrap(Box::new(here), "localhost:1").await.unwrap();
-    say(&mut open).await.unwrap();
-
-    tokio::time::pause();
-    let look = async || {
-        tokio::time::advance(Duration::from_secs(1)).await;
-        server.load().await.unwrap();
-    };
-    // The certificate without its key: half of a change.
-    place("elsewhere.pem", "c");
-    look().await;
-    works(&server, &localhost).await;
-    place("elsewhere.key.pem", "k");
-    works(&server, &localhost).await;
-    look().await;
-    works(&server, &elsewhere).await;
-    assert!(refused(&server, &localhost).await.contains("elsewhere.example"));
-    say(&mut open).await.unwrap();
-    serving.await.unwrap().unwrap();
-}
+mod changes;
+mod versions;

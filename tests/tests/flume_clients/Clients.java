@@ -24,7 +24,8 @@ import org.apache.logging.log4j.core.config.Configurator;
  *
  * <pre>
  *   send DIR EVENTS FIRST SECOND THRIFT   ports of two Avro sources and of a Thrift source
- *   cut DIR NAME CALLS EVENTS PORT        calls of so many events, each sent until it is answered OK
+ *   cut DIR NAME CALLS EVENTS PORT TYPE   calls of so many events, each sent until it is answered OK;
+ *                                         TYPE: of the client
  * </pre>
  */
 public final class Clients {
@@ -41,7 +42,7 @@ public final class Clients {
         if (arguments[0].equals("cut")) {
             int calls = Integer.parseInt(arguments[3]);
             events = Integer.parseInt(arguments[4]);
-            cut(arguments[2], calls, arguments[5]);
+            cut(arguments[2], calls, properties(arguments[6], "127.0.0.1:" + arguments[5]));
         } else {
             events = Integer.parseInt(arguments[2]);
             String first = "127.0.0.1:" + arguments[3];
@@ -189,7 +190,7 @@ public final class Clients {
     }
 
     /** Calls one after the other, each on a new connection until it is answered OK. */
-    private static void cut(String name, int calls, String port) throws Exception {
+    private static void cut(String name, int calls, Properties properties) throws Exception {
         RpcClient rpc = null;
         int tries = 0;
         for (int call = 0; call < calls; call++) {
@@ -202,8 +203,7 @@ public final class Clients {
                 tries++;
                 try {
                     if (rpc == null) {
-                        rpc = RpcClientFactory.getDefaultInstance(
-                            "127.0.0.1", Integer.parseInt(port), events);
+                        rpc = RpcClientFactory.getInstance(properties);
                     }
                     rpc.appendBatch(batch);
                     isSent = true;

@@ -1,5 +1,5 @@
-//! A relay between Flume's clients and an `avro` source that knows where calls and answers end, and
-//! cuts connections between the two.
+//! A relay between Flume's clients and an `avro` or `thrift` source that knows where calls and
+//! answers end, and cuts connections between the two.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,6 +20,15 @@ pub(crate) enum Cut {
     AfterAnswer,
 }
 
+/// How calls and answers stand in the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// Of Avro's Netty transport: `serial │ n │ n × (length │ bytes)`.
+    Avro,
+    /// Of Thrift: `length │ bytes`.
+    Thrift,
+}
+
 /// A running relay.
 pub(crate) struct Proxy {
     /// Where clients connect.
@@ -29,7 +38,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// In front of the source at `to`. Of two calls the first is cut, and the second is not.
-    pub(crate) fn start(to: SocketAddr, cut: Cut) -> Self {
+    pub(crate) fn start(to: SocketAddr, frames: Frames, cut: Cut) -> Self {
         let address = free_address();
         let listener = TcpListener::bind(address).expect("the address is free");
         let cuts = Arc::new(AtomicUsize::new(0));
@@ -38,7 +47,8 @@ impl Proxy {
             let mut calls = 0;
             for client in listener.incoming() {
                 // A client that ended its connection has an error here, and connects again.
-                let _ended = client.and_then(|client| relay(client, to, cut, &mut calls, &counted));
+                let _ended = client
+                    .and_then(|client| relay(client, (to, frames), cut, &mut calls, &counted));
             }
         });
         Self { address, cuts }
@@ -53,14 +63,14 @@ impl Proxy {
 /// Serves one connection to its end.
 fn relay(
     mut client: TcpStream,
-    to: SocketAddr,
+    (to, frames): (SocketAddr, Frames),
     cut: Cut,
     calls: &mut usize,
     cuts: &AtomicUsize,
 ) -> io::Result<()> {
     let mut source = TcpStream::connect(to)?;
     loop {
-        let call = frame(&mut client)?;
+        let call = frame(&mut client, frames)?;
         let is_call = call.windows(11).any(|name| name == b"appendBatch");
         *calls += usize::from(is_call);
         let is_cut = is_call && *calls % 2 == 1;
@@ -77,7 +87,7 @@ fn relay(
             return client.shutdown(Shutdown::Both);
         }
         source.write_all(&call)?;
-        let answer = frame(&mut source)?;
+        let answer = frame(&mut source, frames)?;
         if is_cut {
             cuts.fetch_add(1, Ordering::SeqCst);
             source.shutdown(Shutdown::Both)?;
@@ -87,11 +97,16 @@ fn relay(
     }
 }
 
-/// The next frame of Avro's Netty transport: `serial │ n │ n × (length │ bytes)`.
-fn frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; 8];
-    stream.read_exact(&mut frame)?;
-    for _ in 0..number(&frame[4..]) {
+/// The next call or answer.
+fn frame(stream: &mut TcpStream, frames: Frames) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    let mut parts = 1;
+    if frames == Frames::Avro {
+        frame.resize(8, 0);
+        stream.read_exact(&mut frame)?;
+        parts = number(&frame[4..]);
+    }
+    for _ in 0..parts {
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;
         frame.extend(length);

@@ -28,8 +28,6 @@ pub struct Events<'a> {
 /// One event.
 #[derive(Debug)]
 pub struct Event<'a, 'b> {
-    /// All of its bytes as they came.
-    pub raw: &'a [u8],
     /// Its headers in the order in which they came.
     pub headers: &'b [(&'a str, &'a str)],
     /// Its body.
@@ -47,11 +45,9 @@ impl<'a> Events<'a> {
         let mut block = if self.is_batch { reader.block()? } else { 1 };
         while block > 0 {
             for _ in 0..block {
-                let start = reader.rest();
                 headers.clear();
                 let body = event(&mut reader, &mut headers)?;
-                let raw = &start[..start.len() - reader.rest().len()];
-                if !visit(Event { raw, headers: &headers, body }) {
+                if !visit(Event { headers: &headers, body }) {
                     return Ok(());
                 }
             }
@@ -76,18 +72,14 @@ fn event<'a>(
     }
 }
 
-/// Adds the events but for the first `skip` to a batch.
+/// Adds the events to a batch.
 ///
 /// # Errors
 /// The bytes are damaged, or no batch can have such headers. Part of it may have been added.
-pub fn read(events: Events<'_>, skip: usize, batch: &mut BatchBuilder) -> Result<(), Malformed> {
+pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malformed> {
     let mut known = Known::default();
-    let (mut problem, mut at) = (None, 0);
+    let mut problem = None;
     events.each(|event| {
-        at += 1;
-        if at <= skip {
-            return true;
-        }
         match known.check(event.headers) {
             Ok(()) => batch.push(event.body, event.headers),
             Err(malformed) => problem = Some(malformed),
@@ -148,9 +140,9 @@ mod tests {
         bytes
     }
 
-    fn batch(bytes: &[u8], skip: usize) -> Result<Batch, Malformed> {
+    fn batch(bytes: &[u8]) -> Result<Batch, Malformed> {
         let mut builder = BatchBuilder::default();
-        read(Events { bytes, is_batch: true }, skip, &mut builder).map(|()| builder.finish())
+        read(Events { bytes, is_batch: true }, &mut builder).map(|()| builder.finish())
     }
 
     const EVENTS: &[(Headers, &[u8])] = &[
@@ -163,23 +155,21 @@ mod tests {
     #[test]
     fn bodies_and_headers_arrive_as_they_were_sent_in_any_blocks() {
         for block in 1..=4 {
-            for skip in 0..=5 {
-                let batch = batch(&array(EVENTS, block), skip).unwrap();
-                let read: Vec<_> = batch
-                    .iter()
-                    .map(|event| {
-                        let mut headers: Vec<_> = event.headers().collect();
-                        headers.sort_unstable();
-                        (headers, event.body().to_vec())
-                    })
-                    .collect();
-                let sent = EVENTS.iter().skip(skip).map(|(headers, body)| {
-                    let mut headers = headers.to_vec();
+            let batch = batch(&array(EVENTS, block)).unwrap();
+            let read: Vec<_> = batch
+                .iter()
+                .map(|event| {
+                    let mut headers: Vec<_> = event.headers().collect();
                     headers.sort_unstable();
-                    (headers, body.to_vec())
-                });
-                assert_eq!(read, sent.collect::<Vec<_>>(), "{block} {skip}");
-            }
+                    (headers, event.body().to_vec())
+                })
+                .collect();
+            let sent = EVENTS.iter().map(|(headers, body)| {
+                let mut headers = headers.to_vec();
+                headers.sort_unstable();
+                (headers, body.to_vec())
+            });
+            assert_eq!(read, sent.collect::<Vec<_>>(), "{block}");
         }
     }
 
@@ -187,7 +177,7 @@ mod tests {
     fn the_batch_that_flume_sends_is_read() {
         // Measured: an appendBatch of two events, behind the name of the message.
         let bytes = [4, 2, 2, b'k', 2, b'v', 0, 2, b'A', 0, 2, b'B', 0];
-        let batch = batch(&bytes, 0).unwrap();
+        let batch = batch(&bytes).unwrap();
         let read: Vec<_> =
             batch.iter().map(|event| (event.header("k"), event.body().to_vec())).collect();
         assert_eq!(read, [(Some("v"), b"A".to_vec()), (None, b"B".to_vec())]);
@@ -197,11 +187,11 @@ mod tests {
     fn damaged_events_are_refused_wherever_the_damage_is() {
         let whole = array(EVENTS, 3);
         for end in 0..whole.len() {
-            assert!(batch(&whole[..end], 0).is_err(), "cut at {end}");
+            assert!(batch(&whole[..end]).is_err(), "cut at {end}");
         }
-        assert_eq!(batch(&[&whole[..], &[0]].concat(), 0).err(), Some(Malformed::Rest));
-        assert_eq!(batch(&[2, 2, 2, 0xff, 2, b'v', 0, 0, 0], 0).err(), Some(Malformed::Text));
-        assert_eq!(batch(&[2, 2, 0, 2, b'v', 0, 0, 0], 0).err(), Some(Malformed::Header));
+        assert_eq!(batch(&[&whole[..], &[0]].concat()).err(), Some(Malformed::Rest));
+        assert_eq!(batch(&[2, 2, 2, 0xff, 2, b'v', 0, 0, 0]).err(), Some(Malformed::Text));
+        assert_eq!(batch(&[2, 2, 0, 2, b'v', 0, 0, 0]).err(), Some(Malformed::Header));
     }
 
     #[test]
@@ -217,8 +207,8 @@ mod tests {
             bytes.push(0);
             bytes
         };
-        assert!(batch(&of(&names[..1_000], 10), 0).is_ok());
-        assert_eq!(batch(&of(&names, 0), 0).err(), Some(Malformed::Header));
+        assert!(batch(&of(&names[..1_000], 10)).is_ok());
+        assert_eq!(batch(&of(&names, 0)).err(), Some(Malformed::Header));
         let mut known = Known::default();
         for name in &names[..1_000] {
             assert_eq!(known.check(&[(name, "")]), Ok(()));

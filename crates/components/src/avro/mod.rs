@@ -75,7 +75,7 @@ pub fn read_all(input: &[u8]) -> usize {
             match session.read(&frame.payload) {
                 call::Step::Append { events: bytes, .. } => {
                     let mut builder = pipeline::BatchBuilder::default();
-                    if events::read(bytes, 0, &mut builder).is_ok() {
+                    if events::read(bytes, &mut builder).is_ok() {
                         events += builder.finish().len();
                     }
                 }

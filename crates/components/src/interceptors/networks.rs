@@ -215,7 +215,16 @@ mod tests {
         ] {
             assert_eq!(Range::between(from, to), Ok(expected), "{from} {to}");
         }
-        for text in ["", "a", "1.0.0.0/33", "1.0.0.0/", "1.0.0.1/24", "2001:db8::/129", "1.0.0"] {
+        for text in [
+            "",
+            "a",
+            "1.0.0.0/33",
+            "1.0.0.0/",
+            "1.0.0.1/24",
+            "2001:db8::/129",
+            "2001:db8::1/32",
+            "1.0.0",
+        ] {
             assert!(Range::network(text).is_err(), "{text}");
         }
         for (from, to) in [

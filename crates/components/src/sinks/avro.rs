@@ -204,7 +204,8 @@ impl Classify for AvroError {
             Self::Status { .. } | Self::Refused { .. } => ErrorClass::Transient,
             // What was sent may have been stored.
             Self::TimedOut { .. } | Self::Broken { .. } => ErrorClass::Indeterminate,
-            Self::Answer { .. } => ErrorClass::Fatal,
+            // Another service, or other settings than it has.
+            Self::Answer { .. } => ErrorClass::Blocked,
         }
     }
 }

@@ -255,9 +255,10 @@ impl Classify for HttpError {
 fn class_of(status: StatusCode) -> ErrorClass {
     match status.as_u16() {
         408 | 425 | 429 | 500.. => ErrorClass::Transient,
-        401 | 403 | 404 | 405 | 407 => ErrorClass::Fatal,
+        401 | 403 | 404 | 405 | 407 => ErrorClass::Blocked,
         400..=499 => ErrorClass::Poison,
-        _ => ErrorClass::Fatal,
+        // Of 3xx, no answer says that the events are there; redirects are not followed.
+        _ => ErrorClass::Blocked,
     }
 }
 

@@ -20,10 +20,8 @@
 
 mod connection;
 mod filter;
-mod put;
-mod repeats;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,11 +41,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::listening::{self, DRAIN, Guard};
+use super::put::Storing;
+use super::repeats::Calls;
 use crate::avro::around;
 use connection::Connection;
 use filter::Rules;
-use put::Storing;
-use repeats::Repeats;
 
 /// Settings of the `avro` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -174,7 +172,7 @@ impl Component for Config {
                 idle_timeout: self.idle_timeout.0,
             },
             budget: Arc::new(Semaphore::new(connection::units(self.in_flight_max.0 as usize))),
-            repeats: Arc::new(Mutex::new(Repeats::new(self.repeat_window.0))),
+            calls: Calls::new(self.repeat_window.0),
             listener: None,
         }))
     }
@@ -202,7 +200,7 @@ struct Avro {
     /// In units of [`connection::units`].
     budget: Arc<Semaphore>,
     /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
-    repeats: Arc<Mutex<Repeats>>,
+    calls: Calls,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -212,7 +210,7 @@ struct Shared {
     metrics: Metrics,
     limits: Limits,
     budget: Arc<Semaphore>,
-    repeats: Arc<Mutex<Repeats>>,
+    calls: Calls,
     storing: Storing,
 }
 
@@ -253,7 +251,7 @@ impl Source for Avro {
             metrics: self.metrics.clone(),
             limits: self.limits,
             budget: self.budget.clone(),
-            repeats: self.repeats.clone(),
+            calls: self.calls.clone(),
             storing: Storing {
                 source: self.name.clone(),
                 intake: cx.intake,
@@ -264,7 +262,7 @@ impl Source for Avro {
         });
         let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
-            let (shared, host) = (shared.clone(), host(&peer));
+            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer)));
             let is_allowed = rules.allow(&host);
             async move {
                 let source = &shared.storing.source;
@@ -284,12 +282,6 @@ impl Source for Avro {
         let _ = tokio::time::timeout(DRAIN, work.wait()).await;
         Ok(())
     }
-}
-
-/// The host of an address `host:port`.
-fn host(peer: &str) -> Arc<str> {
-    let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
-    host.trim_matches(['[', ']']).into()
 }
 
 #[cfg(test)]

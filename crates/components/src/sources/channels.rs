@@ -110,6 +110,11 @@ impl Channels {
         (0..self.all.len()).map(sorted).collect()
     }
 
+    /// Bodies of the events of a channel, in their order.
+    pub(super) fn bodies(&self, channel: usize) -> Vec<String> {
+        self.one(channel).events.iter().map(|event| event.body.clone()).collect()
+    }
+
     pub(crate) fn events(&self, channel: usize) -> Vec<Event> {
         self.one(channel).events.clone()
     }

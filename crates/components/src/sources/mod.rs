@@ -15,6 +15,10 @@ pub mod netcat;
 pub mod netcat_udp;
 #[cfg(test)]
 mod opening;
+mod put;
+mod repeats;
+#[cfg(test)]
+mod running;
 pub mod sequence;
 pub mod spool_dir;
 mod storing;

@@ -20,7 +20,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::listening::DRAIN;
 
 /// The one key of this source's positions.
 const KEY: Bytes = Bytes::from_static(b"next");
@@ -80,6 +83,7 @@ impl Component for Config {
             body_bytes: self.size.0 as usize,
             rate: self.rate,
             batch_events: self.batch_events.into(),
+            work: TaskTracker::new(),
         }))
     }
 }
@@ -91,6 +95,8 @@ struct Numbers {
     body_bytes: usize,
     rate: Option<u32>,
     batch_events: u64,
+    /// Batches that are being stored: they go on to their end, whatever becomes of the source.
+    work: TaskTracker,
 }
 
 impl Numbers {
@@ -141,13 +147,16 @@ impl Numbers {
         let end = start.saturating_add(self.events_max(cx)).min(self.end);
         let end = further.map_or(end, |further| end.min(further));
         let batch = self.batch(start, end);
-        if further.is_none() {
-            cx.intake.accept(batch).await?;
+        let intake = cx.positions.clone();
+        let stored = if further.is_none() {
+            self.work.spawn(async move { intake.accept(batch).await })
         } else {
             let lagging = (0..).zip(standing.iter()).filter(|(_, next)| **next == start);
             let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
-            cx.positions.accept_into(batch, &lagging).await?;
-        }
+            self.work.spawn(async move { intake.accept_into(batch, &lagging).await })
+        };
+        // The task is gone without a result only when the runtime ends.
+        stored.await.unwrap_or(Err(IntakeError::Stopping))?;
         standing.iter_mut().filter(|next| **next == start).for_each(|next| *next = end);
         Ok(end - start)
     }
@@ -235,8 +244,12 @@ impl Source for Numbers {
     }
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        // Dropped midway, a batch is in all, some or no channels; the next start asks.
-        match cx.stop.run_until_cancelled(self.make(&cx)).await {
+        let made = cx.stop.run_until_cancelled(self.make(&cx)).await;
+        // What was handed over is stored to its end. Where it waits for room for longer, the next
+        // start asks which channels have it.
+        self.work.close();
+        let _ = timeout(DRAIN, self.work.wait()).await;
+        match made {
             Some(Ok(())) => {
                 tracing::info!(source = %self.name, count = self.end, "all numbers are made");
                 cx.stop.cancelled().await;

@@ -2,8 +2,8 @@
 //! in the channels.
 //!
 //! ```text
-//!   frame ─► head ─► budget ─► rest of the frame ─► events ─► reserve room ─► commit ─► OK
-//!    closed   closed   FAILED          closed        exception   FAILED        UNKNOWN
+//!   frame ─► head ─► budget ─► rest of it ─► events ─► repeats ─► reserve room ─► commit ─► OK
+//!   closed   closed  FAILED      closed     exception              FAILED        UNKNOWN
 //! ```
 //!
 //! | answer | meaning for the client |
@@ -16,6 +16,9 @@
 //!
 //! A frame that is too large, takes too long or is no message has no answer: the connection is
 //! closed. Calls of one connection follow each other. A `oneway` call is stored and not answered.
+//!
+//! A client without an answer sends again, so an event may be stored more than once. A part of that
+//! is recognised: see `repeat_window`.
 
 mod connection;
 mod frame;
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metrics::Metrics;
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
@@ -39,9 +43,11 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::listening::{self, DRAIN, Guard};
+use super::put::Storing;
+use super::repeats::Calls;
 use super::storing;
 use crate::thrift::Protocol;
-use connection::Shared;
+use connection::{Connection, Shared};
 
 /// Lines a minute about connections that were closed for what they sent.
 const LOG_LINES: u32 = 5;
@@ -73,6 +79,10 @@ pub struct Config {
     /// How long a connection may be open without a call.
     #[serde(default = "defaults::idle_timeout")]
     idle_timeout: Period,
+    /// How long a call is remembered whose connection ended before it was answered: events that its
+    /// host sends again within that time are not stored twice. `0s`: not at all.
+    #[serde(default = "defaults::repeat_window")]
+    repeat_window: Period,
     /// TLS: with this table clients have to speak it.
     #[serde(default)]
     tls: Option<ServerTls>,
@@ -106,6 +116,10 @@ mod defaults {
     pub(super) fn idle_timeout() -> Period {
         Period(Duration::from_secs(600))
     }
+
+    pub(super) fn repeat_window() -> Period {
+        Period(Duration::from_secs(120))
+    }
 }
 
 impl Component for Config {
@@ -120,6 +134,7 @@ impl Component for Config {
             guard: Guard::new(self.tls, cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
+            metrics: cx.metrics.clone(),
             listen: self.listen,
             connections_max: self.connections_max as usize,
             limits: Limits {
@@ -130,6 +145,7 @@ impl Component for Config {
                 idle_timeout: self.idle_timeout.0,
             },
             budget: Arc::new(Semaphore::new(storing::units(self.in_flight_max.0) as usize)),
+            calls: Calls::new(self.repeat_window.0),
             listener: None,
         }))
     }
@@ -148,12 +164,15 @@ struct Limits {
 struct Thrift {
     name: Arc<str>,
     env: Env,
+    metrics: Metrics,
     listen: String,
     connections_max: usize,
     guard: Option<Guard>,
     limits: Limits,
     /// In units of [`storing::units`].
     budget: Arc<Semaphore>,
+    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    calls: Calls,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -161,7 +180,7 @@ struct Thrift {
 #[async_trait]
 impl Source for Thrift {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends the call again.
+        // A client without its answer sends the call again, and not all of that is recognised.
         Guarantee::AtLeastOnce
     }
 
@@ -185,18 +204,24 @@ impl Source for Thrift {
         let work = TaskTracker::new();
         let stop = cx.stop;
         let shared = Arc::new(Shared {
-            source: self.name.clone(),
             env: self.env.clone(),
-            intake: cx.intake,
-            stop: stop.clone(),
+            metrics: self.metrics.clone(),
             limits: self.limits,
             budget: self.budget.clone(),
-            work: work.clone(),
+            calls: self.calls.clone(),
+            storing: Storing {
+                source: self.name.clone(),
+                intake: cx.intake,
+                stop: stop.clone(),
+                wait_max: self.limits.wait_max,
+                work: work.clone(),
+            },
             log: LogRate::new(LOG_LINES),
         });
         let allowed = (self.connections_max, self.guard.as_ref());
         listening::serve(listener, &self.name, allowed, &stop, |stream, peer| {
-            connection::serve(stream, peer, shared.clone())
+            let shared = shared.clone();
+            async move { Connection::new(stream, &peer, &shared).serve(&peer).await }
         })
         .await;
         // What was reserved is stored to its end, also for clients that are gone.

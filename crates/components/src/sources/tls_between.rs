@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Metrics, SourceReason};
-use pipeline::testkit::{build, plain_context};
-use pipeline::{Batch, Component, Outcome, Sink, Source, SourceError, Taken};
+use pipeline::testkit::build;
+use pipeline::{Batch, Component, Outcome, Sink, Source, Taken};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::channels::Channels;
+use super::running::{Running, free_address};
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
@@ -34,34 +32,26 @@ fn trust() -> Value {
 }
 
 struct Fixture {
+    running: Running,
     address: String,
     channels: Arc<Channels>,
-    metrics: Metrics,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), SourceError>>,
 }
 
 impl Fixture {
-    async fn start<C: Component<Role = dyn Source>>(mut settings: Value, scheme: &str) -> Self {
-        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = probe.local_address();
-        drop(probe);
-        settings["listen"] = match scheme {
+    async fn start<C: Component<Role = dyn Source>>(settings: Value, scheme: &str) -> Self {
+        let address = free_address().await;
+        let listen = match scheme {
             "" => json!(address),
             _ => json!([format!("{scheme}://{address}")]),
         };
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let metrics = cx.metrics.clone();
-        let mut source = build::<C>(&settings, &cx).unwrap();
-        let (channels, stop) = (Arc::new(Channels::new(1)), CancellationToken::new());
-        let cx = plain_context(channels.clone(), stop.clone());
-        source.open(&cx).await.unwrap();
-        let running = tokio::spawn(async move { source.run(cx).await });
-        Self { address, channels, metrics, stop, running }
+        let channels = Arc::new(Channels::new(1));
+        let running =
+            Running::start_at::<C>(address.clone(), settings, listen, channels.clone()).await;
+        Self { running, address, channels }
     }
 
     async fn connect(&self) -> Box<dyn pipeline::env::Stream> {
-        env::real().net.connect(&self.address).await.unwrap()
+        self.running.connect().await
     }
 
     async fn dial(&self) -> std::io::Result<Box<dyn pipeline::env::Stream>> {
@@ -71,13 +61,11 @@ impl Fixture {
     }
 
     fn failed(&self) -> u64 {
-        let label = SourceReason { source: "in".into(), reason: "tls_failed" };
-        self.metrics.source_anomalies.get_or_create(&label).get()
+        self.running.counted("tls_failed")
     }
 
     async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
+        self.running.stop().await;
     }
 }
 

@@ -72,7 +72,7 @@ async fn serve(mut stream: Box<dyn pipeline::env::Stream>, seen: Arc<Mutex<Vec<B
             let answer = match session.read(&frame.payload) {
                 Step::Append { answer, events } => {
                     let mut batch = BatchBuilder::default();
-                    events::read(events, 0, &mut batch).unwrap();
+                    events::read(events, &mut batch).unwrap();
                     let batch = batch.finish();
                     let first = batch.iter().next().unwrap().body().to_vec();
                     seen.lock().unwrap().push(batch);
@@ -139,7 +139,7 @@ async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_c
         ("ERROR", ErrorClass::Transient, "an error: no  room"),
         ("END", ErrorClass::Indeterminate, "broke before the answer"),
         ("SILENCE", ErrorClass::Indeterminate, "within 200ms"),
-        ("NONSENSE", ErrorClass::Fatal, "`compression`"),
+        ("NONSENSE", ErrorClass::Blocked, "`compression`"),
     ] {
         let Outcome::Again(Some(error)) = outcome(&mut *sink, &[body]).await else {
             panic!("{body} is tried again")

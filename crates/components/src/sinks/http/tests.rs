@@ -137,9 +137,12 @@ async fn the_status_decides_between_again_refused_and_set_up() {
         ("500", ErrorClass::Transient),
         ("503", ErrorClass::Transient),
         ("408", ErrorClass::Transient),
-        ("401", ErrorClass::Fatal),
-        ("404", ErrorClass::Fatal),
-        ("302", ErrorClass::Fatal),
+        ("401", ErrorClass::Blocked),
+        ("403", ErrorClass::Blocked),
+        ("404", ErrorClass::Blocked),
+        ("405", ErrorClass::Blocked),
+        ("407", ErrorClass::Blocked),
+        ("302", ErrorClass::Blocked),
         ("999", ErrorClass::Indeterminate),
     ] {
         let body = format!("STATUS:{status}");

@@ -1,27 +1,26 @@
 //! One connection: calls in, answers out, in order.
 
 use std::io;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use pipeline::BatchBuilder;
 use pipeline::env::Stream;
+use pipeline::{Batch, BatchBuilder};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
-use super::put::Stored;
-use super::repeats::Repeats;
 use super::{Compression, Shared};
 use crate::avro::Malformed;
 use crate::avro::call::{Answer, Session, Status, Step};
 use crate::avro::coding::{Coding, is_zlib};
 use crate::avro::events::{self, Events};
 use crate::avro::frame::{self, Deframer, Frame, TooLarge};
+use crate::sources::put::Stored;
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
 /// part of the budget.
@@ -215,42 +214,37 @@ impl<'a> Connection<'a> {
         events: Events<'_>,
         memory: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Ended> {
-        let known = self.repeats().take(Instant::now(), &self.host, events);
-        let skip = known.as_ref().map_or(0, |known| known.as_ref().map_or(0, |it| it.events()));
         let mut batch = BatchBuilder::default();
-        let read = match &known {
-            Ok(_) => events::read(events, skip, &mut batch),
-            Err(malformed) => Err(*malformed),
-        };
-        let stored = match read {
-            Ok(()) if batch.is_empty() => Stored::All,
-            Ok(()) => self.store(batch, memory).await,
-            Err(malformed) => Stored::Never(malformed.to_string()),
+        let (stored, call) = match events::read(events, &mut batch) {
+            Ok(()) => {
+                let call = self.shared.calls.begin(&self.host, batch.finish());
+                let stored = match call.rest() {
+                    Some(batch) => self.store(batch, memory).await,
+                    None => Stored::All,
+                };
+                (stored, Some(call))
+            }
+            Err(malformed) => (Stored::Never(malformed.to_string()), None),
         };
         let is_stored = stored == Stored::All;
         let answer = self.answer_of(stored, answer);
         // Once the client has gone, the answer would only seem to arrive.
         let written =
             if self.is_over { Ok(false) } else { self.write(serial, &answer).await.map(|()| true) };
-        let now = Instant::now();
-        match known {
-            _ if is_stored && !matches!(written, Ok(true)) => {
-                self.repeats().unanswered(now, &self.host, events);
+        if let Some(call) = call.filter(|_| is_stored) {
+            let events = call.stored(matches!(written, Ok(true)));
+            if events > 0 {
+                self.shared.count("repeated_events", events as u64);
+                debug!(source = %self.shared.storing.source, host = %self.host, events,
+                    "events that were sent again are not stored twice");
             }
-            Ok(Some(known)) if !is_stored => self.repeats().put_back(now, known),
-            _ => {}
-        }
-        if is_stored && skip > 0 {
-            self.shared.count("repeated_events", skip as u64);
-            debug!(source = %self.shared.storing.source, host = %self.host, events = skip,
-                "events that were sent again are not stored twice");
         }
         written.map(|_| ())
     }
 
     /// Stores a batch, and watches meanwhile whether the client goes.
-    async fn store(&mut self, batch: BatchBuilder, memory: Option<OwnedSemaphorePermit>) -> Stored {
-        let storing = self.shared.storing.store(batch.finish(), memory);
+    async fn store(&mut self, batch: Batch, memory: Option<OwnedSemaphorePermit>) -> Stored {
+        let storing = self.shared.storing.store(batch, memory);
         let mut storing = std::pin::pin!(storing);
         let stored = loop {
             self.coded.reserve(READ_BYTES);
@@ -307,10 +301,5 @@ impl<'a> Connection<'a> {
             self.stream.flush().await
         });
         Ok(written.await.map_err(|_| Ended::Slow(limit))??)
-    }
-
-    fn repeats(&self) -> MutexGuard<'_, Repeats> {
-        // It is whole between two calls.
-        self.shared.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

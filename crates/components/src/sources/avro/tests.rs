@@ -7,12 +7,10 @@
 use std::path::Path;
 
 use bytes::BytesMut;
-use pipeline::Intake;
 use pipeline::env::Stream;
-use pipeline::testkit::{build, plain_context};
-use serde_json::{Value, json};
+use pipeline::testkit::build;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::avro::call::Status;
@@ -22,53 +20,17 @@ use crate::avro::datum::{put_event, put_long};
 use crate::avro::frame::{self, Deframer};
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
+use crate::sources::running::Running;
 
-struct Fixture {
-    address: String,
-    metrics: Metrics,
-    stop: CancellationToken,
-    running: tokio::task::JoinHandle<Result<(), SourceError>>,
-}
-
-impl Fixture {
-    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
-        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = probe.local_address();
-        drop(probe);
-        settings["listen"] = json!(address);
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let metrics = cx.metrics.clone();
-        let mut source = build::<Config>(&settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = plain_context(intake, stop.clone());
-        source.open(&cx).await.unwrap();
-        let running = tokio::spawn(async move { source.run(cx).await });
-        Self { address, metrics, stop, running }
-    }
-
-    async fn connect(&self, is_compressed: bool) -> Client {
-        Client {
-            stream: env::real().net.connect(&self.address).await.unwrap(),
-            coding: Coding::of_client(is_compressed, 6),
-            coded: BytesMut::new(),
-            plain: BytesMut::new(),
-            deframer: Deframer::new(1 << 20),
-            caller: Caller::default(),
-            serial: 0,
-        }
-    }
-
-    /// How often this was counted.
-    fn counted(&self, reason: &str) -> u64 {
-        let row = format!("{{source=\"in\",reason=\"{reason}\"}} ");
-        let text = self.metrics.text();
-        let count = text.lines().find_map(|line| line.split_once(&row));
-        count.map_or(0, |(_, count)| count.parse().unwrap())
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
+async fn connect(to: &Running, is_compressed: bool) -> Client {
+    Client {
+        stream: to.connect().await,
+        coding: Coding::of_client(is_compressed, 6),
+        coded: BytesMut::new(),
+        plain: BytesMut::new(),
+        deframer: Deframer::new(1 << 20),
+        caller: Caller::default(),
+        serial: 0,
     }
 }
 
@@ -129,10 +91,6 @@ impl Client {
 const OK: Reply = Reply::Status(Status::Ok);
 const FAILED: Reply = Reply::Status(Status::Failed);
 
-fn bodies(channels: &Channels) -> Vec<String> {
-    channels.events(0).into_iter().map(|event| event.body).collect()
-}
-
 #[tokio::test]
 async fn what_is_answered_ok_is_in_the_channels_in_its_order_with_its_headers() {
     for (settings, is_compressed) in [
@@ -142,8 +100,8 @@ async fn what_is_answered_ok_is_in_the_channels_in_its_order_with_its_headers() 
         (json!({ "compression": "deflate" }), true),
     ] {
         let channels = Arc::new(Channels::new(2));
-        let fixture = Fixture::start(settings, channels.clone()).await;
-        let mut client = fixture.connect(is_compressed).await;
+        let fixture = Running::start::<Config>(settings, channels.clone()).await;
+        let mut client = connect(&fixture, is_compressed).await;
         assert_eq!(client.call(&["a", "b"]).await, OK);
         assert_eq!(client.call(&[]).await, OK);
         // Sent one after the other without waiting, they are answered in their order.
@@ -155,7 +113,7 @@ async fn what_is_answered_ok_is_in_the_channels_in_its_order_with_its_headers() 
         }
         assert_eq!(channels.events(1).len(), 22);
         let expected: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
-        assert_eq!(bodies(&channels), [vec!["a".to_owned(), "b".to_owned()], expected].concat());
+        assert_eq!(channels.bodies(0), [vec!["a".to_owned(), "b".to_owned()], expected].concat());
         assert_eq!(channels.events(0)[1].headers["n"], "1");
         fixture.stop().await;
     }
@@ -165,12 +123,12 @@ async fn what_is_answered_ok_is_in_the_channels_in_its_order_with_its_headers() 
 async fn a_call_that_finds_no_room_fails_and_is_not_stored_later() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({ "wait_max": "20ms" }), narrow.clone()).await;
-    let mut client = fixture.connect(false).await;
+    let fixture = Running::start::<Config>(json!({ "wait_max": "20ms" }), narrow.clone()).await;
+    let mut client = connect(&fixture, false).await;
     assert_eq!(client.call(&["a"]).await, FAILED);
     narrow.give(5);
     assert_eq!(client.call(&["b"]).await, OK);
-    assert_eq!(bodies(&channels), ["b"]);
+    assert_eq!(channels.bodies(0), ["b"]);
     assert_eq!(fixture.counted("call_failed"), 1);
     channels.refuse(0, 1);
     assert_eq!(client.call(&["c"]).await, Reply::Status(Status::Unknown));
@@ -178,8 +136,8 @@ async fn a_call_that_finds_no_room_fails_and_is_not_stored_later() {
 }
 
 /// Sends a batch, ends the connection while it waits for room, and gives the room.
-async fn lose(fixture: &Fixture, narrow: &Narrow, batch: &[&str], is_compressed: bool) {
-    let mut client = fixture.connect(is_compressed).await;
+async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str], is_compressed: bool) {
+    let mut client = connect(fixture, is_compressed).await;
     narrow.give(1);
     assert_eq!(client.call(&["first"]).await, OK);
     let waiting = narrow.asked();
@@ -195,13 +153,13 @@ async fn lose(fixture: &Fixture, narrow: &Narrow, batch: &[&str], is_compressed:
 async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_stored() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({}), narrow.clone()).await;
+    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
     for round in 0..200 {
         // All rounds send the same: only lost answers decide what is a repeat.
         let before = channels.events(0).len();
         lose(&fixture, &narrow, &["a", "b"], round % 2 == 1).await;
         channels.wait_for_events(before + 3).await;
-        let mut client = fixture.connect(round % 2 == 1).await;
+        let mut client = connect(&fixture, round % 2 == 1).await;
         // With room for none, what is stored again would fail.
         let again: &[&str] = if round % 3 == 0 { &["a", "b", "c"] } else { &["a", "b"] };
         narrow.give(again.len() - 2);
@@ -220,27 +178,27 @@ async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_st
 async fn with_the_window_at_zero_every_call_is_stored() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({ "repeat_window": "0s" }), narrow.clone()).await;
+    let fixture = Running::start::<Config>(json!({ "repeat_window": "0s" }), narrow.clone()).await;
     lose(&fixture, &narrow, &["a", "b"], false).await;
     channels.wait_for_events(3).await;
     narrow.give(1);
-    assert_eq!(fixture.connect(false).await.call(&["a", "b"]).await, OK);
-    assert_eq!(bodies(&channels), ["first", "a", "b", "a", "b"]);
+    assert_eq!(connect(&fixture, false).await.call(&["a", "b"]).await, OK);
+    assert_eq!(channels.bodies(0), ["first", "a", "b", "a", "b"]);
     fixture.stop().await;
 }
 
 #[tokio::test]
 async fn a_call_that_cannot_be_read_is_an_error_and_the_connection_goes_on() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
-    let mut client = fixture.connect(false).await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut client = connect(&fixture, false).await;
     let mut batch = array(&["a", "b"]);
     batch.truncate(batch.len() - 2);
     client.send(&batch).await;
     let (_, reply) = client.answer().await.unwrap();
     assert!(matches!(reply, Reply::Error(text) if text.contains("a length is")));
     assert_eq!(client.call(&["c"]).await, OK);
-    assert_eq!(bodies(&channels), ["c"], "nothing of the damaged call");
+    assert_eq!(channels.bodies(0), ["c"], "nothing of the damaged call");
     assert_eq!(fixture.counted("call_malformed"), 1);
     fixture.stop().await;
 }
@@ -248,7 +206,7 @@ async fn a_call_that_cannot_be_read_is_an_error_and_the_connection_goes_on() {
 #[tokio::test]
 async fn bytes_that_are_not_the_protocol_end_the_connection_and_are_counted() {
     let settings = json!({ "request_max": "1KiB", "request_timeout": "50ms" });
-    let fixture = Fixture::start(settings, Arc::new(Channels::new(1))).await;
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
     let huge = [0, 0, 0, 1, 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff];
     let of_handshake = frame::write(1, &[&[7; 20]]);
     for (bytes, reason) in [
@@ -260,13 +218,13 @@ async fn bytes_that_are_not_the_protocol_end_the_connection_and_are_counted() {
         (b"", "call_too_slow"),
     ] {
         let before = fixture.counted(reason);
-        let mut client = fixture.connect(false).await;
+        let mut client = connect(&fixture, false).await;
         client.stream.write_all(bytes).await.unwrap();
         assert_eq!(client.answer().await, None, "{bytes:02x?}");
         assert_eq!(fixture.counted(reason), before + 1, "{reason} {bytes:02x?}");
     }
     // A compressed call of a kilobyte that becomes a gibibyte is held to the limit as well.
-    let mut client = fixture.connect(true).await;
+    let mut client = connect(&fixture, true).await;
     client.send(&vec![0; 1 << 20]).await;
     assert_eq!(client.answer().await, None);
     assert_eq!(fixture.counted("call_too_large"), 3);
@@ -279,12 +237,12 @@ async fn calls_in_part_hold_memory_up_to_the_budget_and_then_give_it_back() {
         "request_max": "1MiB", "in_flight_max": "1MiB", "wait_max": "50ms",
         "request_timeout": "600s",
     });
-    let fixture = Fixture::start(settings, Arc::new(Channels::new(1))).await;
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
     let large = "x".repeat(700 << 10);
     let whole = frame::write(1, &[&Caller::default().begin(), &array(&[&large])]);
-    let mut first = fixture.connect(false).await;
+    let mut first = connect(&fixture, false).await;
     first.stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
-    let mut second = fixture.connect(false).await;
+    let mut second = connect(&fixture, false).await;
     // The budget has room for one of them; which one is ended is not said.
     let _ = second.stream.write_all(&whole[..whole.len() - 1]).await;
     let ended = tokio::select! {
@@ -294,7 +252,7 @@ async fn calls_in_part_hold_memory_up_to_the_budget_and_then_give_it_back() {
     assert_eq!(ended, None);
     assert_eq!(fixture.counted("memory_full"), 1);
     drop((first, second));
-    let mut third = fixture.connect(false).await;
+    let mut third = connect(&fixture, false).await;
     assert_eq!(third.call(&[&large]).await, OK, "the memory is free again");
     fixture.stop().await;
 }
@@ -302,8 +260,8 @@ async fn calls_in_part_hold_memory_up_to_the_budget_and_then_give_it_back() {
 #[tokio::test]
 async fn a_host_that_a_rule_denies_is_not_served() {
     let settings = json!({ "ip_filter": ["deny:ip:127.0.0.0/8"] });
-    let fixture = Fixture::start(settings, Arc::new(Channels::new(1))).await;
-    let mut client = fixture.connect(false).await;
+    let fixture = Running::start::<Config>(settings, Arc::new(Channels::new(1))).await;
+    let mut client = connect(&fixture, false).await;
     assert_eq!(client.answer().await, None);
     assert_eq!(fixture.counted("address_refused"), 1);
     fixture.stop().await;

@@ -53,17 +53,13 @@ impl Fixture {
     }
 }
 
-fn bodies(channels: &Channels) -> Vec<String> {
-    channels.events(0).into_iter().map(|event| event.body).collect()
-}
-
 #[tokio::test]
 async fn lines_are_events_whatever_they_hold_and_the_last_one_needs_no_end() {
     let channels = Arc::new(Channels::new(1));
     let script = r"printf 'one\n\ntwo\r\n\377\0\nlast'; echo oops >&2";
     let mut fixture = Fixture::sh(script, channels.clone());
     fixture.run().await.unwrap();
-    assert_eq!(bodies(&channels), ["one", "", "two", "\u{fffd}\0", "last"]);
+    assert_eq!(channels.bodies(0), ["one", "", "two", "\u{fffd}\0", "last"]);
     assert_eq!(fixture.counted("command_failed"), 0);
 }
 
@@ -76,7 +72,7 @@ async fn a_command_without_a_shell_gets_its_arguments_as_they_are() {
         let channels = Arc::new(Channels::new(1));
         let mut fixture = Fixture::new(&json!({ "command": command }), channels.clone());
         fixture.run().await.unwrap();
-        assert_eq!(bodies(&channels), expected);
+        assert_eq!(channels.bodies(0), expected);
     }
 }
 
@@ -87,7 +83,7 @@ async fn a_line_over_the_limit_is_cut_marked_and_counted_and_one_without_end_tak
     let settings = json!({ "shell": "/bin/sh -c", "command": script, "line_max": "8B" });
     let mut fixture = Fixture::new(&settings, channels.clone());
     fixture.run().await.unwrap();
-    assert_eq!(bodies(&channels), ["xxxxxxxx", "next"]);
+    assert_eq!(channels.bodies(0), ["xxxxxxxx", "next"]);
     let events = channels.events(0);
     assert_eq!(events[0].headers["truncated"], "true");
     assert!(events[1].headers.is_empty());
@@ -113,7 +109,7 @@ async fn a_command_that_has_ended_is_started_again_on_request_only() {
     let mut settings = json!({ "shell": "/bin/sh -c", "command": script });
     let once = Arc::new(Channels::new(1));
     Fixture::new(&settings, once.clone()).run().await.unwrap();
-    assert_eq!(bodies(&once), ["1"]);
+    assert_eq!(once.bodies(0), ["1"]);
     settings["restart"] = json!(true);
     settings["restart_throttle"] = json!("100ms");
     let channels = Arc::new(Channels::new(1));
@@ -121,7 +117,7 @@ async fn a_command_that_has_ended_is_started_again_on_request_only() {
     channels.wait_for_line("4").await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    assert_eq!(bodies(&channels)[..3], ["2", "3", "4"]);
+    assert_eq!(channels.bodies(0)[..3], ["2", "3", "4"]);
 }
 
 #[tokio::test]
@@ -141,7 +137,7 @@ async fn a_command_that_fails_is_an_error_with_its_last_words_and_is_paused_for(
     let failed = Instant::now();
     fixture.source.open(&fixture.cx).await.unwrap();
     assert!(failed.elapsed() >= Duration::from_millis(100), "it is not started at once");
-    assert_eq!(bodies(&channels), ["out", "out"]);
+    assert_eq!(channels.bodies(0), ["out", "out"]);
 }
 
 #[tokio::test]
@@ -163,7 +159,7 @@ async fn a_stop_stores_what_came_and_ends_the_command_and_all_that_it_started() 
     channels.wait_for_events(1).await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    let bodies = bodies(&channels);
+    let bodies = channels.bodies(0);
     assert_eq!(bodies[1..], ["bye"]);
     let lives = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", bodies[0]));
@@ -204,7 +200,7 @@ async fn a_full_channel_holds_the_command_back_and_a_failing_one_loses_no_line()
     running.await.unwrap().unwrap();
     assert!(marker.exists());
     let expected: Vec<String> = (1..=200_000).map(|n: u32| n.to_string()).collect();
-    assert_eq!(bodies(&channels), expected);
+    assert_eq!(channels.bodies(0), expected);
 }
 
 #[test]

@@ -8,57 +8,23 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pipeline::Intake;
-use pipeline::testkit::{build, plain_context};
-use serde_json::{Value, json};
+use pipeline::testkit::build;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
+use crate::sources::running::Running;
 
-struct Fixture {
-    address: String,
-    stop: CancellationToken,
-    running: tokio::task::JoinHandle<Result<(), SourceError>>,
+/// Sends a request of its own connection; the status and the whole answer.
+async fn request(to: &Running, head: &str, body: &[u8]) -> (u16, String) {
+    let mut stream = to.connect().await;
+    send(&mut *stream, head, body).await
 }
 
-impl Fixture {
-    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
-        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = probe.local_address();
-        drop(probe);
-        settings["listen"] = json!(address);
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let mut source = build::<Config>(&settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = plain_context(intake, stop.clone());
-        let running = tokio::spawn(async move {
-            source.open(&cx).await?;
-            source.run(cx).await
-        });
-        Self { address, stop, running }
-    }
-
-    async fn connect(&self) -> Box<dyn Stream> {
-        for _ in 0..2_000 {
-            if let Ok(stream) = env::real().net.connect(&self.address).await {
-                return stream;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("nothing listens on {}", self.address);
-    }
-
-    /// Sends a request of its own connection; the status and the whole answer.
-    async fn request(&self, head: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = self.connect().await;
-        send(&mut *stream, head, body).await
-    }
-
-    async fn post(&self, body: &str) -> u16 {
-        self.request("POST / HTTP/1.1", body.as_bytes()).await.0
-    }
+async fn post(to: &Running, body: &str) -> u16 {
+    request(to, "POST / HTTP/1.1", body.as_bytes()).await.0
 }
 
 async fn send(stream: &mut dyn Stream, head: &str, body: &[u8]) -> (u16, String) {
@@ -82,14 +48,10 @@ async fn send(stream: &mut dyn Stream, head: &str, body: &[u8]) -> (u16, String)
     }
 }
 
-fn bodies(channels: &Channels) -> Vec<String> {
-    channels.events(0).into_iter().map(|event| event.body).collect()
-}
-
 #[tokio::test]
 async fn what_is_answered_200_is_in_the_channels_in_its_order() {
     let channels = Arc::new(Channels::new(2));
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
     let mut stream = fixture.connect().await;
     for n in 0..3 {
         let body = format!(r#"[{{"headers":{{"n":"{n}"}},"body":"a{n}"}},{{"body":"b{n}"}}]"#);
@@ -97,56 +59,57 @@ async fn what_is_answered_200_is_in_the_channels_in_its_order() {
         assert_eq!(status, 200, "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "Flume answers without a body: {answer}");
     }
-    assert_eq!(bodies(&channels), ["a0", "b0", "a1", "b1", "a2", "b2"]);
+    assert_eq!(channels.bodies(0), ["a0", "b0", "a1", "b1", "a2", "b2"]);
     assert_eq!(channels.events(1).len(), 6);
     let event = &channels.events(0)[2];
     assert_eq!(event.headers.get("n").map(String::as_str), Some("1"), "{event:?}");
-    assert_eq!(fixture.post("[]").await, 200);
+    assert_eq!(post(&fixture, "[]").await, 200);
 }
 
 #[tokio::test]
 async fn plain_bodies_are_lines_or_one_event_and_the_query_gives_headers() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "decoder": "lines", "query_headers": true });
-    let fixture = Fixture::start(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let (status, _) =
-        fixture.request("PUT /?host=web+1&tier=a%2Fb HTTP/1.1", b"one\r\ntwo\n").await;
+        request(&fixture, "PUT /?host=web+1&tier=a%2Fb HTTP/1.1", b"one\r\ntwo\n").await;
     assert_eq!(status, 200);
-    assert_eq!(bodies(&channels), ["one", "two"]);
+    assert_eq!(channels.bodies(0), ["one", "two"]);
     let headers = channels.events(0)[0].headers.clone();
     assert_eq!(headers, [("host".into(), "web 1".into()), ("tier".into(), "a/b".into())].into());
 
     let blobs = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({ "decoder": { "type": "blob" } }), blobs.clone()).await;
-    assert_eq!(fixture.post("one\ntwo\n").await, 200);
-    assert_eq!(bodies(&blobs), ["one\ntwo\n"]);
+    let fixture =
+        Running::start::<Config>(json!({ "decoder": { "type": "blob" } }), blobs.clone()).await;
+    assert_eq!(post(&fixture, "one\ntwo\n").await, 200);
+    assert_eq!(blobs.bodies(0), ["one\ntwo\n"]);
 }
 
 #[tokio::test]
 async fn compressed_bodies_are_read_within_their_limit() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "decoder": "lines", "body_max": "64KiB", "in_flight_max": "1MiB" });
-    let fixture = Fixture::start(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let gzip = |bytes: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     };
     let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
-    assert_eq!(fixture.request(head, &gzip(b"one\ntwo")).await.0, 200);
+    assert_eq!(request(&fixture, head, &gzip(b"one\ntwo")).await.0, 200);
     // A bomb: 10 MiB of zeros in 10 KiB.
-    assert_eq!(fixture.request(head, &gzip(&[0; 10 << 20])).await.0, 413);
-    assert_eq!(fixture.request(head, b"no gzip").await.0, 400);
+    assert_eq!(request(&fixture, head, &gzip(&[0; 10 << 20])).await.0, 413);
+    assert_eq!(request(&fixture, head, b"no gzip").await.0, 400);
     let head = "POST / HTTP/1.1\r\ncontent-encoding: br";
-    assert_eq!(fixture.request(head, b"x").await.0, 415);
-    assert_eq!(bodies(&channels), ["one", "two"]);
+    assert_eq!(request(&fixture, head, b"x").await.0, 415);
+    assert_eq!(channels.bodies(0), ["one", "two"]);
 }
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_with_its_reason_and_nothing_is_stored() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB" });
-    let fixture = Fixture::start(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let large = format!(r#"[{{"body":"{}"}}]"#, "x".repeat(2_000));
     for (head, body, status) in [
         ("POST / HTTP/1.1", "nonsense", 400),
@@ -156,7 +119,7 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_nothing_is_stored()
         ("GET / HTTP/1.1", "", 405),
         ("OPTIONS / HTTP/1.1", "", 405),
     ] {
-        let (answered, text) = fixture.request(head, body.as_bytes()).await;
+        let (answered, text) = request(&fixture, head, body.as_bytes()).await;
         assert_eq!(answered, status, "{head}: {text}");
         assert!(text.split_once("\r\n\r\n").unwrap().1.len() > 5, "it says why: {text}");
     }
@@ -168,32 +131,32 @@ async fn a_full_channel_is_answered_503_in_time_and_nothing_of_it_is_stored_late
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let settings = json!({ "wait_max": "50ms", "decoder": "blob" });
-    let fixture = Fixture::start(settings, narrow.clone()).await;
-    let (status, text) = fixture.request("POST / HTTP/1.1", b"too early").await;
+    let fixture = Running::start::<Config>(settings, narrow.clone()).await;
+    let (status, text) = request(&fixture, "POST / HTTP/1.1", b"too early").await;
     assert_eq!(status, 503, "{text}");
     assert!(text.contains("retry-after: 1"), "{text}");
     narrow.give(1);
-    assert_eq!(fixture.post("in time").await, 200);
+    assert_eq!(post(&fixture, "in time").await, 200);
     narrow.give(5);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(bodies(&channels), ["in time"]);
+    assert_eq!(channels.bodies(0), ["in time"]);
 }
 
 #[tokio::test]
 async fn a_channel_that_fails_is_answered_500() {
     let channels = Arc::new(Channels::new(1));
     channels.refuse(0, 1);
-    let fixture = Fixture::start(json!({ "decoder": "blob" }), channels.clone()).await;
-    assert_eq!(fixture.post("x").await, 500);
-    assert_eq!(fixture.post("y").await, 200);
-    assert_eq!(bodies(&channels), ["y"]);
+    let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), channels.clone()).await;
+    assert_eq!(post(&fixture, "x").await, 500);
+    assert_eq!(post(&fixture, "y").await, 200);
+    assert_eq!(channels.bodies(0), ["y"]);
 }
 
 #[tokio::test]
 async fn a_client_that_breaks_off_after_its_body_has_its_events_stored() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({ "decoder": "blob" }), narrow.clone()).await;
+    let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), narrow.clone()).await;
     let mut stream = fixture.connect().await;
     let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx";
     stream.write_all(head).await.unwrap();
@@ -206,13 +169,13 @@ async fn a_client_that_breaks_off_after_its_body_has_its_events_stored() {
 #[tokio::test]
 async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({ "decoder": "blob" }), channels.clone()).await;
+    let fixture = Running::start::<Config>(json!({ "decoder": "blob" }), channels.clone()).await;
     let mut idle = fixture.connect().await;
     assert_eq!(send(&mut *idle, "POST / HTTP/1.1", b"x").await.0, 200);
-    fixture.stop.cancel();
-    fixture.running.await.unwrap().unwrap();
+    let address = fixture.address.clone();
+    fixture.stop().await;
     assert_eq!(idle.read(&mut [0; 16]).await.unwrap_or(0), 0);
-    assert!(env::real().net.listen(&fixture.address).await.is_ok());
+    assert!(env::real().net.listen(&address).await.is_ok());
 }
 
 #[test]

@@ -4,61 +4,19 @@
 
 use std::path::Path;
 
-use metrics::SourceReason;
-use pipeline::Intake;
-use pipeline::testkit::{build, plain_context};
+use pipeline::testkit::build;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 
 use super::*;
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
 use crate::sources::netcat_udp;
+use crate::sources::running::Running;
 
-struct Fixture {
-    address: String,
-    metrics: Metrics,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), SourceError>>,
-}
-
-impl Fixture {
-    async fn start<C: Component<Role = dyn Source>>(
-        mut settings: Value,
-        intake: Arc<dyn Intake>,
-    ) -> Self {
-        let net = env::real().net;
-        let address = net.listen("127.0.0.1:0").await.unwrap().local_address();
-        settings["listen"] = json!(address);
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let metrics = cx.metrics.clone();
-        let mut source = build::<C>(&settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = plain_context(intake, stop.clone());
-        source.open(&cx).await.unwrap();
-        let running = tokio::spawn(async move { source.run(cx).await });
-        Self { address, metrics, stop, running }
-    }
-
-    async fn tcp(settings: Value, intake: Arc<dyn Intake>) -> Self {
-        Self::start::<Config>(settings, intake).await
-    }
-
-    async fn connect(&self) -> BufReader<Box<dyn Stream>> {
-        BufReader::new(env::real().net.connect(&self.address).await.unwrap())
-    }
-
-    fn counted(&self, reason: &'static str) -> u64 {
-        let label = SourceReason { source: "in".into(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).get()
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.running.await.unwrap().unwrap();
-    }
+async fn connect(to: &Running) -> BufReader<Box<dyn Stream>> {
+    BufReader::new(to.connect().await)
 }
 
 async fn answer(client: &mut BufReader<Box<dyn Stream>>) -> String {
@@ -67,28 +25,25 @@ async fn answer(client: &mut BufReader<Box<dyn Stream>>) -> String {
     line
 }
 
-fn bodies(channels: &Channels) -> Vec<String> {
-    channels.events(0).into_iter().map(|event| event.body).collect()
-}
-
 #[tokio::test]
 async fn each_line_is_stored_and_then_answered_whatever_it_holds() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::tcp(json!({ "client_header": "client" }), channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture =
+        Running::start::<Config>(json!({ "client_header": "client" }), channels.clone()).await;
+    let mut client = connect(&fixture).await;
     for (line, body) in
         [(&b"one\r\n"[..], "one"), (b"\n", ""), (b"\xff\0\x1b\n", "\u{fffd}\0\u{1b}")]
     {
         client.get_mut().write_all(line).await.unwrap();
         assert_eq!(answer(&mut client).await, "OK\n");
-        assert_eq!(bodies(&channels).last().unwrap(), body, "it is there before the answer");
+        assert_eq!(channels.bodies(0).last().unwrap(), body, "it is there before the answer");
     }
     client.get_mut().write_all(b"a\nb\nlast").await.unwrap();
     client.get_mut().shutdown().await.unwrap();
     let mut rest = String::new();
     client.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "OK\nOK\nOK\n");
-    assert_eq!(bodies(&channels)[3..], ["a", "b", "last"]);
+    assert_eq!(channels.bodies(0)[3..], ["a", "b", "last"]);
     assert_eq!(channels.events(0)[5].headers["client"], "127.0.0.1");
     fixture.stop().await;
 }
@@ -96,15 +51,15 @@ async fn each_line_is_stored_and_then_answered_whatever_it_holds() {
 #[tokio::test]
 async fn what_a_channel_refuses_is_answered_so_and_the_connection_goes_on() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::tcp(json!({}), channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut client = connect(&fixture).await;
     channels.refuse(0, 1);
     client.get_mut().write_all(b"one\n").await.unwrap();
     let refused = answer(&mut client).await;
     assert!(refused.starts_with("FAILED: "), "{refused}");
     client.get_mut().write_all(b"one\n").await.unwrap();
     assert_eq!(answer(&mut client).await, "OK\n");
-    assert_eq!(bodies(&channels), ["one"]);
+    assert_eq!(channels.bodies(0), ["one"]);
     assert_eq!(fixture.counted("lines_refused"), 1);
 }
 
@@ -112,8 +67,8 @@ async fn what_a_channel_refuses_is_answered_so_and_the_connection_goes_on() {
 async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another_one() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "line_max": "4B" });
-    let fixture = Fixture::tcp(settings, channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
     // Without any line end: it is known before one comes.
     client.get_mut().write_all(b"1234\n123456").await.unwrap();
     let mut answers = String::new();
@@ -121,12 +76,12 @@ async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another
     assert_eq!(answers, "OK\nFAILED: the line is over `line_max` (4B)\n");
     assert_eq!(fixture.counted("line_too_long"), 1);
     let settings = json!({ "line_max": "4B", "ack_every_event": false });
-    let fixture = Fixture::tcp(settings, channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
     client.get_mut().write_all(&b"x".repeat(1 << 20)).await.unwrap();
     client.get_mut().write_all(b"\nnext\n").await.unwrap();
     channels.wait_for_line("next").await;
-    assert_eq!(bodies(&channels), ["1234", "xxxx", "next"]);
+    assert_eq!(channels.bodies(0), ["1234", "xxxx", "next"]);
     assert_eq!(channels.events(0)[1].headers["truncated"], "true");
     assert_eq!(fixture.counted("line_cut"), 1);
     drop(client.into_inner());
@@ -137,8 +92,8 @@ async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another
 async fn a_full_channel_holds_clients_back_and_answers_when_there_is_room() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::tcp(json!({ "batch_events": 2 }), narrow.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({ "batch_events": 2 }), narrow.clone()).await;
+    let mut client = connect(&fixture).await;
     client.get_mut().write_all(b"1\n2\n3\n").await.unwrap();
     narrow.wait_for_waiting(1).await;
     assert!(channels.events(0).is_empty());
@@ -147,7 +102,7 @@ async fn a_full_channel_holds_clients_back_and_answers_when_there_is_room() {
         assert_eq!(answer(&mut client).await, "OK\n");
     }
     assert_eq!(
-        (bodies(&channels), channels.puts(0)),
+        (channels.bodies(0), channels.puts(0)),
         (vec!["1".into(), "2".into(), "3".into()], 2)
     );
 }
@@ -156,18 +111,18 @@ async fn a_full_channel_holds_clients_back_and_answers_when_there_is_room() {
 async fn connections_over_the_limit_wait_and_idle_ones_are_closed() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "connections_max": 20, "idle_timeout": "50ms" });
-    let fixture = Fixture::tcp(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     // They send no line end, and then nothing.
     let mut idle = Vec::new();
     for _ in 0..100 {
-        let mut client = fixture.connect().await;
+        let mut client = connect(&fixture).await;
         client.get_mut().write_all(b"half a line").await.unwrap();
         idle.push(client);
     }
-    let mut client = fixture.connect().await;
+    let mut client = connect(&fixture).await;
     client.get_mut().write_all(b"whole\n").await.unwrap();
     assert_eq!(answer(&mut client).await, "OK\n", "the others made room");
-    assert_eq!(bodies(&channels), ["whole"]);
+    assert_eq!(channels.bodies(0), ["whole"]);
     for client in &mut idle {
         assert_eq!(answer(client).await, "");
     }
@@ -179,7 +134,7 @@ async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 1));
     let settings = json!({ "client_header": "client", "queue_max": 10, "batch_events": 1 });
-    let fixture = Fixture::start::<netcat_udp::Config>(settings, narrow.clone()).await;
+    let fixture = Running::start::<netcat_udp::Config>(settings, narrow.clone()).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(&fixture.address).await.unwrap();
     socket.send(b"one\n").await.unwrap();
@@ -195,7 +150,7 @@ async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_
     }
     narrow.give(100_000);
     channels.wait_for_line("more").await;
-    assert_eq!(bodies(&channels)[..4], ["one", "two", "", "three\u{fffd}"]);
+    assert_eq!(channels.bodies(0)[..4], ["one", "two", "", "three\u{fffd}"]);
     assert_eq!(channels.events(0)[0].headers["client"], "127.0.0.1");
     fixture.stop().await;
     let stored = channels.events(0).len() as u64 - 4;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::sources::channels::Channels;
+use crate::sources::narrow::Narrow;
 
 fn source(settings: &Value) -> Box<dyn Source> {
     build::<Config>(settings, &BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()
@@ -87,6 +88,22 @@ async fn a_source_that_made_all_waits_to_be_stopped() {
     assert!(!running.is_finished());
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_for_room_at_a_stop_is_stored_to_its_end() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let stop = CancellationToken::new();
+    let cx = position_context(narrow.clone(), stop.clone());
+    let mut source = source(&json!({ "batch_events": 10 }));
+    let running = tokio::spawn(async move { source.run(cx).await });
+    narrow.wait_for_waiting(1).await;
+    stop.cancel();
+    tokio::task::yield_now().await;
+    narrow.give(1);
+    running.await.unwrap().unwrap();
+    assert_eq!(numbers(&channels, 0).len(), 10);
 }
 
 #[test]

@@ -7,65 +7,43 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use metrics::SourceReason;
 use pipeline::Intake;
 use pipeline::env::Stream;
-use pipeline::testkit::{build, plain_context};
+use pipeline::testkit::build;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
+use crate::sources::running::{Running, free_address};
 
 struct Fixture {
-    tcp: String,
+    running: Running,
     udp: String,
-    metrics: Metrics,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), SourceError>>,
 }
 
 impl Fixture {
-    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
-        let net = env::real().net;
-        let tcp = net.listen("127.0.0.1:0").await.unwrap().local_address();
-        let udp = net.bind("127.0.0.1:0").await.unwrap().local_address();
-        settings["listen"] = json!([format!("tcp://{tcp}"), format!("udp://{udp}")]);
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let metrics = cx.metrics.clone();
-        let mut source = build::<Config>(&settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = plain_context(intake, stop.clone());
-        let running = tokio::spawn(async move {
-            source.open(&cx).await?;
-            source.run(cx).await
-        });
-        Self { tcp, udp, metrics, stop, running }
+    async fn start(settings: Value, intake: Arc<dyn Intake>) -> Self {
+        let tcp = free_address().await;
+        let udp = env::real().net.bind("127.0.0.1:0").await.unwrap().local_address();
+        let listen = json!([format!("tcp://{tcp}"), format!("udp://{udp}")]);
+        let running = Running::start_at::<Config>(tcp, settings, listen, intake).await;
+        Self { running, udp }
     }
 
     async fn connect(&self) -> Box<dyn Stream> {
-        for _ in 0..2_000 {
-            if let Ok(stream) = env::real().net.connect(&self.tcp).await {
-                return stream;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("nothing listens on {}", self.tcp);
+        self.running.connect().await
     }
 
     async fn socket(&self) -> tokio::net::UdpSocket {
-        drop(self.connect().await); // By then the other port is open too.
         let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(&self.udp).await.unwrap();
         socket
     }
 
     fn counted(&self, reason: &'static str) -> u64 {
-        let label = SourceReason { source: "in".into(), reason };
-        self.metrics.source_anomalies.get_or_create(&label).get()
+        self.running.counted(reason)
     }
 }
 
@@ -94,7 +72,7 @@ async fn messages_of_a_connection_arrive_in_order_with_the_headers_of_flume() {
         assert_eq!(headers.get(name).map(String::as_str), Some(value), "{headers:?}");
     }
     assert_eq!(headers["client"], "127.0.0.1");
-    assert!(fixture.tcp.ends_with(&format!(":{}", headers["port"])), "{headers:?}");
+    assert!(fixture.running.address.ends_with(&format!(":{}", headers["port"])), "{headers:?}");
     let (body, headers) = event(&channels, 1);
     assert_eq!(body, "app 7 ID - over\nlines");
     assert_eq!((&*headers["Version"], &*headers["timestamp"]), ("1", "1791756855003"));
@@ -170,10 +148,10 @@ async fn a_stop_stores_what_came_and_frees_the_ports() {
     let mut stream = fixture.connect().await;
     stream.write_all(b"<13>one\n").await.unwrap();
     channels.wait_for_events(1).await;
-    fixture.stop.cancel();
-    fixture.running.await.unwrap().unwrap();
+    let (tcp, udp) = (fixture.running.address.clone(), fixture.udp);
+    fixture.running.stop().await;
     let net = env::real().net;
-    assert!(net.listen(&fixture.tcp).await.is_ok() && net.bind(&fixture.udp).await.is_ok());
+    assert!(net.listen(&tcp).await.is_ok() && net.bind(&udp).await.is_ok());
 }
 
 #[test]

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use metrics::{Metrics, SourceReason};
 use pipeline::env::Stream;
-use pipeline::{Batch, Classify, Env, ErrorClass, Intake};
+use pipeline::{Batch, Env};
 use support::log_rate::LogRate;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Limits;
 use super::frame::{self, End, Frame};
-use crate::sources::storing::{self, NotStored};
+use crate::sources::listening;
+use crate::sources::put::{Stored, Storing};
+use crate::sources::repeats::{Call, Calls};
 use crate::thrift::{self, Fault, Head, Kind, Malformed, Method, Status};
 
 /// Bytes that are read at a time of what comes in small pieces.
@@ -25,14 +27,12 @@ const LARGE_BYTES: usize = 256 << 10;
 
 /// What all connections of one run share.
 pub(super) struct Shared {
-    pub(super) source: Arc<str>,
     pub(super) env: Env,
-    pub(super) intake: Arc<dyn Intake>,
-    pub(super) stop: CancellationToken,
+    pub(super) metrics: Metrics,
     pub(super) limits: Limits,
     pub(super) budget: Arc<Semaphore>,
-    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
-    pub(super) work: TaskTracker,
+    pub(super) calls: Calls,
+    pub(super) storing: Storing,
     /// Lines about connections that were closed for what they sent.
     pub(super) log: LogRate,
 }
@@ -43,92 +43,169 @@ enum Answer {
     Exception(Fault, String),
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(stream: Box<dyn Stream>, peer: String, shared: Arc<Shared>) {
-    let mut stream = BufReader::with_capacity(BUFFER_BYTES, stream);
-    let error = loop {
-        match shared.call(&mut stream).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => break error,
+/// A connection.
+pub(super) struct Connection<'a> {
+    shared: &'a Shared,
+    host: Arc<str>,
+    stream: BufReader<Box<dyn Stream>>,
+    /// Nothing more comes: the client has closed its side, or the connection broke.
+    is_over: bool,
+}
+
+impl<'a> Connection<'a> {
+    /// One that was just accepted.
+    pub(super) fn new(stream: Box<dyn Stream>, peer: &str, shared: &'a Shared) -> Self {
+        let stream = BufReader::with_capacity(BUFFER_BYTES, stream);
+        Self { shared, host: listening::host(peer).into(), stream, is_over: false }
+    }
+
+    /// Serves it to its end, or until the source stops.
+    pub(super) async fn serve(mut self, peer: &str) {
+        let error = loop {
+            match self.call().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => break error,
+            }
+        };
+        let source = &self.shared.storing.source;
+        match error {
+            End::Broken(_) | End::Idle { .. } => debug!(%source, peer, %error, "connection closed"),
+            End::Slow { .. } | End::Large { .. } | End::Malformed(_) => {
+                if let Some(left_out) = self.shared.log.allow(Instant::now()) {
+                    warn!(%source, peer, %error, left_out, "connection closed");
+                }
+            }
         }
-    };
-    let source = &shared.source;
-    match error {
-        End::Broken(_) | End::Idle { .. } => debug!(%source, peer, %error, "connection closed"),
-        End::Slow { .. } | End::Large { .. } | End::Malformed(_) => {
-            if let Some(left_out) = shared.log.allow(Instant::now()) {
-                warn!(%source, peer, %error, left_out, "connection closed");
+    }
+
+    /// Reads and answers the next call; `false` when there is none: the client is done, or the
+    /// source stops.
+    async fn call(&mut self) -> Result<bool, End> {
+        let stop = &self.shared.storing.stop;
+        let Some(read) = stop.run_until_cancelled(self.frame()).await else { return Ok(false) };
+        let Some(frame) = read? else { return Ok(false) };
+        let head = frame.head.clone();
+        let (answer, stored) = self.answer(frame).await;
+        // Once the client has gone, the answer would only seem to arrive.
+        let written = match head.kind {
+            Kind::Oneway => Ok(()),
+            _ if self.is_over => Ok(()),
+            _ => self.write(&head, answer).await,
+        };
+        if let Some(call) = stored {
+            let events = call.stored(written.is_ok() && !self.is_over);
+            if events > 0 {
+                self.shared.count_repeated(events as u64);
+                let source = &self.shared.storing.source;
+                debug!(%source, host = %self.host, events,
+                    "events that were sent again are not stored twice");
+            }
+        }
+        written.map(|()| !self.is_over)
+    }
+
+    /// The next frame; `None` when there is none any more.
+    async fn frame(&mut self) -> Result<Option<Frame>, End> {
+        let Limits { idle_timeout, frame_timeout, .. } = self.shared.limits;
+        let limit = idle_timeout;
+        let first = timeout(limit, self.stream.fill_buf()).await;
+        if first.map_err(|_| End::Idle { limit })??.is_empty() {
+            return Ok(None);
+        }
+        let limit = frame_timeout;
+        let reading = async {
+            let mut first = [0; 4];
+            self.stream.read_exact(&mut first).await?;
+            frame::read(&mut self.stream, first, &self.shared.limits, &self.shared.budget).await
+        };
+        timeout(limit, reading).await.map_err(|_| End::Slow { limit })?.map(Some)
+    }
+
+    async fn write(&mut self, head: &Head, answer: Answer) -> Result<(), End> {
+        let protocol = self.shared.limits.protocol;
+        let answer = match answer {
+            Answer::Status(status) => thrift::status(protocol, head, status),
+            Answer::Exception(fault, text) => thrift::exception(protocol, head, fault, &text),
+        };
+        let limit = self.shared.limits.frame_timeout;
+        let writing = async {
+            self.stream.write_all(&answer).await?;
+            self.stream.flush().await
+        };
+        Ok(timeout(limit, writing).await.map_err(|_| End::Slow { limit })??)
+    }
+
+    /// Does what a call asks for. The call is there if its events are stored and it is to be
+    /// answered.
+    async fn answer(&mut self, Frame { head, message }: Frame) -> (Answer, Option<Call>) {
+        let Head { name, kind, .. } = head;
+        if !matches!(kind, Kind::Call | Kind::Oneway) {
+            let text = "the message is an answer, not a call".to_owned();
+            return (Answer::Exception(Fault::InvalidMessageType, text), None);
+        }
+        let Some(method) = Method::of(&name) else {
+            let text = format!("Invalid method name: '{name}'");
+            return (Answer::Exception(Fault::UnknownMethod, text), None);
+        };
+        let Some((message, memory)) = message else {
+            return (Answer::Status(Status::Failed), None);
+        };
+        let batch = match self.shared.batch(method, message).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                if let Some(left_out) = self.shared.log.allow(Instant::now()) {
+                    let source = &self.shared.storing.source;
+                    warn!(%source, %error, left_out, "events of a call cannot be read");
+                }
+                return (Answer::Exception(Fault::ProtocolError, error.to_string()), None);
+            }
+        };
+        // A call without an answer is never sent again for the lack of it.
+        let call = (kind == Kind::Call).then(|| self.shared.calls.begin(&self.host, batch.clone()));
+        let rest = call.as_ref().map_or(Some(batch), Call::rest).filter(|rest| !rest.is_empty());
+        let status = match rest {
+            Some(rest) => self.store(rest, memory).await,
+            None => Status::Ok,
+        };
+        (Answer::Status(status), call.filter(|_| status == Status::Ok))
+    }
+
+    /// Stores a batch, and watches meanwhile whether the client goes. Behind bytes that it sends
+    /// before its answer its end is not seen.
+    async fn store(&mut self, batch: Batch, memory: OwnedSemaphorePermit) -> Status {
+        let storing = self.shared.storing.store(batch, memory);
+        let mut storing = std::pin::pin!(storing);
+        let stored = loop {
+            let may_read = !self.is_over && self.stream.buffer().is_empty();
+            tokio::select! {
+                biased;
+                stored = &mut storing => break stored,
+                read = self.stream.fill_buf(), if may_read => {
+                    self.is_over = !matches!(read, Ok([_, ..]));
+                }
+            }
+        };
+        if !self.is_over
+            && self.stream.buffer().is_empty()
+            && let Some(read) = self.stream.fill_buf().now_or_never()
+        {
+            self.is_over = !matches!(read, Ok([_, ..]));
+        }
+        match stored {
+            Stored::All => Status::Ok,
+            Stored::Nothing(_) => Status::Failed,
+            Stored::Unknown => Status::Unknown,
+            Stored::Never(problem) => {
+                // The client sends it again and again, and comes no further.
+                warn!(source = %self.shared.storing.source, problem, "a call can never be stored");
+                Status::Error
             }
         }
     }
 }
 
 impl Shared {
-    /// Reads and answers the next call; `false` when there is none: the client is done, or the
-    /// source stops.
-    async fn call(&self, stream: &mut BufReader<Box<dyn Stream>>) -> Result<bool, End> {
-        let Limits { idle_timeout, frame_timeout, .. } = self.limits;
-        let reading = async {
-            let limit = idle_timeout;
-            let first = timeout(limit, stream.fill_buf()).await;
-            if first.map_err(|_| End::Idle { limit })??.is_empty() {
-                return Ok(None);
-            }
-            let limit = frame_timeout;
-            let reading = async {
-                let mut first = [0; 4];
-                stream.read_exact(&mut first).await?;
-                frame::read(stream, first, &self.limits, &self.budget).await
-            };
-            timeout(limit, reading).await.map_err(|_| End::Slow { limit })?.map(Some)
-        };
-        let Some(read) = self.stop.run_until_cancelled(reading).await else { return Ok(false) };
-        let Some(frame) = read? else { return Ok(false) };
-        let head = frame.head.clone();
-        let answer = self.answer(frame).await;
-        if head.kind == Kind::Oneway {
-            return Ok(true);
-        }
-        let protocol = self.limits.protocol;
-        let answer = match answer {
-            Answer::Status(status) => thrift::status(protocol, &head, status),
-            Answer::Exception(fault, text) => thrift::exception(protocol, &head, fault, &text),
-        };
-        let limit = frame_timeout;
-        let writing = async {
-            stream.write_all(&answer).await?;
-            stream.flush().await
-        };
-        timeout(limit, writing).await.map_err(|_| End::Slow { limit })??;
-        Ok(true)
-    }
-
-    /// Does what a call asks for.
-    async fn answer(&self, Frame { head, message }: Frame) -> Answer {
-        let Head { name, kind, .. } = head;
-        if !matches!(kind, Kind::Call | Kind::Oneway) {
-            let text = "the message is an answer, not a call".to_owned();
-            return Answer::Exception(Fault::InvalidMessageType, text);
-        }
-        let Some(method) = Method::of(&name) else {
-            let text = format!("Invalid method name: '{name}'");
-            return Answer::Exception(Fault::UnknownMethod, text);
-        };
-        let Some((message, memory)) = message else { return Answer::Status(Status::Failed) };
-        match self.batch(method, message).await {
-            Ok(batch) if batch.is_empty() => Answer::Status(Status::Ok),
-            Ok(batch) => Answer::Status(self.store(batch, memory).await),
-            Err(error) => {
-                if let Some(left_out) = self.log.allow(Instant::now()) {
-                    let source = &self.source;
-                    warn!(%source, %error, left_out, "events of a call cannot be read");
-                }
-                Answer::Exception(Fault::ProtocolError, error.to_string())
-            }
-        }
-    }
-
     async fn batch(&self, method: Method, message: Vec<u8>) -> Result<Batch, Malformed> {
         let protocol = self.limits.protocol;
         if message.len() < LARGE_BYTES {
@@ -137,28 +214,9 @@ impl Shared {
         self.env.offload(move || thrift::batch(protocol, method, &message)).await
     }
 
-    /// Stores a batch in a task of its own, which goes on if the client breaks off.
-    async fn store(&self, batch: Batch, memory: OwnedSemaphorePermit) -> Status {
-        let (intake, wait_max) = (self.intake.clone(), self.limits.wait_max);
-        let (source, stop) = (self.source.clone(), self.stop.clone());
-        let storing = self.work.spawn(async move {
-            let _memory = memory;
-            match storing::store(&*intake, batch, wait_max, &stop).await {
-                Ok(()) => Status::Ok,
-                Err(NotStored::Full | NotStored::Stopping) => Status::Failed,
-                Err(NotStored::Refused(error)) => {
-                    warn!(%source, %error, "a call finds no channel that takes it");
-                    match error.class() {
-                        ErrorClass::Poison => Status::Error,
-                        _ => Status::Failed,
-                    }
-                }
-                Err(NotStored::Failed(error)) => {
-                    warn!(%source, %error, "events of a call may not be stored");
-                    Status::Unknown
-                }
-            }
-        });
-        storing.await.unwrap_or(Status::Unknown)
+    fn count_repeated(&self, events: u64) {
+        let source = self.storing.source.to_string();
+        let label = SourceReason { source, reason: "repeated_events" };
+        self.metrics.source_anomalies.get_or_create(&label).inc_by(events);
     }
 }

@@ -9,50 +9,20 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use pipeline::env::Stream;
-use pipeline::testkit::{build, plain_context};
+use pipeline::testkit::build;
 use pipeline::{BatchBuilder, BatchSize, ChannelError, Intake, IntakeError, Permit};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::sources::channels::Channels;
 use crate::sources::narrow::Narrow;
+use crate::sources::running::Running;
 use crate::thrift::tests::message;
 use crate::thrift::{Answer, Events, Fault, Head, Kind, Status, answer};
 
-struct Fixture {
-    address: String,
-    stop: CancellationToken,
-    running: tokio::task::JoinHandle<Result<(), SourceError>>,
-}
-
-impl Fixture {
-    async fn start(mut settings: Value, intake: Arc<dyn Intake>) -> Self {
-        let probe = env::real().net.listen("127.0.0.1:0").await.unwrap();
-        let address = probe.local_address();
-        drop(probe);
-        settings["listen"] = json!(address);
-        let cx = crate::alone("in", Path::new("unused"), env::real());
-        let mut source = build::<Config>(&settings, &cx).unwrap();
-        let stop = CancellationToken::new();
-        let cx = plain_context(intake, stop.clone());
-        let running = tokio::spawn(async move {
-            source.open(&cx).await?;
-            source.run(cx).await
-        });
-        Self { address, stop, running }
-    }
-
-    async fn connect(&self) -> Client {
-        for _ in 0..2_000 {
-            if let Ok(stream) = env::real().net.connect(&self.address).await {
-                return Client { stream };
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        panic!("nothing listens on {}", self.address);
-    }
+async fn connect(to: &Running) -> Client {
+    Client { stream: to.connect().await }
 }
 
 struct Client {
@@ -113,10 +83,6 @@ fn call(bodies: &[&str], sequence: i32) -> Vec<u8> {
     events.call(sequence).split_off(4)
 }
 
-fn bodies(channels: &Channels) -> Vec<String> {
-    channels.events(0).into_iter().map(|event| event.body).collect()
-}
-
 /// What Flume's client sends, with this kind and sequence number in place of `CALL` and 1.
 fn append(kind: u8, sequence: u8) -> Vec<u8> {
     let mut message = message("compact-append");
@@ -129,8 +95,8 @@ async fn what_flumes_client_appends_is_in_the_channels_when_it_is_answered_ok() 
     for protocol in [Protocol::Compact, Protocol::Binary] {
         let channels = Arc::new(Channels::new(2));
         let name = json!(protocol).as_str().unwrap().to_owned();
-        let fixture = Fixture::start(json!({ "protocol": name }), channels.clone()).await;
-        let mut client = fixture.connect().await;
+        let fixture = Running::start::<Config>(json!({ "protocol": name }), channels.clone()).await;
+        let mut client = connect(&fixture).await;
         for (what, events) in [("append", 1), ("batch", 3), ("many", 23), ("empty", 23)] {
             let sent = message(&format!("{name}-{what}"));
             let head = crate::thrift::head(protocol, &sent).unwrap();
@@ -149,8 +115,8 @@ async fn what_flumes_client_appends_is_in_the_channels_when_it_is_answered_ok() 
 #[tokio::test]
 async fn an_answer_has_the_number_of_its_call_and_a_oneway_call_has_none() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut client = connect(&fixture).await;
     client.send(&append(4, 1)).await;
     client.send(&append(1, 2)).await;
     let expected = Head { name: "append".into(), kind: Kind::Reply, sequence: 2 };
@@ -168,8 +134,8 @@ async fn an_answer_has_the_number_of_its_call_and_a_oneway_call_has_none() {
 #[tokio::test]
 async fn a_call_that_cannot_be_read_has_an_exception_and_the_connection_goes_on() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut client = connect(&fixture).await;
     let good = call(&["one", "two"], 7);
     let mut no_text = good.clone();
     let at = no_text.windows(3).position(|window| window == b"\x01k\x01").unwrap();
@@ -186,16 +152,16 @@ async fn a_call_that_cannot_be_read_has_an_exception_and_the_connection_goes_on(
         };
         assert!(number == fault as i32 && !text.is_empty(), "{number} {text}");
     }
-    assert!(bodies(&channels).is_empty(), "all of a call or nothing");
+    assert!(channels.bodies(0).is_empty(), "all of a call or nothing");
     assert_eq!(client.append(&["good"]).await, Status::Ok);
-    assert_eq!(bodies(&channels), ["good"]);
+    assert_eq!(channels.bodies(0), ["good"]);
 }
 
 #[tokio::test]
 async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({ "frame_max": "64KiB" }), channels.clone()).await;
-    let mut other = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({ "frame_max": "64KiB" }), channels.clone()).await;
+    let mut other = connect(&fixture).await;
     let whole = append(1, 1);
     let binary = message("binary-append");
     let framed = [&(binary.len() as u32).to_be_bytes()[..], &binary].concat();
@@ -209,26 +175,26 @@ async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
         &whole,
         &framed,
     ] {
-        let mut client = fixture.connect().await;
+        let mut client = connect(&fixture).await;
         client.stream.write_all(sent).await.unwrap();
         assert!(client.is_closed().await, "{}", sent.escape_ascii());
     }
     assert_eq!(other.append(&["x"]).await, Status::Ok);
-    assert_eq!(bodies(&channels), ["x"]);
+    assert_eq!(channels.bodies(0), ["x"]);
 }
 
 #[tokio::test]
 async fn a_full_channel_is_answered_failed_in_time_and_nothing_of_it_is_stored_later() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({ "wait_max": "50ms" }), narrow.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({ "wait_max": "50ms" }), narrow.clone()).await;
+    let mut client = connect(&fixture).await;
     assert_eq!(client.append(&["too early"]).await, Status::Failed);
     narrow.give(1);
     assert_eq!(client.append(&["in time"]).await, Status::Ok);
     narrow.give(5);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(bodies(&channels), ["in time"]);
+    assert_eq!(channels.bodies(0), ["in time"]);
 }
 
 /// Takes no batch, for it is too large.
@@ -254,22 +220,22 @@ impl Intake for TooSmall {
 async fn what_may_be_stored_is_unknown_and_what_never_can_be_is_an_error() {
     let channels = Arc::new(Channels::new(1));
     channels.refuse(0, 1);
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut client = connect(&fixture).await;
     assert_eq!(client.append(&["x"]).await, Status::Unknown);
     assert_eq!(client.append(&["y"]).await, Status::Ok);
-    assert_eq!(bodies(&channels), ["y"]);
+    assert_eq!(channels.bodies(0), ["y"]);
 
-    let fixture = Fixture::start(json!({}), Arc::new(TooSmall)).await;
-    assert_eq!(fixture.connect().await.append(&["x"]).await, Status::Error);
+    let fixture = Running::start::<Config>(json!({}), Arc::new(TooSmall)).await;
+    assert_eq!(connect(&fixture).await.append(&["x"]).await, Status::Error);
 }
 
 #[tokio::test]
 async fn a_client_that_breaks_off_after_its_call_has_its_events_stored() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
-    let fixture = Fixture::start(json!({ "wait_max": "60s" }), narrow.clone()).await;
-    let mut client = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({ "wait_max": "60s" }), narrow.clone()).await;
+    let mut client = connect(&fixture).await;
     client.send(&call(&["x"], 1)).await;
     narrow.wait_for_waiting(1).await;
     drop(client);
@@ -277,30 +243,102 @@ async fn a_client_that_breaks_off_after_its_call_has_its_events_stored() {
     channels.wait_for_events(1).await;
 }
 
+/// Sends a batch, ends the connection while it waits for room, and gives the room.
+async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str]) {
+    let mut client = connect(fixture).await;
+    narrow.give(1);
+    assert_eq!(client.append(&["first"]).await, Status::Ok);
+    let waiting = narrow.asked();
+    client.send(&call(batch, 1)).await;
+    narrow.wait_for_waiting(waiting + 1).await;
+    drop(client);
+    // The runtime asks for news of its sockets while it sleeps, and sees the end.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    narrow.give(1);
+}
+
+#[tokio::test]
+async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_stored() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
+    for round in 0..200 {
+        // All rounds send the same: only lost answers decide what is a repeat.
+        let before = channels.events(0).len();
+        lose(&fixture, &narrow, &["a", "b"]).await;
+        channels.wait_for_events(before + 3).await;
+        let mut client = connect(&fixture).await;
+        // With room for none, what is stored again would fail.
+        let again: &[&str] = if round % 3 == 0 { &["a", "b", "c"] } else { &["a", "b"] };
+        narrow.give(again.len() - 2);
+        assert_eq!(client.append(again).await, Status::Ok, "round {round}");
+        assert_eq!(channels.events(0).len(), before + 1 + again.len());
+        // Sent on purpose, after an answer: it is stored.
+        narrow.give(1);
+        assert_eq!(client.append(&["a", "b"]).await, Status::Ok);
+        assert_eq!(channels.events(0).len(), before + 3 + again.len());
+    }
+    assert_eq!(fixture.counted("repeated_events"), 400);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_oneway_call_is_no_repeat_and_uses_none_up() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
+    lose(&fixture, &narrow, &["a", "b"]).await;
+    channels.wait_for_events(3).await;
+    let mut client = connect(&fixture).await;
+    // The type of the message is in the three high bits: a call is 1, a oneway call 4.
+    let mut oneway = call(&["a", "b"], 7);
+    oneway[1] = oneway[1] & 0x1f | 4 << 5;
+    narrow.give(1);
+    client.send(&oneway).await;
+    channels.wait_for_events(5).await;
+    assert_eq!(client.append(&["a", "b"]).await, Status::Ok, "there is no room for it");
+    assert_eq!(channels.events(0).len(), 5);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn with_the_window_at_zero_every_call_is_stored() {
+    let channels = Arc::new(Channels::new(1));
+    let narrow = Arc::new(Narrow::new(channels.clone(), 0));
+    let settings = json!({ "repeat_window": "0s" });
+    let fixture = Running::start::<Config>(settings, narrow.clone()).await;
+    lose(&fixture, &narrow, &["a", "b"]).await;
+    channels.wait_for_events(3).await;
+    narrow.give(1);
+    assert_eq!(connect(&fixture).await.append(&["a", "b"]).await, Status::Ok);
+    assert_eq!(channels.bodies(0), ["first", "a", "b", "a", "b"]);
+    fixture.stop().await;
+}
+
 #[tokio::test]
 async fn a_slow_frame_and_an_idle_connection_are_cut_off() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "frame_timeout": "50ms", "idle_timeout": "60s" });
-    let fixture = Fixture::start(settings, channels.clone()).await;
-    let mut slow = fixture.connect().await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut slow = connect(&fixture).await;
     slow.stream.write_all(b"\0\0\x01").await.unwrap();
     assert!(slow.is_closed().await);
 
     let settings = json!({ "frame_timeout": "60s", "idle_timeout": "50ms" });
-    let fixture = Fixture::start(settings, channels).await;
-    assert!(fixture.connect().await.is_closed().await);
+    let fixture = Running::start::<Config>(settings, channels).await;
+    assert!(connect(&fixture).await.is_closed().await);
 }
 
 #[tokio::test]
 async fn a_client_that_announces_much_and_sends_little_holds_little_memory() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "frame_max": "1MiB", "in_flight_max": "1MiB", "wait_max": "1s" });
-    let fixture = Fixture::start(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let large = "x".repeat(300 << 10);
-    let mut client = fixture.connect().await;
+    let mut client = connect(&fixture).await;
     let mut slow = Vec::new();
     while slow.len() < 16 {
-        let mut one = fixture.connect().await;
+        let mut one = connect(&fixture).await;
         one.stream.write_u32(1 << 20).await.unwrap();
         // The head of a call, and as much as is read before memory is asked for.
         one.stream.write_all(&[&append(1, 1)[..], &[0; 300]].concat()).await.unwrap();
@@ -320,30 +358,30 @@ async fn a_call_as_large_as_is_allowed_has_memory_and_becomes_batches_that_the_n
     let channels = Arc::new(Channels::new(1));
     channels.agree(64 << 10);
     let settings = json!({ "frame_max": "1MiB", "in_flight_max": "1MiB" });
-    let fixture = Fixture::start(settings, channels.clone()).await;
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let body = "x".repeat(996);
     let many = vec![&*body; 1_040];
     let call = call(&many, 7);
     assert!((1_020 << 10..=1 << 20).contains(&call.len()), "{}", call.len());
-    let answered = fixture.connect().await.call(&call).await;
+    let answered = connect(&fixture).await.call(&call).await;
     let status = answer(Protocol::Compact, 7, &answered);
     assert_eq!(status, Ok(Answer::Status(Ok(Status::Ok))));
-    assert_eq!(bodies(&channels), many);
+    assert_eq!(channels.bodies(0), many);
     assert!(channels.agree(64 << 10) <= 64 << 10 && channels.puts(0) > 16);
 }
 
 #[tokio::test]
 async fn a_stop_ends_idle_connections_and_the_port_is_free_again() {
     let channels = Arc::new(Channels::new(1));
-    let fixture = Fixture::start(json!({}), channels.clone()).await;
-    let mut idle = fixture.connect().await;
+    let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
+    let mut idle = connect(&fixture).await;
     assert_eq!(idle.append(&["x"]).await, Status::Ok);
-    let mut within = fixture.connect().await;
+    let mut within = connect(&fixture).await;
     within.stream.write_all(&[0, 0]).await.unwrap();
-    fixture.stop.cancel();
-    fixture.running.await.unwrap().unwrap();
+    let address = fixture.address.clone();
+    fixture.stop().await;
     assert!(idle.is_closed().await && within.is_closed().await);
-    assert!(env::real().net.listen(&fixture.address).await.is_ok());
+    assert!(env::real().net.listen(&address).await.is_ok());
 }
 
 #[test]

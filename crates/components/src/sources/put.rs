@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::sources::storing::{self, NotStored};
+use super::storing::{self, NotStored};
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,322 @@
+//! Calls of Flume's clients that are sent again because their answer was lost: [`Repeats`]
+//! recognises them without clock and I/O, and a source holds one call after the other against them
+//! by [`Calls`].
+//!
+//! A call whose events are stored, and whose connection ended before its answer was written, is
+//! *unanswered*. If the next call of the host begins with the same events in the same order, they
+//! are those: they are not stored again.
+//!
+//! # Invariants
+//!
+//! 1. Each event of a call that is answered OK has a stored copy that stands for no other answered
+//!    event. An unanswered call is taken by at most one call, and comes back if that one is not
+//!    answered either.
+//! 2. What was answered is never recognised, however equal the next call is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pipeline::{Batch, EventRef};
+use ring::digest::{Context, Digest, SHA256};
+use tokio::time::Instant;
+
+/// Unanswered calls that are remembered; the oldest go first.
+const CALLS_MAX: usize = 10_000;
+
+/// The same for one host: so many digests are compared at most for a call.
+const CALLS_PER_HOST_MAX: usize = 256;
+
+/// The unanswered calls of a source, for all of its connections.
+#[derive(Debug, Clone)]
+pub(super) struct Calls(Arc<Mutex<Repeats>>);
+
+/// A call that is held against the unanswered ones until it is answered itself. Dropped before its
+/// end, it is as if it had never come.
+pub(super) struct Call {
+    calls: Calls,
+    host: Arc<str>,
+    batch: Batch,
+    known: Option<Unanswered>,
+}
+
+impl Calls {
+    /// None yet. Calls are remembered for `window`; 0: none is.
+    pub(super) fn new(window: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Repeats::new(window))))
+    }
+
+    /// A call of `host` with these events has come.
+    pub(super) fn begin(&self, host: &Arc<str>, batch: Batch) -> Call {
+        let known = self.lock().take(Instant::now(), host, &batch);
+        Call { calls: self.clone(), host: host.clone(), batch, known }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Repeats> {
+        // It is whole between two calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    /// The events that are not stored yet; `None`: all are.
+    pub(super) fn rest(&self) -> Option<Batch> {
+        let (events, skip) = (self.batch.len(), self.repeated());
+        if skip == events {
+            return None;
+        }
+        if skip == 0 {
+            return Some(self.batch.clone());
+        }
+        let part_of: Vec<usize> = (0..events).map(|event| usize::from(event >= skip)).collect();
+        self.batch.split(&part_of).pop().map(Batch::from)
+    }
+
+    /// All of its events are stored. Returns how many of them were before it came.
+    pub(super) fn stored(mut self, is_answered: bool) -> usize {
+        let repeated = self.repeated();
+        self.known = None;
+        if !is_answered {
+            self.calls.lock().unanswered(Instant::now(), &self.host, &self.batch);
+        }
+        repeated
+    }
+
+    fn repeated(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.events)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(known) = self.known.take() {
+            self.calls.lock().put_back(Instant::now(), known);
+        }
+    }
+}
+
+/// What [`Calls`] shares.
+#[derive(Debug)]
+struct Repeats {
+    window: Duration,
+    /// By time, the oldest first.
+    calls: VecDeque<Unanswered>,
+}
+
+/// A call that is stored and was not answered.
+#[derive(Debug, Clone)]
+struct Unanswered {
+    at: Instant,
+    host: Arc<str>,
+    events: usize,
+    digest: Digest,
+}
+
+impl Repeats {
+    fn new(window: Duration) -> Self {
+        Self { window, calls: VecDeque::new() }
+    }
+
+    /// A call is stored, and its connection ended before its answer was written.
+    fn unanswered(&mut self, now: Instant, host: &Arc<str>, call: &Batch) {
+        if self.window.is_zero() || call.is_empty() {
+            return;
+        }
+        let mut digest = Context::new(&SHA256);
+        call.iter().for_each(|event| add(&mut digest, event));
+        let (host, events, digest) = (host.clone(), call.len(), digest.finish());
+        self.put_back(now, Unanswered { at: now, host, events, digest });
+    }
+
+    /// The unanswered call whose events the call begins with, the longest of several. It is not
+    /// recognised any more, unless it is put back.
+    fn take(&mut self, now: Instant, host: &str, call: &Batch) -> Option<Unanswered> {
+        self.forget(now);
+        let of_host = self.calls.iter().filter(|unanswered| &*unanswered.host == host);
+        let longest = of_host.map(|unanswered| unanswered.events).max()?;
+        let (mut digest, mut found) = (Context::new(&SHA256), None);
+        for (events, event) in (1..).zip(call.iter().take(longest)) {
+            add(&mut digest, event);
+            let mut so_far = None;
+            for (place, unanswered) in self.calls.iter().enumerate() {
+                if unanswered.events == events && &*unanswered.host == host {
+                    let so_far = so_far.get_or_insert_with(|| digest.clone().finish());
+                    if so_far.as_ref() == unanswered.digest.as_ref() {
+                        found = Some(place);
+                        break;
+                    }
+                }
+            }
+        }
+        self.calls.remove(found?)
+    }
+
+    /// A call that was taken, and still is unanswered.
+    fn put_back(&mut self, now: Instant, unanswered: Unanswered) {
+        self.forget(now);
+        let is_of_host = |other: &Unanswered| other.host == unanswered.host;
+        let of_host = self.calls.iter().filter(|other| is_of_host(other)).count();
+        if of_host >= CALLS_PER_HOST_MAX
+            && let Some(oldest) = self.calls.iter().position(is_of_host)
+        {
+            self.calls.remove(oldest);
+        }
+        if self.calls.len() >= CALLS_MAX {
+            self.calls.pop_front();
+        }
+        let place = self.calls.partition_point(|other| other.at <= unanswered.at);
+        self.calls.insert(place, unanswered);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.calls.front().is_some_and(|oldest| now - oldest.at > self.window) {
+            self.calls.pop_front();
+        }
+    }
+}
+
+/// Adds an event to a digest: each part with its length before it, so that no two sequences of
+/// events give the same bytes.
+fn add(digest: &mut Context, event: EventRef<'_>) {
+    let mut part = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    part(event.body());
+    for (name, value) in event.headers() {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    // No name is empty, so an empty one ends the headers.
+    part(b"");
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn call(bodies: &[u8]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        bodies.iter().for_each(|body| builder.push(&[*body], &[("n", "1")]));
+        builder.finish()
+    }
+
+    fn taken(repeats: &mut Repeats, now: Instant, host: &str, bodies: &[u8]) -> usize {
+        repeats.take(now, host, &call(bodies)).map_or(0, |call| call.events)
+    }
+
+    #[test]
+    fn a_call_is_recognised_once_at_the_beginning_of_a_call_of_its_host_in_its_time() {
+        let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
+        let host: Arc<str> = "10.0.0.1".into();
+        let lost = |repeats: &mut Repeats| {
+            repeats.unanswered(now, &host, &call(b"abc"));
+        };
+        lost(&mut repeats);
+        for (host, bodies) in [
+            ("10.0.0.2", &b"abc"[..]),
+            ("10.0.0.1", b"ab"),
+            ("10.0.0.1", b"acb"),
+            ("10.0.0.1", b"xabc"),
+        ] {
+            assert_eq!(taken(&mut repeats, now, host, bodies), 0, "{bodies:?}");
+        }
+        assert_eq!(taken(&mut repeats, now, "10.0.0.1", b"abcd"), 3);
+        assert_eq!(taken(&mut repeats, now, "10.0.0.1", b"abc"), 0, "only once");
+        lost(&mut repeats);
+        assert_eq!(taken(&mut repeats, now + WINDOW, "10.0.0.1", b"abc"), 3);
+        lost(&mut repeats);
+        assert_eq!(taken(&mut repeats, now + WINDOW * 2, "10.0.0.1", b"abc"), 0);
+        let mut off = Repeats::new(Duration::ZERO);
+        lost(&mut off);
+        assert_eq!(taken(&mut off, now, "10.0.0.1", b"abc"), 0);
+    }
+
+    #[test]
+    fn the_number_of_calls_has_a_limit() {
+        let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
+        for n in 0..CALLS_MAX + 10 {
+            repeats.unanswered(now, &format!("host-{}", n / 300).into(), &call(b"a"));
+        }
+        let of = |host: &str| repeats.calls.iter().filter(|call| &*call.host == host).count();
+        assert_eq!(of("host-1"), CALLS_PER_HOST_MAX);
+        assert!(repeats.calls.len() <= CALLS_MAX);
+    }
+
+    proptest! {
+        /// Invariant 1, over clients that send few different calls, so that equal ones are common,
+        /// and a network that loses answers and calls.
+        #[test]
+        fn each_answered_event_has_a_stored_copy_of_its_own(
+            steps in prop::collection::vec(
+                (prop::collection::vec(0u8..2, 1..4), any::<bool>(), any::<bool>()), 1..60),
+        ) {
+            let calls = Calls::new(WINDOW);
+            let host: Arc<str> = "10.0.0.1".into();
+            let (mut stored, mut answered) = ([0_i64; 2], [0_i64; 2]);
+            for (bodies, is_stored, is_answered) in steps {
+                let call = calls.begin(&host, call(&bodies));
+                let rest = call.rest();
+                if !is_stored && rest.is_some() {
+                    continue;
+                }
+                for event in rest.iter().flat_map(|batch| batch.iter()) {
+                    stored[event.body()[0] as usize] += 1;
+                }
+                call.stored(is_answered);
+                if is_answered {
+                    bodies.iter().for_each(|body| answered[*body as usize] += 1);
+                }
+                prop_assert!(stored[0] >= answered[0] && stored[1] >= answered[1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_not_stored_leaves_what_it_was_held_against() {
+        let (calls, host) = (Calls::new(WINDOW), Arc::<str>::from("10.0.0.1"));
+        calls.begin(&host, call(b"ab")).stored(false);
+        drop(calls.begin(&host, call(b"abc")));
+        assert_eq!(calls.begin(&host, call(b"abc")).stored(true), 2);
+    }
+
+    #[test]
+    fn events_that_differ_in_anything_but_the_order_of_their_parts_are_no_repeats() {
+        let host: Arc<str> = "10.0.0.1".into();
+        let of = |events: &[(&str, &[(&str, &str)])]| {
+            let mut builder = BatchBuilder::default();
+            events.iter().for_each(|(body, headers)| builder.push(body.as_bytes(), headers));
+            builder.finish()
+        };
+        let lost = of(&[("a", &[("k", "v")]), ("b", &[])]);
+        let calls = Calls::new(WINDOW);
+        assert_eq!(calls.begin(&host, lost).stored(false), 0);
+        for other in [
+            of(&[("a", &[("k", "w")]), ("b", &[])]),
+            of(&[("a", &[("l", "v")]), ("b", &[])]),
+            of(&[("a", &[]), ("b", &[("k", "v")])]),
+            of(&[("a", &[("k", "")]), ("b", &[])]),
+            of(&[("ak", &[("v", "")]), ("b", &[])]),
+            of(&[("a", &[("k", "v"), ("b", "")])]),
+        ] {
+            assert!(calls.begin(&host, other.clone()).rest().is_some_and(|rest| {
+                rest.iter().map(|event| event.body()).eq(other.iter().map(|event| event.body()))
+            }));
+        }
+        // Other headers behind it are no matter of its own.
+        let again = of(&[("a", &[("k", "v")]), ("b", &[]), ("c", &[("new", "x")])]);
+        let call = calls.begin(&host, again);
+        let rest = call.rest().unwrap();
+        let bodies: Vec<&[u8]> = rest.iter().map(|event| event.body()).collect();
+        assert_eq!(
+            (bodies, rest.iter().next().unwrap().header("new")),
+            (vec![&b"c"[..]], Some("x"))
+        );
+        assert_eq!(call.stored(true), 2);
+    }
+}
