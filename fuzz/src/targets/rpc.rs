@@ -37,7 +37,7 @@ pub(super) fn avro(input: &[u8]) -> usize {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
             let (mut bytes, mut again) = (Vec::new(), BatchBuilder::default());
             put_event(&mut bytes, &headers, body);
-            read_avro(AvroEvents { bytes: &bytes, is_batch: false }, 0, &mut again)
+            read_avro(AvroEvents { bytes: &bytes, is_batch: false }, &mut again)
                 .expect("what was stored can be sent");
             let mut one = BatchBuilder::default();
             one.push(body, &headers);

@@ -110,13 +110,23 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// More values than bytes follow: each value of this protocol has at least one.
     pub fn block(&mut self) -> Result<usize, Malformed> {
+        Ok(self.sized_block()?.0)
+    }
+
+    /// As [`Reader::block`], and the bytes of the block where it states them for readers that skip
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Reader::block`], or the bytes of the block are negative.
+    pub fn sized_block(&mut self) -> Result<(usize, Option<usize>), Malformed> {
         let count = self.long()?;
-        if count < 0 {
-            // The bytes of the block, for readers that skip it.
-            self.long()?;
-        }
+        let bytes = if count < 0 { Some(self.long()?) } else { None };
         let count = usize::try_from(count.unsigned_abs()).map_err(|_| Malformed::Length)?;
-        if count > self.rest.len() { Err(Malformed::Length) } else { Ok(count) }
+        if count > self.rest.len() {
+            return Err(Malformed::Length);
+        }
+        let bytes = bytes.map(usize::try_from).transpose().map_err(|_| Malformed::Length)?;
+        Ok((count, bytes))
     }
 
     /// The branch of a union, the symbol of an enum, or a boolean, of so many that there are.

@@ -15,6 +15,7 @@ pub mod coding;
 pub mod datum;
 pub mod events;
 pub mod frame;
+pub mod schema;
 
 /// The protocol as Flume 1.11 sends it. Its MD5 is [`HASH`], so not a byte of it may change.
 pub const PROTOCOL: &str = include_str!("protocol.json");
@@ -30,8 +31,8 @@ pub enum Malformed {
     /// They end within a value.
     #[error("the message ends within a value")]
     Short,
-    /// A number has more than 64 bits.
-    #[error("a number has more than 64 bits")]
+    /// A number has more bits than its type.
+    #[error("a number has more bits than its type")]
     Number,
     /// A length or a count is negative, or larger than what follows.
     #[error("a length is negative or larger than the message")]
@@ -42,6 +43,9 @@ pub enum Malformed {
     /// A union, an enum or a boolean has an unknown value.
     #[error("an unknown branch of a union or an enum")]
     Branch,
+    /// Values are nested deeper than a reader may follow.
+    #[error("values are nested more than 64 deep")]
+    Depth,
     /// There is more behind the last value.
     #[error("bytes follow the last value")]
     Rest,

@@ -1,9 +1,10 @@
-//! Compression by an encoder that writes into memory, which `deflate`, `gzip` and `zstd` share; and
-//! the levels of the first two.
+//! Compression by an encoder that writes into memory, which `bzip2`, `deflate`, `gzip` and `zstd`
+//! share; and the levels of zlib.
 
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use bzip2::write::BzEncoder;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use pipeline::{BuildError, Compressor};
@@ -41,6 +42,16 @@ impl Encode for GzEncoder<Vec<u8>> {
 }
 
 impl Encode for ZlibEncoder<Vec<u8>> {
+    fn written(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.try_finish()
+    }
+}
+
+impl Encode for BzEncoder<Vec<u8>> {
     fn written(&mut self) -> &mut Vec<u8> {
         self.get_mut()
     }

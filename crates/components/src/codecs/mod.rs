@@ -1,6 +1,7 @@
 //! How the bytes of a file are compressed.
 
 mod blocks;
+pub mod bzip2;
 pub mod deflate;
 mod encoded;
 pub mod gzip;
@@ -15,6 +16,7 @@ use pipeline::{Codec, Entry};
 
 /// All of them.
 pub static ALL: &[Entry<dyn Codec>] = &[
+    entry::<bzip2::Config>(),
     entry::<deflate::Config>(),
     entry::<gzip::Config>(),
     entry::<lz4::Config>(),
@@ -61,6 +63,7 @@ mod tests {
     fn plain(kind: &str, bytes: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
         match kind {
+            "bzip2" => ::bzip2::read::BzDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
             "gzip" => flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
             "zstd" => ::zstd::Decoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap(),
             "deflate" => flate2::read::ZlibDecoder::new(bytes).read_to_end(&mut plain).unwrap(),
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn what_was_compressed_in_pieces_reads_back_whole_and_smaller() {
         let line = b"GET /index.html 200\n".repeat(5_000);
-        for kind in ["none", "deflate", "gzip", "lz4", "snappy", "zstd"] {
+        for kind in ["none", "bzip2", "deflate", "gzip", "lz4", "snappy", "zstd"] {
             for settings in [json!(kind), json!({ "type": kind })] {
                 let pieces = [&line[..], b"", &line[7..], b"end"];
                 let bytes = file(&settings, &pieces);
@@ -127,6 +130,8 @@ mod tests {
     #[test]
     fn levels_are_checked() {
         for (kind, level, good) in [
+            ("bzip2", 9, true),
+            ("bzip2", 0, false),
             ("gzip", 9, true),
             ("gzip", 10, false),
             ("deflate", 10, false),

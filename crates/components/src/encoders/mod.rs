@@ -1,6 +1,9 @@
 //! What the events of a file look like as bytes.
 
 pub mod avro;
+pub mod avro_schema;
+mod container;
+pub mod csv;
 pub mod header_and_text;
 pub mod json;
 pub mod sequence_file;
@@ -12,6 +15,8 @@ use pipeline::{Encoder, Entry, Events};
 /// All of them.
 pub static ALL: &[Entry<dyn Encoder>] = &[
     entry::<avro::Config>(),
+    entry::<avro_schema::Config>(),
+    entry::<csv::Config>(),
     entry::<header_and_text::Config>(),
     entry::<json::Config>(),
     entry::<sequence_file::Config>(),

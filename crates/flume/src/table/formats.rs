@@ -43,11 +43,12 @@ pub(super) const ROWS: &[Row] = &[
         "encoder",
         "avro_schema",
         &["org.apache.flume.sink.hdfs.AvroEventSerializer"],
-        Becomes::Later(
-            "bodies are not written as records of a schema of their own; `avro_event` \
-                        writes them as bytes",
-        ),
-        &[&[ignored("*", "", "the serializer is not there")]],
+        Becomes::Kind("avro_schema"),
+        &[&[
+            by("schemaURL", "", "needs a decision: `schema`, which a file has one of"),
+            by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
+            same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
+        ]],
     ),
     row(
         "decoder",

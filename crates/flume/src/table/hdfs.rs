@@ -30,7 +30,7 @@ const KEYS: &[Key] = &[
     by(
         "hdfs.codeC",
         "",
-        "`codec`, of the encoder in a sequence file; `lzo`, `lzop`, `bzip2` need a decision",
+        "`codec`, of the encoder in a sequence file; `lzo`, `lzop` need a decision",
     ),
     by(
         "hdfs.fileType",

@@ -11,7 +11,7 @@ use crate::report::Outcome;
 const SYNC_MAX: u64 = 512 << 10;
 
 /// Codecs of Hadoop, by short name and by the end of their class.
-const CODECS: [(&str, &str); 14] = [
+const CODECS: [(&str, &str); 16] = [
     ("default", "deflate"),
     ("defaultcodec", "deflate"),
     ("deflate", "deflate"),
@@ -22,6 +22,8 @@ const CODECS: [(&str, &str); 14] = [
     ("lz4codec", "lz4"),
     ("snappy", "snappy"),
     ("snappycodec", "snappy"),
+    ("bzip2", "bzip2"),
+    ("bzip2codec", "bzip2"),
     ("zstandard", "zstd"),
     ("zstandardcodec", "zstd"),
     ("zstd", "zstd"),
@@ -33,6 +35,7 @@ impl Translator<'_> {
     pub(super) fn encoder(&mut self, bag: &mut Bag, name: &str, target: &str) -> Settings {
         let mut own = bag.below(&format!("{name}."));
         let given = bag.take(name);
+        let kind = given.clone();
         if let Some(given) = given {
             own.place = given.place.clone();
             own.props.push(Prop { name: "type".into(), ..given });
@@ -49,7 +52,18 @@ impl Translator<'_> {
                 }
             }
         }
-        if row.is_some_and(|row| row.name == "avro_event") {
+        let name = row.map_or("", |row| row.name);
+        if name == "avro_schema" {
+            let what = format!(
+                "a file has one schema, which the settings declare: `[{target}]` has \
+                 `schema = \"${{file:app.avsc}}\"`, and in `schema_urls` what the events call it. \
+                 Bodies of other schemas become dead letters: lead them to sinks of their own"
+            );
+            if let Some(prop) = own.take("schemaURL").or(kind) {
+                self.add(Outcome::Decision, &prop, what);
+            }
+        }
+        if matches!(name, "avro_event" | "avro_schema") {
             let wanted = value::unsigned(own.value("syncIntervalBytes", "2048000"));
             let bytes = wanted.unwrap_or(SYNC_MAX).clamp(1, SYNC_MAX);
             encoder.set("sync_interval", plain(&value::bytes(bytes), &own.place));

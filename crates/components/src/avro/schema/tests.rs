@@ -1,0 +1,104 @@
+//! What is a datum of a schema, and what is a schema.
+
+use serde_json::json;
+
+use super::*;
+
+fn parse(schema: &Value) -> Result<Schema, String> {
+    Schema::parse(schema)
+}
+
+fn check(schema: &Value, datum: &[u8]) -> Result<(), Malformed> {
+    parse(schema).unwrap().check(datum)
+}
+
+#[test]
+fn each_type_takes_its_datum_and_refuses_a_damaged_one() {
+    let record = json!({ "type": "record", "name": "R", "namespace": "a.b", "fields": [
+        { "name": "kind", "type": { "type": "enum", "name": "K", "symbols": ["A", "B"] } },
+        { "name": "again", "type": ["null", "K"] },
+        { "name": "next", "type": ["null", "a.b.R"] },
+    ] });
+    let cases: &[(Value, &[u8], &[u8], Malformed)] = &[
+        (json!("null"), &[], &[0], Malformed::Rest),
+        (json!("boolean"), &[1], &[2], Malformed::Branch),
+        (json!({ "type": "int", "logicalType": "date" }), &[2], &[], Malformed::Short),
+        (
+            json!("int"),
+            &[0xff, 0xff, 0xff, 0xff, 0xf],
+            &[0x80, 0x80, 0x80, 0x80, 0x10],
+            Malformed::Number,
+        ),
+        (json!("long"), &[0x80, 0x80, 0x80, 0x80, 0x10], &[0x80], Malformed::Short),
+        (json!("float"), &[0; 4], &[0; 5], Malformed::Rest),
+        (json!("double"), &[0; 8], &[0; 7], Malformed::Short),
+        (json!("bytes"), &[2, 0xff], &[4, 0xff], Malformed::Length),
+        (json!("string"), &[2, b'x'], &[2, 0xff], Malformed::Text),
+        (json!({ "type": "fixed", "name": "F", "size": 3 }), &[9, 9, 9], &[9, 9], Malformed::Short),
+        // A block with its bytes in front, one without, the end.
+        (
+            json!({ "type": "array", "items": "string" }),
+            &[1, 4, 2, b'x', 2, 0, 0],
+            &[1, 6, 2, b'x', 2, 0, 0],
+            Malformed::Length,
+        ),
+        (
+            json!({ "type": "map", "values": "int" }),
+            &[2, 2, b'k', 7, 0],
+            &[2, 2, 0xff, 7, 0],
+            Malformed::Text,
+        ),
+        (record.clone(), &[2, 2, 0, 2, 0, 0, 0], &[4, 0, 0], Malformed::Branch),
+        (record, &[0, 0, 0], &[0, 0, 4], Malformed::Branch),
+    ];
+    for (schema, good, bad, malformed) in cases {
+        assert_eq!(check(schema, good), Ok(()), "{schema}");
+        assert_eq!(check(schema, bad), Err(*malformed), "{schema}");
+    }
+}
+
+#[test]
+fn what_nests_without_an_end_and_what_claims_many_values_is_refused_at_once() {
+    let list = json!({ "type": "record", "name": "L", "fields": [
+        { "name": "next", "type": ["null", "L"] },
+    ] });
+    let deep = |links: usize| [vec![2; links], vec![0]].concat();
+    assert_eq!(check(&list, &deep(20)), Ok(()));
+    assert_eq!(check(&list, &deep(1 << 20)), Err(Malformed::Depth));
+    let mut many = Vec::new();
+    super::super::datum::put_long(&mut many, i64::MAX);
+    let array = json!({ "type": "array", "items": "int" });
+    assert_eq!(check(&array, &many), Err(Malformed::Length));
+}
+
+#[test]
+fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
+    for (schema, says) in [
+        (json!(7), "is no schema"),
+        (json!("Unknown"), "no type `Unknown`"),
+        (json!({ "items": "int" }), "`type` is missing"),
+        (json!({ "type": "array" }), "`items` is missing"),
+        (json!({ "type": "array", "items": "null" }), "without bytes"),
+        (json!([]), "no branch"),
+        (json!(["int", ["null"]]), "in a union"),
+        (json!(["int", "int"]), "twice"),
+        (json!({ "type": "fixed", "name": "F", "size": -1 }), "no size"),
+        (json!({ "type": "fixed", "name": "1F", "size": 1 }), "no name of a type"),
+        (json!({ "type": "enum", "name": "E", "symbols": ["A", "A"] }), "twice"),
+        (json!({ "type": "enum", "name": "E", "symbols": "A" }), "no list"),
+        (json!({ "type": "record", "name": "R", "fields": [{ "type": "int" }] }), "no name"),
+        (
+            json!({ "type": "record", "name": "R", "fields": [
+                { "name": "a", "type": "int" }, { "name": "a", "type": "int" } ] }),
+            "twice",
+        ),
+        (
+            json!({ "type": "record", "name": "R", "fields": [
+                { "name": "a", "type": { "type": "fixed", "name": "R", "size": 1 } } ] }),
+            "`R` is there twice",
+        ),
+    ] {
+        let problem = parse(&schema).map(drop).unwrap_err();
+        assert!(problem.contains(says), "{schema}: {problem}");
+    }
+}

@@ -1,0 +1,59 @@
+//! `bzip2`: one stream a file, which Hadoop's `BZip2Codec` and every tool reads. Hadoop's jobs
+//! split such a file, without an index.
+//!
+//! A block of up to 900 kB is held back, and its memory is about nine times that for each file.
+
+use ::bzip2::Compression;
+use ::bzip2::write::BzEncoder;
+use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::encoded::Encoded;
+
+/// Settings of the codec `bzip2`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Size of the blocks, in 100 kB: from 1, which takes less memory, to 9, small files.
+    #[serde(default = "default_level")]
+    level: u32,
+}
+
+fn default_level() -> u32 {
+    9
+}
+
+impl Component for Config {
+    const KIND: &'static str = "bzip2";
+    type Role = dyn Codec;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Codec>, BuildError> {
+        match self.level {
+            1..=9 => Ok(Box::new(Bzip2 { level: Compression::new(self.level) })),
+            _ => Err(BuildError::invalid("level", "1 to 9")),
+        }
+    }
+}
+
+struct Bzip2 {
+    level: Compression,
+}
+
+impl Codec for Bzip2 {
+    fn extension(&self) -> &'static str {
+        "bz2"
+    }
+
+    fn content_encoding(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn hadoop_class(&self) -> Option<&'static str> {
+        Some("org.apache.hadoop.io.compress.BZip2Codec")
+    }
+
+    fn begin(&self) -> Box<dyn Compressor> {
+        Box::new(Encoded(BzEncoder::new(Vec::new(), self.level)))
+    }
+}

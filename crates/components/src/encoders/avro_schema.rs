@@ -1,0 +1,278 @@
+//! `avro_schema`: an Avro container file whose records are the bodies: each is a datum of a schema
+//! that the settings declare.
+//!
+//! A file has one schema, and a reader finds the next record where the one before it ends: one body
+//! that is no datum would tear all that follows it. So each is walked through the schema before it
+//! is written, and what does not fit, or states another schema in its headers, is unwritable.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use pipeline::units::ByteSize;
+use pipeline::{
+    BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder, Unwritable,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::container::{self, BlockCodec, Container};
+use crate::avro::schema::Schema;
+
+/// The headers by which Flume's events state their schema; the first counts where both are there.
+const URL: &str = "flume.avro.schema.url";
+const LITERAL: &str = "flume.avro.schema.literal";
+
+/// Bytes in front of a datum in the wire format of a schema registry: 0, and the schema's number.
+const PREFIX: usize = 5;
+
+/// Settings of the `avro_schema` encoder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The schema of the bodies, in JSON. Best a reference to a file, `"${file:app.avsc}"`.
+    schema: String,
+    /// URLs of this schema. An event whose header `flume.avro.schema.url` has another one is
+    /// refused.
+    #[serde(default)]
+    schema_urls: Vec<String>,
+    /// Number of the schema in a schema registry. Where it is set, each body begins with a byte 0
+    /// and this number in four bytes, the highest first. They are checked, and not written.
+    #[serde(default)]
+    registry_id: Option<u32>,
+    /// Compression of the blocks: `null` or `deflate`.
+    #[serde(default)]
+    codec: BlockCodec,
+    /// Bytes of records in a block before it is written; at most 512 KiB. Flume has 2,048,000.
+    #[serde(default = "container::default_sync_interval")]
+    sync_interval: ByteSize,
+}
+
+impl Component for Config {
+    const KIND: &'static str = "avro_schema";
+    type Role = dyn Encoder;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
+        let invalid = |problem: String| BuildError::invalid("schema", problem);
+        let text = self.schema.trim();
+        let literal: Value = serde_json::from_str(text)
+            .map_err(|error| invalid(format!("it is not JSON: {error}")))?;
+        let schema = Schema::parse(&literal).map_err(invalid)?;
+        Ok(Box::new(AvroSchema {
+            container: Container::new(text, self.codec, self.sync_interval, cx)?,
+            schema,
+            literal,
+            urls: self.schema_urls,
+            prefix: self.registry_id.map(|number| {
+                let [a, b, c, d] = number.to_be_bytes();
+                [0, a, b, c, d]
+            }),
+        }))
+    }
+}
+
+struct AvroSchema {
+    container: Container,
+    schema: Schema,
+    /// The schema as events may state it.
+    literal: Value,
+    urls: Vec<String>,
+    /// What each body begins with.
+    prefix: Option<[u8; PREFIX]>,
+}
+
+impl AvroSchema {
+    /// Why an event cannot be written; `same` has what the last literal came to.
+    fn problem<'a>(
+        &self,
+        event: EventRef<'a>,
+        same: &mut Option<(&'a str, bool)>,
+    ) -> Option<Cow<'static, str>> {
+        if let Some(url) = event.header(URL) {
+            if !self.urls.iter().any(|known| known == url) {
+                let reason = "the header `flume.avro.schema.url` is none of `schema_urls`";
+                return Some(reason.into());
+            }
+        } else if let Some(literal) = event.header(LITERAL) {
+            let is_same = match *same {
+                Some((last, is_same)) if last == literal => is_same,
+                _ => serde_json::from_str::<Value>(literal).is_ok_and(|it| it == self.literal),
+            };
+            *same = Some((literal, is_same));
+            if !is_same {
+                let reason = "the header `flume.avro.schema.literal` is not the setting `schema`";
+                return Some(reason.into());
+            }
+        }
+        let mut datum = event.body();
+        if let Some(prefix) = &self.prefix {
+            let Some(rest) = datum.strip_prefix(prefix) else {
+                let reason = "the body does not begin with a byte 0 and the number `registry_id`";
+                return Some(reason.into());
+            };
+            datum = rest;
+        }
+        let malformed = self.schema.check(datum).err()?;
+        Some(format!("the body is no datum of the schema: {malformed}").into())
+    }
+}
+
+impl Encoder for AvroSchema {
+    fn extension(&self) -> &'static str {
+        container::EXTENSION
+    }
+
+    fn content_type(&self) -> &'static str {
+        container::CONTENT_TYPE
+    }
+
+    fn is_lines(&self) -> bool {
+        false
+    }
+
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        let mut same = None;
+        let problems = events.iter().enumerate().filter_map(|(index, event)| {
+            let reason = self.problem(event, &mut same)?.into_owned();
+            Some(Unwritable { index, reason })
+        });
+        problems.collect()
+    }
+
+    fn size_bound(&self, events: &Events) -> u64 {
+        self.container.size_bound(events.body_bytes())
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        let skip = self.prefix.map_or(0, |prefix| prefix.len());
+        Box::new(File { file: self.container.begin(), skip })
+    }
+}
+
+struct File {
+    file: container::File,
+    /// Bytes of each body that are not written.
+    skip: usize,
+}
+
+impl FileEncoder for File {
+    fn encode(&mut self, events: &Events) -> Bytes {
+        let mut out = self.file.start();
+        for event in events.iter() {
+            let datum = event.body().get(self.skip..).expect("no event is unwritable");
+            self.file.records().extend_from_slice(datum);
+            self.file.end_record(&mut out);
+        }
+        out.into()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        self.file.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Batch, BatchBuilder, Choice, Settings};
+    use serde_json::json;
+
+    use super::super::container::testkit::blocks;
+    use super::super::testkit::{encoder, file};
+    use super::*;
+
+    const SCHEMA: &str = r#"{ "type": "record", "name": "Visit", "fields": [
+        { "name": "page", "type": "string" }, { "name": "status", "type": "int" } ] }"#;
+
+    fn settings(more: Value) -> Value {
+        let mut settings = json!({ "type": "avro_schema", "schema": format!("\n{SCHEMA}\n") });
+        let Value::Object(more) = more else { panic!("a table") };
+        settings.as_object_mut().unwrap().extend(more);
+        settings
+    }
+
+    fn reasons(settings: &Value, batch: &Batch) -> Vec<(usize, String)> {
+        let unwritable = encoder(settings).unwritable(batch);
+        unwritable.into_iter().map(|one| (one.index, one.reason)).collect()
+    }
+
+    #[test]
+    fn bodies_are_the_records_of_a_file_of_their_schema_with_and_without_deflate() {
+        for codec in ["null", "deflate"] {
+            for (interval, count) in [("1B", 3), ("64KiB", 1)] {
+                let settings = settings(json!({ "codec": codec, "sync_interval": interval }));
+                let bytes =
+                    file(&settings, &[Batch::of(["\x02a\x02", "\0\0"]), Batch::of(["\0\x01"])]);
+                let (schema, blocks) = blocks(&bytes);
+                assert_eq!(schema, SCHEMA);
+                assert_eq!(blocks.len(), count, "{codec} {interval}");
+                assert_eq!(blocks.iter().map(|(count, _)| count).sum::<i64>(), 3);
+                let records: Vec<u8> = blocks.into_iter().flat_map(|block| block.1).collect();
+                assert_eq!(records, b"\x02a\x02\0\0\0\x01");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_would_tear_the_file_is_unwritable_and_its_neighbours_are_not() {
+        let bodies: [&[u8]; 5] = [b"\x02a\x02", b"\x04a\x02", b"\0\0\0", b"", b"\0\0"];
+        let mut builder = BatchBuilder::default();
+        bodies.iter().for_each(|body| builder.push(body, &[]));
+        let found = reasons(&settings(json!({})), &builder.finish());
+        let of = |detail: &str| format!("the body is no datum of the schema: {detail}");
+        let ends = of("the message ends within a value");
+        assert_eq!(found, [(1, ends.clone()), (2, of("bytes follow the last value")), (3, ends)]);
+    }
+
+    #[test]
+    fn events_that_state_another_schema_are_unwritable() {
+        let spaced = SCHEMA.replace(' ', "  ");
+        let mut builder = BatchBuilder::default();
+        for headers in [
+            &[][..],
+            &[(LITERAL, &*spaced)],
+            &[(LITERAL, r#""string""#)],
+            &[(LITERAL, r#""string""#)],
+            &[(LITERAL, "{")],
+            &[(LITERAL, SCHEMA)],
+            // The URL counts where both are there, as in Flume.
+            &[(URL, "hdfs:///visit.avsc"), (LITERAL, "{")],
+            &[(URL, "hdfs:///other.avsc"), (LITERAL, SCHEMA)],
+        ] {
+            builder.push(b"\0\0", headers);
+        }
+        let settings = settings(json!({ "schema_urls": ["hdfs:///visit.avsc"] }));
+        let found = reasons(&settings, &builder.finish());
+        let places: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
+        assert_eq!(places, [2, 3, 4, 7]);
+        assert!(found[0].1.contains("schema.literal` is not the setting `schema`"), "{found:?}");
+        assert!(found[3].1.contains("none of `schema_urls`"), "{found:?}");
+    }
+
+    #[test]
+    fn the_prefix_of_a_registry_is_checked_and_taken_off() {
+        let settings = settings(json!({ "registry_id": 258 }));
+        let good: &[u8] = b"\0\0\0\x01\x02\x02a\x02";
+        let mut builder = BatchBuilder::default();
+        for body in [good, b"\0\0\0\x01\x03\x02a\x02", b"\x01\0\0\x01\x02\x02a\x02", b"\0\0", b"\0"]
+        {
+            builder.push(body, &[]);
+        }
+        let found = reasons(&settings, &builder.finish());
+        assert_eq!(found.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert!(found[0].1.contains("`registry_id`"), "{found:?}");
+        let mut builder = BatchBuilder::default();
+        builder.push(good, &[]);
+        assert_eq!(blocks(&file(&settings, &[builder.finish()])).1, [(1, b"\x02a\x02".to_vec())]);
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_read_is_refused_with_the_setting() {
+        for (schema, says) in [("{", "it is not JSON"), (r#""nothing""#, "no type `nothing`")] {
+            let settings = json!({ "type": "avro_schema", "schema": schema });
+            let choice = Settings::from_json(&settings).read::<Choice<dyn Encoder>>().unwrap();
+            let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
+            let error = choice.build("encoder", &cx).map(drop).unwrap_err().to_string();
+            assert!(error.contains("schema") && error.contains(says), "{error}");
+        }
+    }
+}

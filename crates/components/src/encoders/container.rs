@@ -1,0 +1,242 @@
+//! Avro's container file, which `avro` and `avro_schema` share.
+//!
+//! ```text
+//!   "Obj" 1 │ metadata: avro.schema, avro.codec │ sync marker
+//!   block:  records, bytes, records (deflated)  │ sync marker      … until the file is finished
+//! ```
+//!
+//! Layout: Avro specification 1.11, "Object Container Files". The sync marker is random for each
+//! file. Records are held back until a block has `sync_interval` bytes.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use pipeline::env::Entropy;
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::avro::datum::{put_bytes, put_long};
+
+/// The ending of a file's name.
+pub(super) const EXTENSION: &str = "avro";
+/// Its media type.
+pub(super) const CONTENT_TYPE: &str = "application/avro";
+
+/// Compression of blocks, by its name in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BlockCodec {
+    /// None.
+    #[default]
+    Null,
+    /// Deflate without a header, as the Avro specification asks for.
+    Deflate,
+}
+
+/// Bytes of a block where none are set.
+pub(super) fn default_sync_interval() -> ByteSize {
+    ByteSize(64 << 10)
+}
+
+/// Container files of one schema.
+pub(super) struct Container {
+    schema: Arc<str>,
+    codec: BlockCodec,
+    sync_interval: usize,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Container {
+    /// Of this schema.
+    ///
+    /// # Errors
+    /// `sync_interval` is out of its range.
+    pub(super) fn new(
+        schema: &str,
+        codec: BlockCodec,
+        sync_interval: ByteSize,
+        cx: &BuildContext,
+    ) -> Result<Self, BuildError> {
+        let range = 1..=512 << 10;
+        if !range.contains(&sync_interval.0) {
+            return Err(BuildError::invalid("sync_interval", "must be over 0 and at most 512KiB"));
+        }
+        Ok(Self {
+            schema: schema.into(),
+            codec,
+            sync_interval: sync_interval.0 as usize,
+            entropy: cx.env.entropy.clone(),
+        })
+    }
+
+    /// At least as many bytes as records of so many add to a file.
+    pub(super) fn size_bound(&self, bytes: u64) -> u64 {
+        // What deflate cannot make smaller it makes larger by a thousandth, and each block has a
+        // frame.
+        bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * 64
+    }
+
+    /// Begins a file.
+    pub(super) fn begin(&self) -> File {
+        let sync = self.entropy.bytes16();
+        File {
+            codec: self.codec,
+            sync_interval: self.sync_interval,
+            sync,
+            head: Some(head(&self.schema, self.codec, sync)),
+            records: Vec::new(),
+            count: 0,
+        }
+    }
+}
+
+/// A file that is being written.
+pub(super) struct File {
+    codec: BlockCodec,
+    sync_interval: usize,
+    sync: [u8; 16],
+    /// The beginning of the file, until it is written.
+    head: Option<Vec<u8>>,
+    /// Records of the block that is being filled.
+    records: Vec<u8>,
+    /// How many they are.
+    count: i64,
+}
+
+/// The beginning of a file.
+fn head(schema: &str, codec: BlockCodec, sync: [u8; 16]) -> Vec<u8> {
+    let codec = match codec {
+        BlockCodec::Null => "null",
+        BlockCodec::Deflate => "deflate",
+    };
+    let mut head = b"Obj\x01".to_vec();
+    put_long(&mut head, 2);
+    for (name, value) in [("avro.schema", schema), ("avro.codec", codec)] {
+        put_bytes(&mut head, name.as_bytes());
+        put_bytes(&mut head, value.as_bytes());
+    }
+    put_long(&mut head, 0);
+    head.extend_from_slice(&sync);
+    head
+}
+
+impl File {
+    /// The next bytes of the file, to which blocks are added.
+    pub(super) fn start(&mut self) -> Vec<u8> {
+        self.head.take().unwrap_or_default()
+    }
+
+    /// Where the next record is put.
+    pub(super) fn records(&mut self) -> &mut Vec<u8> {
+        &mut self.records
+    }
+
+    /// Ends a record, and the block once it is large enough.
+    pub(super) fn end_record(&mut self, out: &mut Vec<u8>) {
+        self.count += 1;
+        if self.records.len() >= self.sync_interval {
+            self.close_block(out);
+        }
+    }
+
+    /// The last bytes of the file.
+    pub(super) fn finish(&mut self) -> Bytes {
+        let mut out = self.start();
+        self.close_block(&mut out);
+        out.into()
+    }
+
+    fn close_block(&mut self, out: &mut Vec<u8>) {
+        if self.count == 0 {
+            return;
+        }
+        put_long(out, self.count);
+        match self.codec {
+            BlockCodec::Null => put_bytes(out, &self.records),
+            BlockCodec::Deflate => {
+                let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
+                deflate.write_all(&self.records).expect("memory takes every write");
+                put_bytes(out, &deflate.finish().expect("memory takes every write"));
+            }
+        }
+        out.extend_from_slice(&self.sync);
+        (self.count, self.records) = (0, Vec::new());
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testkit {
+    use std::io::Read;
+
+    use flate2::read::DeflateDecoder;
+
+    /// Reads a container file by the letter of the specification.
+    pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+    impl<'a> Reader<'a> {
+        fn take(&mut self, bytes: usize) -> &'a [u8] {
+            let (taken, rest) = self.0.split_at(bytes);
+            self.0 = rest;
+            taken
+        }
+
+        fn long(&mut self) -> i64 {
+            let (mut number, mut shift) = (0_u64, 0);
+            loop {
+                let byte = self.take(1)[0];
+                number |= u64::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    return (number >> 1) as i64 ^ -((number & 1) as i64);
+                }
+            }
+        }
+
+        pub(crate) fn string(&mut self) -> &'a [u8] {
+            let bytes = self.long();
+            self.take(usize::try_from(bytes).unwrap())
+        }
+
+        pub(crate) fn map(&mut self) -> Vec<(String, String)> {
+            let mut entries = Vec::new();
+            loop {
+                let count = self.long();
+                if count == 0 {
+                    return entries;
+                }
+                for _ in 0..count {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    entries.push((text(self.string()), text(self.string())));
+                }
+            }
+        }
+    }
+
+    /// The schema of a file, and of each block how many records it has, and these.
+    pub(crate) fn blocks(bytes: &[u8]) -> (String, Vec<(i64, Vec<u8>)>) {
+        let mut reader = Reader(bytes);
+        assert_eq!(reader.take(4), b"Obj\x01");
+        let metadata = reader.map();
+        assert_eq!(metadata[0].0, "avro.schema");
+        let is_deflate = metadata[1].1 == "deflate";
+        let sync = reader.take(16);
+        let mut blocks = Vec::new();
+        while !reader.0.is_empty() {
+            let count = reader.long();
+            let mut records = reader.string().to_vec();
+            if is_deflate {
+                let mut plain = Vec::new();
+                DeflateDecoder::new(&*records).read_to_end(&mut plain).unwrap();
+                records = plain;
+            }
+            assert_eq!(reader.take(16), sync);
+            blocks.push((count, records));
+        }
+        (metadata[0].1.clone(), blocks)
+    }
+}

@@ -1,0 +1,268 @@
+//! `csv`: a line for each event, of headers and the body, as RFC 4180 quotes them; lines end with
+//! LF alone.
+//!
+//! A value that holds the delimiter, a quote, CR or LF is quoted. So is one that reads like
+//! `null`, which stands for a header that is not there: `,""` is an empty value, `,` is none.
+
+use bytes::Bytes;
+use memchr::memchr3;
+use pipeline::{BuildContext, BuildError, Component, Encoder, EventRef, Events, FileEncoder};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The column that is the body.
+const BODY: &str = "body";
+const QUOTE: u8 = b'"';
+
+/// Settings of the `csv` encoder.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The columns in their order: names of headers, and `body` for the body.
+    columns: Vec<String>,
+    /// Whether the first line of each file has the names of the columns.
+    #[serde(default)]
+    names: bool,
+    /// What stands between two columns: one character of ASCII.
+    #[serde(default = "default_delimiter")]
+    delimiter: char,
+    /// What stands for a header that an event does not have.
+    #[serde(default)]
+    null: String,
+}
+
+fn default_delimiter() -> char {
+    ','
+}
+
+impl Component for Config {
+    const KIND: &'static str = "csv";
+    type Role = dyn Encoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
+        if self.columns.is_empty() {
+            return Err(BuildError::invalid("columns", "must name at least one column"));
+        }
+        let is_plain = self.delimiter.is_ascii() && !"\"\r\n".contains(self.delimiter);
+        if !is_plain {
+            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            return Err(BuildError::invalid("delimiter", problem));
+        }
+        let format = Format { delimiter: self.delimiter as u8, config: self };
+        if format.needs_quotes(format.config.null.as_bytes()) {
+            let problem = "must hold no delimiter, no quote and no end of a line";
+            return Err(BuildError::invalid("null", problem));
+        }
+        Ok(Box::new(format))
+    }
+}
+
+/// The form of the lines.
+#[derive(Clone)]
+struct Format {
+    config: Config,
+    delimiter: u8,
+}
+
+impl Format {
+    fn needs_quotes(&self, value: &[u8]) -> bool {
+        memchr3(self.delimiter, QUOTE, b'\n', value).is_some() || value.contains(&b'\r')
+    }
+
+    /// Adds a value that is there.
+    fn put(&self, out: &mut Vec<u8>, value: &[u8]) {
+        if value != self.config.null.as_bytes() && !self.needs_quotes(value) {
+            out.extend_from_slice(value);
+            return;
+        }
+        out.push(QUOTE);
+        for (number, part) in value.split(|byte| *byte == QUOTE).enumerate() {
+            if number > 0 {
+                out.extend_from_slice(&[QUOTE, QUOTE]);
+            }
+            out.extend_from_slice(part);
+        }
+        out.push(QUOTE);
+    }
+
+    fn line<'a>(&self, out: &mut Vec<u8>, values: impl Iterator<Item = Option<&'a [u8]>>) {
+        for (number, value) in values.enumerate() {
+            if number > 0 {
+                out.push(self.delimiter);
+            }
+            match value {
+                Some(value) => self.put(out, value),
+                None => out.extend_from_slice(self.config.null.as_bytes()),
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The value of a column.
+fn value<'a>(event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
+    if column == BODY { Some(event.body()) } else { event.header(column).map(str::as_bytes) }
+}
+
+impl Encoder for Format {
+    fn extension(&self) -> &'static str {
+        "csv"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/csv"
+    }
+
+    fn size_bound(&self, events: &Events) -> u64 {
+        // Each byte of a value may be a quote, and each value has two around it and a delimiter.
+        let columns = &self.config.columns;
+        let around = (columns.len() * (3 + self.config.null.len()) * events.len()) as u64;
+        let names: usize = columns.iter().map(|name| 2 * name.len() + 3).sum();
+        let bytes = |column: &String| match &**column {
+            BODY => events.body_bytes(),
+            name => events.values(name).flatten().map(|value| value.len() as u64).sum(),
+        };
+        2 * columns.iter().map(bytes).sum::<u64>() + around + names as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(File { format: self.clone(), is_begun: !self.config.names })
+    }
+}
+
+struct File {
+    format: Format,
+    /// Whether the line with the names needs no more writing.
+    is_begun: bool,
+}
+
+impl File {
+    fn start(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut self.is_begun, true) {
+            let names = self.format.config.columns.iter().map(|name| Some(name.as_bytes()));
+            self.format.line(&mut out, names);
+        }
+        out
+    }
+}
+
+impl FileEncoder for File {
+    fn encode(&mut self, events: &Events) -> Bytes {
+        let mut out = self.start();
+        for event in events.iter() {
+            let columns = self.format.config.columns.iter();
+            self.format.line(&mut out, columns.map(|column| value(event, column)));
+        }
+        out.into()
+    }
+
+    fn finish(&mut self) -> Bytes {
+        self.start().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
+    use pipeline::{Batch, BatchBuilder, Choice, Settings};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::testkit::file;
+    use super::*;
+
+    fn batch() -> Batch {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"plain", &[("host", "web-1"), ("path", "/a,b")]);
+        builder.push(b"say \"hi\"\r\nbye \xff", &[("host", ""), ("path", "NULL")]);
+        builder.push(b"", &[]);
+        builder.finish()
+    }
+
+    #[test]
+    fn values_are_quoted_where_a_reader_needs_it_and_a_missing_header_is_no_empty_one() {
+        let columns = ["host", "body", "path"];
+        let settings = json!({ "type": "csv", "columns": columns, "names": true });
+        assert_eq!(
+            file(&settings, &[batch()]),
+            b"host,body,path\nweb-1,plain,\"/a,b\"\n\
+              \"\",\"say \"\"hi\"\"\r\nbye \xff\",NULL\n,\"\",\n"
+        );
+        let settings =
+            json!({ "type": "csv", "columns": columns, "delimiter": "\t", "null": "NULL" });
+        assert_eq!(
+            file(&settings, &[batch()]),
+            b"web-1\tplain\t/a,b\n\t\"say \"\"hi\"\"\r\nbye \xff\"\t\"NULL\"\nNULL\t\tNULL\n"
+        );
+    }
+
+    #[test]
+    fn the_names_stand_once_in_a_file_also_in_one_without_events() {
+        let settings = json!({ "type": "csv", "columns": ["body"], "names": true });
+        assert_eq!(file(&settings, &[]), b"body\n");
+        assert_eq!(file(&settings, &[Batch::of(["a"]), Batch::of(["b"])]), b"body\na\nb\n");
+    }
+
+    /// The lines of a file, by the reader of another library.
+    fn read(mut bytes: &[u8], delimiter: u8) -> Vec<Vec<Vec<u8>>> {
+        let mut reader: Reader = ReaderBuilder::new().delimiter(delimiter).build();
+        let (mut lines, mut line, mut field) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let mut buffer = [0; 64];
+            let (result, taken, written) = reader.read_field(bytes, &mut buffer);
+            bytes = &bytes[taken..];
+            field.extend_from_slice(&buffer[..written]);
+            match result {
+                ReadFieldResult::Field { record_end } => {
+                    line.push(std::mem::take(&mut field));
+                    if record_end {
+                        lines.push(std::mem::take(&mut line));
+                    }
+                }
+                ReadFieldResult::End => return lines,
+                ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_back(
+            rows in prop::collection::vec(("[a\",;\\r\\n ]{0,6}", "[a\",;\\r\\n ]{0,6}"), 0..5),
+            is_semicolon in any::<bool>(),
+        ) {
+            let mut builder = BatchBuilder::default();
+            for (header, body) in &rows {
+                builder.push(body.as_bytes(), &[("h", header)]);
+            }
+            let delimiter = if is_semicolon { ";" } else { "," };
+            let settings =
+                json!({ "type": "csv", "columns": ["h", "body"], "delimiter": delimiter });
+            let read = read(&file(&settings, &[builder.finish()]), delimiter.as_bytes()[0]);
+            let rows: Vec<Vec<Vec<u8>>> = rows
+                .into_iter()
+                .map(|(header, body)| vec![header.into_bytes(), body.into_bytes()])
+                .collect();
+            prop_assert_eq!(read, rows);
+        }
+    }
+
+    #[test]
+    fn settings_that_no_reader_could_follow_are_refused() {
+        for (settings, names) in [
+            (json!({ "columns": [] }), "columns"),
+            (json!({ "columns": ["a"], "delimiter": "\"" }), "delimiter"),
+            (json!({ "columns": ["a"], "delimiter": "\n" }), "delimiter"),
+            (json!({ "columns": ["a"], "delimiter": "\u{e9}" }), "delimiter"),
+            (json!({ "columns": ["a"], "null": "a,b" }), "null"),
+        ] {
+            let mut settings: Value = settings;
+            settings["type"] = json!("csv");
+            let choice = Settings::from_json(&settings).read::<Choice<dyn Encoder>>().unwrap();
+            let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
+            let error = choice.build("encoder", &cx).map(drop).unwrap_err().to_string();
+            assert!(error.contains(names), "{error}");
+        }
+    }
+}
