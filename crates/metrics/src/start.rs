@@ -62,6 +62,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "put_damaged",
             "put_malformed",
             "refused_by_channel",
+            "tls_failed",
         ],
     ),
 ];
