@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(taken(&mut off, now, "10.0.0.1", b"abc"), 0);
     }
 
-    /// A batch shows first the headers that all of its events share, and one event more can end that.
+    /// A batch shows first the headers that all of its events share; one event more can end that.
     #[test]
     fn a_call_is_recognised_although_what_follows_it_has_other_headers() {
         let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
