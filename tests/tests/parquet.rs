@@ -63,14 +63,12 @@ fn line(n: usize) -> String {
     if n % 3 == 0 {
         return format!(r#"{{"n":{n},"message":null,"ok":null}}"#);
     }
-    format!(
-        r#"{{"n":{n},"message":{{"text":"caf\u00e9 \"{n}\"","user":{{"id":-{n}}}}},"ok":{ok},"ratio":{ratio},"part":{part},"price":"{cents}.50","balance":-{n}{ZEROS}.5,"tags":"t{n}","day":"1970-01-02","at":"2025-11-25T13:00:00.{micros:06}+01:00"}}"#,
-        ok = n % 2 == 0,
-        ratio = ratio(n),
-        part = ratio(n) as f32,
-        cents = n,
-        micros = n,
-    )
+    let message = format!(r#"{{"text":"caf\u00e9 \"{n}\"","user":{{"id":-{n}}}}}"#);
+    let (ok, ratio, part) = (n.is_multiple_of(2), ratio(n), ratio(n) as f32);
+    let numbers =
+        format!(r#""ratio":{ratio},"part":{part},"price":"{n}.50","balance":-{n}{ZEROS}.5"#);
+    let times = format!(r#""day":"1970-01-02","at":"2025-11-25T13:00:00.{n:06}+01:00""#);
+    format!(r#"{{"n":{n},"message":{message},"ok":{ok},{numbers},"tags":"t{n}",{times}}}"#)
 }
 
 /// What Java prints of that row.

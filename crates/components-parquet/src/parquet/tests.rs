@@ -10,7 +10,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Row as Record;
 use bytes::Bytes;
 use pipeline::testkit::{build, file_of};
-use pipeline::{Batch, BatchBuilder, BuildContext, Encoder};
+use pipeline::{Batch, BatchBuilder, BuildContext, Catalogue, Encoder};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -58,7 +58,8 @@ fn every_type() -> Value {
 #[test]
 fn values_of_every_type_read_back_as_they_were_with_each_codec() {
     let full = r#"{"ok":true,"status":200,"response":{"size":9007199254740993,"seconds":0.1,
-        "seen":"2025-11-25T12:00:00.000001Z"},"ratio":0.5,"price":12.5,"balance":"-1234567890123456.789",
+        "seen":"2025-11-25T12:00:00.000001Z"},"ratio":0.5,"price":12.5,
+        "balance":"-1234567890123456.789",
         "tags":["a", 1],"day":"2025-11-25","at":1764072000123,"more":"is passed over"}"#;
     let bare = r#"{"at":"1970-01-01T00:00:00Z","status":null}"#;
     let mut builder = BatchBuilder::default();
@@ -239,13 +240,14 @@ fn settings_that_cannot_work_are_refused_by_name() {
     }
 }
 
+const CATALOGUE: Catalogue =
+    Catalogue { groups: &[&components::GROUP, &crate::GROUP], elsewhere: &[] };
+
 /// The sink's codec would hide the footer from readers.
 #[test]
 fn a_codec_around_a_file_is_refused() {
     let format = |codec: &str| {
-        let catalogue =
-            pipeline::Catalogue { groups: &[&components::GROUP, &crate::GROUP], elsewhere: &[] };
-        let cx = BuildContext { catalogue, ..context() };
+        let cx = BuildContext { catalogue: CATALOGUE, ..context() };
         let settings = json!({ "type": "parquet", "columns": every_type() });
         let encoder = pipeline::Settings::from_json(&settings).read().unwrap();
         components::format::Format::new(&encoder, &pipeline::Choice::of(codec), &cx)

@@ -137,7 +137,11 @@ fn a_decimal_has_the_digits_for_its_value_or_is_refused() {
 proptest! {
     /// What is stored is the number, and what is refused has no such decimal.
     #[test]
-    fn a_decimal_is_its_number(units in -99_999_999..=99_999_999_i64, scale in 0_u8..=6, written in 0_u8..=9) {
+    fn a_decimal_is_its_number(
+        units in -99_999_999..=99_999_999_i64,
+        scale in 0_u8..=6,
+        written in 0_u8..=9,
+    ) {
         let kind = Kind::Decimal { precision: 18, scale };
         let sign = if units < 0 { "-" } else { "" };
         let digits = format!("{:0>10}", units.unsigned_abs());
