@@ -16,9 +16,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use aqueduct_tests::agent::{Agent, wait_until_delivered};
+use aqueduct_tests::agent::Agent;
 use aqueduct_tests::flume::java_with;
 use aqueduct_tests::hdfs::Hdfs;
+use aqueduct_tests::wait;
 
 const LINES: usize = 20_000;
 /// Each of so many lines does not fit.
@@ -152,7 +153,7 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
         log.write_all(text.as_bytes()).expect("the log is written");
         match part {
             0 => agent.start(),
-            3 => wait_until_delivered(&agent, Duration::from_secs(60)),
+            3 => wait_until_delivered(&agent),
             _ => {
                 std::thread::sleep(Duration::from_millis(1_800));
                 agent.kill();
@@ -165,7 +166,7 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
     agent.stop(Duration::from_secs(25));
 
     let lines = read(&url, dir);
-    let of = |kind: &str| lines.iter().filter(move |line| line.starts_with(kind));
+    let of = |kind: &'static str| lines.iter().filter(move |line| line.starts_with(kind));
     let files = of("file ").count();
     assert!(of("file ").all(|file| file.ends_with(".parquet")), "{files} files");
     assert!(files >= 3 && of("group ").count() > files, "{files} files of several row groups");
@@ -185,12 +186,25 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
     hdfs.fs(&["-rm", "-r", "-skipTrash", &url]);
 }
 
+/// Waits until the log is read, and the channels hold no events but those of the dead letters: for
+/// two seconds, as a batch is in no number while it is between file and channel.
+fn wait_until_delivered(agent: &Agent) {
+    let mut in_a_row = 0;
+    wait::until("the events to be delivered", Duration::from_secs(60), || {
+        let metrics = agent.metrics()?;
+        let unread = metrics.sum("aqueduct_source_lag_bytes")?;
+        let is_idle = metrics.sum("aqueduct_channel_events")? == (LINES / MISFIT) as f64;
+        in_a_row = if unread == 0.0 && is_idle { in_a_row + 1 } else { 0 };
+        (in_a_row >= 100).then_some(())
+    });
+}
+
 /// Of the first column, `n`: each row group says which numbers it has.
 fn statistics_are_true(lines: &[String]) {
     let number = |text: &str| text.parse::<i64>().expect("a number");
     let mut groups = Vec::new();
     let mut rows = Vec::new();
-    let mut check = |groups: &mut Vec<[i64; 4]>, rows: &mut Vec<i64>| {
+    let check = |groups: &mut Vec<[i64; 4]>, rows: &mut Vec<i64>| {
         for [count, least, most, nulls] in groups.drain(..) {
             let group: Vec<i64> = rows.drain(..count as usize).collect();
             assert_eq!(group.iter().min(), Some(&least));
