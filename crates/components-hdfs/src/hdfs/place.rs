@@ -10,7 +10,7 @@ use super::bucket::{Template, confined};
 /// # Errors
 /// The path is none that a sink takes.
 pub fn prefix(path: &str) -> Result<String, String> {
-    Template::parse(path).map(|template| template.prefix().to_owned())
+    Template::parse(path, "").map(|template| template.prefix().to_owned())
 }
 
 /// What a sink of this name is called in the names of directories and files.

@@ -13,6 +13,7 @@ use metrics::Gauge;
 use peers::FloorBoard;
 use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
+use support::mutant;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -144,12 +145,35 @@ impl OpenRoll {
         Self { token, keys, batches, files, life }
     }
 
-    /// Whether these parts fit into its files, and the files they need into the number allowed.
+    /// Whether these parts fit into its files.
     pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
         parts.iter().all(|part| {
             let file = self.files.get(&part.directory);
             file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
         })
+    }
+
+    /// Whether it has a file for one of these parts.
+    pub(super) fn is_touched_by(&self, parts: &[Part]) -> bool {
+        parts.iter().any(|part| self.has_file(&part.directory))
+    }
+
+    /// Whether it has a batch of this identity.
+    pub(super) fn holds(&self, key: Identity) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Takes in another roll, which has none of its paths and none of its batches.
+    pub(super) fn join(&mut self, other: Self) {
+        let Self { keys, batches, files, life, .. } = other;
+        if !mutant!("joined_keys_forgotten") {
+            self.keys.insert_all(&keys);
+        }
+        self.batches.extend(batches);
+        if !mutant!("joined_files_forgotten") {
+            self.files.extend(files);
+        }
+        self.life.join(&life);
     }
 
     /// Whether it has a file in `directory`.
@@ -185,6 +209,7 @@ impl OpenRoll {
         let file = match self.files.get_mut(&part.directory) {
             Some(file) => file,
             None => {
+                // Grows with each file, also with those of a roll that this one has taken in.
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
