@@ -7,7 +7,6 @@ use pipeline::settings::Value;
 
 use super::{Translator, number, plain, put, value};
 use crate::agent::{Bag, Prop};
-use crate::lookup::Text;
 use crate::report::Outcome;
 
 /// The longest age of a file: as long as a collector may be away.
