@@ -25,9 +25,9 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What every input may hold at once: empty buffers, a source, the tables of a pattern.
 const BASE_BYTES: usize = 4 << 20;
-/// What each byte of an input may hold in addition: it can be an event with several headers, of
-/// which the target keeps a copy.
-const BYTES_PER_BYTE: usize = 1024;
+/// What each byte of an input may hold in addition: it can be an event with several headers, an
+/// empty line of syslog for one, and the target keeps the events of two runs.
+const BYTES_PER_BYTE: usize = 2048;
 /// What every input may cost, in microseconds of the processor. Much, for a slow machine.
 const BASE_MICROS: u64 = 100_000;
 /// What each byte of an input may cost in addition.

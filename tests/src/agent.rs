@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::hdfs::Hdfs;
 use crate::http::{self, Metrics};
 use crate::process::{Process, tail};
 use crate::wait;
@@ -215,6 +216,23 @@ fn with_setting(text: &str, header: &str, setting: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(header));
     let line = line.unwrap_or_else(|| panic!("no table {header} in:\n{text}"));
     text.replacen(line, &format!("{line}\n{setting}"), 1)
+}
+
+/// A collector that stores by days below `/logs` of `hdfs`, an edge that sends it `*.log` of `dir`,
+/// and the URL of the store. Neither is started.
+///
+/// # Panics
+///
+/// When the collector does not print its configuration.
+pub fn two_tiers(hdfs: &Hdfs, dir: &Path) -> (Agent, Agent, String) {
+    let listen = http::free_address().to_string();
+    let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
+    let collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
+    let (tail, data) = (dir.join("*.log"), dir.join("edge"));
+    let (tail, data) = (tail.display().to_string(), data.display().to_string());
+    let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
+    let edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+    (collector.with_conf_dir(hdfs.conf_dir()), edge, store)
 }
 
 /// Waits until `edge` has read all of its files and every line is acknowledged as committed.

@@ -126,7 +126,8 @@ pub fn java_with(name: &str, pom: &str, dir: &Path) -> Command {
 
 fn java_of(jars: &Path, dir: &Path) -> Command {
     let mut java = Command::new("java");
-    java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
+    // Flume's sources and sinks write text in the encoding of the host, whatever this one has.
+    java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"])
         .args(
             ["java.lang", "java.nio", "sun.nio.ch"]
                 .map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")),

@@ -18,9 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, two_tiers, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
-use aqueduct_tests::http;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::wait;
 
@@ -58,14 +57,7 @@ fn a_failover_of_the_namenode_loses_and_repeats_nothing() {
     let mut hdfs = Hdfs::configured_with(&dir.join("hdfs"), &["--ha"]);
     assert_eq!(hdfs.url(), "hdfs://cluster");
     hdfs.start();
-    let listen = http::free_address().to_string();
-    let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
-    let mut collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
-    collector = collector.with_conf_dir(hdfs.conf_dir());
-    let (tail, data) = (dir.join("*.log"), dir.join("edge"));
-    let (tail, data) = (tail.display().to_string(), data.display().to_string());
-    let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
-    let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+    let (mut collector, mut edge, store) = two_tiers(&hdfs, dir);
     collector.start();
     edge.start();
 

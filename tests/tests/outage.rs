@@ -13,9 +13,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use aqueduct_tests::agent::{Agent, CollectorConfig, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, two_tiers, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
-use aqueduct_tests::http;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::wait;
 
@@ -27,14 +26,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut hdfs = Hdfs::configured(&dir.join("hdfs"));
-    let listen = http::free_address().to_string();
-    let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
-    let mut collector = CollectorConfig::new(&listen, &store, &dir.join("collector")).agent(dir);
-    collector = collector.with_conf_dir(hdfs.conf_dir());
-    let (tail, data) = (dir.join("*.log"), dir.join("edge"));
-    let (tail, data) = (tail.display().to_string(), data.display().to_string());
-    let arguments = ["--tail", &tail, "--to", &listen, "--data-dir", &data];
-    let mut edge = Agent::new("aqueduct-edge", &arguments, &dir.join("edge.out"));
+    let (mut collector, mut edge, store) = two_tiers(&hdfs, dir);
 
     let mut written = Vec::new();
     let mut log = |name: &str| {

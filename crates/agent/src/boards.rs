@@ -184,6 +184,7 @@ mod tests {
         let _three = inflow.wait(at(9));
         assert_eq!(inflow.waiting(), Some(at(9)));
     }
+
     #[test]
     fn a_channel_is_stuck_while_commits_come_and_none_is_answered() {
         let (inflow, began) = (Inflow::default(), Instant::now());

@@ -89,3 +89,10 @@ pub trait FreeChoice: Send + Sync {
 /// the optional ones gets it from its context; `None` outside an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequiredChannels(pub Option<usize>);
+
+impl RequiredChannels {
+    /// How many of so many channels are required; all of them outside an agent.
+    pub fn among(self, channels: usize) -> usize {
+        self.0.unwrap_or(channels).min(channels)
+    }
+}

@@ -86,6 +86,7 @@ impl Format {
     }
 
     fn line<'a>(&self, out: &mut Vec<u8>, values: impl Iterator<Item = Option<&'a [u8]>>) {
+        let before = out.len();
         for (number, value) in values.enumerate() {
             if number > 0 {
                 out.push(self.delimiter);
@@ -94,6 +95,10 @@ impl Format {
                 Some(value) => self.put(out, value),
                 None => out.extend_from_slice(self.config.null.as_bytes()),
             }
+        }
+        // Readers pass over an empty line.
+        if out.len() == before {
+            out.extend_from_slice(&[QUOTE, QUOTE]);
         }
         out.push(b'\n');
     }
@@ -202,6 +207,12 @@ mod tests {
         let settings = json!({ "type": "csv", "columns": ["body"], "names": true });
         assert_eq!(file(&settings, &[]), b"body\n");
         assert_eq!(file(&settings, &[Batch::of(["a"]), Batch::of(["b"])]), b"body\na\nb\n");
+    }
+
+    #[test]
+    fn no_line_is_empty_for_readers_pass_over_those() {
+        let settings = json!({ "type": "csv", "columns": ["host"] });
+        assert_eq!(file(&settings, &[batch()]), b"web-1\n\"\"\n\"\"\n");
     }
 
     /// The lines of a file, by the reader of another library.

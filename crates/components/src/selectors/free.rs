@@ -74,8 +74,7 @@ impl OneOf {
         (setting, instead): (&'static str, &'static str),
         cx: &BuildContext,
     ) -> Self {
-        let RequiredChannels(required) = cx.get();
-        let required = required.unwrap_or(channels).min(channels);
+        let required = cx.get::<RequiredChannels>().among(channels);
         Self { order, required, channels, setting, instead }
     }
 }

@@ -71,8 +71,7 @@ impl Component for Config {
             let said = ("policy", "set `policy = \"hash\"`");
             return Ok(Box::new(OneOf::new(order, channels, said, cx)));
         }
-        let RequiredChannels(required) = cx.get();
-        let required = required.unwrap_or(channels).min(channels);
+        let required = cx.get::<RequiredChannels>().among(channels);
         Ok(Box::new(LoadBalancing { header, seed, required, optional: channels - required }))
     }
 }

@@ -206,13 +206,11 @@ impl Component for Config {
             let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
             return Err(BuildError::invalid("message_max", problem));
         }
-        let is_open = !self.tls.as_ref().is_some_and(ServerTls::needs_certificates);
         Ok(Box::new(Grpc {
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
             guard: Guard::new(self.tls.clone(), cx, &[HTTP2])?,
-            is_open,
             config: self,
             listener: None,
         }))
@@ -225,8 +223,6 @@ struct Grpc {
     metrics: Metrics,
     config: Config,
     guard: Option<Guard>,
-    /// Clients need not show a certificate.
-    is_open: bool,
     /// Between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
@@ -250,7 +246,8 @@ impl Source for Grpc {
         let listener = listening::listen(&*self.env.net, &self.config.listen, guard).await?;
         let address = listener.local_address();
         info!(source = %self.name, %address, tls = guard.is_some(), "listening");
-        if self.is_open && !is_loopback(&address) {
+        let certificates = self.config.tls.as_ref().is_some_and(ServerTls::needs_certificates);
+        if !certificates && !is_loopback(&address) {
             warn!(
                 source = %self.name,
                 %address,

@@ -176,14 +176,17 @@ impl Repeats {
 }
 
 /// Adds an event to a digest: each part with its length before it, so that no two sequences of
-/// events give the same bytes.
+/// events give the same bytes. Headers go by their names: the order in which a batch shows them
+/// depends on its other events.
 fn add(digest: &mut Context, event: EventRef<'_>) {
     let mut part = |bytes: &[u8]| {
         digest.update(&(bytes.len() as u64).to_le_bytes());
         digest.update(bytes);
     };
     part(event.body());
-    for (name, value) in event.headers() {
+    let mut headers: Vec<_> = event.headers().collect();
+    headers.sort_unstable();
+    for (name, value) in headers {
         part(name.as_bytes());
         part(value.as_bytes());
     }
@@ -235,6 +238,22 @@ mod tests {
         let mut off = Repeats::new(Duration::ZERO);
         lost(&mut off);
         assert_eq!(taken(&mut off, now, "10.0.0.1", b"abc"), 0);
+    }
+
+    /// A batch shows first the headers that all of its events share; one event more can end that.
+    #[test]
+    fn a_call_is_recognised_although_what_follows_it_has_other_headers() {
+        let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
+        let call = |hosts: &[&str]| {
+            let mut builder = BatchBuilder::default();
+            for (n, host) in hosts.iter().enumerate() {
+                builder.push(b"x", &[("n", &n.to_string()), ("host", host)]);
+            }
+            builder.finish()
+        };
+        repeats.unanswered(now, &"10.0.0.1".into(), &call(&["a", "a"]));
+        let known = repeats.take(now, "10.0.0.1", &call(&["a", "a", "b"]));
+        assert_eq!(known.map(|known| known.events), Some(2));
     }
 
     #[test]

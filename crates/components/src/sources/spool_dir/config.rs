@@ -114,11 +114,13 @@ enum TrackingPolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Compression {
-    /// As the first bytes of each say: gzip, Zstandard or not at all.
+    /// As the first bytes of each say: gzip, Zstandard, bzip2 or not at all.
     #[default]
     Auto,
     /// Not at all.
     None,
+    /// As bzip2.
+    Bzip2,
     /// As gzip.
     Gzip,
     /// As Zstandard.

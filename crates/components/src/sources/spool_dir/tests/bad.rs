@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::rig::{gzip, zstd};
+use super::rig::{bzip2, gzip, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -51,7 +51,9 @@ fn a_broken_compressed_file_gives_its_whole_lines_and_is_set_aside() {
     // It does not compress well, so that half of it is some lines.
     let text: String =
         (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    for (name, whole) in [("a.log.gz", gzip(&text)), ("a.log.zst", zstd(&text))] {
+    for (name, whole) in
+        [("a.log.gz", gzip(&text)), ("a.log.zst", zstd(&text)), ("a.log.bz2", bzip2(&text))]
+    {
         let rig = Rig::new(&json!({}));
         rig.put_aged(name, &whole[..whole.len() / 2], 30);
         rig.put("b.log", b"next");
@@ -64,6 +66,15 @@ fn a_broken_compressed_file_gives_its_whole_lines_and_is_set_aside() {
         assert!(rig.path(&format!("{name}.FAILED")).exists());
         assert_eq!(rig.counted("file_set_aside"), 1);
     }
+}
+
+#[test]
+fn a_text_that_begins_with_the_letters_of_bzip2_is_a_text() {
+    let rig = Rig::new(&json!({}));
+    rig.put("a.log", b"BZh9 is a line\nand another\n");
+    rig.run_until(has("a.log.COMPLETED"));
+    assert_eq!(rig.bodies(0), ["BZh9 is a line", "and another"]);
+    assert_eq!(rig.counted("file_set_aside"), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
 
-use super::rig::{gzip, zstd};
+use super::rig::{bzip2, gzip, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -41,13 +41,14 @@ fn survive(mut rig: Rig, mut settings: Value, expected: &[String]) {
 fn lines_of_plain_and_compressed_files_are_read_once_over_kills_and_refusals() {
     let rig = Rig::new(&json!({}));
     let mut expected = Vec::new();
-    for file in 0..6 {
+    for file in 0..8 {
         let text = lines(file, 20 + file);
         expected.extend(text.lines().map(str::to_owned));
         let name = format!("{file}.log");
-        let bytes = match file % 3 {
+        let bytes = match file % 4 {
             0 => text.into_bytes(),
             1 => zstd(&text),
+            2 => bzip2(&text),
             _ => gzip(&text),
         };
         rig.put_aged(&name, &bytes, 100 - file as u64);

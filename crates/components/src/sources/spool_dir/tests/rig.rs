@@ -38,6 +38,13 @@ pub(super) fn zstd(text: &str) -> Vec<u8> {
     ::zstd::encode_all(text.as_bytes(), 1).unwrap()
 }
 
+pub(super) fn bzip2(text: &str) -> Vec<u8> {
+    let level = ::bzip2::Compression::fast();
+    let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), level);
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
 impl Rig {
     pub(super) fn new(settings: &Value) -> Self {
         let rig = Self {
