@@ -153,14 +153,14 @@ impl OpenRoll {
         })
     }
 
-    /// Whether it has a file for one of these parts.
-    pub(super) fn is_touched_by(&self, parts: &[Part]) -> bool {
-        parts.iter().any(|part| self.has_file(&part.directory))
+    /// The directories that it has files in.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &String> {
+        self.files.keys()
     }
 
-    /// Whether it has a batch of this identity.
-    pub(super) fn holds(&self, key: Identity) -> bool {
-        self.keys.contains(key)
+    /// The batches in it, as far as they have an identity.
+    pub(super) fn batches(&self) -> impl Iterator<Item = Identity> {
+        self.batches.iter().filter_map(|(_, key)| *key)
     }
 
     /// Takes in another roll, which has none of its paths and none of its batches.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  write ─queue (bytes bound)─► open rolls ─size, count, age, idle, clock, flush─► finishing
-//!                                                                             (at most 2)
+//!                                                        (others wait, as one)    (at most 2)
 //! ```
 
 use std::collections::BTreeMap;
@@ -109,8 +109,7 @@ impl Writer {
             return Ok(());
         }
         // One that is in a roll already shares its fate, wherever its paths lead by now.
-        if let Some(roll) = key.and_then(|key| self.rolls.holding(key)) {
-            roll.add(ticket, key);
+        if key.is_some_and(|key| self.rolls.add_again(ticket, key)) {
             self.settle_early(ticket);
             return Ok(());
         }
@@ -121,7 +120,7 @@ impl Writer {
         self.finish(oldest).await;
         let now = Instant::now();
         let (settings, limits) = (&self.settings, &self.limits);
-        let roll = self.rolls.for_parts(&parts, || begun(settings, limits, now));
+        let roll = self.rolls.for_parts(&parts, key, || begun(settings, limits, now));
         roll.life.touch(now, limits);
         roll.add(ticket, key);
         let mut full = None;
@@ -200,14 +199,22 @@ impl Writer {
         Some(parts)
     }
 
-    /// Lets a roll that has ended, if there is one, commit in the background; waits while too many
-    /// do.
-    async fn finish(&mut self, ended: Option<OpenRoll>) {
-        let Some(roll) = ended else { return };
+    /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn to.
+    /// Waits itself where that one cannot: its path is in the way of the one that waits already.
+    async fn finish(&mut self, over: Option<OpenRoll>) {
+        let Some(mut roll) = over else { return };
         while self.finishing.len() >= FINISHING_MAX {
+            match self.rolls.wait(roll, self.settings.buckets_max) {
+                Ok(()) => return,
+                Err(back) => roll = *back,
+            }
             let Some(ended) = self.finishing.join_next().await else { break };
             self.note(ended.ok().flatten());
         }
+        self.commit(roll);
+    }
+
+    fn commit(&mut self, roll: OpenRoll) {
         tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
         self.finishing.spawn(roll.finish(self.context.clone()));
     }
@@ -225,18 +232,24 @@ impl Writer {
         self.context.visible.board().set_open_files(self.rolls.file_count() as u64);
     }
 
-    /// One has ended: it says when to try again what waits.
+    /// One is finished: it says when to try again what is not visible yet. The next one has its
+    /// turn.
     fn note(&mut self, retry: Option<Instant>) {
         self.retry = retry.or(self.retry);
+        if let Some(waiting) = self.rolls.take_waiting() {
+            self.commit(waiting);
+        }
     }
 
-    /// The store failed: the open rolls come to nothing, the rolls before them are still finished,
-    /// and what comes after goes back untouched until the sink is opened again.
+    /// The store failed: the rolls that are not closed come to nothing, those before them are still
+    /// finished, and what comes after goes back untouched until the sink is opened again.
     async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
         commands.close();
-        if let Some(roll) = self.rolls.take_all() {
-            self.context.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+        let mut tickets = IntervalSet::EMPTY;
+        for unfinished in [self.rolls.take_waiting(), self.rolls.take_all()] {
+            tickets.insert_all(&unfinished.map(|roll| roll.tickets()).unwrap_or_default());
         }
+        self.context.held.settle(tickets, Outcome::Again(Some(error.into())));
         self.show_open_files();
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
