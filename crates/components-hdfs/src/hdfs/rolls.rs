@@ -11,8 +11,8 @@
 //! file of one with little.
 //!
 //! Invariants: two open rolls never have a path in common; no batch is in two rolls, the one that
-//! waits included. Those that are over while as many as may be are finished wait as one, so that a
-//! slow store has fewer and larger entries to take, and none waits for more than one turn.
+//! waits included. Those that are full while as many as may be are finished wait as one, so that a
+//! slow store has fewer and larger entries to take.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -158,21 +158,19 @@ impl Rolls {
         self.take(self.by_directory.get(directory).copied().into_iter().collect())
     }
 
-    /// Lets one that is over wait for its turn, as one with the one that waits already.
-    ///
-    /// # Errors
-    /// It is given back: the two have a path in common, or more than `files_max` files.
-    pub(super) fn wait(&mut self, over: OpenRoll, files_max: usize) -> Result<(), Box<OpenRoll>> {
-        if let Some(waiting) = &self.waiting {
-            let is_large = waiting.file_count() + over.file_count() > files_max;
-            if is_large || over.directories().any(|directory| waiting.has_file(directory)) {
-                return Err(Box::new(over));
-            }
-        }
+    /// Whether this one can wait for its turn with the one that waits already: they have no path in
+    /// common, and no more than `files_max` files.
+    pub(super) fn may_wait(&self, over: &OpenRoll, files_max: usize) -> bool {
+        self.waiting.as_ref().is_none_or(|waiting| {
+            waiting.file_count() + over.file_count() <= files_max
+                && !over.directories().any(|directory| waiting.has_file(directory))
+        })
+    }
+
+    /// Lets one that is over, and may, wait for its turn.
+    pub(super) fn wait(&mut self, over: OpenRoll) {
         self.name_batches(&over, WAITING);
-        let both = self.waiting.take().into_iter().chain([over]);
-        self.waiting = joined(both.collect());
-        Ok(())
+        self.waiting = joined(self.waiting.take().into_iter().chain([over]).collect());
     }
 
     /// The one that waits for its turn.

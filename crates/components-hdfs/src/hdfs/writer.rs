@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  write ─queue (bytes bound)─► open rolls ─size, count, age, idle, clock, flush─► finishing
-//!                                                        (others wait, as one)    (at most 2)
+//!                                                     (full ones wait, as one)   (at most 2)
 //! ```
 
 use std::collections::BTreeMap;
@@ -66,7 +66,8 @@ impl Writer {
     /// Writes until the sink lets go of the queue, or the store fails.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let end = self.rolls.end();
+            // Those that are over by time go on while they could only wait, and are larger for it.
+            let end = self.rolls.end().filter(|_| self.finishing.len() < FINISHING_MAX);
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
@@ -202,11 +203,10 @@ impl Writer {
     /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn to.
     /// Waits itself where that one cannot: its path is in the way of the one that waits already.
     async fn finish(&mut self, over: Option<OpenRoll>) {
-        let Some(mut roll) = over else { return };
+        let Some(roll) = over else { return };
         while self.finishing.len() >= FINISHING_MAX {
-            match self.rolls.wait(roll, self.settings.buckets_max) {
-                Ok(()) => return,
-                Err(back) => roll = *back,
+            if self.rolls.may_wait(&roll, self.settings.buckets_max) {
+                return self.rolls.wait(roll);
             }
             let Some(ended) = self.finishing.join_next().await else { break };
             self.note(ended.ok().flatten());
@@ -232,13 +232,23 @@ impl Writer {
         self.context.visible.board().set_open_files(self.rolls.file_count() as u64);
     }
 
-    /// One is finished: it says when to try again what is not visible yet. The next one has its
-    /// turn.
+    /// One is finished: it says when to try again what is not visible yet. The one that waits has
+    /// its turn, with those that are over meanwhile; where these have a path in common with it,
+    /// theirs is the next one.
     fn note(&mut self, retry: Option<Instant>) {
         self.retry = retry.or(self.retry);
+        let over = self.rolls.take_over(Instant::now(), &self.limits);
+        let (with, after) = match over {
+            Some(over) if self.rolls.may_wait(&over, self.settings.buckets_max) => {
+                (Some(over), None)
+            }
+            over => (None, over),
+        };
+        with.into_iter().for_each(|over| self.rolls.wait(over));
         if let Some(waiting) = self.rolls.take_waiting() {
             self.commit(waiting);
         }
+        after.into_iter().for_each(|over| self.rolls.wait(over));
     }
 
     /// The store failed: the rolls that are not closed come to nothing, those before them are still
