@@ -20,12 +20,14 @@
 //! part more, for [`route::OVERFLOW`]. So routing costs a few times the batch's own bytes, also
 //! where each event has another value.
 
+mod host;
 mod names;
 mod route;
 mod times;
 
 use ledger::BOOKS;
 
+pub(super) use host::{AnyHost, HostNames, OfThisHost};
 pub(super) use names::{branch, confined};
 pub(super) use route::{Routed, Rules, WithoutTime};
 pub(super) use times::{Calendar, Round};
@@ -58,11 +60,11 @@ enum Piece {
 }
 
 impl Template {
-    /// Takes a path apart. `host` is what `%[localhost]` stands for.
+    /// Takes a path apart. `host` says what `%[name]` stands for.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn parse(path: &str, host: &str) -> Result<Self, String> {
+    pub(super) fn parse(path: &str, host: &dyn HostNames) -> Result<Self, String> {
         let path = path.replace("%%", "%\0").replace("%D", "%m/%d/%y").replace("%\0", "%%");
         let names: Vec<&str> = path.split('/').skip(1).collect();
         if names.len() > DEPTH_MAX {
@@ -86,7 +88,7 @@ impl Template {
         Ok(template)
     }
 
-    fn pieces(&mut self, name: &str, host: &str) -> Result<Vec<Piece>, String> {
+    fn pieces(&mut self, name: &str, host: &dyn HostNames) -> Result<Vec<Piece>, String> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let mut rest = name;
@@ -101,7 +103,7 @@ impl Template {
             }
             if escape == '[' {
                 let end = rest.find(']').ok_or("a `%[` has no `]`")?;
-                literal.push_str(&of_host(&rest[1..end], host)?);
+                literal.push_str(&host::shown(&rest[1..end], host)?);
                 rest = &rest[end + 1..];
                 continue;
             }
@@ -120,7 +122,7 @@ impl Template {
             } else {
                 let known: String = times::letters().map(|known| format!(" %{known}")).collect();
                 return Err(format!(
-                    "unknown escape `%{escape}`; known: %{{header}} %[localhost] %%{known}"
+                    "unknown escape `%{escape}`; known: %{{header}} %[localhost] %[IP] %[FQDN] %%{known}"
                 ));
             }
         }
@@ -172,17 +174,6 @@ impl Template {
             path.push_str(&fitted(name));
         }
         path
-    }
-}
-
-/// What `%[name]` stands for: it does not depend on the event.
-fn of_host(name: &str, host: &str) -> Result<String, String> {
-    match name.to_ascii_lowercase().as_str() {
-        "localhost" => Ok(confined(Some(host))),
-        _ => Err(format!(
-            "unknown escape `%[{name}]`; known: %[localhost]. For an address, write it into a \
-             header by an interceptor `static`, and take `%{{header}}`"
-        )),
     }
 }
 

@@ -9,7 +9,9 @@ use metrics::SinkLabel;
 use pipeline::{BuildContext, BuildError};
 use storage::{CreateOptions, StoreUrl};
 
-use super::bucket::{Calendar, Round, Rules, Template, WithoutTime, branch, confined};
+use super::bucket::{
+    Calendar, HostNames, OfThisHost, Round, Rules, Template, WithoutTime, branch, confined,
+};
 use super::config::TimeFrom;
 use super::decision::Decision;
 use super::named::NamedLedger;
@@ -29,7 +31,7 @@ impl Config {
         connect: Connect,
     ) -> Result<HdfsSink, BuildError> {
         let format = Format::new(&self.encoder, &self.codec, cx)?;
-        let rules = self.rules(url.path(), &cx.env.host)?;
+        let rules = self.rules(url.path(), &OfThisHost(&cx.env))?;
         let positive = |setting: &str, value: Option<u64>| match value {
             Some(0) => Err(BuildError::invalid(setting, "it must be more than 0")),
             _ => Ok(()),
@@ -93,7 +95,7 @@ impl Config {
         })
     }
     /// How events find their directories.
-    fn rules(&self, path: &str, host: &str) -> Result<Rules, BuildError> {
+    fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
         let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);
         let template = Template::parse(path, host).map_err(|it| invalid("url", it))?;
         let zone = zone("zone", &self.zone)?;

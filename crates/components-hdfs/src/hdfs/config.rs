@@ -18,8 +18,8 @@ use storage::{FileSystem, StoreUrl};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
-    /// The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …), `%{header}` and
-    /// `%[localhost]`.
+    /// The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this
+    /// host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
     /// Zone of the times in the path, by its name in the time zone database, or an offset such as
     /// `+02:00`. The database is in the program: the name means the same on every host.

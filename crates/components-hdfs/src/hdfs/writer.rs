@@ -200,7 +200,7 @@ impl Writer {
         Some(parts)
     }
 
-    /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn to.
+    /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn.
     /// Waits itself where that one cannot: its path is in the way of the one that waits already.
     async fn finish(&mut self, over: Option<OpenRoll>) {
         let Some(roll) = over else { return };

@@ -106,18 +106,6 @@ impl Translator<'_> {
 
     fn path(&mut self, path: &Prop, settings: &mut Settings, target: &str) {
         let text = path.text.map(tidied);
-        for (escape, remedy) in [
-            ("%[fqdn]", "an interceptor `host`, and `%{host}` in the path"),
-            ("%[ip]", "an interceptor `static` with the address, and its header in the path"),
-        ] {
-            if text.value.to_lowercase().contains(escape) {
-                self.add(
-                    Outcome::Decision,
-                    path,
-                    format!("`{escape}` is not there: take {remedy}"),
-                );
-            }
-        }
         let text = match (text.value.starts_with('/'), &self.options.default_fs) {
             (false, _) => text,
             (true, Some(store)) => {

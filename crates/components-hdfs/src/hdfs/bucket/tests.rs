@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use pipeline::{Batch, BatchBuilder, Existing};
 use proptest::prelude::*;
 
+use super::host::tests::Named;
 use super::names::{NAME_MAX, VALUE_MAX};
 use super::route::OVERFLOW;
 use super::*;
@@ -16,7 +17,7 @@ const HOUR: i64 = 3_600_000;
 
 fn rules(path: &str) -> Rules {
     Rules {
-        template: Template::parse(path, "web 1").unwrap(),
+        template: Template::parse(path, &Named("web 1")).unwrap(),
         calendar: Calendar { zone: TimeZone::UTC, round: None },
         by_arrival: false,
         without_time: WithoutTime::Arrival,
@@ -148,7 +149,7 @@ fn late_events_share_the_directories_of_new_ones_below_a_path_of_their_own_and_a
     ["a", "b", "a"].into_iter().for_each(|app| builder.push(b"x", &[("app", app)]));
     let mut shared = builder.finish();
     shared.set_header("timestamp", "0", Existing::Replace);
-    rules.template = Template::parse("/logs/%H/%{app}", "h").unwrap();
+    rules.template = Template::parse("/logs/%H/%{app}", &Named("h")).unwrap();
     assert_eq!(rules.route(&shared, NOW, 9).late, 3);
     assert_eq!(rules.route(&timed(&["0", "5"]), NOW, 9).late, 2);
 }
@@ -160,14 +161,15 @@ fn a_template_that_cannot_be_rendered_is_refused() {
         "/logs/%Q",
         "/logs/%{app",
         "/logs/%{}",
-        "/logs/%[ip]",
+        "/logs/%[mac]",
+        "/logs/%[FQDN]",
         "/logs/%[localhost",
         "/logs/50%",
         "/logs/_aqueduct/%Y",
         "/1/2/3/4/5/6/7/8/9/10/11/12/13",
         "/1/2/3/4/5/6/7/8/9/10/%D",
     ] {
-        assert!(Template::parse(path, "h").is_err(), "{path}");
+        assert!(Template::parse(path, &Named("h")).is_err(), "{path}");
     }
     for path in ["late", "/", "/a//b", "/a/../b", "/_late", "/a b", "/%Y"] {
         assert!(branch(path).is_err(), "{path}");

@@ -9,7 +9,7 @@ use crate::report::Outcome;
 
 /// The escapes of time, by what they distinguish: from days on, hours, minutes, seconds.
 const ESCAPES: [(&str, u64); 4] =
-    [("aAbBdDejmyYc", 86_400), ("HIkl", 3_600), ("Mn", 60), ("Ssct", 1)];
+    [("aAbBdDejmnyYz", 86_400), ("HIklp", 3_600), ("M", 60), ("Ssct", 1)];
 
 impl Translator<'_> {
     /// Time zone, rounding, and where the time comes from.
