@@ -122,7 +122,8 @@ impl Template {
             } else {
                 let known: String = times::letters().map(|known| format!(" %{known}")).collect();
                 return Err(format!(
-                    "unknown escape `%{escape}`; known: %{{header}} %[localhost] %[IP] %[FQDN] %%{known}"
+                    "unknown escape `%{escape}`; known: %{{header}} %[localhost] %[IP] %[FQDN] \
+                     %%{known}"
                 ));
             }
         }
