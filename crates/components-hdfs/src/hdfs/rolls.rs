@@ -68,7 +68,7 @@ impl Rolls {
 
     /// All open ones, as one.
     pub(super) fn take_all(&mut self) -> Option<OpenRoll> {
-        self.take(self.open.keys().copied().collect())
+        self.take(&self.open.keys().copied().collect::<Vec<_>>())
     }
 
     /// Those that are over `now`, with those that nearly are, as one.
@@ -79,8 +79,8 @@ impl Rolls {
             return None;
         }
         let ripe = self.open.iter().filter(|(_, roll)| roll.life.is_ripe(now, limits));
-        let over = ripe.map(|(number, _)| *number).collect();
-        let over = self.take(over);
+        let over: Vec<u64> = ripe.map(|(number, _)| *number).collect();
+        let over = self.take(&over);
         self.end = self.open.values().map(|roll| roll.life.end()).min();
         over
     }
@@ -89,7 +89,7 @@ impl Rolls {
     pub(super) fn take_full(&mut self, parts: &[Part], limits: &Limits) -> Option<OpenRoll> {
         let mut full = self.touched_by(parts);
         full.retain(|number| !self.open[number].has_room(parts, limits));
-        self.take(full)
+        self.take(&full)
     }
 
     /// Those that have to end so that these parts have files, `files_max` in all, as one: those
@@ -116,7 +116,7 @@ impl Rolls {
         if freed < excess {
             return self.take_all();
         }
-        self.take(others)
+        self.take(&others)
     }
 
     /// The roll for these parts of a batch: the one that has files for them, made of several where
@@ -155,7 +155,7 @@ impl Rolls {
 
     /// The roll that has a file in this directory.
     pub(super) fn take_of(&mut self, directory: &str) -> Option<OpenRoll> {
-        self.take(self.by_directory.get(directory).copied().into_iter().collect())
+        self.take(&Vec::from_iter(self.by_directory.get(directory).copied()))
     }
 
     /// Whether this one can wait for its turn with the one that waits already: they have no path in
@@ -189,7 +189,7 @@ impl Rolls {
         touched
     }
 
-    fn take(&mut self, numbers: Vec<u64>) -> Option<OpenRoll> {
+    fn take(&mut self, numbers: &[u64]) -> Option<OpenRoll> {
         let rolls: Vec<_> = numbers.iter().filter_map(|number| self.open.remove(number)).collect();
         for roll in &rolls {
             for directory in roll.directories() {
