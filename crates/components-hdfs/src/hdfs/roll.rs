@@ -27,8 +27,10 @@ pub(super) struct Limits {
 /// How much is in one file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fill {
-    /// Bytes.
+    /// Bytes that were written.
     pub(super) bytes: u64,
+    /// Bytes that its encoder holds back.
+    pub(super) held: u64,
     /// Events.
     pub(super) events: u64,
 }
@@ -53,12 +55,13 @@ const RIPE: f64 = 0.75;
 impl Limits {
     /// Whether `more` bytes fit into a file that holds `fill`.
     pub(super) fn fits(&self, fill: Fill, more: u64) -> bool {
-        fill.bytes == 0 || fill.bytes + more <= self.size_max
+        fill.events == 0 || fill.bytes + fill.held + more <= self.size_max
     }
 
     /// Whether a file is to be closed now.
     pub(super) fn is_full(&self, fill: Fill) -> bool {
-        fill.bytes >= self.size_max || self.count_max.is_some_and(|max| fill.events >= max)
+        fill.bytes + fill.held >= self.size_max
+            || self.count_max.is_some_and(|max| fill.events >= max)
     }
 
     /// A roll that begins `now`; `boundary` is the time until the clock passes the next one, where
@@ -141,12 +144,15 @@ mod tests {
 
     #[test]
     fn a_file_never_grows_over_its_limit_but_by_one_batch_alone() {
-        let fill = |bytes, events| Fill { bytes, events };
+        let fill = |bytes, events| Fill { bytes, held: 0, events };
+        let held = |bytes, held| Fill { bytes, held, events: 1 };
         assert!(LIMITS.fits(fill(40, 1), 60));
         assert!(!LIMITS.fits(fill(40, 1), 61));
         assert!(LIMITS.fits(fill(0, 0), 1_000));
         assert!(LIMITS.is_full(fill(100, 1)) && LIMITS.is_full(fill(1, 10)));
         assert!(!LIMITS.is_full(fill(99, 9)));
+        assert!(LIMITS.fits(held(0, 40), 60) && !LIMITS.fits(held(0, 40), 61));
+        assert!(LIMITS.is_full(held(60, 40)) && !LIMITS.is_full(held(60, 39)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -223,6 +223,7 @@ impl OpenRoll {
         file.tickets.insert(ticket);
         file.fill.events += part.events.len() as u64;
         let bytes = file.format.encode(&part.events);
+        file.fill.held = file.format.held_back();
         file.append(bytes).await?;
         Ok(file.fill)
     }
@@ -321,7 +322,7 @@ impl OpenFile {
 
     /// What the ledger says about it, once it is closed.
     fn described(&self, directory: &str) -> RollFile {
-        let Fill { bytes, events } = self.fill;
+        let Fill { bytes, events, .. } = self.fill;
         let (temp, directory) = (self.temp.clone(), directory.to_owned());
         RollFile { temp, directory, len: bytes, crc: self.crc, events }
     }

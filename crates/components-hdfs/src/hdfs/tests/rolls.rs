@@ -1,8 +1,11 @@
 //! When files become visible, and what one roll may hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Batch, BatchBuilder, Existing, Outcome, Sink};
+use bytes::Bytes;
+use components::format::Format;
+use pipeline::{Batch, BatchBuilder, Encoder, Events, Existing, FileEncoder, Outcome, Sink};
 use serde_json::{Value, json};
 use storage::memory::Memory;
 use tokio::time::{Instant, sleep};
@@ -52,6 +55,47 @@ async fn no_file_is_larger_than_its_limit() {
     deliver(&mut sink, &batches).await;
     let sizes: Vec<usize> = visible(&store.files()).values().map(|file| file.len()).collect();
     assert_eq!(sizes, [22, 22, 22, 22, 11]);
+}
+
+/// Lines of text, all of which are held back until the file is finished.
+struct Hoard(Vec<u8>);
+
+impl Encoder for Hoard {
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Hoard(Vec::new()))
+    }
+}
+
+impl FileEncoder for Hoard {
+    fn encode(&mut self, events: &Events) -> Bytes {
+        self.0.extend_from_slice(events.lines().expect("these tests use lines"));
+        Bytes::new()
+    }
+
+    fn held_back(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn finish(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_encoder_holds_back_counts_as_part_of_its_file() {
+    let store = Memory::new();
+    let mut sink = Collector::new(json!({ "url": "file:///logs", "roll": { "size_max": "30B" } }))
+        .sink(&store);
+    let hoard = Box::new(Hoard(Vec::new()));
+    Arc::get_mut(&mut sink.settings).unwrap().format = Arc::new(Format::plain(hoard));
+    let batches: Vec<(u64, Batch)> = (0..5).map(|n| (n, batch(n, &["0123456789"]))).collect();
+    deliver(&mut sink, &batches).await;
+    let sizes: Vec<usize> = visible(&store.files()).values().map(|file| file.len()).collect();
+    assert_eq!(sizes, [22, 22, 11]);
 }
 
 /// One batch for each of these paths.
