@@ -21,7 +21,7 @@ use pipeline::{Identity, Ticket};
 use tokio::time::Instant;
 
 use super::roll::Limits;
-use super::staged::{OpenRoll, Part};
+use super::staged::{FileKey, OpenRoll, Part};
 
 /// The part of the files that may be open that are ended at once to make room for others: one entry
 /// serves them all.
@@ -36,8 +36,8 @@ pub(super) struct Rolls {
     open: BTreeMap<u64, OpenRoll>,
     waiting: Option<OpenRoll>,
     next_number: u64,
-    /// Which of the open rolls has a file in a directory.
-    by_directory: BTreeMap<String, u64>,
+    /// Which of the open rolls has a file.
+    by_file: BTreeMap<FileKey, u64>,
     /// Which roll has a batch; [`WAITING`] as well.
     by_batch: HashMap<Identity, u64, RandomState>,
     /// None is over before.
@@ -52,7 +52,7 @@ impl Rolls {
 
     /// Files of the open ones.
     pub(super) fn file_count(&self) -> usize {
-        self.by_directory.len()
+        self.by_file.len()
     }
 
     /// Adds a batch to the roll that holds one of this identity; `false` if none does.
@@ -96,7 +96,7 @@ impl Rolls {
     /// that were written to least recently, and where that is not enough those of the parts
     /// themselves.
     pub(super) fn take_oldest(&mut self, parts: &[Part], files_max: usize) -> Option<OpenRoll> {
-        let is_new = |part: &&Part| !self.by_directory.contains_key(&part.directory);
+        let is_new = |part: &&Part| !self.by_file.contains_key(&part.file);
         let new_files = parts.iter().filter(is_new).count();
         let excess = (self.file_count() + new_files).saturating_sub(files_max);
         if excess == 0 || new_files == 0 {
@@ -138,24 +138,24 @@ impl Rolls {
         });
         for other in touched.into_iter().filter(|other| *other != number) {
             let other = self.open.remove(&other).expect("it is open");
-            for directory in other.directories() {
-                *self.by_directory.get_mut(directory).expect("it is open") = number;
+            for file in other.files() {
+                *self.by_file.get_mut(file).expect("it is open") = number;
             }
             self.name_batches(&other, number);
             self.open.get_mut(&number).expect("it is open").join(other);
         }
         for part in parts {
-            if !self.by_directory.contains_key(&part.directory) {
-                self.by_directory.insert(part.directory.clone(), number);
+            if !self.by_file.contains_key(&part.file) {
+                self.by_file.insert(part.file.clone(), number);
             }
         }
         self.by_batch.extend(key.map(|key| (key, number)));
         self.open.get_mut(&number).expect("it is open")
     }
 
-    /// The roll that has a file in this directory.
-    pub(super) fn take_of(&mut self, directory: &str) -> Option<OpenRoll> {
-        self.take(&Vec::from_iter(self.by_directory.get(directory).copied()))
+    /// The roll that has this file.
+    pub(super) fn take_of(&mut self, file: &FileKey) -> Option<OpenRoll> {
+        self.take(&Vec::from_iter(self.by_file.get(file).copied()))
     }
 
     /// Whether this one can wait for its turn with the one that waits already: they have no path in
@@ -163,7 +163,7 @@ impl Rolls {
     pub(super) fn may_wait(&self, over: &OpenRoll, files_max: usize) -> bool {
         self.waiting.as_ref().is_none_or(|waiting| {
             waiting.file_count() + over.file_count() <= files_max
-                && !over.directories().any(|directory| waiting.has_file(directory))
+                && !over.files().any(|file| waiting.has_file(file))
         })
     }
 
@@ -182,7 +182,7 @@ impl Rolls {
 
     /// The open ones that have a file for one of these parts.
     fn touched_by(&self, parts: &[Part]) -> Vec<u64> {
-        let numbers = parts.iter().filter_map(|part| self.by_directory.get(&part.directory));
+        let numbers = parts.iter().filter_map(|part| self.by_file.get(&part.file));
         let mut touched: Vec<u64> = numbers.copied().collect();
         touched.sort_unstable();
         touched.dedup();
@@ -192,8 +192,8 @@ impl Rolls {
     fn take(&mut self, numbers: &[u64]) -> Option<OpenRoll> {
         let rolls: Vec<_> = numbers.iter().filter_map(|number| self.open.remove(number)).collect();
         for roll in &rolls {
-            for directory in roll.directories() {
-                self.by_directory.remove(directory);
+            for file in roll.files() {
+                self.by_file.remove(file);
             }
             self.forget_batches(roll);
         }

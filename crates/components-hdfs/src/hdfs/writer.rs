@@ -21,7 +21,7 @@ use super::bucket::{Routed, Rules};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
 use super::rolls::Rolls;
-use super::staged::{CommitContext, OpenRoll, Part};
+use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 use components::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
@@ -126,16 +126,16 @@ impl Writer {
         roll.add(ticket, key);
         let mut full = None;
         for part in parts {
-            let directory = part.directory.clone();
+            let file = part.file.clone();
             match roll.write(ticket, part, &settings.format, &self.context.stage).await {
-                Ok(fill) if limits.is_full(fill) => full = Some(directory),
+                Ok(fill) if limits.is_full(fill) => full = Some(file),
                 Ok(_) => {}
                 Err(error) => return Err(self.context.cause(error).await),
             }
         }
         self.settle_early(ticket);
-        if let Some(directory) = full {
-            let full = self.rolls.take_of(&directory);
+        if let Some(file) = full {
+            let full = self.rolls.take_of(&file);
             self.finish(full).await;
         }
         self.show_open_files();
@@ -149,7 +149,7 @@ impl Writer {
         }
     }
 
-    /// The events of a batch by directory. An event that cannot be written goes to the dead
+    /// The events of a batch by file. An event that cannot be written goes to the dead
     /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let Settings { rules, late, buckets_max, format, .. } = &*self.settings;
@@ -177,9 +177,13 @@ impl Writer {
                     |index: usize| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
                 events.retain(|event| !is_left_out(event.index()));
             }
-            if !events.is_empty() {
+            if events.is_empty() {
+                continue;
+            }
+            for (form, events) in format.by_form(events) {
                 let bytes_bound = format.size_bound(&events);
-                parts.push(Part { directory, events, bytes_bound });
+                let file = FileKey { directory: directory.clone(), form };
+                parts.push(Part { file, events, bytes_bound });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();

@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.hdfs.AvroEventSerializer"],
         Becomes::Kind("avro_schema"),
         &[&[
-            by("schemaURL", "", "needs a decision: `schema`, which a file has one of"),
+            by("schemaURL", "", "`schema`, where it is a `file:` URL; a decision elsewhere"),
             by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
             same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
         ]],

@@ -193,6 +193,34 @@ async fn what_two_rolls_hold_becomes_visible_together_once_a_batch_is_in_both() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_of_one_path_that_state_different_schemas_are_in_files_of_their_own() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs", "encoder": "avro_schema" });
+    let collector = Collector::new(settings);
+    let schema = "flume.avro.schema.literal";
+    let mut builder = BatchBuilder::default();
+    for (text, body) in [("\"int\"", &b"\x02"[..]), ("\"string\"", b"\x04ab"), ("\"int\"", b"\x06")]
+    {
+        builder.push(body, &[(schema, text)]);
+    }
+    let mut mixed = builder.finish();
+    mixed.envelope.identity = batch(7, &["x"]).envelope.identity;
+    let mut numbers = Batch::of(["\x08"]);
+    numbers.set_header(schema, "\"int\"", Existing::Replace);
+    numbers.envelope.identity = batch(8, &["x"]).envelope.identity;
+    deliver(&mut collector.sink(&store), &[(0, mixed), (1, numbers)]).await;
+    let files = store.files();
+    let has = |text: &[u8]| {
+        let is_in = |file: &&Bytes| file.windows(text.len()).any(|bytes| bytes == text);
+        visible(&files).values().copied().filter(is_in).count()
+    };
+    assert_eq!((has(b"\"int\""), has(b"\"string\"")), (1, 1), "{:?}", names(&store));
+    // A block: how many records, how many bytes, and these.
+    assert_eq!((has(b"\x06\x06\x02\x06\x08"), has(b"\x02\x06\x04ab")), (1, 1));
+    assert_eq!(names(&store).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn quiet_rolls_that_end_at_about_the_same_time_are_one_entry() {
     let store = Memory::new();
     let roll = json!({ "idle_max": "10s" });
