@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_states_no_schema_or_is_no_datum_of_it_is_unwritable_and_says_why() {
-        let long = format!("{:1$}", r#""int""#, LITERAL_MAX + 1);
+        let long = [r#""int""#, &" ".repeat(LITERAL_MAX)].concat();
         let batch = batch(&[
             (&[], b"\x01"),
             (&[(URL, "http://other/"), (LITERAL, VISIT)], b"\x02a"),
