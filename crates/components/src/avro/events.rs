@@ -59,8 +59,9 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The body of the next event, and whether it has the names of the event before. `headers` are those
-/// of the event before, and then its own: what has not changed is not checked to be text again.
+/// The body of the next event, and whether it has the names of the event before. `headers` are
+/// those of the event before, and then its own: what has not changed is not checked to be text
+/// again.
 fn event<'a>(
     reader: &mut Reader<'a>,
     headers: &mut Vec<(&'a str, &'a str)>,

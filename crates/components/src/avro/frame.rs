@@ -56,8 +56,8 @@ impl Deframer {
         self.is_broken
     }
 
-    /// The next whole frame; takes off `input` what it has read. A message that has come whole in one
-    /// buffer is not copied, and keeps the memory of `input` for as long as it is held.
+    /// The next whole frame; takes off `input` what it has read. A message that has come whole in
+    /// one buffer is not copied, and keeps the memory of `input` for as long as it is held.
     ///
     /// # Errors
     /// A frame is larger than allowed. Memory is only taken for bytes that have come.

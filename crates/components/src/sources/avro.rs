@@ -60,8 +60,8 @@ pub struct Config {
     /// Largest call that is taken, after decompression.
     #[serde(default = "defaults::request_max")]
     request_max: ByteSize,
-    /// Bytes of calls that all connections together may hold in memory, until they are stored. While
-    /// a call is decoded it is there a second time.
+    /// Bytes of calls that all connections together may hold in memory, until they are stored.
+    /// While a call is decoded it is there a second time.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
     /// Connections at a time. More wait to be accepted.

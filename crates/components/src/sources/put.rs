@@ -41,8 +41,8 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    /// Stores a batch, which goes on if this future is dropped. What is `held` is dropped when it is
-    /// stored.
+    /// Stores a batch, which goes on if this future is dropped. What is `held` is dropped when it
+    /// is stored.
     pub(super) async fn store<H: Send + 'static>(
         self: &Arc<Self>,
         batch: Batch,

@@ -124,8 +124,8 @@ fn le_bytes(numbers: &[u32]) -> Bytes {
 
 impl BatchBuilder {
     /// Makes room for about `events` more with bodies of at most `body_bytes` together, so that
-    /// adding them moves nothing. There may be more of both, or fewer: what is left over of the room
-    /// is given back with the batch if it is more than a half.
+    /// adding them moves nothing. There may be more of both, or fewer: what is left over of the
+    /// room is given back with the batch if it is more than a half.
     pub fn expect(&mut self, events: usize, body_bytes: usize) {
         self.bodies.reserve(body_bytes);
         self.expected = events.min(EXPECTED_MAX);

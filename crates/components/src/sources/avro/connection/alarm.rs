@@ -1,8 +1,8 @@
 //! One timer for all waits of a connection.
 //!
-//! A timer that is set for each read and taken out again when something has come would cost a lock of
-//! the runtime twice a call. This one is moved only to ring earlier, or when it has rung: once in a
-//! time-out, however many calls there are.
+//! A timer that is set for each read and taken out again when something has come would cost a lock
+//! of the runtime twice a call. This one is moved only to ring earlier, or when it has rung: once
+//! in a time-out, however many calls there are.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
