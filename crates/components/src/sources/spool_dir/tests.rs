@@ -171,6 +171,8 @@ fn settings_that_can_never_work_are_named() {
     let moved = json!({
         "directory": "/spool", "delete_policy": "immediate", "completed_dir": "/done",
     });
+    let bytes = json!({ "directory": "/spool", "decoder": "avro", "charset": "GBK" });
+    let narrow = json!({ "directory": "/spool", "line_max": "1B", "charset": "UTF-16" });
     for (settings, named) in [
         (with("include_pattern", json!("(")), "include_pattern"),
         (with("ignore_pattern", json!("[")), "ignore_pattern"),
@@ -181,6 +183,9 @@ fn settings_that_can_never_work_are_named() {
         (with("file_max", json!("0B")), "file_max"),
         (with("batch_events", json!(0)), "batch_events"),
         (with("decoder", json!("line")), "decoder"),
+        (with("charset", json!("utf-17")), "charset"),
+        (bytes, "charset"),
+        (narrow, "line_max"),
         (both, "tracking_policy"),
         (moved, "completed_dir"),
     ] {
