@@ -1,5 +1,9 @@
+// Writes the files of this folder with Avro's own library, and what Flume's deserializer makes of them.
+//
+//   java -cp "LIB/*" WriteContainerFiles.java FOLDER
+//
+// needs a JDK; LIB is `lib` of an unpacked Flume 1.11.0. The tests of the decoder `avro` read them.
 import java.io.*;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.util.*;
 import org.apache.avro.*;
@@ -8,8 +12,7 @@ import org.apache.avro.generic.*;
 import org.apache.flume.*;
 import org.apache.flume.serialization.*;
 
-/** Writes container files with Avro's own library, and what Flume's deserializer makes of them. */
-public class Make {
+public class WriteContainerFiles {
   static final String SCHEMA = "{ \"type\": \"record\", \"name\": \"Visit\", \"namespace\": \"org.example.web\", \"doc\": \"A \\\"visit\\\".\", \"aliases\": [\"Hit\"], \"fields\": ["
     + "{ \"name\": \"page\", \"type\": \"string\", \"doc\": \"p\" },"
     + "{ \"name\": \"status\", \"type\": \"int\", \"default\": 200 },"
