@@ -85,7 +85,7 @@ impl Charset {
     /// By its name, in any case, as Java or the web writes it.
     ///
     /// # Errors
-    /// There is none of this name, and which may be meant, or its lines cannot be told.
+    /// There is none of this name: which may be meant. Or its lines cannot be read one by one.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
         let wanted = name.trim().to_lowercase();
         match &*wanted {

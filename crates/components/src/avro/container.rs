@@ -180,8 +180,8 @@ impl Head {
         Ok(Some(Self { schema, literal, codec, sync }))
     }
 
-    /// Passes over the next block if it has at most so many records. Returns how many it has; `None`
-    /// at the end of the file.
+    /// Passes over the next block if it has at most so many records, and reads it otherwise.
+    /// Returns how many it has; `None` at the end of the file.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.

@@ -103,8 +103,8 @@ impl Schema {
         Ok(Self { nodes, root, fingerprint: print.value() })
     }
 
-    /// The CRC-64-AVRO of its canonical form, as Avro's library writes it in hexadecimal: the lowest
-    /// byte first.
+    /// The CRC-64-AVRO of its canonical form, as Avro's library writes it in hexadecimal: the
+    /// lowest byte first.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", self.fingerprint.swap_bytes())
     }

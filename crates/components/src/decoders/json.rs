@@ -1,8 +1,9 @@
 //! `json`: the form of Flume's JSON handler, `[{"headers": {"k": "v"}, "body": "text"}, …]`.
 //!
-//! The message is UTF-8, or what its character set says; bodies are stored as UTF-8. A missing body is empty, missing headers are none; numbers and flags as values of headers
-//! become text. Other than Flume it also takes objects without an array around them, one a line, as
-//! the `json` encoder writes them.
+//! The message is UTF-8, or what its character set says; bodies are stored as UTF-8. A missing body
+//! is empty, missing headers are none; numbers and flags as values of headers become text. Other
+//! than Flume it also takes objects without an array around them, one a line, as the `json` encoder
+//! writes them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! CRC-64-AVRO, by which schemas are told apart: Rabin's fingerprint of 64 bits.
+//! CRC-64-AVRO, the number that a schema is known by: Rabin's fingerprint of 64 bits.
 //!
 //! It is that of the schema's parsing canonical form (Avro specification 1.11, "Parsing Canonical
 //! Form for Schemas" and "Schema Fingerprints"), which is not made as a text: its parts are added

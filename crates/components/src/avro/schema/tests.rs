@@ -140,7 +140,10 @@ fn values_without_bytes_cost_no_time_and_are_known() {
     assert_eq!(check(&with, &[2]), Ok(()));
     // A record that holds itself has no datum.
     let endless = json!({ "type": "record", "name": "E", "fields": [
-        { "name": "a", "type": "null" }, { "name": "e", "type": "E" }, { "name": "f", "type": "E" } ] });
+        { "name": "a", "type": "null" },
+        { "name": "e", "type": "E" },
+        { "name": "f", "type": "E" },
+    ] });
     assert!(!parse(&endless).unwrap().is_empty());
     assert_eq!(check(&endless, &[0; 9]), Err(Malformed::Depth));
 }

@@ -144,21 +144,21 @@ fn lines_in_other_charsets_are_stored_once_over_kills_and_refusals() {
 
 #[test]
 fn another_charset_after_a_restart_reads_the_rest_of_a_file_in_it() {
-    let half = json!({ "batch_events": 1 });
-    for (charset, expected) in [("windows-1252", Some("\u{20ac}")), ("UTF-16", None)] {
-        let rig = Rig::new(&half);
-        rig.put("a.log", b"1\n2\n\x80\n");
+    let cases: [(&str, &[u8], &[&str]); 3] = [
+        ("windows-1252", b"1\n2\n\x80\n", &["2", "\u{20ac}"]),
+        ("UTF-16", b"1\n2\n\x80\n", &["\u{320a}\u{800a}"]),
+        // Its rest begins within a character.
+        ("UTF-16", b"10\n2\n\x80\n", &[]),
+    ];
+    for (charset, bytes, expected) in cases {
+        let rig = Rig::new(&json!({ "batch_events": 1 }));
+        rig.put_aged("a.log", bytes, 9);
         let narrow = Arc::new(Narrow::new(rig.channels.clone(), 1));
-        rig.run_with(narrow, |rig| rig.bodies(1) == ["1"]);
-        // UTF-16 begins at even places.
-        rig.put("b.log", b"\0n\0\n");
+        rig.run_with(narrow, |rig| rig.bodies(1).len() == 1);
+        rig.put("b.log", b"");
         let rig = rig.with(&json!({ "charset": charset, "batch_events": 1 }));
-        rig.run_until(|rig| {
-            rig.names("").iter().all(|name| name.contains('.') && !name.ends_with("log"))
-        });
-        match expected {
-            Some(euro) => assert_eq!(rig.bodies(0)[..3], ["1", "2", euro]),
-            None => assert_eq!(rig.bodies(0), ["1", "\u{320a}\u{800a}", "n"]),
-        }
+        rig.run_until(|rig| rig.path("b.log.COMPLETED").exists());
+        assert_eq!(rig.bodies(0)[1..], *expected, "{charset}");
+        assert_eq!(rig.counted("file_set_aside"), u64::from(expected.is_empty()));
     }
 }
