@@ -101,9 +101,8 @@ impl Charset {
             Some(found) if found == WINDOWS_1252 && !wanted.contains("1252") => Ok(Self::Latin1),
             Some(found) if found.is_ascii_compatible() => Ok(Self::Table(found)),
             Some(found) if found == UTF_16BE || found == UTF_16LE => Ok(Self::Table(found)),
-            Some(found) => Err(format!(
-                "`{}` is not read: what its bytes mean depends on what stands before the line",
-                found.name()
+            Some(_) => Err(format!(
+                "`{wanted}` is not read: what its bytes mean depends on what stands before the line"
             )),
             None => Err(unknown("charset", &wanted, NAMES)),
         }
