@@ -1,9 +1,9 @@
 //! Goal: what programs of a host put into a directory, print, or send by TCP and UDP is stored, and
 //! files of a spool directory once each, through `kill -9`.
 //!
-//! Method: files of real `gzip`, `zstd` and `iconv` lie in the directories of an edge that is killed
-//! while it reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc` sends to
-//! the `netcat` sources, next to a command of `exec`.
+//! Method: files of real `gzip`, `zstd` and `iconv` lie in the directories of an edge that is
+//! killed while it reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc`
+//! sends to the `netcat` sources, next to a command of `exec`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
