@@ -163,6 +163,9 @@ impl File {
     /// Whether the schema of this hash was not logged yet.
     fn is_news(&self, hash: &str) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.contains(hash) {
+            return false;
+        }
         if logged.len() >= LOGGED_MAX {
             logged.clear();
         }

@@ -95,9 +95,9 @@ fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), St
 }
 
 /// The largest window of Zstandard that is taken, as its binary logarithm: its memory has the limit
-/// of the block, within what the format and the library take.
+/// of the block. 8 MiB, which the format asks of every reader, are taken in any case.
 fn window_log(max: usize) -> u32 {
-    max.next_power_of_two().ilog2().clamp(10, 27)
+    max.next_power_of_two().ilog2().clamp(23, 27)
 }
 
 fn snappy(bytes: &[u8], plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
