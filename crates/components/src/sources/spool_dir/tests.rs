@@ -137,13 +137,17 @@ fn a_line_over_the_limit_is_cut_marked_and_counted_and_batches_keep_their_limits
 
 #[test]
 fn batches_are_cut_to_what_the_next_agents_take() {
-    let rig = Rig::new(&json!({}));
-    rig.put("a.log", "0123456789\n".repeat(10_000).as_bytes());
-    rig.channels.agree(8 << 10);
-    rig.run_until_renamed(1);
-    let largest = rig.channels.agree(8 << 10);
-    assert!(largest <= 8 << 10, "{largest}");
-    assert_eq!(rig.bodies(0).len(), 10_000);
+    // Euros of one byte become three.
+    let cases: [(&str, &[u8]); 2] = [("UTF-8", b"0123456789"), ("windows-1252", &[0x80; 30])];
+    for (charset, line) in cases {
+        let rig = Rig::new(&json!({ "charset": charset }));
+        rig.put("a.log", &[line, b"\n"].concat().repeat(10_000));
+        rig.channels.agree(8 << 10);
+        rig.run_until_renamed(1);
+        let largest = rig.channels.agree(8 << 10);
+        assert!(largest <= 8 << 10, "{charset}: {largest}");
+        assert_eq!(rig.bodies(0).len(), 10_000);
+    }
 }
 
 #[test]
