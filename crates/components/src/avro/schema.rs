@@ -300,7 +300,7 @@ impl Compiler {
     }
 
     fn symbols(&mut self, schema: &Value, full: &str) -> Result<Node, String> {
-        let symbols = self.listed(schema, "symbols", full, |symbol| Some(symbol))?;
+        let symbols = self.listed(schema, "symbols", full, Some)?;
         self.print.add(&[r#""symbols":["#]);
         for (number, (_, symbol)) in symbols.iter().enumerate() {
             self.print.add(&[if number > 0 { ",\"" } else { "\"" }, symbol, "\""]);

@@ -53,6 +53,9 @@ fn read(mut file: &[u8], max: usize) -> Result<Vec<Vec<u8>>, String> {
     all().map(|()| records).map_err(|error| error.to_string())
 }
 
+/// Compresses a block.
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 fn deflate(plain: &[u8]) -> Vec<u8> {
     let best = flate2::Compression::best();
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), best);
@@ -79,7 +82,7 @@ fn zstandard(plain: &[u8]) -> Vec<u8> {
 #[test]
 fn blocks_are_read_in_each_codec_up_to_the_limit_and_no_further() {
     let plain = |length: usize| vec![2; length];
-    let packed: [(&str, fn(&[u8]) -> Vec<u8>); 5] = [
+    let packed: [(&str, Pack); 5] = [
         ("null", <[u8]>::to_vec),
         ("deflate", deflate),
         ("snappy", snappy),
