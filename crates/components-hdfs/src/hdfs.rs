@@ -7,10 +7,10 @@
 //!
 //! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
 //! its events have, become visible together through one entry of the dataset's commit ledger, which
-//! names the batches in them. A batch that the ledger holds already, by whichever collector, is
-//! delivered and not written again. A directory that refuses its file holds up that file alone. A
-//! roll that fails gives its batches back to the channel; what it staged is cleared away when the
-//! sink is opened again.
+//! names the batches in them. Paths that share no batch are in rolls of their own ([`rolls`]). A
+//! batch that the ledger holds already, by whichever collector, is delivered and not written again.
+//! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
+//! back to the channel; what it staged is cleared away when the sink is opened again.
 //!
 //! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
 
@@ -25,6 +25,7 @@ mod identity;
 mod named;
 pub mod place;
 mod roll;
+mod rolls;
 mod staged;
 mod visible;
 mod waiting;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ledger::{Dataset, Known, Ledger, Memory, Options, Token, Turns, WriterId};
-use metrics::Gauge;
+use metrics::{Gauge, MetricSpec};
 use peers::FloorBoard;
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
@@ -54,6 +55,7 @@ pub use error::HdfsSinkError;
 use held::Held;
 use named::NamedLedger;
 use roll::Limits;
+use rolls::Rolls;
 use staged::{CommitContext, Stage};
 use visible::Visible;
 use writer::{Command, Settings, Writer};
@@ -70,6 +72,10 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "late_events",
+        "Events older than `late_after`, written below `late_path`, each time they are written.",
+    )];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
@@ -181,7 +187,7 @@ impl HdfsSink {
                 named_ledger: self.named_ledger.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
-            open: None,
+            rolls: Rolls::default(),
             finishing: JoinSet::new(),
             retry,
             stops: false,

@@ -103,6 +103,12 @@ impl FormattedFile {
         self.compressor.compress(self.encoder.encode(events))
     }
 
+    /// As [`FileEncoder::held_back`], of the file before compression. A codec may hold up to a
+    /// mebibyte more.
+    pub fn held_back(&self) -> u64 {
+        self.encoder.held_back()
+    }
+
     /// The last bytes of the file.
     pub fn finish(&mut self) -> Bytes {
         let encoded = self.encoder.finish();

@@ -96,7 +96,7 @@ pub const REJECT_REASONS: &[(&str, &[&str])] =
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
-    ("hdfs", &["unwritable_event", "epoch_closed"]),
+    ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

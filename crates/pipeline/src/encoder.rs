@@ -87,8 +87,8 @@ pub trait Encoder: Send + Sync {
         Vec::new()
     }
 
-    /// At least as many bytes as `events` add to a file, up to a mebibyte that an encoder
-    /// may hold back and write later.
+    /// At least as many bytes as `events` add to a file: to what is written of it, and to what its
+    /// encoder [holds back](FileEncoder::held_back).
     fn size_bound(&self, events: &Events) -> u64;
 
     /// Begins a file.
@@ -100,6 +100,12 @@ pub trait FileEncoder: Send {
     /// The next bytes of the file, with these events in them or held back. None of them may be
     /// [unwritable](Encoder::unwritable).
     fn encode(&mut self, events: &Events) -> Bytes;
+
+    /// At least as many bytes as [`finish`](Self::finish) would give now: a sink that limits the size
+    /// of a file counts them as part of it. 0 where nothing is held back.
+    fn held_back(&self) -> u64 {
+        0
+    }
 
     /// The last bytes of the file: what was held back, and its end.
     fn finish(&mut self) -> Bytes;

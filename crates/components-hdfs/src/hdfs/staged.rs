@@ -13,6 +13,7 @@ use metrics::Gauge;
 use peers::FloorBoard;
 use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
+use support::mutant;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -144,12 +145,35 @@ impl OpenRoll {
         Self { token, keys, batches, files, life }
     }
 
-    /// Whether these parts fit into its files, and the files they need into the number allowed.
+    /// Whether these parts fit into its files.
     pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
         parts.iter().all(|part| {
             let file = self.files.get(&part.directory);
             file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
         })
+    }
+
+    /// The directories that it has files in.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &String> {
+        self.files.keys()
+    }
+
+    /// The batches in it, as far as they have an identity.
+    pub(super) fn batches(&self) -> impl Iterator<Item = Identity> {
+        self.batches.iter().filter_map(|(_, key)| *key)
+    }
+
+    /// Takes in another roll, which has none of its paths and none of its batches.
+    pub(super) fn join(&mut self, other: Self) {
+        let Self { keys, batches, files, life, .. } = other;
+        if !mutant!("joined_keys_forgotten") {
+            self.keys.insert_all(&keys);
+        }
+        self.batches.extend(batches);
+        if !mutant!("joined_files_forgotten") {
+            self.files.extend(files);
+        }
+        self.life.join(&life);
     }
 
     /// Whether it has a file in `directory`.
@@ -185,6 +209,7 @@ impl OpenRoll {
         let file = match self.files.get_mut(&part.directory) {
             Some(file) => file,
             None => {
+                // Grows with each file, also with those of a roll that this one has taken in.
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
@@ -198,6 +223,7 @@ impl OpenRoll {
         file.tickets.insert(ticket);
         file.fill.events += part.events.len() as u64;
         let bytes = file.format.encode(&part.events);
+        file.fill.held = file.format.held_back();
         file.append(bytes).await?;
         Ok(file.fill)
     }
@@ -296,7 +322,7 @@ impl OpenFile {
 
     /// What the ledger says about it, once it is closed.
     fn described(&self, directory: &str) -> RollFile {
-        let Fill { bytes, events } = self.fill;
+        let Fill { bytes, events, .. } = self.fill;
         let (temp, directory) = (self.temp.clone(), directory.to_owned());
         RollFile { temp, directory, len: bytes, crc: self.crc, events }
     }

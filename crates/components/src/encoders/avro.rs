@@ -85,6 +85,10 @@ impl FileEncoder for File {
         out.into()
     }
 
+    fn held_back(&self) -> u64 {
+        self.0.held_back()
+    }
+
     fn finish(&mut self) -> Bytes {
         self.0.finish()
     }

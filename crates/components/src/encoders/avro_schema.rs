@@ -166,6 +166,10 @@ impl FileEncoder for File {
         out.into()
     }
 
+    fn held_back(&self) -> u64 {
+        self.file.held_back()
+    }
+
     fn finish(&mut self) -> Bytes {
         self.file.finish()
     }

@@ -38,6 +38,9 @@ pub(super) enum BlockCodec {
     Deflate,
 }
 
+/// Bytes around the records of a block at most.
+const AROUND_BLOCK: usize = 64;
+
 /// Bytes of a block where none are set.
 pub(super) fn default_sync_interval() -> ByteSize {
     ByteSize(64 << 10)
@@ -78,7 +81,7 @@ impl Container {
     pub(super) fn size_bound(&self, bytes: u64) -> u64 {
         // What deflate cannot make smaller it makes larger by a thousandth, and each block has a
         // frame.
-        bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * 64
+        bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * AROUND_BLOCK as u64
     }
 
     /// Begins a file.
@@ -142,6 +145,12 @@ impl File {
         if self.records.len() >= self.sync_interval {
             self.close_block(out);
         }
+    }
+
+    /// At least as many bytes as the end of the file would be now.
+    pub(super) fn held_back(&self) -> u64 {
+        let head = self.head.as_ref().map_or(0, Vec::len);
+        (head + self.records.len() + self.records.len() / 500 + AROUND_BLOCK) as u64
     }
 
     /// The last bytes of the file.

@@ -315,6 +315,13 @@ impl FileEncoder for File {
         out.into()
     }
 
+    fn held_back(&self) -> u64 {
+        let Block { key_lengths, keys, value_lengths, values, .. } = &self.block;
+        let block = [key_lengths, keys, value_lengths, values].map(|part| part.len() as u64);
+        let block: u64 = block.iter().sum();
+        self.head.len() as u64 + block + block / 6 + 4 * AROUND_COMPRESSED
+    }
+
     fn finish(&mut self) -> Bytes {
         let mut out = mem::take(&mut self.head);
         self.close_block(&mut out);

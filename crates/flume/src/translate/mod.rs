@@ -32,7 +32,7 @@ pub(crate) fn translate(
     world: &dyn World,
     report: &mut Report,
 ) -> Settings {
-    let mut it = Translator { options, world, report, wants_time: Vec::new() };
+    let mut it = Translator { options, world, report };
     let mut table = Settings::empty();
     table.set("name", Settings::text(agent.name.clone()));
     table.set("data_dir", Settings::text(options.data_dir.clone()));
@@ -72,8 +72,6 @@ struct Translator<'a> {
     options: &'a Options,
     world: &'a dyn World,
     report: &'a mut Report,
-    /// Channels whose sinks want the time of this host, and the key that says so.
-    wants_time: Vec<(String, Prop)>,
 }
 
 impl Translator<'_> {

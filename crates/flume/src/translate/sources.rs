@@ -35,7 +35,6 @@ impl Translator<'_> {
                 sources.push(part);
             }
         }
-        self.local_time(&mut sources);
         sources
     }
 
@@ -276,37 +275,6 @@ impl Translator<'_> {
             self.report.add(Outcome::Differs, &place, &key, text);
         }
     }
-
-    /// Sinks that take the time of this host get it from the sources of their channel.
-    fn local_time(&mut self, sources: &mut [Made]) {
-        for (channel, prop) in std::mem::take(&mut self.wants_time) {
-            for source in sources.iter_mut().filter(|it| feeds(it, &channel)) {
-                let mut all = match source.settings.take("interceptors") {
-                    Some(Settings { value: Value::List(all), .. }) => all,
-                    _ => Vec::new(),
-                };
-                let is_timestamp = |it: &Settings| {
-                    matches!(it.get("type").map(|it| &it.value),
-                        Some(Value::Text(kind)) if kind == "timestamp")
-                };
-                if !all.iter().any(is_timestamp) {
-                    let mut interceptor =
-                        Settings::at(Value::Table(Vec::new()), prop.place.clone());
-                    interceptor.set("type", plain("timestamp", &prop.place));
-                    interceptor.set("preserve_existing", flag(false, &prop.place));
-                    all.push(interceptor);
-                }
-                source.settings.set("interceptors", Settings::list(all));
-            }
-        }
-    }
-}
-
-fn feeds(source: &Made, channel: &str) -> bool {
-    ["channels", "optional_channels"].iter().any(|key| {
-        let list = source.settings.get(key).map(|it| &it.value);
-        matches!(list, Some(Value::List(all)) if all.contains(&Settings::text(channel)))
-    })
 }
 
 /// `host:port`, with the references of both.

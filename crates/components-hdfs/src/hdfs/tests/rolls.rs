@@ -1,8 +1,11 @@
 //! When files become visible, and what one roll may hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{Batch, Existing, Sink};
+use bytes::Bytes;
+use components::format::Format;
+use pipeline::{Batch, BatchBuilder, Encoder, Events, Existing, FileEncoder, Outcome, Sink};
 use serde_json::{Value, json};
 use storage::memory::Memory;
 use tokio::time::{Instant, sleep};
@@ -54,26 +57,191 @@ async fn no_file_is_larger_than_its_limit() {
     assert_eq!(sizes, [22, 22, 22, 22, 11]);
 }
 
+/// Lines of text, all of which are held back until the file is finished.
+struct Hoard(Vec<u8>);
+
+impl Encoder for Hoard {
+    fn size_bound(&self, events: &Events) -> u64 {
+        events.body_bytes() + events.len() as u64
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(Hoard(Vec::new()))
+    }
+}
+
+impl FileEncoder for Hoard {
+    fn encode(&mut self, events: &Events) -> Bytes {
+        self.0.extend_from_slice(events.lines().expect("these tests use lines"));
+        Bytes::new()
+    }
+
+    fn held_back(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn finish(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).into()
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn directories_over_the_limit_share_one_until_the_next_roll() {
+async fn what_an_encoder_holds_back_counts_as_part_of_its_file() {
+    let store = Memory::new();
+    let mut sink = Collector::new(json!({ "url": "file:///logs", "roll": { "size_max": "30B" } }))
+        .sink(&store);
+    let hoard = Box::new(Hoard(Vec::new()));
+    Arc::get_mut(&mut sink.settings).unwrap().format = Arc::new(Format::plain(hoard));
+    let batches: Vec<(u64, Batch)> = (0..5).map(|n| (n, batch(n, &["0123456789"]))).collect();
+    deliver(&mut sink, &batches).await;
+    let sizes: Vec<usize> = visible(&store.files()).values().map(|file| file.len()).collect();
+    assert_eq!(sizes, [22, 22, 11]);
+}
+
+/// One batch for each of these paths.
+fn for_paths(paths: &[&str]) -> Vec<(u64, Batch)> {
+    let batch_for = |(n, path): (usize, &&str)| {
+        let mut batch = batch(n as u64, &[&format!("{n}")]);
+        batch.set_header("app", path, Existing::Replace);
+        (n as u64, batch)
+    };
+    paths.iter().enumerate().map(batch_for).collect()
+}
+
+/// Names of the visible files.
+fn names(store: &Memory) -> Vec<String> {
+    visible(&store.files()).into_keys().map(String::from).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_least_recently() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
-    let batches: Vec<(u64, Batch)> = (0..5)
-        .map(|n| {
-            let mut batch = batch(n, &["x"]);
-            batch.set_header("app", &n.to_string(), Existing::Replace);
-            (n, batch)
-        })
-        .collect();
-    deliver(&mut Collector::new(settings).sink(&store), &batches).await;
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    // `a` is written to again before `c` needs room, so `b` ends.
+    for (ticket, batch) in for_paths(&["a", "b", "a", "c"]) {
+        sink.write(taken(ticket, &batch)).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(sink.settled().await.tickets, (1..2).into());
+    assert_eq!(lines_of(&store), ["1"]);
+    sink.flush();
+    assert_eq!(sink.settled().await.tickets.count(), 3);
+    assert_eq!(names(&store).len(), 3, "{:?}", names(&store));
+    assert!(!names(&store).iter().any(|name| name.contains("_overflow")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_more_paths_than_may_be_open_has_the_rest_in_one_file() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
+    let mut builder = BatchBuilder::default();
+    ["a", "b", "c", "d", "a"].into_iter().for_each(|app| builder.push(b"x", &[("app", app)]));
+    let batches = [(0, builder.finish()), for_paths(&["e"]).remove(0)];
+    deliver(&mut Collector::new(settings).sink(&store), &[batches[0].clone()]).await;
     let files = store.files();
-    let lines = |directory: &str| {
-        let path = visible(&files).into_iter().find(|(path, _)| path.starts_with(directory));
-        path.map(|(_, content)| content.len() / 2)
-    };
-    assert_eq!(lines("/logs/0/"), Some(1));
-    assert_eq!(lines("/logs/1/"), Some(1));
-    assert_eq!(lines("/logs/_overflow/"), Some(3));
+    let lines: Vec<_> =
+        visible(&files).into_iter().map(|(path, it)| (path, it.len() / 2)).collect();
+    let of = |directory: &str| lines.iter().find(|(path, _)| path.starts_with(directory));
+    assert_eq!(of("/logs/a/").map(|(_, lines)| *lines), Some(2), "{lines:?}");
+    assert_eq!(of("/logs/b/").map(|(_, lines)| *lines), Some(1));
+    assert_eq!(of("/logs/_overflow/").map(|(_, lines)| *lines), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_path_ends_no_file_of_another_one_unless_they_share_a_batch() {
+    for shared in [false, true] {
+        let store = Memory::new();
+        let roll = json!({ "count_max": 3, "idle_max": "1h", "age_max": "1h" });
+        let settings = json!({ "url": "file:///logs/%{app}", "roll": roll });
+        let mut sink = Collector::new(settings).sink(&store);
+        sink.open().await.unwrap();
+        for (ticket, batch) in for_paths(&["slow", "busy", "busy"]) {
+            sink.write(taken(ticket, &batch)).await.unwrap();
+        }
+        if shared {
+            let mut both = BatchBuilder::default();
+            ["slow", "busy"].into_iter().for_each(|app| both.push(b"both", &[("app", app)]));
+            let mut both = both.finish();
+            both.envelope.identity = batch(9, &["x"]).envelope.identity;
+            sink.write(taken(3, &both)).await.unwrap();
+        } else {
+            sink.write(taken(3, &for_paths(&["", "", "", "busy"])[3].1)).await.unwrap();
+        }
+        let settled = sink.settled().await.tickets;
+        assert_eq!(settled, if shared { (0..4).into() } else { (1..4).into() });
+        assert_eq!(names(&store).len(), if shared { 2 } else { 1 }, "{:?}", names(&store));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_rolls_hold_becomes_visible_together_once_a_batch_is_in_both() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs/%{app}" });
+    let collector = Collector::new(settings);
+    let mut both = BatchBuilder::default();
+    ["a", "b"].into_iter().for_each(|app| both.push(b"both", &[("app", app)]));
+    let mut both = both.finish();
+    both.envelope.identity = batch(9, &["x"]).envelope.identity;
+    let mut batches = for_paths(&["a", "b", "c"]);
+    batches.push((3, both));
+    deliver(&mut collector.sink(&store), &batches).await;
+    // Another start finds every batch in the ledger.
+    deliver(&mut collector.sink(&store), &batches).await;
+    assert_eq!(lines_of(&store), ["0", "1", "2", "both", "both"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_rolls_that_end_at_about_the_same_time_are_one_entry() {
+    let store = Memory::new();
+    let roll = json!({ "idle_max": "10s" });
+    let mut sink =
+        Collector::new(json!({ "url": "file:///logs/%{app}", "roll": roll })).sink(&store);
+    sink.open().await.unwrap();
+    for (ticket, batch) in for_paths(&["a", "b", "c"]) {
+        sink.write(taken(ticket, &batch)).await.unwrap();
+        sleep(Duration::from_secs(if ticket == 1 { 9 } else { 2 })).await;
+    }
+    assert_eq!(sink.settled().await.tickets, (0..2).into());
+    assert_eq!(sink.settled().await.tickets, (2..3).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_ends_with_the_hour_and_its_files_are_called_as_the_settings_say() {
+    let store = Memory::new();
+    let roll = json!({ "on": "hour", "age_max": "5h", "idle_max": "5h" });
+    let settings = json!({
+        "url": "file:///logs", "roll": roll, "file_prefix": "events", "file_suffix": ".txt",
+    });
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    let start = Instant::now();
+    sink.write(taken(0, &batch(0, &["a"]))).await.unwrap();
+    sink.settled().await;
+    assert!(start.elapsed() <= Duration::from_secs(3_601), "{:?}", start.elapsed());
+    assert_eq!(names(&store), ["/logs/events-store-0-0.txt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_a_time_is_rejected_and_late_ones_are_counted() {
+    let store = Memory::new();
+    let settings = json!({
+        "url": "file:///logs/%Y", "without_time": "reject", "late_after": "1h", "late_path": "/old",
+    });
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    let mut builder = BatchBuilder::default();
+    builder.push(b"late", &[("timestamp", "0")]);
+    builder.push(b"none", &[("timestamp", "soon")]);
+    sink.write(taken(0, &builder.finish())).await.unwrap();
+    let Outcome::Refused(letter) = sink.settled().await.outcome else { panic!("a letter first") };
+    assert_eq!((letter.reason, letter.whole, letter.events.len()), ("no_time", false, 1));
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(lines_of(&store), ["late"]);
+    assert!(names(&store)[0].starts_with("/logs/old/2"), "{:?}", names(&store));
+    assert_eq!(sink.settings.late.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
