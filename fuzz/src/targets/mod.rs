@@ -24,7 +24,7 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::wire, 8),
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
-    target("bodies", bodies::bodies, 10),
+    target("bodies", bodies::bodies, 70),
     target("interceptors", interceptors::interceptors, 10),
     target("configuration", configurations::configuration, 4),
 ];

@@ -19,7 +19,7 @@ type Seed = (&'static str, String, Vec<u8>);
 
 /// All of them.
 pub(crate) fn all() -> Vec<Seed> {
-    [frames(), flume_channel(), avro(), messages()].concat()
+    [frames(), flume_channel(), avro(), bodies(), messages()].concat()
 }
 
 fn golden(path: &str) -> Vec<u8> {
@@ -40,6 +40,16 @@ fn frames() -> Vec<Seed> {
         seeds.push(("frames", format!("{version}-all"), [&[1], &bytes[BLOCK..]].concat()));
     }
     seeds
+}
+
+/// Container files of Avro in each codec.
+fn bodies() -> Vec<Seed> {
+    let codecs = ["null", "deflate", "snappy", "zstandard", "bzip2"];
+    let seed = |codec| {
+        let file = golden(&format!("components/tests/golden/avro/{codec}.avro"));
+        ("bodies", format!("avro-{codec}"), [&[133], &file[..]].concat())
+    };
+    codecs.map(seed).to_vec()
 }
 
 /// The files of golden channels, each as what it is; of long ones the beginning.

@@ -20,11 +20,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::container::{self, BlockCodec, Container};
-use crate::avro::schema::Schema;
+use crate::avro::schema::{LITERAL_HEADER as LITERAL, Schema};
 
-/// The headers by which Flume's events state their schema; the first counts where both are there.
+/// The header by which Flume's events state where their schema is. It counts where the literal one
+/// is there too.
 const URL: &str = "flume.avro.schema.url";
-const LITERAL: &str = "flume.avro.schema.literal";
 
 /// Bytes in front of a datum in the wire format of a schema registry: 0, and the schema's number.
 const PREFIX: usize = 5;

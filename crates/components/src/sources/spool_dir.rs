@@ -13,7 +13,7 @@
 //! | `config` | the settings |
 //! | `listing` | which files there are, in their order |
 //! | `mark` | which file is which, and how far each channel has its events |
-//! | `content` | decompression, and bytes that are no UTF-8 |
+//! | `content` | decompression, and text as UTF-8 |
 //! | `reading` | a file as pieces |
 //! | `feed` | pieces into the channels that lack them |
 //! | `finish` | renaming, moving, deleting, setting aside |

@@ -1,6 +1,6 @@
 //! Serializers (our encoders) and deserializers (our decoders).
 
-use super::{As, Becomes, Key, Row, by, ignored, same};
+use super::{As, Becomes, Key, Row, by, same};
 
 const fn row(
     role: &'static str,
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("lines"),
         &[&[
             by("maxLineLength", "2048", "`line_max` of the source; what is longer is cut"),
-            ignored("outputCharset", "UTF-8", "bodies keep the bytes that came"),
+            by("outputCharset", "UTF-8", "bodies are UTF-8; others need a decision"),
         ]],
     ),
     row(
@@ -72,8 +72,9 @@ pub(super) const ROWS: &[Row] = &[
         "avro",
         &["org.apache.flume.serialization.AvroEventDeserializer"],
         Becomes::Kind("avro"),
-        &[&[by("schemaType", "HASH", "needs a decision")]],
+        &[&[same("schemaType", "HASH", "schema_type", As::OneOf(SCHEMA_TYPE))]],
     ),
 ];
 
+const SCHEMA_TYPE: &[(&str, &str)] = &[("hash", "hash"), ("literal", "literal")];
 const CODEC: &[(&str, &str)] = &[("null", "null"), ("deflate", "deflate")];

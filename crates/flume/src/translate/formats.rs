@@ -3,7 +3,7 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, plain, text_of, value};
+use super::{Translator, is_utf8, plain, text_of, value};
 use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
@@ -170,7 +170,8 @@ impl Translator<'_> {
         }
         let below = format!("{target}.decoder");
         let (row, decoder) = self.component("decoder", Some("line"), &mut own, &below);
-        let limit = match row.map(|row| row.name) {
+        let row = row.map(|row| row.name);
+        let limit = match row {
             Some("line") => Some(("maxLineLength", "2048", "line_max")),
             Some("blob") => Some(("maxBlobLength", "100000000", "file_max")),
             _ => None,
@@ -190,14 +191,37 @@ impl Translator<'_> {
                 }
             }
         }
-        if let Some(prop) = own.take("schemaType") {
-            let what = "the schema is not put into a header";
-            self.add(Outcome::Decision, &prop, what);
+        self.charset_of_files(bag, settings, target, matches!(row, Some("line") | None));
+        if let Some(prop) = own.take("outputCharset") {
+            match is_utf8(&prop.text.value) {
+                true => self.add(Outcome::Carried, &prop, "bodies are UTF-8"),
+                false => {
+                    let what = "bodies become UTF-8: what reads them has to encode them";
+                    self.add(Outcome::Decision, &prop, what);
+                }
+            }
         }
         self.rest(&own);
-        if row.is_none_or(|row| row.name != "line") {
+        if row != Some("line") {
             settings.set("decoder", shortened(decoder));
         }
+    }
+
+    /// The charset of files of text.
+    fn charset_of_files(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        is_text: bool,
+    ) {
+        let Some(prop) = bag.take("inputCharset") else { return };
+        if !is_text {
+            let why = "the deserializer reads bytes, in Flume too";
+            return self.add(Outcome::Ignored, &prop, why);
+        }
+        settings.set("charset", text_of(&prop));
+        self.carried(&prop, target, "charset");
     }
 }
 

@@ -65,12 +65,11 @@ impl Translator<'_> {
         }
         match row {
             "http" => self.handler(bag, settings, target),
-            "exec" => self.charset(bag, "charset"),
-            "netcat" => self.charset(bag, "encoding"),
+            "exec" => self.charset(bag, "charset", true),
+            "netcat" => self.charset(bag, "encoding", false),
             "avro" => self.ip_filter(bag, settings, target),
             "stress" => self.stress(bag, settings, target),
             "spooldir" => {
-                self.charset(bag, "inputCharset");
                 self.decoder(bag, settings, target);
                 for (switch, key, default, setting) in [
                     ("fileHeader", "fileHeaderKey", "file", "file_header"),
@@ -122,7 +121,7 @@ impl Translator<'_> {
         for prop in &charsets.props {
             let name = prop.name.clone();
             let mut own = Bag { props: vec![prop.clone()], ..charsets.clone() };
-            self.charset(&mut own, &name);
+            self.charset(&mut own, &name, true);
         }
         let host = bag.take("host");
         let Some(ports) = bag.take("ports") else {
