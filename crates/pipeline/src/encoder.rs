@@ -112,8 +112,8 @@ pub trait FileEncoder: Send {
     /// [unwritable](Encoder::unwritable).
     fn encode(&mut self, events: &Events) -> Bytes;
 
-    /// At least as many bytes as [`finish`](Self::finish) would give now: a sink that limits the size
-    /// of a file counts them as part of it. 0 where nothing is held back.
+    /// At least as many bytes as [`finish`](Self::finish) would give now: a sink that limits the
+    /// size of a file counts them as part of it. 0 where nothing is held back.
     fn held_back(&self) -> u64 {
         0
     }
