@@ -25,12 +25,8 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::wire, 8),
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
-<<<<<<< HEAD
-    target("bodies", bodies::bodies, 10),
-    target("files", files::files, 120),
-=======
     target("bodies", bodies::bodies, 70),
->>>>>>> main
+    target("files", files::files, 120),
     target("interceptors", interceptors::interceptors, 10),
     target("configuration", configurations::configuration, 4),
 ];

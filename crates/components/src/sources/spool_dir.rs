@@ -13,13 +13,8 @@
 //! | `config` | the settings |
 //! | `listing` | which files there are, in their order |
 //! | `mark` | which file is which, and how far each channel has its events |
-<<<<<<< HEAD
-//! | `content` | decompression, and bytes that are no UTF-8 |
-//! | `reading`, `joined` | a file as pieces; lines that are one event |
-=======
 //! | `content` | decompression, and text as UTF-8 |
-//! | `reading` | a file as pieces |
->>>>>>> main
+//! | `reading`, `lines`, `joined` | a file as pieces; lines that are one event |
 //! | `feed` | pieces into the channels that lack them |
 //! | `finish` | renaming, moving, deleting, setting aside |
 //! | `known` | what the channels know of files, and which need no look |

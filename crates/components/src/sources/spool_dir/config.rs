@@ -10,15 +10,12 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-<<<<<<< HEAD
 use super::feed::BATCH_BYTES;
+use crate::charset::Charset;
 use crate::sources::multiline::{FinishedMultiline, Joining};
 
 /// The longest line that may be set.
 const LINE_MAX: ByteSize = ByteSize::mib(16);
-=======
-use crate::charset::Charset;
->>>>>>> main
 
 /// Settings of the `spool_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -237,13 +234,10 @@ pub(super) struct Options {
     pub(super) decoder: Box<dyn Decoder>,
     /// Whether files are read line by line.
     pub(super) is_lines: bool,
-<<<<<<< HEAD
     /// Which lines are one event.
     pub(super) joining: Option<Joining>,
-=======
     /// Whether the decoder reads text.
     pub(super) is_text: bool,
->>>>>>> main
     pub(super) compression: Compression,
     pub(super) charset: Charset,
     pub(super) decode_errors: DecodeErrors,
@@ -291,6 +285,11 @@ impl Config {
             let problem =
                 format!("the decoder `{}` reads bytes: leave it out", self.decoder.kind());
             return Err(BuildError::invalid("charset", problem));
+        }
+        if joining.is_some() && charset.unit() > 1 {
+            let problem = "its pattern does not match UTF-16; leave `multiline` out, or have the \
+                           files written in UTF-8";
+            return Err(BuildError::invalid("multiline", problem));
         }
         if self.line_max.0 < charset.unit() as u64 {
             let problem = format!("must be at least {}B, a character", charset.unit());

@@ -1,6 +1,8 @@
 //! A file line by line. Positions are those of bytes in the file after decompression, in each
 //! charset: a piece is whole lines, and each can be decoded without the lines before it.
 
+mod joined;
+
 use std::io::{self, Read};
 
 use bytes::{Buf, BytesMut};
@@ -113,7 +115,7 @@ impl Lines {
         let bytes = self.buffer.split_to(taken);
         // Lines were looked at one by one above.
         let text = errors.text(self.charset, &bytes, false).unwrap_or_default();
-        content.decode(&text, &mut events)?;
+        content.decode(&text, &content.headers(), &mut events)?;
         Ok(self.piece(at + taken as u64, events, 0))
     }
 
@@ -166,6 +168,7 @@ impl Lines {
 
     fn piece(&self, end: u64, events: BatchBuilder, cut: u64) -> Piece {
         let is_last = self.is_over && self.buffer.is_empty();
-        Piece { batch: events.finish(), end: if is_last { DONE } else { end }, cut }
+        let end = if is_last { DONE } else { end };
+        Piece { batch: events.finish(), end, cut, divided: 0 }
     }
 }

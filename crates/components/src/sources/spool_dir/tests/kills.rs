@@ -1,10 +1,6 @@
 //! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
 
-<<<<<<< HEAD
-use super::rig::{build_error, bzip2, gzip, zstd};
-=======
-use super::rig::{AVRO_FILES, avro_bodies, bzip2, gzip, utf16, zstd};
->>>>>>> main
+use super::rig::{AVRO_FILES, avro_bodies, build_error, bzip2, gzip, utf16, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -81,11 +77,14 @@ fn a_multiline_that_cannot_be_is_refused_by_name() {
         (json!({}), "lines", "multiline"),
         (json!({ "start": "^>" }), "json", "multiline"),
         (json!({ "start": "^>", "timeout": "5s" }), "lines", "multiline.timeout"),
-        (json!({ "start": "^>", "bytes_max": "17MiB" }), "lines", "multiline.bytes_max"),
+        (json!({ "start": "^>", "bytes_max": "2MiB" }), "lines", "multiline.bytes_max"),
     ] {
         let settings = json!({ "directory": "/d", "multiline": multiline, "decoder": decoder });
         assert_eq!(build_error(&settings), path);
     }
+    let utf16 = json!({ "start": "^>" });
+    let utf16 = json!({ "directory": "/d", "multiline": utf16, "charset": "UTF-16" });
+    assert_eq!(build_error(&utf16), "multiline");
 }
 
 #[test]

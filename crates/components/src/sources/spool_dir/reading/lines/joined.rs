@@ -11,11 +11,12 @@
 //! An event that damage follows has no end, and is not stored: where the disk refuses to read on,
 //! all of it comes later.
 
-use super::{Limits, Piece, Problem, Reading};
-use crate::sources::multiline::{Joining, Next, Open};
-
 use bytes::Buf;
-use pipeline::BatchBuilder;
+use pipeline::{BatchBuilder, PieceLimits};
+
+use super::super::{Content, Piece, Problem, no_text};
+use super::Lines;
+use crate::sources::multiline::{Joining, Next, Open};
 
 /// An event that the buffer holds whole.
 struct Event {
@@ -28,36 +29,40 @@ struct Event {
     is_divided: bool,
 }
 
-impl Reading {
-    /// The next piece, of whole events.
-    pub(super) fn joined(&mut self, joining: &Joining, limits: Limits) -> Result<Piece, Problem> {
-        let line_max = self.options.line_max;
-        // Bytes from here to where another channel stands.
-        let until = self.stops.iter().copied().find(|stop| *stop > self.at);
-        let until = until.and_then(|stop| usize::try_from(stop - self.at).ok());
+impl Lines {
+    /// The next events, the first of which begins at the byte `at`, up to the byte `until` at most.
+    pub(in super::super) fn joined(
+        &mut self,
+        content: &Content,
+        joining: &Joining,
+        at: u64,
+        until: Option<u64>,
+        limits: PieceLimits,
+    ) -> Result<Piece, Problem> {
+        let (line_max, errors) = (content.options.line_max, content.options.decode_errors);
+        // The limit is one of bodies.
+        let bytes_max = limits.bytes / self.charset.growth();
+        let until = until.and_then(|until| usize::try_from(until - at).ok());
         // The longest event, and as much behind it as shows that it ends.
         let longest = joining.bytes_max.max(line_max) + 2;
-        self.fill(limits.bytes.max(longest + line_max + 2))?;
-        let headers = self.headers();
+        self.fill(bytes_max.max(longest + line_max + 2))?;
+        let headers = content.headers();
         let mut events = BatchBuilder::default();
         let (mut taken, mut found, mut divided) = (0, 0, 0);
-        while let Some(event) = self.event(joining, taken, until, limits.bytes) {
-            let is_full = found >= limits.events || taken + event.bytes > limits.bytes;
+        while let Some(event) = self.event(joining, taken, until, line_max, bytes_max) {
+            let is_full = found >= limits.events || taken + event.bytes > bytes_max;
             if found > 0 && (is_full || until == Some(taken)) {
                 break;
             }
             // Of a single line the decoder says whether it is an event.
             let length = if event.lines == 1 { event.bytes } else { event.text };
             let bytes = &self.buffer[taken..taken + length];
-            match self.options.decode_errors.text(bytes, false) {
-                Ok(text) if event.lines == 1 => self.decode(&text, &headers, &mut events)?,
+            match errors.text(self.charset, bytes, false) {
+                Ok(text) if event.lines == 1 => content.decode(&text, &headers, &mut events)?,
                 Ok(text) => events.push(&text, &headers),
                 // What is before it goes first.
                 Err(_) if found > 0 => break,
-                Err(valid) => {
-                    let at = self.at + (taken + valid) as u64;
-                    return Err(Problem::Bad(format!("no UTF-8 at byte {at}")));
-                }
+                Err(valid) => return Err(no_text(at + (taken + valid) as u64)),
             }
             (taken, found) = (taken + event.bytes, found + 1);
             divided += u64::from(event.is_divided);
@@ -69,10 +74,10 @@ impl Reading {
             {
                 return Err(error.into());
             }
-            return self.long_line();
+            return self.long_line(content, at);
         }
         self.buffer.advance(taken);
-        Ok(Piece { divided, ..self.piece(taken as u64, events) })
+        Ok(Piece { divided, ..self.piece(at + taken as u64, events, 0) })
     }
 
     /// The event that begins at `from`, of at most `most` bytes unless it is a single line; `None`
@@ -82,9 +87,9 @@ impl Reading {
         joining: &Joining,
         from: usize,
         until: Option<usize>,
+        line_max: usize,
         most: usize,
     ) -> Option<Event> {
-        let line_max = self.options.line_max;
         let (mut open, mut text) = (Open::default(), 0);
         let ended_by = loop {
             let at = from + open.bytes;
@@ -125,11 +130,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::super::config::{Config, Options};
-    use super::super::super::mark::{DONE, Sight};
-    use super::super::Opened;
+    use super::super::super::{Opened, Reading};
     use super::*;
     use crate::sources::multiline::oracle::{self, BYTES_MAX, LINE_MAX};
+    use crate::sources::spool_dir::config::{Config, Options};
+    use crate::sources::spool_dir::mark::{DONE, Sight};
 
     /// Made once: a case of the model begins to read many times.
     static OPTIONS: LazyLock<Arc<Options>> = LazyLock::new(|| {
@@ -169,7 +174,7 @@ mod tests {
     }
 
     /// All pieces of a file from the first of `standing` on: their events, and where they end.
-    fn all(content: &str, limits: Limits, standing: &[u64]) -> Vec<(Vec<String>, u64)> {
+    fn all(content: &str, limits: PieceLimits, standing: &[u64]) -> Vec<(Vec<String>, u64)> {
         let mut reading = begin(content, 99, standing);
         let mut pieces = Vec::new();
         while pieces.last().is_none_or(|(_, end)| *end != DONE) {
@@ -199,13 +204,13 @@ mod tests {
             let mut other = 0;
             for (bytes, events, _) in limits.iter().copied().cycle().take(ahead) {
                 if other != DONE {
-                    other = earlier.next(Limits { bytes, events }).unwrap().end;
+                    other = earlier.next(PieceLimits { bytes, events }).unwrap().end;
                 }
             }
             let (mut at, mut stored, mut divided, mut met) = (0, Vec::new(), 0, other == 0);
             let mut reading = begin(&content, at_a_time, &[at, other.max(at)]);
             for (bytes, events, is_killed) in limits.iter().copied().cycle() {
-                let piece = reading.next(Limits { bytes, events }).unwrap();
+                let piece = reading.next(PieceLimits { bytes, events }).unwrap();
                 prop_assert!(piece.batch.len() <= events);
                 stored.extend(bodies(&piece));
                 (at, divided) = (piece.end, divided + piece.divided);
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_event_ends_where_an_earlier_life_with_other_settings_ended_one() {
-        let limits = Limits { bytes: 99, events: 9 };
+        let limits = PieceLimits { bytes: 99, events: 9 };
         let pieces = all(">a\nb\nc\n>d\n", limits, &[0, 5]);
         let text = |events: &[&str]| events.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         assert_eq!(pieces[0], (text(&[">a\nb"]), 5), "nothing behind it comes twice");
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_event_over_what_the_next_agents_take_is_divided_and_not_refused() {
-        let pieces = all(">a\nb\nc\n>d\n", Limits { bytes: 5, events: 9 }, &[0]);
+        let pieces = all(">a\nb\nc\n>d\n", PieceLimits { bytes: 5, events: 9 }, &[0]);
         let bodies: Vec<&[String]> = pieces.iter().map(|(bodies, _)| &**bodies).collect();
         assert_eq!(bodies.concat(), [">a\nb", "c", ">d"]);
     }
@@ -251,7 +256,7 @@ mod tests {
         let reader = before.reader.chain(Refuses);
         let opened = Opened { reader: Box::new(reader), ..before };
         let mut reading = Reading::begin(OPTIONS.clone(), opened, &[0]).unwrap();
-        let limits = Limits { bytes: 99, events: 9 };
+        let limits = PieceLimits { bytes: 99, events: 9 };
         let piece = reading.next(limits).unwrap();
         assert_eq!((piece.batch.iter().next().unwrap().body(), piece.end), (&b">a\nb"[..], 5));
         assert!(matches!(reading.next(limits), Err(Problem::Unreadable(_))));
