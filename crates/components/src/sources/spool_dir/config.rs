@@ -10,7 +10,15 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+<<<<<<< HEAD
+use super::feed::BATCH_BYTES;
+use crate::sources::multiline::{FinishedMultiline, Joining};
+
+/// The longest line that may be set.
+const LINE_MAX: ByteSize = ByteSize::mib(16);
+=======
 use crate::charset::Charset;
+>>>>>>> main
 
 /// Settings of the `spool_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,6 +68,10 @@ pub struct Config {
     /// whole.
     #[serde(default = "defaults::decoder")]
     decoder: Choice<dyn Decoder>,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<FinishedMultiline>,
     /// How files are compressed.
     #[serde(default)]
     compression: Compression,
@@ -225,8 +237,13 @@ pub(super) struct Options {
     pub(super) decoder: Box<dyn Decoder>,
     /// Whether files are read line by line.
     pub(super) is_lines: bool,
+<<<<<<< HEAD
+    /// Which lines are one event.
+    pub(super) joining: Option<Joining>,
+=======
     /// Whether the decoder reads text.
     pub(super) is_text: bool,
+>>>>>>> main
     pub(super) compression: Compression,
     pub(super) charset: Charset,
     pub(super) decode_errors: DecodeErrors,
@@ -254,8 +271,9 @@ impl Config {
                     .map_err(|error| BuildError::invalid(setting, error))?;
             }
         }
+        let joining = self.joining()?;
         let limits = [
-            ("line_max", self.line_max, ByteSize::mib(16)),
+            ("line_max", self.line_max, LINE_MAX),
             ("file_max", self.file_max, ByteSize::mib(1024)),
         ];
         for (setting, value, most) in limits {
@@ -293,6 +311,7 @@ impl Config {
             is_text: decoder.is_text(),
             decoder,
             is_lines: self.decoder.kind() == "lines",
+            joining,
             compression: self.compression,
             charset,
             decode_errors: self.decode_error_policy,
@@ -300,6 +319,15 @@ impl Config {
             file_max: self.file_max.0,
             batch_events: self.batch_events,
         }))
+    }
+
+    fn joining(&self) -> Result<Option<Joining>, BuildError> {
+        let Some(multiline) = &self.multiline else { return Ok(None) };
+        if self.decoder.kind() != "lines" {
+            let problem = "it joins lines; leave it out, or take the decoder `lines`";
+            return Err(BuildError::invalid("multiline", problem));
+        }
+        multiline.joining(ByteSize(BATCH_BYTES as u64)).map(Some)
     }
 
     fn completion(&self) -> Result<Completion, BuildError> {

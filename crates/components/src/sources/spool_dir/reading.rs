@@ -7,6 +7,8 @@
 
 mod lines;
 
+mod joined;
+
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -32,6 +34,8 @@ pub(super) struct Piece {
     pub(super) end: u64,
     /// Lines that were cut.
     pub(super) cut: u64,
+    /// Events of several lines that had no room for their next one.
+    pub(super) divided: u64,
 }
 
 /// Why a file cannot be read on.
@@ -147,7 +151,48 @@ impl Reading {
     }
 
     /// The next piece.
+<<<<<<< HEAD
+    pub(super) fn next(&mut self, limits: Limits) -> Result<Piece, Problem> {
+        let options = self.options.clone();
+        match &options.joining {
+            Some(joining) => self.joined(joining, limits),
+            None if options.is_lines => self.lines(limits),
+            None => self.run(limits),
+        }
+    }
+
+    fn pass_over(&mut self, bytes: u64) -> Result<(), Problem> {
+        let passed = io::copy(&mut self.reader.by_ref().take(bytes), &mut io::sink())?;
+        if passed < bytes {
+            return Err(Problem::Bad("it is shorter than what was read of it".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reads until the buffer has so many bytes, or to the end. Whole lines come before an error.
+    fn fill(&mut self, bytes: usize) -> Result<(), Problem> {
+        while !self.is_over && self.broken.is_none() && self.buffer.len() < bytes {
+            let from = self.buffer.len();
+            self.buffer.resize(from + READ_BYTES, 0);
+            let read = self.reader.read(&mut self.buffer[from..]);
+            self.buffer.truncate(from + read.as_ref().map_or(0, |read| *read));
+            match read {
+                Ok(read) => self.is_over = read == 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        if memchr(b'\n', &self.buffer).is_some() {
+            return Ok(());
+        }
+        self.broken.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn lines(&mut self, limits: Limits) -> Result<Piece, Problem> {
+        let line_max = self.options.line_max;
+=======
     pub(super) fn next(&mut self, limits: PieceLimits) -> Result<Piece, Problem> {
+>>>>>>> main
         let until = self.stops.iter().copied().find(|stop| *stop > self.at);
         let Self { content, form, .. } = self;
         let piece = match form {
@@ -169,12 +214,79 @@ impl Reading {
                 let next = pieces.as_mut().and_then(VecDeque::pop_front);
                 next.unwrap_or(Piece { batch: Batch::default(), end: DONE, cut: 0 })
             }
+<<<<<<< HEAD
+        }
+        if lines == 0 && !self.buffer.is_empty() {
+            return self.long_line();
+        }
+        let mut events = BatchBuilder::default();
+        let bytes = self.buffer.split_to(taken);
+        // Lines were looked at one by one above.
+        let text = self.options.decode_errors.text(&bytes, false).unwrap_or_default();
+        self.decode(&text, &self.headers(), &mut events)?;
+        Ok(self.piece(taken as u64, events))
+=======
         };
         self.at = piece.end;
         Ok(piece)
+>>>>>>> main
     }
 }
 
+<<<<<<< HEAD
+    /// Bytes of the line that begins there, and with its end; `None` if its end is not there.
+    fn line(&self, from: usize) -> Option<(usize, usize)> {
+        let rest = &self.buffer[from..];
+        match memchr(b'\n', rest) {
+            Some(end) => Some((end - usize::from(rest[..end].ends_with(b"\r")), end + 1)),
+            None if self.is_over && !rest.is_empty() => Some((rest.len(), rest.len())),
+            None => None,
+        }
+    }
+
+    /// The beginning of the line that the buffer begins with; its rest is passed over.
+    fn long_line(&mut self) -> Result<Piece, Problem> {
+        let kept = self.buffer.split_to(self.options.line_max.min(self.buffer.len()));
+        let mut passed = kept.len() as u64;
+        loop {
+            let end = memchr(b'\n', &self.buffer).map(|end| end + 1);
+            let here = end.unwrap_or(self.buffer.len());
+            self.buffer.advance(here);
+            passed += here as u64;
+            if end.is_some() || self.is_over {
+                break;
+            }
+            self.fill(1)?;
+        }
+        let text = self.options.decode_errors.text(&kept, true);
+        let text =
+            text.map_err(|at| Problem::Bad(format!("no UTF-8 at byte {}", self.at + at as u64)))?;
+        let mut headers = self.headers();
+        headers.push(("truncated", "true"));
+        let mut events = BatchBuilder::default();
+        events.push(&text, &headers);
+        Ok(Piece { cut: 1, ..self.piece(passed, events) })
+    }
+
+    fn piece(&mut self, bytes: u64, events: BatchBuilder) -> Piece {
+        self.at += bytes;
+        let is_last = self.is_over && self.buffer.is_empty();
+        let end = if is_last { DONE } else { self.at };
+        Piece { batch: events.finish(), end, cut: 0, divided: 0 }
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(key, value)| (&**key, &**value)).collect()
+    }
+
+    fn decode(
+        &self,
+        bytes: &[u8],
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<(), Problem> {
+        let message = Message { bytes, charset: None, headers };
+=======
 impl Content {
     /// Headers of each event.
     fn headers(&self) -> Vec<(&str, &str)> {
@@ -183,10 +295,33 @@ impl Content {
 
     fn decode(&self, bytes: &[u8], events: &mut BatchBuilder) -> Result<(), Problem> {
         let message = Message { bytes, charset: None, headers: &self.headers() };
+>>>>>>> main
         let decoded = self.options.decoder.decode(&message, events);
         Ok(decoded.map_err(FileError::Malformed)?)
     }
 
+<<<<<<< HEAD
+    /// The next run of the events of a file that is read in whole.
+    fn run(&mut self, limits: Limits) -> Result<Piece, Problem> {
+        if self.pieces.is_none() {
+            let max = self.options.file_max;
+            let mut bytes = Vec::new();
+            self.reader.by_ref().take(max + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > max {
+                let problem = format!("it has more than {max} bytes (`file_max`)");
+                return Err(Problem::Bad(problem));
+            }
+            let text = self.options.decode_errors.text(&bytes, false);
+            let text = text.map_err(|at| Problem::Bad(format!("no UTF-8 at byte {at}")))?;
+            let mut events = BatchBuilder::default();
+            if !text.is_empty() {
+                self.decode(&text, &self.headers(), &mut events)?;
+            }
+            self.pieces = Some(runs(&events.finish(), &self.stops, limits));
+        }
+        let next = self.pieces.as_mut().and_then(VecDeque::pop_front);
+        Ok(next.unwrap_or(Piece { batch: Batch::default(), end: DONE, cut: 0, divided: 0 }))
+=======
     /// All events of a file that is read as one message.
     fn whole(&self, reader: &mut dyn Read) -> Result<Batch, Problem> {
         let Options { file_max, charset, decode_errors, is_text, .. } = *self.options;
@@ -209,6 +344,7 @@ impl Content {
             self.decode(&bytes, &mut events)?;
         }
         Ok(events.finish())
+>>>>>>> main
     }
 }
 
@@ -239,7 +375,8 @@ fn runs(all: &Batch, stops: &[u64], limits: PieceLimits) -> VecDeque<Piece> {
     }
     ends.push(DONE);
     let parts = all.split(&part_of).into_iter().skip(1);
-    parts.zip(ends).map(|(part, end)| Piece { batch: part.into(), end, cut: 0 }).collect()
+    let piece = |(part, end): (Batch, u64)| Piece { batch: part, end, cut: 0, divided: 0 };
+    parts.map(Into::into).zip(ends).map(piece).collect()
 }
 
 #[cfg(test)]

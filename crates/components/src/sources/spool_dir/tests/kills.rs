@@ -1,6 +1,10 @@
 //! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
 
+<<<<<<< HEAD
+use super::rig::{build_error, bzip2, gzip, zstd};
+=======
 use super::rig::{AVRO_FILES, avro_bodies, bzip2, gzip, utf16, zstd};
+>>>>>>> main
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -54,6 +58,34 @@ fn lines_of_plain_and_compressed_files_are_read_once_over_kills_and_refusals() {
         rig.put_aged(&name, &bytes, 100 - file as u64);
     }
     survive(rig, json!({}), &expected);
+}
+
+#[test]
+fn events_of_several_lines_are_stored_once_over_kills_and_refusals() {
+    let rig = Rig::new(&json!({}));
+    let mut expected = Vec::new();
+    for file in 0..4 {
+        let events: Vec<String> =
+            (0..16).map(|n| format!("> {file}-{n}") + &"\n  at".repeat(n % 4)).collect();
+        let text = events.join("\n") + "\n";
+        let bytes = if file % 2 == 0 { text.into_bytes() } else { gzip(&text) };
+        rig.put_aged(&format!("{file}.log"), &bytes, 100 - file as u64);
+        expected.extend(events);
+    }
+    survive(rig, json!({ "multiline": { "start": "^>" } }), &expected);
+}
+
+#[test]
+fn a_multiline_that_cannot_be_is_refused_by_name() {
+    for (multiline, decoder, path) in [
+        (json!({}), "lines", "multiline"),
+        (json!({ "start": "^>" }), "json", "multiline"),
+        (json!({ "start": "^>", "timeout": "5s" }), "lines", "multiline.timeout"),
+        (json!({ "start": "^>", "bytes_max": "17MiB" }), "lines", "multiline.bytes_max"),
+    ] {
+        let settings = json!({ "directory": "/d", "multiline": multiline, "decoder": decoder });
+        assert_eq!(build_error(&settings), path);
+    }
 }
 
 #[test]
