@@ -13,6 +13,8 @@ const GROUPS: &[&Group] = &[
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
+    #[cfg(feature = "parquet")]
+    &components_parquet::GROUP,
 ];
 
 /// What was left out of this build.
@@ -25,6 +27,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "parquet"))]
+    Elsewhere {
+        role: "encoder",
+        kind: "parquet",
+        programs: "a program built with the feature `parquet`",
+    },
 ];
 
 /// The reference page of a component, as `docs/components` has it; `None` where there is no page.
@@ -62,7 +70,7 @@ mod tests {
     }
 
     /// So that an edge can say where a kind is that it has not.
-    #[cfg(all(feature = "expr", feature = "hdfs"))]
+    #[cfg(all(feature = "expr", feature = "hdfs", feature = "parquet"))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);

@@ -5,12 +5,13 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 9] = [
+const HEAVY: [&str; 10] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-parquet",
     "aqueduct-catalogue",
     "cel",
     "rdkafka",

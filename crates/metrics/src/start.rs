@@ -96,7 +96,7 @@ pub const REJECT_REASONS: &[(&str, &[&str])] =
 
 /// `reason` of `aqueduct_dead_letter_events_total`, by type of sink.
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
-    ("http", &["refused"]),
+    ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
 ];

@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 
+use crate::batch::Batch;
 use crate::component::{BuildContext, Component, entry};
+use crate::encoder::Encoder;
 use crate::settings::{Settings, SettingsError};
 
 pub use context::{plain_context, position_context, relay_context};
@@ -35,4 +37,25 @@ pub fn build<C: Component>(
     cx: &BuildContext,
 ) -> Result<Box<C::Role>, SettingsError> {
     (entry::<C>().build)(&Settings::from_json(settings), cx)
+}
+
+/// A file of these batches, as a sink makes one.
+///
+/// # Panics
+/// An event is unwritable, or the file outgrows what the encoder states of it: the bound of each
+/// batch beforehand, and at any time how many bytes it holds back.
+pub fn file_of(encoder: &dyn Encoder, batches: &[Batch]) -> Vec<u8> {
+    let mut file = encoder.begin();
+    let mut bytes = Vec::new();
+    for batch in batches {
+        assert_eq!(encoder.unwritable(batch), []);
+        let bound = bytes.len() as u64 + file.held_back() + encoder.size_bound(batch);
+        bytes.extend_from_slice(&file.encode(batch));
+        let counted = bytes.len() as u64 + file.held_back();
+        assert!(counted <= bound, "{counted} <= {bound}");
+    }
+    let held_back = file.held_back();
+    let end = file.finish();
+    assert!(end.len() as u64 <= held_back, "{} <= {held_back}", end.len());
+    [bytes, end.into()].concat()
 }

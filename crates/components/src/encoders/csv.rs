@@ -104,6 +104,13 @@ impl Format {
     }
 }
 
+impl Format {
+    /// At least as many bytes as the line with the names has.
+    fn names_bound(&self) -> u64 {
+        self.config.columns.iter().map(|name| 2 * name.len() as u64 + 3).sum()
+    }
+}
+
 /// The value of a column.
 fn value<'a>(event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
     if column == BODY { Some(event.body()) } else { event.header(column).map(str::as_bytes) }
@@ -122,12 +129,11 @@ impl Encoder for Format {
         // Each byte of a value may be a quote, and each value has two around it and a delimiter.
         let columns = &self.config.columns;
         let around = (columns.len() * (3 + self.config.null.len()) * events.len()) as u64;
-        let names: usize = columns.iter().map(|name| 2 * name.len() + 3).sum();
         let bytes = |column: &String| match &**column {
             BODY => events.body_bytes(),
             name => events.values(name).flatten().map(|value| value.len() as u64).sum(),
         };
-        2 * columns.iter().map(bytes).sum::<u64>() + around + names as u64
+        2 * columns.iter().map(bytes).sum::<u64>() + around + self.names_bound()
     }
 
     fn begin(&self) -> Box<dyn FileEncoder> {
@@ -160,6 +166,10 @@ impl FileEncoder for File {
             self.format.line(&mut out, columns.map(|column| value(event, column)));
         }
         out.into()
+    }
+
+    fn held_back(&self) -> u64 {
+        if self.is_begun { 0 } else { self.format.names_bound() }
     }
 
     fn finish(&mut self) -> Bytes {

@@ -49,22 +49,8 @@ pub(crate) mod testkit {
         choice.build("encoder", &cx).unwrap()
     }
 
-    /// A file of these batches. Its size is within the bounds that the encoder states beforehand,
-    /// and says that it holds back.
+    /// A file of these batches.
     pub(crate) fn file(json: &serde_json::Value, batches: &[Batch]) -> Vec<u8> {
-        let encoder = encoder(json);
-        let mut file = encoder.begin();
-        let mut bytes = Vec::new();
-        for batch in batches {
-            assert!(encoder.unwritable(batch).is_empty());
-            let bound = bytes.len() as u64 + file.held_back() + encoder.size_bound(batch);
-            bytes.extend_from_slice(&file.encode(batch));
-            let counted = bytes.len() as u64 + file.held_back();
-            assert!(counted <= bound, "{counted} <= {bound}");
-        }
-        let held_back = file.held_back();
-        let end = file.finish();
-        assert!(end.len() as u64 <= held_back, "{} <= {held_back}", end.len());
-        [bytes, end.into()].concat()
+        pipeline::testkit::file_of(&*encoder(json), batches)
     }
 }

@@ -298,23 +298,33 @@ impl Deliver for Http {
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, HttpError> {
         let part_of: Vec<usize> = (0..batch.len()).map(|index| index / self.events_max).collect();
-        let (mut refused, mut first) = (Vec::new(), None);
+        let unwritable = self.format.unwritable(batch);
+        let is_writable =
+            |place: &usize| unwritable.binary_search_by_key(place, |one| one.index).is_err();
+        let mut refused: Vec<usize> = unwritable.iter().map(|one| one.index).collect();
+        let mut first = unwritable.first().map(|one| ("unwritable_event", one.reason.clone()));
         let mut start = 0;
-        for part in batch.split(&part_of) {
-            let places = start..start + part.len();
-            start = places.end;
+        for mut part in batch.split(&part_of) {
+            let mut places: Vec<usize> = (start..start + part.len()).collect();
+            part.retain(|event| is_writable(&places[event.index()]));
+            start += places.len();
+            places.retain(is_writable);
+            if part.is_empty() {
+                continue;
+            }
             match self.send(self.format.file(&part)).await {
                 Ok(()) => {}
                 Err(error) if error.class() == ErrorClass::Poison => {
-                    first.get_or_insert(error.to_string());
+                    first.get_or_insert(("refused", error.to_string()));
                     refused.extend(places);
                 }
                 Err(error) => return Err(error),
             }
         }
+        refused.sort_unstable();
         Ok(match first {
             None => Delivered::All,
-            Some(detail) => Delivered::Except { events: refused, reason: "refused", detail },
+            Some((reason, detail)) => Delivered::Except { events: refused, reason, detail },
         })
     }
 

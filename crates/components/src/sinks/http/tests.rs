@@ -184,6 +184,25 @@ async fn with_requests_of_single_events_one_bad_event_goes_alone() {
     assert_eq!(server.requests.lock().unwrap().len(), 3);
 }
 
+/// Such an event would be torn, or end the sink.
+#[tokio::test]
+async fn an_event_that_cannot_be_written_is_refused_and_its_neighbours_are_delivered() {
+    let server = Server::start().await;
+    let schema = r#"{ "type": "record", "name": "R", "fields": [{ "name": "n", "type": "int" }] }"#;
+    let encoder = json!({ "type": "avro_schema", "schema": schema, "registry_id": 7 });
+    let mut sink = server.sink(json!({ "encoder": encoder, "events_max": 2 }));
+    let good = "\0\0\0\0\x07\x02";
+    let bodies = [good, "x", "y", "z", good];
+    let Outcome::Refused(letter) = outcome(&mut *sink, &bodies).await else {
+        panic!("three events are refused")
+    };
+    assert_eq!((letter.whole, letter.reason), (false, "unwritable_event"));
+    let bodies: Vec<&[u8]> = letter.events.iter().map(|event| event.body()).collect();
+    assert_eq!(bodies, [b"x", b"y", b"z"]);
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(server.requests.lock().unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn a_connection_serves_many_batches() {
     let server = Server::start().await;

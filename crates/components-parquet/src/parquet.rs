@@ -1,0 +1,201 @@
+//! `parquet`: Parquet files of flat columns, whose schema the settings declare.
+//!
+//! ```text
+//!   event ─► each column's value: a path in the body's JSON, a header, the body
+//!              │ fits no column: unwritable                 (row)
+//!              ▼
+//!          row group in memory ─full, or the account is─► pages, compressed   (file, account)
+//!          … until the file is finished ─► footer
+//! ```
+//!
+//! Nothing is inferred: collectors with one configuration write one schema. A value is never
+//! rounded or cut to fit. What a file holds in memory counts as part of its size, and all files of
+//! an encoder share one account of memory.
+
+mod account;
+mod buffer;
+mod column;
+mod file;
+mod paths;
+mod row;
+mod value;
+
+use std::sync::Arc;
+
+use ::parquet::basic::Compression;
+use ::parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use ::parquet::schema::types::TypePtr;
+use pipeline::units::ByteSize;
+use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, Unwritable};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::account::Account;
+use self::column::{ColumnConfig, Source};
+use self::row::Rows;
+
+/// Bytes of a row group at most: a page says its length in 31 bits.
+const GROUP_MAX: u64 = 1 << 30;
+/// Bytes of a row group at least: below that, a file is mostly metadata.
+const GROUP_MIN: u64 = 64 << 10;
+
+/// Settings of the `parquet` encoder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The columns in their order: tables with `name`, `type`, and where a value comes from. An
+    /// event that does not fit them goes to the dead letters.
+    columns: Vec<ColumnConfig>,
+    /// Bytes of rows, before compression, that are held back and written as one row group; from
+    /// 64 KiB to 1 GiB.
+    #[serde(default = "default_row_group_size")]
+    row_group_size: ByteSize,
+    /// How pages are compressed: `none`, `snappy`, `gzip` or `zstd`.
+    #[serde(default)]
+    codec: PageCodec,
+    /// Bytes of rows that all open files of this sink hold back together; at least twice
+    /// `row_group_size`. Above half of it, a file that holds more than its share ends its row group
+    /// early; above all of it, any file does.
+    #[serde(default = "default_memory_max")]
+    memory_max: ByteSize,
+}
+
+/// Compression of the pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PageCodec {
+    /// None.
+    None,
+    /// Snappy: for readers without zstd.
+    Snappy,
+    /// Gzip: for the oldest readers.
+    Gzip,
+    /// Zstd, at level 1.
+    #[default]
+    Zstd,
+}
+
+fn default_row_group_size() -> ByteSize {
+    ByteSize::mib(32)
+}
+
+fn default_memory_max() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+impl Component for Config {
+    const KIND: &'static str = "parquet";
+    type Role = dyn Encoder;
+
+    fn build(self, _cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
+        let columns = column::read(self.columns)?;
+        if !(GROUP_MIN..=GROUP_MAX).contains(&self.row_group_size.0) {
+            let problem = "it must be from 64KiB to 1GiB";
+            return Err(BuildError::invalid("row_group_size", problem));
+        }
+        if self.memory_max.0 / 2 < self.row_group_size.0 {
+            let problem =
+                "it must be at least twice `row_group_size`, or no row group becomes full";
+            return Err(BuildError::invalid("memory_max", problem));
+        }
+        let properties = WriterProperties::builder().set_compression(match self.codec {
+            PageCodec::None => Compression::UNCOMPRESSED,
+            PageCodec::Snappy => Compression::SNAPPY,
+            PageCodec::Gzip => Compression::GZIP(Default::default()),
+            PageCodec::Zstd => Compression::ZSTD(Default::default()),
+        });
+        Ok(Box::new(Parquet {
+            form: Arc::new(Form {
+                schema: column::schema(&columns),
+                properties: Arc::new(properties.build()),
+                rows: Rows::new(columns),
+                group_bytes: self.row_group_size.0,
+            }),
+            account: Account::new(self.memory_max.0),
+        }))
+    }
+}
+
+/// What all files have in common.
+struct Form {
+    rows: Rows,
+    schema: TypePtr,
+    properties: WriterPropertiesPtr,
+    group_bytes: u64,
+}
+
+struct Parquet {
+    form: Arc<Form>,
+    account: Arc<Account>,
+}
+
+impl Encoder for Parquet {
+    fn extension(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "application/vnd.apache.parquet"
+    }
+
+    fn is_lines(&self) -> bool {
+        false
+    }
+
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        let mut unwritable = Vec::new();
+        self.form.rows.read(events, |index, row| {
+            if let Err(misfit) = row.each(|_, _| {}) {
+                unwritable.push(Unwritable { index, reason: misfit.to_string() });
+            }
+        });
+        unwritable
+    }
+
+    fn size_bound(&self, events: &Events) -> u64 {
+        let columns = self.form.rows.columns();
+        let rows = events.len() as u64;
+        let fixed: u64 = columns.iter().map(|column| column.kind.cost()).sum();
+        let headers = columns.iter().filter(|column| column.kind.is_bytes());
+        let headers = headers.filter_map(|column| match &column.source {
+            Source::Header(name) => {
+                Some(events.values(name).flatten().map(str::len).sum::<usize>())
+            }
+            Source::Body | Source::Path(_) => None,
+        });
+        let texts = events.body_bytes() * self.form.rows.copies() + headers.sum::<usize>() as u64;
+        let bytes = rows * fixed + texts;
+        // The account may end any row group early, and each that these events fill begins another.
+        let groups = 2 + bytes / self.form.group_bytes;
+        self.form.bound(bytes, rows, groups) - self.form.bound(0, 0, 0)
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(file::File::new(Arc::clone(&self.form), self.account.open()))
+    }
+}
+
+impl Form {
+    /// At least as many bytes as a file has of row groups with so many rows, whose values cost so
+    /// many bytes, and of a footer for them.
+    fn bound(&self, bytes: u64, rows: u64, groups: u64) -> u64 {
+        /// A page's header, and its entries in the indexes with a minimum and a maximum.
+        const AROUND_PAGE: u64 = 320;
+        /// What the footer says of a column in a row group, with a minimum and a maximum.
+        const AROUND_CHUNK: u64 = 768;
+        /// Rows after which a page ends, and bytes: the library's own limits.
+        const PAGE_ROWS: u64 = 20_000;
+        const PAGE_BYTES: u64 = 1 << 20;
+        let columns = self.rows.columns();
+        let names: u64 = columns.iter().map(|column| column.name.len() as u64).sum();
+        let count = columns.len() as u64;
+        // Of each chunk the last page, and one of a dictionary.
+        let pages = count * (rows / PAGE_ROWS + 2 * groups) + bytes / PAGE_BYTES;
+        let chunks = groups * (count * AROUND_CHUNK + names);
+        // What a codec cannot make smaller it makes larger by a sixth at most.
+        bytes + bytes / 6 + pages * AROUND_PAGE + chunks + 512 + 2 * names + 64 * count
+    }
+}
+
+#[cfg(test)]
+mod tests;

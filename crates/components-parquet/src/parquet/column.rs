@@ -1,0 +1,280 @@
+//! What a column is: its settings, checked, and its place in the schema of a file.
+
+use std::sync::Arc;
+
+use ::parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
+use ::parquet::schema::types::{Type, TypePtr};
+use pipeline::BuildError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One column.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ColumnConfig {
+    /// Its name in the file.
+    name: String,
+    /// What its values are.
+    #[serde(rename = "type")]
+    kind: ColumnType,
+    /// Where a value comes from: a path in the body, which is a JSON object then (`user.id`);
+    /// `header:NAME`; or `body`, all of it. In a path, a character behind `\` stands for itself. By
+    /// default the key `name` of the body.
+    #[serde(default)]
+    from: Option<String>,
+    /// Whether an event without a value is refused. Otherwise the value is null.
+    #[serde(default)]
+    required: bool,
+    /// Of `decimal`: digits of a value, 1 to 38.
+    #[serde(default)]
+    precision: Option<u8>,
+    /// Of `decimal`: how many of them are behind the point; none by default.
+    #[serde(default)]
+    scale: Option<u8>,
+}
+
+/// What the values of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ColumnType {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// The nearest number of 32 bits.
+    Float,
+    /// The nearest number of 64 bits.
+    Double,
+    /// A number of `precision` digits, exactly: in JSON a number, or its text as a string.
+    Decimal,
+    /// Text in UTF-8.
+    String,
+    /// Bytes: of the body, a header, or a string in JSON.
+    Bytes,
+    /// The text of any value in JSON, as it was written.
+    Json,
+    /// A day: `2026-11-25`.
+    Date,
+    /// A time: RFC 3339 with an offset, or a whole number of milliseconds since 1970.
+    TimestampMillis,
+    /// The same in microseconds.
+    TimestampMicros,
+}
+
+/// A type, with what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As the settings name it.
+    Plain(ColumnType),
+    /// Digits, and how many of them are behind the point.
+    Decimal { precision: u8, scale: u8 },
+}
+
+/// Where values come from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The header of this name.
+    Header(String),
+    /// The whole body.
+    Body,
+    /// Keys from the body's object inwards.
+    Path(Vec<String>),
+}
+
+/// A column, checked.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) source: Source,
+    pub(super) required: bool,
+}
+
+/// Digits that 4 and 8 bytes hold; more take [`FIXED`] bytes.
+const DIGITS_INT32: u8 = 9;
+const DIGITS_INT64: u8 = 18;
+const DIGITS_MAX: u8 = 38;
+/// Bytes of a decimal of many digits.
+pub(super) const FIXED: usize = 16;
+
+impl Kind {
+    /// How values are stored.
+    pub(super) fn physical(self) -> Physical {
+        match self {
+            Self::Decimal { precision: ..=DIGITS_INT32, .. } => Physical::INT32,
+            Self::Decimal { precision: ..=DIGITS_INT64, .. } => Physical::INT64,
+            Self::Decimal { .. } => Physical::FIXED_LEN_BYTE_ARRAY,
+            Self::Plain(kind) => match kind {
+                ColumnType::Bool => Physical::BOOLEAN,
+                ColumnType::Int32 | ColumnType::Date => Physical::INT32,
+                ColumnType::Float => Physical::FLOAT,
+                ColumnType::Double => Physical::DOUBLE,
+                ColumnType::String | ColumnType::Bytes | ColumnType::Json => Physical::BYTE_ARRAY,
+                ColumnType::Int64
+                | ColumnType::TimestampMillis
+                | ColumnType::TimestampMicros
+                | ColumnType::Decimal => Physical::INT64,
+            },
+        }
+    }
+
+    /// Whether values are of any length.
+    pub(super) fn is_bytes(self) -> bool {
+        self.physical() == Physical::BYTE_ARRAY
+    }
+
+    /// At least as many bytes as a value takes in memory and in a file, its text not counted: a
+    /// length, a level, and its place in a dictionary.
+    pub(super) fn cost(self) -> u64 {
+        let value = match self.physical() {
+            Physical::BOOLEAN => 1,
+            Physical::INT32 | Physical::FLOAT | Physical::BYTE_ARRAY => 4,
+            Physical::FIXED_LEN_BYTE_ARRAY => FIXED as u64,
+            Physical::INT64 | Physical::DOUBLE | Physical::INT96 => 8,
+        };
+        value + 5
+    }
+
+    fn logical(self) -> Option<LogicalType> {
+        let plain = match self {
+            Self::Decimal { precision, scale } => {
+                return Some(LogicalType::decimal(scale.into(), precision.into()));
+            }
+            Self::Plain(plain) => plain,
+        };
+        match plain {
+            ColumnType::String => Some(LogicalType::String),
+            ColumnType::Json => Some(LogicalType::Json),
+            ColumnType::Date => Some(LogicalType::Date),
+            ColumnType::TimestampMillis => Some(LogicalType::timestamp(true, TimeUnit::MILLIS)),
+            ColumnType::TimestampMicros => Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            Self::Plain(kind) => kind.serialize(f),
+        }
+    }
+}
+
+/// The columns of the settings.
+///
+/// # Errors
+/// A column is wrong, or a name is there twice.
+pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError> {
+    if configs.is_empty() {
+        return Err(BuildError::invalid("columns", "a file needs at least one column"));
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    for (index, config) in configs.into_iter().enumerate() {
+        let invalid = |setting: &str, problem: String| {
+            BuildError::invalid(format!("columns.{index}.{setting}"), problem)
+        };
+        let name = config.name;
+        if name.is_empty() || name.contains('\0') {
+            return Err(invalid("name", "a column needs a name of text".to_owned()));
+        }
+        if columns.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
+            let problem = format!("`{name}` is there twice, and Hive looks at no case of letters");
+            return Err(invalid("name", problem));
+        }
+        let kind = match (config.kind, config.precision, config.scale.unwrap_or(0)) {
+            (ColumnType::Decimal, Some(precision @ 1..=DIGITS_MAX), scale) => {
+                if scale > precision {
+                    let problem = "it must be at most `precision`".to_owned();
+                    return Err(invalid("scale", problem));
+                }
+                Kind::Decimal { precision, scale }
+            }
+            (ColumnType::Decimal, ..) => {
+                return Err(invalid("precision", "a decimal needs one from 1 to 38".to_owned()));
+            }
+            (_, Some(_), _) => {
+                return Err(invalid("precision", "only a `decimal` has one".to_owned()));
+            }
+            (_, None, 1..) => return Err(invalid("scale", "only a `decimal` has one".to_owned())),
+            (kind, None, 0) => Kind::Plain(kind),
+        };
+        let source = match &config.from {
+            None => Source::Path(vec![name.clone()]),
+            Some(from) => source(from).ok_or_else(|| {
+                let problem = "write a path such as `user.id`, `header:NAME`, or `body`";
+                invalid("from", problem.to_owned())
+            })?,
+        };
+        columns.push(Column { name, kind, source, required: config.required });
+    }
+    Ok(columns)
+}
+
+fn source(from: &str) -> Option<Source> {
+    if from == "body" {
+        return Some(Source::Body);
+    }
+    if let Some(header) = from.strip_prefix("header:") {
+        return (!header.is_empty()).then(|| Source::Header(header.to_owned()));
+    }
+    let mut keys = vec![String::new()];
+    let mut characters = from.chars();
+    while let Some(character) = characters.next() {
+        let last = keys.last_mut()?;
+        match character {
+            '.' => keys.push(String::new()),
+            '\\' => last.push(characters.next()?),
+            other => last.push(other),
+        }
+    }
+    keys.iter().all(|key| !key.is_empty()).then_some(Source::Path(keys))
+}
+
+/// The schema of a file.
+pub(super) fn schema(columns: &[Column]) -> TypePtr {
+    let fields = columns.iter().map(|column| {
+        let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
+        let physical = column.kind.physical();
+        let mut field = Type::primitive_type_builder(&column.name, physical)
+            .with_repetition(repetition)
+            .with_logical_type(column.kind.logical());
+        if let Kind::Decimal { precision, scale } = column.kind {
+            field = field.with_precision(precision.into()).with_scale(scale.into());
+        }
+        if physical == Physical::FIXED_LEN_BYTE_ARRAY {
+            field = field.with_length(FIXED as i32);
+        }
+        Arc::new(field.build().expect("types and digits were checked"))
+    });
+    let schema = Type::group_type_builder("event").with_fields(fields.collect());
+    Arc::new(schema.build().expect("a group takes any columns"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_its_points_and_a_backslash_takes_the_meaning_of_a_character() {
+        let path = |keys: &[&str]| Some(Source::Path(keys.iter().map(|&key| key.into()).collect()));
+        for (from, expected) in [
+            ("a", path(&["a"])),
+            ("a.b.c", path(&["a", "b", "c"])),
+            (r"a\.b.c\\d", path(&["a.b", r"c\d"])),
+            (r"\body", path(&["body"])),
+            ("body", Some(Source::Body)),
+            ("header:host", Some(Source::Header("host".into()))),
+            (r"\header:host", path(&["header:host"])),
+            ("header:", None),
+            ("", None),
+            ("a..b", None),
+            (r"a\", None),
+        ] {
+            assert_eq!(source(from), expected, "{from}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The values at many paths of a JSON object, found in one pass over its text.
+//!
+//! A value stays the text that it was: what it means is its column's to say, and a number is read
+//! once, exactly. The whole text is looked at, so half an object is none.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::value::{Found, Problem, name};
+
+/// The paths of columns, as a tree of keys.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    keys: Vec<(String, Paths)>,
+    /// The columns whose path ends here.
+    columns: Vec<usize>,
+}
+
+/// Why a body has no values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is no object in JSON.
+    NoObject,
+    /// On the way to this column there is something else than an object.
+    Within(usize, Problem),
+}
+
+impl Paths {
+    /// Adds the path of a column.
+    pub(super) fn add(&mut self, path: &[String], column: usize) {
+        let Some((key, rest)) = path.split_first() else {
+            self.columns.push(column);
+            return;
+        };
+        let at = self.keys.iter().position(|(other, _)| other == key).unwrap_or_else(|| {
+            self.keys.push((key.clone(), Self::default()));
+            self.keys.len() - 1
+        });
+        self.keys[at].1.add(rest, column);
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many of the columns that `counts` names may hold the same byte at most.
+    pub(super) fn copies(&self, counts: &impl Fn(usize) -> bool) -> u64 {
+        let here = self.columns.iter().filter(|column| counts(**column)).count() as u64;
+        here + self.keys.iter().map(|(_, inner)| inner.copies(counts)).max().unwrap_or(0)
+    }
+
+    /// Puts what stands at each path of `body` in its column's place in `found`. Of a key that is
+    /// there twice, the last value counts.
+    ///
+    /// # Errors
+    /// It is no object, or something within it is none.
+    pub(super) fn read<'e>(&self, body: &'e [u8], found: &mut [Found<'e>]) -> Result<(), Unread> {
+        let mut problem = None;
+        let mut text = serde_json::Deserializer::from_slice(body);
+        let object = Object { paths: self, found, problem: &mut problem };
+        let whole = object.deserialize(&mut text).and_then(|()| text.end());
+        whole.map_err(|_| Unread::NoObject)?;
+        problem.map_or(Ok(()), Err)
+    }
+
+    fn forget(&self, found: &mut [Found<'_>]) {
+        self.columns.iter().for_each(|column| found[*column] = Found::Missing);
+        self.keys.iter().for_each(|(_, inner)| inner.forget(found));
+    }
+
+    fn first(&self) -> usize {
+        let inner = || self.keys.first().map(|(_, inner)| inner.first());
+        self.columns.first().copied().or_else(inner).expect("a path ends at a column")
+    }
+
+    /// Takes what stands behind a key.
+    fn take<'e>(&self, raw: &'e RawValue, found: &mut [Found<'e>]) -> Result<(), Unread> {
+        self.forget(found);
+        self.columns.iter().for_each(|column| found[*column] = Found::Json(raw));
+        let text = raw.get();
+        match text.as_bytes().first() {
+            _ if self.keys.is_empty() => Ok(()),
+            Some(b'{') => self.read(text.as_bytes(), found),
+            Some(b'n') => Ok(()),
+            _ => Err(Unread::Within(self.keys[0].1.first(), name(text))),
+        }
+    }
+}
+
+/// An object of which some keys are wanted.
+struct Object<'p, 'f, 'e> {
+    paths: &'p Paths,
+    found: &'f mut [Found<'e>],
+    problem: &'f mut Option<Unread>,
+}
+
+impl<'e> DeserializeSeed<'e> for Object<'_, '_, 'e> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'e>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'e> Visitor<'e> for Object<'_, '_, 'e> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'e>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(inner) = map.next_key_seed(Key(self.paths))? {
+            match inner {
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Some(inner) => {
+                    let raw = map.next_value()?;
+                    *self.problem = inner.take(raw, self.found).err().or(*self.problem);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key, as what is wanted behind it.
+struct Key<'p>(&'p Paths);
+
+impl<'p, 'e> DeserializeSeed<'e> for Key<'p> {
+    type Value = Option<&'p Paths>;
+
+    fn deserialize<D: Deserializer<'e>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl<'p> Visitor<'_> for Key<'p> {
+    type Value = Option<&'p Paths>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.keys.iter().find(|(other, _)| other == key).map(|(_, inner)| inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of `a`, `a.b`, `a.b.c` and `d`.
+    fn read(body: &str) -> Result<Vec<Option<String>>, Unread> {
+        let mut paths = Paths::default();
+        for (column, path) in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["d"]].iter().enumerate()
+        {
+            let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
+            paths.add(&path, column);
+        }
+        assert_eq!(paths.copies(&|column| column != 1), 2);
+        let mut found = [Found::Missing; 4];
+        paths.read(body.as_bytes(), &mut found)?;
+        let text = |found: &Found<'_>| match found {
+            Found::Json(raw) => Some(raw.get().to_owned()),
+            Found::Missing | Found::Text(_) => None,
+        };
+        Ok(found.iter().map(text).collect())
+    }
+
+    #[test]
+    fn each_path_finds_the_text_that_stands_there() {
+        let all = |texts: [&str; 4]| {
+            Ok(texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())).to_vec())
+        };
+        let body = r#" {"x":[{"a":1}], "d" : 1e400 ,"\u0061":{"b":{"c":[1, 2]}}} "#;
+        assert_eq!(
+            read(body),
+            all([r#"{"b":{"c":[1, 2]}}"#, r#"{"c":[1, 2]}"#, "[1, 2]", "1e400"])
+        );
+        assert_eq!(read("{}"), all([""; 4]));
+        assert_eq!(read(r#"{"a":null,"d":null}"#), all(["null", "", "", "null"]));
+        // Of a key that is there twice the last value counts, and nothing of the one before.
+        let twice = r#"{"a":{"b":{"c":1}},"d":1,"a":{},"d":2}"#;
+        assert_eq!(read(twice), all(["{}", "", "", "2"]));
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_values() {
+        let deep = "[".repeat(1_000_000);
+        for body in ["", "[]", "1", "{", r#"{"d":1}}"#, r#"{"d":1} x"#, r#"{"z":}"#, &deep] {
+            assert_eq!(read(body), Err(Unread::NoObject), "{:.20}", body);
+        }
+        assert_eq!(read(r#"{"a":5}"#), Err(Unread::Within(1, "a number")));
+        assert_eq!(read(r#"{"a":{"b":"x"}}"#), Err(Unread::Within(2, "a string")));
+        // Depth costs no stack.
+        let deep = format!(r#"{{"d":{}{}}}"#, deep, "]".repeat(1_000_000));
+        assert!(read(&deep).unwrap()[3].is_some());
+    }
+}

@@ -1,0 +1,244 @@
+//! A value for its column, exactly, or why it has none there.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::value::RawValue;
+
+use super::column::{ColumnType, Kind};
+
+/// What stands where a column looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found<'a> {
+    /// Nothing.
+    Missing,
+    /// A value in JSON.
+    Json(&'a RawValue),
+    /// A header, or the body.
+    Text(&'a [u8]),
+}
+
+/// A value of a column's type.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Int32(i32),
+    Int64(i64),
+    Float(f32),
+    Double(f64),
+    Bytes(Cow<'a, [u8]>),
+    /// A decimal of many digits, the highest byte first.
+    Fixed(i128),
+}
+
+/// What was found, and does not fit.
+pub(super) type Problem = &'static str;
+
+const NO_UTF8: Problem = "text that is no UTF-8";
+const RANGE: Problem = "a number out of range";
+const FINER: Problem = "a time with more digits than it keeps";
+
+/// The value of type `kind` that `found` states.
+///
+/// # Errors
+/// It states none; the problem is a noun.
+pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> {
+    let raw = match found {
+        Found::Missing => return Ok(Value::Null),
+        Found::Json(raw) => raw.get(),
+        Found::Text(text) => return of_text(kind, text),
+    };
+    if raw == "null" {
+        return Ok(Value::Null);
+    }
+    let Kind::Plain(plain) = kind else {
+        let is_text = matches!(raw.as_bytes().first(), Some(b'"'));
+        let text = if is_text { string(raw)? } else { Cow::Borrowed(number(raw)?) };
+        return decimal(&text, kind);
+    };
+    match plain {
+        ColumnType::Json => Ok(Value::Bytes(raw.as_bytes().into())),
+        ColumnType::Bool => boolean(raw).ok_or_else(|| name(raw)),
+        ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
+            of_number(plain, number(raw)?)
+        }
+        ColumnType::TimestampMillis | ColumnType::TimestampMicros if !raw.starts_with('"') => {
+            of_number(ColumnType::Int64, number(raw)?)
+        }
+        ColumnType::TimestampMillis | ColumnType::TimestampMicros => time(plain, &string(raw)?),
+        ColumnType::Date => date(&string(raw)?),
+        ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
+            Ok(Value::Bytes(match string(raw)? {
+                Cow::Borrowed(text) => text.as_bytes().into(),
+                Cow::Owned(text) => text.into_bytes().into(),
+            }))
+        }
+    }
+}
+
+/// The value that a header or a body states: the text of a number, of a time.
+fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
+    if kind == Kind::Plain(ColumnType::Bytes) {
+        return Ok(Value::Bytes(text.into()));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| NO_UTF8)?;
+    let Kind::Plain(plain) = kind else { return decimal(text, kind) };
+    let is_number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+    match plain {
+        ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
+            Ok(Value::Bytes(text.as_bytes().into()))
+        }
+        ColumnType::Json => match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => Ok(Value::Bytes(text.as_bytes().into())),
+            Err(_) => Err("text that is no JSON"),
+        },
+        ColumnType::Bool => boolean(text).ok_or("another text"),
+        ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
+            if is_number(text) {
+                of_number(plain, text)
+            } else {
+                Err("another text")
+            }
+        }
+        ColumnType::TimestampMillis | ColumnType::TimestampMicros => match text.parse() {
+            Ok(number) => Ok(Value::Int64(number)),
+            Err(_) => time(plain, text),
+        },
+        ColumnType::Date => date(text),
+    }
+}
+
+/// What a value in JSON is called.
+pub(super) fn name(raw: &str) -> Problem {
+    match raw.as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+fn boolean(text: &str) -> Option<Value<'static>> {
+    match text {
+        "true" => Some(Value::Bool(true)),
+        "false" => Some(Value::Bool(false)),
+        _ => None,
+    }
+}
+
+/// The text of a number in JSON.
+fn number(raw: &str) -> Result<&str, Problem> {
+    match raw.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => Ok(raw),
+        _ => Err(name(raw)),
+    }
+}
+
+/// A string in JSON, its escapes read.
+fn string(raw: &str) -> Result<Cow<'_, str>, Problem> {
+    let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
+        return Err(name(raw));
+    };
+    if !inner.contains('\\') {
+        return Ok(inner.into());
+    }
+    // Half of a pair of UTF-16 can be written in JSON, and is no text.
+    serde_json::from_str(raw).map(Cow::Owned).map_err(|_| NO_UTF8)
+}
+
+fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
+    let whole = || match text.contains(['.', 'e', 'E']) {
+        true => "a number with a fraction or an exponent",
+        false => RANGE,
+    };
+    match plain {
+        ColumnType::Int32 => text.parse().map(Value::Int32).map_err(|_| whole()),
+        ColumnType::Float => match text.parse() {
+            Ok(number) if f32::is_finite(number) => Ok(Value::Float(number)),
+            _ => Err(RANGE),
+        },
+        ColumnType::Double => match text.parse() {
+            Ok(number) if f64::is_finite(number) => Ok(Value::Double(number)),
+            _ => Err(RANGE),
+        },
+        _ => text.parse().map(Value::Int64).map_err(|_| whole()),
+    }
+}
+
+fn date(text: &str) -> Result<Value<'static>, Problem> {
+    const OTHER: Problem = "text that is no day such as 2026-11-25";
+    // A day with a time behind it would be cut.
+    if text.len() != "2026-11-25".len() {
+        return Err(OTHER);
+    }
+    let day: Date = text.parse().map_err(|_| OTHER)?;
+    let days = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
+    i32::try_from(days).map(Value::Int32).map_err(|_| OTHER)
+}
+
+fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
+    const OTHER: Problem = "text that is no time with an offset, such as 2026-11-25T12:00:00.5Z";
+    // A leap second would be taken for the one before it.
+    if text.contains(":60") {
+        return Err(OTHER);
+    }
+    let time: Timestamp = text.parse().map_err(|_| OTHER)?;
+    let (units, nanos) = match plain {
+        ColumnType::TimestampMillis => (time.as_millisecond(), 1_000_000),
+        _ => (time.as_microsecond(), 1_000),
+    };
+    let is_exact = i128::from(units) * nanos == time.as_nanosecond();
+    if is_exact { Ok(Value::Int64(units)) } else { Err(FINER) }
+}
+
+/// A decimal of exactly this value, if its digits are enough for it.
+fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
+    const OTHER: Problem = "text that is no number";
+    let Kind::Decimal { precision, scale } = kind else { return Err(OTHER) };
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        None => (text, 0),
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| OTHER)?),
+    };
+    let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction) {
+        return Err(OTHER);
+    }
+    let digits = [whole, fraction].concat();
+    let significant = digits.trim_end_matches('0');
+    let significant_only = significant.trim_start_matches('0');
+    if significant_only.is_empty() {
+        return Ok(whole_number(0, precision));
+    }
+    // Powers of ten by which the significant digits are multiplied, counted from the last one.
+    let dropped = (digits.len() - significant.len()) as i64;
+    let places = i64::from(scale) - fraction.len() as i64 + dropped + i64::from(exponent);
+    let Ok(zeros) = u32::try_from(places) else {
+        return Err("a number with more digits behind the point");
+    };
+    if significant_only.len() as u64 + u64::from(zeros) > u64::from(precision) {
+        return Err(RANGE);
+    }
+    let number: i128 = significant_only.parse().map_err(|_| RANGE)?;
+    let number = number * 10_i128.pow(zeros);
+    Ok(whole_number(if mantissa.starts_with('-') { -number } else { number }, precision))
+}
+
+/// As a decimal of so many digits is stored.
+fn whole_number(number: i128, precision: u8) -> Value<'static> {
+    if let (..=9, Ok(number)) = (precision, i32::try_from(number)) {
+        return Value::Int32(number);
+    }
+    if let (..=18, Ok(number)) = (precision, i64::try_from(number)) {
+        return Value::Int64(number);
+    }
+    Value::Fixed(number)
+}
+
+#[cfg(test)]
+mod tests;
