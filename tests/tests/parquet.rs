@@ -165,7 +165,7 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
     agent.stop(Duration::from_secs(25));
 
     let lines = read(&url, dir);
-    let of = |kind: &str| lines.iter().filter(move |line| line.starts_with(kind));
+    let of = |kind: &'static str| lines.iter().filter(move |line| line.starts_with(kind));
     let files = of("file ").count();
     assert!(of("file ").all(|file| file.ends_with(".parquet")), "{files} files");
     assert!(files >= 3 && of("group ").count() > files, "{files} files of several row groups");
@@ -190,7 +190,7 @@ fn statistics_are_true(lines: &[String]) {
     let number = |text: &str| text.parse::<i64>().expect("a number");
     let mut groups = Vec::new();
     let mut rows = Vec::new();
-    let mut check = |groups: &mut Vec<[i64; 4]>, rows: &mut Vec<i64>| {
+    let check = |groups: &mut Vec<[i64; 4]>, rows: &mut Vec<i64>| {
         for [count, least, most, nulls] in groups.drain(..) {
             let group: Vec<i64> = rows.drain(..count as usize).collect();
             assert_eq!(group.iter().min(), Some(&least));

@@ -12,7 +12,7 @@
 //! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
 //! back to the channel; what it staged is cleared away when the sink is opened again.
 //!
-//! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
+//! The store is any that [`store`] knows: `hdfs://`, `file://` and `s3://` behave the same.
 
 mod access;
 mod bucket;
@@ -27,6 +27,7 @@ pub mod place;
 mod roll;
 mod rolls;
 mod staged;
+pub mod store;
 mod visible;
 mod waiting;
 mod writer;
@@ -82,8 +83,8 @@ impl Component for Config {
         let url = StoreUrl::parse(&self.url);
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         let env = cx.env.clone();
-        let (access, store) = (self.access(&url)?, url.clone());
-        let connect = Box::new(move || store.connect(&access, &env));
+        let (access, at) = (self.access(&url)?, url.clone());
+        let connect = Box::new(move || store::open(&at, &access, &env));
         Ok(Box::new(self.sink(&url, cx, connect)?))
     }
 }

@@ -17,7 +17,8 @@ use storage::{FileSystem, StoreUrl};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `file:///data/logs` or
+    /// `s3://bucket/logs/%Y-%m-%d`.
     /// The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this
     /// host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
@@ -98,6 +99,10 @@ pub struct Config {
     /// its own.
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
+    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "s3")]
+    #[serde(default)]
+    pub(super) s3: Option<storage_s3::Access>,
 }
 
 /// The identity that is shown to a cluster with Kerberos.

@@ -9,6 +9,7 @@ mod changed;
 mod faults;
 mod harness;
 mod named;
+mod objects;
 mod others;
 mod real;
 mod refusing;

@@ -16,7 +16,11 @@ pub(super) const ROWS: &[Row] = &[Row {
 }];
 
 const KEYS: &[Key] = &[
-    by("hdfs.path", "*", "`url`; a path without a scheme needs the name node"),
+    by(
+        "hdfs.path",
+        "*",
+        "`url`; a path without a scheme needs the name node; `s3a://` becomes `s3://`",
+    ),
     by("hdfs.filePrefix", "FlumeData", "`file_prefix`, without escapes"),
     by("hdfs.fileSuffix", "", "`file_suffix` of plain text; else the format says it"),
     ignored("hdfs.inUsePrefix", "", NAMES),

@@ -19,7 +19,10 @@ const SIZE_SMALL: u64 = 1 << 20;
 const AGE_SMALL: u64 = 60;
 
 /// Stores that the `hdfs` sink writes.
-const SCHEMES: [&str; 3] = ["hdfs", "viewfs", "file"];
+const SCHEMES: [&str; 4] = ["hdfs", "viewfs", "file", "s3"];
+
+/// Hadoop's names of clients for S3.
+const HADOOP_S3: [&str; 2] = ["s3a://", "s3n://"];
 
 impl Translator<'_> {
     pub(super) fn hdfs(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
@@ -117,6 +120,17 @@ impl Translator<'_> {
                             `--default-fs hdfs://HOST:PORT` or in the path";
                 self.add(Outcome::Decision, path, what);
                 text.map(|path| format!("hdfs://namenode:8020{path}"))
+            }
+        };
+        let bucket = HADOOP_S3.iter().find_map(|name| text.value.strip_prefix(name));
+        let bucket = bucket.map(str::to_owned);
+        let text = match bucket {
+            None => text,
+            Some(rest) => {
+                let what = "the keys and the endpoint of Hadoop's configuration are not read: set \
+                            them in `s3`, or in the environment";
+                self.add(Outcome::Differs, path, what);
+                text.map(|_| format!("s3://{rest}"))
             }
         };
         if let Some((scheme, _)) = text.value.split_once("://")
