@@ -88,29 +88,29 @@ impl Buffer {
         let levels = self.levels.as_mut().map(mem::take);
         let levels = levels.as_deref();
         match &mut self.values {
-            Values::Bool(values) => all::<BoolType>(out, mem::take(values), levels),
-            Values::Int32(values) => all::<Int32Type>(out, mem::take(values), levels),
-            Values::Int64(values) => all::<Int64Type>(out, mem::take(values), levels),
-            Values::Float(values) => all::<FloatType>(out, mem::take(values), levels),
-            Values::Double(values) => all::<DoubleType>(out, mem::take(values), levels),
-            Values::Fixed(values) => all::<FixedLenByteArrayType>(out, mem::take(values), levels),
-            Values::Bytes(texts, ends) => texts_of(out, mem::take(texts), mem::take(ends), levels),
+            Values::Bool(values) => all::<BoolType>(out, &mem::take(values), levels),
+            Values::Int32(values) => all::<Int32Type>(out, &mem::take(values), levels),
+            Values::Int64(values) => all::<Int64Type>(out, &mem::take(values), levels),
+            Values::Float(values) => all::<FloatType>(out, &mem::take(values), levels),
+            Values::Double(values) => all::<DoubleType>(out, &mem::take(values), levels),
+            Values::Fixed(values) => all::<FixedLenByteArrayType>(out, &mem::take(values), levels),
+            Values::Bytes(texts, ends) => texts_of(out, mem::take(texts), &mem::take(ends), levels),
         }
     }
 }
 
 fn all<T: DataType>(
     out: &mut SerializedColumnWriter<'_>,
-    values: Vec<T::T>,
+    values: &[T::T],
     levels: Option<&[i16]>,
 ) -> Result<()> {
-    out.typed::<T>().write_batch(&values, levels, None).map(|_| ())
+    out.typed::<T>().write_batch(values, levels, None).map(|_| ())
 }
 
 fn texts_of(
     out: &mut SerializedColumnWriter<'_>,
     texts: Vec<u8>,
-    ends: Vec<usize>,
+    ends: &[usize],
     levels: Option<&[i16]>,
 ) -> Result<()> {
     let texts = Bytes::from(texts);

@@ -283,16 +283,7 @@ const SPOOLDIR: &[Key] = &[
     by("basenameHeaderKey", "basename", "`basename_header`, where `basenameHeader` is true"),
     same("includePattern", "^.*$", "include_pattern", As::Text),
     same("ignorePattern", "^$", "ignore_pattern", As::Text),
-    key(
-        "trackingPolicy",
-        "rename",
-        Use::Differs(
-            "tracking_policy",
-            As::OneOf(&[("rename", "rename"), ("tracker_dir", "position")]),
-            "with `tracker_dir` the position in the channels marks a file, and there are no \
-             marker files",
-        ),
-    ),
+    by("trackingPolicy", "rename", "`tracking_policy`, where files are not deleted"),
     ignored("trackerDir", ".flumespool", "the position is stored with each batch"),
     same("consumeOrder", "oldest", "consume_order", As::OneOf(ORDER)),
     same("pollDelay", "500", "poll_delay", As::Millis),

@@ -71,6 +71,7 @@ impl Translator<'_> {
             "stress" => self.stress(bag, settings, target),
             "spooldir" => {
                 self.decoder(bag, settings, target);
+                self.tracking(bag, settings, target);
                 for (switch, key, default, setting) in [
                     ("fileHeader", "fileHeaderKey", "file", "file_header"),
                     ("basenameHeader", "basenameHeaderKey", "basename", "basename_header"),
@@ -79,6 +80,30 @@ impl Translator<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// How a file of a spooling directory is marked when it was read; one that is deleted is not.
+    fn tracking(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let Some(prop) = bag.take("trackingPolicy") else { return };
+        let is = |text: &str| prop.text.value.eq_ignore_ascii_case(text);
+        let deletes = matches!(
+            settings.get("delete_policy").map(|policy| &policy.value),
+            Some(Value::Text(policy)) if policy == "immediate"
+        );
+        if is("rename") {
+            self.carried(&prop, target, "tracking_policy");
+        } else if !is("tracker_dir") {
+            self.add(Outcome::Decision, &prop, "Flume has `rename` and `tracker_dir`");
+        } else if deletes {
+            self.add(Outcome::Ignored, &prop, "a file that is deleted needs no mark");
+        } else {
+            settings.set("tracking_policy", plain("position", &prop.place));
+            let text = format!(
+                "`{target}.tracking_policy = \"position\"`: the position in the channels marks a \
+                 file, and there are no marker files"
+            );
+            self.add(Outcome::Differs, &prop, text);
         }
     }
 

@@ -163,7 +163,7 @@ impl FileEncoder for File {
         let Some(first) = events.iter().next() else { return Bytes::new() };
         let forms = &self.forms;
         let file = self.file.get_or_insert_with(|| {
-            let form = forms.of(first).ok().expect("no event is unwritable");
+            let form = forms.of(first).unwrap_or_else(|_| unreachable!("no event is unwritable"));
             form.container.begin()
         });
         let mut out = file.start();
