@@ -1,7 +1,7 @@
 //! Sources.
 
 use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS, TLS_SPOKEN};
-use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
+use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
 
 const fn source(
     name: &'static str,
