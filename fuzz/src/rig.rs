@@ -1,22 +1,24 @@
 //! A source as a configuration builds it, for the length of one input: a client sends the input in
-//! pieces and closes, the source stores what it takes, and is stopped.
+//! pieces and closes, or it is a file; the source stores what it takes, and is stopped.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use channel::testkit::SimDisk;
 use components::EDGE;
-use pipeline::env::{Blocking, Clock};
-use pipeline::testkit::plain_context;
+use pipeline::env::{Blocking, Clock, Disk, OpenMode};
+use pipeline::testkit::{plain_context, position_context};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Env, Intake, IntakeError, Permit, Settings, Source, Unreserved,
+    Batch, BatchSize, BuildContext, Env, Intake, IntakeError, Permit, PositionIntake, Settings,
+    Source, SourceError, Unreserved,
 };
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::OneClient;
@@ -24,6 +26,9 @@ use crate::net::OneClient;
 /// How long a source may take to be done with a client that is gone, by the clock of the runtime,
 /// which jumps where nothing else is to be done.
 const END_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a source may look for more in files that do not change, by the same clock.
+const LOOKS_FOR: Duration = Duration::from_secs(10);
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread()
@@ -97,8 +102,71 @@ pub(crate) fn outcome<'a>(
             ended.expect("no client makes a source fail");
         });
     });
-    let events = std::mem::take(&mut *stored.0.lock().unwrap_or_else(PoisonError::into_inner));
-    Outcome { events, answers: client.answers() }
+    Outcome { events: stored.take().events, answers: client.answers() }
+}
+
+/// Files, and what the channel knows of them.
+pub(crate) struct Files {
+    disk: Arc<SimDisk>,
+    stored: Arc<Stored>,
+}
+
+impl Files {
+    /// The file `/d/a` with this content. The channel knows `positions`, of keys of any bytes.
+    pub(crate) fn new(content: &[u8], positions: &[(Bytes, Bytes)]) -> Self {
+        let (disk, stored) = (Arc::new(SimDisk::new(0)), Stored::default());
+        stored.lock().positions.extend(positions.iter().cloned());
+        let files = Self { disk, stored: Arc::new(stored) };
+        files.disk.create_dir_all(Path::new("/d")).expect("the disk is empty");
+        files.put("/d/a", content);
+        files
+    }
+
+    /// One more file.
+    pub(crate) fn put(&self, path: &str, content: &[u8]) {
+        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
+        let file = self.disk.open(Path::new(path), mode).expect("the disk has room");
+        file.write_at(&[IoSlice::new(content)], 0, true).expect("the disk has room");
+    }
+
+    /// A life of a source of this kind: it ends when so many batches are stored, or when there was
+    /// time enough to read everything.
+    ///
+    /// # Errors
+    /// The source does not open.
+    pub(crate) fn read(
+        &self,
+        kind: &str,
+        settings: &serde_json::Value,
+        batches: usize,
+    ) -> Result<(), SourceError> {
+        let entry = EDGE.find::<dyn Source>(kind).expect("it is a source of every program");
+        let full = CancellationToken::new();
+        self.stored.lock().until = Some((batches, full.clone()));
+        RUNTIME.with(|runtime| {
+            runtime.block_on(async {
+                let env = Env { disk: self.disk.clone(), ..ENV.clone() };
+                let alone = BuildContext::alone("in", Path::new("d"), env);
+                let cx = BuildContext { catalogue: EDGE, ..alone };
+                let settings = Settings::from_json(settings);
+                let mut source = (entry.build)(&settings, &cx).expect("the settings are valid");
+                let stop = CancellationToken::new();
+                let cx = position_context(self.stored.clone(), stop.clone());
+                source.open(&cx).await?;
+                let is_read = async {
+                    full.run_until_cancelled(sleep(LOOKS_FOR)).await;
+                    stop.cancel();
+                };
+                let both = async { tokio::join!(source.run(cx), is_read).0 };
+                timeout(END_MAX, both).await.expect("it ends when it is stopped")
+            })
+        })
+    }
+
+    /// The events of all lives.
+    pub(crate) fn events(self) -> Vec<Event> {
+        self.stored.take().events
+    }
 }
 
 /// The same input at once, and in pieces of `piece` bytes: the same becomes of both.
@@ -122,14 +190,46 @@ pub(crate) static ENV: LazyLock<Env> = LazyLock::new(|| Env {
     ..env::real()
 });
 
-/// Every channel takes everything.
+/// A channel that takes everything.
 #[derive(Default)]
-struct Stored(Mutex<Vec<Event>>);
+struct Stored(Mutex<Kept>);
+
+/// What a channel keeps.
+#[derive(Default)]
+struct Kept {
+    events: Vec<Event>,
+    positions: BTreeMap<Bytes, Bytes>,
+    /// After so many batches more this is cancelled.
+    until: Option<(usize, CancellationToken)>,
+}
+
+impl Stored {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Kept {
+        std::mem::take(&mut *self.lock())
+    }
+}
 
 #[async_trait]
 impl Intake for Stored {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(events(&batch));
+        let mut kept = self.lock();
+        kept.events.extend(events(&batch));
+        for position in &batch.envelope.positions {
+            match &position.value {
+                Some(value) => kept.positions.insert(position.key.clone(), value.clone()),
+                None => kept.positions.remove(&position.key),
+            };
+        }
+        if let Some((left, full)) = &mut kept.until {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                full.cancel();
+            }
+        }
         Ok(())
     }
 
@@ -139,6 +239,21 @@ impl Intake for Stored {
 
     fn batch_bytes_max(&self) -> Option<u64> {
         None
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Stored {
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        vec![self.lock().positions.clone().into_iter().collect()]
+    }
+
+    async fn accept_into(&self, batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        self.accept(batch).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        false
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -150,6 +150,9 @@ pub fn jars() -> &'static Path {
 
 /// The folder with the dependencies of `pom`, fetched unless it is in the cache.
 fn fetch(name: &str, pom: &str) -> PathBuf {
+    // Tests of one process ask at the same time; one of them fetches.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _others_wait = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let ready = cache().join(name);
     if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
         return ready.join("lib");
@@ -174,7 +177,7 @@ fn fetch(name: &str, pom: &str) -> PathBuf {
 }
 
 /// Where what is fetched stays.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     named.or_else(home).unwrap_or_else(std::env::temp_dir).join("aqueduct")

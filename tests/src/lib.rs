@@ -26,6 +26,7 @@ pub mod mounted;
 pub mod nginx;
 pub mod process;
 pub mod reconcile;
+pub mod s3;
 pub mod seed;
 pub mod site;
 pub mod wait;

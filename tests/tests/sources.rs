@@ -1,9 +1,9 @@
 //! Goal: what programs of a host put into a directory, print, or send by TCP and UDP is stored, and
 //! files of a spool directory once each, through `kill -9`.
 //!
-//! Method: files of real `gzip` and `zstd` lie in the directory of an edge that is killed while it
-//! reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc` sends to the
-//! `netcat` sources, next to a command of `exec`.
+//! Method: files of real `gzip`, `zstd` and `iconv` lie in the directories of an edge that is
+//! killed while it reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc`
+//! sends to the `netcat` sources, next to a command of `exec`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
@@ -38,9 +38,10 @@ fn edge(dir: &Path, sources_and_sinks: &str) -> Agent {
 fn files_of_a_spool_directory_are_stored_once_through_kills() {
     const LIVES: usize = 8;
     const LINES: usize = 20_000;
+    const TOOLS: [&str; 4] = ["", "gzip", "zstd", "iconv"];
     let site = Site::new();
     let dir = site.path();
-    for name in ["spool", "made"] {
+    for name in ["spool", "wide", "made"] {
         fs::create_dir(dir.join(name)).expect("the test's own directory");
     }
     let mut collector = site.collector();
@@ -51,6 +52,9 @@ fn files_of_a_spool_directory_are_stored_once_through_kills() {
             "[sources.spool]\ntype = \"spool_dir\"\ndirectory = \"{0}/spool\"\n\
              completed_dir = \"{0}/done\"\npoll_delay = \"10ms\"\nbatch_events = 200\n\
              channels = [\"main\"]\n\
+             [sources.wide]\ntype = \"spool_dir\"\ndirectory = \"{0}/wide\"\n\
+             charset = \"UTF-16\"\ncompleted_dir = \"{0}/done\"\npoll_delay = \"10ms\"\n\
+             batch_events = 200\nchannels = [\"main\"]\n\
              [sinks.collector]\ntype = \"grpc\"\naddress = \"{1}\"\nchannel = \"main\"\n",
             dir.display(),
             site.listen()
@@ -58,7 +62,7 @@ fn files_of_a_spool_directory_are_stored_once_through_kills() {
     );
     let mut written = Vec::new();
     for life in 0..LIVES {
-        for tool in ["", "gzip", "zstd"] {
+        for tool in TOOLS {
             written.extend(put(dir, &format!("{life}-{tool}.log"), tool, LINES));
         }
         edge.start();
@@ -67,35 +71,44 @@ fn files_of_a_spool_directory_are_stored_once_through_kills() {
     }
     edge.start();
     wait::until("all files to be moved away", Duration::from_secs(60), || {
-        let left = fs::read_dir(dir.join("spool")).expect("it is there").count();
-        (left == 0).then_some(())
+        let left = |name| fs::read_dir(dir.join(name)).expect("it is there").count();
+        (left("spool") + left("wide") == 0).then_some(())
     });
-    site.wait_until_stored(LIVES * 3 * LINES);
+    site.wait_until_stored(LIVES * TOOLS.len() * LINES);
     edge.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));
     site.prove();
     let found = compare(&written, &site.stored());
     assert!(found.is_none(), "{found}");
     let done = fs::read_dir(dir.join("done")).expect("it is made").count();
-    assert_eq!(done, LIVES * 3);
+    assert_eq!(done, LIVES * TOOLS.len());
 }
 
-/// Makes a file of numbered lines, compresses it, and moves it into the spool directory.
+/// Makes a file of numbered lines, compresses it or writes it in UTF-16, and moves it into its
+/// spool directory.
 fn put(dir: &Path, name: &str, tool: &str, lines: usize) -> Vec<u8> {
-    let text: String = (0..lines).map(|line| format!("{name} line {line}\n")).collect();
+    let text: String = (0..lines).map(|line| format!("{name} Zeile für {line}\n")).collect();
     let made = dir.join("made").join(name);
     fs::write(&made, &text).expect("a file is written");
-    if !tool.is_empty() {
-        let done = Command::new(tool).arg("-q").arg(&made).status();
-        assert!(done.is_ok_and(|status| status.success()), "{tool}");
-    }
-    let ending = match tool {
-        "gzip" => ".gz",
-        "zstd" => ".zst",
-        _ => "",
+    let (ending, spool) = match tool {
+        "gzip" => (".gz", "spool"),
+        "zstd" => (".zst", "spool"),
+        "iconv" => (".utf16", "wide"),
+        _ => ("", "spool"),
     };
     let name = format!("{name}{ending}");
-    let moved = fs::rename(dir.join("made").join(&name), dir.join("spool").join(&name));
+    let mut command = Command::new(tool);
+    match tool {
+        "iconv" => {
+            command.args(["-f", "UTF-8", "-t", "UTF-16", "-o"]).arg(dir.join("made").join(&name))
+        }
+        _ => command.arg("-q"),
+    };
+    if !tool.is_empty() {
+        let done = command.arg(&made).status();
+        assert!(done.is_ok_and(|status| status.success()), "{tool}");
+    }
+    let moved = fs::rename(dir.join("made").join(&name), dir.join(spool).join(&name));
     moved.expect("a file is moved");
     text.into_bytes()
 }

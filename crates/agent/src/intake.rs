@@ -37,8 +37,8 @@ use pipeline::{
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
     RelayIntake, Routing,
 };
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +82,8 @@ pub(crate) struct AgentIntake {
     metrics: Metrics,
     /// What is committed in every required channel, once something listens.
     agreed: OnceLock<broadcast::Sender<Arc<KeySet>>>,
+    /// Something listens.
+    listened: Notify,
     flow: Mutex<SourceFlow>,
 }
 
@@ -97,8 +99,19 @@ impl AgentIntake {
     ) -> Self {
         let flow = Mutex::new(SourceFlow::new(Instant::now()));
         let route = Route::new(interceptors, selector, required.len() + optional.len());
-        let agreed = OnceLock::new();
-        Self { source, route, dead_letters, required, optional, routing, metrics, agreed, flow }
+        let (agreed, listened) = (OnceLock::new(), Notify::new());
+        Self {
+            source,
+            route,
+            dead_letters,
+            required,
+            optional,
+            routing,
+            metrics,
+            agreed,
+            listened,
+            flow,
+        }
     }
 
     /// What went through it since it was made.
@@ -136,9 +149,13 @@ impl AgentIntake {
     }
 
     /// Says which batches are committed in every required channel, under the names that they came
-    /// with, until `stop`.
+    /// with, until `stop`. Until something listens no channel is followed: most sources never ask.
     pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
-        if stop.run_until_cancelled(self.opened()).await.is_none() {
+        let begin = async {
+            self.opened().await;
+            self.listened.notified().await;
+        };
+        if stop.run_until_cancelled(begin).await.is_none() {
             return;
         }
         let follow = self.required.iter().map(|fed| {
@@ -238,7 +255,10 @@ impl RelayIntake for AgentIntake {
     }
 
     fn watch_committed(&self) -> broadcast::Receiver<Arc<KeySet>> {
-        self.agreed.get_or_init(|| broadcast::channel(COMMITTED_BACKLOG).0).subscribe()
+        let agreed = self.agreed.get_or_init(|| broadcast::channel(COMMITTED_BACKLOG).0);
+        let listener = agreed.subscribe();
+        self.listened.notify_one();
+        listener
     }
 
     fn is_full(&self) -> bool {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use components_hdfs::hdfs::place;
+use components_hdfs::hdfs::store::{self, Access};
 use ledger::{Decided, DecisionError, Operator, Standing};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError};
-use storage::hdfs::HdfsAccess;
 use storage::{FsError, StoreUrl};
 use thiserror::Error;
 
@@ -166,7 +166,7 @@ fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> 
     let wrong = |problem: String| LedgerCommandError::Store { url: store.clone(), problem };
     let url = StoreUrl::parse(store).map_err(|error| wrong(error.to_string()))?;
     let (dataset, name) = place::dataset(&url, sink).map_err(wrong)?;
-    let connected = url.connect(&HdfsAccess::default(), env);
+    let connected = store::open(&url, &Access::default(), env);
     let fs: Arc<dyn storage::FileSystem> =
         connected.map_err(|source| LedgerCommandError::Connect { url: store.clone(), source })?;
     let directory = data_dir.join("sinks").join(sink);

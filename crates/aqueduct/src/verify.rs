@@ -18,11 +18,11 @@ use std::time::Duration;
 use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 use components_hdfs::hdfs::place;
+use components_hdfs::hdfs::store::{self, Access};
 use ledger::proof::prove;
 use ledger::{Audit, BOOKS, Contents, Dataset, LedgerError};
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
-use storage::hdfs::HdfsAccess;
 use storage::{FileSystem, FsError, StoreUrl};
 use thiserror::Error;
 
@@ -240,7 +240,7 @@ async fn audit(url: &str, args: &VerifyArgs, env: &Env) -> Result<Audited, Verif
     let wrong = |problem: String| VerifyError::Store { url: url.to_owned(), problem };
     let parsed = StoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
     let prefix = place::prefix(parsed.path()).map_err(wrong)?;
-    let connected = parsed.connect(&HdfsAccess::default(), env);
+    let connected = store::open(&parsed, &Access::default(), env);
     let fs = connected.map_err(|source| VerifyError::Connect { url: url.to_owned(), source })?;
     let sink = match &args.sink {
         Some(sink) => place::name(sink),

@@ -7,12 +7,12 @@
 //!
 //! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
 //! its events have, become visible together through one entry of the dataset's commit ledger, which
-//! names the batches in them. A batch that the ledger holds already, by whichever collector, is
-//! delivered and not written again. A directory that refuses its file holds up that file alone. A
-//! roll that fails gives its batches back to the channel; what it staged is cleared away when the
-//! sink is opened again.
+//! names the batches in them. Paths that share no batch are in rolls of their own ([`rolls`]). A
+//! batch that the ledger holds already, by whichever collector, is delivered and not written again.
+//! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
+//! back to the channel; what it staged is cleared away when the sink is opened again.
 //!
-//! The store is any that [`storage`] knows: `hdfs://` and `file://` behave the same.
+//! The store is any that [`store`] knows: `hdfs://`, `file://` and `s3://` behave the same.
 
 mod access;
 mod bucket;
@@ -25,7 +25,9 @@ mod identity;
 mod named;
 pub mod place;
 mod roll;
+mod rolls;
 mod staged;
+pub mod store;
 mod visible;
 mod waiting;
 mod writer;
@@ -36,7 +38,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ledger::{Dataset, Known, Ledger, Memory, Options, Token, Turns, WriterId};
-use metrics::Gauge;
+use metrics::{Gauge, MetricSpec};
 use peers::FloorBoard;
 use pipeline::{
     BuildContext, BuildError, Component, DedupeScope, Guarantee, Identity, Settlement, Sink,
@@ -54,6 +56,7 @@ pub use error::HdfsSinkError;
 use held::Held;
 use named::NamedLedger;
 use roll::Limits;
+use rolls::Rolls;
 use staged::{CommitContext, Stage};
 use visible::Visible;
 use writer::{Command, Settings, Writer};
@@ -70,14 +73,18 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
     const KIND: &'static str = "hdfs";
+    const METRICS: &'static [MetricSpec] = &[MetricSpec::counter(
+        "late_events",
+        "Events older than `late_after`, written below `late_path`, each time they are written.",
+    )];
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         let url = StoreUrl::parse(&self.url);
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         let env = cx.env.clone();
-        let (access, store) = (self.access(&url)?, url.clone());
-        let connect = Box::new(move || store.connect(&access, &env));
+        let (access, at) = (self.access(&url)?, url.clone());
+        let connect = Box::new(move || store::open(&at, &access, &env));
         Ok(Box::new(self.sink(&url, cx, connect)?))
     }
 }
@@ -181,7 +188,7 @@ impl HdfsSink {
                 named_ledger: self.named_ledger.clone(),
             },
             settles_early: self.promise == Promise::BestEffort,
-            open: None,
+            rolls: Rolls::default(),
             finishing: JoinSet::new(),
             retry,
             stops: false,

@@ -1,8 +1,11 @@
-//! A batch of which each event belongs in a directory of its own costs the `hdfs` sink a few times
-//! the batch's own bytes, and nothing for each directory beyond those that a roll may hold.
+//! What the `hdfs` sink takes of memory for the paths of a batch.
+//!
+//! - A batch of which each event belongs in a directory of its own costs a few times the batch's
+//!   own bytes, and nothing for each directory beyond those that a roll may hold.
+//! - Events that follow each other into the same directory cost no allocation each.
 //!
 //! Method: the allocator counts. All that is taken while one such batch is routed, written and
-//! committed is more than what is held at any moment.
+//! committed is more than what is held at any moment. The tests take turns.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "the test looks at the store as it is")]
@@ -15,6 +18,7 @@ use pipeline::testkit::build;
 use pipeline::{BatchBuilder, Epoch, Identity, Origin, Outcome, Sequence, Sink, Taken};
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -38,8 +42,45 @@ fn stored(root: &Path) -> (usize, usize) {
     (directories.len(), lines)
 }
 
+/// The allocator counts for all threads: one test at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Allocations of a batch of so many events, each with a time of its own within one hour.
+async fn allocations_of(sink: &mut dyn Sink, sequence: u64, events: usize) -> usize {
+    let mut builder = BatchBuilder::default();
+    for n in 0..events {
+        let at = 1_795_165_200_000 + n as u64;
+        builder.push(b"a line", &[("timestamp", &at.to_string())]);
+    }
+    let mut batch = builder.finish();
+    let (origin, epoch) = (Origin([6; 16]), Epoch(1));
+    batch.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(sequence) });
+    let region = Region::new(ALLOCATOR);
+    sink.write(Taken { ticket: sequence, batch }).await.unwrap();
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    region.change().allocations
+}
+
+#[tokio::test]
+async fn events_of_one_directory_cost_no_allocation_each() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("logs");
+    let url = format!("file://{}/%Y-%m-%d-%H", root.display());
+    let cx = components::alone("store", folder.path(), env::real());
+    let mut sink: Box<dyn Sink> = build::<Config>(&json!({ "url": url }), &cx).unwrap();
+    sink.open().await.unwrap();
+    let few = allocations_of(&mut *sink, 0, 1_000).await;
+    let many = allocations_of(&mut *sink, 1, 100_000).await;
+    sink.close().await;
+    assert!(many < few + 1_000, "{few} for 1,000 events, {many} for 100,000");
+    assert_eq!(stored(&root), (1, 101_000));
+}
+
 #[tokio::test]
 async fn a_batch_of_many_paths_costs_a_few_times_its_own_bytes() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("logs");
     let url = format!("file://{}/%{{app}}", root.display());

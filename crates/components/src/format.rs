@@ -74,6 +74,25 @@ impl Format {
         self.encoder.size_bound(events)
     }
 
+    /// The events by their [form](Encoder::form), which is empty where there is but one.
+    pub fn by_form(&self, events: Events) -> Vec<(String, Events)> {
+        if !self.encoder.has_forms() {
+            return vec![(String::new(), events)];
+        }
+        let mut forms: Vec<&str> = Vec::new();
+        let mut part_of = Vec::with_capacity(events.len());
+        for event in events.iter() {
+            let form = self.encoder.form(event).unwrap_or_default();
+            let known = forms.iter().rposition(|known| *known == form);
+            part_of.push(known.unwrap_or_else(|| {
+                forms.push(form);
+                forms.len() - 1
+            }));
+        }
+        let parts = events.split(&part_of);
+        forms.into_iter().map(str::to_owned).zip(parts).collect()
+    }
+
     /// Begins a file.
     pub fn begin(&self) -> FormattedFile {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }

@@ -12,9 +12,12 @@ fn a_kind_of_another_program_is_named_with_that_program() {
     assert!(!components::ELSEWHERE.is_empty());
     for other in components::ELSEWHERE {
         let file = dir.path().join("edge.toml");
+        let far = format!("far\"\nencoder = \"{}", other.kind);
+        let into_files = format!("file_roll\"\ndirectory = \"{far}");
         let (sink, condition, place) = match other.role {
             "sink" => (other.kind, "", "sinks.far.type"),
             "condition" => ("discard", other.kind, "sources.numbers.interceptors.0.drop.0"),
+            "encoder" => (&*into_files, "", "sinks.far.encoder"),
             role => panic!("this test does not know where a {role} stands"),
         };
         let filter = format!("{{ type = \"filter\", drop = [{{ type = \"{condition}\" }}] }}");

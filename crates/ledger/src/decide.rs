@@ -242,6 +242,13 @@ impl Operator {
         name: &Name,
         notes: &mut Vec<String>,
     ) -> Result<(), DecisionError> {
+        if !self.fs.is_tree() {
+            let ledger = self.dataset.ledger();
+            return Err(DecisionError::Refused(format!(
+                "an object store cannot replace a ledger in one step: bring back the objects below \
+                 {ledger} from the versions that the bucket keeps, or store below another prefix"
+            )));
+        }
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));
         let desk = self.dataset.staged(&Dataset::desk(WriterId { collector, incarnation }));
         let (prepared, place) = (format!("{desk}/ledger"), self.dataset.ledger());

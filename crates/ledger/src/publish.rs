@@ -319,6 +319,11 @@ async fn publish_by_one_try(fs: &dyn FileSystem, from: &str, to: &str) -> Result
         match (staged, published) {
             (false, true) => return Ok(()),
             (false, false) => return Err(LedgerError::Vanished { path: to.into() }),
+            // Both names are there where an object store has copied and its answer was lost: the
+            // next try decides.
+            (true, true) if !fs.is_tree() && !error.is_already_exists() => {
+                return Err(error.into());
+            }
             (true, true) => {
                 return Err(LedgerError::Occupied { path: to.into(), staged: from.into() });
             }

@@ -164,7 +164,7 @@ impl Ledger {
     }
 
     /// Gives a ledger of an earlier program its identity; of several that do so one wins.
-    async fn name_it(&self) -> Result<Name, LedgerError> {
+    pub(super) async fn name_it(&self) -> Result<Name, LedgerError> {
         let draft = self.dataset.staged(&format!("{}/identity", Dataset::desk(self.author)));
         self.fs.delete(&draft).await?;
         let name = Name::new(new_identity(self.author));

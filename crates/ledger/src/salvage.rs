@@ -55,7 +55,9 @@ impl Salvage {
             Err(error) => return Err(error),
         }
         let number = |name: &str| name.strip_prefix('g')?.parse::<u64>().ok();
-        let Some(newest) = names.iter().filter_map(|listed| number(&listed.name)).max() else {
+        let newest = names.iter().filter_map(|listed| number(&listed.name)).max();
+        // In an object store the first one is there with its first entry.
+        let Some(newest) = newest.or((!fs.is_tree()).then_some(0)) else {
             found.problems.push(format!("{} holds no generation", dataset.ledger()));
             return Ok(found);
         };
@@ -91,7 +93,10 @@ impl Salvage {
         fs: &Arc<dyn FileSystem>,
         dataset: &Dataset,
     ) -> Result<(), LedgerError> {
-        let listed = fs.list(&dataset.generation(self.generation)).await?;
+        let listed = match fs.list(&dataset.generation(self.generation)).await {
+            Err(FsError::NotFound { .. }) if !fs.is_tree() => Vec::new(),
+            listed => listed?,
+        };
         let indices = listed.iter().filter_map(|listed| listed.name.parse::<u64>().ok());
         let mut expected = self.begin.first();
         for index in indices {

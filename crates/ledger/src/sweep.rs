@@ -45,9 +45,10 @@ impl Ledger {
         let staged = ledger.staged_files().await?;
         let orphans = ledger.orphans().await?;
         // Once its prepared entries are gone, a dead start can commit nothing any more, not even
-        // by a rename that is still under way. So what the ledger says after that is final.
+        // by a rename that is still under way. So what the ledger says after that is final; in an
+        // object store once it is fenced, below.
         for orphan in &orphans {
-            ledger.withdraw(orphan).await?;
+            ledger.withdraw(&ledger.desk(*orphan)).await?;
         }
         // What is not staged any more was published, or removed from outside.
         ledger.known.unpublished.retain(|file| staged.contains(&file.temp));
@@ -72,9 +73,14 @@ impl Ledger {
             info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
             ledger.publish_all().await?;
         }
-        for orphan in &orphans {
-            if !ledger.awaits(orphan) {
-                ledger.fs.delete(orphan).await?;
+        for orphan in orphans {
+            let desk = ledger.desk(orphan);
+            if !ledger.fs.is_tree() {
+                // There a commit that was under way arrives although what it was prepared from is
+                // gone. Behind a fence its index is taken.
+                ledger.fence(orphan).await?;
+            } else if !ledger.awaits(&desk) {
+                ledger.fs.delete(&desk).await?;
             }
         }
         Ok(ledger)
@@ -104,22 +110,29 @@ impl Ledger {
     /// The store failed; the next opening finishes it.
     pub async fn leave(&mut self) -> Result<(), LedgerError> {
         self.give_up_unrecorded();
-        let desk = self.dataset.staged(&Dataset::desk(self.author));
+        let desk = self.desk(self.author);
         let staged = self.staged_files().await?;
         self.withdraw(&desk).await?;
         self.catch_up(&staged).await?;
         self.publish_all().await?;
-        if !self.awaits(&desk) {
+        // In an object store a commit that was cut short may still arrive: what it names stays
+        // until the next opening has fenced this start.
+        if self.fs.is_tree() && !self.awaits(&desk) {
             self.fs.delete(&desk).await?;
         }
         Ok(())
+    }
+
+    /// The directory of the staged files of `author`.
+    pub(super) fn desk(&self, author: WriterId) -> String {
+        self.dataset.staged(&Dataset::desk(author))
     }
 
     /// Makes the ledger, unless it is there or was. It is prepared elsewhere and renamed in whole,
     /// so that one without a generation or an identity is never seen; of several founders one wins.
     async fn found(&mut self) -> Result<(), LedgerError> {
         let (fs, dataset) = (self.fs.clone(), self.dataset.clone());
-        let desk = dataset.staged(&Dataset::desk(self.author));
+        let desk = self.desk(self.author);
         if is_there(&*fs, &dataset).await? {
             fs.mkdirs(&desk).await?;
             if mutant!("ledger_made_anew") {
@@ -139,6 +152,10 @@ impl Ledger {
             && !is_there(&*fs, &dataset).await?
         {
             return Err(self.changed(Change::Unrecorded { file }));
+        }
+        if !fs.is_tree() {
+            // One object makes it: its identity. It has no generation but the first then.
+            return self.name_it().await.map(drop);
         }
         let prepared = format!("{desk}/ledger");
         fs.mkdirs(&format!("{prepared}/g0")).await?;
@@ -262,14 +279,12 @@ impl Ledger {
         Ok(files.map(|listed| format!("{desk}/{}", listed.name)).collect())
     }
 
-    /// The directories of the other starts of this collector.
-    async fn orphans(&self) -> Result<Vec<String>, LedgerError> {
+    /// The other starts of this collector that have left something behind.
+    async fn orphans(&self) -> Result<Vec<WriterId>, LedgerError> {
         let WriterId { collector, incarnation } = self.author;
-        let others =
-            self.authors().await?.into_iter().filter(|author| {
-                author.collector == collector && author.incarnation != incarnation
-            });
-        Ok(others.map(|author| self.dataset.staged(&Dataset::desk(author))).collect())
+        let mut orphans = self.authors().await?;
+        orphans.retain(|author| author.collector == collector && author.incarnation != incarnation);
+        Ok(orphans)
     }
 
     /// Deletes the prepared entries of a dead start.

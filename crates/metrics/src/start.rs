@@ -23,13 +23,14 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "tls_failed",
         ],
     ),
-    ("exec", &["command_failed", "line_cut", "lines_refused"]),
+    ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
-    ("netcat", &["line_cut", "line_too_long", "lines_refused", "tls_failed"]),
+    ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     (
         "spool_dir",
         &[
+            "event_divided",
             "file_set_aside",
             "line_cut",
             "name_taken",
@@ -45,6 +46,7 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
             "truncated",
             "unreadable",
             "line_cut",
+            "event_divided",
             "late_line",
             "copy_held_back",
             "vanished_unread",
@@ -96,7 +98,7 @@ pub const REJECT_REASONS: &[(&str, &[&str])] =
 pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
-    ("hdfs", &["unwritable_event", "epoch_closed"]),
+    ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

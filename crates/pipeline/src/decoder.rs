@@ -1,7 +1,10 @@
 //! The decoder: what the bytes of one message say as events.
 //!
 //! A message is whole: the body of an HTTP request, a datagram, a value of a topic. Cutting a
-//! stream into messages is the source's part.
+//! stream into messages is the source's part. A file that is too large for that is read piece by
+//! piece by the [`FileDecoder`] of a format that has one.
+
+use std::io::{self, BufRead};
 
 use thiserror::Error;
 
@@ -72,4 +75,60 @@ pub trait Decoder: Send + Sync {
         message: &Message<'_>,
         events: &mut BatchBuilder,
     ) -> Result<(), MalformedMessage>;
+
+    /// Whether what it reads is text. A source that knows the charset of its messages then hands
+    /// them over in UTF-8; others get them as they are.
+    fn is_text(&self) -> bool {
+        true
+    }
+
+    /// Begins a file that is read piece by piece; `None`: it is read as one message.
+    fn begin_file(&self) -> Option<Box<dyn FileDecoder>> {
+        None
+    }
+}
+
+/// The most that is read of a file at once.
+#[derive(Debug, Clone, Copy)]
+pub struct PieceLimits {
+    /// Bytes of bodies. An event with more is read alone.
+    pub bytes: usize,
+    /// Events, at least 1.
+    pub events: usize,
+}
+
+/// Why a file cannot be read on.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// What gives its bytes has failed.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    /// What it holds is wrong, and stays so.
+    #[error(transparent)]
+    Malformed(#[from] MalformedMessage),
+}
+
+/// Reads the events of one file in their order. Each call gets the same file, where the call before
+/// it has left it. After an error nothing more is read.
+pub trait FileDecoder: Send {
+    /// Passes over the next `events` events, which were read before, by an earlier decoder of the
+    /// same file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it has fewer events.
+    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError>;
+
+    /// Adds the next events within `limits` to `events`, each with `headers` unless it brings its
+    /// own; at least one, unless the file is at its end. Returns whether more follow.
+    ///
+    /// # Errors
+    /// The file cannot be read on, and `events` is as it was: what stands before the damage comes
+    /// with the calls before this one.
+    fn next(
+        &mut self,
+        file: &mut dyn BufRead,
+        limits: PieceLimits,
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<bool, FileError>;
 }

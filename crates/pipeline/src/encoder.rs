@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 
-use crate::batch::Events;
+use crate::batch::{EventRef, Events};
 
 /// An event that can never be written in a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,17 @@ pub trait Encoder: Send + Sync {
     /// At least as many bytes as `events` add to a file: to what is written of it, and to what its
     /// encoder [holds back](FileEncoder::held_back).
     fn size_bound(&self, events: &Events) -> u64;
+
+    /// Whether events can be of several [forms](Self::form), so that not all may share a file.
+    fn has_forms(&self) -> bool {
+        false
+    }
+
+    /// What keeps this event out of the files of others, such as the schema that it states: a file
+    /// has events of one form alone. `None` where there is but one.
+    fn form<'e>(&self, _event: EventRef<'e>) -> Option<&'e str> {
+        None
+    }
 
     /// Begins a file.
     fn begin(&self) -> Box<dyn FileEncoder>;

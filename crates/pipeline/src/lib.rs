@@ -75,7 +75,7 @@ pub use channel::{
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
 pub use condition::Condition;
-pub use decoder::{Decoder, MalformedMessage, Message};
+pub use decoder::{Decoder, FileDecoder, FileError, MalformedMessage, Message, PieceLimits};
 pub use encoder::{Codec, Compressor, Encoder, FileEncoder, Unwritable};
 pub use env::Env;
 pub use error::{Classify, ErrorClass};

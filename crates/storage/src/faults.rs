@@ -1,6 +1,7 @@
 //! A store that fails at a chosen call, for tests: before the call is applied, after it, or for
-//! good, as a process that dies there sees it. Or one in which, just before that call, a rename is
-//! done that a dead process had asked for. Or one with a directory that takes no files for a while.
+//! good, as a process that dies there sees it. Or one in which, just before that call, a rename
+//! is done, or a file put, that a dead process had asked for. Or one with a directory that
+//! takes no files for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +29,14 @@ pub enum Fault {
         /// The new name.
         to: String,
     },
+    /// The call is applied, right after this file was put, whether that is refused or not: how an
+    /// object store does a rename that a dead process had asked for.
+    LatePut {
+        /// The name.
+        to: String,
+        /// The content.
+        content: Bytes,
+    },
 }
 
 /// A store that fails at the `at`-th call, counted from 0 over all of its calls and writers.
@@ -48,6 +57,7 @@ struct Plan {
 enum Verdict {
     Work,
     WorkAfter(String, String),
+    WorkAfterPut(String, Bytes),
     WorkUnheard,
     Refuse,
 }
@@ -76,6 +86,7 @@ impl Plan {
         }
         match &self.fault {
             Fault::Ghost { from, to } => Verdict::WorkAfter(from.clone(), to.clone()),
+            Fault::LatePut { to, content } => Verdict::WorkAfterPut(to.clone(), content.clone()),
             Fault::Refused => Verdict::Refuse,
             Fault::AnswerLost => Verdict::WorkUnheard,
             Fault::DiesBefore => {
@@ -103,6 +114,13 @@ impl Plan {
                 drop(self.inner.rename(&from, &to).await);
                 work.await
             }
+            Verdict::WorkAfterPut(to, content) => {
+                if let Ok(mut late) = self.inner.create(&to, CreateOptions::default()).await {
+                    drop(late.write(content).await);
+                    drop(late.close().await);
+                }
+                work.await
+            }
             Verdict::WorkUnheard => {
                 work.await?;
                 Err(FsError::Failed { call, path: path.into(), source })
@@ -114,6 +132,10 @@ impl Plan {
 
 #[async_trait]
 impl FileSystem for Faulty {
+    fn is_tree(&self) -> bool {
+        self.inner.is_tree()
+    }
+
     async fn create(
         &self,
         path: &str,
@@ -200,6 +222,10 @@ impl Refusing {
 
 #[async_trait]
 impl FileSystem for Refusing {
+    fn is_tree(&self) -> bool {
+        self.inner.is_tree()
+    }
+
     async fn create(
         &self,
         path: &str,

@@ -5,10 +5,15 @@
 //! | `file:///dir` | [`local`] | the disk behind `Env`, with fsync of files and directories |
 //! | `hdfs://host:port/dir` | [`hdfs`] | a NameNode, or a name service of `HADOOP_CONF_DIR` |
 //! | none | `memory` (feature `testkit`) | for tests and the simulator |
+//! | none | `objects` (feature `testkit`) | another store with the promises of an object store |
 //!
-//! All three keep the same promises, which `tests/conformance.rs` asserts. The two that everything
-//! else rests on: a name is never replaced, and a rename happens whole or not at all.
+//! All of them keep the same promises, which `conformance` asserts. The two that everything
+//! else rests on: a name is never replaced, and a rename happens whole or not at all. Object stores
+//! (the crate `storage-s3`) have no directories and no renames of their own; what holds there says
+//! [`FileSystem::is_tree`].
 
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod error;
 #[cfg(feature = "testkit")]
 pub mod faults;
@@ -16,6 +21,8 @@ pub mod hdfs;
 pub mod local;
 #[cfg(feature = "testkit")]
 pub mod memory;
+#[cfg(feature = "testkit")]
+pub mod objects;
 mod url;
 
 use std::time::SystemTime;
@@ -63,6 +70,18 @@ pub struct CreateOptions {
 /// may have been applied all the same: the caller finds out by looking.
 #[async_trait]
 pub trait FileSystem: Send + Sync {
+    /// Whether it is a tree of directories, in which a rename is one step. `false`: an object
+    /// store.
+    ///
+    /// In an object store a directory is there as long as a file lies below it, whether it was made
+    /// or not, and none is renamed. A rename of a file is whole at the new name in one step; the
+    /// old name goes after that, and may stay where the caller dies. The same rename again finds
+    /// the same bytes at the new name, and finishes it. One that is under way arrives although the
+    /// old name is deleted meanwhile. A file is durable, and there at all, when it is closed.
+    fn is_tree(&self) -> bool {
+        true
+    }
+
     /// Begins a new file. Its directory must be there; the name must not.
     ///
     /// # Errors

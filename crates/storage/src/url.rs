@@ -14,7 +14,7 @@ use crate::{FileSystem, FsError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     scheme: Scheme,
-    /// `host:port`, or a name service; empty for `file`.
+    /// `host:port`, a name service, or a bucket; empty for `file`.
     authority: String,
     path: String,
 }
@@ -24,6 +24,7 @@ enum Scheme {
     File,
     Hdfs,
     Viewfs,
+    S3,
 }
 
 impl Scheme {
@@ -32,6 +33,7 @@ impl Scheme {
             Self::File => "file",
             Self::Hdfs => "hdfs",
             Self::Viewfs => "viewfs",
+            Self::S3 => "s3",
         }
     }
 }
@@ -51,7 +53,8 @@ impl StoreUrl {
             "file" => Scheme::File,
             "hdfs" => Scheme::Hdfs,
             "viewfs" => Scheme::Viewfs,
-            _ => return Err(unusable("the schemes are file, hdfs and viewfs")),
+            "s3" => Scheme::S3,
+            _ => return Err(unusable("the schemes are file, hdfs, viewfs and s3")),
         };
         let slash = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(slash);
@@ -61,6 +64,9 @@ impl StoreUrl {
             }
             Scheme::Hdfs | Scheme::Viewfs if authority.is_empty() => {
                 return Err(unusable("the host, or the name service, is missing"));
+            }
+            Scheme::S3 if authority.is_empty() => {
+                return Err(unusable("the bucket is missing: write s3://bucket/logs"));
             }
             _ => {}
         }
@@ -84,22 +90,32 @@ impl StoreUrl {
         format!("{}://{}", self.scheme.name(), self.authority)
     }
 
-    /// Whether it is a directory of this host, and not of HDFS.
-    pub fn is_local(&self) -> bool {
-        self.scheme == Scheme::File
+    /// `host:port`, a name service, or a bucket; empty for a directory of this host.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
-    /// The file system that the URL names; `access` is for HDFS. A network is reached with the
-    /// first call only.
+    /// Its first part: `file`, `hdfs`, `viewfs` or `s3`.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme.name()
+    }
+
+    /// The file system that the URL names, of a scheme that this crate has itself; `access` is for
+    /// HDFS. A network is reached with the first call only.
     ///
     /// # Errors
-    /// The client's own set-up is wrong.
+    /// The client's own set-up is wrong, or another crate has the scheme.
     pub fn connect(&self, access: &HdfsAccess, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
         match self.scheme {
             Scheme::File => Ok(Arc::new(Local::new(env.clone()))),
             Scheme::Hdfs | Scheme::Viewfs => {
                 Ok(Arc::new(Hdfs::connect(&self.store(), access, env)?))
             }
+            Scheme::S3 => Err(FsError::Unusable {
+                url: self.to_string(),
+                problem: "this program has no object stores; use one built with the feature `s3`"
+                    .into(),
+            }),
         }
     }
 }
@@ -116,9 +132,12 @@ mod tests {
 
     #[test]
     fn what_is_parsed_is_printed_again() {
-        for url in
-            ["file:///data/logs", "hdfs://nn:8020/logs/%Y-%m-%d/%{host}", "hdfs://cluster/logs"]
-        {
+        for url in [
+            "file:///data/logs",
+            "hdfs://nn:8020/logs/%Y-%m-%d/%{host}",
+            "hdfs://cluster/logs",
+            "s3://bucket/a/%Y",
+        ] {
             assert_eq!(StoreUrl::parse(url).unwrap().to_string(), url);
         }
         assert_eq!(StoreUrl::parse("hdfs://nn:8020/logs/").unwrap().path(), "/logs");
@@ -128,7 +147,9 @@ mod tests {
     fn a_url_that_cannot_be_a_store_is_refused() {
         for url in [
             "/data/logs",
-            "s3://bucket/logs",
+            "s4://bucket/logs",
+            "s3:///logs",
+            "s3://bucket",
             "file://data/logs",
             "hdfs:///logs",
             "hdfs://nn:8020",

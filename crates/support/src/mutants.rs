@@ -38,6 +38,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("floor_not_carried", "a checkpoint carries every floor"),
     ("floor_not_looked_at", "what is below a floor counts as delivered"),
     ("one_file_published", "all files of an entry are published"),
+    ("joined_keys_forgotten", "rolls that become one name the batches of all of them"),
+    ("joined_files_forgotten", "rolls that become one publish the files of all of them"),
     ("closed_too_early", "an epoch is declared empty when all of it is committed"),
     ("deleted_on_stored", "an edge keeps a batch until it is committed"),
     ("stored_before_durable", "a collector says stored when it is on disk, not before"),

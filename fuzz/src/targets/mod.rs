@@ -2,6 +2,7 @@
 
 mod bodies;
 mod configurations;
+mod files;
 mod interceptors;
 mod rpc;
 mod stored;
@@ -24,13 +25,19 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::wire, 8),
     target("http", streams::http, 10),
     target("netcat", streams::netcat, 10),
-    target("bodies", bodies::bodies, 10),
+    target("bodies", bodies::bodies, 70),
+    target("files", files::files, 120),
     target("interceptors", interceptors::interceptors, 10),
     target("configuration", configurations::configuration, 4),
 ];
 
 const fn target(name: &'static str, read: fn(&[u8]) -> usize, seeds_hold: usize) -> Target {
     Target { name, read, more_seeds: None, seeds_hold }
+}
+
+/// Lines that are one event, of at most so many bytes: a stack trace is indented.
+fn multiline(bytes_max: &str) -> serde_json::Value {
+    serde_json::json!({ "start": "^[^ \t]", "lines_max": 5, "bytes_max": bytes_max })
 }
 
 /// The first byte, which chooses, and the rest; of no bytes nothing is read.

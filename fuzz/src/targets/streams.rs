@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::chosen;
+use super::{chosen, multiline};
 use crate::rig::{Outcome, in_any_pieces, outcome, without_ends};
 
 /// Inputs over it take a source no further than shorter ones, and only time.
@@ -50,7 +50,8 @@ pub(super) fn syslog(input: &[u8]) -> usize {
     outcome.events.len()
 }
 
-/// Lines and messages with their length by TCP, and datagrams; what is stored is answered.
+/// Lines, joined lines and messages with their length by TCP, and datagrams; what is stored is
+/// answered.
 pub(super) fn netcat(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     if choice & 4 == 4 {
@@ -61,10 +62,13 @@ pub(super) fn netcat(input: &[u8]) -> usize {
     let is_long = choice & 2 == 0;
     let is_lines = choice & 8 == 0;
     let framing = if is_lines { "lines" } else { "length_prefixed" };
-    let settings = json!({
+    let mut settings = json!({
         "listen": "x:1", "framing": framing, "ack_every_event": ack,
         "line_max": length_max(is_long), "batch_events": 7,
     });
+    if is_lines && choice & 16 == 16 {
+        settings["multiline"] = multiline(length_max(is_long));
+    }
     let outcome = in_any_pieces("netcat", &settings, stream, piece);
     if ack {
         assert_eq!(outcome.answered(b"OK\n"), outcome.events.len(), "what is stored is answered");

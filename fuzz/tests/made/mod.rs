@@ -19,7 +19,7 @@ type Seed = (&'static str, String, Vec<u8>);
 
 /// All of them.
 pub(crate) fn all() -> Vec<Seed> {
-    [frames(), flume_channel(), avro(), messages()].concat()
+    [frames(), flume_channel(), avro(), bodies(), messages(), positions()].concat()
 }
 
 fn golden(path: &str) -> Vec<u8> {
@@ -40,6 +40,16 @@ fn frames() -> Vec<Seed> {
         seeds.push(("frames", format!("{version}-all"), [&[1], &bytes[BLOCK..]].concat()));
     }
     seeds
+}
+
+/// Container files of Avro in each codec.
+fn bodies() -> Vec<Seed> {
+    let codecs = ["null", "deflate", "snappy", "zstandard", "bzip2"];
+    let seed = |codec| {
+        let file = golden(&format!("components/tests/golden/avro/{codec}.avro"));
+        ("bodies", format!("avro-{codec}"), [&[133], &file[..]].concat())
+    };
+    codecs.map(seed).to_vec()
 }
 
 /// The files of golden channels, each as what it is; of long ones the beginning.
@@ -169,5 +179,33 @@ fn messages() -> Vec<Seed> {
     ]
     .into_iter()
     .map(|(choice, name, bytes)| ("wire", name.to_owned(), [&[choice], &bytes[..]].concat()))
+    .collect()
+}
+
+/// Positions of the file that the target `files` has, of `tail_dir` and of `spool_dir`.
+fn positions() -> Vec<Seed> {
+    let content = b"one\ntwo\nthree\nfour\nfive\n";
+    let at = |offset: usize, skipping| Position {
+        device: 1,
+        inode: 1,
+        offset: offset as u64,
+        skipping,
+        head: Print::of(&content[..offset]),
+        tail: Print::of(&content[..offset]),
+        path: "/d/a".into(),
+    };
+    let tailed = |position: Position| position.encode(Path::new("/d/a")).to_vec();
+    let spooled = {
+        let position = Position { head: Print::of(content), tail: Print::of(b""), ..at(4, false) };
+        let len = (content.len() as u64).to_le_bytes();
+        [&b"S\0"[..], &len, &0_u64.to_le_bytes(), &tailed(position)].concat()
+    };
+    [
+        (2, "position-tailed", tailed(at(4, false))),
+        (2, "position-tailed-in-a-line", tailed(at(6, true))),
+        (6, "position-spooled", spooled),
+    ]
+    .into_iter()
+    .map(|(choice, name, bytes)| ("files", name.to_owned(), [&[choice, 0], &bytes[..]].concat()))
     .collect()
 }

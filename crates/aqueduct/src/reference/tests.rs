@@ -8,6 +8,7 @@ use super::*;
 const FAR: &[Elsewhere] = &[
     Elsewhere { role: "condition", kind: "cel", programs: "aqueduct-collector or aqueduct" },
     Elsewhere { role: "sink", kind: "hdfs", programs: "aqueduct-collector or aqueduct" },
+    Elsewhere { role: "encoder", kind: "parquet", programs: "aqueduct-collector or aqueduct" },
 ];
 
 fn kinds(kind: &str, role: Option<&str>) -> Vec<(&'static str, &'static str)> {

@@ -260,6 +260,17 @@ impl SimDisk {
     }
 }
 
+/// What every directory looks like.
+const DIRECTORY: FileStat = FileStat {
+    device: 1,
+    inode: 0,
+    len: 0,
+    modified: SystemTime::UNIX_EPOCH,
+    kind: FileKind::Directory,
+    links: 1,
+    mode: 0o700,
+};
+
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock_state();
@@ -285,6 +296,9 @@ impl Disk for SimDisk {
     }
 
     fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        if self.lock_state().directories.iter().any(|known| known == path) {
+            return Ok(DIRECTORY);
+        }
         let id = self.inode_of(path)?;
         Self::file_stat(&self.lock_state(), id)
     }

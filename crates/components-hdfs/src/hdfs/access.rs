@@ -1,17 +1,20 @@
-//! The settings of how an HDFS is reached, checked without it.
+//! The settings of how a store is reached, checked without it.
 
 use pipeline::BuildError;
+#[cfg(feature = "s3")]
+use pipeline::units::ByteSize;
 use storage::StoreUrl;
 use storage::hdfs::{HdfsAccess, Login};
 
 use super::Config;
+use super::store::Access;
 
 impl Config {
     /// How the store at `url` is reached.
     ///
     /// # Errors
     /// A mode is none, a principal has no realm, or a setting has no effect on this store.
-    pub(super) fn access(&self, url: &StoreUrl) -> Result<HdfsAccess, BuildError> {
+    pub(super) fn access(&self, url: &StoreUrl) -> Result<Access, BuildError> {
         let login = self
             .kerberos
             .as_ref()
@@ -36,14 +39,50 @@ impl Config {
             ("file_mode", access.file_mode != unset.file_mode),
             ("directory_mode", access.directory_mode != unset.directory_mode),
         ];
-        match set.iter().find(|(_, is_set)| *is_set && url.is_local()) {
-            Some((setting, _)) => {
-                let problem = "it has no effect on a `file://` store: the user and the umask of \
-                               this process count there; remove it, or set an hdfs:// `url`";
-                Err(BuildError::invalid(*setting, problem))
-            }
-            None => Ok(access),
+        let other = match url.scheme() {
+            "file" => Some("the user and the umask of this process count there"),
+            "s3" => Some("the access key counts there"),
+            _ => None,
+        };
+        if let (Some((setting, _)), Some(counts)) = (set.iter().find(|(_, is_set)| *is_set), other)
+        {
+            let scheme = url.scheme();
+            let problem = format!(
+                "it has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
+                 `url`"
+            );
+            return Err(BuildError::invalid(*setting, problem));
         }
+        Ok(Access {
+            hdfs: access,
+            #[cfg(feature = "s3")]
+            s3: self.bucket(url)?,
+        })
+    }
+
+    /// How a bucket is reached. What is not set comes from the environment.
+    ///
+    /// # Errors
+    /// Settings that do not go together, or that a bucket does not take.
+    #[cfg(feature = "s3")]
+    fn bucket(&self, url: &StoreUrl) -> Result<storage_s3::Access, BuildError> {
+        let access = self.s3.clone().unwrap_or_default();
+        let wrong = |(setting, problem)| BuildError::invalid(format!("s3.{setting}"), problem);
+        access.check().map_err(wrong)?;
+        if url.scheme() != "s3" {
+            return Ok(access);
+        }
+        let is_large = |size: ByteSize| size.0 > storage_s3::OBJECT_BYTES_MAX;
+        let problem = if self.roll.size_max.is_some_and(is_large) {
+            ("roll.size_max", "a file in a bucket has at most 5GiB")
+        } else if self.block_size.is_some() {
+            ("block_size", "it has no effect in a bucket, which has no blocks; remove it")
+        } else if self.replication.is_some() {
+            ("replication", "it has no effect in a bucket, which keeps its own copies; remove it")
+        } else {
+            return Ok(access);
+        };
+        Err(BuildError::invalid(problem.0, problem.1))
     }
 }
 
@@ -81,7 +120,8 @@ mod tests {
         let mut all = json!({ "url": url });
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let config: Config = Settings::from_json(&all).read().unwrap();
-        config.access(&StoreUrl::parse(url).unwrap()).map_err(|error| error.to_string())
+        let access = config.access(&StoreUrl::parse(url).unwrap());
+        access.map(|access| access.hdfs).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -119,5 +159,23 @@ mod tests {
         }
         let problem = access("file:///logs", &json!({ "proxy_user": "logs" })).unwrap_err();
         assert!(problem.contains("proxy_user") && problem.contains("file://"), "{problem}");
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn what_a_bucket_cannot_take_is_refused_with_its_setting() {
+        let url = "s3://bucket/logs";
+        assert_eq!(access(url, &json!({})), Ok(HdfsAccess::default()));
+        for (setting, settings) in [
+            ("conf_dir", json!({ "conf_dir": "/etc/hadoop/conf" })),
+            ("s3.secret_key", json!({ "s3": { "access_key": "key" } })),
+            ("s3.endpoint", json!({ "s3": { "endpoint": "minio:9000" } })),
+            ("roll.size_max", json!({ "roll": { "size_max": "6GiB" } })),
+            ("block_size", json!({ "block_size": "64MiB" })),
+            ("replication", json!({ "replication": 2 })),
+        ] {
+            let problem = access(url, &settings).unwrap_err();
+            assert!(problem.contains(setting), "{problem}");
+        }
     }
 }

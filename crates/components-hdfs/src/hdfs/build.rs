@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use components::format::Format;
+use components::interceptors::zone;
 use ledger::{FileNames, Known, Options, Turns};
 use metrics::SinkLabel;
 use pipeline::{BuildContext, BuildError};
 use storage::{CreateOptions, StoreUrl};
 
-use super::bucket::{Template, confined};
+use super::bucket::{
+    Calendar, HostNames, OfThisHost, Round, Rules, Template, WithoutTime, branch, confined,
+};
+use super::config::TimeFrom;
 use super::decision::Decision;
 use super::named::NamedLedger;
 use super::roll::Limits;
@@ -27,8 +31,7 @@ impl Config {
         connect: Connect,
     ) -> Result<HdfsSink, BuildError> {
         let format = Format::new(&self.encoder, &self.codec, cx)?;
-        let template =
-            Template::parse(url.path()).map_err(|problem| BuildError::invalid("url", problem))?;
+        let rules = self.rules(url.path(), &OfThisHost(&cx.env))?;
         let positive = |setting: &str, value: Option<u64>| match value {
             Some(0) => Err(BuildError::invalid(setting, "it must be more than 0")),
             _ => Ok(()),
@@ -40,10 +43,7 @@ impl Config {
         if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
             return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
         }
-        let sink = confined(Some(&cx.name));
-        let extension = format.extension();
-        let stem = format!("{}-{sink}", confined(Some(&cx.env.host)));
-        let names = FileNames { stem, extension };
+        let names = self.names(cx, &format)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
             let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
             return Err(BuildError::invalid("sweep_after", problem));
@@ -55,6 +55,7 @@ impl Config {
             count_max: self.roll.count_max,
             age_max: self.roll.age_max.0,
             idle_max: self.roll.idle_max.0,
+            on: self.roll.on,
         };
         let dataset = place::dataset(url, &cx.name);
         let (dataset, dataset_name) =
@@ -62,7 +63,8 @@ impl Config {
         let decision = Decision::of(&self.url, &cx.name, &cx.directory);
         let settings = Settings {
             env: cx.env.clone(),
-            template,
+            rules,
+            late: cx.scope::<Self>().counter("late_events")?,
             format: Arc::new(format),
             limits,
             buckets_max: self.buckets_max,
@@ -91,5 +93,81 @@ impl Config {
             turns: Turns::default(),
             session: None,
         })
+    }
+    /// How events find their directories.
+    fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
+        let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);
+        let template = Template::parse(path, host).map_err(|it| invalid("url", it))?;
+        let zone = zone("zone", &self.zone)?;
+        let round = self.round.map(|step| Round::to(step.0)).transpose();
+        let round = round.map_err(|it| invalid("round", it))?;
+        let without_time = match self.without_time.as_str() {
+            "arrival" => WithoutTime::Arrival,
+            "reject" => WithoutTime::Reject,
+            path => {
+                let path = branch(path).map_err(|problem| {
+                    invalid(
+                        "without_time",
+                        format!("write `arrival`, `reject` or a path; {problem}"),
+                    )
+                })?;
+                WithoutTime::Below(path)
+            }
+        };
+        let late_path = branch(&self.late_path).map_err(|it| invalid("late_path", it))?;
+        let late = self.late_after.map(|after| (after.0, late_path));
+        let by_arrival = self.time_from == TimeFrom::Arrival;
+        let is_set = [
+            ("without_time", without_time != WithoutTime::Arrival),
+            ("late_after", late.is_some()),
+        ];
+        if let Some((setting, _)) = is_set.into_iter().find(|(_, is_set)| *is_set) {
+            if !template.has_time() {
+                let problem = "the path of `url` shows no time: add an escape such as `%Y-%m-%d`, \
+                               or remove the setting";
+                return Err(BuildError::invalid(setting, problem));
+            }
+            if by_arrival {
+                let problem = "`time_from = \"arrival\"` gives every event the time of now: remove \
+                               one of the two";
+                return Err(BuildError::invalid(setting, problem));
+            }
+        }
+        let calendar = Calendar { zone, round };
+        Ok(Rules { template, calendar, by_arrival, without_time, late })
+    }
+
+    /// What files are called.
+    fn names(&self, cx: &BuildContext, format: &Format) -> Result<FileNames, BuildError> {
+        let is_plain =
+            |text: &str| !text.is_empty() && text.len() <= 64 && confined(Some(text)) == text;
+        if let Some(prefix) = &self.file_prefix
+            && (!is_plain(prefix) || prefix.starts_with(['_', '.']))
+        {
+            let problem = "it has up to 64 letters, digits and `.`, `_`, `=`, `-` alone, and does \
+                           not begin with `_` or `.`: Hadoop's readers pass over such files";
+            return Err(BuildError::invalid("file_prefix", problem));
+        }
+        let extension = match &self.file_suffix {
+            None => format.extension(),
+            Some(suffix) => {
+                let extension = suffix.strip_prefix('.').filter(|extension| is_plain(extension));
+                let problem = "it is a dot and up to 64 letters, digits and `.`, `_`, `=`, `-`, as \
+                               in `.txt`";
+                extension.ok_or_else(|| BuildError::invalid("file_suffix", problem))?.to_owned()
+            }
+        };
+        // `aqueduct verify` counts the lines of these.
+        let given = format.extension();
+        if ["log", "json"].iter().any(|lines| extension.ends_with(lines) && !given.ends_with(lines))
+        {
+            let problem = format!(
+                "files that end so are lines, and these are `.{given}`: choose another ending"
+            );
+            return Err(BuildError::invalid("file_suffix", problem));
+        }
+        let prefix = self.file_prefix.clone().unwrap_or_else(|| confined(Some(&cx.env.host)));
+        let stem = format!("{prefix}-{}", confined(Some(&cx.name)));
+        Ok(FileNames { stem, extension })
     }
 }

@@ -17,9 +17,41 @@ use storage::{FileSystem, StoreUrl};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}` or `file:///data/logs`.
-    /// The escapes are those of time (`%Y %m %d %H %M %S` …, UTC) and `%{header}`.
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `file:///data/logs` or
+    /// `s3://bucket/logs/%Y-%m-%d`.
+    /// The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this
+    /// host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
+    /// Zone of the times in the path, by its name in the time zone database, or an offset such as
+    /// `+02:00`. The database is in the program: the name means the same on every host.
+    #[serde(default = "default_zone")]
+    pub(super) zone: String,
+    /// What times in the path are rounded down to, such as `10m`: whole seconds within a minute,
+    /// whole minutes within an hour, or whole hours within a day. `%t` is not rounded.
+    #[serde(default)]
+    pub(super) round: Option<Period>,
+    /// Which time the path shows.
+    #[serde(default)]
+    pub(super) time_from: TimeFrom,
+    /// What becomes of an event without a time that can be read: `arrival` takes the time of its
+    /// arrival, `reject` puts it into the dead letters, and a path such as `/undated` stands in
+    /// front of the event's own, with the time of arrival.
+    #[serde(default = "default_without_time")]
+    pub(super) without_time: String,
+    /// Events older than this are late: they go below `late_path`, with the time of their arrival,
+    /// and are counted. By default none is late.
+    #[serde(default)]
+    pub(super) late_after: Option<Period>,
+    /// What stands in front of the path of a late event, below the prefix.
+    #[serde(default = "default_late_path")]
+    pub(super) late_path: String,
+    /// How the names of files begin: the name of this host by default. The names of the sink and of
+    /// the ledger entry follow.
+    #[serde(default)]
+    pub(super) file_prefix: Option<String>,
+    /// How the names of files end, in place of what encoder and codec give: `.txt`.
+    #[serde(default)]
+    pub(super) file_suffix: Option<String>,
     /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with
     /// settings of its own as a table with `type`.
     #[serde(default = "default_encoder")]
@@ -40,8 +72,9 @@ pub struct Config {
     /// What is promised about an event that is delivered.
     #[serde(default)]
     pub(super) guarantee: Promise,
-    /// Paths that may be open at once; events of further ones go to `_overflow` below the prefix
-    /// until the next roll. So do those of one batch that has more paths.
+    /// Files that may be open at once. One more ends the rolls that were written to least recently.
+    /// Of one batch that has more paths than this, the events of the others go to `_overflow` below
+    /// the prefix.
     #[serde(default = "default_buckets_max")]
     pub(super) buckets_max: usize,
     /// How long files that another collector has staged must lie unchanged until this one clears
@@ -66,6 +99,10 @@ pub struct Config {
     /// its own.
     #[serde(default = "default_directory_mode")]
     pub(super) directory_mode: String,
+    /// How the bucket of an `s3://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "s3")]
+    #[serde(default)]
+    pub(super) s3: Option<storage_s3::Access>,
 }
 
 /// The identity that is shown to a cluster with Kerberos.
@@ -93,11 +130,33 @@ pub(super) enum Promise {
     BestEffort,
 }
 
+/// Which time the path of an event shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TimeFrom {
+    /// That of its header `timestamp`, in milliseconds since 1970.
+    #[default]
+    Header,
+    /// That of its arrival at this sink, whatever it states.
+    Arrival,
+}
+
+/// A boundary of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Boundary {
+    /// Each full hour of the zone.
+    Hour,
+    /// Each midnight of the zone.
+    Day,
+}
+
 /// When a file is closed and becomes visible: whichever comes first.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollConfig {
-    /// Bytes; by default the block size less 1 MiB, but at most 127 MiB.
+    /// Bytes on disk, after compression; by default the block size less 1 MiB, but at most 127 MiB,
+    /// so that a file is one block.
     #[serde(default)]
     pub(super) size_max: Option<ByteSize>,
     /// Events; without limit by default.
@@ -109,12 +168,15 @@ pub(super) struct RollConfig {
     /// Time since the last event.
     #[serde(default = "default_idle_max")]
     pub(super) idle_max: Period,
+    /// The clock passes this boundary, so that no file holds what arrived on both sides of it.
+    #[serde(default)]
+    pub(super) on: Option<Boundary>,
 }
 
 impl Default for RollConfig {
     fn default() -> Self {
         let (age_max, idle_max) = (default_age_max(), default_idle_max());
-        Self { size_max: None, count_max: None, age_max, idle_max }
+        Self { size_max: None, count_max: None, age_max, idle_max, on: None }
     }
 }
 
@@ -124,6 +186,18 @@ fn default_encoder() -> Choice<dyn Encoder> {
 
 fn default_codec() -> Choice<dyn Codec> {
     Choice::of("none")
+}
+
+fn default_zone() -> String {
+    "UTC".to_owned()
+}
+
+fn default_without_time() -> String {
+    "arrival".to_owned()
+}
+
+fn default_late_path() -> String {
+    "/late".to_owned()
 }
 
 fn default_buckets_max() -> usize {

@@ -3,14 +3,14 @@
 use ledger::Dataset;
 use storage::StoreUrl;
 
-use super::bucket::{Template, confined};
+use super::bucket::{AnyHost, Template, confined};
 
 /// The prefix of the path of a sink's URL: all names before the first escape.
 ///
 /// # Errors
 /// The path is none that a sink takes.
 pub fn prefix(path: &str) -> Result<String, String> {
-    Template::parse(path).map(|template| template.prefix().to_owned())
+    Template::parse(path, &AnyHost).map(|template| template.prefix().to_owned())
 }
 
 /// What a sink of this name is called in the names of directories and files.

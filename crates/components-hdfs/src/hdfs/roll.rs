@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use support::backoff::spread;
 use tokio::time::Instant;
+
+use super::config::Boundary;
 
 /// When a roll is over: whichever of these comes first.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +20,8 @@ pub(super) struct Limits {
     pub(super) age_max: Duration,
     /// Time since the last batch.
     pub(super) idle_max: Duration,
+    /// A boundary of the clock.
+    pub(super) on: Option<Boundary>,
 }
 
 /// How much is in one file.
@@ -32,9 +38,19 @@ pub(super) struct Fill {
 /// The clock of one roll.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
+    /// It ends then.
     over: Instant,
+    /// It is old enough to end with another one.
+    ripe: Instant,
+    /// It ends then if nothing comes any more.
     idle: Instant,
+    /// When the last batch came.
+    touched: Instant,
 }
+
+/// The part of its age, and of its idle time, after which a roll ends with another that is over:
+/// one entry of the ledger then serves both.
+const RIPE: f64 = 0.75;
 
 impl Limits {
     /// Whether `more` bytes fit into a file that holds `fill`.
@@ -48,10 +64,37 @@ impl Limits {
             || self.count_max.is_some_and(|max| fill.events >= max)
     }
 
-    /// A roll that begins `now`. Its age is spread by ±20 %, by `random`, so that many collectors
-    /// that start together do not commit together for ever.
-    pub(super) fn begin(&self, now: Instant, random: u64) -> Life {
-        Life { over: now + spread(self.age_max, 0.2, random), idle: now + self.idle_max }
+    /// A roll that begins `now`; `boundary` is the time until the clock passes the next one, where
+    /// that counts. Its age is spread by ±20 %, by `random`, so that many collectors that start
+    /// together do not commit together for ever.
+    pub(super) fn begin(&self, now: Instant, random: u64, boundary: Option<Duration>) -> Life {
+        let age = spread(self.age_max, 0.2, random);
+        let over = now + boundary.map_or(age, |boundary| boundary.min(age));
+        let ripe = now + self.age_max.mul_f64(RIPE);
+        Life { over, ripe, idle: now + self.idle_max, touched: now }
+    }
+}
+
+impl Boundary {
+    /// The time from `now`, in milliseconds since 1970, until the clock of this zone passes the
+    /// next boundary.
+    pub(super) fn after(self, now: i64, zone: &TimeZone) -> Duration {
+        let at = Timestamp::from_millisecond(now).unwrap_or_default();
+        let zoned = at.to_zoned(zone.clone());
+        let next = match self {
+            Self::Hour => {
+                let hour = i64::from(zone.to_offset(at).seconds()) * 1_000 + now;
+                // Clocks change at whole quarters, so the offset is that of the boundary as well,
+                // or the change is one itself.
+                return Duration::from_millis(
+                    3_600_000 - hour.rem_euclid(3_600_000).unsigned_abs(),
+                );
+            }
+            Self::Day => zoned.tomorrow().and_then(|day| day.start_of_day()),
+        };
+        // At the end of all time there is no next day.
+        let until = next.map_or(i64::MAX, |day| day.timestamp().as_millisecond()) - now;
+        Duration::from_millis(until.max(1).unsigned_abs())
     }
 }
 
@@ -59,11 +102,31 @@ impl Life {
     /// A batch came.
     pub(super) fn touch(&mut self, now: Instant, limits: &Limits) {
         self.idle = now + limits.idle_max;
+        self.touched = now;
     }
 
     /// When the roll is over if nothing comes any more.
     pub(super) fn end(&self) -> Instant {
         self.over.min(self.idle)
+    }
+
+    /// When the last batch came.
+    pub(super) fn touched(&self) -> Instant {
+        self.touched
+    }
+
+    /// Whether it ends with another one that is over `now`.
+    pub(super) fn is_ripe(&self, now: Instant, limits: &Limits) -> bool {
+        let quiet = limits.idle_max.mul_f64(RIPE);
+        now >= self.end() || now >= self.ripe || now >= self.touched + quiet
+    }
+
+    /// Both are one from now on: it ends when the older one would.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.over = self.over.min(other.over);
+        self.ripe = self.ripe.min(other.ripe);
+        self.idle = self.idle.max(other.idle);
+        self.touched = self.touched.max(other.touched);
     }
 }
 
@@ -76,6 +139,7 @@ mod tests {
         count_max: Some(10),
         age_max: Duration::from_secs(300),
         idle_max: Duration::from_secs(60),
+        on: None,
     };
 
     #[test]
@@ -94,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_quiet_roll_ends_by_idleness_and_a_busy_one_by_age() {
         let start = Instant::now();
-        let mut life = LIMITS.begin(start, u64::MAX / 2);
+        let mut life = LIMITS.begin(start, u64::MAX / 2, None);
         assert_eq!(life.end(), start + LIMITS.idle_max);
         let late = start + Duration::from_secs(299);
         life.touch(late, &LIMITS);
@@ -105,11 +169,46 @@ mod tests {
     async fn ages_are_spread_by_a_fifth() {
         let start = Instant::now();
         let ages = [0, u64::MAX / 2, u64::MAX].map(|random| {
-            let mut life = LIMITS.begin(start, random);
+            let mut life = LIMITS.begin(start, random, None);
             life.touch(start + LIMITS.age_max * 2, &LIMITS);
             life.end() - start
         });
         assert!(ages.iter().all(|age| (240..=360).contains(&age.as_secs())), "{ages:?}");
         assert!(ages[2] - ages[0] > Duration::from_secs(119));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_become_one_end_when_the_older_one_would_and_are_quiet_together() {
+        let start = Instant::now();
+        let mut old = LIMITS.begin(start, u64::MAX / 2, None);
+        let later = start + Duration::from_secs(40);
+        let young = LIMITS.begin(later, u64::MAX / 2, None);
+        old.join(&young);
+        assert_eq!(old.end(), later + LIMITS.idle_max);
+        old.touch(start + LIMITS.age_max, &LIMITS);
+        assert_eq!(old.end(), start + LIMITS.age_max);
+        for (seconds, is_ripe) in [(0, false), (44, false), (45, true), (60, true)] {
+            let now = later + Duration::from_secs(seconds);
+            assert_eq!(young.is_ripe(now, &LIMITS), is_ripe, "{seconds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_ends_when_the_clock_of_its_zone_passes_the_boundary() {
+        let until = |boundary: Boundary, at: &str, zone: &str| {
+            let at: Timestamp = at.parse().unwrap();
+            let zone = TimeZone::get(zone).unwrap();
+            boundary.after(at.as_millisecond(), &zone).as_secs()
+        };
+        let at = "2026-10-24T22:59:30Z";
+        assert_eq!(until(Boundary::Hour, at, "UTC"), 30);
+        assert_eq!(until(Boundary::Hour, at, "Asia/Kolkata"), 30 * 60 + 30);
+        assert_eq!(until(Boundary::Day, at, "UTC"), 3_600 + 30);
+        // The day on which the clocks go back has 25 hours.
+        assert_eq!(until(Boundary::Day, "2026-10-24T22:00:00Z", "Europe/Berlin"), 25 * 3_600);
+        assert_eq!(until(Boundary::Day, "2026-10-24T21:59:59Z", "Europe/Berlin"), 1);
+        let start = Instant::now();
+        let life = LIMITS.begin(start, 0, Some(Duration::from_secs(30)));
+        assert_eq!(life.end(), start + Duration::from_secs(30));
     }
 }

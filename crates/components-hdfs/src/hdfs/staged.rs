@@ -1,4 +1,4 @@
-//! A roll being written: its files, one for each directory, and the batches in them.
+//! A roll being written: its files, one for each directory and form, and the batches in them.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -13,6 +13,7 @@ use metrics::Gauge;
 use peers::FloorBoard;
 use pipeline::{Events, Identity, IntervalSet, KeySet, Outcome, Ticket};
 use storage::{CreateOptions, FileSystem, FileWriter, FsError};
+use support::mutant;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -111,9 +112,18 @@ impl CommitContext {
     }
 }
 
-/// Part of a batch that goes into one directory.
-pub(super) struct Part {
+/// What decides of an event's file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileKey {
+    /// Below the prefix.
     pub(super) directory: String,
+    /// What the encoder keeps apart, such as a schema; mostly empty.
+    pub(super) form: String,
+}
+
+/// Part of a batch that goes into one file.
+pub(super) struct Part {
+    pub(super) file: FileKey,
     pub(super) events: Events,
     /// Bytes that it adds to its file at most.
     pub(super) bytes_bound: u64,
@@ -124,7 +134,7 @@ pub(super) struct OpenRoll {
     token: Token,
     keys: KeySet,
     batches: Vec<(Ticket, Option<Identity>)>,
-    files: BTreeMap<String, OpenFile>,
+    files: BTreeMap<FileKey, OpenFile>,
     pub(super) life: Life,
 }
 
@@ -144,17 +154,40 @@ impl OpenRoll {
         Self { token, keys, batches, files, life }
     }
 
-    /// Whether these parts fit into its files, and the files they need into the number allowed.
+    /// Whether these parts fit into its files.
     pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
         parts.iter().all(|part| {
-            let file = self.files.get(&part.directory);
+            let file = self.files.get(&part.file);
             file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
         })
     }
 
-    /// Whether it has a file in `directory`.
-    pub(super) fn has_file(&self, directory: &str) -> bool {
-        self.files.contains_key(directory)
+    /// What its files are for.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileKey> {
+        self.files.keys()
+    }
+
+    /// The batches in it, as far as they have an identity.
+    pub(super) fn batches(&self) -> impl Iterator<Item = Identity> {
+        self.batches.iter().filter_map(|(_, key)| *key)
+    }
+
+    /// Takes in another roll, which has none of its paths and none of its batches.
+    pub(super) fn join(&mut self, other: Self) {
+        let Self { keys, batches, files, life, .. } = other;
+        if !mutant!("joined_keys_forgotten") {
+            self.keys.insert_all(&keys);
+        }
+        self.batches.extend(batches);
+        if !mutant!("joined_files_forgotten") {
+            self.files.extend(files);
+        }
+        self.life.join(&life);
+    }
+
+    /// Whether it has this file.
+    pub(super) fn has_file(&self, file: &FileKey) -> bool {
+        self.files.contains_key(file)
     }
 
     /// Its name in the stage.
@@ -182,9 +215,10 @@ impl OpenRoll {
         format: &Format,
         stage: &Stage,
     ) -> Result<Fill, FsError> {
-        let file = match self.files.get_mut(&part.directory) {
+        let file = match self.files.get_mut(&part.file) {
             Some(file) => file,
             None => {
+                // Grows with each file, also with those of a roll that this one has taken in.
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
@@ -192,7 +226,7 @@ impl OpenRoll {
                 let (format, fill) = (format.begin(), Fill::default());
                 let tickets = IntervalSet::EMPTY;
                 let file = OpenFile { temp, format, writer, fill, crc: 0, tickets };
-                self.files.entry(part.directory).or_insert(file)
+                self.files.entry(part.file).or_insert(file)
             }
         };
         file.tickets.insert(ticket);
@@ -244,7 +278,7 @@ impl OpenRoll {
             let end = file.format.finish();
             file.append(end).await?;
         }
-        let files = self.files.iter().map(|(directory, file)| file.described(directory)).collect();
+        let files = self.files.iter().map(|(key, file)| file.described(&key.directory)).collect();
         let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());

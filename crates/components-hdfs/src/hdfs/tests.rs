@@ -9,6 +9,7 @@ mod changed;
 mod faults;
 mod harness;
 mod named;
+mod objects;
 mod others;
 mod real;
 mod refusing;
@@ -183,6 +184,18 @@ fn settings_that_cannot_work_are_refused_by_name() {
         (json!({ "url": "file:///logs", "roll": { "size_max": "0B" } }), "roll.size_max"),
         (json!({ "url": "file:///logs", "block_size": "1MiB" }), "block_size"),
         (json!({ "url": "file:///logs", "buckets_max": 0 }), "buckets_max"),
+        (json!({ "url": "file:///logs", "zone": "Mars/Olympus" }), "zone"),
+        (json!({ "url": "file:///logs/%H", "round": "90m" }), "round"),
+        (json!({ "url": "file:///logs/%H", "without_time": "never" }), "without_time"),
+        (json!({ "url": "file:///logs", "without_time": "reject" }), "without_time"),
+        (json!({ "url": "file:///logs/%H", "late_after": "1h", "late_path": "/_x" }), "late_path"),
+        (
+            json!({ "url": "file:///logs/%H", "late_after": "1h", "time_from": "arrival" }),
+            "late_after",
+        ),
+        (json!({ "url": "file:///logs", "file_prefix": "_x" }), "file_prefix"),
+        (json!({ "url": "file:///logs", "file_suffix": "txt" }), "file_suffix"),
+        (json!({ "url": "file:///logs", "encoder": "avro", "file_suffix": ".log" }), "file_suffix"),
         (json!({ "url": "file:///logs", "sweep_after": "1m" }), "sweep_after"),
     ] {
         let error = build::<super::Config>(&settings, &cx).err().unwrap();

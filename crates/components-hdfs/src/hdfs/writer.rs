@@ -1,24 +1,27 @@
-//! The task that writes: it takes batches from a queue, puts them into the open roll, and lets
-//! finished rolls commit in the background while the next one is being written.
+//! The task that writes: it takes batches from a queue, puts them into the open rolls, and
+//! lets finished rolls commit in the background while the next ones are being written.
 //!
 //! ```text
-//!  write ─queue (bytes bound)─► open roll ─size, count, age, idle, flush─► finishing (at most 2)
+//!  write ─queue (bytes bound)─► open rolls ─size, count, age, idle, clock, flush─► finishing
+//!                                                     (full ones wait, as one)   (at most 2)
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ledger::Token;
+use metrics::Counter;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::bucket::{OVERFLOW, Template};
+use super::bucket::{Routed, Rules};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
-use super::staged::{CommitContext, OpenRoll, Part};
+use super::rolls::Rolls;
+use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 use components::format::Format;
 
 /// Rolls that are closed and committed in the background; the next one is written meanwhile.
@@ -35,7 +38,9 @@ pub(super) enum Command {
 /// What does not change between two openings.
 pub(super) struct Settings {
     pub(super) env: Env,
-    pub(super) template: Template,
+    pub(super) rules: Rules,
+    /// Events that came late.
+    pub(super) late: Counter,
     pub(super) format: Arc<Format>,
     pub(super) limits: Limits,
     pub(super) buckets_max: usize,
@@ -48,7 +53,7 @@ pub(super) struct Writer {
     pub(super) context: CommitContext,
     /// Whether a batch counts as delivered once it is written, before its file is closed.
     pub(super) settles_early: bool,
-    pub(super) open: Option<OpenRoll>,
+    pub(super) rolls: Rolls,
     /// Each says when files that were refused are to be tried again.
     pub(super) finishing: JoinSet<Option<Instant>>,
     /// When that is; `None` while no committed file waits.
@@ -61,7 +66,8 @@ impl Writer {
     /// Writes until the sink lets go of the queue, or the store fails.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let end = self.open.as_ref().map(|roll| roll.life.end());
+            // Those that are over by time go on while they could only wait, and are larger for it.
+            let end = self.rolls.end().filter(|_| self.finishing.len() < FINISHING_MAX);
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
                 biased;
@@ -69,7 +75,10 @@ impl Writer {
                     self.note(ended.ok().flatten());
                     self.end_waiting().await;
                 }
-                () = until(end) => self.finish().await,
+                () = until(end) => {
+                    let over = self.rolls.take_over(Instant::now(), &self.limits);
+                    self.finish(over).await;
+                }
                 () = until(retry) => {
                     self.retry = None;
                     self.finishing.spawn(self.context.clone().publish_waiting());
@@ -83,7 +92,8 @@ impl Writer {
                     }
                     Some(Command::Flush) => {
                         self.stops = true;
-                        self.finish().await;
+                        let all = self.rolls.take_all();
+                        self.finish(all).await;
                         self.end_waiting().await;
                     }
                     None => return,
@@ -92,82 +102,95 @@ impl Writer {
         }
     }
 
-    /// Puts a batch into the open roll.
+    /// Puts a batch into an open roll.
     async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
         let Taken { ticket, batch } = taken;
         let key = batch.envelope.identity;
         if self.context.held.settle_known(ticket, &batch) {
             return Ok(());
         }
-        let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
-        let now = Instant::now();
-        if self.open.as_ref().is_some_and(|roll| !roll.has_room(&parts, &self.limits)) {
-            self.finish().await;
+        // One that is in a roll already shares its fate, wherever its paths lead by now.
+        if key.is_some_and(|key| self.rolls.add_again(ticket, key)) {
+            self.settle_early(ticket);
+            return Ok(());
         }
-        let roll = self.open.get_or_insert_with(|| {
-            let entropy = &self.settings.env.entropy;
-            let life = self.limits.begin(now, entropy.next_u64());
-            let token = Token(entropy.bytes16());
-            tracing::debug!(roll = %token, "roll begun");
-            OpenRoll::new(token, life)
-        });
-        roll.life.touch(now, &self.limits);
-        let mut full = false;
-        let (format, stage) = (&self.settings.format, &self.context.stage);
-        if roll.add(ticket, key) {
-            for mut part in parts {
-                let more = !roll.has_file(&part.directory);
-                if more && roll.file_count() >= self.settings.buckets_max {
-                    part.directory = OVERFLOW.into();
-                }
-                let fill = match roll.write(ticket, part, format, stage).await {
-                    Ok(fill) => fill,
-                    Err(error) => return Err(self.context.cause(error).await),
-                };
-                full |= self.limits.is_full(fill);
+        let Some(parts) = self.parts(ticket, &batch) else { return Ok(()) };
+        let full = self.rolls.take_full(&parts, &self.limits);
+        self.finish(full).await;
+        let oldest = self.rolls.take_oldest(&parts, self.settings.buckets_max);
+        self.finish(oldest).await;
+        let now = Instant::now();
+        let (settings, limits) = (&self.settings, &self.limits);
+        let roll = self.rolls.for_parts(&parts, key, || begun(settings, limits, now));
+        roll.life.touch(now, limits);
+        roll.add(ticket, key);
+        let mut full = None;
+        for part in parts {
+            let file = part.file.clone();
+            match roll.write(ticket, part, &settings.format, &self.context.stage).await {
+                Ok(fill) if limits.is_full(fill) => full = Some(file),
+                Ok(_) => {}
+                Err(error) => return Err(self.context.cause(error).await),
             }
         }
-        if self.settles_early {
-            self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
-        }
-        if full {
-            self.finish().await;
+        self.settle_early(ticket);
+        if let Some(file) = full {
+            let full = self.rolls.take_of(&file);
+            self.finish(full).await;
         }
         self.show_open_files();
         Ok(())
     }
 
-    /// The events of a batch by directory. An event that cannot be written goes to the dead
+    /// A batch is written: with `best_effort` it is delivered by that.
+    fn settle_early(&self, ticket: Ticket) {
+        if self.settles_early {
+            self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
+        }
+    }
+
+    /// The events of a batch by file. An event that cannot be written goes to the dead
     /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
-        let now = i64::try_from(unix_millis(self.settings.env.clock.now())).unwrap_or(i64::MAX);
+        let Settings { rules, late, buckets_max, format, .. } = &*self.settings;
+        let Routed { parts: routed, rejected, late: came_late } =
+            rules.route(batch, now(&self.settings.env), *buckets_max);
+        late.inc_by(came_late);
         let mut parts = Vec::new();
-        let mut unwritable: BTreeMap<String, BatchBuilder> = BTreeMap::new();
-        let Settings { template, buckets_max, format, .. } = &*self.settings;
-        for (directory, mut events) in template.route(batch, now, *buckets_max) {
+        let mut unwritable: BTreeMap<(&str, String), BatchBuilder> = BTreeMap::new();
+        for event in rejected.iter() {
+            let headers: Vec<(&str, &str)> = event.headers().collect();
+            let detail = "the header `timestamp` states no time".to_owned();
+            unwritable.entry(("no_time", detail)).or_default().push(event.body(), &headers);
+        }
+        for (directory, mut events) in routed {
             let left_out = format.unwritable(&events);
             if !left_out.is_empty() {
                 for Unwritable { index, reason } in &left_out {
                     let event = events.iter().nth(*index);
                     let event = event.expect("an encoder names an event of the batch");
                     let headers: Vec<(&str, &str)> = event.headers().collect();
-                    unwritable.entry(reason.clone()).or_default().push(event.body(), &headers);
+                    let letter = unwritable.entry(("unwritable_event", reason.clone()));
+                    letter.or_default().push(event.body(), &headers);
                 }
                 let is_left_out =
                     |index: usize| left_out.binary_search_by_key(&index, |one| one.index).is_ok();
                 events.retain(|event| !is_left_out(event.index()));
             }
-            if !events.is_empty() {
+            if events.is_empty() {
+                continue;
+            }
+            for (form, events) in format.by_form(events) {
                 let bytes_bound = format.size_bound(&events);
-                parts.push(Part { directory, events, bytes_bound });
+                let file = FileKey { directory: directory.clone(), form };
+                parts.push(Part { file, events, bytes_bound });
             }
         }
         let left_out: usize = unwritable.values().map(BatchBuilder::len).sum();
         let whole = unwritable.len() == 1 && left_out == batch.len();
-        for (detail, events) in unwritable {
+        for ((reason, detail), events) in unwritable {
             let mut events = if whole { batch.clone() } else { events.finish() };
             events.envelope.identity = batch.envelope.identity;
-            let reason = "unwritable_event";
             self.context.held.refuse(Letter { ticket, events, whole, reason, detail });
         }
         if whole {
@@ -181,16 +204,23 @@ impl Writer {
         Some(parts)
     }
 
-    /// Lets the open roll, if there is one, commit in the background; waits while too many do.
-    async fn finish(&mut self) {
+    /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn.
+    /// Waits itself where that one cannot: its path is in the way of the one that waits already.
+    async fn finish(&mut self, over: Option<OpenRoll>) {
+        let Some(roll) = over else { return };
         while self.finishing.len() >= FINISHING_MAX {
+            if self.rolls.may_wait(&roll, self.settings.buckets_max) {
+                return self.rolls.wait(roll);
+            }
             let Some(ended) = self.finishing.join_next().await else { break };
             self.note(ended.ok().flatten());
         }
-        if let Some(roll) = self.open.take() {
-            tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
-            self.finishing.spawn(roll.finish(self.context.clone()));
-        }
+        self.commit(roll);
+    }
+
+    fn commit(&mut self, roll: OpenRoll) {
+        tracing::debug!(roll = %roll.token(), files = roll.file_count(), "roll ended");
+        self.finishing.spawn(roll.finish(self.context.clone()));
     }
 
     /// Gives back what waits for directories that refuse, once the agent stops and all else is
@@ -203,22 +233,37 @@ impl Writer {
     }
 
     fn show_open_files(&self) {
-        let files = self.open.as_ref().map_or(0, OpenRoll::file_count);
-        self.context.visible.board().set_open_files(files as u64);
+        self.context.visible.board().set_open_files(self.rolls.file_count() as u64);
     }
 
-    /// One has ended: it says when to try again what waits.
+    /// One is finished: it says when to try again what is not visible yet. The one that waits has
+    /// its turn, with those that are over meanwhile; where these have a path in common with it,
+    /// theirs is the next one.
     fn note(&mut self, retry: Option<Instant>) {
         self.retry = retry.or(self.retry);
+        let over = self.rolls.take_over(Instant::now(), &self.limits);
+        let (with, after) = match over {
+            Some(over) if self.rolls.may_wait(&over, self.settings.buckets_max) => {
+                (Some(over), None)
+            }
+            over => (None, over),
+        };
+        with.into_iter().for_each(|over| self.rolls.wait(over));
+        if let Some(waiting) = self.rolls.take_waiting() {
+            self.commit(waiting);
+        }
+        after.into_iter().for_each(|over| self.rolls.wait(over));
     }
 
-    /// The store failed: the open roll comes to nothing, the rolls before it are still finished,
-    /// and what comes after goes back untouched until the sink is opened again.
+    /// The store failed: the rolls that are not closed come to nothing, those before them are still
+    /// finished, and what comes after goes back untouched until the sink is opened again.
     async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
         commands.close();
-        if let Some(roll) = self.open.take() {
-            self.context.held.settle(roll.tickets(), Outcome::Again(Some(error.into())));
+        let mut tickets = IntervalSet::EMPTY;
+        for unfinished in [self.rolls.take_waiting(), self.rolls.take_all()] {
+            tickets.insert_all(&unfinished.map(|roll| roll.tickets()).unwrap_or_default());
         }
+        self.context.held.settle(tickets, Outcome::Again(Some(error.into())));
         self.show_open_files();
         let mut queued = IntervalSet::EMPTY;
         while let Some(command) = commands.recv().await {
@@ -229,6 +274,21 @@ impl Writer {
         self.context.held.settle(queued, Outcome::Again(None));
         while self.finishing.join_next().await.is_some() {}
     }
+}
+
+/// A new roll.
+fn begun(settings: &Settings, limits: &Limits, at: Instant) -> OpenRoll {
+    let Settings { env, rules, .. } = settings;
+    let boundary = limits.on.map(|boundary| boundary.after(now(env), &rules.calendar.zone));
+    let life = limits.begin(at, env.entropy.next_u64(), boundary);
+    let token = Token(env.entropy.bytes16());
+    tracing::debug!(roll = %token, "roll begun");
+    OpenRoll::new(token, life)
+}
+
+/// Milliseconds since 1970, by this host's clock.
+fn now(env: &Env) -> i64 {
+    i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
 }
 
 async fn until(due: Option<Instant>) {

@@ -31,6 +31,14 @@ pub fn put_event(out: &mut Vec<u8>, headers: &[(&str, &str)], body: &[u8]) {
     put_bytes(out, body);
 }
 
+/// Bytes as text.
+///
+/// # Errors
+/// They are not UTF-8.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed::Text)
+}
+
 /// Reads values off the front of bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
@@ -62,7 +70,17 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The bytes end within it, or it has more than 64 bits.
+    #[inline]
     pub fn long(&mut self) -> Result<i64, Malformed> {
+        // Most are lengths of one byte.
+        if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(i64::from(*byte >> 1) ^ -i64::from(*byte & 1));
+        }
+        self.long_of_bytes()
+    }
+
+    fn long_of_bytes(&mut self) -> Result<i64, Malformed> {
         let (mut number, mut shift) = (0_u64, 0);
         loop {
             let (&byte, rest) = self.rest.split_first().ok_or(Malformed::Short)?;
@@ -102,7 +120,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::bytes`], or it is not UTF-8.
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Text)
+        text(self.bytes()?)
     }
 
     /// The number of values in the next block of an array or a map; 0 at its end.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pipeline::BatchBuilder;
 
 use super::Malformed;
-use super::datum::Reader;
+use super::datum::{Reader, text};
 
 /// Names of headers in one batch: each is a column.
 const NAMES_MAX: usize = 1_000;
@@ -30,6 +30,9 @@ pub struct Events<'a> {
 pub struct Event<'a, 'b> {
     /// Its headers in the order in which they came.
     pub headers: &'b [(&'a str, &'a str)],
+    /// Whether they have the names of those of the event before, in the same order; of the first
+    /// event: whether it has none.
+    pub has_names_before: bool,
     /// Its body.
     pub body: &'a [u8],
 }
@@ -45,9 +48,8 @@ impl<'a> Events<'a> {
         let mut block = if self.is_batch { reader.block()? } else { 1 };
         while block > 0 {
             for _ in 0..block {
-                headers.clear();
-                let body = event(&mut reader, &mut headers)?;
-                if !visit(Event { headers: &headers, body }) {
+                let (body, has_names_before) = event(&mut reader, &mut headers)?;
+                if !visit(Event { headers: &headers, has_names_before, body }) {
                     return Ok(());
                 }
             }
@@ -57,17 +59,39 @@ impl<'a> Events<'a> {
     }
 }
 
+/// The body of the next event, and whether it has the names of the event before. `headers` are
+/// those of the event before, and then its own: what has not changed is not checked to be text
+/// again.
 fn event<'a>(
     reader: &mut Reader<'a>,
     headers: &mut Vec<(&'a str, &'a str)>,
-) -> Result<&'a [u8], Malformed> {
+) -> Result<(&'a [u8], bool), Malformed> {
+    let (mut read, mut has_names_before) = (0, true);
     loop {
         let count = reader.block()?;
         if count == 0 {
-            return reader.bytes();
+            has_names_before &= read == headers.len();
+            headers.truncate(read);
+            return Ok((reader.bytes()?, has_names_before));
         }
         for _ in 0..count {
-            headers.push((reader.text()?, reader.text()?));
+            let (name, value) = (reader.bytes()?, reader.bytes()?);
+            match headers.get_mut(read) {
+                Some(before) if before.0.as_bytes() == name => {
+                    if before.1.as_bytes() != value {
+                        before.1 = text(value)?;
+                    }
+                }
+                Some(before) => {
+                    has_names_before = false;
+                    *before = (text(name)?, text(value)?);
+                }
+                None => {
+                    has_names_before = false;
+                    headers.push((text(name)?, text(value)?));
+                }
+            }
+            read += 1;
         }
     }
 }
@@ -79,8 +103,10 @@ fn event<'a>(
 pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malformed> {
     let mut known = Known::default();
     let mut problem = None;
+    let count = if events.is_batch { Reader::new(events.bytes).block()? } else { 1 };
+    batch.expect(count, events.bytes.len());
     events.each(|event| {
-        match known.check(event.headers) {
+        match known.check(event.headers, event.has_names_before) {
             Ok(()) => batch.push(event.body, event.headers),
             Err(malformed) => problem = Some(malformed),
         }
@@ -93,16 +119,13 @@ pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malforme
 #[derive(Default)]
 struct Known<'a> {
     names: BTreeSet<&'a str>,
-    /// The names of the event before: most often the next one has the same.
-    last: Vec<&'a str>,
     cost: usize,
 }
 
 impl<'a> Known<'a> {
-    fn check(&mut self, headers: &[(&'a str, &'a str)]) -> Result<(), Malformed> {
-        let names = headers.iter().map(|(name, _)| *name);
-        if !names.clone().eq(self.last.iter().copied()) {
-            for name in names.clone() {
+    fn check(&mut self, headers: &[(&'a str, &'a str)], are_known: bool) -> Result<(), Malformed> {
+        if !are_known {
+            for (name, _) in headers {
                 if name.is_empty() || name.len() > NAME_BYTES_MAX {
                     return Err(Malformed::Header);
                 }
@@ -111,7 +134,6 @@ impl<'a> Known<'a> {
                     return Err(Malformed::Header);
                 }
             }
-            self.last = names.collect();
         }
         self.cost += self.names.len() * headers.len().max(1);
         if self.cost > COST_MAX { Err(Malformed::Headers) } else { Ok(()) }
@@ -120,7 +142,10 @@ impl<'a> Known<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use pipeline::Batch;
+    use proptest::prelude::*;
 
     use super::super::datum::{put_event, put_long};
     use super::*;
@@ -173,6 +198,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// What is known of the event before is used again only where it is the same: names in
+        /// another order, more or fewer of them, a name twice, other values.
+        #[test]
+        fn an_event_has_its_own_headers_whatever_the_one_before_it_has(
+            events in prop::collection::vec(
+                prop::collection::vec((0..3_usize, 0..3_usize), 0..4), 1..12),
+        ) {
+            let (names, values) = (["a", "b", "\u{e9}"], ["", "x", "\u{20ac}"]);
+            let mut bytes = Vec::new();
+            put_long(&mut bytes, events.len() as i64);
+            let mut sent = Vec::new();
+            for headers in &events {
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (names[*name], values[*value])).collect();
+                put_event(&mut bytes, &headers, b"body");
+                // Of a name that comes twice the last value counts.
+                sent.push(headers.into_iter().collect::<BTreeMap<_, _>>());
+            }
+            bytes.push(0);
+            let batch = batch(&bytes).unwrap();
+            let read: Vec<BTreeMap<_, _>> =
+                batch.iter().map(|event| event.headers().collect()).collect();
+            prop_assert_eq!(read, sent);
+        }
+    }
+
     #[test]
     fn the_batch_that_flume_sends_is_read() {
         // Measured: an appendBatch of two events, behind the name of the message.
@@ -211,10 +263,10 @@ mod tests {
         assert_eq!(batch(&of(&names, 0)).err(), Some(Malformed::Header));
         let mut known = Known::default();
         for name in &names[..1_000] {
-            assert_eq!(known.check(&[(name, "")]), Ok(()));
+            assert_eq!(known.check(&[(name, "")], false), Ok(()));
         }
         let left = (COST_MAX - known.cost) / 1_000;
-        assert!((0..left).all(|_| known.check(&[]).is_ok()) && left > 50_000);
-        assert_eq!(known.check(&[]), Err(Malformed::Headers));
+        assert!((0..left).all(|_| known.check(&[], false).is_ok()) && left > 50_000);
+        assert_eq!(known.check(&[], false), Err(Malformed::Headers));
     }
 }

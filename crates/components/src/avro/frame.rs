@@ -56,7 +56,8 @@ impl Deframer {
         self.is_broken
     }
 
-    /// The next whole frame; takes off `input` what it has read.
+    /// The next whole frame; takes off `input` what it has read. A message that has come whole in
+    /// one buffer is not copied, and keeps the memory of `input` for as long as it is held.
     ///
     /// # Errors
     /// A frame is larger than allowed. Memory is only taken for bytes that have come.
@@ -67,8 +68,13 @@ impl Deframer {
             }
             if self.lacking > 0 {
                 let bytes = self.lacking.min(input.len());
-                self.payload.extend_from_slice(&input[..bytes]);
-                input.advance(bytes);
+                let is_all = self.buffers == Some(0) && self.payload.is_empty();
+                if is_all && bytes == self.lacking {
+                    self.payload = input.split_to(bytes);
+                } else {
+                    self.payload.extend_from_slice(&input[..bytes]);
+                    input.advance(bytes);
+                }
                 self.lacking -= bytes;
                 if self.lacking > 0 {
                     return Ok(None);

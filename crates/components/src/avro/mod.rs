@@ -12,6 +12,7 @@ pub mod around;
 pub mod call;
 pub mod caller;
 pub mod coding;
+pub mod container;
 pub mod datum;
 pub mod events;
 pub mod frame;

@@ -3,31 +3,45 @@
 //! The schema is compiled once into a table of nodes. A datum is walked through it without an
 //! allocation and without values being made of it; a library's decoder makes a tree for each. What
 //! a reader would stumble over is refused: also the stated bytes of a block, which readers that
-//! leave a field out skip by.
+//! leave a field out skip by. A value takes time by its bytes alone: what never has any is left out
+//! of the table.
 //!
 //! Layout: Avro specification 1.11, "Schema Declaration" and "Binary Encoding". Logical types,
 //! defaults, aliases, order and docs do not change what a datum looks like, and are not looked at.
 
-use std::collections::HashMap;
+mod fingerprint;
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
+
+use fingerprint::Fingerprint;
 
 use super::Malformed;
 use super::datum::Reader;
 
+/// The header by which Flume's events state their schema by its fingerprint.
+pub const HASH_HEADER: &str = "flume.avro.schema.hash";
+/// The header by which they state it as it is.
+pub const LITERAL_HEADER: &str = "flume.avro.schema.literal";
+
 /// Values within values at most, in a datum.
 const DEPTH_MAX: usize = 64;
+/// Longest name of a type: each mention of one costs as much.
+const NAME_BYTES_MAX: usize = 4096;
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema {
     nodes: Vec<Node>,
     root: usize,
+    fingerprint: u64,
 }
 
 /// A type; the others that it has are indices of nodes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
+    /// Nothing: also of a record or a `fixed` without bytes.
     Null,
     Boolean,
     Int,
@@ -65,29 +79,39 @@ impl Schema {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(schema: &Value) -> Result<Self, String> {
-        let mut compiler = Compiler { nodes: Vec::new(), names: HashMap::new() };
-        let root = compiler.node(schema, "")?;
-        let schema = Self { nodes: compiler.nodes, root };
-        let repeated = schema.nodes.iter().filter_map(|node| match node {
-            Node::Array(items) => Some(*items),
-            _ => None,
-        });
-        match repeated.into_iter().any(|items| schema.can_be_empty(items, 0)) {
-            true => Err("an array has items without bytes, so that nothing limits it".to_owned()),
-            false => Ok(schema),
-        }
+        Self::compile(schema, true)
     }
 
-    /// Whether a value of this node can have no bytes.
-    fn can_be_empty(&self, node: usize, depth: usize) -> bool {
-        match &self.nodes[node] {
-            Node::Null | Node::Fixed(0) => true,
-            // A record that holds itself has no end, and no datum.
-            Node::Record(fields) => {
-                depth < DEPTH_MAX && fields.iter().all(|field| self.can_be_empty(*field, depth + 1))
-            }
-            _ => false,
-        }
+    /// Compiles a schema that a file brings. Its names may be of any characters: Avro's own library
+    /// reads such files, which other programs write.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn of_file(schema: &Value) -> Result<Self, String> {
+        Self::compile(schema, false)
+    }
+
+    fn compile(schema: &Value, checks_names: bool) -> Result<Self, String> {
+        let mut compiler = Compiler {
+            nodes: Vec::new(),
+            names: HashMap::new(),
+            print: Fingerprint::default(),
+            checks_names,
+        };
+        let root = compiler.node(schema, "")?;
+        let Compiler { nodes, print, .. } = compiler;
+        Ok(Self { nodes, root, fingerprint: print.value() })
+    }
+
+    /// The CRC-64-AVRO of its canonical form, as Avro's library writes it in hexadecimal: the
+    /// lowest byte first.
+    pub fn fingerprint(&self) -> String {
+        format!("{:016x}", self.fingerprint.swap_bytes())
+    }
+
+    /// Whether its values have no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes[self.root] == Node::Null
     }
 
     /// Checks that these bytes are one datum, and no more.
@@ -95,9 +119,18 @@ impl Schema {
     /// # Errors
     /// They are not.
     pub fn check(&self, datum: &[u8]) -> Result<(), Malformed> {
-        let mut reader = Reader::new(datum);
+        let length = self.first(datum)?;
+        if length == datum.len() { Ok(()) } else { Err(Malformed::Rest) }
+    }
+
+    /// The length of the datum that these bytes begin with.
+    ///
+    /// # Errors
+    /// They begin with none.
+    pub fn first(&self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut reader = Reader::new(bytes);
         self.walk(self.root, &mut reader, DEPTH_MAX)?;
-        if reader.rest().is_empty() { Ok(()) } else { Err(Malformed::Rest) }
+        Ok(bytes.len() - reader.rest().len())
     }
 
     fn walk(&self, node: usize, reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
@@ -154,6 +187,10 @@ struct Compiler {
     nodes: Vec<Node>,
     /// By full name.
     names: HashMap<String, usize>,
+    /// Of the canonical form, written on the way.
+    print: Fingerprint,
+    /// Whether names are of letters, digits and `_`.
+    checks_names: bool,
 }
 
 impl Compiler {
@@ -166,21 +203,26 @@ impl Compiler {
         match schema {
             Value::String(name) => self.named(name, namespace),
             Value::Array(branches) => self.union(branches, namespace),
-            Value::Object(_) => {
-                let kind = text(schema, "type")?;
-                match kind {
-                    "record" | "enum" | "fixed" => self.complex(kind, schema, namespace),
-                    "array" => {
-                        let items = self.node(member(schema, "items")?, namespace)?;
-                        Ok(self.add(Node::Array(items)))
+            Value::Object(_) => match text(schema, "type")? {
+                kind @ ("record" | "enum" | "fixed") => self.complex(kind, schema, namespace),
+                "array" => {
+                    self.print.add(&[r#"{"type":"array","items":"#]);
+                    let items = self.node(member(schema, "items")?, namespace)?;
+                    self.print.add(&["}"]);
+                    if self.nodes[items] == Node::Null {
+                        let problem = "an array has items without bytes, so that nothing limits it";
+                        return Err(problem.to_owned());
                     }
-                    "map" => {
-                        let values = self.node(member(schema, "values")?, namespace)?;
-                        Ok(self.add(Node::Map(values)))
-                    }
-                    other => self.named(other, namespace),
+                    Ok(self.add(Node::Array(items)))
                 }
-            }
+                "map" => {
+                    self.print.add(&[r#"{"type":"map","values":"#]);
+                    let values = self.node(member(schema, "values")?, namespace)?;
+                    self.print.add(&["}"]);
+                    Ok(self.add(Node::Map(values)))
+                }
+                other => self.named(other, namespace),
+            },
             other => Err(format!("`{other}` is no schema")),
         }
     }
@@ -188,10 +230,13 @@ impl Compiler {
     /// A primitive type, or one that stands further up.
     fn named(&mut self, name: &str, namespace: &str) -> Result<usize, String> {
         if let Some(node) = primitive(name) {
+            self.print.add(&["\"", name, "\""]);
             return Ok(self.add(node));
         }
-        let known = self.names.get(&full_name(name, namespace));
-        known.copied().ok_or_else(|| format!("there is no type `{name}` further up"))
+        let full = full_name(name, namespace);
+        let known = self.names.get(&full).copied();
+        self.print.add(&["\"", &full, "\""]);
+        known.ok_or_else(|| format!("there is no type `{name}` further up"))
     }
 
     fn union(&mut self, branches: &[Value], namespace: &str) -> Result<usize, String> {
@@ -211,8 +256,10 @@ impl Compiler {
                 return Err(format!("a union has `{kind}` twice"));
             }
             unnamed.push(kind);
+            self.print.add(&[if nodes.is_empty() { "[" } else { "," }]);
             nodes.push(self.node(branch, namespace)?);
         }
+        self.print.add(&["]"]);
         Ok(self.add(Node::Union(nodes)))
     }
 
@@ -221,58 +268,87 @@ impl Compiler {
         let name = text(schema, "name")?;
         let stated = schema.get("namespace").and_then(Value::as_str).unwrap_or(outer);
         let full = full_name(name, stated);
+        if full.len() > NAME_BYTES_MAX {
+            return Err(format!("the name of a type has more than {NAME_BYTES_MAX} bytes"));
+        }
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
-        if !full.split('.').all(is_name) || primitive(&full).is_some() {
+        let is_odd = self.checks_names && !full.split('.').all(is_name);
+        if is_odd || primitive(&full).is_some() {
             return Err(format!("`{full}` is no name of a type"));
         }
         if self.names.contains_key(&full) {
             return Err(format!("the type `{full}` is there twice"));
         }
-        let node = match kind {
-            "fixed" => {
-                let size = member(schema, "size")?.as_u64();
-                let size = size.filter(|size| *size <= i32::MAX as u64);
-                let size = size.ok_or_else(|| format!("`size` of `{full}` is no size"))?;
-                Node::Fixed(size as usize)
-            }
-            "enum" => Node::Enum(names(schema, "symbols", &full, |symbol| Some(symbol))?),
-            _ => Node::Record(Vec::new()),
-        };
-        let is_record = matches!(node, Node::Record(_));
-        let number = self.add(node);
+        self.print.add(&[r#"{"name":""#, &full, r#"","type":""#, kind, "\","]);
+        let number = self.add(Node::Record(Vec::new()));
         self.names.insert(full.clone(), number);
-        if is_record {
-            names(schema, "fields", &full, |field| field.get("name"))?;
-            let mut fields = Vec::new();
-            for field in member(schema, "fields")?.as_array().into_iter().flatten() {
-                fields.push(self.node(member(field, "type")?, &namespace)?);
-            }
-            self.nodes[number] = Node::Record(fields);
-        }
+        self.nodes[number] = match kind {
+            "fixed" => self.fixed(schema, &full)?,
+            "enum" => self.symbols(schema, &full)?,
+            _ => self.record(schema, &full, &namespace)?,
+        };
+        self.print.add(&["}"]);
         Ok(number)
     }
-}
 
-/// How many elements a list has, each with a name of its own.
-fn names(
-    schema: &Value,
-    list: &str,
-    full: &str,
-    name_of: impl Fn(&Value) -> Option<&Value>,
-) -> Result<usize, String> {
-    let elements = member(schema, list)?.as_array();
-    let elements = elements.ok_or_else(|| format!("`{list}` of `{full}` is no list"))?;
-    let mut seen = std::collections::HashSet::new();
-    for element in elements {
-        let name = name_of(element).and_then(Value::as_str).unwrap_or_default();
-        if !is_name(name) {
-            return Err(format!("`{name}` in `{list}` of `{full}` is no name"));
-        }
-        if !seen.insert(name) {
-            return Err(format!("`{name}` is in `{list}` of `{full}` twice"));
-        }
+    fn fixed(&mut self, schema: &Value, full: &str) -> Result<Node, String> {
+        let size = member(schema, "size")?.as_u64();
+        let size = size.filter(|size| *size <= i32::MAX as u64);
+        let size = size.ok_or_else(|| format!("`size` of `{full}` is no size"))?;
+        self.print.add(&[r#""size":"#, &size.to_string()]);
+        Ok(if size == 0 { Node::Null } else { Node::Fixed(size as usize) })
     }
-    Ok(elements.len())
+
+    fn symbols(&mut self, schema: &Value, full: &str) -> Result<Node, String> {
+        let symbols = self.listed(schema, "symbols", full, Some)?;
+        self.print.add(&[r#""symbols":["#]);
+        for (number, (_, symbol)) in symbols.iter().enumerate() {
+            self.print.add(&[if number > 0 { ",\"" } else { "\"" }, symbol, "\""]);
+        }
+        self.print.add(&["]"]);
+        Ok(Node::Enum(symbols.len()))
+    }
+
+    fn record(&mut self, schema: &Value, full: &str, namespace: &str) -> Result<Node, String> {
+        let fields = self.listed(schema, "fields", full, |field| field.get("name"))?;
+        self.print.add(&[r#""fields":["#]);
+        let mut nodes = Vec::new();
+        for (number, (field, name)) in fields.iter().enumerate() {
+            let before = if number > 0 { "," } else { "" };
+            self.print.add(&[before, r#"{"name":""#, name, r#"","type":"#]);
+            let node = self.node(member(field, "type")?, namespace)?;
+            self.print.add(&["}"]);
+            if self.nodes[node] != Node::Null {
+                nodes.push(node);
+            }
+        }
+        self.print.add(&["]"]);
+        Ok(if nodes.is_empty() { Node::Null } else { Node::Record(nodes) })
+    }
+
+    /// The elements of a list, each with a name of its own.
+    fn listed<'a>(
+        &self,
+        schema: &'a Value,
+        list: &str,
+        full: &str,
+        name_of: impl Fn(&'a Value) -> Option<&'a Value>,
+    ) -> Result<Vec<(&'a Value, &'a str)>, String> {
+        let elements = member(schema, list)?.as_array();
+        let elements = elements.ok_or_else(|| format!("`{list}` of `{full}` is no list"))?;
+        let (mut seen, mut named) = (HashSet::new(), Vec::new());
+        for element in elements {
+            let name = name_of(element).and_then(Value::as_str).unwrap_or_default();
+            if name.is_empty() || self.checks_names && !is_name(name) {
+                return Err(format!("`{name}` in `{list}` of `{full}` is no name"));
+            }
+            if !seen.insert(name) {
+                return Err(format!("`{name}` is in `{list}` of `{full}` twice"));
+            }
+            named.push((element, name));
+        }
+        Ok(named)
+    }
 }
 
 fn member<'a>(schema: &'a Value, name: &str) -> Result<&'a Value, String> {

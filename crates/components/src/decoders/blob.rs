@@ -31,6 +31,10 @@ impl Decoder for Blob {
         events.push(message.bytes, message.headers);
         Ok(())
     }
+
+    fn is_text(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

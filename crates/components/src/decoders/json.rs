@@ -1,9 +1,9 @@
 //! `json`: the form of Flume's JSON handler, `[{"headers": {"k": "v"}, "body": "text"}, …]`.
 //!
-//! The message is UTF-8, or UTF-16 or UTF-32 where its character set says so; bodies are stored as
-//! UTF-8. A missing body is empty, missing headers are none; numbers and flags as values of headers
-//! become text. Other than Flume it also takes objects without an array around them, one a line, as
-//! the `json` encoder writes them.
+//! The message is UTF-8, or what its character set says; bodies are stored as UTF-8. A missing body
+//! is empty, missing headers are none; numbers and flags as values of headers become text. Other
+//! than Flume it also takes objects without an array around them, one a line, as the `json` encoder
+//! writes them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::charset::{Charset, Odd};
 
 /// Settings of the `json` decoder: none.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -91,40 +93,28 @@ fn header<'a>(
 
 /// The message as UTF-8.
 fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, MalformedMessage> {
-    let malformed = |problem: &str| MalformedMessage { problem: problem.to_owned() };
-    match charset.unwrap_or("utf-8") {
-        "utf-8" | "utf8" | "us-ascii" => std::str::from_utf8(bytes)
-            .map(|text| Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text)))
-            .map_err(|error| MalformedMessage { problem: format!("not UTF-8: {error}") }),
-        name @ ("utf-16" | "utf-16be" | "utf-16le") => {
-            let (pairs, rest) = bytes.as_chunks::<2>();
-            let big_endian =
-                !matches!((name, pairs.first()), ("utf-16le", _) | ("utf-16", Some([0xff, 0xfe])));
-            let read = if big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
-            let units = pairs.iter().map(|pair| read(*pair));
-            let text: Result<String, _> = char::decode_utf16(units).collect();
-            match text {
-                Ok(text) if rest.is_empty() => Ok(Cow::Owned(without_mark(text))),
-                _ => Err(malformed("not UTF-16")),
-            }
-        }
-        name @ ("utf-32" | "utf-32be" | "utf-32le") => {
-            let (quads, rest) = bytes.as_chunks::<4>();
-            let little = Some(&[0xff, 0xfe, 0, 0]);
-            let big_endian = name != "utf-32le" && (name != "utf-32" || quads.first() != little);
-            let read = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
-            let text: Option<String> =
-                quads.iter().map(|quad| char::from_u32(read(*quad))).collect();
-            match text {
-                Some(text) if rest.is_empty() => Ok(Cow::Owned(without_mark(text))),
-                _ => Err(malformed("not UTF-32")),
-            }
-        }
-        other => {
-            let problem = format!("character set `{other}`; known: utf-8, utf-16, utf-32");
-            Err(MalformedMessage { problem })
-        }
+    let malformed = |problem: String| MalformedMessage { problem };
+    let name = charset.unwrap_or("utf-8");
+    if matches!(name, "utf-32" | "utf-32be" | "utf-32le") {
+        let (quads, rest) = bytes.as_chunks::<4>();
+        let little = Some(&[0xff, 0xfe, 0, 0]);
+        let big_endian = name != "utf-32le" && (name != "utf-32" || quads.first() != little);
+        let read = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+        let text: Option<String> = quads.iter().map(|quad| char::from_u32(read(*quad))).collect();
+        return match text {
+            Some(text) if rest.is_empty() => Ok(Cow::Owned(without_mark(text))),
+            _ => Err(malformed("not UTF-32".to_owned())),
+        };
     }
+    let charset = Charset::named(name).map_err(malformed)?;
+    if charset.is_utf8() {
+        return std::str::from_utf8(bytes)
+            .map(|text| Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text)))
+            .map_err(|error| malformed(format!("not UTF-8: {error}")));
+    }
+    let (charset, mark) = charset.of_text(bytes);
+    let text = charset.decode(&bytes[mark..], Odd::Fail, false);
+    text.map(Cow::Owned).map_err(|at| malformed(format!("not {name} at byte {}", at + mark)))
 }
 
 fn without_mark(text: String) -> String {

@@ -1,5 +1,6 @@
 //! What the bytes of a message say as events.
 
+pub mod avro;
 pub mod blob;
 pub mod json;
 pub mod lines;
@@ -10,8 +11,12 @@ use pipeline::component::entry;
 use pipeline::{Decoder, Entry, MalformedMessage};
 
 /// All of them.
-pub static ALL: &[Entry<dyn Decoder>] =
-    &[entry::<blob::Config>(), entry::<json::Config>(), entry::<lines::Config>()];
+pub static ALL: &[Entry<dyn Decoder>] = &[
+    entry::<avro::Config>(),
+    entry::<blob::Config>(),
+    entry::<json::Config>(),
+    entry::<lines::Config>(),
+];
 
 /// Names of headers in one message: each is a column of its batch.
 pub(crate) const HEADER_NAMES_MAX: usize = 1_000;

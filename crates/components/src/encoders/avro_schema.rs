@@ -1,11 +1,14 @@
-//! `avro_schema`: an Avro container file whose records are the bodies: each is a datum of a schema
-//! that the settings declare.
+//! `avro_schema`: an Avro container file whose records are the bodies: each is a datum of a schema,
+//! which the settings declare for all of them, or each event states ([`stated`]).
 //!
 //! A file has one schema, and a reader finds the next record where the one before it ends: one body
 //! that is no datum would tear all that follows it. So each is walked through the schema before it
 //! is written, and what does not fit, or states another schema in its headers, is unwritable.
 
+mod stated;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pipeline::units::ByteSize;
@@ -17,11 +20,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::container::{self, BlockCodec, Container};
-use crate::avro::schema::Schema;
+use crate::avro::schema::{LITERAL_HEADER as LITERAL, Schema};
 
-/// The headers by which Flume's events state their schema; the first counts where both are there.
+/// The header by which Flume's events state where their schema is. It counts where the literal one
+/// is there too.
 const URL: &str = "flume.avro.schema.url";
-const LITERAL: &str = "flume.avro.schema.literal";
 
 /// Bytes in front of a datum in the wire format of a schema registry: 0, and the schema's number.
 const PREFIX: usize = 5;
@@ -30,12 +33,18 @@ const PREFIX: usize = 5;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The schema of the bodies, in JSON. Best a reference to a file, `"${file:app.avsc}"`.
-    schema: String,
+    /// The schema of all bodies, in JSON. Best a reference to a file, `"${file:app.avsc}"`. Without
+    /// it each event states its own, and each schema has files of its own.
+    #[serde(default)]
+    schema: Option<String>,
     /// URLs of this schema. An event whose header `flume.avro.schema.url` has another one is
     /// refused.
     #[serde(default)]
     schema_urls: Vec<String>,
+    /// The schemas behind the URLs that events state, where `schema` is not set. Nothing is
+    /// fetched: an event with another URL is refused.
+    #[serde(default)]
+    schemas: BTreeMap<String, String>,
     /// Number of the schema in a schema registry. Where it is set, each body begins with a byte 0
     /// and this number in four bytes, the highest first. They are checked, and not written.
     #[serde(default)]
@@ -53,11 +62,14 @@ impl Component for Config {
     type Role = dyn Encoder;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
-        let invalid = |problem: String| BuildError::invalid("schema", problem);
-        let text = self.schema.trim();
-        let literal: Value = serde_json::from_str(text)
-            .map_err(|error| invalid(format!("it is not JSON: {error}")))?;
-        let schema = Schema::parse(&literal).map_err(invalid)?;
+        let Some(text) = &self.schema else { return self.stated(cx) };
+        if !self.schemas.is_empty() {
+            let problem = "`schema` is that of all events: remove one of the two, or give its URLs \
+                           in `schema_urls`";
+            return Err(BuildError::invalid("schemas", problem));
+        }
+        let text = text.trim();
+        let (literal, schema) = parsed("schema", text)?;
         Ok(Box::new(AvroSchema {
             container: Container::new(text, self.codec, self.sync_interval, cx)?,
             schema,
@@ -69,6 +81,41 @@ impl Component for Config {
             }),
         }))
     }
+}
+
+impl Config {
+    /// Where each event states its schema.
+    fn stated(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
+        let unset = [
+            ("schema_urls", self.schema_urls.is_empty()),
+            ("registry_id", self.registry_id.is_none()),
+        ];
+        if let Some((setting, _)) = unset.into_iter().find(|(_, unset)| !unset) {
+            let problem = "it says something of `schema`, which is not set";
+            return Err(BuildError::invalid(setting, problem));
+        }
+        let container = Container::new("", self.codec, self.sync_interval, cx)?;
+        let mut known = BTreeMap::new();
+        for (url, text) in &self.schemas {
+            let (_, schema) = parsed(&format!("schemas.{url:?}"), text.trim())?;
+            known.insert(url.clone(), (schema, container.of(text.trim())));
+        }
+        Ok(Box::new(stated::Stated::new(container, known)))
+    }
+}
+
+/// A schema that the settings declare: its JSON, and what it comes to.
+fn parsed(setting: &str, text: &str) -> Result<(Value, Schema), BuildError> {
+    let invalid = |problem: String| BuildError::invalid(setting, problem);
+    let literal: Value =
+        serde_json::from_str(text).map_err(|error| invalid(format!("it is not JSON: {error}")))?;
+    let schema = Schema::parse(&literal).map_err(invalid)?;
+    Ok((literal, schema))
+}
+
+/// Why a body is unwritable.
+fn no_datum(malformed: impl std::fmt::Display) -> String {
+    format!("the body is no datum of the schema: {malformed}")
 }
 
 struct AvroSchema {
@@ -113,7 +160,7 @@ impl AvroSchema {
             datum = rest;
         }
         let malformed = self.schema.check(datum).err()?;
-        Some(format!("the body is no datum of the schema: {malformed}").into())
+        Some(no_datum(malformed).into())
     }
 }
 
@@ -270,13 +317,25 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_cannot_be_read_is_refused_with_the_setting() {
-        for (schema, says) in [("{", "it is not JSON"), (r#""nothing""#, "no type `nothing`")] {
-            let settings = json!({ "type": "avro_schema", "schema": schema });
+    fn settings_that_do_not_go_together_are_refused_with_their_names() {
+        for (settings, setting, says) in [
+            (json!({ "schema": "{" }), "schema", "it is not JSON"),
+            (json!({ "schema": r#""nothing""# }), "schema", "no type `nothing`"),
+            (json!({ "schemas": { "u": "{" } }), "schemas.\"u\"", "it is not JSON"),
+            (json!({ "schema_urls": ["u"] }), "schema_urls", "`schema`, which is not set"),
+            (json!({ "registry_id": 1 }), "registry_id", "`schema`, which is not set"),
+            (
+                json!({ "schema": r#""int""#, "schemas": { "u": r#""int""# } }),
+                "schemas",
+                "remove one",
+            ),
+        ] {
+            let mut settings = settings;
+            settings["type"] = json!("avro_schema");
             let choice = Settings::from_json(&settings).read::<Choice<dyn Encoder>>().unwrap();
             let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
             let error = choice.build("encoder", &cx).map(drop).unwrap_err().to_string();
-            assert!(error.contains("schema") && error.contains(says), "{error}");
+            assert!(error.contains(setting) && error.contains(says), "{error}");
         }
     }
 }

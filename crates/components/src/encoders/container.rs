@@ -77,6 +77,16 @@ impl Container {
         })
     }
 
+    /// With the same settings, of this schema.
+    pub(super) fn of(&self, schema: &str) -> Self {
+        Self { schema: schema.into(), entropy: self.entropy.clone(), ..*self }
+    }
+
+    /// Bytes of the schema's text.
+    pub(super) fn schema_bytes(&self) -> u64 {
+        self.schema.len() as u64
+    }
+
     /// At least as many bytes as records of so many add to a file.
     pub(super) fn size_bound(&self, bytes: u64) -> u64 {
         // What deflate cannot make smaller it makes larger by a thousandth, and each block has a

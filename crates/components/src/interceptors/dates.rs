@@ -51,7 +51,10 @@ pub(super) struct Calendar<'a> {
 
 /// A zone by its name in the time zone database, or an offset such as `+02:00`. The database is in
 /// the program: the name means the same on every host.
-pub(super) fn zone(setting: &str, name: &str) -> Result<TimeZone, BuildError> {
+///
+/// # Errors
+/// No zone has this name; the error names `setting`.
+pub fn zone(setting: &str, name: &str) -> Result<TimeZone, BuildError> {
     let offset = BrokenDownTime::parse("%:z", name).ok().and_then(|offset| offset.offset());
     if let Some(offset) = offset {
         return Ok(TimeZone::fixed(offset));

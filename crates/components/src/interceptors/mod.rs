@@ -21,6 +21,7 @@ pub mod throttle;
 pub mod timestamp;
 pub mod uuid;
 
+pub use dates::zone;
 use pipeline::component::entry;
 use pipeline::{BuildError, Entry, EventRef, Events, Existing, Interceptor};
 use regex::bytes::{CaptureLocations, Regex};

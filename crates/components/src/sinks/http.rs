@@ -131,6 +131,10 @@ impl Component for Config {
         let tls = is_tls.then(|| self.tls.clone().unwrap_or_default());
         let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;
+        if format.encoder().has_forms() {
+            let problem = "a request is one file, which has one schema: declare it";
+            return Err(BuildError::invalid("encoder.schema", problem));
+        }
         let options = Options {
             in_flight_max: self.in_flight_max,
             in_order: self.in_order,

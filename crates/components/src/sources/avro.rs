@@ -60,8 +60,8 @@ pub struct Config {
     /// Largest call that is taken, after decompression.
     #[serde(default = "defaults::request_max")]
     request_max: ByteSize,
-    /// Bytes of calls that all connections together may hold in memory. Decoded they are there a
-    /// second time while they are stored.
+    /// Bytes of calls that all connections together may hold in memory, until they are stored.
+    /// While a call is decoded it is there a second time.
     #[serde(default = "defaults::in_flight_max")]
     in_flight_max: ByteSize,
     /// Connections at a time. More wait to be accepted.
@@ -211,7 +211,7 @@ struct Shared {
     limits: Limits,
     budget: Arc<Semaphore>,
     calls: Calls,
-    storing: Storing,
+    storing: Arc<Storing>,
 }
 
 impl Shared {
@@ -252,13 +252,13 @@ impl Source for Avro {
             limits: self.limits,
             budget: self.budget.clone(),
             calls: self.calls.clone(),
-            storing: Storing {
+            storing: Arc::new(Storing {
                 source: self.name.clone(),
                 intake: cx.intake,
                 stop: cx.stop.clone(),
                 wait_max: self.limits.wait_max,
                 work: work.clone(),
-            },
+            }),
         });
         let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {

@@ -4,6 +4,9 @@
 //! one may lack its end. One longer than `line_max` is cut there, gets the header `truncated`, and
 //! is counted.
 //!
+//! With `multiline` lines are joined; the end of the output, a stop, and a pause of `timeout` end
+//! the last event.
+//!
 //! Nothing is promised: what a command has printed and no channel has stored is lost with the agent
 //! or with the command, and cannot be asked for again. While a channel is full or fails, the
 //! command is not read, which holds it back at its next write.

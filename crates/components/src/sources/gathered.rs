@@ -35,6 +35,12 @@ impl Destination {
         Self { source, metrics, intake, batch_events, work: TaskTracker::new() }
     }
 
+    /// Bytes of an event that the next agents take in any case.
+    pub(super) fn event_bytes_max(&self) -> usize {
+        let agreed = self.intake.batch_bytes_max().map(|bytes| Cut::within(bytes).body_bytes);
+        agreed.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+    }
+
     /// Counts what was lost or odd.
     pub(super) fn count(&self, reason: &'static str, times: u64) {
         let label = SourceReason { source: self.source.to_string(), reason };

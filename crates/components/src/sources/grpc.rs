@@ -34,7 +34,6 @@ mod outlet;
 mod roster;
 mod service;
 mod subscriptions;
-mod waits;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

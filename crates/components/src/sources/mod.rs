@@ -9,6 +9,7 @@ mod gathered;
 pub mod grpc;
 pub mod http;
 mod listening;
+mod multiline;
 #[cfg(test)]
 mod narrow;
 pub mod netcat;
@@ -28,6 +29,7 @@ pub mod tail_dir;
 pub mod thrift;
 #[cfg(test)]
 mod tls_between;
+mod waits;
 
 use pipeline::component::entry;
 use pipeline::{Entry, Source};

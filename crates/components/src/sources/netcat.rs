@@ -8,8 +8,12 @@
 //! answered by `FAILED`, and its connection is closed, as Flume does. Without answers nothing is
 //! promised, and such a line is cut and marked.
 //!
+//! With `multiline` lines are joined, and an event is answered once. One that a stop or a broken
+//! connection interrupts is not stored, as it is not answered: the client sends it again in whole.
+//! Without answers it is stored as far as it came.
+//!
 //! While a channel is full, connections are not read, which holds their clients back. A connection
-//! takes no more memory than its longest line and a batch.
+//! takes no more memory than its longest line, its longest event and a batch.
 
 use std::io;
 use std::sync::Arc;
@@ -27,18 +31,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Duration, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::gathered::{Destination, Gathered};
 use super::listening::{self, DRAIN, Guard};
-use crate::framings::FramedStream;
+use super::multiline::stream::EventStream;
+use super::multiline::{EVENT_DIVIDED, Joining, Multiline};
+use super::waits::until;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
-/// Longest pause of a connection where none is set: for ever.
-const NO_PAUSE: Duration = Duration::MAX;
+/// The longest line, and event of several lines, that may be set.
+const EVENT_MAX: ByteSize = ByteSize::mib(16);
 
 /// Settings of the `netcat` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,12 +52,16 @@ const NO_PAUSE: Duration = Duration::MAX;
 pub struct Config {
     /// Address to listen on, `host:port`.
     listen: String,
-    /// Whether each line is answered by `OK` when it is stored.
+    /// Whether each event is answered by `OK` when it is stored.
     #[serde(default = "default_ack_every_event")]
     ack_every_event: bool,
     /// Where an event ends in the stream: `lines` or `length_prefixed`.
     #[serde(default = "default_framing")]
     framing: Choice<dyn Framing>,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<Multiline>,
     /// Longest line. Flume has 512 characters, with the line end.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
@@ -98,8 +108,9 @@ impl Component for Config {
 
     fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
-        if self.line_max.0 == 0 || self.line_max > ByteSize::mib(16) {
-            return Err(BuildError::invalid("line_max", "must be from 1B to 16MiB"));
+        if self.line_max.0 == 0 || self.line_max > EVENT_MAX {
+            let problem = format!("must be from 1B to {EVENT_MAX}");
+            return Err(BuildError::invalid("line_max", problem));
         }
         let positive = [
             ("batch_events", self.batch_events as u64),
@@ -113,7 +124,14 @@ impl Component for Config {
             crate::decoders::check_names(std::iter::once(name.as_str()))
                 .map_err(|error| BuildError::invalid("client_header", error))?;
         }
+        let joining =
+            self.multiline.take().map(|it| it.joining(EVENT_MAX).map(Arc::new)).transpose()?;
+        if joining.is_some() && self.framing.kind() != "lines" {
+            let problem = "it joins lines; leave it out, or take the framing `lines`";
+            return Err(BuildError::invalid("multiline", problem));
+        }
         Ok(Box::new(Netcat {
+            joining,
             guard: Guard::new(self.tls.take(), cx, &[])?,
             name: cx.name.clone(),
             env: cx.env.clone(),
@@ -130,6 +148,8 @@ struct Netcat {
     env: Env,
     metrics: Metrics,
     framing: Arc<dyn Framing>,
+    /// Which lines are one event.
+    joining: Option<Arc<Joining>>,
     settings: Arc<Config>,
     guard: Option<Guard>,
     /// Between opening and running.
@@ -170,7 +190,11 @@ impl Source for Netcat {
         listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
             let connection = Connection {
                 client: listening::host(&peer).to_owned(),
-                lines: FramedStream::new(&*self.framing, self.settings.line_max.0 as usize),
+                events: EventStream::new(
+                    &*self.framing,
+                    self.settings.line_max.0 as usize,
+                    self.joining.clone(),
+                ),
                 settings: self.settings.clone(),
                 to: to.clone(),
                 stop: cx.stop.clone(),
@@ -193,7 +217,7 @@ impl Source for Netcat {
 /// One client.
 struct Connection {
     client: String,
-    lines: FramedStream,
+    events: EventStream,
     settings: Arc<Config>,
     to: Destination,
     stop: CancellationToken,
@@ -202,38 +226,71 @@ struct Connection {
 }
 
 impl Connection {
-    /// Takes lines to the end of the connection, or until the source stops.
+    /// Takes events to the end of the connection, or until the source stops.
     async fn serve(mut self) -> io::Result<()> {
-        let idle = self.settings.idle_timeout.map_or(NO_PAUSE, |limit| limit.0);
+        let served = self.until_end().await;
+        if !self.settings.ack_every_event {
+            // The client does not send again what it has sent of the last event.
+            self.end_event().await?;
+        }
+        served
+    }
+
+    async fn until_end(&mut self) -> io::Result<()> {
+        let mut idle = self.idle_until();
         loop {
-            self.lines.buffer().reserve(READ_BYTES);
+            self.events.buffer().reserve(READ_BYTES);
+            let event_due = self.events.due();
             let read = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                read = timeout(idle, self.stream.read_buf(self.lines.buffer())) => read??,
+                read = self.stream.read_buf(self.events.buffer()) => read?,
+                () = until(event_due) => {
+                    self.end_event().await?;
+                    continue;
+                }
+                () = until(idle) => return self.end_event().await,
             };
-            let rest = if read == 0 { self.lines.rest() } else { None };
-            while let Some(line) = self.lines.next() {
-                if !self.push(line).await? {
+            let most = self.to.event_bytes_max();
+            while let Some(event) = self.events.next(most) {
+                if !self.push(event).await? {
                     return Ok(());
                 }
             }
-            if let Some(line) = rest {
-                self.push(line).await?;
+            while read == 0
+                && let Some(event) = self.events.rest(most)
+            {
+                if !self.push(event).await? {
+                    return Ok(());
+                }
             }
             self.store().await?;
             if read == 0 {
                 return Ok(());
             }
+            idle = self.idle_until();
         }
     }
 
-    /// Adds a line; says whether the connection goes on.
-    async fn push(&mut self, line: Frame) -> io::Result<bool> {
-        if self.gathered.is_full(line.message.len(), &self.to) {
+    /// When the connection is closed, unless a byte comes before.
+    fn idle_until(&self) -> Option<Instant> {
+        self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
+    }
+
+    /// Stores and answers the event that is open: nothing has come for long, or will.
+    async fn end_event(&mut self) -> io::Result<()> {
+        if let Some(event) = self.events.end() {
+            self.push(event).await?;
+        }
+        self.store().await
+    }
+
+    /// Adds an event; says whether the connection goes on.
+    async fn push(&mut self, event: Frame) -> io::Result<bool> {
+        if self.gathered.is_full(event.message.len(), &self.to) {
             self.store().await?;
         }
-        if line.is_cut && self.settings.ack_every_event {
+        if event.is_cut && self.settings.ack_every_event {
             self.store().await?;
             self.to.count("line_too_long", 1);
             let answer =
@@ -241,18 +298,22 @@ impl Connection {
             self.stream.write_all(answer.as_bytes()).await?;
             return self.stream.shutdown().await.map(|()| false);
         }
-        if line.is_cut {
+        if event.is_cut {
             self.to.count("line_cut", 1);
         }
         let client = self.settings.client_header.as_deref().map(|name| (name, &*self.client));
-        let mark = line.is_cut.then_some(("truncated", "true"));
+        let mark = event.is_cut.then_some(("truncated", "true"));
         let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
-        self.gathered.push(&line.message, &headers);
+        self.gathered.push(&event.message, &headers);
         Ok(true)
     }
 
-    /// Stores what was gathered, and answers each line of it.
+    /// Stores what was gathered, and answers each event of it.
     async fn store(&mut self) -> io::Result<()> {
+        let divided = self.events.take_divided();
+        if divided > 0 {
+            self.to.count(EVENT_DIVIDED, divided);
+        }
         if !self.settings.ack_every_event {
             self.gathered.store_or_lose(&self.to, "lines_refused").await;
             return Ok(());

@@ -1,8 +1,11 @@
 //! The events of a call on their way into the channels.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::FutureExt;
 use pipeline::{Batch, Classify, ErrorClass, Intake};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +27,6 @@ pub(super) enum Stored {
 }
 
 /// The channels of one run of a source.
-#[derive(Clone)]
 pub(super) struct Storing {
     /// Name of the source.
     pub(super) source: Arc<str>,
@@ -39,16 +41,30 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    /// Stores a batch in a task of its own, which goes on if this future is dropped. What is `held`
-    /// is dropped when it is stored.
-    pub(super) async fn store<H: Send + 'static>(&self, batch: Batch, held: H) -> Stored {
+    /// Stores a batch, which goes on if this future is dropped. What is `held` is dropped when it
+    /// is stored.
+    pub(super) async fn store<H: Send + 'static>(
+        self: &Arc<Self>,
+        batch: Batch,
+        held: H,
+    ) -> Stored {
         let this = self.clone();
-        let storing = self.work.spawn(async move {
+        let storing = AssertUnwindSafe(async move {
             let _held = held;
             let stored = storing::store(&*this.intake, batch, this.wait_max, &this.stop).await;
             stored.map_or_else(|not_stored| this.explain(not_stored), |()| Stored::All)
         });
-        storing.await.unwrap_or(Stored::Unknown)
+        let mut storing = Box::pin(storing.catch_unwind());
+        // A channel in memory that has room stores at once: that needs no task. What has begun and
+        // waits goes on in one of its own.
+        let stored = match futures::poll!(&mut storing) {
+            Poll::Ready(stored) => stored,
+            Poll::Pending => match self.work.spawn(storing).await {
+                Ok(stored) => stored,
+                Err(_) => return Stored::Unknown,
+            },
+        };
+        stored.unwrap_or(Stored::Unknown)
     }
 
     fn explain(&self, not_stored: NotStored) -> Stored {
@@ -67,5 +83,42 @@ impl Storing {
                 Stored::Unknown
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use pipeline::{BatchSize, IntakeError, Permit};
+
+    use super::*;
+
+    struct Panics;
+
+    #[async_trait]
+    impl Intake for Panics {
+        async fn accept(&self, _batch: Batch) -> Result<(), IntakeError> {
+            panic!("planted")
+        }
+
+        async fn reserve(&self, _size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+            panic!("planted")
+        }
+
+        fn batch_bytes_max(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_what_stores_leaves_it_unknown_and_the_connection_goes_on() {
+        let storing = Arc::new(Storing {
+            source: "in".into(),
+            intake: Arc::new(Panics),
+            stop: CancellationToken::new(),
+            wait_max: Duration::from_secs(1),
+            work: TaskTracker::new(),
+        });
+        assert_eq!(storing.store(Batch::of(["x"]), ()).await, Stored::Unknown);
     }
 }

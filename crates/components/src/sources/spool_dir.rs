@@ -13,8 +13,8 @@
 //! | `config` | the settings |
 //! | `listing` | which files there are, in their order |
 //! | `mark` | which file is which, and how far each channel has its events |
-//! | `content` | decompression, and bytes that are no UTF-8 |
-//! | `reading` | a file as pieces |
+//! | `content` | decompression, and text as UTF-8 |
+//! | `reading`, `lines`, `joined` | a file as pieces; lines that are one event |
 //! | `feed` | pieces into the channels that lack them |
 //! | `finish` | renaming, moving, deleting, setting aside |
 //! | `known` | what the channels know of files, and which need no look |
@@ -34,6 +34,7 @@
 //! | `not_finished` | it cannot be renamed, moved or deleted: tried until it works, never read again |
 //! | `name_taken` | the name of a finished file is taken: it gets a number |
 //! | `vanished_unread` | it was read in part by an earlier run, and has been gone for an hour |
+//! | `event_divided` | of several lines, and longer than `multiline` allows: the next line begins another |
 //! | `line_cut` | longer than `line_max`: its beginning goes on with the header `truncated` |
 
 mod config;

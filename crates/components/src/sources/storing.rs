@@ -33,9 +33,13 @@ pub(super) async fn store(
     wait_max: Duration,
     stop: &CancellationToken,
 ) -> Result<(), NotStored> {
-    let max = intake.batch_bytes_max();
-    let parts = max.map_or_else(|| vec![batch.clone()], |max| parts(&batch, max));
-    drop(batch);
+    if stop.is_cancelled() {
+        return Err(NotStored::Stopping);
+    }
+    let parts = match intake.batch_bytes_max() {
+        Some(max) => parts(batch, max),
+        None => vec![batch],
+    };
     // Nothing is stored before there is room for all.
     let reserving = async {
         let mut permits = Vec::with_capacity(parts.len());
@@ -46,11 +50,12 @@ pub(super) async fn store(
     };
     let permits = tokio::select! {
         biased;
-        () = stop.cancelled() => return Err(NotStored::Stopping),
+        // First, for most often there is room, and the stop need not be waited for.
         reserved = timeout(wait_max, reserving) => match reserved {
             Ok(reserved) => reserved.map_err(NotStored::Refused)?,
             Err(_) => return Err(NotStored::Full),
         },
+        () = stop.cancelled() => return Err(NotStored::Stopping),
     };
     for (permit, part) in permits.into_iter().zip(parts) {
         permit.commit(part).await.map_err(NotStored::Failed)?;
@@ -59,9 +64,9 @@ pub(super) async fn store(
 }
 
 /// The events of a request in batches that are within `max` bytes each, if single ones are.
-fn parts(batch: &Batch, max: u64) -> Vec<Batch> {
+fn parts(batch: Batch, max: u64) -> Vec<Batch> {
     if batch.size().bytes <= max {
-        return vec![batch.clone()];
+        return vec![batch];
     }
     let most = Cut::within(max).body_bytes;
     let (mut part, mut filled) = (0, 0);
@@ -86,8 +91,8 @@ mod tests {
     fn a_request_over_the_limit_becomes_batches_within_it_in_order() {
         let lines: Vec<String> = (0..1000).map(|n| format!("{n:0>100}")).collect();
         let batch = Batch::of(&lines);
-        assert_eq!(parts(&batch, 1 << 20).len(), 1);
-        let parts = parts(&batch, 10 << 10);
+        assert_eq!(parts(batch.clone(), 1 << 20).len(), 1);
+        let parts = parts(batch, 10 << 10);
         assert!(parts.len() > 10 && parts.iter().all(|part| part.size().bytes <= 10 << 10));
         let bodies = parts.iter().flat_map(|batch| batch.iter()).map(|event| event.body().to_vec());
         let bodies: Vec<Vec<u8>> = bodies.collect();

@@ -46,6 +46,7 @@
 //!
 //! | reason | what happens |
 //! |---|---|
+//! | `event_divided` | of several lines, and longer than `multiline` allows: the next line begins another |
 //! | `line_cut` | longer than `line_max`: its beginning goes on with the header `truncated` |
 //! | `late_line` | without LF, in a file that was renamed or deleted and is quiet: it is a line |
 //! | `truncated` | what was read is gone from it: a copy is looked for, the file read anew |

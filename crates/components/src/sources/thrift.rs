@@ -209,13 +209,13 @@ impl Source for Thrift {
             limits: self.limits,
             budget: self.budget.clone(),
             calls: self.calls.clone(),
-            storing: Storing {
+            storing: Arc::new(Storing {
                 source: self.name.clone(),
                 intake: cx.intake,
                 stop: stop.clone(),
                 wait_max: self.limits.wait_max,
                 work: work.clone(),
-            },
+            }),
             log: LogRate::new(LOG_LINES),
         });
         let allowed = (self.connections_max, self.guard.as_ref());

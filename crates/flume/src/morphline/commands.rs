@@ -16,7 +16,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("split", "the interceptor `parse` with the format `csv`, or `regex_extractor`"),
     ("splitKeyValue", "the interceptor `parse` with the format `key_value`"),
     ("extractURIComponents", "the interceptor `regex_extractor`"),
-    ("readMultiLine", "`multiline` of the source `tail_dir`"),
+    ("readMultiLine", "`multiline` of the sources `tail_dir`, `spool_dir`, `exec` and `netcat`"),
     ("tryRules", "the interceptor `route`, or a source for each rule"),
     ("java", "a component of your own, see examples/custom-component"),
     ("loadSolr", "a Flume agent behind an `avro` sink: Solr is not written"),

@@ -1,6 +1,6 @@
 //! Serializers (our encoders) and deserializers (our decoders).
 
-use super::{As, Becomes, Key, Row, by, ignored, same};
+use super::{As, Becomes, Key, Row, by, same};
 
 const fn row(
     role: &'static str,
@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.sink.hdfs.AvroEventSerializer"],
         Becomes::Kind("avro_schema"),
         &[&[
-            by("schemaURL", "", "needs a decision: `schema`, which a file has one of"),
+            by("schemaURL", "", "`schema`, where it is a `file:` URL; a decision elsewhere"),
             by("syncIntervalBytes", "2048000", "`sync_interval`, 512 KiB at most"),
             same("compressionCodec", "null", "codec", As::OneOf(CODEC)),
         ]],
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("lines"),
         &[&[
             by("maxLineLength", "2048", "`line_max` of the source; what is longer is cut"),
-            ignored("outputCharset", "UTF-8", "bodies keep the bytes that came"),
+            by("outputCharset", "UTF-8", "bodies are UTF-8; others need a decision"),
         ]],
     ),
     row(
@@ -72,8 +72,9 @@ pub(super) const ROWS: &[Row] = &[
         "avro",
         &["org.apache.flume.serialization.AvroEventDeserializer"],
         Becomes::Kind("avro"),
-        &[&[by("schemaType", "HASH", "needs a decision")]],
+        &[&[same("schemaType", "HASH", "schema_type", As::OneOf(SCHEMA_TYPE))]],
     ),
 ];
 
+const SCHEMA_TYPE: &[(&str, &str)] = &[("hash", "hash"), ("literal", "literal")];
 const CODEC: &[(&str, &str)] = &[("null", "null"), ("deflate", "deflate")];

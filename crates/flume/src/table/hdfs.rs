@@ -16,9 +16,13 @@ pub(super) const ROWS: &[Row] = &[Row {
 }];
 
 const KEYS: &[Key] = &[
-    by("hdfs.path", "*", "`url`; a path without a scheme needs the name node"),
-    by("hdfs.filePrefix", "FlumeData", "files have names of their own"),
-    by("hdfs.fileSuffix", "", "the codec gives the extension"),
+    by(
+        "hdfs.path",
+        "*",
+        "`url`; a path without a scheme needs the name node; `s3a://` becomes `s3://`",
+    ),
+    by("hdfs.filePrefix", "FlumeData", "`file_prefix`, without escapes"),
+    by("hdfs.fileSuffix", "", "`file_suffix` of plain text; else the format says it"),
     ignored("hdfs.inUsePrefix", "", NAMES),
     ignored("hdfs.inUseSuffix", ".tmp", NAMES),
     ignored("hdfs.emptyInUseSuffix", "false", NAMES),
@@ -45,11 +49,11 @@ const KEYS: &[Key] = &[
     by("hdfs.kerberosPrincipal", "", "`kerberos.principal`"),
     by("hdfs.kerberosKeytab", "", "`kerberos.keytab`"),
     by("hdfs.proxyUser", "", "`proxy_user`"),
-    by("hdfs.round", "false", "times in paths are not rounded: needs a decision"),
-    by("hdfs.roundValue", "1", "see `hdfs.round`"),
-    by("hdfs.roundUnit", "second", "see `hdfs.round`"),
-    by("hdfs.timeZone", "Local Time", "times in paths are UTC"),
-    by("hdfs.useLocalTimeStamp", "false", "an interceptor `timestamp` at the sources"),
+    by("hdfs.round", "false", "`round`"),
+    by("hdfs.roundValue", "1", "`round`"),
+    by("hdfs.roundUnit", "second", "`round`"),
+    by("hdfs.timeZone", "Local Time", "`zone`; UTC unless set"),
+    by("hdfs.useLocalTimeStamp", "false", "`time_from`"),
     ignored("hdfs.closeTries", "0", LEDGER),
     ignored("hdfs.retryInterval", "180", LEDGER),
     ignored("hdfs.callTimeout", "30000", "a call that hangs is tried again by the client"),

@@ -1,7 +1,7 @@
 //! Sources.
 
 use super::keys::{BATCH_100, BIND, KERBEROS, POLLED, SERVER_TLS, TLS_SPOKEN};
-use super::{As, Becomes, Key, Row, Use, by, decision, ignored, key, same, set};
+use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
 
 const fn source(
     name: &'static str,
@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Row] = &[
             by(
                 "charset",
                 "UTF-8",
-                "bodies keep the bytes that came; other charsets need a decision",
+                "bodies keep the bytes that came, as in Flume; UTF-16 needs a decision",
             ),
         ]],
     ),
@@ -161,7 +161,7 @@ pub(super) const ROWS: &[Row] = &[
                 by("host", "0.0.0.0", "`listen`, with each port"),
                 by("ports", "*", "`listen`, one address for each port"),
                 same("portHeader", "", "port_header", As::Text),
-                by("charset.*", "UTF-8", "bodies keep the bytes that came"),
+                by("charset.*", "UTF-8", "bodies keep the bytes that came, as in Flume"),
                 ignored("readBufferBytes", "1024", SOCKETS),
                 ignored("readBufferSize", "1024", SOCKETS),
                 ignored("numProcessors", "", THREADS),
@@ -283,25 +283,16 @@ const SPOOLDIR: &[Key] = &[
     by("basenameHeaderKey", "basename", "`basename_header`, where `basenameHeader` is true"),
     same("includePattern", "^.*$", "include_pattern", As::Text),
     same("ignorePattern", "^$", "ignore_pattern", As::Text),
-    key(
-        "trackingPolicy",
-        "rename",
-        Use::Differs(
-            "tracking_policy",
-            As::OneOf(&[("rename", "rename"), ("tracker_dir", "position")]),
-            "with `tracker_dir` the position in the channels marks a file, and there are no \
-             marker files",
-        ),
-    ),
+    by("trackingPolicy", "rename", "`tracking_policy`, where files are not deleted"),
     ignored("trackerDir", ".flumespool", "the position is stored with each batch"),
     same("consumeOrder", "oldest", "consume_order", As::OneOf(ORDER)),
     same("pollDelay", "500", "poll_delay", As::Millis),
     same("recursiveDirectorySearch", "false", "recursive", As::Flag),
     ignored("maxBackoff", "4000", "the source waits for room, not for a time"),
-    by("inputCharset", "UTF-8", "bodies keep the bytes that came; others need a decision"),
+    by("inputCharset", "UTF-8", "`charset`; ignored where the deserializer reads bytes"),
     set("decodeErrorPolicy", "FAIL", "decode_error_policy", As::OneOf(DECODE)),
     by("deserializer", "LINE", "`decoder`"),
-    by("deserializer.*", "", "`line_max` and `file_max`"),
+    by("deserializer.*", "", "`line_max`, `file_max`, and settings of the decoder"),
     ignored("bufferMaxLines", "100", "Flume has no effect for it either"),
     ignored("bufferMaxLineLength", "5000", "Flume has no effect for it either"),
 ];

@@ -197,7 +197,7 @@ impl Translator<'_> {
             }
             Some("remove_header") => self.names(bag, &mut settings, target),
             Some("search_replace") => {
-                self.charset(bag, "charset");
+                self.charset(bag, "charset", false);
                 if let Some(prop) = bag.take("replaceString") {
                     let text = prop.text.map(groups_in_braces);
                     settings.set("replace", value::text(&text, &prop.place));

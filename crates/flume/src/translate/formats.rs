@@ -3,8 +3,9 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, plain, text_of, value};
+use super::{Translator, is_utf8, plain, text_of, value};
 use crate::agent::{Bag, Prop};
+use crate::lookup::Text;
 use crate::report::Outcome;
 
 /// The largest distance of sync markers that our encoder takes.
@@ -54,13 +55,16 @@ impl Translator<'_> {
         }
         let name = row.map_or("", |row| row.name);
         if name == "avro_schema" {
-            let what = format!(
-                "a file has one schema, which the settings declare: `[{target}]` has \
-                 `schema = \"${{file:app.avsc}}\"`, and in `schema_urls` what the events call it. \
-                 Bodies of other schemas become dead letters: lead them to sinks of their own"
-            );
-            if let Some(prop) = own.take("schemaURL").or(kind) {
-                self.add(Outcome::Decision, &prop, what);
+            match own.take("schemaURL") {
+                Some(prop) => self.schema(&prop, &mut encoder, &target),
+                None => {
+                    let text = format!(
+                        "URLs that events state in `flume.avro.schema.url` are not fetched: \
+                         `[{target}.schemas]` has the schema behind each of them. Texts in \
+                         `flume.avro.schema.literal` are taken"
+                    );
+                    kind.into_iter().for_each(|kind| self.add(Outcome::Differs, &kind, &*text));
+                }
             }
         }
         if matches!(name, "avro_event" | "avro_schema") {
@@ -74,6 +78,32 @@ impl Translator<'_> {
         }
         self.rest(&own);
         shortened(encoder)
+    }
+
+    /// The schema of an Avro file, which is read where it is a file of this host.
+    fn schema(&mut self, prop: &Prop, encoder: &mut Settings, target: &str) {
+        let url = &prop.text.value;
+        let path = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:"));
+        let Some(path) = path.filter(|path| path.starts_with('/')) else {
+            let what = format!(
+                "schemas are not fetched: copy the file to each host, and name it by `schema = \
+                 \"${{file:/etc/app.avsc}}\"` in `[{target}]`"
+            );
+            return self.add(Outcome::Decision, prop, what);
+        };
+        match self
+            .world
+            .file(path)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| format!("{path} is no UTF-8")))
+        {
+            Ok(value) => {
+                let written = Some(format!("${{file:{path}}}"));
+                let text = Text { value, written, unset: None };
+                encoder.set("schema", value::text(&text, &prop.place));
+                self.carried(prop, target, "schema");
+            }
+            Err(problem) => self.add(Outcome::Decision, prop, format!("the schema: {problem}")),
+        }
     }
 
     /// The encoder of a sequence file, which Flume compresses by blocks where a codec is named.
@@ -140,7 +170,8 @@ impl Translator<'_> {
         }
         let below = format!("{target}.decoder");
         let (row, decoder) = self.component("decoder", Some("line"), &mut own, &below);
-        let limit = match row.map(|row| row.name) {
+        let row = row.map(|row| row.name);
+        let limit = match row {
             Some("line") => Some(("maxLineLength", "2048", "line_max")),
             Some("blob") => Some(("maxBlobLength", "100000000", "file_max")),
             _ => None,
@@ -160,14 +191,37 @@ impl Translator<'_> {
                 }
             }
         }
-        if let Some(prop) = own.take("schemaType") {
-            let what = "the schema is not put into a header";
-            self.add(Outcome::Decision, &prop, what);
+        self.charset_of_files(bag, settings, target, matches!(row, Some("line") | None));
+        if let Some(prop) = own.take("outputCharset") {
+            match is_utf8(&prop.text.value) {
+                true => self.add(Outcome::Carried, &prop, "bodies are UTF-8"),
+                false => {
+                    let what = "bodies become UTF-8: what reads them has to encode them";
+                    self.add(Outcome::Decision, &prop, what);
+                }
+            }
         }
         self.rest(&own);
-        if row.is_none_or(|row| row.name != "line") {
+        if row != Some("line") {
             settings.set("decoder", shortened(decoder));
         }
+    }
+
+    /// The charset of files of text.
+    fn charset_of_files(
+        &mut self,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+        is_text: bool,
+    ) {
+        let Some(prop) = bag.take("inputCharset") else { return };
+        if !is_text {
+            let why = "the deserializer reads bytes, in Flume too";
+            return self.add(Outcome::Ignored, &prop, why);
+        }
+        settings.set("charset", text_of(&prop));
+        self.carried(&prop, target, "charset");
     }
 }
 

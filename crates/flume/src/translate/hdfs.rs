@@ -1,11 +1,12 @@
 //! The sink `hdfs`: path, formats and rolls.
 
+mod time;
+
 use pipeline::Settings;
 use pipeline::settings::Value;
 
 use super::{Translator, number, plain, put, value};
 use crate::agent::{Bag, Prop};
-use crate::lookup::Text;
 use crate::report::Outcome;
 
 /// The longest age of a file: as long as a collector may be away.
@@ -17,38 +18,21 @@ const SIZE_SMALL: u64 = 1 << 20;
 /// Files younger than this, in seconds, are many.
 const AGE_SMALL: u64 = 60;
 
-/// The escapes of time, by what they distinguish: from days on, hours, minutes, seconds.
-const ESCAPES: [(&str, u64); 4] =
-    [("aAbBdDejmyYc", 86_400), ("HIkl", 3_600), ("Mn", 60), ("Ssct", 1)];
-
 /// Stores that the `hdfs` sink writes.
-const SCHEMES: [&str; 3] = ["hdfs", "viewfs", "file"];
+const SCHEMES: [&str; 4] = ["hdfs", "viewfs", "file", "s3"];
+
+/// Hadoop's names of clients for S3.
+const HADOOP_S3: [&str; 2] = ["s3a://", "s3n://"];
 
 impl Translator<'_> {
-    pub(super) fn hdfs(
-        &mut self,
-        bag: &mut Bag,
-        settings: &mut Settings,
-        channel: &str,
-        target: &str,
-    ) {
+    pub(super) fn hdfs(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         if let Some(path) = bag.take("hdfs.path") {
             self.path(&path, settings, target);
-            self.time(bag, &path, channel);
+            self.time(bag, &path, settings, target);
         } else {
             self.missing(bag, "hdfs.path");
         }
-        for name in ["hdfs.filePrefix", "hdfs.fileSuffix"] {
-            let Some(prop) = bag.take(name) else { continue };
-            match prop.text.value.contains('%') {
-                true => {
-                    let text = "files have names of their own, so what this parted is in one file: \
-                                put the escapes into a directory of the path";
-                    self.add(Outcome::Differs, &prop, text);
-                }
-                false => self.add(Outcome::Ignored, &prop, "files have names of their own"),
-            }
-        }
+        self.file_names(bag, settings, target);
         self.identity(bag, settings, target);
         self.roll(bag, settings, target);
         self.file_type(bag, settings, target);
@@ -64,6 +48,38 @@ impl Translator<'_> {
             }
             (Err(problem), Some(prop)) => self.add(Outcome::Decision, &prop, problem),
             (Err(_), None) => {}
+        }
+    }
+
+    /// What files are called.
+    fn file_names(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        if let Some(prop) = bag.take("hdfs.filePrefix") {
+            let text = &prop.text.value;
+            if text.contains('%') {
+                let what = "the names of files have no escapes, so what this parted is in one \
+                            file: put the escapes into a directory of the path";
+                self.add(Outcome::Differs, &prop, what);
+            } else if is_plain(text) && !text.starts_with(['_', '.']) {
+                settings.set("file_prefix", value::text(&prop.text, &prop.place));
+                self.carried(&prop, target, "file_prefix");
+            } else {
+                let what = "names of files have letters, digits and `.`, `_`, `=`, `-` alone, and \
+                            begin with none of `_` and `.`: they begin with the name of the host";
+                self.add(Outcome::Differs, &prop, what);
+            }
+        }
+        if let Some(prop) = bag.take("hdfs.fileSuffix") {
+            let text = &prop.text.value;
+            let is_text = bag.value("hdfs.fileType", "").eq_ignore_ascii_case("datastream")
+                && bag.value("serializer", "text").eq_ignore_ascii_case("text");
+            let is_ending = text.strip_prefix('.').is_some_and(is_plain) && !text.ends_with("json");
+            if is_text && is_ending {
+                settings.set("file_suffix", value::text(&prop.text, &prop.place));
+                self.carried(&prop, target, "file_suffix");
+            } else {
+                let what = "files end as their format and codec say: readers go by that";
+                self.add(Outcome::Differs, &prop, what);
+            }
         }
     }
 
@@ -93,19 +109,6 @@ impl Translator<'_> {
 
     fn path(&mut self, path: &Prop, settings: &mut Settings, target: &str) {
         let text = path.text.map(tidied);
-        for (escape, remedy) in [
-            ("%[localhost]", "an interceptor `host`, and `%{host}` in the path"),
-            ("%[fqdn]", "an interceptor `host`, and `%{host}` in the path"),
-            ("%[ip]", "an interceptor `static` with the address, and its header in the path"),
-        ] {
-            if text.value.to_lowercase().contains(escape) {
-                self.add(
-                    Outcome::Decision,
-                    path,
-                    format!("`{escape}` is not there: take {remedy}"),
-                );
-            }
-        }
         let text = match (text.value.starts_with('/'), &self.options.default_fs) {
             (false, _) => text,
             (true, Some(store)) => {
@@ -119,6 +122,17 @@ impl Translator<'_> {
                 text.map(|path| format!("hdfs://namenode:8020{path}"))
             }
         };
+        let bucket = HADOOP_S3.iter().find_map(|name| text.value.strip_prefix(name));
+        let bucket = bucket.map(str::to_owned);
+        let text = match bucket {
+            None => text,
+            Some(rest) => {
+                let what = "the keys and the endpoint of Hadoop's configuration are not read: set \
+                            them in `s3`, or in the environment";
+                self.add(Outcome::Differs, path, what);
+                text.map(|_| format!("s3://{rest}"))
+            }
+        };
         if let Some((scheme, _)) = text.value.split_once("://")
             && !SCHEMES.contains(&scheme)
         {
@@ -128,67 +142,6 @@ impl Translator<'_> {
         }
         settings.set("url", value::text(&text, &path.place));
         self.carried(path, target, "url");
-    }
-
-    /// Time zone, rounding, and where the time comes from.
-    fn time(&mut self, bag: &mut Bag, path: &Prop, channel: &str) {
-        let finest = finest(&path.text);
-        let zone = bag.take("hdfs.timeZone");
-        let is_utc = |it: &Prop| {
-            matches!(it.text.value.to_lowercase().as_str(), "utc" | "gmt" | "etc/utc" | "z")
-        };
-        match &zone {
-            Some(prop) if is_utc(prop) => self.add(Outcome::Carried, prop, "times are UTC"),
-            Some(prop) if finest.is_some() => {
-                let what = "times in paths are UTC: accept other directories at their borders, or \
-                            put the local time into a header and `%{header}` into the path";
-                self.add(Outcome::Decision, prop, what);
-            }
-            Some(prop) => self.add(Outcome::Ignored, prop, "the path has no time"),
-            None if finest.is_some() => {
-                let text = "times in the path are UTC; Flume takes the time zone of its host";
-                self.add(Outcome::Differs, path, text);
-            }
-            None => {}
-        }
-        self.rounding(bag, finest);
-        if let Some(prop) = bag.take("hdfs.useLocalTimeStamp") {
-            match prop.text.value.eq_ignore_ascii_case("true") {
-                true => {
-                    let text = "the time is taken at the sources, by an interceptor `timestamp`, \
-                                and an event that waited in a channel goes to the directory of \
-                                that time";
-                    self.add(Outcome::Differs, &prop, text);
-                    self.wants_time.push((channel.to_owned(), prop));
-                }
-                false => self.add(Outcome::Carried, &prop, "the header `timestamp` counts"),
-            }
-        }
-    }
-
-    /// Rounding matters where a path shows more than what is rounded to.
-    fn rounding(&mut self, bag: &mut Bag, finest: Option<u64>) {
-        let is_on = Self::is_on(bag, "hdfs.round");
-        let unit = match bag.value("hdfs.roundUnit", "second").to_lowercase().as_str() {
-            "hour" => 3_600,
-            "minute" => 60,
-            _ => 1,
-        };
-        let count = value::unsigned(bag.value("hdfs.roundValue", "1")).unwrap_or(1);
-        let has_effect = finest.is_some_and(|it| it < unit || (it == unit && count > 1));
-        for name in ["hdfs.round", "hdfs.roundValue", "hdfs.roundUnit"] {
-            let Some(prop) = bag.take(name) else { continue };
-            match (is_on, has_effect) {
-                (true, true) if name == "hdfs.round" => {
-                    let what = "times in paths are not rounded: take the escapes away that are \
-                                finer, such as `%M`";
-                    self.add(Outcome::Decision, &prop, what);
-                }
-                (true, true) => self.add(Outcome::Ignored, &prop, "see `hdfs.round`"),
-                (true, false) => self.add(Outcome::Carried, &prop, "the path shows no more"),
-                (false, _) => self.add(Outcome::Ignored, &prop, "`hdfs.round` is not true"),
-            }
-        }
     }
 
     fn roll(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
@@ -295,6 +248,12 @@ impl Translator<'_> {
     }
 }
 
+/// Whether a name of a file may have this in it.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._=-".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(is_plain)
+}
+
 /// A path without empty names, and with the escapes that are written otherwise.
 fn tidied(path: &str) -> String {
     let path = path.replace("%D", "%m/%d/%y");
@@ -318,29 +277,16 @@ fn tidied(path: &str) -> String {
     whole.trim_end_matches('/').to_owned()
 }
 
-/// The shortest time, in seconds, that two paths can differ by; nothing without a time in it.
-fn finest(path: &Text) -> Option<u64> {
-    let mut rest = path.value.chars();
-    let mut finest: Option<u64> = None;
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            continue;
-        }
-        let letter = rest.next()?;
-        let seconds = ESCAPES.iter().find(|(letters, _)| letters.contains(letter));
-        let seconds = seconds.map(|(_, seconds)| *seconds);
-        finest = match (finest, seconds) {
-            (Some(before), Some(seconds)) => Some(before.min(seconds)),
-            (before, seconds) => seconds.or(before),
-        };
-    }
-    finest
-}
-
-/// Whether two sinks write the same into the same place.
+/// Whether two sinks write the same into the same place, but for the names of their files: in Flume
+/// these keep sinks apart that share the work.
 pub(super) fn is_same(one: &Settings, other: &Settings) -> bool {
+    let nameless = |sink: &Settings| {
+        let mut sink = sink.clone();
+        sink.take("file_prefix");
+        sink
+    };
     matches!(one.get("type").map(|it| &it.value), Some(Value::Text(kind)) if kind == "hdfs")
-        && one == other
+        && nameless(one) == nameless(other)
 }
 
 #[cfg(test)]
@@ -358,21 +304,6 @@ mod tests {
             ("hdfs://${NN}/a", "hdfs://${NN}/a"),
         ] {
             assert_eq!(tidied(path), expected);
-        }
-    }
-
-    #[test]
-    fn what_a_path_shows_of_the_time_is_known() {
-        for (path, seconds) in [
-            ("/a/%{host}", None),
-            ("/a/%Y-%m-%d", Some(86_400)),
-            ("/a/%Y/%H", Some(3_600)),
-            ("/a/%Y/%H%M", Some(60)),
-            ("/a/%s", Some(1)),
-            ("/a/%%S", None),
-            ("/a/%", None),
-        ] {
-            assert_eq!(finest(&Text::plain(path)), seconds, "{path}");
         }
     }
 }

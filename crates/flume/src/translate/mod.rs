@@ -32,7 +32,7 @@ pub(crate) fn translate(
     world: &dyn World,
     report: &mut Report,
 ) -> Settings {
-    let mut it = Translator { options, world, report, wants_time: Vec::new() };
+    let mut it = Translator { options, world, report };
     let mut table = Settings::empty();
     table.set("name", Settings::text(agent.name.clone()));
     table.set("data_dir", Settings::text(options.data_dir.clone()));
@@ -72,8 +72,6 @@ struct Translator<'a> {
     options: &'a Options,
     world: &'a dyn World,
     report: &'a mut Report,
-    /// Channels whose sinks want the time of this host, and the key that says so.
-    wants_time: Vec<(String, Prop)>,
 }
 
 impl Translator<'_> {
@@ -237,16 +235,18 @@ impl Translator<'_> {
         }
     }
 
-    /// A key whose charset is that of bytes that are handed on as they come.
-    fn charset(&mut self, bag: &mut Bag, name: &str) {
+    /// A key with the charset of bytes that are handed on as they come. Flume decodes them; with
+    /// `encodes_again` it also encodes them by the same charset, which comes to the same where LF
+    /// is a byte.
+    fn charset(&mut self, bag: &mut Bag, name: &str, encodes_again: bool) {
         let Some(prop) = bag.take(name) else { return };
-        let wanted = prop.text.value.to_lowercase();
-        match matches!(wanted.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii") {
-            true => self.add(Outcome::Carried, &prop, "bodies keep the bytes that came"),
-            false => {
-                let what = "bodies keep the bytes that came: what reads them has to decode them";
-                self.add(Outcome::Decision, &prop, what);
-            }
+        if is_utf8(&prop.text.value) {
+            self.add(Outcome::Carried, &prop, "bodies keep the bytes that came");
+        } else if encodes_again && has_ascii(&prop.text.value) {
+            self.add(Outcome::Carried, &prop, "bodies keep the bytes that came, as in Flume");
+        } else {
+            let what = "bodies keep the bytes that came: what reads them has to decode them";
+            self.add(Outcome::Decision, &prop, what);
         }
     }
 
@@ -254,6 +254,39 @@ impl Translator<'_> {
     fn is_on(bag: &Bag, name: &str) -> bool {
         bag.value(name, "false").eq_ignore_ascii_case("true")
     }
+}
+
+/// Whether text in this charset is UTF-8.
+fn is_utf8(charset: &str) -> bool {
+    matches!(&*charset.to_lowercase(), "utf-8" | "utf8" | "us-ascii" | "ascii")
+}
+
+/// Beginnings of the names of charsets that have all of ASCII as its bytes, and no other character
+/// with them.
+const WITH_ASCII: &[&str] = &[
+    "iso-8859",
+    "iso8859",
+    "latin",
+    "windows-125",
+    "windows-874",
+    "cp125",
+    "koi8",
+    "ibm866",
+    "shift_jis",
+    "sjis",
+    "windows-31j",
+    "ms932",
+    "gb2312",
+    "gbk",
+    "gb18030",
+    "big5",
+    "euc",
+];
+
+/// Whether the lines of text in this charset end where those of ASCII do.
+fn has_ascii(charset: &str) -> bool {
+    let charset = charset.to_lowercase();
+    WITH_ASCII.iter().any(|begin| charset.starts_with(begin))
 }
 
 /// The text of a key, with its references.

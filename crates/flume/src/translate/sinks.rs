@@ -25,9 +25,8 @@ impl Translator<'_> {
             None => self.missing(&bag, "channel"),
         }
         let (row, mut settings) = self.component("sink", None, &mut bag, &target);
-        let from = channel.as_ref().map_or("", |it| it.text.value.as_str()).to_owned();
         match row.map(|row| row.name) {
-            Some("hdfs") => self.hdfs(&mut bag, &mut settings, &from, &target),
+            Some("hdfs") => self.hdfs(&mut bag, &mut settings, &target),
             Some("avro" | "thrift") => {
                 if let Some(address) = self.address(&mut bag, ("hostname", "*"), &target, "address")
                 {

@@ -35,7 +35,6 @@ impl Translator<'_> {
                 sources.push(part);
             }
         }
-        self.local_time(&mut sources);
         sources
     }
 
@@ -66,13 +65,13 @@ impl Translator<'_> {
         }
         match row {
             "http" => self.handler(bag, settings, target),
-            "exec" => self.charset(bag, "charset"),
-            "netcat" => self.charset(bag, "encoding"),
+            "exec" => self.charset(bag, "charset", true),
+            "netcat" => self.charset(bag, "encoding", false),
             "avro" => self.ip_filter(bag, settings, target),
             "stress" => self.stress(bag, settings, target),
             "spooldir" => {
-                self.charset(bag, "inputCharset");
                 self.decoder(bag, settings, target);
+                self.tracking(bag, settings, target);
                 for (switch, key, default, setting) in [
                     ("fileHeader", "fileHeaderKey", "file", "file_header"),
                     ("basenameHeader", "basenameHeaderKey", "basename", "basename_header"),
@@ -81,6 +80,30 @@ impl Translator<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// How a file of a spooling directory is marked when it was read; one that is deleted is not.
+    fn tracking(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        let Some(prop) = bag.take("trackingPolicy") else { return };
+        let is = |text: &str| prop.text.value.eq_ignore_ascii_case(text);
+        let deletes = matches!(
+            settings.get("delete_policy").map(|policy| &policy.value),
+            Some(Value::Text(policy)) if policy == "immediate"
+        );
+        if is("rename") {
+            self.carried(&prop, target, "tracking_policy");
+        } else if !is("tracker_dir") {
+            self.add(Outcome::Decision, &prop, "Flume has `rename` and `tracker_dir`");
+        } else if deletes {
+            self.add(Outcome::Ignored, &prop, "a file that is deleted needs no mark");
+        } else {
+            settings.set("tracking_policy", plain("position", &prop.place));
+            let text = format!(
+                "`{target}.tracking_policy = \"position\"`: the position in the channels marks a \
+                 file, and there are no marker files"
+            );
+            self.add(Outcome::Differs, &prop, text);
         }
     }
 
@@ -123,7 +146,7 @@ impl Translator<'_> {
         for prop in &charsets.props {
             let name = prop.name.clone();
             let mut own = Bag { props: vec![prop.clone()], ..charsets.clone() };
-            self.charset(&mut own, &name);
+            self.charset(&mut own, &name, true);
         }
         let host = bag.take("host");
         let Some(ports) = bag.take("ports") else {
@@ -277,37 +300,6 @@ impl Translator<'_> {
             self.report.add(Outcome::Differs, &place, &key, text);
         }
     }
-
-    /// Sinks that take the time of this host get it from the sources of their channel.
-    fn local_time(&mut self, sources: &mut [Made]) {
-        for (channel, prop) in std::mem::take(&mut self.wants_time) {
-            for source in sources.iter_mut().filter(|it| feeds(it, &channel)) {
-                let mut all = match source.settings.take("interceptors") {
-                    Some(Settings { value: Value::List(all), .. }) => all,
-                    _ => Vec::new(),
-                };
-                let is_timestamp = |it: &Settings| {
-                    matches!(it.get("type").map(|it| &it.value),
-                        Some(Value::Text(kind)) if kind == "timestamp")
-                };
-                if !all.iter().any(is_timestamp) {
-                    let mut interceptor =
-                        Settings::at(Value::Table(Vec::new()), prop.place.clone());
-                    interceptor.set("type", plain("timestamp", &prop.place));
-                    interceptor.set("preserve_existing", flag(false, &prop.place));
-                    all.push(interceptor);
-                }
-                source.settings.set("interceptors", Settings::list(all));
-            }
-        }
-    }
-}
-
-fn feeds(source: &Made, channel: &str) -> bool {
-    ["channels", "optional_channels"].iter().any(|key| {
-        let list = source.settings.get(key).map(|it| &it.value);
-        matches!(list, Some(Value::List(all)) if all.contains(&Settings::text(channel)))
-    })
 }
 
 /// `host:port`, with the references of both.

@@ -10,5 +10,6 @@ mod crowd;
 mod fence;
 mod floors;
 mod harness;
+mod objects;
 mod opening;
 mod site;

@@ -16,7 +16,12 @@ pub struct BatchBuilder {
     bodies: Vec<u8>,
     lengths: Vec<u32>,
     columns: Vec<(Arc<str>, ColumnBuilder)>,
+    /// Events that are expected.
+    expected: usize,
 }
+
+/// Most events for which room is made before they come.
+const EXPECTED_MAX: usize = 1024;
 
 /// Values of events one after the other: a run for each that differs from the one before it.
 #[derive(Default)]
@@ -30,6 +35,8 @@ pub(super) struct ColumnBuilder {
     last: usize,
     /// Bytes of the values, if each event had its own.
     each_bytes: usize,
+    /// Runs that are expected, once there is a second one.
+    expected: usize,
 }
 
 impl ColumnBuilder {
@@ -66,6 +73,10 @@ impl ColumnBuilder {
         {
             *run = until;
             return;
+        }
+        if self.runs.len() == 1 {
+            self.runs.reserve(self.expected);
+            self.ends.reserve(self.expected);
         }
         self.last = self.values.len();
         self.values.extend_from_slice(text);
@@ -106,18 +117,45 @@ impl ColumnBuilder {
 
 /// As a column stores them.
 fn le_bytes(numbers: &[u32]) -> Bytes {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    let mut bytes = Vec::with_capacity(numbers.len() * 4);
+    numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    bytes.into()
 }
 
 impl BatchBuilder {
+    /// Makes room for about `events` more with bodies of at most `body_bytes` together, so that
+    /// adding them moves nothing. There may be more of both, or fewer: what is left over of the
+    /// room is given back with the batch if it is more than a half.
+    pub fn expect(&mut self, events: usize, body_bytes: usize) {
+        self.bodies.reserve(body_bytes);
+        self.expected = events.min(EXPECTED_MAX);
+        self.lengths.reserve(self.expected);
+    }
+
     /// Adds an event. Of a header that is named twice, the last value counts.
     pub fn push(&mut self, body: &[u8], headers: &[(&str, &str)]) {
         let length = u32::try_from(body.len()).expect("an event is smaller than 4 GiB");
         self.bodies.extend_from_slice(body);
         self.bodies.push(b'\n');
+        let mut both = self.columns.iter().zip(headers);
+        // No two columns have one name, so then no two headers have.
+        if self.columns.len() == headers.len() && both.all(|((a, _), (b, _))| **a == **b) {
+            for ((_, column), (_, value)) in self.columns.iter_mut().zip(headers) {
+                column.push(Some(value), 1);
+            }
+        } else {
+            self.push_headers(headers);
+        }
+        self.lengths.push(length);
+    }
+
+    /// The headers of an event that has others than there are columns, or in another order.
+    fn push_headers(&mut self, headers: &[(&str, &str)]) {
         for (name, _) in headers {
             if !self.columns.iter().any(|(known, _)| &**known == *name) {
-                let mut column = ColumnBuilder::default();
+                // Many columns are each given less.
+                let expected = self.expected / (1 + self.columns.len());
+                let mut column = ColumnBuilder { expected, ..ColumnBuilder::default() };
                 column.push(None, self.lengths.len());
                 self.columns.push(((*name).into(), column));
             }
@@ -126,7 +164,6 @@ impl BatchBuilder {
             let value = headers.iter().rev().find(|(key, _)| *key == &**name);
             column.push(value.map(|(_, value)| *value), 1);
         }
-        self.lengths.push(length);
     }
 
     /// Number of events so far.
@@ -145,7 +182,10 @@ impl BatchBuilder {
     }
 
     /// The batch. A header that has the same value in every event becomes a shared one.
-    pub fn finish(self) -> Batch {
+    pub fn finish(mut self) -> Batch {
+        if self.bodies.len() < self.bodies.capacity() / 2 {
+            self.bodies.shrink_to_fit();
+        }
         let mut events = Events {
             lengths: Lengths::of(&self.lengths),
             bodies: self.bodies.into(),

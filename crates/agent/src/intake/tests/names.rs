@@ -57,6 +57,27 @@ async fn parts_are_told_apart_and_the_sender_hears_of_its_batch() {
     agreeing.await.unwrap();
 }
 
+/// No channel is followed before; what was committed meanwhile is asked for.
+#[tokio::test]
+async fn what_listens_later_hears_that_it_is_to_ask_and_then_of_each_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = Life::with_sinks(dir.path(), None, RELAY).await;
+    let stop = CancellationToken::new();
+    let agreeing = tokio::spawn(life.intake.clone().agree_on_committed(stop.clone()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut heard = life.intake.watch_committed();
+    let limit = Duration::from_secs(10);
+    let first = tokio::time::timeout(limit, heard.recv()).await.unwrap().unwrap();
+    assert!(first.is_empty(), "{first:?}");
+    life.intake.accept(of_another_agent()).await.unwrap();
+    deliver(&life, 0).await;
+    deliver(&life, 1).await;
+    let keys = tokio::time::timeout(limit, hear(&mut heard)).await.unwrap();
+    assert!(keys.contains(NAME), "{keys:?}");
+    stop.cancel();
+    agreeing.await.unwrap();
+}
+
 /// The names that are committed; an empty set only says that it is to be asked.
 async fn hear(heard: &mut broadcast::Receiver<Arc<KeySet>>) -> Arc<KeySet> {
     loop {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use components::format::Format;
-use pipeline::{Batch, Encoder, Events, Existing, FileEncoder, Sink};
+use pipeline::{Batch, BatchBuilder, Encoder, Events, Existing, FileEncoder, Outcome, Sink};
 use serde_json::{Value, json};
 use storage::memory::Memory;
 use tokio::time::{Instant, sleep};
@@ -98,26 +98,178 @@ async fn what_an_encoder_holds_back_counts_as_part_of_its_file() {
     assert_eq!(sizes, [22, 22, 11]);
 }
 
+/// One batch for each of these paths.
+fn for_paths(paths: &[&str]) -> Vec<(u64, Batch)> {
+    let batch_for = |(n, path): (usize, &&str)| {
+        let mut batch = batch(n as u64, &[&format!("{n}")]);
+        batch.set_header("app", path, Existing::Replace);
+        (n as u64, batch)
+    };
+    paths.iter().enumerate().map(batch_for).collect()
+}
+
+/// Names of the visible files.
+fn names(store: &Memory) -> Vec<String> {
+    visible(&store.files()).into_keys().map(String::from).collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn directories_over_the_limit_share_one_until_the_next_roll() {
+async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_least_recently() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
-    let batches: Vec<(u64, Batch)> = (0..5)
-        .map(|n| {
-            let mut batch = batch(n, &["x"]);
-            batch.set_header("app", &n.to_string(), Existing::Replace);
-            (n, batch)
-        })
-        .collect();
-    deliver(&mut Collector::new(settings).sink(&store), &batches).await;
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    // `a` is written to again before `c` needs room, so `b` ends.
+    for (ticket, batch) in for_paths(&["a", "b", "a", "c"]) {
+        sink.write(taken(ticket, &batch)).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(sink.settled().await.tickets, (1..2).into());
+    assert_eq!(lines_of(&store), ["1"]);
+    sink.flush();
+    assert_eq!(sink.settled().await.tickets.count(), 3);
+    assert_eq!(names(&store).len(), 3, "{:?}", names(&store));
+    assert!(!names(&store).iter().any(|name| name.contains("_overflow")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_more_paths_than_may_be_open_has_the_rest_in_one_file() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
+    let mut builder = BatchBuilder::default();
+    ["a", "b", "c", "d", "a"].into_iter().for_each(|app| builder.push(b"x", &[("app", app)]));
+    let batches = [(0, builder.finish()), for_paths(&["e"]).remove(0)];
+    deliver(&mut Collector::new(settings).sink(&store), &[batches[0].clone()]).await;
     let files = store.files();
-    let lines = |directory: &str| {
-        let path = visible(&files).into_iter().find(|(path, _)| path.starts_with(directory));
-        path.map(|(_, content)| content.len() / 2)
+    let lines: Vec<_> =
+        visible(&files).into_iter().map(|(path, it)| (path, it.len() / 2)).collect();
+    let of = |directory: &str| lines.iter().find(|(path, _)| path.starts_with(directory));
+    assert_eq!(of("/logs/a/").map(|(_, lines)| *lines), Some(2), "{lines:?}");
+    assert_eq!(of("/logs/b/").map(|(_, lines)| *lines), Some(1));
+    assert_eq!(of("/logs/_overflow/").map(|(_, lines)| *lines), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_path_ends_no_file_of_another_one_unless_they_share_a_batch() {
+    for shared in [false, true] {
+        let store = Memory::new();
+        let roll = json!({ "count_max": 3, "idle_max": "1h", "age_max": "1h" });
+        let settings = json!({ "url": "file:///logs/%{app}", "roll": roll });
+        let mut sink = Collector::new(settings).sink(&store);
+        sink.open().await.unwrap();
+        for (ticket, batch) in for_paths(&["slow", "busy", "busy"]) {
+            sink.write(taken(ticket, &batch)).await.unwrap();
+        }
+        if shared {
+            let mut both = BatchBuilder::default();
+            ["slow", "busy"].into_iter().for_each(|app| both.push(b"both", &[("app", app)]));
+            let mut both = both.finish();
+            both.envelope.identity = batch(9, &["x"]).envelope.identity;
+            sink.write(taken(3, &both)).await.unwrap();
+        } else {
+            sink.write(taken(3, &for_paths(&["", "", "", "busy"])[3].1)).await.unwrap();
+        }
+        let settled = sink.settled().await.tickets;
+        assert_eq!(settled, if shared { (0..4).into() } else { (1..4).into() });
+        assert_eq!(names(&store).len(), if shared { 2 } else { 1 }, "{:?}", names(&store));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_two_rolls_hold_becomes_visible_together_once_a_batch_is_in_both() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs/%{app}" });
+    let collector = Collector::new(settings);
+    let mut both = BatchBuilder::default();
+    ["a", "b"].into_iter().for_each(|app| both.push(b"both", &[("app", app)]));
+    let mut both = both.finish();
+    both.envelope.identity = batch(9, &["x"]).envelope.identity;
+    let mut batches = for_paths(&["a", "b", "c"]);
+    batches.push((3, both));
+    deliver(&mut collector.sink(&store), &batches).await;
+    // Another start finds every batch in the ledger.
+    deliver(&mut collector.sink(&store), &batches).await;
+    assert_eq!(lines_of(&store), ["0", "1", "2", "both", "both"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_one_path_that_state_different_schemas_are_in_files_of_their_own() {
+    let store = Memory::new();
+    let settings = json!({ "url": "file:///logs", "encoder": "avro_schema" });
+    let collector = Collector::new(settings);
+    let schema = "flume.avro.schema.literal";
+    let mut builder = BatchBuilder::default();
+    for (text, body) in [("\"int\"", &b"\x02"[..]), ("\"string\"", b"\x04ab"), ("\"int\"", b"\x06")]
+    {
+        builder.push(body, &[(schema, text)]);
+    }
+    let mut mixed = builder.finish();
+    mixed.envelope.identity = batch(7, &["x"]).envelope.identity;
+    let mut numbers = Batch::of(["\x08"]);
+    numbers.set_header(schema, "\"int\"", Existing::Replace);
+    numbers.envelope.identity = batch(8, &["x"]).envelope.identity;
+    deliver(&mut collector.sink(&store), &[(0, mixed), (1, numbers)]).await;
+    let files = store.files();
+    let has = |text: &[u8]| {
+        let is_in = |file: &&Bytes| file.windows(text.len()).any(|bytes| bytes == text);
+        visible(&files).values().copied().filter(is_in).count()
     };
-    assert_eq!(lines("/logs/0/"), Some(1));
-    assert_eq!(lines("/logs/1/"), Some(1));
-    assert_eq!(lines("/logs/_overflow/"), Some(3));
+    assert_eq!((has(b"\"int\""), has(b"\"string\"")), (1, 1), "{:?}", names(&store));
+    // A block: how many records, how many bytes, and these.
+    assert_eq!((has(b"\x06\x06\x02\x06\x08"), has(b"\x02\x06\x04ab")), (1, 1));
+    assert_eq!(names(&store).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_rolls_that_end_at_about_the_same_time_are_one_entry() {
+    let store = Memory::new();
+    let roll = json!({ "idle_max": "10s" });
+    let mut sink =
+        Collector::new(json!({ "url": "file:///logs/%{app}", "roll": roll })).sink(&store);
+    sink.open().await.unwrap();
+    for (ticket, batch) in for_paths(&["a", "b", "c"]) {
+        sink.write(taken(ticket, &batch)).await.unwrap();
+        sleep(Duration::from_secs(if ticket == 1 { 9 } else { 2 })).await;
+    }
+    assert_eq!(sink.settled().await.tickets, (0..2).into());
+    assert_eq!(sink.settled().await.tickets, (2..3).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_ends_with_the_hour_and_its_files_are_called_as_the_settings_say() {
+    let store = Memory::new();
+    let roll = json!({ "on": "hour", "age_max": "5h", "idle_max": "5h" });
+    let settings = json!({
+        "url": "file:///logs", "roll": roll, "file_prefix": "events", "file_suffix": ".txt",
+    });
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    let start = Instant::now();
+    sink.write(taken(0, &batch(0, &["a"]))).await.unwrap();
+    sink.settled().await;
+    assert!(start.elapsed() <= Duration::from_secs(3_601), "{:?}", start.elapsed());
+    assert_eq!(names(&store), ["/logs/events-store-0-0.txt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_without_a_time_is_rejected_and_late_ones_are_counted() {
+    let store = Memory::new();
+    let settings = json!({
+        "url": "file:///logs/%Y", "without_time": "reject", "late_after": "1h", "late_path": "/old",
+    });
+    let mut sink = Collector::new(settings).sink(&store);
+    sink.open().await.unwrap();
+    let mut builder = BatchBuilder::default();
+    builder.push(b"late", &[("timestamp", "0")]);
+    builder.push(b"none", &[("timestamp", "soon")]);
+    sink.write(taken(0, &builder.finish())).await.unwrap();
+    let Outcome::Refused(letter) = sink.settled().await.outcome else { panic!("a letter first") };
+    assert_eq!((letter.reason, letter.whole, letter.events.len()), ("no_time", false, 1));
+    sink.flush();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(lines_of(&store), ["late"]);
+    assert!(names(&store)[0].starts_with("/logs/old/2"), "{:?}", names(&store));
+    assert_eq!(sink.settings.late.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,3 +102,58 @@ fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
         assert!(problem.contains(says), "{schema}: {problem}");
     }
 }
+
+#[test]
+fn the_fingerprint_is_that_of_the_canonical_form() {
+    // Of the file of test cases that Avro's own libraries share, `schema-tests.txt`.
+    for (schema, fingerprint) in [
+        (json!("null"), 7_195_948_357_588_979_594_i64),
+        (json!({ "type": "boolean", "doc": "" }), -6_970_731_678_124_411_036),
+        (json!("int"), 8_247_732_601_305_521_295),
+    ] {
+        let parsed = parse(&schema).unwrap();
+        assert_eq!(parsed.fingerprint.cast_signed(), fingerprint, "{schema}");
+    }
+    let one = json!({ "type": "fixed", "name": "F", "namespace": "x.y", "size": 1, "aliases": [] });
+    let two = json!({ "size": 1, "name": "x.y.F", "type": "fixed", "doc": "d" });
+    let print = |schema: &Value| parse(schema).unwrap().fingerprint();
+    assert_eq!(print(&one), print(&two));
+    assert_ne!(print(&one), print(&json!({ "type": "fixed", "name": "F", "size": 1 })));
+    assert_eq!(print(&one).len(), 16);
+}
+
+#[test]
+fn values_without_bytes_cost_no_time_and_are_known() {
+    // Each level has the one below it twice: read one by one, 2^39 values without a byte.
+    let mut level = json!({ "type": "record", "name": "R0", "fields": [] });
+    for n in 1..40 {
+        level = json!({ "type": "record", "name": format!("R{n}"), "fields": [
+            { "name": "a", "type": level },
+            { "name": "b", "type": format!("R{}", n - 1) },
+        ] });
+    }
+    assert!(parse(&level).unwrap().is_empty());
+    assert_eq!(check(&level, &[]), Ok(()));
+    let with = json!({ "type": "record", "name": "W", "fields": [
+        { "name": "a", "type": level }, { "name": "b", "type": "int" } ] });
+    assert!(!parse(&with).unwrap().is_empty());
+    assert_eq!(check(&with, &[2]), Ok(()));
+    // A record that holds itself has no datum.
+    let endless = json!({ "type": "record", "name": "E", "fields": [
+        { "name": "a", "type": "null" },
+        { "name": "e", "type": "E" },
+        { "name": "f", "type": "E" },
+    ] });
+    assert!(!parse(&endless).unwrap().is_empty());
+    assert_eq!(check(&endless, &[0; 9]), Err(Malformed::Depth));
+}
+
+#[test]
+fn the_schema_of_a_file_may_have_any_names_and_the_first_datum_has_an_end() {
+    let odd = json!({ "type": "record", "name": "web-log", "fields": [
+        { "name": "status code", "type": "int" } ] });
+    assert!(parse(&odd).unwrap_err().contains("no name"));
+    assert_eq!(Schema::of_file(&odd).unwrap().first(&[0x90, 0x03, 7, 7]), Ok(2));
+    let long = json!({ "type": "fixed", "name": "n".repeat(5000), "size": 1 });
+    assert!(Schema::of_file(&long).unwrap_err().contains("4096 bytes"));
+}

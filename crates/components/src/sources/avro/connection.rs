@@ -1,6 +1,9 @@
 //! One connection: calls in, answers out, in order.
 
+mod alarm;
+
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +14,18 @@ use pipeline::{Batch, BatchBuilder};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::{debug, warn};
 
 use super::{Compression, Shared};
 use crate::avro::Malformed;
 use crate::avro::call::{Answer, Session, Status, Step};
 use crate::avro::coding::{Coding, is_zlib};
-use crate::avro::events::{self, Events};
+use crate::avro::events;
 use crate::avro::frame::{self, Deframer, Frame, TooLarge};
 use crate::sources::put::Stored;
+use alarm::Alarm;
 
 /// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
 /// part of the budget.
@@ -69,6 +74,9 @@ pub(super) struct Connection<'a> {
     has_called: bool,
     /// Part of the budget, for the call that is coming in.
     memory: Option<OwnedSemaphorePermit>,
+    alarm: Alarm,
+    /// The source stops.
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Nothing more comes: the client has closed its side, or the connection broke.
     is_over: bool,
 }
@@ -92,6 +100,8 @@ impl<'a> Connection<'a> {
             session: Session::default(),
             has_called: false,
             memory: None,
+            alarm: Alarm::new(shared.limits.request_timeout),
+            stopped: Box::pin(shared.storing.stop.clone().cancelled_owned()),
             is_over: false,
         }
     }
@@ -115,7 +125,7 @@ impl<'a> Connection<'a> {
 
     async fn calls(&mut self) -> Result<(), Ended> {
         while let Some(frame) = self.frame().await? {
-            self.answer(&frame).await?;
+            self.answer(frame).await?;
         }
         Ok(())
     }
@@ -143,17 +153,20 @@ impl<'a> Connection<'a> {
                 Ended::Idle(limit) => now + limit,
                 _ => *begun.get_or_insert(now) + limits.request_timeout,
             };
+            if self.shared.storing.stop.is_cancelled() {
+                // What has come in part is not waited for: its client has no answer yet.
+                return Ok(None);
+            }
             self.coded.reserve(READ_BYTES);
             let read = tokio::select! {
                 biased;
-                // What has come in part is not waited for: its client has no answer yet.
-                () = self.shared.storing.stop.cancelled() => return Ok(None),
-                read = timeout_at(deadline, self.stream.read_buf(&mut self.coded)) => read,
+                read = self.alarm.until(deadline, self.stream.read_buf(&mut self.coded)) => read,
+                () = &mut self.stopped => return Ok(None),
             };
             match read {
-                Ok(Ok(0)) => self.is_over = true,
-                Ok(read) => drop(read?),
-                Err(_) => return Err(limit),
+                Some(Ok(0)) => self.is_over = true,
+                Some(read) => drop(read?),
+                None => return Err(limit),
             }
         }
     }
@@ -167,6 +180,10 @@ impl<'a> Connection<'a> {
         loop {
             // Calls that are here are served before what comes behind them, which may be damaged.
             if let Some(frame) = self.deframer.next(&mut self.plain)? {
+                if self.plain.is_empty() {
+                    // Also an empty part of a buffer would keep the next read from using it again.
+                    self.plain = BytesMut::new();
+                }
                 return Ok(Some(frame));
             }
             self.hold().await?;
@@ -196,12 +213,18 @@ impl<'a> Connection<'a> {
     }
 
     /// Serves a call to its answer.
-    async fn answer(&mut self, Frame { serial, payload }: &Frame) -> Result<(), Ended> {
+    async fn answer(&mut self, Frame { serial, payload }: Frame) -> Result<(), Ended> {
         let memory = self.memory.take();
         self.has_called = true;
-        match self.session.read(payload) {
-            Step::Append { answer, events } => self.append(*serial, answer, events, memory).await,
-            Step::Answer(answer) => self.write(*serial, &answer).await,
+        match self.session.read(&payload) {
+            Step::Append { answer, events } => {
+                let mut batch = BatchBuilder::default();
+                let read = events::read(events, &mut batch).map(|()| batch.finish());
+                // What is read while the batch is being stored comes into the same memory.
+                drop(payload);
+                self.append(serial, answer, read, memory).await
+            }
+            Step::Answer(answer) => self.write(serial, &answer).await,
             Step::Refuse(malformed) => Err(malformed.into()),
         }
     }
@@ -211,13 +234,12 @@ impl<'a> Connection<'a> {
         &mut self,
         serial: u32,
         answer: Answer,
-        events: Events<'_>,
+        batch: Result<Batch, Malformed>,
         memory: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Ended> {
-        let mut batch = BatchBuilder::default();
-        let (stored, call) = match events::read(events, &mut batch) {
-            Ok(()) => {
-                let call = self.shared.calls.begin(&self.host, batch.finish());
+        let (stored, call) = match batch {
+            Ok(batch) => {
+                let call = self.shared.calls.begin(&self.host, batch);
                 let stored = match call.rest() {
                     Some(batch) => self.store(batch, memory).await,
                     None => Stored::All,

@@ -1,5 +1,6 @@
 //! Settings of the `exec` source.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::BuildError;
@@ -7,8 +8,13 @@ use pipeline::units::{ByteSize, Period};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::sources::multiline::{Joining, Multiline};
+
 /// Shortest pause before a command is started again.
 const THROTTLE_MIN: Duration = Duration::from_millis(100);
+
+/// The longest line, and event of several lines, that may be set.
+const EVENT_MAX: ByteSize = ByteSize::mib(16);
 
 /// Settings of the `exec` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,6 +42,10 @@ pub struct Config {
     /// and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<Multiline>,
     /// Events of a batch at most. Flume calls it batchSize and has 20.
     #[serde(default = "default_batch_events")]
     batch_events: usize,
@@ -81,6 +91,8 @@ pub(super) struct Options {
     pub(super) restart_throttle: Duration,
     pub(super) log_stderr: bool,
     pub(super) line_max: usize,
+    /// Which lines are one event.
+    pub(super) joining: Option<Arc<Joining>>,
     pub(super) batch_events: usize,
     pub(super) batch_timeout: Duration,
 }
@@ -93,8 +105,9 @@ impl Config {
         let Some(program) = words.next().filter(|program| !program.is_empty()) else {
             return Err(BuildError::invalid("command", "names no program"));
         };
-        if self.line_max.0 == 0 || self.line_max > ByteSize::mib(16) {
-            return Err(BuildError::invalid("line_max", "must be from 1B to 16MiB"));
+        if self.line_max.0 == 0 || self.line_max > EVENT_MAX {
+            let problem = format!("must be from 1B to {EVENT_MAX}");
+            return Err(BuildError::invalid("line_max", problem));
         }
         if self.batch_events == 0 {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));
@@ -103,6 +116,7 @@ impl Config {
             let problem = "must be at least 100ms, or a command that ends at once takes a core";
             return Err(BuildError::invalid("restart_throttle", problem));
         }
+        let joining = self.multiline.map(|it| it.joining(EVENT_MAX).map(Arc::new)).transpose()?;
         Ok(Options {
             program,
             arguments: words.collect(),
@@ -111,6 +125,7 @@ impl Config {
             restart_throttle: self.restart_throttle.0,
             log_stderr: self.log_stderr,
             line_max: self.line_max.0 as usize,
+            joining,
             batch_events: self.batch_events,
             batch_timeout: self.batch_timeout.0,
         })

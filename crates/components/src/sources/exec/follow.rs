@@ -1,6 +1,5 @@
 //! One run of a command, from its start to its end.
 
-use std::future::pending;
 use std::io;
 use std::process::ExitStatus;
 
@@ -9,17 +8,21 @@ use pipeline::{Classify, Env, ErrorClass, Frame, IntakeError, SourceContext};
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::config::Options;
 use super::errors::Errors;
-use crate::framings::FramedStream;
 use crate::sources::gathered::{Destination, Gathered};
+use crate::sources::multiline::EVENT_DIVIDED;
+use crate::sources::multiline::stream::EventStream;
+use crate::sources::waits::until;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 /// How long a command may take to end once the source stops.
 const END_WITHIN: Duration = Duration::from_secs(2);
+/// How long what was read of a command that did not end may take to be stored.
+const STORE_WITHIN: Duration = Duration::from_secs(1);
 /// Pauses between tries to store a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -37,7 +40,7 @@ pub(super) struct Follower<'a> {
     env: &'a Env,
     to: &'a Destination,
     cx: &'a SourceContext,
-    lines: FramedStream,
+    lines: EventStream,
     gathered: Gathered,
     /// When the first line of the batch has waited for long enough.
     due: Option<Instant>,
@@ -51,7 +54,7 @@ impl<'a> Follower<'a> {
         to: &'a Destination,
         cx: &'a SourceContext,
     ) -> Self {
-        let lines = FramedStream::lines(options.line_max);
+        let lines = EventStream::lines(options.line_max, options.joining.clone());
         let (gathered, trouble) = (Gathered::default(), FailureLog::default());
         Self { options, env, to, cx, lines, gathered, due: None, trouble }
     }
@@ -66,19 +69,17 @@ impl<'a> Follower<'a> {
         let stop = self.cx.stop.clone();
         loop {
             self.lines.buffer().reserve(READ_BYTES);
-            let due = self.due;
-            let is_due = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => pending().await,
-                }
-            };
+            let (due, event_due) = (self.due, self.lines.due());
             let read = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 read = output.read_buf(self.lines.buffer()) => read?,
-                () = is_due => {
+                () = until(due) => {
                     stop.run_until_cancelled(self.store()).await;
+                    continue;
+                }
+                () = until(event_due) => {
+                    stop.run_until_cancelled(self.end_event()).await;
                     continue;
                 }
             };
@@ -93,7 +94,7 @@ impl<'a> Follower<'a> {
         }
         // What it still has to say is taken as well.
         process.end(false);
-        let until = Instant::now() + END_WITHIN;
+        let last_until = Instant::now() + END_WITHIN;
         let last = async {
             while output.read_buf(self.lines.buffer()).await.is_ok_and(|read| read > 0) {
                 self.take_lines().await;
@@ -101,37 +102,59 @@ impl<'a> Follower<'a> {
             }
             self.end(&mut *process).await
         };
-        if timeout_at(until, last).await.is_err() {
+        if timeout_at(last_until, last).await.is_err() {
             tracing::info!(source = %self.to.source, "the command is killed: it did not end");
+            let _ = timeout(STORE_WITHIN, self.finish()).await;
         }
         // Dropped, a process that has not ended is killed with its group.
         Ok(Ending::Stopped)
     }
 
     async fn take_lines(&mut self) {
-        while let Some(line) = self.lines.next() {
-            self.push(line).await;
+        while let Some(event) = self.lines.next(self.to.event_bytes_max()) {
+            self.push(event).await;
+        }
+        self.count_divided();
+    }
+
+    /// Takes the event that is open: nothing has come for long.
+    async fn end_event(&mut self) {
+        if let Some(event) = self.lines.end() {
+            self.push(event).await;
         }
     }
 
     /// Stores what is left when the output has ended, and waits for the end of the process.
     async fn end(&mut self, process: &mut dyn Process) -> io::Result<ExitStatus> {
-        if let Some(line) = self.lines.rest() {
-            self.push(line).await;
-        }
-        self.store().await;
+        self.finish().await;
         process.ended().await
     }
 
-    async fn push(&mut self, line: Frame) {
-        if self.gathered.is_full(line.message.len(), self.to) {
+    /// Stores what is left.
+    async fn finish(&mut self) {
+        while let Some(event) = self.lines.rest(self.to.event_bytes_max()) {
+            self.push(event).await;
+        }
+        self.count_divided();
+        self.store().await;
+    }
+
+    fn count_divided(&mut self) {
+        let divided = self.lines.take_divided();
+        if divided > 0 {
+            self.to.count(EVENT_DIVIDED, divided);
+        }
+    }
+
+    async fn push(&mut self, event: Frame) {
+        if self.gathered.is_full(event.message.len(), self.to) {
             self.store().await;
         }
-        if line.is_cut {
+        if event.is_cut {
             self.to.count("line_cut", 1);
         }
-        let headers: &[(&str, &str)] = if line.is_cut { &[("truncated", "true")] } else { &[] };
-        self.gathered.push(&line.message, headers);
+        let headers: &[(&str, &str)] = if event.is_cut { &[("truncated", "true")] } else { &[] };
+        self.gathered.push(&event.message, headers);
         if self.gathered.is_complete(self.to) {
             self.store().await;
         } else {

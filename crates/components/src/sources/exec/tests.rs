@@ -203,6 +203,70 @@ async fn a_full_channel_holds_the_command_back_and_a_failing_one_loses_no_line()
     assert_eq!(channels.bodies(0), expected);
 }
 
+/// A stack trace.
+const TRACE: &str = "2026-11-25 ERROR failed\njava.lang.X: no answer\n\n\tat a.B(C.java:1)";
+
+fn joined(script: &str) -> Value {
+    json!({
+        "shell": "/bin/sh -c", "command": script,
+        "multiline": { "start": r"^\d{4}-", "timeout": "50ms" },
+    })
+}
+
+#[tokio::test]
+async fn a_stack_trace_is_one_event_and_the_end_of_the_output_ends_the_last_one() {
+    let channels = Arc::new(Channels::new(1));
+    // In pieces, and with line ends of both kinds.
+    let script = r"printf '2026-11-25 ERROR fai'; printf 'led\njava.lang.X: no answer\r\n\n';
+        printf '\tat a.B(C.java:1)\n2026-11-25 INFO last\n  of all'";
+    let mut settings = joined(script);
+    settings["multiline"]["timeout"] = json!("1h");
+    Fixture::new(&settings, channels.clone()).run().await.unwrap();
+    assert_eq!(channels.bodies(0), [TRACE, "2026-11-25 INFO last\n  of all"]);
+}
+
+#[tokio::test]
+async fn the_last_event_of_a_command_that_is_quiet_ends_and_what_comes_later_is_another() {
+    let channels = Arc::new(Channels::new(1));
+    let script = r"printf '2026- a\n b\n'; sleep 0.5; printf ' c\n 2026-\n'; exec sleep 600";
+    let mut settings = joined(script);
+    settings["batch_timeout"] = json!("10ms");
+    let (running, stop) = Fixture::new(&settings, channels.clone()).spawn();
+    channels.wait_for_line(" c\n 2026-").await;
+    assert_eq!(channels.bodies(0), ["2026- a\n b", " c\n 2026-"]);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_stores_the_event_that_has_not_ended_also_where_the_command_does_not_end() {
+    for (begins, ends) in [("", ""), ("trap '' TERM; ", "; while :; do sleep 600; done")] {
+        let channels = Arc::new(Channels::new(1));
+        let script = format!(r"{begins}printf '2026- a\n2026- b\n c\n'{ends}; exec sleep 600");
+        let mut settings = joined(&script);
+        settings["multiline"]["timeout"] = json!("1h");
+        settings["batch_events"] = json!(1);
+        let (running, stop) = Fixture::new(&settings, channels.clone()).spawn();
+        channels.wait_for_line("2026- a").await;
+        stop.cancel();
+        running.await.unwrap().unwrap();
+        assert_eq!(channels.bodies(0), ["2026- a", "2026- b\n c"], "{script}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_over_its_limits_is_divided_and_counted_and_a_long_line_is_cut_as_ever() {
+    let channels = Arc::new(Channels::new(1));
+    let mut settings = joined(r"printf '2026-\n1\n2\n3\n12345678\n4\n'");
+    settings["multiline"]["lines_max"] = json!(3);
+    settings["line_max"] = json!("7B");
+    let mut fixture = Fixture::new(&settings, channels.clone());
+    fixture.run().await.unwrap();
+    assert_eq!(channels.bodies(0), ["2026-\n1\n2", "3", "1234567", "4"]);
+    assert_eq!(channels.events(0)[2].headers["truncated"], "true");
+    assert_eq!((fixture.counted("event_divided"), fixture.counted("line_cut")), (1, 1));
+}
+
 #[test]
 fn settings_that_can_never_work_are_named() {
     let cx = crate::alone("in", Path::new("unused"), env::real());
@@ -214,6 +278,7 @@ fn settings_that_can_never_work_are_named() {
         (json!({ "command": "ls", "line_max": "0B" }), "line_max"),
         (json!({ "command": "ls", "batch_events": 0 }), "batch_events"),
         (json!({ "command": "ls", "restart_throttle": "0s" }), "restart_throttle"),
+        (json!({ "command": "ls", "multiline": {} }), "multiline"),
     ] {
         let error = build::<Config>(&settings, &cx).err().unwrap();
         assert_eq!(error.path, named, "{error}");

@@ -28,8 +28,8 @@ use super::incoming::Outbox;
 use super::news::Said;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
-use super::waits::{granted, until};
 use super::{DRAIN, Service, answers};
+use crate::sources::waits::{granted, until};
 use puts::{Arrived, Outcome};
 
 /// How long a sender may take to its first word.

@@ -3,6 +3,7 @@
 //! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use pipeline::testkit::build;
 use serde_json::{Value, json};
@@ -157,6 +158,80 @@ async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_
     assert!(stored <= 11, "a datagram that is being stored and the queue: {stored}");
 }
 
+fn joined(timeout: &str) -> Value {
+    json!({ "multiline": { "start": "^>", "timeout": timeout } })
+}
+
+#[tokio::test]
+async fn an_event_of_several_lines_is_answered_once_when_it_has_ended() {
+    let channels = Arc::new(Channels::new(1));
+    let mut settings = joined("1h");
+    settings["client_header"] = json!("client");
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
+    client.get_mut().write_all(b">1\r\n\tat a\r\n\n>2\n").await.unwrap();
+    assert_eq!(answer(&mut client).await, "OK\n");
+    assert_eq!(channels.bodies(0), [">1\n\tat a\n"]);
+    client.get_mut().write_all(b"\tat b\n>3\n>4\nlast").await.unwrap();
+    client.get_mut().shutdown().await.unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "OK\nOK\nOK\n");
+    assert_eq!(channels.bodies(0)[1..], [">2\n\tat b", ">3", ">4\nlast"]);
+    assert_eq!(channels.events(0)[3].headers["client"], "127.0.0.1");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_connection_ends_its_event_before_it_is_closed_and_when_it_is() {
+    for (timeout, idle_timeout) in [("30ms", "10min"), ("1h", "30ms")] {
+        let channels = Arc::new(Channels::new(1));
+        let mut settings = joined(timeout);
+        settings["idle_timeout"] = json!(idle_timeout);
+        let fixture = Running::start::<Config>(settings, channels.clone()).await;
+        let mut client = connect(&fixture).await;
+        client.get_mut().write_all(b">1\n\tat a\nhalf").await.unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(60), answer(&mut client)).await;
+        assert_eq!(answered.as_deref(), Ok("OK\n"));
+        assert_eq!(channels.bodies(0), [">1\n\tat a"]);
+        fixture.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_stop_interrupts_is_stored_unless_its_client_sends_it_again() {
+    for (is_answered, expected) in [(true, vec![">1"]), (false, vec![">1", ">2\n\tat b"])] {
+        let channels = Arc::new(Channels::new(1));
+        let mut settings = joined("1h");
+        settings["ack_every_event"] = json!(is_answered);
+        let fixture = Running::start::<Config>(settings, channels.clone()).await;
+        let mut client = connect(&fixture).await;
+        client.get_mut().write_all(b">1\n>2\n\tat b\n").await.unwrap();
+        channels.wait_for_line(">1").await;
+        fixture.stop().await;
+        assert_eq!(channels.bodies(0), expected);
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers, if is_answered { "OK\n" } else { "" });
+    }
+}
+
+#[tokio::test]
+async fn an_event_over_its_limits_is_divided_and_a_long_line_behind_one_is_refused() {
+    let channels = Arc::new(Channels::new(1));
+    let mut settings = joined("1h");
+    settings["multiline"]["bytes_max"] = json!("5B");
+    settings["line_max"] = json!("4B");
+    let fixture = Running::start::<Config>(settings, channels.clone()).await;
+    let mut client = connect(&fixture).await;
+    client.get_mut().write_all(b">1\na\nb\n12345\n").await.unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers, "OK\nOK\nFAILED: the line is over `line_max` (4B)\n");
+    assert_eq!(channels.bodies(0), [">1\na", "b"]);
+    assert_eq!((fixture.counted("event_divided"), fixture.counted("line_too_long")), (1, 1));
+}
+
 #[test]
 fn settings_that_can_never_work_are_named() {
     let cx = crate::alone("in", Path::new("unused"), env::real());
@@ -176,6 +251,9 @@ fn settings_that_can_never_work_are_named() {
         let error = build::<Config>(&settings, &cx).err().unwrap();
         assert_eq!(error.path, named, "{error}");
     }
+    let mut prefixed = with("multiline", json!({ "start": "^>" }));
+    prefixed["framing"] = json!("length_prefixed");
+    assert_eq!(build::<Config>(&prefixed, &cx).err().unwrap().path, "multiline");
     let error = build::<netcat_udp::Config>(&with("queue_max", json!(0)), &cx).err().unwrap();
     assert_eq!(error.path, "queue_max");
     let unanswered = build::<Config>(&with("ack_every_event", json!(false)), &cx).unwrap();

@@ -10,6 +10,13 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::feed::BATCH_BYTES;
+use crate::charset::Charset;
+use crate::sources::multiline::{FinishedMultiline, Joining};
+
+/// The longest line that may be set.
+const LINE_MAX: ByteSize = ByteSize::mib(16);
+
 /// Settings of the `spool_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,17 +61,26 @@ pub struct Config {
     /// Header that gets the name of the file. None unless set.
     #[serde(default)]
     basename_header: Option<String>,
-    /// What a file says as events: `lines` reads it piece by piece, other decoders in whole.
+    /// What a file says as events: `lines` and `avro` read it piece by piece, other decoders in
+    /// whole.
     #[serde(default = "defaults::decoder")]
     decoder: Choice<dyn Decoder>,
+    /// Which lines are one event, such as a message and the stack trace behind it. Without, each
+    /// line is an event.
+    #[serde(default)]
+    multiline: Option<FinishedMultiline>,
     /// How files are compressed.
     #[serde(default)]
     compression: Compression,
-    /// What becomes of bytes that are no UTF-8.
+    /// Charset of the files, such as `UTF-16`, `ISO-8859-1`, `windows-1252`, `Shift_JIS` or `GBK`.
+    /// Bodies become UTF-8. Not for `avro` and `blob`, which read bytes.
+    #[serde(default = "defaults::charset")]
+    charset: String,
+    /// What becomes of bytes that are no text. It does not count for `avro` and `blob`.
     #[serde(default)]
     decode_error_policy: DecodeErrors,
-    /// Longest line that is kept whole. Longer ones are cut there, get the header `truncated`,
-    /// and are counted.
+    /// Longest line that is kept whole, in bytes of the file. Longer ones are cut there, get the
+    /// header `truncated`, and are counted.
     #[serde(default = "defaults::line_max")]
     line_max: ByteSize,
     /// Largest file, after decompression, where it is read in whole.
@@ -127,11 +143,11 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// What becomes of bytes that are no UTF-8.
+/// What becomes of bytes that are no text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DecodeErrors {
-    /// They stay as they are.
+    /// In UTF-8 they stay as they are; in other charsets U+FFFD takes their place.
     #[default]
     Keep,
     /// The file is set aside.
@@ -170,6 +186,10 @@ mod defaults {
 
     pub(super) fn decoder() -> Choice<dyn Decoder> {
         Choice::of("lines")
+    }
+
+    pub(super) fn charset() -> String {
+        "UTF-8".to_owned()
     }
 
     pub(super) fn line_max() -> ByteSize {
@@ -214,7 +234,12 @@ pub(super) struct Options {
     pub(super) decoder: Box<dyn Decoder>,
     /// Whether files are read line by line.
     pub(super) is_lines: bool,
+    /// Which lines are one event.
+    pub(super) joining: Option<Joining>,
+    /// Whether the decoder reads text.
+    pub(super) is_text: bool,
     pub(super) compression: Compression,
+    pub(super) charset: Charset,
     pub(super) decode_errors: DecodeErrors,
     pub(super) line_max: usize,
     pub(super) file_max: u64,
@@ -240,8 +265,9 @@ impl Config {
                     .map_err(|error| BuildError::invalid(setting, error))?;
             }
         }
+        let joining = self.joining()?;
         let limits = [
-            ("line_max", self.line_max, ByteSize::mib(16)),
+            ("line_max", self.line_max, LINE_MAX),
             ("file_max", self.file_max, ByteSize::mib(1024)),
         ];
         for (setting, value, most) in limits {
@@ -251,6 +277,23 @@ impl Config {
         }
         if self.batch_events == 0 {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));
+        }
+        let decoder = self.decoder.build("decoder", cx)?;
+        let charset = Charset::named(&self.charset)
+            .map_err(|problem| BuildError::invalid("charset", problem))?;
+        if !decoder.is_text() && !charset.is_utf8() {
+            let problem =
+                format!("the decoder `{}` reads bytes: leave it out", self.decoder.kind());
+            return Err(BuildError::invalid("charset", problem));
+        }
+        if joining.is_some() && charset.unit() > 1 {
+            let problem = "its pattern does not match UTF-16; leave `multiline` out, or have the \
+                           files written in UTF-8";
+            return Err(BuildError::invalid("multiline", problem));
+        }
+        if self.line_max.0 < charset.unit() as u64 {
+            let problem = format!("must be at least {}B, a character", charset.unit());
+            return Err(BuildError::invalid("line_max", problem));
         }
         Ok(Arc::new(Options {
             directory: self.directory,
@@ -264,14 +307,26 @@ impl Config {
             failed_suffix: self.failed_suffix,
             file_header: self.file_header,
             basename_header: self.basename_header,
-            decoder: self.decoder.build("decoder", cx)?,
+            is_text: decoder.is_text(),
+            decoder,
             is_lines: self.decoder.kind() == "lines",
+            joining,
             compression: self.compression,
+            charset,
             decode_errors: self.decode_error_policy,
             line_max: self.line_max.0 as usize,
             file_max: self.file_max.0,
             batch_events: self.batch_events,
         }))
+    }
+
+    fn joining(&self) -> Result<Option<Joining>, BuildError> {
+        let Some(multiline) = &self.multiline else { return Ok(None) };
+        if self.decoder.kind() != "lines" {
+            let problem = "it joins lines; leave it out, or take the decoder `lines`";
+            return Err(BuildError::invalid("multiline", problem));
+        }
+        multiline.joining(ByteSize(BATCH_BYTES as u64)).map(Some)
     }
 
     fn completion(&self) -> Result<Completion, BuildError> {

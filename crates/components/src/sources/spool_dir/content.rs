@@ -1,4 +1,4 @@
-//! The bytes of a file after decompression, and what becomes of those that are no UTF-8.
+//! The bytes of a file after decompression, and its text as UTF-8.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use pipeline::env::DiskFile;
 
 use super::config::{Compression, DecodeErrors};
+use crate::charset::{Charset, Odd};
 
 /// First bytes of a gzip file, of a Zstandard one, and of a bzip2 one: in the last a digit follows,
 /// and then the beginning of a block or of the end.
@@ -65,29 +66,27 @@ fn is_bzip2(head: &[u8]) -> bool {
 }
 
 impl DecodeErrors {
-    /// These bytes as an event has them; `is_cut`: they may end within a character.
+    /// These bytes of a text in `charset` as an event has them; `is_cut`: they may end within a
+    /// character.
     ///
     /// # Errors
-    /// They are no UTF-8 from there on, and the file is to be set aside.
-    pub(super) fn text(self, bytes: &[u8], is_cut: bool) -> Result<Cow<'_, [u8]>, usize> {
-        let Err(error) = str::from_utf8(if self == Self::Keep { &[] } else { bytes }) else {
+    /// They are no text from there on, and the file is to be set aside.
+    pub(super) fn text(
+        self,
+        charset: Charset,
+        bytes: &[u8],
+        is_cut: bool,
+    ) -> Result<Cow<'_, [u8]>, usize> {
+        let is_kept = charset.is_utf8() && self == Self::Keep;
+        if is_kept || charset.is_utf8() && str::from_utf8(bytes).is_ok() {
             return Ok(Cow::Borrowed(bytes));
+        }
+        let odd = match self {
+            Self::Fail => Odd::Fail,
+            Self::Keep | Self::Replace => Odd::Replace,
+            Self::Ignore => Odd::Ignore,
         };
-        let valid = error.valid_up_to();
-        if is_cut && error.error_len().is_none() {
-            return Ok(Cow::Borrowed(&bytes[..valid]));
-        }
-        match self {
-            Self::Keep => Ok(Cow::Borrowed(bytes)),
-            Self::Fail => Err(valid),
-            Self::Replace => {
-                Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned().into_bytes()))
-            }
-            Self::Ignore => {
-                let valid = bytes.utf8_chunks().flat_map(|chunk| chunk.valid().bytes());
-                Ok(Cow::Owned(valid.collect()))
-            }
-        }
+        charset.decode(bytes, odd, is_cut).map(|text| Cow::Owned(text.into_bytes()))
     }
 }
 
@@ -98,13 +97,30 @@ mod tests {
     #[test]
     fn each_policy_does_with_odd_bytes_what_it_says() {
         let odd = b"a\xffb\xc3";
-        assert_eq!(&*DecodeErrors::Keep.text(odd, false).unwrap(), odd);
-        assert_eq!(DecodeErrors::Fail.text(odd, false), Err(1));
-        let replaced = DecodeErrors::Replace.text(odd, false).unwrap();
+        assert_eq!(&*DecodeErrors::Keep.text(Charset::Utf8, odd, false).unwrap(), odd);
+        assert_eq!(DecodeErrors::Fail.text(Charset::Utf8, odd, false), Err(1));
+        let replaced = DecodeErrors::Replace.text(Charset::Utf8, odd, false).unwrap();
         assert_eq!(&*replaced, "a\u{fffd}b\u{fffd}".as_bytes());
-        assert_eq!(&*DecodeErrors::Ignore.text(odd, false).unwrap(), b"ab");
-        assert_eq!(&*DecodeErrors::Fail.text("ä".as_bytes(), false).unwrap(), "ä".as_bytes());
-        let cut = DecodeErrors::Fail.text(b"ab\xc3", true).unwrap();
+        assert_eq!(&*DecodeErrors::Ignore.text(Charset::Utf8, odd, false).unwrap(), b"ab");
+        assert_eq!(
+            &*DecodeErrors::Fail.text(Charset::Utf8, "ä".as_bytes(), false).unwrap(),
+            "ä".as_bytes()
+        );
+        let cut = DecodeErrors::Fail.text(Charset::Utf8, b"ab\xc3", true).unwrap();
         assert_eq!(&*cut, b"ab", "a character that the cut divided is left out");
+    }
+
+    #[test]
+    fn other_charsets_become_utf8_and_what_is_kept_there_is_replaced() {
+        let gbk = Charset::named("GBK").unwrap();
+        let text = |policy: DecodeErrors, bytes: &[u8]| {
+            let text = policy.text(gbk, bytes, false);
+            text.map(|text| String::from_utf8(text.into_owned()).unwrap())
+        };
+        assert_eq!(text(DecodeErrors::Fail, b"\xd6\xd0a").unwrap(), "中a");
+        let odd = b"\xd6\xd0\xff\xffb";
+        assert_eq!(text(DecodeErrors::Keep, odd).unwrap(), "中\u{fffd}\u{fffd}b");
+        assert_eq!(text(DecodeErrors::Ignore, odd).unwrap(), "中b");
+        assert_eq!(text(DecodeErrors::Fail, odd), Err(2));
     }
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::{
-    Batch, Classify, ErrorClass, IntakeError, PositionIntake, SourceError, SourcePosition,
+    Batch, Classify, ErrorClass, IntakeError, PieceLimits, PositionIntake, SourceError,
+    SourcePosition,
 };
 use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
@@ -17,7 +18,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::mark::Mark;
-use super::reading::Limits;
 
 /// Bytes of bodies of a batch.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
@@ -59,11 +59,11 @@ impl Feed {
     }
 
     /// The most of a batch: as set, and as the next agents take.
-    pub(super) fn limits(&self, batch_events: usize) -> Limits {
-        let set = Limits { bytes: BATCH_BYTES, events: batch_events };
+    pub(super) fn limits(&self, batch_events: usize) -> PieceLimits {
+        let set = PieceLimits { bytes: BATCH_BYTES, events: batch_events };
         let Some(cut) = self.intake.batch_bytes_max().map(Cut::within) else { return set };
         let smaller = |set: usize, most: u64| set.min(usize::try_from(most).unwrap_or(usize::MAX));
-        Limits {
+        PieceLimits {
             bytes: smaller(set.bytes, cut.body_bytes),
             events: smaller(set.events, cut.events),
         }

@@ -1,33 +1,28 @@
 //! One file, piece by piece: each piece is the events of a batch and where the file stands behind
 //! it. Blocks.
 //!
-//! Lines are read as they come; a piece ends at the end of a line. For other decoders the file is
-//! read in whole, and its pieces are runs of its events.
+//! Lines are read as they come; a piece ends at the end of a line. Formats that are read piece by
+//! piece have a decoder of their own. For the others the file is read in whole, and its pieces are
+//! runs of its events.
+
+mod lines;
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
-use memchr::memchr;
 use pipeline::env::{Disk, OpenMode};
 use pipeline::file_position::{HEAD_BYTES, Print, shown};
-use pipeline::{Batch, BatchBuilder, Message};
+use pipeline::{Batch, BatchBuilder, FileDecoder, FileError, Message, PieceLimits};
 
 use super::config::Options;
 use super::content::content;
 use super::mark::{DONE, Sight, Unit};
+use lines::Lines;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 128 << 10;
-
-/// The most of a piece.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) bytes: usize,
-    pub(super) events: usize,
-}
 
 /// Events, and where the file stands behind them.
 #[derive(Debug)]
@@ -37,6 +32,8 @@ pub(super) struct Piece {
     pub(super) end: u64,
     /// Lines that were cut.
     pub(super) cut: u64,
+    /// Events of several lines that had no room for their next one.
+    pub(super) divided: u64,
 }
 
 /// Why a file cannot be read on.
@@ -54,6 +51,15 @@ impl From<io::Error> for Problem {
         match error.raw_os_error() {
             Some(_) => Self::Unreadable(error),
             None => Self::Bad(format!("it cannot be decompressed: {error}")),
+        }
+    }
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Unreadable(error) => error.into(),
+            FileError::Malformed(error) => Self::Bad(format!("it cannot be decoded: {error}")),
         }
     }
 }
@@ -81,20 +87,28 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Resul
 
 /// A file that is being read.
 pub(super) struct Reading {
-    options: Arc<Options>,
-    headers: Vec<(String, String)>,
-    reader: Box<dyn Read + Send>,
-    buffer: BytesMut,
-    /// The reader has come to its end.
-    is_over: bool,
-    /// Why nothing more comes.
-    broken: Option<io::Error>,
-    /// What the events up to the buffer count.
+    content: Content,
+    form: Form,
+    /// What the events that were read count.
     at: u64,
     /// Where the channels stand, in order: a piece ends there.
     stops: Vec<u64>,
-    /// Pieces of a file that was read in whole.
-    pieces: Option<VecDeque<Piece>>,
+}
+
+/// What is the same for all events of a file.
+struct Content {
+    options: Arc<Options>,
+    headers: Vec<(String, String)>,
+}
+
+/// How a file is read.
+enum Form {
+    /// Line by line.
+    Lines(Lines),
+    /// By a decoder for files.
+    Pieces { reader: BufReader<Box<dyn Read + Send>>, decoder: Box<dyn FileDecoder> },
+    /// As one message, which is read with the first piece.
+    Whole { reader: Box<dyn Read + Send>, pieces: Option<VecDeque<Piece>> },
 }
 
 /// What positions count with this decoder.
@@ -118,166 +132,104 @@ impl Reading {
             key.clone().map(|key| (key, shown(value).into_owned()))
         };
         let headers = [header(&options.file_header, path), header(&options.basename_header, name)];
-        let mut reading = Self {
-            headers: headers.into_iter().flatten().collect(),
-            reader: opened.reader,
-            buffer: BytesMut::new(),
-            is_over: false,
-            broken: None,
-            at: start,
-            stops,
-            pieces: None,
-            options,
+        let headers = headers.into_iter().flatten().collect();
+        let (mut at, reader) = (start, opened.reader);
+        let form = if options.is_lines {
+            let (lines, begin) = Lines::begin(reader, options.charset, start)?;
+            at = begin;
+            Form::Lines(lines)
+        } else if let Some(mut decoder) = options.decoder.begin_file() {
+            let mut reader = BufReader::with_capacity(READ_BYTES, reader);
+            decoder.pass_over(&mut reader, start)?;
+            Form::Pieces { reader, decoder }
+        } else {
+            Form::Whole { reader, pieces: None }
         };
-        if reading.options.is_lines {
-            reading.pass_over(start)?;
-        }
-        Ok(reading)
+        Ok(Self { content: Content { options, headers }, form, at, stops })
     }
 
     /// The next piece.
-    pub(super) fn next(&mut self, limits: Limits) -> Result<Piece, Problem> {
-        if self.options.is_lines { self.lines(limits) } else { self.run(limits) }
-    }
-
-    fn pass_over(&mut self, bytes: u64) -> Result<(), Problem> {
-        let passed = io::copy(&mut self.reader.by_ref().take(bytes), &mut io::sink())?;
-        if passed < bytes {
-            return Err(Problem::Bad("it is shorter than what was read of it".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Reads until the buffer has so many bytes, or to the end. Whole lines come before an error.
-    fn fill(&mut self, bytes: usize) -> Result<(), Problem> {
-        while !self.is_over && self.broken.is_none() && self.buffer.len() < bytes {
-            let from = self.buffer.len();
-            self.buffer.resize(from + READ_BYTES, 0);
-            let read = self.reader.read(&mut self.buffer[from..]);
-            self.buffer.truncate(from + read.as_ref().map_or(0, |read| *read));
-            match read {
-                Ok(read) => self.is_over = read == 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.broken = Some(error),
-            }
-        }
-        if memchr(b'\n', &self.buffer).is_some() {
-            return Ok(());
-        }
-        self.broken.take().map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    fn lines(&mut self, limits: Limits) -> Result<Piece, Problem> {
-        let line_max = self.options.line_max;
+    pub(super) fn next(&mut self, limits: PieceLimits) -> Result<Piece, Problem> {
         let until = self.stops.iter().copied().find(|stop| *stop > self.at);
-        self.fill(limits.bytes.max(line_max + 2))?;
-        let (mut taken, mut lines) = (0, 0);
-        while let Some((line, length)) = self.line(taken) {
-            let is_full = lines >= limits.events || taken + length > limits.bytes;
-            if lines > 0 && (is_full || until == Some(self.at + taken as u64)) {
-                break;
+        let Self { content, form, .. } = self;
+        let piece = match form {
+            Form::Lines(lines) => match &content.options.joining {
+                Some(joining) => lines.joined(content, joining, self.at, until, limits)?,
+                None => lines.next(content, self.at, until, limits)?,
+            },
+            Form::Pieces { reader, decoder } => {
+                let mut events = BatchBuilder::default();
+                let room = until.map_or(u64::MAX, |until| until - self.at);
+                let room = usize::try_from(room).unwrap_or(usize::MAX);
+                let limits = PieceLimits { events: limits.events.min(room), ..limits };
+                let headers = content.headers();
+                let is_more = decoder.next(reader, limits, &headers, &mut events)?;
+                let end = if is_more { self.at + events.len() as u64 } else { DONE };
+                Piece { batch: events.finish(), end, cut: 0, divided: 0 }
             }
-            let bytes = &self.buffer[taken..taken + line];
-            let problem = match self.options.decode_errors.text(bytes, false) {
-                _ if line > line_max => None,
-                Ok(_) => {
-                    (taken, lines) = (taken + length, lines + 1);
-                    continue;
+            Form::Whole { reader, pieces } => {
+                if pieces.is_none() {
+                    *pieces = Some(runs(&content.whole(reader)?, &self.stops, limits));
                 }
-                Err(valid) => Some(self.at + (taken + valid) as u64),
-            };
-            match problem {
-                // What is before it goes first.
-                _ if lines > 0 => break,
-                Some(at) => return Err(Problem::Bad(format!("no UTF-8 at byte {at}"))),
-                None => return self.long_line(),
+                let next = pieces.as_mut().and_then(VecDeque::pop_front);
+                next.unwrap_or(Piece { batch: Batch::default(), end: DONE, cut: 0, divided: 0 })
             }
-        }
-        if lines == 0 && !self.buffer.is_empty() {
-            return self.long_line();
-        }
-        let mut events = BatchBuilder::default();
-        let bytes = self.buffer.split_to(taken);
-        // Lines were looked at one by one above.
-        let text = self.options.decode_errors.text(&bytes, false).unwrap_or_default();
-        self.decode(&text, &mut events)?;
-        Ok(self.piece(taken as u64, events, 0))
+        };
+        self.at = piece.end;
+        Ok(piece)
+    }
+}
+
+impl Content {
+    /// Headers of each event.
+    fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(key, value)| (&**key, &**value)).collect()
     }
 
-    /// Bytes of the line that begins there, and with its end; `None` if its end is not there.
-    fn line(&self, from: usize) -> Option<(usize, usize)> {
-        let rest = &self.buffer[from..];
-        match memchr(b'\n', rest) {
-            Some(end) => Some((end - usize::from(rest[..end].ends_with(b"\r")), end + 1)),
-            None if self.is_over && !rest.is_empty() => Some((rest.len(), rest.len())),
-            None => None,
-        }
-    }
-
-    /// The beginning of the line that the buffer begins with; its rest is passed over.
-    fn long_line(&mut self) -> Result<Piece, Problem> {
-        let kept = self.buffer.split_to(self.options.line_max.min(self.buffer.len()));
-        let mut passed = kept.len() as u64;
-        loop {
-            let end = memchr(b'\n', &self.buffer).map(|end| end + 1);
-            let here = end.unwrap_or(self.buffer.len());
-            self.buffer.advance(here);
-            passed += here as u64;
-            if end.is_some() || self.is_over {
-                break;
-            }
-            self.fill(1)?;
-        }
-        let text = self.options.decode_errors.text(&kept, true);
-        let text =
-            text.map_err(|at| Problem::Bad(format!("no UTF-8 at byte {}", self.at + at as u64)))?;
-        let headers = self.headers.iter().map(|(key, value)| (&**key, &**value));
-        let headers: Vec<(&str, &str)> = headers.chain([("truncated", "true")]).collect();
-        let mut events = BatchBuilder::default();
-        events.push(&text, &headers);
-        Ok(self.piece(passed, events, 1))
-    }
-
-    fn piece(&mut self, bytes: u64, events: BatchBuilder, cut: u64) -> Piece {
-        self.at += bytes;
-        let is_last = self.is_over && self.buffer.is_empty();
-        Piece { batch: events.finish(), end: if is_last { DONE } else { self.at }, cut }
-    }
-
-    fn decode(&self, bytes: &[u8], events: &mut BatchBuilder) -> Result<(), Problem> {
-        let headers = self.headers.iter().map(|(key, value)| (&**key, &**value));
-        let headers: Vec<(&str, &str)> = headers.collect();
-        let message = Message { bytes, charset: None, headers: &headers };
+    fn decode(
+        &self,
+        bytes: &[u8],
+        headers: &[(&str, &str)],
+        events: &mut BatchBuilder,
+    ) -> Result<(), Problem> {
+        let message = Message { bytes, charset: None, headers };
         let decoded = self.options.decoder.decode(&message, events);
-        decoded.map_err(|error| Problem::Bad(format!("it cannot be decoded: {error}")))
+        Ok(decoded.map_err(FileError::Malformed)?)
     }
 
-    /// The next run of the events of a file that is read in whole.
-    fn run(&mut self, limits: Limits) -> Result<Piece, Problem> {
-        if self.pieces.is_none() {
-            let max = self.options.file_max;
-            let mut bytes = Vec::new();
-            self.reader.by_ref().take(max + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > max {
-                let problem = format!("it has more than {max} bytes (`file_max`)");
-                return Err(Problem::Bad(problem));
-            }
-            let text = self.options.decode_errors.text(&bytes, false);
-            let text = text.map_err(|at| Problem::Bad(format!("no UTF-8 at byte {at}")))?;
-            let mut events = BatchBuilder::default();
-            if !text.is_empty() {
-                self.decode(&text, &mut events)?;
-            }
-            self.pieces = Some(runs(&events.finish(), &self.stops, limits));
+    /// All events of a file that is read as one message.
+    fn whole(&self, reader: &mut dyn Read) -> Result<Batch, Problem> {
+        let Options { file_max, charset, decode_errors, is_text, .. } = *self.options;
+        let mut bytes = Vec::new();
+        reader.take(file_max + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > file_max {
+            let problem = format!("it has more than {file_max} bytes (`file_max`)");
+            return Err(Problem::Bad(problem));
         }
-        let next = self.pieces.as_mut().and_then(VecDeque::pop_front);
-        Ok(next.unwrap_or(Piece { batch: Batch::default(), end: DONE, cut: 0 }))
+        let mut events = BatchBuilder::default();
+        if bytes.is_empty() {
+            return Ok(events.finish());
+        }
+        if is_text {
+            let (charset, mark) = charset.of_text(&bytes);
+            let text = decode_errors.text(charset, &bytes[mark..], false);
+            let text = text.map_err(|at| no_text((mark + at) as u64))?;
+            self.decode(&text, &self.headers(), &mut events)?;
+        } else {
+            self.decode(&bytes, &self.headers(), &mut events)?;
+        }
+        Ok(events.finish())
     }
+}
+
+/// The text of a file ends at this byte.
+fn no_text(at: u64) -> Problem {
+    Problem::Bad(format!("byte {at} is no text in the charset of the file (`charset`)"))
 }
 
 /// The events from the first of `stops` on as pieces within `limits`; at each of the others one
 /// ends.
-fn runs(all: &Batch, stops: &[u64], limits: Limits) -> VecDeque<Piece> {
+fn runs(all: &Batch, stops: &[u64], limits: PieceLimits) -> VecDeque<Piece> {
     let start = stops.first().copied().unwrap_or(0);
     let (mut part_of, mut ends) = (Vec::with_capacity(all.len()), Vec::new());
     let (mut events, mut bytes) = (0, 0);
@@ -297,7 +249,8 @@ fn runs(all: &Batch, stops: &[u64], limits: Limits) -> VecDeque<Piece> {
     }
     ends.push(DONE);
     let parts = all.split(&part_of).into_iter().skip(1);
-    parts.zip(ends).map(|(part, end)| Piece { batch: part.into(), end, cut: 0 }).collect()
+    let piece = |(part, end): (Batch, u64)| Piece { batch: part, end, cut: 0, divided: 0 };
+    parts.map(Into::into).zip(ends).map(piece).collect()
 }
 
 #[cfg(test)]
@@ -308,7 +261,7 @@ mod tests {
     fn runs_are_whole_within_their_limits_and_end_where_another_channel_stands() {
         let all = Batch::of((0..10).map(|n| n.to_string()));
         let show = |stops: &[u64], events, bytes| {
-            let runs = runs(&all, stops, Limits { bytes, events });
+            let runs = runs(&all, stops, PieceLimits { bytes, events });
             runs.iter().map(|piece| (piece.batch.len(), piece.end)).collect::<Vec<_>>()
         };
         assert_eq!(show(&[0], 4, 99), [(4, 4), (4, 8), (2, DONE)]);

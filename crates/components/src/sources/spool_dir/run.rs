@@ -18,6 +18,7 @@ use super::listing::{self, Found};
 use super::mark::{self, DONE, Mark, Sight, Standing};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
+use crate::sources::multiline::EVENT_DIVIDED;
 
 /// A run, between a start and a stop.
 pub(super) struct Run<'a> {
@@ -174,8 +175,10 @@ impl<'a> Run<'a> {
                 Err(Refused::Batch(problem)) => return Ok(Read::Until(Problem::Bad(problem))),
                 Err(refused) => return Err(refused),
             }
-            if piece.cut > 0 {
-                self.count("line_cut", piece.cut);
+            for (reason, times) in [("line_cut", piece.cut), (EVENT_DIVIDED, piece.divided)] {
+                if times > 0 {
+                    self.count(reason, times);
+                }
             }
             for channel in lagging {
                 standing[channel] = piece.end;

@@ -137,13 +137,17 @@ fn a_line_over_the_limit_is_cut_marked_and_counted_and_batches_keep_their_limits
 
 #[test]
 fn batches_are_cut_to_what_the_next_agents_take() {
-    let rig = Rig::new(&json!({}));
-    rig.put("a.log", "0123456789\n".repeat(10_000).as_bytes());
-    rig.channels.agree(8 << 10);
-    rig.run_until_renamed(1);
-    let largest = rig.channels.agree(8 << 10);
-    assert!(largest <= 8 << 10, "{largest}");
-    assert_eq!(rig.bodies(0).len(), 10_000);
+    // Euros of one byte become three.
+    let cases: [(&str, &[u8]); 2] = [("UTF-8", b"0123456789"), ("windows-1252", &[0x80; 30])];
+    for (charset, line) in cases {
+        let rig = Rig::new(&json!({ "charset": charset }));
+        rig.put("a.log", &[line, b"\n"].concat().repeat(10_000));
+        rig.channels.agree(8 << 10);
+        rig.run_until_renamed(1);
+        let largest = rig.channels.agree(8 << 10);
+        assert!(largest <= 8 << 10, "{charset}: {largest}");
+        assert_eq!(rig.bodies(0).len(), 10_000);
+    }
 }
 
 #[test]
@@ -171,6 +175,8 @@ fn settings_that_can_never_work_are_named() {
     let moved = json!({
         "directory": "/spool", "delete_policy": "immediate", "completed_dir": "/done",
     });
+    let bytes = json!({ "directory": "/spool", "decoder": "avro", "charset": "GBK" });
+    let narrow = json!({ "directory": "/spool", "line_max": "1B", "charset": "UTF-16" });
     for (settings, named) in [
         (with("include_pattern", json!("(")), "include_pattern"),
         (with("ignore_pattern", json!("[")), "ignore_pattern"),
@@ -181,6 +187,9 @@ fn settings_that_can_never_work_are_named() {
         (with("file_max", json!("0B")), "file_max"),
         (with("batch_events", json!(0)), "batch_events"),
         (with("decoder", json!("line")), "decoder"),
+        (with("charset", json!("utf-17")), "charset"),
+        (bytes, "charset"),
+        (narrow, "line_max"),
         (both, "tracking_policy"),
         (moved, "completed_dir"),
     ] {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::glob::{Exclusion, Pattern};
 use super::handles::OPEN_MIN;
 use super::lines::Limits;
-use super::multiline::{Joining, Multiline};
+use crate::sources::multiline::{Joining, Multiline};
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -244,7 +244,7 @@ impl Config {
             batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
             batch_events: self.batch_events as usize,
         };
-        let joining = self.multiline.map(|it| it.joining(limits)).transpose()?;
+        let joining = self.multiline.map(|it| it.joining(self.batch_bytes)).transpose()?;
         Ok(Options {
             patterns: patterns.collect::<Result<_, _>>()?,
             exclusions: exclusions.collect::<Result<_, _>>()?,

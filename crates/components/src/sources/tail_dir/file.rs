@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::identity::{Position, Print};
 use super::lines::End;
-use super::multiline::Joining;
+use crate::sources::multiline::Joining;
 
 /// Names a file within one run of the source; never used again.
 pub(super) type FileId = u64;

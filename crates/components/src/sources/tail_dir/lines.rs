@@ -4,7 +4,7 @@ use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use pipeline::Batch;
 
-use super::multiline::Joining;
+use crate::sources::multiline::Joining;
 
 /// Bytes by which is judged how long lines are.
 const SAMPLE: usize = 1 << 10;
@@ -47,8 +47,9 @@ pub(super) enum End {
 /// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Whole lines. The last one lacks its LF if `unended`.
-    Lines { lines: Lines, bytes: usize, unended: bool },
+    /// Whole lines. The last one lacks its LF if `unended`. Where lines are joined, `divided` of
+    /// the events had no room for their next line.
+    Lines { lines: Lines, bytes: usize, unended: bool, divided: u64 },
     /// The part that is kept of a line that is too long; the rest of it is passed over.
     Long { kept: usize },
     /// The rest of a line that was too long; `ended` if its LF was among it.
@@ -138,14 +139,15 @@ pub(super) fn next_piece(
         let (events, bytes) = short_lines(data, limits);
         // Otherwise the first one does not fit a batch or is too long, which is seen below.
         if events > 0 {
-            return Piece::Lines { lines: Lines::Short(events), bytes, unended: false };
+            let lines = Lines::Short(events);
+            return Piece::Lines { lines, bytes, unended: false, divided: 0 };
         }
     }
     let (lengths, bytes) = whole_lines(data, limits);
     if lengths.is_empty() {
         return first_line(data, end, limits.line_bytes);
     }
-    Piece::Lines { lines: Lines::Measured(lengths), bytes, unended: false }
+    Piece::Lines { lines: Lines::Measured(lengths), bytes, unended: false, divided: 0 }
 }
 
 /// Whether lines are short, to judge by the first ones, of which there is at least one.
@@ -208,7 +210,7 @@ pub(super) fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
         End::Cut => Piece::Long { kept: data.len() },
         End::Line => {
             let lines = Lines::Measured(vec![data.len() as u32]);
-            Piece::Lines { lines, bytes: data.len(), unended: true }
+            Piece::Lines { lines, bytes: data.len(), unended: true, divided: 0 }
         }
     }
 }
@@ -241,7 +243,7 @@ mod tests {
                     batches.push(lines.iter().map(|line| line.replace('\n', "")).collect());
                     at += bytes;
                 }
-                Piece::Lines { lines: Lines::Measured(lengths), bytes, unended } => {
+                Piece::Lines { lines: Lines::Measured(lengths), bytes, unended, .. } => {
                     let (mut start, mut lines) = (0, Vec::new());
                     for length in lengths {
                         lines.push(text(&rest[start..start + length as usize]));

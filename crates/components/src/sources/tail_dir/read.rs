@@ -12,9 +12,9 @@ use super::file::{File, FileId, Leg};
 use super::handles::is_out_of_files;
 use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
-use super::multiline::Joining;
 use super::names::shown;
 use super::tailer::{Chunk, Part, Tailer};
+use crate::sources::multiline::{EVENT_DIVIDED, Joining};
 
 /// Header of an event that is only the beginning of its line.
 const TRUNCATED: &str = "truncated";
@@ -44,6 +44,8 @@ struct Cuts {
     tail: Print,
     long_lines: u64,
     late_lines: u64,
+    /// Events that had no room for their next line.
+    divided: u64,
 }
 
 /// What came of reading a file once.
@@ -159,13 +161,20 @@ impl Tailer {
             self.open_events.note(id, file, is_open);
         }
         let more = !all || cuts.offset == limit;
-        for reason in [("line_cut", cuts.long_lines), ("late_line", cuts.late_lines)] {
-            if reason.1 > 0 {
-                self.count_anomaly(reason.0, reason.1);
-            }
-        }
+        self.count_anomalies(&cuts);
         self.hand_on(id, alone, cuts, leg.targets.as_deref(), chunks);
         Ok(if more { Outcome::More } else { Outcome::End })
+    }
+
+    fn count_anomalies(&self, cuts: &Cuts) {
+        let counted = [
+            ("line_cut", cuts.long_lines),
+            ("late_line", cuts.late_lines),
+            (EVENT_DIVIDED, cuts.divided),
+        ];
+        for (reason, times) in counted.into_iter().filter(|(_, times)| *times > 0) {
+            self.count_anomaly(reason, times);
+        }
     }
 
     /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is
@@ -258,7 +267,7 @@ fn cut(
     let Beginning { known, offset, mut skipping } = beginning;
     let mut at = known;
     let mut cuts = Vec::new();
-    let (mut long_lines, mut late_lines) = (0, 0);
+    let (mut long_lines, mut late_lines, mut all_divided) = (0, 0, 0);
     let tail = |at: usize| Print::of(&buffer[at.saturating_sub(TAIL_BYTES)..at]);
     let offset_at = |at: usize| offset + (at - known) as u64;
     loop {
@@ -283,14 +292,16 @@ fn cut(
                 at += bytes;
                 What::Made(ended_line(line))
             }
-            Piece::Lines { lines, bytes, unended: false } => {
+            Piece::Lines { lines, bytes, unended: false, divided } => {
                 at += bytes;
+                all_divided += divided;
                 What::Lines(at - bytes..at, lines)
             }
         };
         cuts.push(Cut { lines, start, offset: offset_at(at), skipping, tail: tail(at) });
     }
-    Cuts { cuts, offset: offset_at(at), skipping, tail: tail(at), long_lines, late_lines }
+    let (offset, tail, divided) = (offset_at(at), tail(at), all_divided);
+    Cuts { cuts, offset, skipping, tail, long_lines, late_lines, divided }
 }
 
 /// One line that lacks its LF in the file.

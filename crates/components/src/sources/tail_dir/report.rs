@@ -12,6 +12,7 @@ use super::file::{File, FileId};
 use super::glob::{Found, PassedOver, Pattern};
 use super::names::{is_compressed, shown};
 use super::tailer::Tailer;
+use crate::sources::multiline::EVENT_DIVIDED;
 
 /// Lines of one kind in a minute.
 const LINES_MAX: u32 = 10;
@@ -134,8 +135,9 @@ impl File {
 }
 
 /// Reasons of `source_anomalies`: each is counted from 0 on.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "line_cut",
+    EVENT_DIVIDED,
     "late_line",
     "truncated",
     "copy_held_back",

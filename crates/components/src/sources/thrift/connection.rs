@@ -32,7 +32,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) budget: Arc<Semaphore>,
     pub(super) calls: Calls,
-    pub(super) storing: Storing,
+    pub(super) storing: Arc<Storing>,
     /// Lines about connections that were closed for what they sent.
     pub(super) log: LogRate,
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::rig::{bzip2, gzip, zstd};
+use super::rig::{AVRO_FILES, avro_bodies, bzip2, gzip, utf16, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -106,4 +106,81 @@ fn a_file_that_cannot_be_decoded_or_is_too_large_is_set_aside_in_whole() {
     let names = ["a.json.2.FAILED", "a.json.FAILED", "b.json.FAILED"];
     assert_eq!(rig.names("")[..3], names);
     assert_eq!(rig.counted("file_set_aside"), 2);
+}
+
+#[test]
+fn a_broken_container_file_gives_its_whole_blocks_and_is_set_aside() {
+    let [plain, packed, _] = AVRO_FILES;
+    let all = avro_bodies();
+    let mut marker = plain.to_vec();
+    *marker.last_mut().unwrap() ^= 1;
+    for (name, bytes, stored) in [
+        ("cut", &packed[..packed.len() - 1], 6),
+        ("marker", &*marker, 6),
+        ("block", &plain[..plain.len() - 200], 6),
+        ("head", &plain[..100], 0),
+        ("text", b"no container\n", 0),
+        ("empty", b"", 0),
+    ] {
+        let rig = Rig::new(&json!({ "decoder": "avro", "batch_events": 4 }));
+        rig.put_aged("a.avro", bytes, 30);
+        rig.put("b.avro", packed);
+        rig.run_until(has("b.avro.COMPLETED"));
+        let expected = [&all[..stored], &all].concat();
+        assert_eq!(rig.bodies(0), expected, "{name}");
+        assert_eq!(rig.path("a.avro.FAILED").exists(), name != "empty", "{name}");
+        assert_eq!(rig.counted("file_set_aside"), u64::from(name != "empty"), "{name}");
+    }
+}
+
+#[test]
+fn text_in_another_charset_is_cut_at_a_character_and_treated_as_set() {
+    let long = "ab€€€€";
+    let text = format!("1\n{long}\r\n€€€€\r\n2");
+    for to in [u16::to_le_bytes, u16::to_be_bytes] {
+        let rig = Rig::new(&json!({ "charset": "UTF-16", "line_max": "9B" }));
+        rig.put("a.log", &utf16(&text, true, to));
+        rig.run_until_renamed(1);
+        assert_eq!(rig.bodies(0), ["1", "ab€€", "€€€€", "2"]);
+        assert_eq!(rig.counted("line_cut"), 1);
+    }
+    // Half a pair, and half a unit at the end.
+    let odd = [&utf16("1\na", true, u16::to_le_bytes)[..], b"\0\xd8b\0\n\0c\0\n"].concat();
+    for (policy, expected) in [
+        ("keep", vec!["1", "a\u{fffd}b", "c\u{fffd}"]),
+        ("ignore", vec!["1", "ab", "c"]),
+        ("fail", vec!["1"]),
+    ] {
+        let rig = Rig::new(&json!({ "charset": "utf-16", "decode_error_policy": policy }));
+        rig.put("a.log", &odd);
+        rig.run_until(|rig| has("a.log.COMPLETED")(rig) || has("a.log.FAILED")(rig));
+        assert_eq!(rig.bodies(0), expected, "{policy}");
+        assert_eq!(rig.counted("file_set_aside"), u64::from(policy == "fail"));
+    }
+}
+
+#[test]
+fn a_file_that_is_read_in_whole_is_decoded_and_bytes_are_bytes() {
+    let rig = Rig::new(&json!({ "decoder": "json", "charset": "UTF-16" }));
+    rig.put("a.json", &utf16(r#"[{"body": "€"}]"#, true, u16::to_le_bytes));
+    rig.run_until_renamed(1);
+    assert_eq!(rig.bodies(0), ["€"]);
+    // The policy is for text: what a decoder of bytes gets is no text.
+    let rig = Rig::new(&json!({ "decoder": "blob", "decode_error_policy": "fail" }));
+    rig.put("a.bin", b"\xff\xfe\0");
+    rig.run_until_renamed(1);
+    assert_eq!(rig.bodies(0), [String::from_utf8_lossy(b"\xff\xfe\0")]);
+}
+
+#[test]
+fn a_long_line_is_passed_over_in_any_charset() {
+    let long = "€".repeat(1 << 20);
+    let rig = Rig::new(&json!({ "charset": "UTF-16LE", "line_max": "100B" }));
+    rig.put(
+        "a.log",
+        &::zstd::encode_all(&*utf16(&format!("{long}\nnext\n"), false, u16::to_le_bytes), 1)
+            .unwrap(),
+    );
+    rig.run_until_renamed(1);
+    assert_eq!(rig.bodies(0), ["€".repeat(50), "next".to_owned()]);
 }

@@ -1,6 +1,6 @@
 //! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
 
-use super::rig::{bzip2, gzip, zstd};
+use super::rig::{AVRO_FILES, avro_bodies, build_error, bzip2, gzip, utf16, zstd};
 use super::*;
 use crate::sources::narrow::Narrow;
 
@@ -57,6 +57,37 @@ fn lines_of_plain_and_compressed_files_are_read_once_over_kills_and_refusals() {
 }
 
 #[test]
+fn events_of_several_lines_are_stored_once_over_kills_and_refusals() {
+    let rig = Rig::new(&json!({}));
+    let mut expected = Vec::new();
+    for file in 0..4 {
+        let events: Vec<String> =
+            (0..16).map(|n| format!("> {file}-{n}") + &"\n  at".repeat(n % 4)).collect();
+        let text = events.join("\n") + "\n";
+        let bytes = if file % 2 == 0 { text.into_bytes() } else { gzip(&text) };
+        rig.put_aged(&format!("{file}.log"), &bytes, 100 - file as u64);
+        expected.extend(events);
+    }
+    survive(rig, json!({ "multiline": { "start": "^>" } }), &expected);
+}
+
+#[test]
+fn a_multiline_that_cannot_be_is_refused_by_name() {
+    for (multiline, decoder, path) in [
+        (json!({}), "lines", "multiline"),
+        (json!({ "start": "^>" }), "json", "multiline"),
+        (json!({ "start": "^>", "timeout": "5s" }), "lines", "multiline.timeout"),
+        (json!({ "start": "^>", "bytes_max": "2MiB" }), "lines", "multiline.bytes_max"),
+    ] {
+        let settings = json!({ "directory": "/d", "multiline": multiline, "decoder": decoder });
+        assert_eq!(build_error(&settings), path);
+    }
+    let utf16 = json!({ "start": "^>" });
+    let utf16 = json!({ "directory": "/d", "multiline": utf16, "charset": "UTF-16" });
+    assert_eq!(build_error(&utf16), "multiline");
+}
+
+#[test]
 fn events_of_a_file_that_is_read_in_whole_are_stored_once_over_kills_and_refusals() {
     let rig = Rig::new(&json!({}));
     let mut expected = Vec::new();
@@ -98,4 +129,67 @@ fn a_killed_source_takes_up_a_file_that_was_moved_within_the_directory() {
     rig.run_until_renamed(1);
     let expected: Vec<String> = lines(0, 200).lines().map(str::to_owned).collect();
     assert_eq!(rig.bodies(0), expected);
+}
+
+#[test]
+fn records_of_container_files_are_stored_once_over_kills_and_refusals() {
+    let rig = Rig::new(&json!({}));
+    let mut expected = Vec::new();
+    for (number, file) in (0..).zip(AVRO_FILES.into_iter().cycle().take(9)) {
+        // Every other one is compressed as a whole besides.
+        let file =
+            if number % 2 == 0 { file.to_vec() } else { ::zstd::encode_all(file, 1).unwrap() };
+        rig.put_aged(&format!("{number}.avro"), &file, 100 - number);
+        expected.extend(avro_bodies());
+    }
+    let events = rig.channels.clone();
+    survive(rig, json!({ "decoder": "avro", "basename_header": "name" }), &expected);
+    for event in events.events(1) {
+        assert_eq!(event.headers["flume.avro.schema.hash"], "adaeb18a83d2bf1c");
+        assert!(event.headers["name"].ends_with(".avro"));
+    }
+}
+
+#[test]
+fn lines_in_other_charsets_are_stored_once_over_kills_and_refusals() {
+    let text: String = (0..30).map(|n| format!("{n} grü\u{df} \u{1f980} 中文\r\n")).collect();
+    let gbk: Vec<u8> =
+        (0..30).flat_map(|n| [format!("{n} ").as_bytes(), b"\xd6\xd0\n"].concat()).collect();
+    for (charset, bytes, line) in [
+        ("UTF-16", utf16(&text, true, u16::to_le_bytes), "grü\u{df} \u{1f980} 中文"),
+        ("UTF-16", utf16(&text, true, u16::to_be_bytes), "grü\u{df} \u{1f980} 中文"),
+        ("UTF-16LE", utf16(&text, false, u16::to_le_bytes), "grü\u{df} \u{1f980} 中文"),
+        ("GBK", gbk.clone(), "中"),
+        ("windows-1252", gbk, "ÖÐ"),
+    ] {
+        let rig = Rig::new(&json!({}));
+        for file in 0..3 {
+            let packed =
+                if file == 1 { ::zstd::encode_all(&*bytes, 1).unwrap() } else { bytes.clone() };
+            rig.put_aged(&format!("{file}.log"), &packed, 9 - file);
+        }
+        let expected: Vec<String> = (0..90).map(|n| format!("{} {line}", n % 30)).collect();
+        survive(rig, json!({ "charset": charset, "decode_error_policy": "fail" }), &expected);
+    }
+}
+
+#[test]
+fn another_charset_after_a_restart_reads_the_rest_of_a_file_in_it() {
+    let cases: [(&str, &[u8], &[&str]); 3] = [
+        ("windows-1252", b"1\n2\n\x80\n", &["2", "\u{20ac}"]),
+        ("UTF-16", b"1\n2\n\x80\n", &["\u{320a}\u{800a}"]),
+        // Its rest begins within a character.
+        ("UTF-16", b"10\n2\n\x80\n", &[]),
+    ];
+    for (charset, bytes, expected) in cases {
+        let rig = Rig::new(&json!({ "batch_events": 1 }));
+        rig.put_aged("a.log", bytes, 9);
+        let narrow = Arc::new(Narrow::new(rig.channels.clone(), 1));
+        rig.run_with(narrow, |rig| rig.bodies(1).len() == 1);
+        rig.put("b.log", b"");
+        let rig = rig.with(&json!({ "charset": charset, "batch_events": 1 }));
+        rig.run_until(|rig| rig.path("b.log.COMPLETED").exists());
+        assert_eq!(rig.bodies(0)[1..], *expected, "{charset}");
+        assert_eq!(rig.counted("file_set_aside"), u64::from(expected.is_empty()));
+    }
 }

@@ -45,6 +45,33 @@ pub(super) fn bzip2(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+macro_rules! golden {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/avro/", $name)).as_slice()
+    };
+}
+
+/// Files of the same 12 records, in blocks of 5, 1 and 6, written by Avro's own library.
+pub(super) const AVRO_FILES: [&[u8]; 3] =
+    [golden!("null.avro"), golden!("deflate.avro"), golden!("zstandard.avro")];
+
+/// What Flume makes of their records, as [`Rig::bodies`] shows it.
+pub(super) fn avro_bodies() -> Vec<String> {
+    let body = |line: &str| {
+        let hex = line.split('\t').next().unwrap();
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    std::str::from_utf8(golden!("flume-hash.txt")).unwrap().lines().map(body).collect()
+}
+
+/// Text in UTF-16, with or without its mark.
+pub(super) fn utf16(text: &str, has_mark: bool, to: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    let mark = has_mark.then_some(0xfeff);
+    mark.into_iter().chain(text.encode_utf16()).flat_map(to).collect()
+}
+
 impl Rig {
     pub(super) fn new(settings: &Value) -> Self {
         let rig = Self {

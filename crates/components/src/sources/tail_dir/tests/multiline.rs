@@ -71,10 +71,10 @@ async fn the_end_of_a_rotated_file_ends_its_event() {
 
 #[tokio::test]
 async fn an_event_over_its_limits_ends_and_the_next_line_begins_another() {
-    for (multiline, expected) in [
-        (json!({ "lines_max": 2 }), vec!["0-a\nb", "c\nd", "e"]),
-        (json!({ "bytes_max": "7B" }), vec!["0-a\nb\nc", "d\ne"]),
-        (json!({ "bytes_max": "1B" }), vec!["0-a", "b", "c", "d", "e"]),
+    for (multiline, divided, expected) in [
+        (json!({ "lines_max": 2 }), 2, vec!["0-a\nb", "c\nd", "e"]),
+        (json!({ "bytes_max": "7B" }), 1, vec!["0-a\nb\nc", "d\ne"]),
+        (json!({ "bytes_max": "1B" }), 4, vec!["0-a", "b", "c", "d", "e"]),
     ] {
         let mut settings = dated();
         settings.as_object_mut().unwrap().extend(multiline.as_object().unwrap().clone());
@@ -85,6 +85,7 @@ async fn an_event_over_its_limits_ends_and_the_next_line_begins_another() {
         let mut all = expected;
         all.extend(["1-a too ", "x", "2-"]);
         rig.expect(&all).await;
+        assert_eq!(rig.anomalies("event_divided"), divided);
         running.stop().await;
     }
 }

@@ -1,0 +1,141 @@
+//! What paths say of the host: `%[localhost]`, `%[IP]`, `%[FQDN]`. It does not depend on the event.
+
+use std::time::Duration;
+
+use pipeline::Env;
+
+use super::confined;
+
+/// How long the name service may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Names of the host, each looked up where a path shows it.
+pub(in crate::hdfs) trait HostNames {
+    /// Its name.
+    fn name(&self) -> String;
+    /// The first address that its name has.
+    ///
+    /// # Errors
+    /// It cannot be found out, in words.
+    fn address(&self) -> Result<String, String>;
+    /// Its name with its domain.
+    ///
+    /// # Errors
+    /// It cannot be found out, in words.
+    fn full_name(&self) -> Result<String, String>;
+}
+
+/// A host whose names do not matter: only what stands in front of the first escape does.
+pub(in crate::hdfs) struct AnyHost;
+
+impl HostNames for AnyHost {
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    fn address(&self) -> Result<String, String> {
+        Ok(String::new())
+    }
+
+    fn full_name(&self) -> Result<String, String> {
+        Ok(String::new())
+    }
+}
+
+/// The host that this process runs on.
+pub(in crate::hdfs) struct OfThisHost<'a>(pub(in crate::hdfs) &'a Env);
+
+impl OfThisHost<'_> {
+    /// The first word that the program `hostname` prints: it asks the name service as every other
+    /// program of the host does.
+    fn ask(&self, option: &str) -> Result<String, String> {
+        let printed = self.0.blocking.output("hostname", &[option.to_owned()], LIMIT);
+        let printed = printed.map_err(|error| format!("`hostname {option}` failed: {error}"))?;
+        let text = String::from_utf8_lossy(&printed);
+        let word = text.split_whitespace().next();
+        word.map(str::to_owned).ok_or_else(|| format!("`hostname {option}` printed nothing"))
+    }
+}
+
+impl HostNames for OfThisHost<'_> {
+    fn name(&self) -> String {
+        self.0.host.to_string()
+    }
+
+    fn address(&self) -> Result<String, String> {
+        self.ask("-i")
+    }
+
+    fn full_name(&self) -> Result<String, String> {
+        self.ask("-f")
+    }
+}
+
+/// What `%[name]` stands for, as a part of a path.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(super) fn shown(name: &str, host: &dyn HostNames) -> Result<String, String> {
+    let text = match name.to_ascii_lowercase().as_str() {
+        "localhost" => Ok(host.name()),
+        "ip" => host.address(),
+        "fqdn" => host.full_name(),
+        _ => {
+            return Err(format!("unknown escape `%[{name}]`; known: %[localhost] %[IP] %[FQDN]"));
+        }
+    };
+    let text = text.map_err(|problem| {
+        format!(
+            "what `%[{name}]` stands for is not known: {problem}. Give the host an entry in the \
+             name service or in `/etc/hosts`, or write the text itself into the path"
+        )
+    })?;
+    Ok(confined(Some(&text)))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A host of this name.
+    pub(in crate::hdfs::bucket) struct Named(pub(in crate::hdfs::bucket) &'static str);
+
+    impl HostNames for Named {
+        fn name(&self) -> String {
+            self.0.to_owned()
+        }
+
+        fn address(&self) -> Result<String, String> {
+            Ok("fe80::1%eth0".to_owned())
+        }
+
+        fn full_name(&self) -> Result<String, String> {
+            Err("`hostname -f` failed: no such name".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_host_is_shown_by_name_and_address_and_what_is_not_known_is_said() {
+        assert_eq!(shown("LOCALHOST", &Named("web 1")).unwrap(), "web%201");
+        assert_eq!(shown("IP", &Named("web")).unwrap(), "fe80%3A%3A1%25eth0");
+        let problem = shown("FQDN", &Named("web")).unwrap_err();
+        assert!(problem.contains("%[FQDN]") && problem.contains("no such name"), "{problem}");
+        assert!(problem.contains("/etc/hosts"), "{problem}");
+        assert!(shown("mac", &Named("web")).unwrap_err().contains("known: %[localhost]"));
+    }
+
+    #[test]
+    fn the_name_service_of_this_host_is_asked_by_a_program() {
+        let mut env = env::real();
+        env.host = "web-7".into();
+        let host = OfThisHost(&env);
+        assert_eq!(host.name(), "web-7");
+        // Whether it has an entry depends on the host; the answer is one word, or says so.
+        for answer in [host.address(), host.full_name()] {
+            match answer {
+                Ok(word) => assert!(!word.is_empty() && !word.contains(char::is_whitespace)),
+                Err(problem) => assert!(problem.starts_with("`hostname -"), "{problem}"),
+            }
+        }
+    }
+}

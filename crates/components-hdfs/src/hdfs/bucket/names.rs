@@ -1,0 +1,50 @@
+//! Names of directories and files that are made of values from outside.
+
+use ledger::BOOKS;
+
+/// Bytes of a rendered value at most.
+pub(super) const VALUE_MAX: usize = 128;
+/// Bytes of a name at most: what HDFS and local file systems take.
+pub(super) const NAME_MAX: usize = 255;
+
+/// A value as a name, or a part of one.
+pub(in crate::hdfs) fn confined(value: Option<&str>) -> String {
+    let mut name = String::new();
+    for byte in value.unwrap_or_default().bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"._=-".contains(&byte);
+        if name.len() + if plain { 1 } else { 3 } > VALUE_MAX {
+            break;
+        }
+        if plain {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    if matches!(name.as_str(), "" | "." | "..") { "_".into() } else { name }
+}
+
+/// A rendered name as one that a store takes, and that is not that of the books.
+pub(super) fn fitted(mut name: String) -> String {
+    if name.len() > NAME_MAX {
+        name.truncate(name.floor_char_boundary(NAME_MAX));
+    }
+    if name == BOOKS { format!("%5F{}", &BOOKS[1..]) } else { name }
+}
+
+/// The names of a path below the prefix that a setting names: `/late`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(in crate::hdfs) fn branch(path: &str) -> Result<String, String> {
+    let names = path.strip_prefix('/').ok_or("it must begin with `/`, as in `/late`")?;
+    let is_plain = |name: &str| {
+        confined(Some(name)) == name && name.len() <= VALUE_MAX && !name.starts_with(['_', '.'])
+    };
+    if !names.split('/').all(is_plain) {
+        let problem = "each name of it has letters, digits and `.`, `_`, `=`, `-` alone, does not \
+                       begin with `_` or `.`, and is not empty";
+        return Err(problem.into());
+    }
+    Ok(names.to_owned())
+}

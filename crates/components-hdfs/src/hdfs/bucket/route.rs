@@ -1,0 +1,211 @@
+//! The events of a batch by directory.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use pipeline::{EventRef, Events};
+
+use super::Template;
+use super::times::{self, Calendar, Clock, Moment};
+
+/// Where the events go whose directories are more than may be open at once.
+pub(in crate::hdfs) const OVERFLOW: &str = "_overflow";
+/// The part of those, until it has a number.
+const OVER: usize = usize::MAX;
+/// The header that time is taken from.
+const TIMESTAMP: &str = "timestamp";
+
+/// What an event without a time gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::hdfs) enum WithoutTime {
+    /// The time of its arrival.
+    Arrival,
+    /// It is not written: it goes to the dead letters.
+    Reject,
+    /// The time of its arrival, below this path.
+    Below(String),
+}
+
+/// From events to directories.
+#[derive(Debug, Clone)]
+pub(in crate::hdfs) struct Rules {
+    /// The path.
+    pub(in crate::hdfs) template: Template,
+    /// What a path shows of a moment.
+    pub(in crate::hdfs) calendar: Calendar,
+    /// Whether the time of arrival counts for all events.
+    pub(in crate::hdfs) by_arrival: bool,
+    /// For events without a time.
+    pub(in crate::hdfs) without_time: WithoutTime,
+    /// Events older than this go below the path that follows, with the time of their arrival: so
+    /// many directories as there are for new events, however old they are.
+    pub(in crate::hdfs) late: Option<(Duration, String)>,
+}
+
+/// A batch by directory.
+#[derive(Debug, Default)]
+pub(in crate::hdfs) struct Routed {
+    /// Directories below the prefix, and their events.
+    pub(in crate::hdfs) parts: Vec<(String, Events)>,
+    /// Events without a time, where those are rejected.
+    pub(in crate::hdfs) rejected: Events,
+    /// How many events came late.
+    pub(in crate::hdfs) late: u64,
+}
+
+/// What decides of an event's time: two events that are alike in it share the time in their path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum When {
+    /// It happened then: the period, and what else of the moment shows.
+    At(i64, i64),
+    Late,
+    WithoutTime,
+}
+
+impl Rules {
+    /// The events by directory, below the prefix: `parts_max` of them at most, in the order in
+    /// which they first appear, and [`OVERFLOW`]. Events whose headers are shared stay in one piece
+    /// and are looked at once. `now` is in milliseconds since 1970.
+    pub(in crate::hdfs) fn route(&self, events: &Events, now: i64, parts_max: usize) -> Routed {
+        let mut routed = Routed::default();
+        let now = times::within_range(now);
+        let mut kept;
+        let mut events = events;
+        let counts = self.template.period.is_some() && !self.by_arrival;
+        let rejects = counts && self.without_time == WithoutTime::Reject;
+        if rejects && events.values(TIMESTAMP).any(|value| times::stated(value).is_none()) {
+            kept = events.clone();
+            let is_without = |event: EventRef<'_>| times::stated(event.header(TIMESTAMP)).is_none();
+            routed.rejected = kept.extract(is_without);
+            events = &kept;
+        }
+        self.split(events, now, parts_max, &mut routed);
+        routed
+    }
+
+    fn split(&self, events: &Events, now: i64, parts_max: usize, routed: &mut Routed) {
+        let Self { template, calendar, .. } = self;
+        let period = template.period.filter(|_| !self.by_arrival);
+        let own_time = period.is_some() && events.has_own(TIMESTAMP);
+        let own: Vec<bool> = template.headers.iter().map(|name| events.has_own(name)).collect();
+        let Some(first) = events.iter().next() else { return };
+        let mut clock = calendar.clock();
+        if !own_time && !own.contains(&true) {
+            let (path, late) = self.path(first, now, &mut clock);
+            routed.late += if late { events.len() as u64 } else { 0 };
+            routed.parts.push((path, events.clone()));
+            return;
+        }
+        // What can differ between two events of this batch, and nothing else.
+        let mut part_of = vec![0; events.len()];
+        if own_time {
+            let mut late = 0;
+            let times = events.values(TIMESTAMP).map(|value| {
+                let when = self.when(times::stated(value), now, &mut clock);
+                late += u64::from(when == When::Late);
+                when
+            });
+            part_by(&mut part_of, times, parts_max);
+            routed.late += late;
+        }
+        for (name, _) in template.headers.iter().zip(own).filter(|(_, own)| *own) {
+            part_by(&mut part_of, events.values(name), parts_max);
+        }
+        let named = part_of.iter().filter(|part| **part != OVER).max().map_or(0, |last| last + 1);
+        part_of.iter_mut().filter(|part| **part == OVER).for_each(|part| *part = named);
+        for (number, part) in events.split(&part_of).into_iter().enumerate() {
+            let Some(first) = part.iter().next() else { continue };
+            let (directory, late) = match number < named {
+                true => self.path(first, now, &mut clock),
+                false => (OVERFLOW.into(), false),
+            };
+            // Each was counted already, but for a time that all of them share.
+            routed.late += if late && !own_time { part.len() as u64 } else { 0 };
+            routed.parts.push((directory, part));
+        }
+    }
+
+    /// What decides of the time of an event that states this one.
+    fn when(&self, stated: Option<i64>, now: i64, clock: &mut Clock<'_>) -> When {
+        match self.dated(stated, now) {
+            Dated::Late => When::Late,
+            Dated::WithoutTime => When::WithoutTime,
+            Dated::At(at) => {
+                let (moment, period) = (clock.at(at), self.template.period.unwrap_or(1));
+                if period == 1 {
+                    return When::At(moment.exact(), 0);
+                }
+                let offset = if self.template.shows_offset { moment.offset } else { 0 };
+                When::At(moment.local.div_euclid(period), offset)
+            }
+        }
+    }
+
+    fn dated(&self, stated: Option<i64>, now: i64) -> Dated {
+        let Some(at) = stated else {
+            return match self.without_time {
+                WithoutTime::Arrival => Dated::At(now),
+                WithoutTime::Below(_) | WithoutTime::Reject => Dated::WithoutTime,
+            };
+        };
+        let late = self.late.as_ref().is_some_and(|(after, _)| {
+            let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+            at < now.saturating_sub(after)
+        });
+        if late { Dated::Late } else { Dated::At(at) }
+    }
+
+    /// The directory of an event, and whether it came late.
+    fn path(&self, event: EventRef<'_>, now: i64, clock: &mut Clock<'_>) -> (String, bool) {
+        let render = |moment: Moment| self.template.render(event, moment);
+        if self.by_arrival || self.template.period.is_none() {
+            return (render(clock.at(now)), false);
+        }
+        match self.dated(times::stated(event.header(TIMESTAMP)), now) {
+            Dated::At(at) => (render(clock.at(at)), false),
+            Dated::Late => {
+                let below = self.late.as_ref().map_or("", |(_, path)| path);
+                (format!("{below}/{}", render(clock.at(now))), true)
+            }
+            Dated::WithoutTime => match &self.without_time {
+                WithoutTime::Below(path) => (format!("{path}/{}", render(clock.at(now))), false),
+                WithoutTime::Arrival | WithoutTime::Reject => (render(clock.at(now)), false),
+            },
+        }
+    }
+}
+
+/// The time of an event.
+enum Dated {
+    At(i64),
+    Late,
+    WithoutTime,
+}
+
+/// Parts what is together still and differs in `values`: `part_of` has the number of each event's
+/// part. Parts are numbered as they first appear; the events of those beyond `parts_max` are over.
+fn part_by<V: Copy + Eq + Hash>(
+    part_of: &mut [usize],
+    values: impl Iterator<Item = V>,
+    parts_max: usize,
+) {
+    let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
+    // Events that are alike often follow each other.
+    let mut last = None;
+    for (part, value) in part_of.iter_mut().zip(values) {
+        let key = (*part, value);
+        let number = match last {
+            Some((before, number)) if before == key => number,
+            _ if *part == OVER => OVER,
+            _ if known.len() < parts_max => {
+                let next = known.len();
+                *known.entry(key).or_insert(next)
+            }
+            _ => known.get(&key).copied().unwrap_or(OVER),
+        };
+        last = Some((key, number));
+        *part = number;
+    }
+}

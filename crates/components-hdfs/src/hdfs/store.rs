@@ -1,0 +1,37 @@
+//! Which store a URL names, by its scheme.
+
+use std::sync::Arc;
+
+use pipeline::Env;
+use storage::hdfs::HdfsAccess;
+use storage::{FileSystem, FsError, StoreUrl};
+
+/// How the stores are reached; by default all of it comes from the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// An HDFS.
+    pub hdfs: HdfsAccess,
+    /// A bucket.
+    #[cfg(feature = "s3")]
+    pub s3: storage_s3::Access,
+}
+
+/// Makes the store that a URL names.
+type Opener = fn(&StoreUrl, &Access, &Env) -> Result<Arc<dyn FileSystem>, FsError>;
+
+/// The schemes of stores that have a crate of their own.
+static OPENERS: &[(&str, Opener)] = &[
+    #[cfg(feature = "s3")]
+    ("s3", |url, access, env| storage_s3::open(url, &access.s3, env)),
+];
+
+/// The store that the URL names. A network is reached with the first call only.
+///
+/// # Errors
+/// The client's own set-up is wrong, or this program lacks the scheme.
+pub fn open(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
+    match OPENERS.iter().find(|(scheme, _)| *scheme == url.scheme()) {
+        Some((_, open)) => open(url, access, env),
+        None => url.connect(&access.hdfs, env),
+    }
+}

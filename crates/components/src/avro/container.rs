@@ -1,0 +1,302 @@
+//! Reads Avro's container files, which `encoders::container` writes: the head, then block by block.
+//!
+//! ```text
+//!   "Obj" 1 │ metadata: avro.schema, avro.codec │ sync marker
+//!   block:  records, bytes, records (compressed) │ sync marker      … to the end of the file
+//! ```
+//!
+//! Layout: Avro specification 1.11, "Object Container Files". A file may come from anywhere: no
+//! length that it states takes memory before its bytes are there, and a block has a limit, as it is
+//! and after decompression. A block is read as a whole: its marker, its codec, and each of its
+//! records are looked at before the first one is given out.
+
+mod codec;
+
+use std::io::{self, BufRead, Read};
+
+use pipeline::{FileError, MalformedMessage};
+use serde_json::Value;
+
+use super::Malformed;
+use super::datum::Reader;
+use super::schema::Schema;
+pub use codec::Codec;
+
+/// First bytes of each file.
+const MAGIC: &[u8; 4] = b"Obj\x01";
+/// Most bytes of a file in front of its first block.
+pub const HEAD_BYTES_MAX: u64 = 1 << 20;
+/// Longest part of a schema that a message shows.
+const SHOWN_MAX: usize = 200;
+/// Most bytes of a number.
+const LONG_BYTES_MAX: usize = 10;
+
+/// A file and how far it is read.
+pub struct Bytes<'a> {
+    file: &'a mut dyn BufRead,
+    at: &'a mut u64,
+}
+
+impl<'a> Bytes<'a> {
+    /// A file of which so many bytes are read.
+    pub fn new(file: &'a mut dyn BufRead, at: &'a mut u64) -> Self {
+        Self { file, at }
+    }
+
+    /// What is wrong, with its place.
+    fn malformed(&self, problem: impl std::fmt::Display) -> FileError {
+        let problem = format!("{problem} (at byte {})", self.at);
+        FileError::Malformed(MalformedMessage { problem })
+    }
+
+    /// Whether there are no more.
+    fn is_over(&mut self) -> io::Result<bool> {
+        loop {
+            match self.file.fill_buf() {
+                Ok(rest) => return Ok(rest.is_empty()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// So many bytes, into `out` in place of what is there.
+    fn take(&mut self, bytes: u64, out: &mut Vec<u8>) -> Result<(), FileError> {
+        out.clear();
+        let read = self.file.take(bytes).read_to_end(out)? as u64;
+        *self.at += read;
+        if read < bytes { Err(self.malformed("the file ends too early")) } else { Ok(()) }
+    }
+
+    fn pass_over(&mut self, bytes: u64) -> Result<(), FileError> {
+        let passed = io::copy(&mut self.file.take(bytes), &mut io::sink())?;
+        *self.at += passed;
+        if passed < bytes { Err(self.malformed("the file ends too early")) } else { Ok(()) }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
+        let mut bytes = [0; N];
+        self.file.read_exact(&mut bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof if error.raw_os_error().is_none() => {
+                self.malformed("the file ends too early")
+            }
+            _ => error.into(),
+        })?;
+        *self.at += N as u64;
+        Ok(bytes)
+    }
+
+    fn long(&mut self) -> Result<i64, FileError> {
+        let (mut bytes, mut length) = ([0; LONG_BYTES_MAX], 0);
+        loop {
+            [bytes[length]] = self.array()?;
+            length += 1;
+            if bytes[length - 1] & 0x80 == 0 || length == LONG_BYTES_MAX {
+                let long = Reader::new(&bytes[..length]).long();
+                return long.map_err(|malformed| self.malformed(malformed));
+            }
+        }
+    }
+
+    /// A length, of at most `max` bytes.
+    fn length(&mut self, max: u64, what: &str) -> Result<u64, FileError> {
+        let length = self.long()?;
+        match u64::try_from(length) {
+            Ok(length) if length <= max => Ok(length),
+            _ => Err(self.malformed(format!("{what} of {length} bytes, where {max} is the most"))),
+        }
+    }
+
+    /// Bytes of the head with their length in front.
+    fn of_head(&mut self) -> Result<Vec<u8>, FileError> {
+        let left = HEAD_BYTES_MAX.checked_sub(*self.at);
+        let left = left.ok_or_else(|| {
+            self.malformed(format!("its metadata has more than {HEAD_BYTES_MAX} bytes"))
+        })?;
+        let length = self.length(left, "metadata")?;
+        let mut bytes = Vec::new();
+        self.take(length, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// What stands in front of the blocks.
+pub struct Head {
+    /// The schema of the records.
+    pub schema: Schema,
+    /// The same as it stands in the file.
+    pub literal: String,
+    /// Compression of the blocks.
+    pub codec: Codec,
+    sync: [u8; 16],
+}
+
+impl Head {
+    /// The head of a file; `None` if the file is empty.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not begin as a container of records that have bytes.
+    pub fn read(bytes: &mut Bytes<'_>) -> Result<Option<Self>, FileError> {
+        if bytes.is_over()? {
+            return Ok(None);
+        }
+        if bytes.array()? != *MAGIC {
+            return Err(bytes.malformed("it is no Avro container file"));
+        }
+        let (mut literal, mut codec) = (None, None);
+        loop {
+            let count = bytes.long()?;
+            if count == 0 {
+                break;
+            }
+            if count < 0 {
+                // The bytes of the entries, for readers that pass over them.
+                bytes.long()?;
+            }
+            for _ in 0..count.unsigned_abs() {
+                let (name, value) = (bytes.of_head()?, bytes.of_head()?);
+                match &*name {
+                    b"avro.schema" => literal = Some(value),
+                    b"avro.codec" => codec = Some(value),
+                    _ => {}
+                }
+            }
+        }
+        let sync = bytes.array()?;
+        let malformed = |problem: String| bytes.malformed(problem);
+        let literal = literal.ok_or_else(|| malformed("it has no `avro.schema`".to_owned()))?;
+        let literal = String::from_utf8(literal)
+            .map_err(|_| malformed("its schema is not UTF-8".to_owned()))?;
+        let schema = serde_json::from_str::<Value>(&literal).map_err(|error| error.to_string());
+        let schema = schema.and_then(|schema| Schema::of_file(&schema)).map_err(|problem| {
+            let shown: String = problem.chars().take(SHOWN_MAX).collect();
+            malformed(format!("its schema cannot be read: {shown}"))
+        })?;
+        if schema.is_empty() {
+            let problem = "records of its schema have no bytes, so that nothing limits how many";
+            return Err(malformed(problem.to_owned()));
+        }
+        let codec = Codec::named(codec.as_deref().unwrap_or(b"null")).map_err(malformed)?;
+        Ok(Some(Self { schema, literal, codec, sync }))
+    }
+
+    /// Passes over the next block if it has at most so many records, and reads it otherwise.
+    /// Returns how many it has; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn pass_over(
+        &self,
+        bytes: &mut Bytes<'_>,
+        block: &mut Block,
+        records_max: u64,
+    ) -> Result<Option<u64>, FileError> {
+        let Some((count, length)) = block.begin(bytes)? else { return Ok(None) };
+        if count <= records_max {
+            bytes.pass_over(length)?;
+            self.end(bytes)?;
+        } else {
+            self.fill(bytes, block, count, length)?;
+        }
+        Ok(Some(count))
+    }
+
+    /// Reads the next block in place of what is in `block`; whether there was one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the block is damaged; it is empty then.
+    pub fn read_block(&self, bytes: &mut Bytes<'_>, block: &mut Block) -> Result<bool, FileError> {
+        let Some((count, length)) = block.begin(bytes)? else { return Ok(false) };
+        self.fill(bytes, block, count, length)?;
+        Ok(true)
+    }
+
+    fn fill(
+        &self,
+        bytes: &mut Bytes<'_>,
+        block: &mut Block,
+        count: u64,
+        length: u64,
+    ) -> Result<(), FileError> {
+        let begin = *bytes.at;
+        bytes.take(length, &mut block.coded)?;
+        self.end(bytes)?;
+        let malformed = |problem: String| {
+            let problem = format!("the block at byte {begin}: {problem}");
+            FileError::Malformed(MalformedMessage { problem })
+        };
+        self.codec.decode(&mut block.coded, &mut block.records, block.max).map_err(malformed)?;
+        let mut rest = &block.records[..];
+        for record in 0..count {
+            let first = self.schema.first(rest);
+            let length =
+                first.map_err(|problem| malformed(format!("record {record}: {problem}")))?;
+            rest = &rest[length..];
+        }
+        if !rest.is_empty() {
+            let problem = format!("{count} records, and {}", Malformed::Rest);
+            return Err(malformed(problem));
+        }
+        block.left = count;
+        Ok(())
+    }
+
+    fn end(&self, bytes: &mut Bytes<'_>) -> Result<(), FileError> {
+        let sync: [u8; 16] = bytes.array()?;
+        if sync == self.sync {
+            return Ok(());
+        }
+        Err(bytes.malformed("a block does not end with the sync marker of its file"))
+    }
+}
+
+/// Records of a file, of which some are given out.
+pub struct Block {
+    /// Most bytes, as it is in the file and after decompression.
+    max: usize,
+    coded: Vec<u8>,
+    records: Vec<u8>,
+    at: usize,
+    left: u64,
+}
+
+impl Block {
+    /// An empty one for blocks of so many bytes.
+    pub fn new(max: usize) -> Self {
+        Self { max, coded: Vec::new(), records: Vec::new(), at: 0, left: 0 }
+    }
+
+    /// How many records and bytes the next block has.
+    fn begin(&mut self, bytes: &mut Bytes<'_>) -> Result<Option<(u64, u64)>, FileError> {
+        (self.at, self.left) = (0, 0);
+        if bytes.is_over()? {
+            return Ok(None);
+        }
+        let count = bytes.long()?;
+        let count = u64::try_from(count)
+            .map_err(|_| bytes.malformed(format!("a block of {count} records")))?;
+        let length = bytes.length(self.max as u64, "a block (`block_max`)")?;
+        Ok(Some((count, length)))
+    }
+
+    /// How many records are left.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The next record, if one is left. It is given out by [`Block::give`].
+    pub fn peek(&self, head: &Head) -> Option<&[u8]> {
+        let rest = self.records.get(self.at..).filter(|_| self.left > 0)?;
+        let length = head.schema.first(rest).expect("the records of a block were looked at");
+        Some(&rest[..length])
+    }
+
+    /// The next record, which has so many bytes, is given out.
+    pub fn give(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.left -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! CRC-64-AVRO, the number that a schema is known by: Rabin's fingerprint of 64 bits.
+//!
+//! It is that of the schema's parsing canonical form (Avro specification 1.11, "Parsing Canonical
+//! Form for Schemas" and "Schema Fingerprints"), which is not made as a text: its parts are added
+//! as the schema is compiled.
+
+/// The fingerprint of nothing, and the polynomial.
+const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
+
+const TABLE: [u64; 256] = table();
+
+const fn table() -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut print, mut bit) = (byte as u64, 0);
+        while bit < 8 {
+            print = (print >> 1) ^ (EMPTY * (print & 1));
+            bit += 1;
+        }
+        table[byte] = print;
+        byte += 1;
+    }
+    table
+}
+
+/// The fingerprint of a text that comes in parts.
+#[derive(Debug)]
+pub(super) struct Fingerprint(u64);
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self(EMPTY)
+    }
+}
+
+impl Fingerprint {
+    /// The text goes on with these parts.
+    pub(super) fn add(&mut self, parts: &[&str]) {
+        for byte in parts.iter().flat_map(|part| part.bytes()) {
+            self.0 = (self.0 >> 8) ^ TABLE[usize::from(self.0 as u8 ^ byte)];
+        }
+    }
+
+    /// Of all parts so far.
+    pub(super) fn value(&self) -> u64 {
+        self.0
+    }
+}

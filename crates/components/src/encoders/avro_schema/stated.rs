@@ -1,0 +1,267 @@
+//! Bodies of which each event states the schema: by its text in `flume.avro.schema.literal`, or by
+//! its URL in `flume.avro.schema.url`, which counts where both are there, as in Flume.
+//!
+//! What an event states is its [form](Encoder::form), so a sink keeps the events of each schema in
+//! files of their own. A schema is compiled once, when it is first seen. Events come from outside:
+//! a text has at most [`LITERAL_MAX`] bytes, [`COMPILED_MAX`] of them are kept, and no URL is
+//! fetched.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use pipeline::{Encoder, EventRef, Events, FileEncoder, Unwritable};
+
+use super::super::container::{self, Container};
+use super::{LITERAL, URL, no_datum};
+use crate::avro::schema::Schema;
+
+/// Bytes of the text of a schema at most.
+const LITERAL_MAX: usize = 64 << 10;
+/// Schemas that are kept compiled at most; with one more, all are compiled anew when they come.
+const COMPILED_MAX: usize = 256;
+/// Bytes that the beginning of a file has in addition to its schema.
+const AROUND_HEAD: u64 = 128;
+
+/// A schema, and the files of it.
+struct Form {
+    schema: Schema,
+    container: Container,
+}
+
+/// A schema that was seen, or why it is none.
+type Seen = Result<Arc<Form>, Arc<str>>;
+
+/// The forms of all events.
+struct Forms {
+    /// Settings of the files.
+    container: Container,
+    /// By URL.
+    known: BTreeMap<String, Arc<Form>>,
+    /// By text.
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+impl Forms {
+    /// The schema that an event states.
+    fn of(&self, event: EventRef<'_>) -> Seen {
+        if let Some(url) = event.header(URL) {
+            let known = self.known.get(url).cloned();
+            return known
+                .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
+        }
+        let Some(text) = event.header(LITERAL) else {
+            return Err("the event states no schema, and the setting `schema` is not there".into());
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = seen.get(text) {
+            return known.clone();
+        }
+        let form = self.compiled(text);
+        if seen.len() >= COMPILED_MAX {
+            seen.clear();
+        }
+        // What is too long is not worth its room.
+        if text.len() <= LITERAL_MAX {
+            seen.insert(text.to_owned(), form.clone());
+        }
+        form
+    }
+
+    fn compiled(&self, text: &str) -> Seen {
+        if text.len() > LITERAL_MAX {
+            return Err("the header `flume.avro.schema.literal` has more than 64 KiB".into());
+        }
+        let wrong = |problem: String| {
+            Arc::<str>::from(format!("the header `flume.avro.schema.literal`: {problem}"))
+        };
+        let literal = serde_json::from_str(text);
+        let literal = literal.map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+        let schema = Schema::parse(&literal).map_err(wrong)?;
+        let container = self.container.of(text);
+        Ok(Arc::new(Form { schema, container }))
+    }
+}
+
+/// Files of the schemas that events state.
+pub(super) struct Stated(Arc<Forms>);
+
+impl Stated {
+    /// Files like this one, of the schemas behind these URLs and of those that events spell out.
+    pub(super) fn new(container: Container, known: BTreeMap<String, (Schema, Container)>) -> Self {
+        let known = known
+            .into_iter()
+            .map(|(url, (schema, container))| (url, Arc::new(Form { schema, container })));
+        Self(Arc::new(Forms { container, known: known.collect(), seen: Mutex::default() }))
+    }
+}
+
+/// What the event states.
+fn stated<'e>(event: EventRef<'e>) -> Option<&'e str> {
+    event.header(URL).or_else(|| event.header(LITERAL))
+}
+
+impl Encoder for Stated {
+    fn extension(&self) -> &'static str {
+        container::EXTENSION
+    }
+
+    fn content_type(&self) -> &'static str {
+        container::CONTENT_TYPE
+    }
+
+    fn is_lines(&self) -> bool {
+        false
+    }
+
+    fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
+        // Events that follow each other mostly state the same.
+        let mut last: Option<(Option<&str>, Seen)> = None;
+        let mut found = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            let states = stated(event);
+            if last.as_ref().is_none_or(|(before, _)| *before != states) {
+                last = Some((states, self.0.of(event)));
+            }
+            let reason = match last.as_ref().map(|(_, form)| form) {
+                Some(Ok(form)) => form.schema.check(event.body()).err().map(no_datum),
+                Some(Err(reason)) => Some(reason.to_string()),
+                None => None,
+            };
+            found.extend(reason.map(|reason| Unwritable { index, reason }));
+        }
+        found
+    }
+
+    fn size_bound(&self, events: &Events) -> u64 {
+        let form = events.iter().next().and_then(|event| self.0.of(event).ok());
+        let head = form.map_or(0, |form| form.container.schema_bytes() + AROUND_HEAD);
+        head + self.0.container.size_bound(events.body_bytes())
+    }
+
+    fn has_forms(&self) -> bool {
+        true
+    }
+
+    fn form<'e>(&self, event: EventRef<'e>) -> Option<&'e str> {
+        stated(event)
+    }
+
+    fn begin(&self) -> Box<dyn FileEncoder> {
+        Box::new(File { forms: self.0.clone(), file: None })
+    }
+}
+
+/// A file; its schema is that of its first events.
+struct File {
+    forms: Arc<Forms>,
+    file: Option<container::File>,
+}
+
+impl FileEncoder for File {
+    fn encode(&mut self, events: &Events) -> Bytes {
+        let Some(first) = events.iter().next() else { return Bytes::new() };
+        let forms = &self.forms;
+        let file = self.file.get_or_insert_with(|| {
+            let form = forms.of(first).unwrap_or_else(|_| unreachable!("no event is unwritable"));
+            form.container.begin()
+        });
+        let mut out = file.start();
+        for event in events.iter() {
+            file.records().extend_from_slice(event.body());
+            file.end_record(&mut out);
+        }
+        out.into()
+    }
+
+    fn held_back(&self) -> u64 {
+        self.file.as_ref().map_or(0, container::File::held_back)
+    }
+
+    fn finish(&mut self) -> Bytes {
+        self.file.as_mut().map_or_else(Bytes::new, container::File::finish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use serde_json::{Value, json};
+
+    use super::super::super::container::testkit::blocks;
+    use super::super::super::testkit::{encoder, file};
+    use super::*;
+
+    const VISIT: &str = r#"{ "type": "record", "name": "Visit", "fields": [
+        { "name": "page", "type": "string" } ] }"#;
+
+    fn settings() -> Value {
+        json!({ "type": "avro_schema", "schemas": { "hdfs:///visit.avsc": VISIT } })
+    }
+
+    fn batch(events: &[(&[(&str, &str)], &[u8])]) -> pipeline::Batch {
+        let mut builder = BatchBuilder::default();
+        events.iter().for_each(|(headers, body)| builder.push(body, headers));
+        builder.finish()
+    }
+
+    #[test]
+    fn a_file_has_the_schema_that_its_events_state_by_url_or_in_full() {
+        for (header, value, schema, body) in [
+            (URL, "hdfs:///visit.avsc", VISIT, &b"\x02a"[..]),
+            (LITERAL, VISIT, VISIT, b"\x02a"),
+            (LITERAL, r#""int""#, r#""int""#, b"\x01"),
+        ] {
+            let headers = [(header, value)];
+            let bytes =
+                file(&settings(), &[batch(&[(&headers, body)]), batch(&[(&headers, body)])]);
+            assert_eq!(blocks(&bytes), (schema.to_owned(), vec![(2, body.repeat(2))]));
+        }
+    }
+
+    #[test]
+    fn what_an_event_states_is_its_form() {
+        let encoder = encoder(&settings());
+        assert!(encoder.has_forms());
+        let batch = batch(&[
+            (&[(LITERAL, VISIT)], b""),
+            (&[(URL, "u"), (LITERAL, VISIT)], b""),
+            (&[], b""),
+        ]);
+        let forms: Vec<_> = batch.iter().map(|event| encoder.form(event)).collect();
+        assert_eq!(forms, [Some(VISIT), Some("u"), None]);
+    }
+
+    #[test]
+    fn what_states_no_schema_or_is_no_datum_of_it_is_unwritable_and_says_why() {
+        let long = [r#""int""#, &" ".repeat(LITERAL_MAX)].concat();
+        let batch = batch(&[
+            (&[], b"\x01"),
+            (&[(URL, "http://other/"), (LITERAL, VISIT)], b"\x02a"),
+            (&[(LITERAL, "{")], b"\x01"),
+            (&[(LITERAL, r#""nothing""#)], b"\x01"),
+            (&[(LITERAL, &long)], b"\x01"),
+            (&[(LITERAL, r#""int""#)], b"\x01\x01"),
+            (&[(LITERAL, r#""int""#)], b"\x01"),
+        ]);
+        let found = encoder(&settings()).unwritable(&batch);
+        let says = ["states no schema", "none of `schemas`", "not JSON", "`nothing`", "64 KiB"];
+        let says = says.into_iter().chain(["no datum of the schema"]);
+        assert_eq!(found.len(), 6, "{found:?}");
+        for (index, (one, says)) in found.iter().zip(says).enumerate() {
+            assert!(one.index == index && one.reason.contains(says), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn more_schemas_than_are_kept_are_all_written() {
+        let encoder = encoder(&json!({ "type": "avro_schema" }));
+        for round in 0..2 {
+            for number in 0..=COMPILED_MAX {
+                let text = format!(r#"{{ "type": "fixed", "name": "F{number}", "size": 1 }}"#);
+                let batch = batch(&[(&[(LITERAL, &text)], b"x")]);
+                assert!(encoder.unwritable(&batch).is_empty(), "{round} {number}");
+            }
+        }
+    }
+}

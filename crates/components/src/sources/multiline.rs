@@ -1,0 +1,199 @@
+//! Lines that are one event: a message and the stack trace behind it. The settings, and the rule
+//! that says of each line whether it belongs to the event before it.
+//!
+//! An event is a line that begins one and all lines behind it up to the next that begins one; the
+//! first line of a file or a stream always does. Where files are read, positions stand between
+//! events alone, so that a restart reads an event again from its first line.
+//!
+//! What is joined has its own loop, as it is read: `stream` for bytes that come in pieces, and
+//! files that are followed or finished next to their sources.
+
+#[cfg(test)]
+pub(super) mod oracle;
+pub(super) mod stream;
+
+use std::time::Duration;
+
+use pipeline::BuildError;
+use pipeline::units::{ByteSize, Period};
+use regex::bytes::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The settings, and what only some sources have in addition.
+macro_rules! settings {
+    ($(#[$about:meta])* $name:ident { $($more:tt)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Deserialize, Serialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            /// Regular expression of the lines that begin an event; all others belong to the event
+            /// before them. Either this or `continue`.
+            #[serde(default)]
+            start: Option<String>,
+            /// Regular expression of the lines that belong to the event before them; all others
+            /// begin one.
+            #[serde(default, rename = "continue")]
+            continuation: Option<String>,
+            /// Most lines of an event. A line more begins another event, which is counted.
+            #[serde(default = "default_lines_max")]
+            lines_max: u32,
+            /// Most bytes of an event, unless it is a single line. A line that does not fit begins
+            /// another event, which is counted.
+            #[serde(default = "default_bytes_max")]
+            bytes_max: ByteSize,
+            $($more)*
+        }
+
+        impl $name {
+            fn rule(&self) -> Rule<'_> {
+                let Self { start, continuation, lines_max, bytes_max, .. } = self;
+                let (start, continuation) = (start.as_deref(), continuation.as_deref());
+                Rule { start, continuation, lines_max: *lines_max, bytes_max: *bytes_max }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Which lines are one event, in files that are finished.
+    FinishedMultiline {}
+}
+
+settings! {
+    /// Which lines are one event, where more may come.
+    Multiline {
+        /// How long nothing more may come until the last event counts as ended.
+        #[serde(default = "default_timeout")]
+        timeout: Period,
+    }
+}
+
+/// The settings that all have.
+struct Rule<'a> {
+    start: Option<&'a str>,
+    continuation: Option<&'a str>,
+    lines_max: u32,
+    bytes_max: ByteSize,
+}
+
+fn default_lines_max() -> u32 {
+    500
+}
+
+fn default_bytes_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+/// Counted for each event that had no room for one more of its lines.
+pub(super) const EVENT_DIVIDED: &str = "event_divided";
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+/// Which lines are one event, as sources use it.
+#[derive(Debug, Clone)]
+pub(super) struct Joining {
+    pattern: Regex,
+    /// Whether a line that matches begins an event, and not one that does not.
+    matching_begins: bool,
+    lines_max: usize,
+    pub(super) bytes_max: usize,
+    /// How long nothing more comes before the last event counts as ended.
+    pub(super) timeout: Duration,
+}
+
+/// An event as far as its lines are known.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Open {
+    /// Its lines; 0 where none has come yet.
+    pub(super) lines: usize,
+    /// Bytes of them, with their ends.
+    pub(super) bytes: usize,
+}
+
+impl Open {
+    /// Adds a line of so many bytes, with its end.
+    pub(super) fn add(&mut self, bytes: usize) {
+        (self.lines, self.bytes) = (self.lines + 1, self.bytes + bytes);
+    }
+}
+
+/// What a line is to the event before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It belongs to it, as the first line of all does.
+    Same,
+    /// It begins another one.
+    Another,
+    /// It belongs to it, but there it has no room: it begins another one.
+    Divided,
+}
+
+impl FinishedMultiline {
+    /// As sources use it, with events of up to `most` bytes.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub(super) fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
+        // There is an end, which is not waited for.
+        self.rule().joining(Duration::MAX, most)
+    }
+}
+
+impl Multiline {
+    /// As sources use it, with events of up to `most` bytes.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub(super) fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
+        if self.timeout.0.is_zero() {
+            let problem = "it is more than nothing: a writer may be in the middle of an event";
+            return Err(BuildError::invalid("multiline.timeout", problem));
+        }
+        self.rule().joining(self.timeout.0, most)
+    }
+}
+
+impl Rule<'_> {
+    fn joining(&self, timeout: Duration, most: ByteSize) -> Result<Joining, BuildError> {
+        let (text, setting, matching_begins) = match (self.start, self.continuation) {
+            (Some(text), None) => (text, "multiline.start", true),
+            (None, Some(text)) => (text, "multiline.continue", false),
+            (Some(_), Some(_)) | (None, None) => {
+                let problem = "set `start` (lines that begin an event) or `continue` (lines that \
+                               belong to the event before them), and not both";
+                return Err(BuildError::invalid("multiline", problem));
+            }
+        };
+        let pattern = Regex::new(text).map_err(|error| BuildError::invalid(setting, error))?;
+        if self.lines_max == 0 {
+            let problem = "an event has at least one line";
+            return Err(BuildError::invalid("multiline.lines_max", problem));
+        }
+        if self.bytes_max.0 == 0 || self.bytes_max > most {
+            let problem = format!("it is between 1B and {most}: an event has to fit a batch");
+            return Err(BuildError::invalid("multiline.bytes_max", problem));
+        }
+        let lines_max = self.lines_max as usize;
+        let bytes_max = usize::try_from(self.bytes_max.0).unwrap_or(usize::MAX);
+        Ok(Joining { pattern, matching_begins, lines_max, bytes_max, timeout })
+    }
+}
+
+impl Joining {
+    /// What `line`, without its end, is to the event that is open. An event has at most `most`
+    /// bytes, or `bytes_max` where that is less.
+    pub(super) fn next(&self, open: Open, line: &[u8], most: usize) -> Next {
+        if open.lines == 0 {
+            return Next::Same;
+        }
+        if self.pattern.is_match(line) == self.matching_begins {
+            return Next::Another;
+        }
+        let bytes = open.bytes + line.len();
+        let has_room = open.lines < self.lines_max && bytes <= self.bytes_max.min(most);
+        if has_room { Next::Same } else { Next::Divided }
+    }
+}

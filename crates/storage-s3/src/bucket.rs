@@ -1,0 +1,260 @@
+//! The calls of a store, on the objects of one bucket.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use pipeline::Env;
+use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::writer::{COPY_LIMIT, ObjectWriter, PART_BYTES, bounded, put_new, within};
+
+/// Bytes of an object at most: more cannot be copied to another name in one part.
+pub const OBJECT_BYTES_MAX: u64 = 5 << 30;
+/// Parts of all files that are under way at the same time.
+const PARTS_AT_ONCE: usize = 4;
+/// Objects of a directory that are deleted at the same time.
+const DELETED_AT_ONCE: usize = 8;
+/// Bytes that are compared at a time.
+const COMPARED_BYTES: u64 = PART_BYTES as u64;
+
+/// One bucket.
+pub(crate) struct Bucket {
+    store: Arc<AmazonS3>,
+    env: Env,
+    turns: Arc<Semaphore>,
+    /// Whether the server was seen to heed conditions.
+    heeds: OnceCell<()>,
+}
+
+/// The key of a path.
+fn key(call: &'static str, path: &str) -> Result<Path, FsError> {
+    Path::parse(path.trim_start_matches('/')).map_err(|error| FsError::Unfit {
+        call,
+        path: path.into(),
+        source: error.into(),
+    })
+}
+
+fn not_found(path: &str) -> FsError {
+    FsError::NotFound { path: path.into() }
+}
+
+/// That a condition had no effect.
+fn unheeded(path: &str, what: &str) -> FsError {
+    let source = format!(
+        "the server ignores `If-None-Match: *` of {what}, and would replace what others have \
+         committed; use a server that heeds it, as Amazon S3 does since 2024"
+    );
+    FsError::Unfit { call: "rename", path: path.into(), source: source.into() }
+}
+
+impl Bucket {
+    pub(crate) fn new(store: AmazonS3, env: Env) -> Self {
+        let (turns, heeds) = (Arc::new(Semaphore::new(PARTS_AT_ONCE)), OnceCell::new());
+        Self { store: Arc::new(store), env, turns, heeds }
+    }
+
+    async fn head(
+        &self,
+        call: &'static str,
+        path: &str,
+        key: &Path,
+    ) -> Result<Option<ObjectMeta>, FsError> {
+        match bounded(call, path, self.store.head(key)).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(FsError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first object below a directory.
+    async fn first_below(
+        &self,
+        call: &'static str,
+        path: &str,
+        key: &Path,
+    ) -> Result<Option<ObjectMeta>, FsError> {
+        let mut below = self.store.list(Some(key));
+        bounded(call, path, below.try_next()).await
+    }
+
+    /// Looks once whether the server heeds the conditions that every commit rests on. A server that
+    /// does not know them takes the requests all the same.
+    async fn heeds_conditions(&self, directory: &str) -> Result<(), FsError> {
+        let look = async {
+            let path = format!("{directory}/condition-{:016x}", self.env.entropy.next_u64());
+            let key = key("rename", &path)?;
+            put_new(&self.store, "rename", &path, &key, Bytes::from_static(b"?")).await?;
+            let again = put_new(&self.store, "rename", &path, &key, Bytes::from_static(b"!")).await;
+            let copied = self.copy_new(&path, &path).await;
+            bounded("rename", &path, self.store.delete(&key)).await?;
+            for (answer, what) in [(again, "a put"), (copied, "the end of an upload")] {
+                match answer {
+                    Ok(()) => return Err(unheeded(&path, what)),
+                    Err(FsError::AlreadyExists { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        self.heeds.get_or_try_init(|| look).await.copied()
+    }
+
+    /// Copies an object of any size inside the server, unless the new name is taken.
+    async fn copy_new(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let (from, key) = (key("rename", from)?, key("rename", to)?);
+        within(COPY_LIMIT, "rename", to, self.store.copy_if_not_exists(&from, &key)).await
+    }
+
+    /// Whether both names hold the same bytes.
+    async fn same(
+        &self,
+        one: (&str, &Path),
+        other: (&str, &Path),
+        len: u64,
+    ) -> Result<bool, FsError> {
+        let mut at = 0;
+        while at < len {
+            let range = at..(at + COMPARED_BYTES).min(len);
+            let (left, right) = tokio::try_join!(
+                bounded("rename", one.0, self.store.get_range(one.1, range.clone())),
+                bounded("rename", other.0, self.store.get_range(other.1, range.clone())),
+            )?;
+            if left != right {
+                return Ok(false);
+            }
+            at = range.end;
+        }
+        Ok(true)
+    }
+
+    /// The new name is taken. An earlier try of the same rename may have done that: it is found by
+    /// the bytes, and finished.
+    async fn taken(&self, from: &str, to: &str, source: &ObjectMeta) -> Result<(), FsError> {
+        let key = key("rename", to)?;
+        let Some(target) = self.head("rename", to, &key).await? else {
+            let source = "the name was taken and is free again".into();
+            return Err(FsError::Failed { call: "rename", path: to.into(), source });
+        };
+        let is_same = target.size == source.size
+            && self.same((from, &source.location), (to, &key), source.size).await?;
+        if is_same { Ok(()) } else { Err(FsError::AlreadyExists { path: to.into() }) }
+    }
+}
+
+#[async_trait]
+impl FileSystem for Bucket {
+    fn is_tree(&self) -> bool {
+        false
+    }
+
+    async fn create(
+        &self,
+        path: &str,
+        _options: CreateOptions,
+    ) -> Result<Box<dyn FileWriter>, FsError> {
+        let key = key("create", path)?;
+        if self.head("create", path, &key).await?.is_some() {
+            return Err(FsError::AlreadyExists { path: path.into() });
+        }
+        Ok(Box::new(ObjectWriter::new(self.store.clone(), self.turns.clone(), path, key)))
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let old = key("rename", from)?;
+        let Some(source) = self.head("rename", from, &old).await? else {
+            return match self.first_below("rename", from, &old).await? {
+                None => Err(not_found(from)),
+                Some(_) => {
+                    let source = "an object store renames no directory".into();
+                    Err(FsError::Unfit { call: "rename", path: from.into(), source })
+                }
+            };
+        };
+        self.heeds_conditions(storage::split(from).0).await?;
+        let copied = if source.size <= PART_BYTES as u64 {
+            let got = bounded("rename", from, self.store.get(&old)).await?;
+            let content = bounded("rename", from, got.bytes()).await?;
+            put_new(&self.store, "rename", to, &key("rename", to)?, content).await
+        } else if self.head("rename", to, &key("rename", to)?).await?.is_some() {
+            // Nothing is copied in vain where an earlier try has done it.
+            Err(FsError::AlreadyExists { path: to.into() })
+        } else {
+            self.copy_new(from, to).await
+        };
+        match copied {
+            Ok(()) => {}
+            Err(FsError::AlreadyExists { .. }) => self.taken(from, to, &source).await?,
+            Err(error) => return Err(error),
+        }
+        // It is done: the new name is there. An old one that stays is found by the next try.
+        drop(bounded("rename", from, self.store.delete(&old)).await);
+        Ok(())
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, FsError> {
+        let key = key("read", path)?;
+        let got = bounded("read", path, self.store.get(&key)).await?;
+        bounded("read", path, got.bytes()).await
+    }
+
+    async fn stat(&self, path: &str) -> Result<Stat, FsError> {
+        let key = key("stat", path)?;
+        if let Some(meta) = self.head("stat", path, &key).await? {
+            let modified = Some(SystemTime::from(meta.last_modified));
+            return Ok(Stat { len: meta.size, directory: false, block_size: None, modified });
+        }
+        match self.first_below("stat", path, &key).await? {
+            Some(_) => Ok(Stat { len: 0, directory: true, block_size: None, modified: None }),
+            None => Err(not_found(path)),
+        }
+    }
+
+    async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
+        let key = key("list", directory)?;
+        let listed = bounded("list", directory, self.store.list_with_delimiter(Some(&key))).await?;
+        let files = listed.objects.into_iter().filter(|object| object.location != key);
+        let files = files.map(|object| (object.location, false));
+        let directories = listed.common_prefixes.into_iter().map(|prefix| (prefix, true));
+        let mut names: Vec<Listed> = files
+            .chain(directories)
+            .filter_map(|(path, directory)| Some((path.filename()?.to_owned(), directory)))
+            .map(|(name, directory)| Listed { name, directory })
+            .collect();
+        if names.is_empty() {
+            return Err(not_found(directory));
+        }
+        names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(names)
+    }
+
+    async fn delete(&self, path: &str) -> Result<bool, FsError> {
+        let key = key("delete", path)?;
+        if self.head("delete", path, &key).await?.is_some() {
+            bounded("delete", path, self.store.delete(&key)).await?;
+            return Ok(true);
+        }
+        let below = self.store.list(Some(&key)).map_ok(|object| object.location);
+        let below: Vec<Path> = bounded("delete", path, below.try_collect()).await?;
+        let any = !below.is_empty();
+        let deleting = below.into_iter().map(|key| {
+            let store = self.store.clone();
+            async move { bounded("delete", key.as_ref(), store.delete(&key)).await }
+        });
+        let deleting = futures::stream::iter(deleting).buffer_unordered(DELETED_AT_ONCE);
+        deleting.try_collect::<()>().await?;
+        Ok(any)
+    }
+
+    /// A directory is there with its first object.
+    async fn mkdirs(&self, _directory: &str) -> Result<(), FsError> {
+        Ok(())
+    }
+}

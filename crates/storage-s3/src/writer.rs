@@ -1,0 +1,161 @@
+//! A file on its way into a bucket: a single put while it is small, the parts of an upload behind
+//! that. Nothing of it is visible before it is closed.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use storage::{FileWriter, FsError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::trouble::failed;
+
+/// Bytes of a part, which S3 wants at least. So many are held of each open file.
+pub const PART_BYTES: usize = 5 << 20;
+/// How long one request may take, with a part in it.
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long the server may take to copy an object to another name.
+pub(crate) const COPY_LIMIT: Duration = Duration::from_secs(300);
+/// How long it may take to give an upload up.
+const ABORT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A part that is being uploaded, and its turn among those of all files.
+type Part = AbortOnDropHandle<Result<(), FsError>>;
+
+/// Does a request within its limit.
+pub(crate) async fn bounded<T>(
+    call: &'static str,
+    path: &str,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, FsError> {
+    within(CALL_LIMIT, call, path, request).await
+}
+
+/// The same with a limit of its own.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: &'static str,
+    path: &str,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, FsError> {
+    match timeout(limit, request).await {
+        Ok(result) => result.map_err(|error| failed(call, path, error)),
+        Err(_) => Err(FsError::Timeout { call, path: path.into(), limit }),
+    }
+}
+
+/// Puts a small object, unless there is one of that name.
+pub(crate) async fn put_new(
+    store: &AmazonS3,
+    call: &'static str,
+    path: &str,
+    key: &Path,
+    content: Bytes,
+) -> Result<(), FsError> {
+    let put = store.put_opts(key, PutPayload::from(content), PutMode::Create.into());
+    bounded(call, path, put).await.map(drop)
+}
+
+/// A file being written.
+pub(crate) struct ObjectWriter {
+    store: Arc<AmazonS3>,
+    /// How many parts of all files may be under way.
+    turns: Arc<Semaphore>,
+    path: String,
+    key: Path,
+    rest: BytesMut,
+    upload: Option<Box<dyn MultipartUpload>>,
+    part: Option<Part>,
+}
+
+impl ObjectWriter {
+    pub(crate) fn new(store: Arc<AmazonS3>, turns: Arc<Semaphore>, path: &str, key: Path) -> Self {
+        let (rest, upload, part) = (BytesMut::new(), None, None);
+        Self { store, turns, path: path.into(), key, rest, upload, part }
+    }
+
+    /// Waits for the part under way.
+    async fn settled(&mut self) -> Result<(), FsError> {
+        match self.part.take() {
+            None => Ok(()),
+            Some(part) => part.await.unwrap_or_else(|ended| {
+                let (call, path) = ("write", self.path.clone());
+                Err(FsError::Failed { call, path, source: ended.into() })
+            }),
+        }
+    }
+
+    /// Sends `content` as the next part, once the one before it has arrived and it is its turn.
+    async fn send(&mut self, content: Bytes) -> Result<(), FsError> {
+        self.settled().await?;
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn: OwnedSemaphorePermit = turn.expect("the turns of parts are never closed");
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            None => {
+                let begun = bounded("create", &self.path, self.store.put_multipart(&self.key));
+                self.upload.insert(begun.await?)
+            }
+        };
+        let (part, path) = (upload.put_part(PutPayload::from(content)), self.path.clone());
+        let sending = tokio::spawn(async move {
+            let sent = bounded("write", &path, part).await;
+            drop(turn);
+            sent
+        });
+        self.part = Some(AbortOnDropHandle::new(sending));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl FileWriter for ObjectWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
+        self.rest.extend_from_slice(&bytes);
+        while self.rest.len() >= PART_BYTES {
+            let part = self.rest.split_to(PART_BYTES).freeze();
+            self.send(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), FsError> {
+        let source = "an object is durable when it is closed, and no part of it before that";
+        Err(FsError::Unfit { call: "sync", path: self.path.clone(), source: source.into() })
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), FsError> {
+        let rest = self.rest.split().freeze();
+        if self.upload.is_none() {
+            return put_new(&self.store, "close", &self.path, &self.key, rest).await;
+        }
+        if !rest.is_empty() {
+            self.send(rest).await?;
+        }
+        self.settled().await?;
+        let upload = self.upload.as_mut().expect("an upload that has parts was begun");
+        bounded("close", &self.path, upload.complete()).await?;
+        self.upload = None;
+        Ok(())
+    }
+}
+
+impl Drop for ObjectWriter {
+    /// An upload that comes to nothing is given up, as far as that is possible. What a dead process
+    /// leaves behind is left to a rule of the bucket.
+    fn drop(&mut self) {
+        drop(self.part.take());
+        if let (Some(mut upload), Ok(runtime)) =
+            (self.upload.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move { timeout(ABORT_LIMIT, upload.abort()).await });
+        }
+    }
+}
