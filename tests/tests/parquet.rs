@@ -61,7 +61,7 @@ fn line(n: usize) -> String {
     if n % MISFIT == MISFIT / 2 {
         return format!(r#"{{"n":"{n}"}}"#);
     }
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         return format!(r#"{{"n":{n},"message":null,"ok":null}}"#);
     }
     let message = format!(r#"{{"text":"caf\u00e9 \"{n}\"","user":{{"id":-{n}}}}}"#);
@@ -74,7 +74,7 @@ fn line(n: usize) -> String {
 
 /// What Java prints of that row.
 fn row(n: usize) -> String {
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         return format!("row {n}\tfra{}", "\t-".repeat(11));
     }
     let raw: String = format!("t{n}").bytes().map(|byte| format!("{byte:x}")).collect();
@@ -82,7 +82,7 @@ fn row(n: usize) -> String {
         n.to_string(),
         "fra".to_owned(),
         format!("caf\u{e9} \"{n}\""),
-        (n % 2 == 0).to_string(),
+        n.is_multiple_of(2).to_string(),
         format!("-{n}"),
         format!("{:x}", ratio(n).to_bits()),
         format!("{:x}", (ratio(n) as f32).to_bits()),
