@@ -194,7 +194,7 @@ mod tests {
     fn what_is_no_object_has_no_values() {
         let deep = "[".repeat(1_000_000);
         for body in ["", "[]", "1", "{", r#"{"d":1}}"#, r#"{"d":1} x"#, r#"{"z":}"#, &deep] {
-            assert_eq!(read(body), Err(Unread::NoObject), "{:.20}", body);
+            assert_eq!(read(body), Err(Unread::NoObject), "{body:.20}");
         }
         assert_eq!(read(r#"{"a":5}"#), Err(Unread::Within(1, "a number")));
         assert_eq!(read(r#"{"a":{"b":"x"}}"#), Err(Unread::Within(2, "a string")));

@@ -68,7 +68,7 @@ fn values_of_every_type_read_back_as_they_were_with_each_codec() {
     let batch = builder.finish();
     for codec in ["none", "snappy", "gzip", "zstd"] {
         let encoder = encoder(&json!({ "columns": every_type(), "codec": codec }));
-        let bytes = file_of(&*encoder, &[batch.clone()]);
+        let bytes = file_of(&*encoder, std::slice::from_ref(&batch));
         let reader = reader(bytes.clone());
         let schema = reader.metadata().file_metadata().schema();
         let mut printed = Vec::new();
