@@ -87,7 +87,7 @@ impl S3 {
     ///
     /// When it is not there.
     pub fn read(&self, key: &str) -> String {
-        // A request without a signature is one of anybody, which may not read; what the signature
+        // A request without a signature may not read; what the signature
         // says is not looked at.
         let signature = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, \
                          SignedHeaders=host, Signature=0";
