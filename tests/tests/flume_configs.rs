@@ -45,7 +45,6 @@ const AT_A_TIME: usize = 6;
 const REFUSED: &[(&str, &str)] = &[
     ("guide_custom", "Java classes of its own"),
     ("guide_encryption", "an encrypted file channel"),
-    ("guide_hdfs", "rounding to minutes"),
     ("guide_http", "a handler of its own"),
     ("guide_http_sink", "rules for each answer"),
     ("guide_irc", "IRC"),
@@ -64,17 +63,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("own_hdfs_codecs", "lzop, Parquet, a class of its own for values"),
     ("own_hdfs_half_kerberos", "a principal without its key"),
     ("own_hdfs_names", "escapes and Kerberos for one sink"),
-    ("own_hdfs_rounding", "rounding and a time zone"),
     ("own_http_blob", "parameters that must be there"),
     ("own_interceptors_more", "an interceptor without a type"),
     ("own_lookahead", "a Java class of its own"),
     ("own_missing_channel", "no channel"),
     ("own_netcat_lines", "UTF-16"),
-    ("own_object_store", "S3"),
     ("own_references", "a number that is not set"),
     ("own_selector_class", "a Java class of its own"),
     ("own_sink_in_two_places", "a sink of two groups"),
-    ("own_spool_all", "files deleted from a directory that is left as it is"),
     ("own_syslog_fields", "single fields, names of hosts"),
     ("own_tail_patterns", "an expression without a counterpart"),
     ("own_thrift_kerberos", "Kerberos"),
@@ -99,8 +95,10 @@ fn the_configurations_of_flume_run_or_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (_next, peer) = feed::next_tier(dir.path());
     let mut cases = corpus();
-    // Its keystores are not there: `tests/tls.rs` runs TLS with some.
-    cases.retain(|it| it.name != "own_tls");
+    // What they need is not there: keystores (`tests/tls.rs` runs TLS with some), a server of S3
+    // (`tests/s3.rs` has one), files that end in `.csv`.
+    let lacking = ["own_tls", "own_object_store", "own_spool_all"];
+    cases.retain(|it| !lacking.contains(&&*it.name));
     let names: BTreeSet<&str> = cases.iter().map(|it| it.name.as_str()).collect();
     for (name, _) in REFUSED {
         assert!(names.contains(name), "{name} is not in the corpus");
@@ -269,7 +267,7 @@ fn ends(local: &Local) -> Option<u64> {
 /// something of any other.
 fn stored(case: &Case, local: &Local, root: &Path) {
     let mut lines: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut counted = BTreeSet::new();
+    let (mut counted, mut inexact) = (BTreeSet::new(), BTreeSet::new());
     for (sink, kind) in local.all("sinks") {
         let channel = local.get("sinks", sink, "channel").expect("a sink has a channel");
         let directory = match kind.as_str() {
@@ -290,14 +288,17 @@ fn stored(case: &Case, local: &Local, root: &Path) {
         let file_type = local.get("sinks", sink, "hdfs.fileType");
         let is_text =
             kind != "hdfs" || file_type.is_some_and(|it| it.eq_ignore_ascii_case("DataStream"));
+        if !is_text {
+            inexact.insert(channel);
+        }
         let found = count(Path::new(directory), is_text);
         *lines.entry(channel).or_default() += found;
     }
     for (channel, found) in lines {
         let what = format!("{}, channel {channel}, below {}", case.name, root.display());
         match ends(local) {
-            Some(events) => assert_eq!(found, events, "{what}"),
-            None => assert!(found > 0, "{what}: nothing"),
+            Some(events) if !inexact.contains(channel) => assert_eq!(found, events, "{what}"),
+            _ => assert!(found > 0, "{what}: nothing"),
         }
     }
 }

@@ -12,7 +12,7 @@ fn a_kind_of_another_program_is_named_with_that_program() {
     assert!(!components::ELSEWHERE.is_empty());
     for other in components::ELSEWHERE {
         let file = dir.path().join("edge.toml");
-        let far = format!("far\"\nencoder = \"{}", other.kind);
+        let far = format!("/far\"\nencoder = \"{}", other.kind);
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
         let (sink, condition, place) = match other.role {
             "sink" => (other.kind, "", "sinks.far.type"),

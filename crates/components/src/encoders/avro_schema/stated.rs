@@ -199,7 +199,10 @@ mod tests {
         json!({ "type": "avro_schema", "schemas": { "hdfs:///visit.avsc": VISIT } })
     }
 
-    fn batch(events: &[(&[(&str, &str)], &[u8])]) -> pipeline::Batch {
+    /// Headers, and a body.
+    type Pieces<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+
+    fn batch(events: &[Pieces<'_>]) -> pipeline::Batch {
         let mut builder = BatchBuilder::default();
         events.iter().for_each(|(headers, body)| builder.push(body, headers));
         builder.finish()
