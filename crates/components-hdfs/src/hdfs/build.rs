@@ -94,6 +94,7 @@ impl Config {
             session: None,
         })
     }
+
     /// How events find their directories.
     fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
         let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);

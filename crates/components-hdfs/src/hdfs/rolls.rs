@@ -74,14 +74,14 @@ impl Rolls {
     /// Those that are over `now`, with those that nearly are, as one.
     pub(super) fn take_over(&mut self, now: Instant, limits: &Limits) -> Option<OpenRoll> {
         // Those that were written to since end later than was thought.
-        self.end = self.open.values().map(|roll| roll.life.end()).min();
+        self.end = self.first_end();
         if self.end.is_none_or(|end| end > now) {
             return None;
         }
         let ripe = self.open.iter().filter(|(_, roll)| roll.life.is_ripe(now, limits));
         let over: Vec<u64> = ripe.map(|(number, _)| *number).collect();
         let over = self.take(&over);
-        self.end = self.open.values().map(|roll| roll.life.end()).min();
+        self.end = self.first_end();
         over
     }
 
@@ -178,6 +178,10 @@ impl Rolls {
         let waiting = self.waiting.take()?;
         self.forget_batches(&waiting);
         Some(waiting)
+    }
+
+    fn first_end(&self) -> Option<Instant> {
+        self.open.values().map(|roll| roll.life.end()).min()
     }
 
     /// The open ones that have a file for one of these parts.

@@ -123,26 +123,32 @@ fn prepared(store: &Memory) -> Option<Fault> {
     Some(Fault::Ghost { from, to })
 }
 
-/// A process dies with the rename of its entry under way, and the store does it at any later
-/// moment: while the same collector starts again, or while another one takes over.
-#[tokio::test(start_paused = true)]
-async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
+/// Runs a process to its death at call 0, 1, 2, … of the store, and then what it had under way at
+/// any later call: while the same collector starts again, or while another one takes over. `on` is
+/// what the sinks see of a store.
+pub(super) async fn no_ghost_loses_or_repeats(
+    settings: fn() -> Value,
+    batches: u64,
+    prepared: fn(&Memory) -> Option<Fault>,
+    on: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>,
+) {
     let mut ghosts = 0;
     for (death, same) in (0..).flat_map(|death| [(death, true), (death, false)]) {
         let run = async |at| {
             let store = Memory::new();
-            let dead = Collector::new(two_rolls());
+            let whole = || on(Arc::new(store.clone()));
+            let dead = Collector::new(settings());
             let faulty = Faulty::new(Arc::new(store.clone()), Fault::DiesBefore, death);
             let faulty = Arc::new(faulty);
-            drive(&mut dead.sink_on(faulty.clone()), &numbered(FEW)).await;
+            drive(&mut dead.sink_on(on(faulty.clone())), &numbered(batches)).await;
             let Some(ghost) = prepared(&store) else { return (faulty.calls() <= death, true) };
-            let haunted = Arc::new(Faulty::new(Arc::new(store.clone()), ghost, at));
-            let heir = if same { &dead } else { &Collector::new(two_rolls()) };
-            deliver(&mut heir.sink_on(haunted.clone()), &numbered(FEW)).await;
+            let haunted = Arc::new(Faulty::new(whole(), ghost, at));
+            let heir = if same { &dead } else { &Collector::new(settings()) };
+            deliver(&mut heir.sink_on(haunted.clone()), &numbered(batches)).await;
             // In the end one more start publishes what was committed last.
-            deliver(&mut dead.sink(&store), &numbered(FEW)).await;
+            deliver(&mut dead.sink_on(whole()), &numbered(batches)).await;
             let lines = lines_of(&store);
-            assert_eq!(lines, numbered_lines(FEW), "death at {death}, ghost at {at}, {same}");
+            assert_eq!(lines, numbered_lines(batches), "death at {death}, ghost at {at}, {same}");
             (false, haunted.calls() <= at)
         };
         for at in 0.. {
@@ -156,6 +162,13 @@ async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing(
             }
         }
     }
+}
+
+/// A process dies with the rename of its entry under way, and the store does it at any later
+/// moment.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
+    no_ghost_loses_or_repeats(two_rolls, FEW, prepared, |store| store).await;
 }
 
 /// Every line in a file below `directory` that a reader sees.

@@ -11,6 +11,7 @@ use storage::faults::{Fault, Faulty};
 use storage::memory::Memory;
 use storage::objects::Objects;
 
+use super::faults::no_ghost_loses_or_repeats;
 use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lines};
 
 const BATCHES: u64 = 3;
@@ -112,36 +113,8 @@ fn one_roll() -> Value {
     json!({ "url": "s3://bucket/logs/%{app}" })
 }
 
-/// A process dies with the put of its entry under way, and the store does it at any later call:
-/// while the same collector starts again, or while another one takes over.
+/// A process dies with the put of its entry under way, and the store does it at any later call.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
-    let mut ghosts = 0;
-    for (death, same) in (0..).flat_map(|death| [(death, true), (death, false)]) {
-        let run = async |at| {
-            let store = Memory::new();
-            let dead = Collector::new(one_roll());
-            let faulty = Arc::new(Faulty::new(Arc::new(store.clone()), Fault::DiesBefore, death));
-            drive(&mut dead.sink_on(objects(faulty.clone())), &numbered(FEW)).await;
-            let Some(ghost) = prepared(&store) else { return (faulty.calls() <= death, true) };
-            let haunted = Arc::new(Faulty::new(on(&store), ghost, at));
-            let heir = if same { &dead } else { &Collector::new(one_roll()) };
-            deliver(&mut heir.sink_on(haunted.clone()), &numbered(FEW)).await;
-            // In the end one more start publishes what was committed last.
-            deliver(&mut dead.sink_on(on(&store)), &numbered(FEW)).await;
-            let lines = lines_of(&store);
-            assert_eq!(lines, numbered_lines(FEW), "death at {death}, put at {at}, {same}");
-            (false, haunted.calls() <= at)
-        };
-        for at in 0.. {
-            match run(at).await {
-                (true, _) => {
-                    assert!(ghosts > 60, "{ghosts} ghosts");
-                    return;
-                }
-                (false, true) => break,
-                (false, false) => ghosts += 1,
-            }
-        }
-    }
+    no_ghost_loses_or_repeats(one_roll, FEW, prepared, |store| objects(store)).await;
 }
