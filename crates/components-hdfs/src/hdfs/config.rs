@@ -18,9 +18,8 @@ use storage::{FileSystem, StoreUrl};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `file:///data/logs` or
-    /// `s3://bucket/logs/%Y-%m-%d`.
-    /// The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this
-    /// host `%[localhost] %[IP] %[FQDN]`.
+    /// `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …),
+    /// `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
     /// Zone of the times in the path, by its name in the time zone database, or an offset such as
     /// `+02:00`. The database is in the program: the name means the same on every host.
@@ -52,8 +51,8 @@ pub struct Config {
     /// How the names of files end, in place of what encoder and codec give: `.txt`.
     #[serde(default)]
     pub(super) file_suffix: Option<String>,
-    /// What the events look like in a file: `text`, `json`, `header_and_text` or `avro`; with
-    /// settings of its own as a table with `type`.
+    /// What the events look like in a file: an encoder, such as `text`, `json`, `avro` or
+    /// `parquet`; with settings of its own as a table with `type`.
     #[serde(default = "default_encoder")]
     pub(super) encoder: Choice<dyn Encoder>,
     /// How a file is compressed: `none`, `deflate`, `gzip`, `lz4`, `snappy` or `zstd`; with
