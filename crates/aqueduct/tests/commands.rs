@@ -54,7 +54,10 @@ fn several_configurations_and_standard_input_can_be_checked() {
     assert!(shown.contains(&format!("{}: valid, for ", paths[0])), "{shown}");
     assert!(shown.contains(&format!("{}: valid, for ", paths[2])), "{shown}");
     let refused = String::from_utf8(output.stderr).unwrap();
-    assert!(refused.starts_with(&format!("{}:", paths[1])), "{refused}");
+    // A machine with little disk space says more of the files, as warnings.
+    let mut refused_lines = refused.lines().filter(|line| !line.starts_with("warning: "));
+    let first = refused_lines.next().unwrap_or_default();
+    assert!(first.starts_with(&format!("{}:", paths[1])), "{refused}");
 
     let piped = |text: &str, more: &[&str]| {
         let mut check = command(&[&["check", "-"], more].concat());
