@@ -27,7 +27,7 @@ const KILLS: usize = 12;
 /// Lines of a log.
 const LINES: usize = 500;
 /// Longest time between two logs, in milliseconds; a collector is killed after five of them.
-const PAUSE_MAX: u64 = 400;
+const PAUSE_MAX: u64 = 800;
 const STOP: Duration = Duration::from_secs(25);
 
 #[test]
