@@ -1,11 +1,11 @@
 //! A plan as it may be shown: without its secrets.
 
+use pipeline::Secret;
 use pipeline::secret::MASK;
 use pipeline::settings::{Settings, Value};
 use pipeline::{
     Catalogue, Channel, ChannelSelector, Interceptor, Role, Sink, SinkProcessor, Source,
 };
-use pipeline::Secret;
 use schemars::JsonSchema;
 use serde_json::Value as Json;
 use tls::ServerTls;

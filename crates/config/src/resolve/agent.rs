@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use pipeline::Secret;
 use pipeline::address;
 use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind};
 use pipeline::units::Period;
-use pipeline::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::ServerTls;
@@ -119,7 +119,8 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
         if token.len() < TOKEN_MIN {
             refuse("admin_token", &format!("it must have at least {TOKEN_MIN} characters"));
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let problem = "it holds a space or a character that is not ASCII, which a header cannot";
+            let problem =
+                "it holds a space or a character that is not ASCII, which a header cannot";
             refuse("admin_token", problem);
         }
     }
