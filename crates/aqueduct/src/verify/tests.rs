@@ -53,7 +53,8 @@ fn url(dir: &TempDir) -> String {
 fn args(dir: &TempDir, deep: bool, account: PathBuf) -> VerifyArgs {
     let (store, accounts) = (vec![url(dir)], vec![account]);
     let (sink, retention) = (None, None);
-    VerifyArgs { store, sink, deep, complete: true, retention, json: false, accounts }
+    let (access, complete, json) = (admin::Access::default(), true, false);
+    VerifyArgs { store, sink, deep, complete, retention, json, access, accounts }
 }
 
 async fn report(dir: &TempDir, deep: bool) -> Result<Report, VerifyError> {

@@ -17,7 +17,7 @@ function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) node.setAttribute(name, plain(value));
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined) continue;
     node.append(child instanceof Node ? child : document.createTextNode(plain(child)));
   }
@@ -32,7 +32,7 @@ export const byId = (id) => document.getElementById(id);
 // Makes the children of `parent` what `wanted` is, and touches what differs alone: what is selected,
 // focused or scrolled stays so.
 export function show(parent, ...wanted) {
-  const nodes = wanted.flat().filter(Boolean);
+  const nodes = wanted.flat(Infinity).filter(Boolean);
   nodes.forEach((node, at) => {
     const old = parent.childNodes[at];
     if (!old) parent.append(node);

@@ -43,8 +43,10 @@ export function troubles(snapshot, history, configuration) {
   for (const source of snapshot.sources) ofState('source', source.name, source.state, add);
   for (const channel of snapshot.channels) ofChannel(channel, add);
   for (const group of snapshot.groups) {
-    ofState('group', group.name, group.state, add);
     for (const member of group.members) ofState('sink', member.sink, member.state, add);
+    // It waits for its sinks, and they are named above.
+    const isSaid = group.state.name === 'waiting' && group.members.some((it) => it.state.name === 'failing');
+    if (!isSaid) ofState('group', group.name, group.state, add);
   }
   if (isUnbalanced(history)) {
     const difference = snapshot.conservation.difference_events;
