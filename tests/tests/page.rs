@@ -261,6 +261,68 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     collector.stop(Duration::from_secs(25));
 }
 
+/// What the page says of an agent that is not there: its own rules, asked in the browser.
+#[test]
+#[ignore = "needs the optimised programs and Chromium: tests/run"]
+fn each_kind_of_trouble_is_named_and_the_worst_comes_first() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let (mut edge, _, _) = edge_and_collector(dir);
+    edge.start();
+    let browser = Browser::start(dir);
+    browser.open(&format!("http://{}/", edge.admin()));
+    // `change` is applied to a snapshot in which all is well; `history` are differences of 31 s.
+    let word = |change: &str, history: &str| {
+        let script = format!(
+            r#"import('/page/trouble.js').then(({{ troubles, word }}) => {{
+              const running = {{ name: 'running' }};
+              const it = {{
+                ready: true, reasons: [], remarks: [], bulletin: [],
+                sources: [{{ name: 's', state: running }}],
+                channels: [{{ name: 'c', fill_ratio: 0.1, until_full_seconds: null,
+                  intake_stopped: false, depth_events: 7 }}],
+                groups: [{{ name: 'g', state: running, members: [{{ sink: 'k', state: running }}] }}],
+                dead_letters: {{ events: 0 }}, conservation: {{ difference_events: 0 }},
+              }};
+              {change};
+              const history = {history};
+              return word(troubles(it, history, null)).text;
+            }})"#
+        );
+        browser.value(&script).as_str().unwrap_or_default().to_owned()
+    };
+    let (none, idle) = ("[]", "Array(31).fill({ difference: 3, isIdle: true })");
+    let moving = "Array(31).fill({ difference: 3, isIdle: false })";
+    let failing = "{ name: 'failing', last_error: 'x', since_seconds_ago: 9, retry_in_seconds: 1 }";
+    let failing = format!("it.groups[0].members[0].state = {failing}; it.dead_letters.events = 1");
+    for (change, history, expected) in [
+        ("", none, "All is well"),
+        ("it.channels[0].fill_ratio = 0.85", none, "Look after this: channel c is nearly full"),
+        ("it.channels[0].until_full_seconds = 600", none, "Look after this: channel c fills"),
+        (
+            "it.channels[0].intake_stopped = true",
+            none,
+            "Something is wrong: channel c takes nothing in",
+        ),
+        ("it.dead_letters.events = 2", none, "Look after this: there are dead letters"),
+        (&*failing, none, "Something is wrong: sink k fails: x, and 1 more"),
+        ("it.ready = false; it.reasons = ['stopping']", none, "Something is wrong: stopping"),
+        (
+            "it.sources[0].state = { name: 'waiting', waits_for: 'room', since_seconds_ago: 1 }",
+            none,
+            "Look after this: source s waits for room",
+        ),
+        (
+            "it.conservation.difference_events = 3",
+            idle,
+            "Something is wrong: 3 events are not accounted for",
+        ),
+        ("it.conservation.difference_events = 3", moving, "All is well"),
+    ] {
+        assert_eq!(word(change, history), expected, "{change}");
+    }
+}
+
 #[test]
 #[ignore = "needs the optimised programs and Chromium: tests/run"]
 fn what_comes_from_outside_is_shown_as_text() {

@@ -63,7 +63,7 @@ pub struct Common {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Serve /metrics, /livez and /readyz on this address [default: off]
+    /// Serve the live page, /metrics, /livez and /readyz on this address [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 

@@ -27,6 +27,8 @@ enum Access {
     Open,
     /// Those with the token, where one is set.
     Token,
+    /// The same, and without a token on loopback alone: events are shown, or where they come from.
+    Contents,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,13 +87,13 @@ const ADMIN: &[Route] = &[
     ),
     route(
         "/config",
-        Access::Token,
+        Access::Contents,
         Page::Configuration,
         "the configuration that runs, without its secrets, and whether its file says the same",
     ),
     route(
         "/dead-letters",
-        Access::Token,
+        Access::Contents,
         Page::DeadLetters,
         "the dead letters by reason, and the newest of them; ?newest=N, at most 50",
     ),
@@ -157,7 +159,12 @@ async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) ->
         let text = format!("no such page; there are:\n{}", of.index());
         return page(StatusCode::NOT_FOUND, text);
     };
-    if route.access == Access::Token && !guard.is_allowed(&head.headers) {
+    if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
+        let text = "this page is shown on loopback alone, or to those with a token: set \
+                    `agent.admin_token`\n";
+        return page(StatusCode::FORBIDDEN, text.into());
+    }
+    if route.access != Access::Open && !guard.is_allowed(&head.headers) {
         debug!(path, "a request without the admin token is refused");
         let text =
             "this page needs the token of `agent.admin_token`, as `Authorization: Bearer …`\n";

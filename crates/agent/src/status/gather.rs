@@ -119,7 +119,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
         state,
         channels: handle.intake.channels(),
         optional_channels: handle.intake.optional_channels(),
-        senders: senders.into_iter().map(|it| sender(it, now)).collect(),
+        senders: senders.iter().map(|it| sender(it, now)).collect(),
         senders_total: senders_total as u64,
         accepted: flow.accepted.read(now),
         accepted_batches: flow.batches,
@@ -129,7 +129,7 @@ fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     }
 }
 
-fn sender(sender: Sender, now: Instant) -> SenderStatus {
+fn sender(sender: &Sender, now: Instant) -> SenderStatus {
     SenderStatus {
         agent: sender.agent.to_string(),
         peer: sender.peer.to_string(),

@@ -33,6 +33,24 @@ async fn with_a_token_only_probes_monitors_and_the_empty_page_are_answered_witho
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
+    let at = |token: Option<&str>| {
+        let token = token.map(|it| it.to_owned().into());
+        let guard = Arc::new(Guard::new("0.0.0.0:1", "0.0.0.0:1", token));
+        bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
+    };
+    let (open, closed) = (at(None), at(Some(TOKEN)));
+    let right = format!("authorization: Bearer {TOKEN}\r\n");
+    for page in ["/config", "/dead-letters"] {
+        let refused = open.get(page).await;
+        assert_eq!(status(&refused), "403", "{page}");
+        assert!(refused.contains("set `agent.admin_token`"), "{refused}");
+        assert_eq!(status(&closed.ask("GET", page, &right).await), "200", "{page}");
+    }
+    assert_eq!(status(&open.get("/status").await), "200");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_of_another_site_that_stands_for_loopback_is_refused_on_every_page() {
     let bench = bench();
     for page in ["/", "/metrics", "/status", "/config", "/livez", "/page/main.js", "/none"] {
