@@ -1,5 +1,5 @@
-//! Goal: the live page says in a real browser what is wrong and why, asks for the token where one is
-//! set, and shows what comes from clients and disks as text, whatever it holds.
+//! Goal: the live page says in a real browser what is wrong and why, asks for the token where one
+//! is set, and shows what comes from clients and disks as text, whatever it holds.
 //!
 //! Method: headless Chromium, driven by WebDriver, looks at real agents: an edge and its collector
 //! while all is well, the edge while the collector is down, an agent whose directory and events are
@@ -19,10 +19,11 @@ use std::time::Duration;
 use aqueduct_tests::agent::{Agent, program};
 use aqueduct_tests::process::Process;
 use aqueduct_tests::{http, wait};
-use thirtyfour::{
-    By, CapabilitiesHelper, ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities,
-    WebDriver,
-};
+
+#[path = "page/browser.rs"]
+mod browser;
+
+use browser::Browser;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -30,115 +31,6 @@ const TOKEN: &str = "a-token-of-this-test-0123456789";
 
 /// What would run if any text became markup.
 const MARKUP: &str = "\"><img src=x onerror=window.hacked=1><script>window.hacked=1</script>";
-
-/// A browser with its driver. Dropping it ends both.
-struct Browser {
-    /// Until the end.
-    driver: Option<WebDriver>,
-    runtime: tokio::runtime::Runtime,
-    _process: Process,
-}
-
-impl Browser {
-    fn start(dir: &Path) -> Self {
-        let address = http::free_address();
-        let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", address.port())).env("HOME", dir);
-        let process = Process::start("chromedriver", command, &dir.join("driver.out"));
-        wait::until("the driver of the browser", LIMIT, || TcpStream::connect(address).ok());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let driver = runtime.block_on(WebDriver::new(format!("http://{address}"), wanted(dir)));
-        Self { driver: Some(driver.expect("Chromium starts")), runtime, _process: process }
-    }
-
-    fn driver(&self) -> &WebDriver {
-        self.driver.as_ref().expect("it is there until the end")
-    }
-
-    fn open(&self, url: &str) {
-        self.runtime.block_on(self.driver().goto(url)).unwrap_or_else(|e| panic!("{url}: {e}"));
-    }
-
-    /// What this expression is in the page.
-    fn value(&self, expression: &str) -> serde_json::Value {
-        let script = format!("return {expression}");
-        let answer = self.runtime.block_on(self.driver().execute(script, Vec::new()));
-        answer.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
-    }
-
-    /// The text of an element as it is shown.
-    fn text(&self, id: &str) -> String {
-        let value = self.value(&format!("document.getElementById('{id}').innerText"));
-        value.as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Waits until the text of an element holds all of these.
-    fn wait_for(&self, id: &str, wanted: &[&str]) {
-        let mut last = String::new();
-        let deadline = std::time::Instant::now() + LIMIT;
-        while std::time::Instant::now() < deadline {
-            last = self.text(id);
-            if wanted.iter().all(|part| last.contains(part)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("#{id} holds not all of {wanted:?}:\n{last}");
-    }
-
-    fn click(&self, id: &str) {
-        self.runtime.block_on(async {
-            let button = self.driver().find(By::Id(id)).await.expect("a button");
-            button.click().await.expect("it can be clicked");
-        });
-    }
-
-    fn write(&self, id: &str, text: &str) {
-        self.runtime.block_on(async {
-            let field = self.driver().find(By::Id(id)).await.expect("a field");
-            field.send_keys(text).await.expect("it takes text");
-        });
-    }
-
-    /// Nothing of what came from outside has become an element or a script, and the browser had
-    /// nothing to refuse.
-    fn assert_no_markup(&self) {
-        assert!(self.value("window.hacked").is_null(), "a script of an event has run");
-        let found = self.value("document.querySelectorAll('main img, main script, main a').length");
-        assert_eq!(found, 0, "a text has become markup");
-    }
-
-    /// `AQUEDUCT_SCREENSHOTS` names a directory for what was seen.
-    fn keep(&self, name: &str) {
-        if let Some(dir) = std::env::var_os("AQUEDUCT_SCREENSHOTS") {
-            let path = Path::new(&dir).join(name);
-            self.runtime.block_on(self.driver().screenshot(&path)).expect("a screenshot");
-        }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            let _it_may_have_ended = self.runtime.block_on(driver.quit());
-        }
-    }
-}
-
-fn wanted(dir: &Path) -> ChromeCapabilities {
-    let mut wanted = DesiredCapabilities::chrome();
-    let profile = format!("--user-data-dir={}", dir.join("profile").display());
-    for argument in
-        ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &profile]
-    {
-        wanted.add_arg(argument).expect("an argument");
-    }
-    wanted.add_arg("--window-size=1280,1600").expect("an argument");
-    // The certificate of the test is signed by itself.
-    wanted.accept_insecure_certs(true).expect("a capability");
-    wanted
-}
 
 fn agent(dir: &Path, name: &str, text: &str) -> Agent {
     let file = dir.join(format!("{name}.toml"));
@@ -281,7 +173,8 @@ fn each_kind_of_trouble_is_named_and_the_worst_comes_first() {
                 sources: [{{ name: 's', state: running }}],
                 channels: [{{ name: 'c', fill_ratio: 0.1, until_full_seconds: null,
                   intake_stopped: false, depth_events: 7 }}],
-                groups: [{{ name: 'g', state: running, members: [{{ sink: 'k', state: running }}] }}],
+                groups: [{{ name: 'g', state: running,
+                  members: [{{ sink: 'k', state: running }}] }}],
                 dead_letters: {{ events: 0 }}, conservation: {{ difference_events: 0 }},
               }};
               {change};
