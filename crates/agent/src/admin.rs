@@ -1,6 +1,6 @@
 //! The admin listener: the live page, `/metrics` (Prometheus text), `/status` (JSON), `/livez`,
-//! `/readyz`. Read only. A second one, with Flume's page of counters alone, is for monitors made for
-//! Flume.
+//! `/readyz`. Read only. A second one, with Flume's page of counters alone, is for monitors made
+//! for Flume.
 //!
 //! ```text
 //!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
@@ -209,7 +209,10 @@ async fn serve_connection(front: &Front, stream: Watched<Box<dyn Stream>>, pages
         let (front, pages) = (front.clone(), pages.clone());
         // No page reads a body.
         let (head, _) = request.into_parts();
-        async move { Ok::<_, Infallible>(routes::answer(&pages, front.site, &front.guard, &head).await) }
+        async move {
+            let answer = routes::answer(&pages, front.site, &front.guard, &head).await;
+            Ok::<_, Infallible>(answer)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -83,9 +83,9 @@ pub(crate) struct VerifyArgs {
     /// How running agents are reached
     #[command(flatten)]
     access: admin::Access,
-    /// The admin address of a running agent: http://HOST:PORT, or https://; a file with what that said below
-    /// /account, or `aqueduct channel account` printed; or the directory of a durable channel that
-    /// no agent uses and that is not sealed: DATA_DIR/channels/NAME
+    /// The admin address of a running agent: http://HOST:PORT, or https://; a file with what that
+    /// said below /account, or `aqueduct channel account` printed; or the directory of a durable
+    /// channel that no agent uses and that is not sealed: DATA_DIR/channels/NAME
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }

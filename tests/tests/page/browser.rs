@@ -15,7 +15,7 @@ use thirtyfour::{
 use super::LIMIT;
 
 /// A browser with its driver. Dropping it ends both.
-pub struct Browser {
+pub(super) struct Browser {
     /// Until the end.
     driver: Option<WebDriver>,
     runtime: tokio::runtime::Runtime,
@@ -23,7 +23,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    pub fn start(dir: &Path) -> Self {
+    pub(super) fn start(dir: &Path) -> Self {
         let address = http::free_address();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", address.port())).env("HOME", dir);
@@ -39,25 +39,25 @@ impl Browser {
         self.driver.as_ref().expect("it is there until the end")
     }
 
-    pub fn open(&self, url: &str) {
+    pub(super) fn open(&self, url: &str) {
         self.runtime.block_on(self.driver().goto(url)).unwrap_or_else(|e| panic!("{url}: {e}"));
     }
 
     /// What this expression is in the page.
-    pub fn value(&self, expression: &str) -> serde_json::Value {
+    pub(super) fn value(&self, expression: &str) -> serde_json::Value {
         let script = format!("return {expression}");
         let answer = self.runtime.block_on(self.driver().execute(script, Vec::new()));
         answer.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
     }
 
     /// The text of an element as it is shown.
-    pub fn text(&self, id: &str) -> String {
+    pub(super) fn text(&self, id: &str) -> String {
         let value = self.value(&format!("document.getElementById('{id}').innerText"));
         value.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the text of an element holds all of these.
-    pub fn wait_for(&self, id: &str, wanted: &[&str]) {
+    pub(super) fn wait_for(&self, id: &str, wanted: &[&str]) {
         let mut last = String::new();
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
@@ -70,14 +70,14 @@ impl Browser {
         panic!("#{id} holds not all of {wanted:?}:\n{last}");
     }
 
-    pub fn click(&self, id: &str) {
+    pub(super) fn click(&self, id: &str) {
         self.runtime.block_on(async {
             let button = self.driver().find(By::Id(id)).await.expect("a button");
             button.click().await.expect("it can be clicked");
         });
     }
 
-    pub fn write(&self, id: &str, text: &str) {
+    pub(super) fn write(&self, id: &str, text: &str) {
         self.runtime.block_on(async {
             let field = self.driver().find(By::Id(id)).await.expect("a field");
             field.send_keys(text).await.expect("it takes text");
@@ -86,14 +86,14 @@ impl Browser {
 
     /// Nothing of what came from outside has become an element or a script, and the browser had
     /// nothing to refuse.
-    pub fn assert_no_markup(&self) {
+    pub(super) fn assert_no_markup(&self) {
         assert!(self.value("window.hacked").is_null(), "a script of an event has run");
         let found = self.value("document.querySelectorAll('main img, main script, main a').length");
         assert_eq!(found, 0, "a text has become markup");
     }
 
     /// `AQUEDUCT_SCREENSHOTS` names a directory for what was seen.
-    pub fn keep(&self, name: &str) {
+    pub(super) fn keep(&self, name: &str) {
         if let Some(dir) = std::env::var_os("AQUEDUCT_SCREENSHOTS") {
             let path = Path::new(&dir).join(name);
             self.runtime.block_on(self.driver().screenshot(&path)).expect("a screenshot");

@@ -1,7 +1,7 @@
 //! `/status/events`: a snapshot a second as server-sent events, one gathered for all readers.
 //!
 //! ```text
-//!   first reader ─► task: gather, once a second ─► latest ─► each reader, when it has read the last
+//!   first reader ─► task: gather, once a second ─► event ─► each reader that has read the last
 //!   last reader leaves ─► the task ends: an agent without readers does no work
 //! ```
 //!

@@ -1,9 +1,10 @@
 //! The table of pages: path, access and what is there.
 
+use std::sync::Arc;
+
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, header};
 use metrics::Format;
-use std::sync::Arc;
 use tracing::debug;
 
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
@@ -144,8 +145,8 @@ pub(super) async fn answer(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &P
 
 async fn unsecured(pages: &Arc<Pages>, of: Site, guard: &Guard, head: &Parts) -> Answer {
     if of == Site::Admin && !guard.is_meant(&head.headers) {
-        let text = "this address answers on loopback alone, for the hosts `localhost` and 127.0.0.1; a proxy \
-                    in front of it has to send one of them as `Host`\n";
+        let text = "this address answers on loopback alone, for the hosts `localhost` and \
+                    127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
         return page(StatusCode::MISDIRECTED_REQUEST, text.into());
     }
     if head.method != Method::GET && head.method != Method::HEAD {
