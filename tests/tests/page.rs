@@ -172,7 +172,7 @@ fn each_kind_of_trouble_is_named_and_the_worst_comes_first() {
                 ready: true, reasons: [], remarks: [], bulletin: [],
                 sources: [{{ name: 's', state: running }}],
                 channels: [{{ name: 'c', fill_ratio: 0.1, until_full_seconds: null,
-                  intake_stopped: false, depth_events: 7 }}],
+                  intake_stopped: false, depth_events: 7, oldest_event_seconds: 90 }}],
                 groups: [{{ name: 'g', state: running,
                   members: [{{ sink: 'k', state: running }}] }}],
                 dead_letters: {{ events: 0 }}, conservation: {{ difference_events: 0 }},
@@ -191,6 +191,11 @@ fn each_kind_of_trouble_is_named_and_the_worst_comes_first() {
     for (change, history, expected) in [
         ("", none, "All is well"),
         ("it.channels[0].fill_ratio = 0.85", none, "Look after this: channel c is nearly full"),
+        (
+            "Object.assign(it.channels[0], { until_full_seconds: 60, oldest_event_seconds: 2 })",
+            none,
+            "All is well",
+        ),
         ("it.channels[0].until_full_seconds = 600", none, "Look after this: channel c fills"),
         (
             "it.channels[0].intake_stopped = true",

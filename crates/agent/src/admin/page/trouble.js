@@ -5,6 +5,7 @@ import { count, percent, seconds } from './units.js';
 
 const NEARLY_FULL = 0.8;
 const SOON_FULL = 1800; // s
+const BACKLOG = 60; // s; without one the space of what was delivered is not free yet, and it will be
 const UNBALANCED = 30; // snapshots in a row
 
 function ofState(role, name, state, add) {
@@ -19,12 +20,12 @@ function ofState(role, name, state, add) {
 }
 
 function ofChannel(channel, add) {
-  const { name, fill_ratio: fill, until_full_seconds: left } = channel;
+  const { name, fill_ratio: fill, until_full_seconds: left, oldest_event_seconds: oldest } = channel;
   if (channel.intake_stopped) {
     add('bad', `channel ${name} takes nothing in`, `${percent(fill)} full`);
   } else if (fill >= NEARLY_FULL) {
     add('warn', `channel ${name} is nearly full`, `${percent(fill)}, ${count(channel.depth_events)} events`);
-  } else if (left !== null && left < SOON_FULL && fill >= 0.05) {
+  } else if (left !== null && left < SOON_FULL && oldest > BACKLOG) {
     add('warn', `channel ${name} fills`, `full in ${seconds(left)} at the present rates`);
   }
 }
