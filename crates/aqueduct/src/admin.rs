@@ -49,7 +49,7 @@ impl Admin {
         let address = address.split('/').next().unwrap_or_default().to_owned();
         let mut settings = Settings::empty();
         if let Some(ca) = &access.ca {
-            settings.set("ca", Settings::text(&ca.display().to_string()));
+            settings.set("ca", Settings::text(ca.display().to_string()));
         }
         let tls: Option<ClientTls> = secured
             .then(|| settings.read())

@@ -35,7 +35,9 @@ function nodes(snapshot) {
     const lines = [channel.kind, `${count(channel.depth_events)} events, ${percent(channel.fill_ratio)}`, ...oldest];
     return { ...box(2, channel.name, lines, full, channel.fill_ratio), of: channel };
   });
-  const groups = snapshot.groups.map((group) => {
+  // In the order of their channels, so that fewer lines cross.
+  const at = (group) => snapshot.channels.findIndex((it) => it.name === group.channel);
+  const groups = [...snapshot.groups].sort((one, other) => at(one) - at(other)).map((group) => {
     const members = group.members.filter((it) => it.state.name !== 'absent');
     const lines = members.slice(0, MEMBERS_MAX).map((it) => {
       const sign = { bad: '✕', warn: '…', good: '✓' }[level(it.state)];
