@@ -26,6 +26,8 @@ mod named;
 pub mod place;
 mod roll;
 mod rolls;
+#[cfg(any(test, feature = "testkit"))]
+pub mod sizes;
 mod staged;
 pub mod store;
 mod visible;
