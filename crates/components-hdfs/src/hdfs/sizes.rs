@@ -183,7 +183,9 @@ mod tests {
         (0..12).for_each(|at| by_age.write(seconds(at * 30), vec![share("a", 1)]));
         assert_eq!(by_age.finish(), [10, 2]);
         let mut by_room = model();
-        ["a", "b", "c", "a"].map(|path| by_room.write(seconds(0), vec![share(path, 1)]));
+        for path in ["a", "b", "c", "a"] {
+            by_room.write(seconds(0), vec![share(path, 1)]);
+        }
         assert_eq!(by_room.finish().len(), 4, "the third path ends the file of the first");
         let mut shared = model();
         shared.write(seconds(0), vec![share("a", 1), share("b", 1)]);
