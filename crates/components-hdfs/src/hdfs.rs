@@ -29,6 +29,8 @@ pub mod paths;
 pub mod place;
 mod roll;
 mod rolls;
+#[cfg(any(test, feature = "testkit"))]
+pub mod sizes;
 mod staged;
 pub mod store;
 mod visible;

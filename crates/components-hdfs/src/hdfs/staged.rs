@@ -23,6 +23,7 @@ use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
 use super::roll::{Fill, Life, Limits};
+use super::rolls::Growing;
 use super::visible::Visible;
 use super::waiting::Waiting;
 use components::format::{Format, FormattedFile};
@@ -154,50 +155,9 @@ impl OpenRoll {
         Self { token, keys, batches, files, life }
     }
 
-    /// Whether these parts fit into its files.
-    pub(super) fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
-        parts.iter().all(|part| {
-            let file = self.files.get(&part.file);
-            file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
-        })
-    }
-
-    /// What its files are for.
-    pub(super) fn files(&self) -> impl Iterator<Item = &FileKey> {
-        self.files.keys()
-    }
-
-    /// The batches in it, as far as they have an identity.
-    pub(super) fn batches(&self) -> impl Iterator<Item = Identity> {
-        self.batches.iter().filter_map(|(_, key)| *key)
-    }
-
-    /// Takes in another roll, which has none of its paths and none of its batches.
-    pub(super) fn join(&mut self, other: Self) {
-        let Self { keys, batches, files, life, .. } = other;
-        if !mutant!("joined_keys_forgotten") {
-            self.keys.insert_all(&keys);
-        }
-        self.batches.extend(batches);
-        if !mutant!("joined_files_forgotten") {
-            self.files.extend(files);
-        }
-        self.life.join(&life);
-    }
-
-    /// Whether it has this file.
-    pub(super) fn has_file(&self, file: &FileKey) -> bool {
-        self.files.contains_key(file)
-    }
-
     /// Its name in the stage.
     pub(super) fn token(&self) -> Token {
         self.token
-    }
-
-    /// Number of its files.
-    pub(super) fn file_count(&self) -> usize {
-        self.files.len()
     }
 
     /// Adds a batch; says whether its events are still to be written. A batch that is in the roll
@@ -310,6 +270,47 @@ impl OpenRoll {
             context.show(&ledger);
         }
         Ok(Some(committed))
+    }
+}
+
+impl Growing for OpenRoll {
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
+        parts.iter().all(|part| {
+            let file = self.files.get(&part.file);
+            file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
+        })
+    }
+
+    fn files(&self) -> impl Iterator<Item = &FileKey> {
+        self.files.keys()
+    }
+
+    fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn has_file(&self, file: &FileKey) -> bool {
+        self.files.contains_key(file)
+    }
+
+    fn batches(&self) -> impl Iterator<Item = Identity> {
+        self.batches.iter().filter_map(|(_, key)| *key)
+    }
+
+    fn join(&mut self, other: Self) {
+        let Self { keys, batches, files, life, .. } = other;
+        if !mutant!("joined_keys_forgotten") {
+            self.keys.insert_all(&keys);
+        }
+        self.batches.extend(batches);
+        if !mutant!("joined_files_forgotten") {
+            self.files.extend(files);
+        }
+        self.life.join(&life);
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bucket::{Routed, Rules};
 use super::error::HdfsSinkError;
 use super::roll::Limits;
-use super::rolls::Rolls;
+use super::rolls::{Growing, Rolls};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 use components::format::Format;
 
