@@ -25,6 +25,8 @@ mod identity;
 mod marker;
 mod named;
 mod noted;
+#[cfg(feature = "testkit")]
+pub mod paths;
 pub mod place;
 mod roll;
 mod rolls;
