@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use ledger::{
-    Committed, Dataset, Ledger, LedgerError, Roll, RollFile, Token, WriterId, check_length,
+    Committed, Dataset, Ledger, LedgerError, NotedPlace, Roll, RollFile, Token, WriterId,
+    check_length,
 };
 use metrics::Gauge;
 use peers::FloorBoard;
@@ -22,6 +23,7 @@ use super::decision::Decision;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
+use super::noted::Noted;
 use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
 use super::visible::Visible;
@@ -40,6 +42,30 @@ pub(super) struct Stage {
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
+    /// Whether files that are being written are shown by others, because they are not there yet.
+    pub(super) shows: bool,
+}
+
+impl Stage {
+    /// In an object store a file is there once it is closed. Where markers wait for what is staged,
+    /// an empty one is there in its place, from before it is begun; its path.
+    async fn show(&self, path: &str) -> Result<Option<String>, FsError> {
+        if !self.shows {
+            return Ok(None);
+        }
+        let shown = format!("{path}.open");
+        self.fs.create(&shown, CreateOptions::default()).await?.close().await?;
+        Ok(Some(shown))
+    }
+
+    /// Deletes those of files that are published, or come to nothing.
+    async fn hide(&self, shown: Vec<String>) {
+        for path in shown {
+            if let Err(error) = self.fs.delete(&path).await {
+                tracing::debug!(path, %error, "it is left to the next opening");
+            }
+        }
+    }
 }
 
 /// What a roll is finished with.
@@ -58,6 +84,8 @@ pub(super) struct CommitContext {
     pub(super) decision: Arc<Decision>,
     /// The ledger as it is named upstream.
     pub(super) named_ledger: Arc<NamedLedger>,
+    /// Directories that have a note.
+    pub(super) noted: Arc<Noted>,
 }
 
 impl CommitContext {
@@ -128,6 +156,8 @@ pub(super) struct Part {
     pub(super) events: Events,
     /// Bytes that it adds to its file at most.
     pub(super) bytes_bound: u64,
+    /// The time that its directory shows, where something is done for readers of the directory.
+    pub(super) noted: Option<i64>,
 }
 
 /// A roll being written.
@@ -145,6 +175,10 @@ struct OpenFile {
     writer: Box<dyn FileWriter>,
     fill: Fill,
     crc: u32,
+    /// As of its first part.
+    noted: Option<i64>,
+    /// What stands for it until it is closed.
+    shown: Option<String>,
     /// The batches that it holds events of.
     tickets: IntervalSet,
 }
@@ -182,10 +216,11 @@ impl OpenRoll {
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
+                let shown = stage.show(&path).await?;
                 let writer = stage.fs.create(&path, stage.options).await?;
                 let (format, fill) = (format.begin(), Fill::default());
-                let tickets = IntervalSet::EMPTY;
-                let file = OpenFile { temp, format, writer, fill, crc: 0, tickets };
+                let (tickets, noted) = (IntervalSet::EMPTY, part.noted);
+                let file = OpenFile { temp, format, writer, fill, crc: 0, noted, shown, tickets };
                 self.files.entry(part.file).or_insert(file)
             }
         };
@@ -206,8 +241,11 @@ impl OpenRoll {
     /// that were refused are to be tried again, if there are any.
     pub(super) async fn finish(self, context: CommitContext) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
+        let shown = self.files.values().filter_map(|file| file.shown.clone()).collect();
         let CommitContext { ledger, floors, held, .. } = &context;
-        match self.commit(&context).await {
+        let committed = self.commit(&context).await;
+        context.stage.hide(shown).await;
+        match committed {
             Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             // A file that is not visible may be lost with this opening.
             Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
@@ -240,6 +278,11 @@ impl OpenRoll {
         }
         let files = self.files.iter().map(|(key, file)| file.described(&key.directory)).collect();
         let in_files: Vec<_> = self.files.values().map(|file| file.tickets.clone()).collect();
+        let places = self.files.iter().filter_map(|(key, file)| {
+            let directory = key.directory.clone();
+            file.noted.map(|at| NotedPlace { directory, at })
+        });
+        let places = context.noted.new_ones(places);
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
@@ -256,11 +299,15 @@ impl OpenRoll {
             context.show(&ledger);
             return Ok(None);
         }
+        if !places.is_empty() {
+            ledger.note(token, &places).await?;
+        }
         let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
         let committed = committed.map_err(|error| decision.wanted(error))?;
         held.know(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
+            context.noted.add(places);
             // Only an entry that was won shows where the ledger ends: a roll that others have
             // committed is found in a checkpoint, and the entries behind that are not read.
             named_ledger.is(&ledger, began);
