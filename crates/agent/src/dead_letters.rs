@@ -248,6 +248,11 @@ impl DeadLetters {
         self.known().identities.clone()
     }
 
+    /// Where they are on disk, and what they are sealed with.
+    pub(crate) fn place(&self) -> (PathBuf, Option<Encryption>) {
+        (directory(&self.data_dir), self.config.encryption.clone())
+    }
+
     /// The lowest epoch of `origin` of which a batch is among the letters.
     pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
         self.known().identities.lowest_epoch(origin)
