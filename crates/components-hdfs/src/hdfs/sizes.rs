@@ -113,7 +113,10 @@ impl<R: FnMut() -> u64> Model<R> {
 impl Share {
     fn part(self) -> (Part, u64) {
         let file = FileKey { directory: self.directory, form: String::new() };
-        (Part { file, events: Events::default(), bytes_bound: self.bytes }, self.events)
+        (
+            Part { file, events: Events::default(), bytes_bound: self.bytes, noted: None },
+            self.events,
+        )
     }
 }
 
