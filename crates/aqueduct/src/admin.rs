@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use pipeline::env::OpenMode;
 use pipeline::{Env, Secret, Settings};
 use tls::{ClientTls, Dialer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most bytes of a file with a token.
-const TOKEN_MAX: usize = 4_096;
+const TOKEN_MAX: u64 = 4_096;
 
 /// How an admin address is reached that is closed to most.
 #[derive(Debug, Clone, Default, Args)]
@@ -109,13 +108,10 @@ impl Admin {
 
 /// The token in a file, without spaces and line ends around it.
 fn token(env: &Env, path: &Path) -> Result<Secret, String> {
-    let read = || {
-        let file = env.disk.open(path, OpenMode::default())?;
-        file.read(0, TOKEN_MAX.min(env.disk.stat(path)?.len as usize))
-    };
     let shown = path.display();
-    let bytes = read().map_err(|error| format!("--token-file {shown}: {error}"))?;
-    let text = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    let text = config::file_text(path, TOKEN_MAX, env);
+    let text = text.map_err(|problem| format!("--token-file {shown}: it {problem}"))?;
+    let text = text.trim();
     if text.is_empty() || text.contains(|c: char| !c.is_ascii_graphic()) {
         return Err(format!("--token-file {shown}: it holds no token of ASCII characters alone"));
     }

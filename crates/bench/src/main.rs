@@ -15,6 +15,7 @@ mod cache;
 mod channel;
 mod codings;
 mod cores;
+mod docs;
 mod e2e;
 mod error;
 mod fan_in;

@@ -9,8 +9,6 @@
 //! without one, whatever dies. It says less than an entry: a roll may fail after its note. What a
 //! note leads to is done any number of times, by any collector.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use storage::{CreateOptions, FsError, split};
 
@@ -93,14 +91,6 @@ impl Ledger {
     pub async fn remove_note(&self, note: &str) -> Result<(), LedgerError> {
         self.fs.delete(&self.dataset.note(note)).await?;
         Ok(())
-    }
-
-    /// Every file that a collector has staged and not published, below the dataset's own directory.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn staged(&self) -> Result<BTreeSet<String>, LedgerError> {
-        self.staged_files().await
     }
 
     /// Whether a directory below the prefix has a file that readers see.

@@ -11,7 +11,7 @@ use pipeline::{Batch, ChannelError, Env};
 use serde::Serialize;
 
 use crate::bulletin::cut;
-use crate::dead_letters::{DeadLetters, Label};
+use crate::dead_letters::{DeadLetters, Label, inspected};
 
 /// Letters that are shown at most.
 const LETTERS_MAX: usize = 50;
@@ -94,10 +94,8 @@ pub(super) async fn look(
     env.offload(move || {
         let inspection = Inspection::look(&world, &directory, encryption.as_ref())?;
         let mut found = Found::default();
-        inspection.export(|_, letter| {
-            if let Some((label, events)) = Label::take_off(letter) {
-                found.add(label, &events, most);
-            }
+        inspected(&inspection, |label, events| {
+            found.add(label, &events, most);
             true
         })?;
         Ok(found)

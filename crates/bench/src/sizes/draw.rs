@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{CLASSES, Row};
-use crate::error::{Doing, Error, Result};
+use crate::docs::put;
+use crate::error::{Doing, Result};
 
 const START: &str = "<!-- sizes -->\n";
 const END: &str = "<!-- sizes end -->";
@@ -22,17 +23,7 @@ const BAR: f64 = 20.0;
 pub(super) fn into_docs(rows: &[Row], docs: &Path) -> Result<()> {
     let picture = docs.join("file-sizes.svg");
     fs::write(&picture, svg(rows)).at("write", &picture)?;
-    let page = docs.join("file-sizes.md");
-    let text = fs::read_to_string(&page).at("read", &page)?;
-    let parts = text
-        .split_once(START)
-        .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
-    let (before, after) = parts.ok_or_else(|| Error::Answer {
-        from: page.display().to_string(),
-        detail: format!("no place for the table: {START}…\n{END}"),
-    })?;
-    let text = format!("{before}{START}{}{END}{after}", table(rows));
-    fs::write(&page, text).at("write", &page)
+    put(&docs.join("file-sizes.md"), (START, END), &table(rows))
 }
 
 /// The table, in Markdown.

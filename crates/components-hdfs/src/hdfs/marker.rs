@@ -109,7 +109,7 @@ impl Marking {
 
     /// Marks those whose time was over at `end`, in milliseconds since 1970.
     async fn mark(&mut self, marker: &Marker, end: i64) -> Result<(), LedgerError> {
-        let staged = Arc::new(self.ledger.lock().await.staged().await?);
+        let staged = Arc::new(self.ledger.lock().await.staged_files().await?);
         for all in self.due.values_mut() {
             let mut waiting = Vec::new();
             for mut due in std::mem::take(all) {

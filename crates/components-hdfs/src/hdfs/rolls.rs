@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 use pipeline::{Identity, Ticket};
 use tokio::time::Instant;
 
-use super::roll::{Life, Limits};
+use super::roll::{Fill, Life, Limits};
 use super::staged::{FileKey, OpenRoll, Part};
 
 /// The part of the files that may be open that are ended at once to make room for others: one entry
@@ -33,18 +33,26 @@ const WAITING: u64 = u64::MAX;
 pub(super) trait Growing {
     /// Its clock.
     fn life(&self) -> &Life;
-    /// Whether these parts fit into its files.
-    fn has_room(&self, parts: &[Part], limits: &Limits) -> bool;
     /// What its files are for.
-    fn files(&self) -> impl Iterator<Item = &FileKey>;
-    /// Number of its files.
-    fn file_count(&self) -> usize;
-    /// Whether it has this file.
-    fn has_file(&self, file: &FileKey) -> bool;
+    fn files(&self) -> impl ExactSizeIterator<Item = &FileKey>;
+    /// How full this file is, if it has it.
+    fn fill(&self, file: &FileKey) -> Option<Fill>;
     /// The batches in it, as far as they have an identity.
     fn batches(&self) -> impl Iterator<Item = Identity>;
     /// Takes in another roll, which has none of its paths and none of its batches.
     fn join(&mut self, other: Self);
+
+    /// Number of its files.
+    fn file_count(&self) -> usize {
+        self.files().len()
+    }
+
+    /// Whether these parts fit into its files.
+    fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
+        parts.iter().all(|part| {
+            self.fill(&part.file).is_none_or(|fill| limits.fits(fill, part.bytes_bound))
+        })
+    }
 }
 
 /// The open rolls, and the one that waits for its turn.
@@ -189,7 +197,7 @@ impl<R: Growing> Rolls<R> {
     pub(super) fn may_wait(&self, over: &R, files_max: usize) -> bool {
         self.waiting.as_ref().is_none_or(|waiting| {
             waiting.file_count() + over.file_count() <= files_max
-                && !over.files().any(|file| waiting.has_file(file))
+                && !over.files().any(|file| waiting.fill(file).is_some())
         })
     }
 

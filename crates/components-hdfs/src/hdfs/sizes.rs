@@ -125,23 +125,12 @@ impl Growing for Counted {
         &self.life
     }
 
-    fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
-        parts.iter().all(|part| {
-            let fill = self.files.get(&part.file);
-            fill.is_none_or(|fill| limits.fits(*fill, part.bytes_bound))
-        })
-    }
-
-    fn files(&self) -> impl Iterator<Item = &FileKey> {
+    fn files(&self) -> impl ExactSizeIterator<Item = &FileKey> {
         self.files.keys()
     }
 
-    fn file_count(&self) -> usize {
-        self.files.len()
-    }
-
-    fn has_file(&self, file: &FileKey) -> bool {
-        self.files.contains_key(file)
+    fn fill(&self, file: &FileKey) -> Option<Fill> {
+        self.files.get(file).copied()
     }
 
     fn batches(&self) -> impl Iterator<Item = Identity> {

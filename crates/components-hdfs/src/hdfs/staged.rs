@@ -24,7 +24,7 @@ use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
 use super::noted::Noted;
-use super::roll::{Fill, Life, Limits};
+use super::roll::{Fill, Life};
 use super::rolls::Growing;
 use super::visible::Visible;
 use super::waiting::Waiting;
@@ -325,23 +325,12 @@ impl Growing for OpenRoll {
         &self.life
     }
 
-    fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
-        parts.iter().all(|part| {
-            let file = self.files.get(&part.file);
-            file.is_none_or(|file| limits.fits(file.fill, part.bytes_bound))
-        })
-    }
-
-    fn files(&self) -> impl Iterator<Item = &FileKey> {
+    fn files(&self) -> impl ExactSizeIterator<Item = &FileKey> {
         self.files.keys()
     }
 
-    fn file_count(&self) -> usize {
-        self.files.len()
-    }
-
-    fn has_file(&self, file: &FileKey) -> bool {
-        self.files.contains_key(file)
+    fn fill(&self, file: &FileKey) -> Option<Fill> {
+        self.files.get(file).map(|file| file.fill)
     }
 
     fn batches(&self) -> impl Iterator<Item = Identity> {
