@@ -70,7 +70,7 @@ pub use batch::{
 };
 pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
 pub use channel::{
-    Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
+    Backlog, Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction, Taken,
     Ticket,
 };
 pub use component::{BuildContext, BuildError, Choice, Component, Entry};
