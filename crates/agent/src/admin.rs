@@ -1,5 +1,5 @@
-//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`. Read
-//! only. A second one, with Flume's page of counters alone, is for monitors made for Flume.
+//! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`, and
+//! `POST /reload`. A second one, with Flume's page of counters alone, is for monitors made for Flume.
 
 mod flume;
 mod guests;
@@ -28,8 +28,9 @@ use tracing::{debug, warn};
 use crate::dead_letters::DeadLetters;
 use crate::health::{Health, Word};
 use crate::opening::NotOpen;
-use crate::running::{ChannelHandle, Running};
-use crate::status::Snapshot;
+use crate::reload::Reloads;
+use crate::running::Running;
+use crate::status::{ReloadResult, Snapshot};
 use crate::{RunError, scrape, status};
 use guests::{Guests, Watched};
 
@@ -81,6 +82,8 @@ impl Listeners {
 /// One of them.
 struct Admin {
     site: Site,
+    /// Only clients of this machine reach it.
+    is_local: bool,
     listener: Option<Box<dyn Listener>>,
     task: Option<JoinHandle<()>>,
 }
@@ -93,12 +96,13 @@ impl Admin {
         if !loopback {
             warn!(setting, address = local, "this listener is plain text and unauthenticated");
         }
-        Ok(Self { site, listener: Some(listener), task: None })
+        Ok(Self { site, is_local: loopback, listener: Some(listener), task: None })
     }
 
     fn serve(&mut self, pages: &Arc<Pages>) {
         if let Some(listener) = self.listener.take() {
-            self.task = Some(tokio::spawn(accept(self.site, listener, pages.clone())));
+            let door = Door { site: self.site, is_local: self.is_local };
+            self.task = Some(tokio::spawn(accept(door, listener, pages.clone())));
         }
     }
 }
@@ -111,7 +115,14 @@ impl Drop for Admin {
     }
 }
 
-async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
+/// Where a request comes in.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    site: Site,
+    is_local: bool,
+}
+
+async fn accept(door: Door, listener: Box<dyn Listener>, pages: Arc<Pages>) {
     let guests = Arc::new(Guests::default());
     let mut trouble = FailureLog::default();
     loop {
@@ -123,7 +134,7 @@ async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
                     tokio::select! {
                         biased;
                         () = guest.must_leave() => debug!("a quiet admin connection gave way"),
-                        () = serve_connection(site, guest.watch(stream), pages) => {}
+                        () = serve_connection(door, guest.watch(stream), pages) => {}
                     }
                 });
             }
@@ -139,14 +150,17 @@ async fn accept(site: Site, listener: Box<dyn Listener>, pages: Arc<Pages>) {
     }
 }
 
-async fn serve_connection(site: Site, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
+async fn serve_connection(door: Door, stream: Watched<Box<dyn Stream>>, pages: Arc<Pages>) {
     let service = service_fn(|request: Request<Incoming>| {
         let accept = request.headers().get(header::ACCEPT).and_then(|it| it.to_str().ok());
         let format = Format::wanted(accept.unwrap_or_default());
         let pages = pages.clone();
         async move {
             let (method, path) = (request.method(), request.uri().path());
-            let response = pages.answer(site, method, path, format).await;
+            let response = match (door.site, path) {
+                (Site::Admin, "/reload") => pages.reload(&request, door.is_local).await,
+                (site, path) => pages.answer(site, method, path, format).await,
+            };
             Ok::<_, Infallible>(response)
         }
     });
@@ -173,6 +187,7 @@ pub(crate) struct Pages {
     /// The same in milliseconds since 1970: it stays as it is when the clock is set.
     pub(crate) started_ms: u64,
     pub(crate) running: Arc<Running>,
+    pub(crate) reloads: Reloads,
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -186,6 +201,8 @@ const INDEX: &str = "\
 /metrics  Prometheus metrics: text 0.0.4, or OpenMetrics for readers that ask for it
 /readyz   200 while the agent does its work, 503 with the reason otherwise
 /status   what every source, channel and sink is doing, as JSON; `aqueduct status` shows it
+/reload   POST with the header `X-Aqueduct: reload`: reads the configuration again and says what
+          became of each part
 /livez    200 while the process answers
 /account  what each durable channel accepted and still holds: one JSON object a line
 /flume/metrics  the counters as Flume's HTTP monitoring shows them: JSON by its names
@@ -240,7 +257,8 @@ impl Pages {
         let Word { reasons, mut remarks } = self.health.word();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
-        let channels = self.running.channels.iter();
+        let parts = self.running.parts();
+        let channels = parts.channels.iter();
         let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
             Some(NotOpen { waits, cause }) => {
                 let seconds = waits.as_secs();
@@ -257,7 +275,8 @@ impl Pages {
     /// Brings up to date since when each group delivers nothing.
     fn show_unable(&self) {
         let (now, at) = (Instant::now(), self.env.clock.now());
-        for handle in self.running.channels.values() {
+        let parts = self.running.parts();
+        for handle in parts.channels.values() {
             let unable = handle.boards.outlet.unable(now);
             for group in &handle.consumers {
                 let outage = unable.iter().find(|(name, _)| name == group);
@@ -272,9 +291,9 @@ impl Pages {
     }
 
     /// The groups that deliver nothing, line by line.
-    fn unable(&self) -> impl Iterator<Item = String> {
-        let now = Instant::now();
-        self.running.channels.iter().flat_map(move |(channel, handle)| {
+    fn unable(&self) -> Vec<String> {
+        let (now, parts) = (Instant::now(), self.running.parts());
+        let unable = parts.channels.iter().flat_map(|(channel, handle)| {
             handle.boards.outlet.unable(now).into_iter().map(move |(group, outage)| {
                 let seconds = now.saturating_duration_since(outage.since).as_secs();
                 let cause = outage.cause.replace(char::is_control, " ");
@@ -283,7 +302,37 @@ impl Pages {
                      `{channel}` holds: {cause}"
                 )
             })
-        })
+        });
+        unable.collect()
+    }
+
+    /// Reads the configuration again. Only by a request that no page of another site can make: with
+    /// a header that such a page may not set; and only from this machine, since the listener asks
+    /// for no password.
+    async fn reload(&self, request: &Request<Incoming>, is_local: bool) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return page(StatusCode::METHOD_NOT_ALLOWED, "only POST\n".into());
+        }
+        let asked = request.headers().get(RELOAD_HEADER).map(header::HeaderValue::as_bytes);
+        if asked != Some(b"reload") {
+            let problem = format!("the request needs the header `{RELOAD_HEADER}: reload`\n");
+            return page(StatusCode::FORBIDDEN, problem);
+        }
+        if !is_local {
+            let problem = "a reload is only for clients of this machine: bind `agent.admin` to a \
+                           loopback address, or send SIGHUP\n";
+            return page(StatusCode::FORBIDDEN, problem.into());
+        }
+        let Some(status) = self.reloads.wait("POST /reload").await else {
+            let problem = "no reload now: others wait, or the agent stops\n";
+            return page(StatusCode::SERVICE_UNAVAILABLE, problem.into());
+        };
+        let code = match status.result {
+            ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
+            ReloadResult::Refused | ReloadResult::RolledBack => StatusCode::CONFLICT,
+        };
+        let text = serde_json::to_string(&status).expect("names and numbers are JSON");
+        fresh(typed(code, JSON, text + "\n"))
     }
 
     async fn snapshot(&self) -> Snapshot {
@@ -295,6 +344,7 @@ impl Pages {
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
             env: &self.env,
+            reloads: &self.reloads,
         });
         snapshot.await
     }
@@ -314,7 +364,8 @@ impl Pages {
 
     /// What the durable channels answer for, one line of JSON for each.
     fn account(&self) -> String {
-        let open = self.running.channels.values().filter_map(ChannelHandle::opened);
+        let parts = self.running.parts();
+        let open = parts.channels.values().filter_map(|handle| handle.opened());
         let accounts = open.filter_map(|channel| channel.account());
         let accounts: Vec<Account> = accounts.collect();
         // After the channels: what becomes a letter meanwhile is in both, and not in neither.
@@ -327,7 +378,8 @@ impl Pages {
 
     /// The metrics, with what the channels hold brought up to date.
     fn metrics(&self, format: Format) -> String {
-        let channels = self.running.channels.iter();
+        let parts = self.running.parts();
+        let channels = parts.channels.iter();
         let channels = channels.map(|(name, handle)| (&**name, handle.status()));
         let letters = self.dead_letters.opened();
         let letters = letters.map(|channel| ("dead-letters", channel.status()));
@@ -340,6 +392,9 @@ impl Pages {
         self.metrics.text_in(format)
     }
 }
+
+/// What a request for a reload has to say, so that no page of another site can make one.
+const RELOAD_HEADER: &str = "x-aqueduct";
 
 /// One JSON object.
 const JSON: &str = "application/json";

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Command};
 use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, Plan};
@@ -39,7 +40,7 @@ pub const EXIT_CONFIG: u8 = 78;
 const FLAGS: &str = "command line";
 
 /// Arguments of one kind of agent.
-pub trait AgentArgs: Args {
+pub trait AgentArgs: Args + Clone + Send + Sync + 'static {
     /// What both agents have.
     fn common(&self) -> &Common;
 
@@ -112,16 +113,17 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Runs an agent, or prints its configuration, as the arguments say.
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
-    launch(common.log_format, common.print_config, catalogue, |env| plan(args, env))
+    let again = args.clone();
+    launch(common.log_format, common.print_config, catalogue, move |env| plan(&again, env))
 }
 
 /// Runs the agent of a draft, or prints its configuration. The draft is made when log lines can be
-/// written.
+/// written, and again when a reload is asked for.
 pub fn launch(
     log_format: LogFormat,
     print_config: bool,
     catalogue: Catalogue,
-    draft: impl FnOnce(&Env) -> Result<Draft, ConfigErrors>,
+    draft: impl Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync + 'static,
 ) -> ExitCode {
     // Before there is a second thread, as it wants.
     let raised = env::raise_file_limit();
@@ -151,7 +153,7 @@ pub fn launch(
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env))) {
+    match runtime.block_on(Box::pin(crate::run(plan, Some(Arc::new(draft)), catalogue, env))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {

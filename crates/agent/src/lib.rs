@@ -20,6 +20,7 @@ mod intake;
 mod limits;
 mod opening;
 mod parts;
+mod reload;
 mod resources;
 mod routing;
 mod running;
@@ -40,6 +41,7 @@ use peers::discovery::Discovery;
 use pipeline::env::unix_millis;
 use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +52,8 @@ pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
 use health::Health;
+pub use reload::Reread;
+use reload::{Reloader, Reloads};
 use running::{Running, Surroundings};
 use topology::{BuiltGroup, Topology};
 
@@ -177,22 +181,33 @@ fn named_sinks<'a>(
     names.into_iter().zip(group.sinks.iter().filter(is_first))
 }
 
-/// Runs `plan` until a signal stops it, or something does that needs a person.
+/// The signal that asks for a reload.
+const RELOAD: &str = "SIGHUP";
+
+/// Runs `plan` until a signal stops it, or something does that needs a person. With `reread` it is
+/// read again when that is asked for.
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
-pub async fn run(plan: Plan, catalogue: Catalogue, env: Env) -> Result<(), RunError> {
+pub async fn run(
+    plan: Plan,
+    reread: Option<Reread>,
+    catalogue: Catalogue,
+    env: Env,
+) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    run_until(plan, catalogue, env, signals.into_stream()).await
+    run_until(plan, reread, catalogue, env, signals.into_stream()).await
 }
 
-/// [`run`], with the names of the signals from elsewhere: the first one asks the agent to stop, the
-/// second one to stop at once. When the stream ends, no signal comes any more.
+/// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
+/// first one asks the agent to stop, the second one to stop at once. When the stream ends, no
+/// signal comes any more.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_until(
     plan: Plan,
+    reread: Option<Reread>,
     catalogue: Catalogue,
     env: Env,
     signals: impl Stream<Item = &'static str>,
@@ -201,34 +216,61 @@ pub async fn run_until(
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
-    let agent = tokio::select! {
-        biased;
-        // The recovery of a large channel takes a while.
-        Some(signal) = signals.next() => {
-            info!(signal, "stopped before the start was over");
-            return Ok(());
+    let started = {
+        let begin = Begin { plan: &plan, reread, catalogue, env: &env, metrics };
+        let mut starting = pin!(Agent::start(begin, topology));
+        loop {
+            tokio::select! {
+                biased;
+                // The recovery of a large channel takes a while.
+                Some(signal) = signals.next() => {
+                    if signal == RELOAD {
+                        info!(signal, "ignored: the configuration was just read");
+                        continue;
+                    }
+                    info!(signal, "stopped before the start was over");
+                    return Ok(());
+                }
+                started = &mut starting => break started,
+            }
         }
-        started = Agent::start(&plan, topology, &env, metrics) => started?,
     };
+    let agent = started?;
     let grace = plan.agent.grace;
-    let reason = tokio::select! {
-        biased;
-        Some(signal) = signals.next() => {
-            info!(
-                signal, grace_seconds = grace.as_secs_f64(),
-                "stopping; a second signal stops at once",
-            );
-            Ok(())
+    let reason = loop {
+        tokio::select! {
+            biased;
+            Some(signal) = signals.next() => {
+                if signal == RELOAD {
+                    agent.reloads.ask(RELOAD);
+                    continue;
+                }
+                info!(
+                    signal, grace_seconds = grace.as_secs_f64(),
+                    "stopping; a second signal stops at once",
+                );
+                break Ok(());
+            }
+            failure = agent.failure.cancelled_with() => break Err(failure),
         }
-        failure = agent.failure.cancelled_with() => Err(failure),
     };
+    let mut again = pin!(signals.filter(|signal| std::future::ready(*signal != RELOAD)));
     tokio::select! {
         biased;
-        _ = signals.next() => return Err(RunError::Interrupted),
+        _ = again.next() => return Err(RunError::Interrupted),
         () = agent.stop(grace) => {}
     }
     info!("stopped");
     reason
+}
+
+/// What an agent is started with.
+struct Begin<'a> {
+    plan: &'a Plan,
+    reread: Option<Reread>,
+    catalogue: Catalogue,
+    env: &'a Env,
+    metrics: Metrics,
 }
 
 /// A running agent.
@@ -242,17 +284,16 @@ struct Agent {
     limits: JoinHandle<Option<()>>,
     dead_letters: Arc<DeadLetters>,
     failure: stop::Failure,
+    reloads: Reloads,
+    /// Serves them.
+    reloader: Option<JoinHandle<()>>,
     admin: Listeners,
     _data_dir: DataDir,
 }
 
 impl Agent {
-    async fn start(
-        plan: &Plan,
-        topology: Topology,
-        env: &Env,
-        metrics: Metrics,
-    ) -> Result<Self, RunError> {
+    async fn start(begin: Begin<'_>, topology: Topology) -> Result<Self, RunError> {
+        let Begin { plan, reread, catalogue, env, metrics } = begin;
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
@@ -269,27 +310,38 @@ impl Agent {
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
-        let limits = limits::keep(topology.limits(), &plan.agent.data_dir, env);
-        let limits = tokio::spawn(stopping.clone().run_until_cancelled_owned(limits));
-        let running = Running::start(
-            topology,
-            &Surroundings {
-                plan,
-                env,
-                metrics: &metrics,
-                health: &health,
-                dead_letters: &letters,
-                failure: &failure,
-            },
-        );
+        let (limits, followed) = watch::channel(topology.limits());
+        let keeper = limits::keep(followed, &plan.agent.data_dir, env);
+        let keeper = tokio::spawn(stopping.clone().run_until_cancelled_owned(keeper));
+        let around = Surroundings {
+            grace: plan.agent.grace,
+            env: env.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            dead_letters: letters.clone(),
+            failure: failure.clone(),
+        };
+        let running = Arc::new(Running::start(topology, &around));
+        let reloader = reread.map(|reread| Reloader {
+            reread,
+            plan: plan.clone(),
+            catalogue,
+            around,
+            running: running.clone(),
+            stopping: stopping.clone(),
+            limits,
+        });
+        let (reloads, reloader) = Reloads::start(reloader);
         let late = tokio::spawn(late.open(stopping.clone(), failure.clone()));
         let mut agent = Self {
-            running: Arc::new(running),
+            running,
             stopping,
             late,
-            limits,
+            limits: keeper,
             dead_letters: letters,
             failure,
+            reloads,
+            reloader,
             admin,
             _data_dir: data_dir,
         };
@@ -298,6 +350,7 @@ impl Agent {
             started,
             started_ms,
             running: agent.running.clone(),
+            reloads: agent.reloads.clone(),
             dead_letters: agent.dead_letters.clone(),
             health,
             metrics,
@@ -312,6 +365,10 @@ impl Agent {
         self.stopping.cancel();
         // It ends after a try at most. A channel that it has opened is closed with the others.
         let _ = self.late.await;
+        // It ends after a step at most, each of which is bounded by the grace.
+        if let Some(reloader) = self.reloader {
+            let _ = reloader.await;
+        }
         self.running.stop(grace).await;
         // It has ended: it was asked to stop, and each of its writes is short.
         let _ = self.limits.await;

@@ -23,6 +23,7 @@ use pipeline::Env;
 use pipeline::env::{Disk, small_file};
 use serde::{Deserialize, Serialize};
 use support::failure_log::FailureLog;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::warn;
 use xxhash_rust::xxh3::xxh3_64;
@@ -135,24 +136,35 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     }
 }
 
-/// Keeps the file up to date, for ever.
+/// Keeps the file up to date, for ever; `boards` follows the channels of the agent.
 pub(crate) fn keep(
-    boards: Boards,
+    boards: watch::Receiver<Boards>,
     data_dir: &Path,
     env: &Env,
 ) -> impl Future<Output = ()> + Send + use<> {
     keep_file(boards, data_dir.join(FILE), env.clone())
 }
 
-async fn keep_file(boards: Boards, path: PathBuf, env: Env) {
+/// Waits until a limit may have changed, or the channels have.
+async fn changed(boards: &mut watch::Receiver<Boards>) {
+    let now = boards.borrow_and_update().clone();
+    // An agent without channels does not run.
+    let limits = select_all(now.iter().map(|(_, board)| Box::pin(board.changed())));
+    tokio::select! {
+        biased;
+        // Without a sender the channels stay as they are.
+        Ok(()) = boards.changed() => {}
+        _ = limits => {}
+    }
+}
+
+async fn keep_file(mut boards: watch::Receiver<Boards>, path: PathBuf, env: Env) {
     let mut trouble = FailureLog::default();
     let mut stands = read(&*env.disk, &path).ok().flatten().unwrap_or_default();
     loop {
-        let content = Content::of(&boards);
+        let content = Content::of(&boards.borrow());
         if content == stands {
-            // An agent without channels does not run.
-            let changes = boards.iter().map(|(_, board)| Box::pin(board.changed()));
-            select_all(changes).await;
+            changed(&mut boards).await;
             continue;
         }
         let (disk, at) = (env.disk.clone(), path.clone());
@@ -210,7 +222,7 @@ mod tests {
         let before = boards();
         recall(&before, dir.path(), &env);
         assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
-        let keeping = tokio::spawn(keep(before.clone(), dir.path(), &env));
+        let keeping = tokio::spawn(keep(watch::channel(before.clone()).1, dir.path(), &env));
         before[0].1.named(&"a:1".into(), Some(relay));
         before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
         before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
@@ -247,7 +259,7 @@ mod tests {
         file.set_len(0).unwrap();
         let after = boards();
         after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
-        let keeping = tokio::spawn(keep(after, dir.path(), &env));
+        let keeping = tokio::spawn(keep(watch::channel(after).1, dir.path(), &env));
         until(|| read(&*env.disk, &path).unwrap().is_some_and(|it| it == content)).await;
         keeping.abort();
     }

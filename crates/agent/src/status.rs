@@ -17,6 +17,7 @@
 mod conservation;
 mod gather;
 mod meter;
+mod reload;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(crate) use conservation::{Passage, SourceFlow};
 pub(crate) use gather::{Sources, gather};
 pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
+pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
 
 /// What an agent is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub struct Snapshot {
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.
     pub conservation: Conservation,
+    /// What the last reload did; `null` before the first one.
+    pub last_reload: Option<ReloadStatus>,
 }
 
 /// What a source or a sink is doing.
@@ -98,6 +102,8 @@ pub struct SourceStatus {
     pub guarantee: String,
     /// Digest of its configuration, with interceptors, selector and channels.
     pub config_digest: String,
+    /// Time since it was started: a reload starts again what has changed, and its counts begin anew.
+    pub started_seconds_ago: f64,
     /// What it is doing.
     pub state: State,
     /// What its channels have accepted.
@@ -123,6 +129,8 @@ pub struct ChannelStatus {
     pub guarantee: String,
     /// Digest of its configuration.
     pub config_digest: String,
+    /// Time since it was opened.
+    pub started_seconds_ago: f64,
     /// Groups that take from it.
     pub consumers: Vec<String>,
     /// Events that some group has not delivered.
@@ -164,6 +172,8 @@ pub struct GroupStatus {
     pub processor: String,
     /// Digest of its configuration, with processor and sinks.
     pub config_digest: String,
+    /// Time since it was started.
+    pub started_seconds_ago: f64,
     /// What it is doing.
     pub state: State,
     /// What has left the channel because a sink has delivered it.

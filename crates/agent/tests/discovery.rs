@@ -97,7 +97,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
-        runtime.spawn(async move { agent::run(plan, FULL, env::real()).await.unwrap() });
+        runtime.spawn(async move { agent::run(plan, None, FULL, env::real()).await.unwrap() });
         runtime
     }
 

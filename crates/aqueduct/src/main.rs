@@ -1,7 +1,6 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
 mod account;
-#[cfg(feature = "hdfs")]
 mod admin;
 mod channel;
 mod check;
@@ -12,6 +11,7 @@ mod demo;
 mod dlq;
 mod migrate;
 mod reference;
+mod reload;
 mod schema;
 mod status;
 #[cfg(feature = "hdfs")]
@@ -31,6 +31,7 @@ use demo::DemoArgs;
 use dlq::DlqArgs;
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
+use reload::ReloadArgs;
 use schema::SchemaArgs;
 use status::StatusArgs;
 #[cfg(feature = "hdfs")]
@@ -52,6 +53,7 @@ enum Command {
     Components(ComponentsArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
+    Reload(ReloadArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Components(args) }) => reference::run(&args),
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
+        Ok(Program { command: Command::Reload(args) }) => reload::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),

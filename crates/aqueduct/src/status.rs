@@ -47,8 +47,7 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
 }
 
 fn ask(address: &str) -> Result<(String, Snapshot), String> {
-    let address = address.strip_prefix("http://").unwrap_or(address);
-    let address = address.trim_end_matches("/status").trim_end_matches('/');
+    let address = admin::bare(address);
     let problem =
         |problem: &dyn std::fmt::Display| format!("no agent answers at {address}: {problem}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::*;
 use crate::boards::Boards;
 use crate::dead_letters;
+use crate::running::{ChannelHandle, Parts};
 
 /// Bytes on their way between client and server.
 const PIPE_BYTES: usize = 256;
@@ -57,13 +58,15 @@ fn bench_of(running: Running) -> Bench {
     let letters = DeadLetters::new(config, &PathBuf::from("/nowhere"), &env, &metrics);
     let health = Health::new(env.clock.clone());
     let stopping = CancellationToken::new();
-    let admin = Admin { site: Site::Admin, listener: Some(Box::new(listener)), task: None };
+    let admin =
+        Admin { site: Site::Admin, is_local: true, listener: Some(Box::new(listener)), task: None };
     let mut admin = Listeners(vec![admin]);
     admin.serve(Pages {
         agent: "a".to_owned(),
         started: Instant::now(),
         started_ms: 0,
         running: Arc::new(running),
+        reloads: Reloads::start(None).0,
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
@@ -181,6 +184,7 @@ fn channel(outlet: &OutletBoard) -> ChannelHandle {
         channel: Arc::from(channel),
         boards: Boards { outlet: outlet.clone(), ..Boards::default() },
         consumers: vec!["out".into()],
+        since: Instant::now(),
     }
 }
 
@@ -189,7 +193,10 @@ async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);
-    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let running = Running::of(Parts {
+        channels: [("main".into(), Arc::new(handle))].into(),
+        ..Parts::default()
+    });
     let bench = bench_of(running);
     let since = || async {
         let page = bench.get("/metrics").await;
@@ -216,7 +223,10 @@ async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_
 async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     let handle = channel(&OutletBoard::default());
     let (opened, memory) = (handle.boards.opened.clone(), handle.channel.clone());
-    let running = Running { channels: [("main".into(), handle)].into(), ..Running::default() };
+    let running = Running::of(Parts {
+        channels: [("main".into(), Arc::new(handle))].into(),
+        ..Parts::default()
+    });
     let bench = bench_of(running);
     tokio::time::sleep(Duration::from_secs(9)).await;
     let answer = bench.get("/readyz").await;

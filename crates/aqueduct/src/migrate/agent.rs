@@ -30,7 +30,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wr
 const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
 
 /// Run a configuration of Apache Flume as it is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct FlumeAgentArgs {
     /// The agent of the configuration to run
@@ -113,7 +113,8 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
         cli::say(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
-    cli::launch(args.log_format, args.print_config, catalogue::FULL, |env| draft(args, env))
+    let again = args.clone();
+    cli::launch(args.log_format, args.print_config, catalogue::FULL, move |env| draft(&again, env))
 }
 
 /// The plan of the configuration, or everything that needs a decision.

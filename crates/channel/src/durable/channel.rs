@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{
-    Account, Backlog, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch, Guarantee,
-    Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
+    Account, Backlog, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Epoch,
+    Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, TakeTransaction,
 };
 use support::mutant;
 use tokio::sync::{Notify, broadcast, oneshot};

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::{ChannelReason, Counter};
 use pipeline::{
-    Backlog, Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch, Guarantee,
-    Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
+    Backlog, Batch, BatchSize, BuildContext, Channel, ChannelError, ChannelStatus, Env, Epoch,
+    Guarantee, Identity, IntervalSet, KeySet, Origin, PutTransaction, Sequence, SourcePosition,
     TakeTransaction, Ticket,
 };
 use support::notice;

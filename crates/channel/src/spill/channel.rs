@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use pipeline::{
-    Backlog, Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet, KeySet,
-    Origin, PutTransaction, TakeTransaction, Taken, Ticket,
+    Backlog, Batch, BatchSize, Channel, ChannelError, ChannelStatus, Epoch, Guarantee, IntervalSet,
+    KeySet, Origin, PutTransaction, TakeTransaction, Taken, Ticket,
 };
 use tokio::sync::{RwLock, broadcast};
 

@@ -134,8 +134,7 @@ pub async fn a_consumer_that_joins_among_puts_gets_all_from_then_on(suite: Suite
     let channel: Arc<dyn Channel> = open_for(suite, &SimDisk::new(SEED), &["a"]).await.into();
     for round in 0..8 {
         let (books, enough) = (Books::default(), Arc::new(AtomicBool::new(false)));
-        let putters: Vec<_> =
-            (0..PUTTERS).map(|of| putter(&channel, &books, round, of)).collect();
+        let putters: Vec<_> = (0..PUTTERS).map(|of| putter(&channel, &books, round, of)).collect();
         let a = taker(&channel, "a", Some(books.clone()), &enough);
         while read(&books).acknowledged.len() < 10 + 20 * round {
             yield_now().await;
