@@ -1,8 +1,10 @@
 //! The admin listener: `/metrics` (Prometheus text), `/status` (JSON), `/livez`, `/readyz`, and
-//! `POST /reload`. A second one, with Flume's page of counters alone, is for monitors made for Flume.
+//! `POST /reload`. A second one, with Flume's page of counters alone, is for monitors made for
+//! Flume.
 
 mod flume;
 mod guests;
+mod reload;
 
 use std::convert::Infallible;
 use std::io;
@@ -30,7 +32,7 @@ use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::Running;
-use crate::status::{ReloadResult, Snapshot};
+use crate::status::Snapshot;
 use crate::{RunError, scrape, status};
 use guests::{Guests, Watched};
 
@@ -306,35 +308,6 @@ impl Pages {
         unable.collect()
     }
 
-    /// Reads the configuration again. Only by a request that no page of another site can make: with
-    /// a header that such a page may not set; and only from this machine, since the listener asks
-    /// for no password.
-    async fn reload(&self, request: &Request<Incoming>, is_local: bool) -> Response<Full<Bytes>> {
-        if request.method() != Method::POST {
-            return page(StatusCode::METHOD_NOT_ALLOWED, "only POST\n".into());
-        }
-        let asked = request.headers().get(RELOAD_HEADER).map(header::HeaderValue::as_bytes);
-        if asked != Some(b"reload") {
-            let problem = format!("the request needs the header `{RELOAD_HEADER}: reload`\n");
-            return page(StatusCode::FORBIDDEN, problem);
-        }
-        if !is_local {
-            let problem = "a reload is only for clients of this machine: bind `agent.admin` to a \
-                           loopback address, or send SIGHUP\n";
-            return page(StatusCode::FORBIDDEN, problem.into());
-        }
-        let Some(status) = self.reloads.wait("POST /reload").await else {
-            let problem = "no reload now: others wait, or the agent stops\n";
-            return page(StatusCode::SERVICE_UNAVAILABLE, problem.into());
-        };
-        let code = match status.result {
-            ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
-            ReloadResult::Refused | ReloadResult::RolledBack => StatusCode::CONFLICT,
-        };
-        let text = serde_json::to_string(&status).expect("names and numbers are JSON");
-        fresh(typed(code, JSON, text + "\n"))
-    }
-
     async fn snapshot(&self) -> Snapshot {
         let snapshot = status::gather(status::Sources {
             agent: &self.agent,
@@ -392,9 +365,6 @@ impl Pages {
         self.metrics.text_in(format)
     }
 }
-
-/// What a request for a reload has to say, so that no page of another site can make one.
-const RELOAD_HEADER: &str = "x-aqueduct";
 
 /// One JSON object.
 const JSON: &str = "application/json";

@@ -102,7 +102,7 @@ pub struct SourceStatus {
     pub guarantee: String,
     /// Digest of its configuration, with interceptors, selector and channels.
     pub config_digest: String,
-    /// Time since it was started: a reload starts again what has changed, and its counts begin anew.
+    /// Time since it was started. A reload starts again what has changed; counts begin anew then.
     pub started_seconds_ago: f64,
     /// What it is doing.
     pub state: State,

@@ -1,4 +1,5 @@
-//! What ends an agent, or asks it for a reload: signals from outside, or a failure inside that needs a person.
+//! What ends an agent, or asks it for a reload: signals from outside, or a failure inside that
+//! needs a person.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,7 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
+mod unfit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use pipeline::{
     BuildContext, Catalogue, Channel, ChannelSelector, Env, Extensions, PartNames,
     RequiredChannels, Role, Routing, Settings, Sink, SinkProcessor, Source,
 };
+
+use unfit::unfit;
 
 use crate::boards::Boards;
 use crate::choices;
@@ -197,32 +201,6 @@ impl NamedSink {
 fn consumers(groups: &[GroupPlan], channel: &str) -> Vec<Arc<str>> {
     let of_it = groups.iter().filter(|group| group.channel == channel);
     of_it.map(|group| group.name.as_str().into()).collect()
-}
-
-/// A channel that no usual batch of a source fits: it would try for ever.
-fn unfit(plan: &Plan, sources: &[BuiltSource], channels: &[BuiltChannel]) -> Vec<ConfigError> {
-    let mut errors = Vec::new();
-    for built in channels {
-        let most = built.channel.batch_max();
-        let is_fed = |source: &&BuiltSource| {
-            source.required.iter().chain(&source.optional).any(|name| **name == *built.name)
-        };
-        let fed_by = sources.iter().filter(is_fed);
-        let Some(source) = fed_by.max_by_key(|source| source.source.batch_bytes()) else {
-            continue;
-        };
-        let (name, bytes) = (&source.name, source.source.batch_bytes());
-        let planned = plan.channels.iter().find(|planned| *planned.component.name == *built.name);
-        if let Some(planned) = planned.map(|planned| &planned.component).filter(|_| bytes > most) {
-            let problem = format!(
-                "a batch of source `{name}` has up to {bytes} bytes, and the largest that fits has \
-                 {most}; raise `capacity`, or make the batches of the source smaller"
-            );
-            let error = planned.settings.invalid("capacity", &problem);
-            errors.push(ConfigError::at(&plan.file, &planned.path, error));
-        }
-    }
-    errors
 }
 
 /// What a topology takes over from one that runs.

@@ -198,8 +198,8 @@ pub trait Channel: Send + Sync {
     async fn open(&self) -> Result<(), ChannelError>;
 
     /// Makes these the consumers, by name: before the first put is accepted, and at any time after
-    /// it, also while puts and takes are under way. A batch is kept until each of them has committed
-    /// it.
+    /// it, also while puts and takes are under way. A batch is kept until each of them has
+    /// committed it.
     ///
     /// A consumer that joins gets what is put from then on, and what some consumer before it has
     /// not committed. One that is named again keeps its place and what its takes hold. One that is

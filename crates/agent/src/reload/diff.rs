@@ -2,9 +2,9 @@
 //! the digests and the names, in the order of the steps.
 //!
 //! ```text
-//!   open new channels ─► stop sources ─┬─► stop groups ─► reopen, register ─► start groups, sources
-//!                                      └─► drain ─► stop groups ─► close, reopen, register
-//!                                                                        └─► start groups, sources
+//!   open channels ─► stop sources ─┬─► stop groups ─► reopen, register ─► start groups, sources
+//!                                  └─► drain ─► stop groups ─► close, reopen, register
+//!                                                                   └─► start groups, sources
 //! ```
 //!
 //! What has to drain comes last, so that nothing else waits for it.
