@@ -254,10 +254,10 @@ pub async fn run_until(
             failure = agent.failure.cancelled_with() => break Err(failure),
         }
     };
-    let mut again = pin!(signals.filter(|signal| std::future::ready(*signal != RELOAD)));
+    let again = async { while signals.next().await == Some(RELOAD) {} };
     tokio::select! {
         biased;
-        _ = again.next() => return Err(RunError::Interrupted),
+        () = again => return Err(RunError::Interrupted),
         () = agent.stop(grace) => {}
     }
     info!("stopped");
