@@ -23,6 +23,8 @@ mod error;
 mod held;
 mod identity;
 mod named;
+#[cfg(feature = "testkit")]
+pub mod paths;
 pub mod place;
 mod roll;
 mod rolls;
