@@ -25,7 +25,7 @@ pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
 
-use crate::{Checked, RunError, chain};
+use crate::{Checked, Reread, RunError, chain};
 
 /// Something went wrong while running.
 pub const EXIT_RUNTIME: u8 = 1;
@@ -63,7 +63,7 @@ pub struct Common {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Serve /metrics, /livez and /readyz on this address [default: off]
+    /// Serve the live page, /metrics, /livez and /readyz on this address [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     pub admin: Option<String>,
 
@@ -114,16 +114,20 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     let common = args.common();
     let again = args.clone();
-    launch(common.log_format, common.print_config, catalogue, move |env| plan(&again, env))
+    let reread: Reread = Arc::new(move |env| plan(&again, env));
+    let reread = common.config.is_some().then_some(reread);
+    let draft = |env: &Env| plan(args, env);
+    launch(common.log_format, common.print_config, catalogue, draft, reread)
 }
 
 /// Runs the agent of a draft, or prints its configuration. The draft is made when log lines can be
-/// written, and again when a reload is asked for.
+/// written. `reread` makes it again, without a line in the log.
 pub fn launch(
     log_format: LogFormat,
     print_config: bool,
     catalogue: Catalogue,
-    draft: impl Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync + 'static,
+    draft: impl FnOnce(&Env) -> Result<Draft, ConfigErrors>,
+    reread: Option<Reread>,
 ) -> ExitCode {
     // Before there is a second thread, as it wants.
     let raised = env::raise_file_limit();
@@ -153,7 +157,7 @@ pub fn launch(
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    match runtime.block_on(Box::pin(crate::run(plan, Some(Arc::new(draft)), catalogue, env))) {
+    match runtime.block_on(Box::pin(crate::run(plan, catalogue, env, reread))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {

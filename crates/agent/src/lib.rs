@@ -10,6 +10,7 @@
 
 mod admin;
 mod boards;
+mod bulletin;
 mod choices;
 pub mod cli;
 mod data_dir;
@@ -41,13 +42,12 @@ use peers::discovery::Discovery;
 use pipeline::env::unix_millis;
 use pipeline::{Catalogue, ChannelError, Env, Guarantee, Routing};
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use admin::{Listeners, Pages};
+use admin::{Configuration, Listeners, Live, Pages};
 pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
@@ -184,19 +184,20 @@ fn named_sinks<'a>(
 /// The signal that asks for a reload.
 const RELOAD: &str = "SIGHUP";
 
-/// Runs `plan` until a signal stops it, or something does that needs a person. With `reread` it is
-/// read again when that is asked for.
+/// Runs `plan` until a signal stops it, or something does that needs a person. `reread` reads again
+/// what the plan was read from: for a reload, and for the live page, which shows whether it has
+/// changed.
 ///
 /// # Errors
 /// Nothing was started, or the agent had to stop by itself, or a second signal cut the stop short.
 pub async fn run(
     plan: Plan,
-    reread: Option<Reread>,
     catalogue: Catalogue,
     env: Env,
+    reread: Option<Reread>,
 ) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    run_until(plan, reread, catalogue, env, signals.into_stream()).await
+    run_until(plan, catalogue, env, reread, signals.into_stream()).await
 }
 
 /// [`run`], with the names of the signals from elsewhere: `SIGHUP` asks for a reload; of others the
@@ -207,18 +208,19 @@ pub async fn run(
 /// As [`run`].
 pub async fn run_until(
     plan: Plan,
-    reread: Option<Reread>,
     catalogue: Catalogue,
     env: Env,
+    reread: Option<Reread>,
     signals: impl Stream<Item = &'static str>,
 ) -> Result<(), RunError> {
     let mut signals = pin!(signals.chain(stream::pending()));
     let metrics = Metrics::default();
     let topology = Topology::build(&plan, catalogue, &env, &metrics)?;
     scrape::version(&metrics);
+    let grace = plan.agent.grace;
+    let configuration = Arc::new(Configuration::new(plan, catalogue, reread));
     let started = {
-        let begin = Begin { plan: &plan, reread, catalogue, env: &env, metrics };
-        let mut starting = pin!(Agent::start(begin, topology));
+        let mut starting = pin!(Agent::start(configuration, topology, &env, metrics));
         loop {
             tokio::select! {
                 biased;
@@ -236,7 +238,6 @@ pub async fn run_until(
         }
     };
     let agent = started?;
-    let grace = plan.agent.grace;
     let reason = loop {
         tokio::select! {
             biased;
@@ -264,15 +265,6 @@ pub async fn run_until(
     reason
 }
 
-/// What an agent is started with.
-struct Begin<'a> {
-    plan: &'a Plan,
-    reread: Option<Reread>,
-    catalogue: Catalogue,
-    env: &'a Env,
-    metrics: Metrics,
-}
-
 /// A running agent.
 struct Agent {
     running: Arc<Running>,
@@ -292,8 +284,13 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(begin: Begin<'_>, topology: Topology) -> Result<Self, RunError> {
-        let Begin { plan, reread, catalogue, env, metrics } = begin;
+    async fn start(
+        configuration: Arc<Configuration>,
+        topology: Topology,
+        env: &Env,
+        metrics: Metrics,
+    ) -> Result<Self, RunError> {
+        let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
         limits::recall(&topology.limits(), &plan.agent.data_dir, env);
@@ -310,8 +307,8 @@ impl Agent {
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
-        let (limits, followed) = watch::channel(topology.limits());
-        let keeper = limits::keep(followed, &plan.agent.data_dir, env);
+        let limits = limits::Followed::new(topology.limits());
+        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env);
         let keeper = tokio::spawn(stopping.clone().run_until_cancelled_owned(keeper));
         let around = Surroundings {
             grace: plan.agent.grace,
@@ -322,10 +319,9 @@ impl Agent {
             failure: failure.clone(),
         };
         let running = Arc::new(Running::start(topology, &around));
-        let reloader = reread.map(|reread| Reloader {
+        let reloader = configuration.reread.clone().map(|reread| Reloader {
             reread,
-            plan: plan.clone(),
-            catalogue,
+            configuration: configuration.clone(),
             around,
             running: running.clone(),
             stopping: stopping.clone(),
@@ -345,7 +341,7 @@ impl Agent {
             admin,
             _data_dir: data_dir,
         };
-        agent.admin.serve(Pages {
+        agent.admin.serve(&Arc::new(Pages {
             agent: plan.agent.name.clone(),
             started,
             started_ms,
@@ -356,7 +352,9 @@ impl Agent {
             metrics,
             env: env.clone(),
             stopping: agent.stopping.clone(),
-        });
+            configuration,
+            live: Live::default(),
+        }));
         Ok(agent)
     }
 

@@ -17,12 +17,13 @@ mod watch;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{ConfigErrors, Plan};
-use pipeline::{Catalogue, Env};
-use tokio::sync::{mpsc, oneshot, watch as watching};
+use pipeline::Env;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::admin::Configuration;
 use crate::cli::{self, Draft};
 use crate::limits;
 use crate::running::{Parts, Running, Surroundings, Wiring};
@@ -60,7 +61,7 @@ impl Reloads {
     /// Asks for a reload. Where several wait already, one of them does what this one would.
     pub(crate) fn ask(&self, by: &'static str) {
         if self.asked.try_send(Asked { by, answer: None }).is_err() {
-            warn!(by, "no reload: several wait already, or the configuration cannot be read again");
+            warn!(by, "no reload: several wait already, or the agent was started without a file");
         }
     }
 
@@ -90,13 +91,12 @@ impl Reloads {
 pub(crate) struct Reloader {
     pub(crate) reread: Reread,
     /// What runs.
-    pub(crate) plan: Plan,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) configuration: Arc<Configuration>,
     pub(crate) around: Surroundings,
     pub(crate) running: Arc<Running>,
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
-    pub(crate) limits: watching::Sender<limits::Boards>,
+    pub(crate) limits: limits::Followed,
 }
 
 /// How a change ended, before it is put in words.
@@ -112,10 +112,10 @@ impl Reloads {
     pub(crate) fn start(reloader: Option<Reloader>) -> (Self, Option<tokio::task::JoinHandle<()>>) {
         let (reloads, requests) = Self::new();
         let task = reloader.map(|reloader| {
-            if reloader.plan.agent.reload == config::Reload::Watch {
+            if reloader.configuration.plan().agent.reload == config::Reload::Watch {
                 let watcher = watch::run(
                     reloader.reread.clone(),
-                    reloader.plan.clone(),
+                    (*reloader.configuration.plan()).clone(),
                     reloader.around.env.clone(),
                     reloads.clone(),
                 );
@@ -152,7 +152,7 @@ impl Reloader {
         match self.change(&plan, Mode::Try).await {
             Ok(changes) => {
                 let is_same = changes.steps.is_empty();
-                self.plan = plan;
+                self.configuration.exchange(plan);
                 if is_same { Ended::Unchanged(changes) } else { Ended::Applied(changes) }
             }
             Err(Failed::Before(problem)) => Ended::Refused(problem),
@@ -160,7 +160,7 @@ impl Reloader {
                 if self.stopping.is_cancelled() {
                     return Ended::RolledBack(problem);
                 }
-                let back = self.plan.clone();
+                let back = self.configuration.plan();
                 match self.change(&back, Mode::Restore).await {
                     Ok(_) => Ended::RolledBack(problem),
                     Err(Failed::Before(more) | Failed::Midway(more)) => {
@@ -174,16 +174,17 @@ impl Reloader {
     /// The plan that the files say now, if it is sound and needs no restart.
     async fn examined(&self) -> Result<Plan, String> {
         let (reread, env, catalogue) =
-            (self.reread.clone(), self.around.env.clone(), self.catalogue);
+            (self.reread.clone(), self.around.env.clone(), self.configuration.catalogue);
         let read = move || {
             let drafted = reread(&env)?;
             cli::checked(drafted, catalogue, &env).map(|(plan, _)| plan)
         };
         let plan = self.around.env.offload(read).await.map_err(|errors| errors.to_string())?;
-        let settings = self.plan.agent.differences(&plan.agent);
+        let runs = self.configuration.plan();
+        let settings = runs.agent.differences(&plan.agent);
         let mut restart: Vec<String> =
             settings.iter().map(|setting| format!("`agent.{setting}`")).collect();
-        if self.plan.dead_letters != plan.dead_letters {
+        if runs.dead_letters != plan.dead_letters {
             restart.push("`dead_letters`".to_owned());
         }
         if restart.is_empty() {
@@ -202,7 +203,8 @@ impl Reloader {
         let (env, metrics) = (&self.around.env, &self.around.metrics);
         // Touches no board and no metric of what runs.
         let aside = metrics::Metrics::default();
-        let configured = Topology::build(plan, self.catalogue, env, &aside).map_err(before)?;
+        let configured =
+            Topology::build(plan, self.configuration.catalogue, env, &aside).map_err(before)?;
         let parts = self.running.parts();
         let closed = parts.channels.iter().find(|(_, handle)| !handle.boards.opened.is_open());
         if let Some((name, _)) = closed {
@@ -215,7 +217,7 @@ impl Reloader {
             return Ok(changes);
         }
         let kept = kept(&parts, &changes);
-        let topology = Topology::rebuild(plan, self.catalogue, env, metrics, &kept);
+        let topology = Topology::rebuild(plan, self.configuration.catalogue, env, metrics, &kept);
         let topology = topology.map_err(before)?;
         let mut change = Change::new(&self.running, &self.around, &self.stopping, mode, topology);
         let ended = change.run(changes.steps.clone()).await;
@@ -230,7 +232,7 @@ impl Reloader {
         let parts = self.running.parts();
         let channels = parts.channels.iter();
         let boards = channels.map(|(name, handle)| (name.clone(), handle.boards.limits.clone()));
-        self.limits.send_replace(boards.collect());
+        self.limits.exchange(boards.collect());
     }
 
     fn status(&self, by: &str, began: Instant, ended: Ended) -> ReloadStatus {

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::join_all;
+use peers::SenderBoard;
 use pipeline::{Channel, ChannelStatus, Guarantee, Routing};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -110,6 +111,8 @@ pub(crate) struct SourceHandle {
     pub(crate) intake: Arc<AgentIntake>,
     /// Whether it works.
     pub(crate) standing: Standing,
+    /// The agents that send to it.
+    pub(crate) senders: SenderBoard,
     tasks: Tasks,
 }
 

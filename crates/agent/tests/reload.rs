@@ -209,7 +209,7 @@ impl Agent {
         let (signals, mut received) = mpsc::unbounded_channel();
         let signals_in = futures::stream::poll_fn(move |cx| received.poll_recv(cx));
         let ended = runtime.spawn(async move {
-            let run = agent::run_until(plan, Some(reread), FULL, env::real(), signals_in);
+            let run = agent::run_until(plan, FULL, env::real(), Some(reread), signals_in);
             run.await.unwrap();
         });
         Self { runtime, signals, ended }

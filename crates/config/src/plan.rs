@@ -37,6 +37,10 @@ pub struct AgentSettings {
     pub admin: Option<String>,
     /// Where that setting stands.
     pub admin_place: Place,
+    /// TLS of that listener: a [`tls::ServerTls`], which has been read once. Plain text unless set.
+    pub admin_tls: Option<Settings>,
+    /// What requests to it have to show, as it is written and as text. Nothing unless set.
+    pub admin_token: Option<Settings>,
     /// Where the counters are shown as Flume's HTTP monitoring shows them; off unless set.
     pub flume_metrics: Option<String>,
     /// Where that setting stands.
@@ -74,6 +78,8 @@ impl AgentSettings {
             ("data_dir", self.data_dir == other.data_dir),
             ("grace", self.grace == other.grace),
             ("admin", self.admin == other.admin),
+            ("admin_tls", self.admin_tls == other.admin_tls),
+            ("admin_token", self.admin_token == other.admin_token),
             ("flume_metrics", self.flume_metrics == other.flume_metrics),
             ("reload", self.reload == other.reload),
         ];

@@ -1,47 +1,34 @@
 //! `POST /reload`.
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::header::HeaderMap;
+use hyper::{StatusCode, header};
 
-use super::{JSON, Pages, fresh, page, typed};
+use super::answer::{Answer, json, page};
+use super::pages::Pages;
 use crate::status::ReloadResult;
 
-/// What a request for a reload has to say, so that no page of another site can make one.
-const RELOAD_HEADER: &str = "x-aqueduct";
+/// What a request for a reload has to say: a page of another site may not set such a header, and so
+/// cannot make one in the operator's browser.
+const HEADER: &str = "x-aqueduct";
 
 impl Pages {
-    /// Reads the configuration again. Only by a request that no page of another site can make: with
-    /// a header that such a page may not set; and only from this machine, since the listener asks
-    /// for no password.
-    pub(super) async fn reload(
-        &self,
-        request: &Request<Incoming>,
-        is_local: bool,
-    ) -> Response<Full<Bytes>> {
-        if request.method() != Method::POST {
-            return page(StatusCode::METHOD_NOT_ALLOWED, "only POST\n".into());
-        }
-        let asked = request.headers().get(RELOAD_HEADER).map(header::HeaderValue::as_bytes);
+    /// Reads the configuration again, and says what became of each part.
+    pub(super) async fn reload(&self, headers: &HeaderMap) -> Answer {
+        let asked = headers.get(HEADER).map(header::HeaderValue::as_bytes);
         if asked != Some(b"reload") {
-            let problem = format!("the request needs the header `{RELOAD_HEADER}: reload`\n");
+            let problem = format!("the request needs the header `{HEADER}: reload`\n");
             return page(StatusCode::FORBIDDEN, problem);
         }
-        if !is_local {
-            let problem = "a reload is only for clients of this machine: bind `agent.admin` to a \
-                           loopback address, or send SIGHUP\n";
-            return page(StatusCode::FORBIDDEN, problem.into());
-        }
         let Some(status) = self.reloads.wait("POST /reload").await else {
-            let problem = "no reload now: others wait, or the agent stops\n";
+            let problem = "no reload now: others wait, the agent stops, or it was started without \
+                           a file\n";
             return page(StatusCode::SERVICE_UNAVAILABLE, problem.into());
         };
-        let code = match status.result {
+        let mut answer = json(&status);
+        *answer.status_mut() = match status.result {
             ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
             ReloadResult::Refused | ReloadResult::RolledBack => StatusCode::CONFLICT,
         };
-        let text = serde_json::to_string(&status).expect("names and numbers are JSON");
-        fresh(typed(code, JSON, text + "\n"))
+        answer
     }
 }

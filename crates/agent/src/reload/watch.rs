@@ -33,9 +33,10 @@ impl Seen {
     }
 }
 
-/// Asks for a reload whenever the files mean something else than at the last one, for ever.
-pub(super) async fn run(reread: Reread, plan: Plan, env: Env, reloads: Reloads) {
-    let mut examined = Seen::Plan(Box::new(plan), config::ConfigErrors(Vec::new()).to_string());
+/// Asks for a reload whenever the files mean something else than at the last one, for ever. `runs`
+/// is what was started.
+pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) {
+    let mut examined = Seen::Plan(Box::new(runs), config::ConfigErrors(Vec::new()).to_string());
     let mut before = examined.clone();
     loop {
         sleep(LOOK).await;

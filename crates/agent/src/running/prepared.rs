@@ -71,6 +71,7 @@ impl Prepared {
             guarantee: built.source.guarantee(),
             intake: intake.clone(),
             standing: standing.clone(),
+            senders: built.senders,
             tasks: Tasks::default(),
         };
         let runner = source::Runner {
