@@ -245,10 +245,10 @@ fn gaps(admin: u16, dir: &Path, stop: &Arc<AtomicBool>) -> JoinHandle<Duration> 
                 place("/status").and_then(|text| serde_json::from_str::<Snapshot>(&text).ok());
             let calm = status.and_then(|it| it.channels.into_iter().find(|it| it.name == "calm"));
             let stored = calm.map_or(last, |calm| calm.stored.events_total);
+            longest = longest.max(since.elapsed());
             if stored > last {
                 (last, since) = (stored, Instant::now());
             }
-            longest = longest.max(since.elapsed());
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(data.exists() && last > 0);

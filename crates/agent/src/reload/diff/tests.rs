@@ -194,6 +194,14 @@ fn dice(state: &mut u64, sides: u64) -> u64 {
     (mixed ^ (mixed >> 31)) % sides
 }
 
+/// A digest covers the channels too.
+fn digest(settings: u64, channels: &[Arc<str>]) -> u64 {
+    channels
+        .iter()
+        .flat_map(|name| name.bytes())
+        .fold(settings, |sum, it| sum * 256 + u64::from(it))
+}
+
 /// Any agent of up to four channels.
 fn any(seed: &mut u64) -> Shape {
     let mut shape = Shape::default();
@@ -211,15 +219,16 @@ fn any(seed: &mut u64) -> Shape {
         }
         let channel: Arc<str> = channels[dice(seed, channels.len() as u64) as usize].into();
         shape.channels.get_mut(&channel).unwrap().consumers.push(name.into());
-        shape.groups.insert(name.into(), GroupShape { digest: dice(seed, 2), channel });
+        let digest = digest(dice(seed, 2), std::slice::from_ref(&channel));
+        shape.groups.insert(name.into(), GroupShape { digest, channel });
     }
     for name in ["s", "t"] {
         if dice(seed, 4) == 0 {
             continue;
         }
         let fed = channels.iter().filter(|_| dice(seed, 2) == 0).map(|name| Arc::from(*name));
-        let channels = fed.collect();
-        let (digest, wiring) = (dice(seed, 2), Wiring::default());
+        let channels: Vec<Arc<str>> = fed.collect();
+        let (digest, wiring) = (digest(dice(seed, 2), &channels), Wiring::default());
         shape.sources.insert(name.into(), SourceShape { digest, wiring, channels });
     }
     shape
