@@ -153,11 +153,19 @@ impl<'a> Channels<'a> {
         Some(format!("channel `{name}` drains for group `{}`, which leaves", leave.join("`, `")))
     }
 
-    /// Whether the steps of this group belong to those that wait for a channel to drain.
-    fn is_late(&self, group: &str) -> bool {
-        let channel = |shape: &Shape| shape.groups.get(group).map(|group| group.channel.clone());
-        let both = [channel(self.old), channel(self.new)];
-        both.into_iter().flatten().any(|channel| self.drains.contains_key(&channel))
+    fn takes_from_draining(&self, shape: &Shape, group: &str) -> bool {
+        shape.groups.get(group).is_some_and(|group| self.drains.contains_key(&group.channel))
+    }
+
+    /// Whether this group stops after the drain: it takes part in it. One that moves away from
+    /// another channel stops before that one forgets it.
+    fn stops_late(&self, group: &str) -> bool {
+        self.takes_from_draining(self.old, group)
+    }
+
+    /// Whether this group starts after the drain.
+    fn starts_late(&self, group: &str) -> bool {
+        self.stops_late(group) || self.takes_from_draining(self.new, group)
     }
 
     fn feeds_draining(&self, source: &str) -> bool {
@@ -249,13 +257,13 @@ fn steps(channels: &Channels<'_>, sources: &Moves, groups: &Moves) -> Vec<Step> 
         new.channels.keys().filter(is_new).cloned().map(Step::Open).collect();
     step(&mut steps, Step::StopSources, sources.stop.clone());
     for late in [false, true] {
-        let of_groups = |names: &Names| part(names, &|name| channels.is_late(name) == late);
         let of_sources = |names: &Names| part(names, &|name| channels.feeds_draining(name) == late);
         if late && !drains.is_empty() {
             let each = drains.iter().map(|(channel, names)| (channel.clone(), names.clone()));
             steps.push(Step::Drain(each.collect()));
         }
-        step(&mut steps, Step::StopGroups, of_groups(&groups.stop));
+        let stop = part(&groups.stop, &|name| channels.stops_late(name) == late);
+        step(&mut steps, Step::StopGroups, stop);
         let is_now = |name: &&Arc<str>| drains.contains_key(*name) == late;
         if late {
             let gone = drains.keys().filter(|name| !new.channels.contains_key(*name));
@@ -263,7 +271,8 @@ fn steps(channels: &Channels<'_>, sources: &Moves, groups: &Moves) -> Vec<Step> 
         }
         steps.extend(reopened.iter().filter(is_now).cloned().map(Step::Reopen));
         steps.extend(registered.iter().filter(is_now).cloned().map(Step::Register));
-        step(&mut steps, Step::StartGroups, of_groups(&groups.start));
+        let start = part(&groups.start, &|name| channels.starts_late(name) == late);
+        step(&mut steps, Step::StartGroups, start);
         step(&mut steps, Step::StartSources, of_sources(&sources.start));
     }
     steps

@@ -171,6 +171,23 @@ fn a_channel_that_keeps_what_it_holds_is_opened_again_and_another_one_drains_fir
 }
 
 #[test]
+fn a_group_that_moves_to_a_draining_channel_stops_before_its_own_channel_forgets_it() {
+    let (mut old, mut new) = (two(), two());
+    joins(&mut old, "z");
+    // `z` moves from `a`, which `y` joins, to `b`, which is of another kind now.
+    joins(&mut new, "y");
+    new.groups.insert("z".into(), GroupShape { digest: 2, channel: "b".into() });
+    let b = new.channels.get_mut("b").unwrap();
+    (b.digest, b.kind) = (2, "memory".to_owned());
+    b.consumers.push("z".into());
+    let changes = Changes::between(&old, &new);
+    walk(&old, &new, &changes);
+    let at = |wanted: &Step| changes.steps.iter().position(|step| step == wanted).unwrap();
+    let forgets = at(&Step::Register("a".into()));
+    assert!(at(&Step::StopGroups(names(&["z"]))) < forgets);
+}
+
+#[test]
 fn what_drains_holds_nothing_else_up() {
     let changes = changed(|new| {
         new.sources.remove("a");
