@@ -31,13 +31,14 @@ use std::time::{Duration, Instant};
 use aqueduct_tests::agent::{Agent, program, wait_until_delivered};
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::{http, seed, wait};
+use rand::prelude::*;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use edits::{Edit, Edited, Ending, Site};
+use edits::{Edit, Edited, Ending, KINDS, Site};
 
 /// Edits of a file.
-const EDITS: usize = 40;
+const EDITS: usize = 6 * KINDS;
 
 /// Lines that each writer adds at a time, and the pause after them: 5,000 a second.
 const LINES: usize = 50;
@@ -218,9 +219,15 @@ fn files_are_edited_under_running_programs_and_each_line_is_stored_once() {
         ["calm", "wild"].map(|name| writer(&dir.join(format!("{name}.log")), name, &stop));
     let mut running = Running::start(Site { dir: dir.clone(), calm: http::free_address() });
     let gap = longest_gap(running.collector.admin(), &stop);
-    let (began, mut rng) = (Instant::now(), seed::rng("reload"));
+    let (began, mut rng, mut kinds) = (Instant::now(), seed::rng("reload"), Vec::new());
     for _ in 0..EDITS {
-        let edit = Edit::any(&running.edited, taken, &mut rng);
+        // All kinds come, in any order, before one comes again.
+        if kinds.is_empty() {
+            kinds.extend(0..KINDS);
+            kinds.shuffle(&mut rng);
+        }
+        let kind = kinds.pop().expect("they were filled up");
+        let edit = Edit::of(kind, &running.edited, taken);
         running.make(edit);
         thread::sleep(CALM);
     }

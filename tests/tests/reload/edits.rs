@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http;
-use rand::prelude::*;
 use serde_json::Value;
+
+/// Kinds of edits.
+pub(super) const KINDS: usize = 11;
 
 /// How an edit ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +146,8 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    pub(super) fn any(now: &Edited, taken: SocketAddr, rng: &mut impl Rng) -> Self {
+    /// One of this kind, below [`KINDS`].
+    pub(super) fn of(kind: usize, now: &Edited, taken: SocketAddr) -> Self {
         let mut edit = Self {
             next: now.clone(),
             collector: false,
@@ -153,7 +156,7 @@ impl Edit {
             error: "",
         };
         let next = &mut edit.next;
-        match rng.random_range(0..11) {
+        match kind {
             0 => next.team += 1,
             1 => next.capacity += 1,
             2 => (next.address, edit.collector) = (http::free_address(), true),
