@@ -63,6 +63,14 @@ pub(crate) struct Parts {
     pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
 }
 
+/// What has no handle any more.
+pub(crate) struct Gone {
+    /// Names of sources.
+    pub(crate) sources: Vec<Arc<str>>,
+    /// Names of groups, with those of their members.
+    pub(crate) groups: Vec<(Arc<str>, Vec<Arc<str>>)>,
+}
+
 /// The tasks of one component, which stop together.
 #[derive(Default)]
 pub(crate) struct Tasks {
@@ -300,9 +308,8 @@ impl Running {
         }
     }
 
-    /// Takes away the handles of what was stopped and has no successor: names of sources, and of
-    /// groups with their members.
-    pub(crate) fn forget_stopped(&self) -> (Vec<Arc<str>>, Vec<(Arc<str>, Vec<Arc<str>>)>) {
+    /// Takes away the handles of what was stopped and has no successor.
+    pub(crate) fn forget_stopped(&self) -> Gone {
         self.change(|parts| {
             let sources: Vec<_> =
                 parts.sources.extract_if(.., |_, handle| handle.is_stopped()).collect();
@@ -311,7 +318,7 @@ impl Running {
             }
             let groups = parts.groups.extract_if(.., |_, handle| handle.is_stopped());
             let groups = groups.map(|(name, handle)| (name, handle.members.clone())).collect();
-            (sources.into_iter().map(|(name, _)| name).collect(), groups)
+            Gone { sources: sources.into_iter().map(|(name, _)| name).collect(), groups }
         })
     }
 

@@ -28,8 +28,8 @@ enum Access {
     Open,
     /// Those with the token, where one is set.
     Token,
-    /// The same, and without a token on loopback alone: events are shown, or where they come from, or
-    /// something changes.
+    /// The same, and without a token on loopback alone: events are shown, or where they come from,
+    /// or something changes.
     Contents,
 }
 

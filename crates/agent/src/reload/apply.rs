@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::diff::{Names, Step};
-use crate::running::{ChannelHandle, Prepared, Running, Surroundings, end_groups, end_sources};
+use crate::running::{
+    ChannelHandle, Gone, Prepared, Running, Surroundings, end_groups, end_sources,
+};
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{chain, opening, scrape};
 
@@ -305,7 +307,7 @@ impl<'a> Change<'a> {
     /// Takes away what was stopped and has no successor, and what is known of peers that are none
     /// any more; `configured` was built from the same configuration, and nothing of it runs.
     pub(super) fn tidy(&self, configured: &Topology) {
-        let (sources, groups) = self.running.forget_stopped();
+        let Gone { sources, groups } = self.running.forget_stopped();
         let parts = self.running.parts();
         let metrics = &self.around.metrics;
         sources.iter().for_each(|name| self.around.health.forget_source(name, metrics));

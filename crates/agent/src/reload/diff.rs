@@ -27,12 +27,15 @@ use crate::running::Wiring;
 /// Names of components.
 pub(super) type Names = BTreeSet<Arc<str>>;
 
+/// Components by their names.
+type ByName<T> = BTreeMap<Arc<str>, T>;
+
 /// What an agent consists of, as far as it decides about a reload.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
-    pub(super) sources: BTreeMap<Arc<str>, SourceShape>,
-    pub(super) channels: BTreeMap<Arc<str>, ChannelShape>,
-    pub(super) groups: BTreeMap<Arc<str>, GroupShape>,
+    pub(super) sources: ByName<SourceShape>,
+    pub(super) channels: ByName<ChannelShape>,
+    pub(super) groups: ByName<GroupShape>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -187,7 +190,7 @@ impl Changes {
     fn compare<T>(
         &mut self,
         role: &str,
-        (old, new): (&BTreeMap<Arc<str>, T>, &BTreeMap<Arc<str>, T>),
+        (old, new): (&ByName<T>, &ByName<T>),
         restart: impl Fn(&Arc<str>, &T, &T) -> Option<String>,
     ) -> Moves {
         let mut moves = Moves::default();
