@@ -8,6 +8,7 @@
 //! has to be in the store once.
 
 #![expect(clippy::disallowed_methods, reason = "the test stands outside the world that `Env` is")]
+#![expect(clippy::print_stdout, reason = "the figures are read by people")]
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 #[path = "reload/parts.rs"]

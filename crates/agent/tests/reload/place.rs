@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,15 +11,12 @@ use std::time::{Duration, Instant};
 use agent::status::{ReloadStatus, Snapshot};
 use aqueduct_agent as agent;
 use catalogue::FULL;
+use support::loopback::free_address;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 /// How long anything that is waited for may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Body of the answer to one request; `None`: there is no agent.
 fn ask(admin: u16, request: &str) -> Option<String> {
@@ -44,7 +41,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), admin: free_port() }
+        Self { dir: tempfile::tempdir().unwrap(), admin: free_address().port() }
     }
 
     pub(super) fn file(&self) -> PathBuf {
