@@ -15,6 +15,7 @@
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
 )]
+#![expect(clippy::print_stdout, reason = "the figures are read by people")]
 
 #[path = "reload/edits.rs"]
 mod edits;

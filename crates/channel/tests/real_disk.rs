@@ -96,7 +96,7 @@ async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_witho
         putter.abort();
         let _ = putter.await;
         drop(channel);
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         // A write that was under way keeps the old one until it has ended: refused meanwhile.
         while let Err(error) = second.open().await {
             assert!(error.to_string().contains("stop that one first"), "{error}");
