@@ -14,6 +14,7 @@ mod migrate;
 mod reference;
 mod schema;
 mod status;
+mod top;
 #[cfg(feature = "hdfs")]
 mod verify;
 
@@ -34,6 +35,7 @@ use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
 use schema::SchemaArgs;
 use status::StatusArgs;
+use top::TopArgs;
 #[cfg(feature = "hdfs")]
 use verify::VerifyArgs;
 
@@ -53,6 +55,7 @@ enum Command {
     Components(ComponentsArgs),
     Schema(SchemaArgs),
     Status(StatusArgs),
+    Top(TopArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Components(args) }) => reference::run(&args),
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
+        Ok(Program { command: Command::Top(args) }) => top::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),

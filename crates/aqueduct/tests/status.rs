@@ -125,7 +125,7 @@ fn a_sink_that_fails_is_shown_with_its_error_and_its_events_are_held() {
     assert_eq!(snapshot.conservation.difference_events, 0);
     let (code, page) = place.status();
     assert_eq!(code, Some(0), "traffic may go on: {page}");
-    assert!(page.contains("FAILING") && page.contains("sink store: failing for "), "{page}");
+    assert!(page.contains("FAILING") && page.contains("sink store fails: "), "{page}");
     agent.stop();
     // The next life begins with what this one has left, and delivers it.
     fs::remove_file(place.dir.path().join("store")).unwrap();
@@ -156,7 +156,7 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
     assert_eq!(snapshot.conservation.difference_events, 0, "nothing moves: {snapshot:?}");
     let (code, page) = place.status();
     assert_eq!(code, Some(1), "{page}");
-    for wanted in ["NOT READY", " STOPPED", "source in: waiting for room in channel `main`"] {
+    for wanted in ["NOT READY", " STOPPED", "source in waits for room in channel `main`"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
     agent.stop();
