@@ -13,6 +13,7 @@ mod manual;
 mod migrate;
 mod reference;
 mod schema;
+mod send;
 mod status;
 mod top;
 #[cfg(feature = "hdfs")]
@@ -34,6 +35,7 @@ use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
 use schema::SchemaArgs;
+use send::SendArgs;
 use status::StatusArgs;
 use top::TopArgs;
 #[cfg(feature = "hdfs")]
@@ -56,6 +58,7 @@ enum Command {
     Schema(SchemaArgs),
     Status(StatusArgs),
     Top(TopArgs),
+    Send(SendArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
         Ok(Program { command: Command::Top(args) }) => top::run(&args),
+        Ok(Program { command: Command::Send(args) }) => send::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),
