@@ -5,9 +5,10 @@
 //!                                                    one batch in flight
 //! ```
 //!
-//! What is sent and how answers are judged is the code of the sinks `avro`, `thrift` and `http`. One
-//! batch is in flight at a time, so what is acknowledged is a beginning of the input: a number says
-//! where to go on. The protocol between agents is not spoken here: its promises rest on a channel.
+//! What is sent and how answers are judged is the code of the sinks `avro`, `thrift` and `http`.
+//! One batch is in flight at a time, so what is acknowledged is a beginning of the input: a number
+//! says where to go on. The protocol between agents is not spoken here: its promises rest on a
+//! channel.
 
 mod input;
 mod rpc_props;

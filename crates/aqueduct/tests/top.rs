@@ -1,5 +1,5 @@
-//! Goal: `aqueduct top` shows a running agent in a terminal, says when the agent is gone, leaves the
-//! terminal as it was, and without a terminal prints what programs can read.
+//! Goal: `aqueduct top` shows a running agent in a terminal, says when the agent is gone, leaves
+//! the terminal as it was, and without a terminal prints what programs can read.
 //!
 //! Method: a real agent in a process of its own, and `top` on a pseudo terminal, whose keys are
 //! pressed and whose output is read.

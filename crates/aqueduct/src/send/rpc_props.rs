@@ -16,7 +16,8 @@ const OF_HOSTS: &[&str] = &["client.type", "hosts"];
 
 /// The agent, source, channel and sink around the keys.
 const AROUND: &str = "a.sources = s\na.channels = c\na.sinks = k\na.sources.s.type = seq\n\
-                      a.sources.s.channels = c\na.channels.c.type = memory\na.sinks.k.channel = c\n";
+                      a.sources.s.channels = c\na.channels.c.type = memory\n\
+                      a.sinks.k.channel = c\n";
 
 /// The pairs of a file of Java properties; a later one replaces one of its name.
 ///

@@ -24,7 +24,12 @@ fn press(view: &mut View, code: KeyCode) {
 fn snapshot() -> Box<Snapshot> {
     let mut it = well();
     it.verdict = Verdict { level: Level::Good, text: "All is well".to_owned() };
-    let way = |from: &str, to: &str| serde_json::json!({ "from": from, "to": to, "events_per_second": 12.0, "state": "open" });
+    let way = |from: &str, to: &str| {
+        let (per_second, state) = (12.0, "open");
+        serde_json::json!({
+            "from": from, "to": to, "events_per_second": per_second, "state": state,
+        })
+    };
     let flow = serde_json::json!({
         "into_channels": [way("s", "c")], "out_of_channels": [way("c", "g")],
     });
