@@ -18,8 +18,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Agent, command, free_port, stored, text, write};
+use common::{Agent, command, stored, text, write};
 use rustix::process::{Pid, Signal, kill_process};
+use support::loopback::free_address;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -29,7 +30,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ports = [free_port(), free_port(), free_port()];
+        let ports = [(); 3].map(|()| free_address().port());
         let at = dir.path().display();
         let mut config = format!(
             "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\ngrace = \"1s\"\n\

@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agent::status::{Level, Snapshot};
-use common::{Agent, aqueduct, command, free_port, text, write};
+use common::{Agent, aqueduct, command, text, write};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+use support::loopback::free_address;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,7 +37,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let admin = format!("127.0.0.1:{}", free_port());
+        let admin = free_address().to_string();
         let at = dir.path().display();
         let config = format!(
             "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
@@ -149,7 +150,7 @@ fn a_terminal_shows_the_agent_until_a_key_ends_it() {
 
 #[test]
 fn a_signal_leaves_the_terminal_as_it_was() {
-    let terminal = Terminal::start(&format!("127.0.0.1:{}", free_port()));
+    let terminal = Terminal::start(&free_address().to_string());
     terminal.shows("No answer from the agent");
     let pid = i32::try_from(terminal.child.id()).ok().and_then(Pid::from_raw).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
