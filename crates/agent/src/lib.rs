@@ -21,6 +21,7 @@ mod intake;
 mod limits;
 mod opening;
 mod parts;
+mod probe;
 mod resources;
 mod routing;
 mod running;
@@ -52,6 +53,7 @@ pub use data_dir::DataDir;
 use dead_letters::DeadLetters;
 use group::NamedSink;
 use health::Health;
+pub use probe::{Probed, probe};
 use running::{Running, Surroundings};
 use topology::{BuiltGroup, Topology};
 
