@@ -145,8 +145,8 @@ pub trait Sink: Send {
     }
 
     /// Tries whether what lies behind it can be reached and takes something in: connections,
-    /// logins, rights. It leaves nothing there, and is called of a sink that is not open. `None`: nothing
-    /// lies behind it, or it cannot be tried without an event.
+    /// logins, rights. It leaves nothing there, and is called of a sink that is not open. `None`:
+    /// nothing lies behind it, or it cannot be tried without an event.
     ///
     /// # Errors
     /// It cannot, and why.

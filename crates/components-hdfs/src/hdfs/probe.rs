@@ -2,8 +2,8 @@
 
 use storage::{CreateOptions, FileSystem, FsError, split};
 
-/// Makes and removes an empty file in the directory `prefix`, or in the deepest one above it that is
-/// there; that directory. `number` tells it from the file of another program.
+/// Makes and removes an empty file in the directory `prefix`, or in the deepest one above it that
+/// is there; that directory. `number` tells it from the file of another program.
 ///
 /// # Errors
 /// The store is not reached, or refuses the file.
