@@ -15,7 +15,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use agent::status::{MemberStatus, Snapshot, State};
-use common::{Agent, aqueduct, command, text, write};
+use common::{Agent, aqueduct, command, storing, text, write};
 use support::loopback::free_address;
 
 /// Numbers that the source makes.
@@ -31,15 +31,7 @@ impl Place {
     fn new(source: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = free_address().to_string();
-        let at = dir.path().display();
-        let config = format!(
-            "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
-             grace = \"1s\"\n\
-             [sources.in]\nchannels = [\"main\"]\n{source}\n\
-             [channels.main]\n{channel}\n\
-             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store\"\nchannel = \"main\"\n\
-             roll = {{ age_max = \"200ms\" }}\n"
-        );
+        let config = storing(dir.path(), &admin, source, channel);
         write(&dir.path().join("agent.toml"), &config);
         Self { dir, admin }
     }

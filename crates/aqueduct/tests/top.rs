@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agent::status::{Level, Snapshot};
-use common::{Agent, aqueduct, command, text, write};
+use common::{Agent, aqueduct, command, storing, text, write};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -38,15 +38,9 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = free_address().to_string();
-        let at = dir.path().display();
-        let config = format!(
-            "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
-             grace = \"1s\"\n\
-             [sources.in]\nchannels = [\"main\"]\ntype = \"sequence\"\nrate = 10\n\
-             [channels.main]\ntype = \"memory\"\ncapacity = \"16MiB\"\n\
-             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store\"\nchannel = \"main\"\n\
-             roll = {{ age_max = \"200ms\" }}\n"
-        );
+        let source = "type = \"sequence\"\nrate = 10";
+        let channel = "type = \"memory\"\ncapacity = \"16MiB\"";
+        let config = storing(dir.path(), &admin, source, channel);
         write(&dir.path().join("agent.toml"), &config);
         Self { dir, admin }
     }
