@@ -3,17 +3,18 @@
 //! Method: a collector is started while the NameNode is not, and must take what the edge sends,
 //! say so without flooding its log, and deliver by itself as soon as HDFS is there. Then HDFS is
 //! stopped and started again in the middle. Neither agent is touched, and Hadoop's shell finds each
-//! line once.
+//! line once. `aqueduct check --connect` says both times what is so, and leaves nothing in HDFS.
 #![allow(
     clippy::disallowed_methods,
     reason = "a system test looks at the machine as it is: its clock, its disk"
 )]
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use aqueduct_tests::agent::{Agent, two_tiers, wait_until_delivered};
+use aqueduct_tests::agent::{Agent, program, two_tiers, wait_until_delivered};
 use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::wait;
@@ -40,8 +41,14 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     edge.start();
     wait_until_held(&collector, LINES);
     wait_until_it_says_more(&collector, 0);
+    let (code, said) = connect(&hdfs, dir, &store);
+    assert!(code == Some(1) && said.contains("\nsink store: FAILED: "), "{said}");
     hdfs.start();
     wait_until_delivered(&edge, Duration::from_secs(90));
+    let (code, said) = connect(&hdfs, dir, &store);
+    assert!(code == Some(0) && said.contains(": /logs takes files\n"), "{said}");
+    let probes = hdfs.list("/logs/_aqueduct-probe-*");
+    assert!(probes.is_empty(), "{probes:?}");
 
     let said = warnings(&collector);
     hdfs.stop();
@@ -60,6 +67,22 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     prove(&store, Some(&hdfs.conf_dir()), &[dir.join("edge/channels/main")]);
     let found = compare(&written, &hdfs.read("/logs/20*/*.log"));
     assert!(found.is_none(), "{found}");
+}
+
+/// Exit code and output of `aqueduct check --connect` with a sink that stores there.
+fn connect(hdfs: &Hdfs, dir: &Path, store: &str) -> (Option<i32>, String) {
+    let file = dir.join("tried.toml");
+    let shown = dir.display();
+    let text = format!(
+        "[agent]\ndata_dir = \"{shown}/tried\"\n[sources.in]\ntype = \"grpc\"\n\
+         listen = \"127.0.0.1:0\"\nchannels = [\"main\"]\n[channels.main]\ntype = \"memory\"\n\
+         [sinks.store]\ntype = \"hdfs\"\nurl = \"{store}\"\nchannel = \"main\"\n"
+    );
+    fs::write(&file, text).expect("the test's own folder");
+    let mut check = program("aqueduct");
+    check.args(["check", "--connect"]).arg(&file).env("HADOOP_CONF_DIR", hdfs.conf_dir());
+    let output = check.output().expect("the program starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn warnings(collector: &Agent) -> usize {

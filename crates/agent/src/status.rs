@@ -3,7 +3,7 @@
 //! ```text
 //!   SourceHandle ─┐
 //!   ChannelHandle ┼─ Running::snapshot ─► Snapshot ─► GET /status (JSON) ─► `aqueduct status`
-//!   GroupHandle ──┘                       (serde)
+//!   GroupHandle ──┘      judged            (serde)      `aqueduct top`, the live page
 //! ```
 //!
 //! Field names are stable, in snake case, and end with their unit. Points in time are given as
@@ -15,9 +15,14 @@
 //! move.
 
 mod conservation;
+mod flow;
 mod gather;
 mod meter;
 mod reload;
+#[cfg(test)]
+mod sample;
+mod trouble;
+pub mod words;
 
 use std::collections::BTreeMap;
 
@@ -26,10 +31,12 @@ use serde::{Deserialize, Serialize};
 pub use crate::bulletin::NoticeStatus;
 pub use conservation::Conservation;
 pub(crate) use conservation::{Passage, SourceFlow};
+pub use flow::{Flow, Way, WayState};
 pub(crate) use gather::{Sources, gather};
 pub use meter::Throughput;
 pub(crate) use meter::{Meter, Volume};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
+pub use trouble::{Level, Trouble, Verdict};
 
 /// What an agent is doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,12 +55,21 @@ pub struct Snapshot {
     pub reasons: Vec<String>,
     /// What does not work, though the agent is ready.
     pub remarks: Vec<String>,
+    /// All is well, or what is worst.
+    #[serde(default)]
+    pub verdict: Verdict,
+    /// What is wrong, the worst first.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
     /// Where events enter.
     pub sources: Vec<SourceStatus>,
     /// What holds events.
     pub channels: Vec<ChannelStatus>,
     /// Where events leave.
     pub groups: Vec<GroupStatus>,
+    /// The ways between them.
+    #[serde(default)]
+    pub flow: Flow,
     /// Events that can never be delivered.
     pub dead_letters: DeadLetterStatus,
     /// What became of the events since the agent has started.

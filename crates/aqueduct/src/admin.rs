@@ -4,10 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent::status::Snapshot;
+use bytes::Bytes;
 use clap::Args;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::http::request::Builder;
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
 use pipeline::{Env, Secret, Settings};
 use tls::{ClientTls, Dialer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// An agent that takes longer is too busy to be asked now.
@@ -15,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A reload waits for sources, channels and groups, each within the grace.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
+
+/// A stream of snapshots that is silent for so long is lost: there is one a second.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Most bytes of a snapshot.
+const SNAPSHOT_MAX: usize = 64 << 20;
 
 /// Most bytes of a file with a token.
 const TOKEN_MAX: u64 = 4_096;
@@ -68,15 +81,35 @@ impl Admin {
         &self.address
     }
 
+    /// What is said where it does not answer.
+    pub(crate) fn unanswered(&self, problem: &dyn std::fmt::Display) -> String {
+        format!(
+            "no agent answers at {}: {problem}; is it the address of `agent.admin`, and does the \
+             agent run?",
+            self.address
+        )
+    }
+
+    /// A snapshot that it has sent.
+    ///
+    /// # Errors
+    /// It is of another form, with what helps.
+    pub(crate) fn snapshot(&self, text: &str) -> Result<Snapshot, String> {
+        serde_json::from_str(text).map_err(|error| {
+            let problem = format!("its /status is of another form ({error})");
+            format!("{}: {problem}; use the version of the agent", self.address)
+        })
+    }
+
     /// The body of a page.
     ///
     /// # Errors
     /// There is no answer in time, or no such page, or it wants a token.
     pub(crate) async fn get(&self, page: &str) -> io::Result<String> {
-        let (status, body) = self.ask(&format!("GET {page}"), "", PATIENCE).await?;
-        match status.starts_with("200 ") {
-            true => Ok(body),
-            false => Err(io::Error::other(format!("{page} is answered with {status}"))),
+        let (status, body) = self.whole(Request::get(page), PATIENCE).await?;
+        match status {
+            StatusCode::OK => Ok(body),
+            status => Err(refused(page, status)),
         }
     }
 
@@ -84,50 +117,119 @@ impl Admin {
     ///
     /// # Errors
     /// There is no answer in time, or it wants a token.
-    pub(crate) async fn reload(&self) -> io::Result<(String, String)> {
-        self.ask("POST /reload", "x-aqueduct: reload\r\n", RELOAD_PATIENCE).await
+    pub(crate) async fn reload(&self) -> io::Result<(StatusCode, String)> {
+        self.whole(Request::post("/reload").header("x-aqueduct", "reload"), RELOAD_PATIENCE).await
     }
 
     /// The status of an answer, and its body.
-    async fn ask(
+    async fn whole(
         &self,
-        request: &str,
-        headers: &str,
+        request: Builder,
         patience: Duration,
-    ) -> io::Result<(String, String)> {
+    ) -> io::Result<(StatusCode, String)> {
         let answer = async {
-            let mut stream = self.dialer.connect(&self.address).await?;
-            let token = self.token.as_ref().map_or(String::new(), |token| {
-                format!("authorization: Bearer {}\r\n", token.expose())
-            });
-            let request = format!(
-                "{request} HTTP/1.1\r\nhost: {}\r\n{headers}{token}connection: close\r\n\r\n",
-                self.address
-            );
-            stream.write_all(request.as_bytes()).await?;
-            stream.flush().await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-            match head.strip_prefix("HTTP/1.1 ") {
-                Some(status) if status.starts_with("401 ") => {
-                    let problem = match self.token {
-                        Some(_) => "the token is not that of its `agent.admin_token`",
-                        None => "it wants its `agent.admin_token`: name the file by --token-file",
-                    };
-                    Err(io::Error::other(problem))
-                }
-                Some(status) => {
-                    let status = status.lines().next().unwrap_or_default();
-                    Ok((status.to_owned(), body.to_owned()))
-                }
-                None => Err(io::Error::other(
-                    "this is no agent's admin address, or it speaks TLS: write https://",
-                )),
-            }
+            let (_connection, answer) = self.ask(request).await?;
+            let status = answer.status();
+            let body = answer.collect().await.map_err(io::Error::other)?.to_bytes();
+            let body = String::from_utf8(body.into()).map_err(io::Error::other)?;
+            Ok((status, body))
         };
         timeout(patience, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+
+    /// Its snapshots, one a second.
+    ///
+    /// # Errors
+    /// As [`Admin::get`].
+    pub(crate) async fn follow(&self) -> io::Result<Follow> {
+        let page = "/status/events";
+        let asked = timeout(PATIENCE, self.ask(Request::get(page))).await;
+        let (connection, answer) =
+            asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        match answer.status() {
+            StatusCode::OK => {
+                let body = answer.into_body();
+                Ok(Follow { _connection: connection, body, held: Vec::new() })
+            }
+            status => Err(refused(page, status)),
+        }
+    }
+
+    /// The answer to a request, with the connection that its body comes by.
+    async fn ask(
+        &self,
+        mut request: Builder,
+    ) -> io::Result<(SendRequest<Empty<Bytes>>, Response<Incoming>)> {
+        let stream = self.dialer.connect(&self.address).await?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut connection, driver) = handshake.map_err(io::Error::other)?;
+        tokio::spawn(async move {
+            // What breaks is seen by the request.
+            let _ = driver.await;
+        });
+        request = request.header(header::HOST, &self.address);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request = request.body(Empty::new()).map_err(io::Error::other)?;
+        let answer = connection.send_request(request).await.map_err(|_| {
+            io::Error::other("this is no agent's admin address, or it speaks TLS: write https://")
+        })?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            return Err(io::Error::other(match self.token {
+                Some(_) => "the token is not that of its `agent.admin_token`",
+                None => "it wants its `agent.admin_token`: name the file by --token-file",
+            }));
+        }
+        Ok((connection, answer))
+    }
+}
+
+fn refused(page: &str, status: StatusCode) -> io::Error {
+    io::Error::other(format!("{page} is answered with {status}"))
+}
+
+/// The snapshots of an agent.
+pub(crate) struct Follow {
+    /// Held until the last of the body.
+    _connection: SendRequest<Empty<Bytes>>,
+    body: Incoming,
+    /// The beginning of the next event.
+    held: Vec<u8>,
+}
+
+impl Follow {
+    /// The next snapshot, as JSON.
+    ///
+    /// # Errors
+    /// The stream has ended, or nothing has come for a while.
+    pub(crate) async fn next(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(event) = event(&mut self.held) {
+                return event;
+            }
+            let frame = timeout(SILENCE, self.body.frame()).await;
+            let frame = frame.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+            let frame = frame.ok_or_else(|| io::Error::other("the agent has ended the stream"))?;
+            let frame = frame.map_err(io::Error::other)?;
+            self.held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if self.held.len() > SNAPSHOT_MAX {
+                let problem = format!("a snapshot of more than {SNAPSHOT_MAX} bytes");
+                return Err(io::Error::other(problem));
+            }
+        }
+    }
+}
+
+/// The data of the first server-sent event, once it is whole.
+fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
+    let end = memchr::memmem::find(held, b"\n\n")?;
+    let rest = held.split_off(end + 2);
+    let mut event = std::mem::replace(held, rest);
+    event.truncate(end);
+    let text = String::from_utf8(event).ok();
+    let data = text.as_deref().and_then(|text| text.strip_prefix("data: "));
+    Some(data.map(str::to_owned).ok_or_else(|| io::Error::other("it sends no snapshots")))
 }
 
 /// The token in a file, without spaces and line ends around it.
@@ -140,4 +242,22 @@ fn token(env: &Env, path: &Path) -> Result<Secret, String> {
         return Err(format!("--token-file {shown}: it holds no token of ASCII characters alone"));
     }
     Ok(text.to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_cut_where_they_end_however_they_arrive() {
+        let (mut held, mut seen) = (Vec::new(), Vec::new());
+        for byte in b"data: {\"a\":1}\n\ndata: {}\n\n: x\n\ndata: {" {
+            held.push(*byte);
+            while let Some(event) = event(&mut held) {
+                seen.push(event.ok());
+            }
+        }
+        assert_eq!(seen, [Some("{\"a\":1}".to_owned()), Some("{}".to_owned()), None]);
+        assert_eq!(held, b"data: {");
+    }
 }

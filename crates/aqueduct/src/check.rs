@@ -1,12 +1,13 @@
 //! `aqueduct check`: everything that is wrong with a configuration, or what it promises.
 
+mod connect;
 mod paths;
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_CONFIG};
+use agent::cli::{self, EXIT_CONFIG, EXIT_RUNTIME};
 use clap::{Args, ValueEnum};
 use config::ConfigErrors;
 use peers::discovery::{Discovery, Found, Query};
@@ -19,12 +20,15 @@ Examples:
   aqueduct check /etc/aqueduct/collector.toml
   aqueduct check /etc/aqueduct/*.toml
   aqueduct check --resolve /etc/aqueduct/edge.toml
+  aqueduct check --connect /etc/aqueduct/collector.toml
   aqueduct edge --tail '/a/*.log' --to c:4141 --data-dir /d --print-config | aqueduct check -
 
-Nothing is opened, connected or written; only --resolve asks DNS.
+Nothing is opened, connected or written; only --resolve asks DNS, and --connect tries from this host
+what the sinks connect to, whether their stores take a file, and whether the ports are free.
 A channel larger than what its disk has free is warned of.
 
-Exit codes: 0 all valid, 2 wrong arguments, 78 a configuration is wrong";
+Exit codes: 0 all valid, 1 something cannot be reached, 2 wrong arguments,
+78 a configuration is wrong";
 
 /// Standard input, as an argument and in messages.
 const STDIN: &str = "-";
@@ -44,6 +48,10 @@ pub(crate) struct CheckArgs {
     /// Look up the collectors that are not named but discovered, and show them
     #[arg(long)]
     resolve: bool,
+
+    /// Try to connect, to store and to listen, as the agent would; nothing stays
+    #[arg(long)]
+    connect: bool,
 }
 
 /// The format of a configuration that has no file name.
@@ -59,7 +67,7 @@ enum Format {
 /// Checks the files and prints what is to be said of each.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let env = env::real();
-    let mut all_valid = true;
+    let (mut all_valid, mut all_reached) = (true, true);
     for file in &args.files {
         let settings = match file.as_os_str() == STDIN {
             true => cli::read_stdin(
@@ -72,8 +80,9 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
             false => cli::read(file, &env),
         };
         let name = file.display().to_string();
-        match settings.and_then(|settings| report(&name, settings, args.resolve, &env)) {
-            Ok((text, warnings)) => {
+        match settings.and_then(|settings| report(&name, settings, args, &env)) {
+            Ok(Report { text, warnings, is_reached }) => {
+                all_reached &= is_reached;
                 warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
                 if cli::print(&text) != ExitCode::SUCCESS {
                     return ExitCode::FAILURE;
@@ -85,16 +94,29 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
             }
         }
     }
-    if all_valid { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
+    match (all_valid, all_reached) {
+        (true, true) => ExitCode::SUCCESS,
+        (true, false) => ExitCode::from(EXIT_RUNTIME),
+        (false, _) => ExitCode::from(EXIT_CONFIG),
+    }
 }
 
-/// What is to be said of the configuration `file`, and what of it does not suit the disk.
+/// What is to be said of a configuration.
+struct Report {
+    text: String,
+    /// What of it does not suit the disk.
+    warnings: Vec<String>,
+    /// Whether all that was tried was reached.
+    is_reached: bool,
+}
+
+/// What is to be said of the configuration `file`.
 fn report(
     file: &str,
     settings: Settings,
-    resolve: bool,
+    args: &CheckArgs,
     env: &Env,
-) -> Result<(String, Vec<String>), ConfigErrors> {
+) -> Result<Report, ConfigErrors> {
     let draft = config::examine(file, settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
     let programs = match agent::check(&plan, components::EDGE, env) {
@@ -114,10 +136,11 @@ fn report(
         writeln!(text, "{source} routes {routing} [{digest:016x}]").expect("a string takes it");
     }
     for (sink, discovery) in &checked.discoveries {
-        let found = if resolve { found(discovery, env) } else { String::new() };
+        let found = if args.resolve { found(discovery, env) } else { String::new() };
         writeln!(text, "{sink} discovers {}{found}", discovery.query).expect("a string takes it");
     }
-    Ok((text, checked.warnings))
+    let is_reached = !args.connect || connect::tried(&plan, env, &mut text)?;
+    Ok(Report { text, warnings: checked.warnings, is_reached })
 }
 
 /// The addresses that are found now, or why none is.
@@ -337,12 +360,17 @@ channel spare is optional: passed over when it is full
              channel = \"main\"\n";
         opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
         let settings = cli::read(&file, &env::real());
-        let report = settings.and_then(|it| report("a.toml", it, false, &env::real()));
-        let (_, warnings) = report.unwrap_or_else(|errors| panic!("{errors}"));
+        let report = settings.and_then(|it| report("a.toml", it, &offline(), &env::real()));
+        let Report { warnings, .. } = report.unwrap_or_else(|errors| panic!("{errors}"));
         let [warning] = &warnings[..] else { panic!("{warnings:?}") };
         for word in ["`main`", "900000TiB", "/nowhere/aqueduct/channels/main", "bytes free"] {
             assert!(warning.contains(word), "{word} is not in: {warning}");
         }
+    }
+
+    fn offline() -> CheckArgs {
+        let format = Format::default();
+        CheckArgs { files: Vec::new(), format, resolve: false, connect: false }
     }
 
     /// The report without the name of the file.
@@ -354,8 +382,8 @@ channel spare is optional: passed over when it is full
         opened.write_at(&[IoSlice::new(text.as_bytes())], 0, false).unwrap();
         let prefix = format!("{}: ", file.display());
         let settings = cli::read(&file, &env::real());
-        let report =
-            settings.and_then(|it| report(&file.display().to_string(), it, false, &env::real()));
-        report.map(|(text, _)| text.replace(&prefix, "")).map_err(|errors| errors.to_string())
+        let name = file.display().to_string();
+        let report = settings.and_then(|it| report(&name, it, &offline(), &env::real()));
+        report.map(|it| it.text.replace(&prefix, "")).map_err(|errors| errors.to_string())
     }
 }

@@ -14,7 +14,9 @@ mod migrate;
 mod reference;
 mod reload;
 mod schema;
+mod send;
 mod status;
+mod top;
 #[cfg(feature = "hdfs")]
 mod verify;
 
@@ -35,7 +37,9 @@ use migrate::{ConvertArgs, FlumeAgentArgs};
 use reference::ComponentsArgs;
 use reload::ReloadArgs;
 use schema::SchemaArgs;
+use send::SendArgs;
 use status::StatusArgs;
+use top::TopArgs;
 #[cfg(feature = "hdfs")]
 use verify::VerifyArgs;
 
@@ -56,6 +60,8 @@ enum Command {
     Schema(SchemaArgs),
     Status(StatusArgs),
     Reload(ReloadArgs),
+    Top(TopArgs),
+    Send(SendArgs),
     #[cfg(feature = "hdfs")]
     Verify(VerifyArgs),
     Channel(ChannelArgs),
@@ -81,6 +87,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Schema(args) }) => schema::run(&args),
         Ok(Program { command: Command::Status(args) }) => status::run(&args),
         Ok(Program { command: Command::Reload(args) }) => reload::run(&args),
+        Ok(Program { command: Command::Top(args) }) => top::run(&args),
+        Ok(Program { command: Command::Send(args) }) => send::run(&args),
         #[cfg(feature = "hdfs")]
         Ok(Program { command: Command::Verify(args) }) => verify::run(&args),
         Ok(Program { command: Command::Channel(args) }) => channel::run(&args),

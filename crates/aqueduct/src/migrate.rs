@@ -56,7 +56,7 @@ fn read(paths: &[PathBuf], env: &Env) -> Result<Vec<File>, String> {
 }
 
 /// The world of a translation: this process, and what the program has.
-struct Here<'a> {
+pub(crate) struct Here<'a> {
     env: &'a Env,
     defines: BTreeMap<String, String>,
     runs_filters: bool,
@@ -65,7 +65,7 @@ struct Here<'a> {
 
 impl<'a> Here<'a> {
     /// `defines` are what stands behind `-D`: `name=value`.
-    fn new(env: &'a Env, defines: &[String], runs_filters: bool) -> Self {
+    pub(crate) fn new(env: &'a Env, defines: &[String], runs_filters: bool) -> Self {
         let pair = |it: &String| {
             let (name, value) = it.split_once('=').unwrap_or((it, ""));
             (name.to_owned(), value.to_owned())

@@ -1,6 +1,6 @@
 //! `aqueduct status`: what a running agent is doing, from its admin address.
 
-mod text;
+pub(crate) mod text;
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use clap::Args;
 use crate::admin::{Access, Admin};
 
 /// The agent cannot be asked.
-const EXIT_UNREACHABLE: u8 = 2;
+pub(crate) const EXIT_UNREACHABLE: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,13 +28,13 @@ Exit codes: 0 ready, 1 not ready, 2 the agent does not answer, or wrong argument
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
-    address: String,
+    pub(crate) address: String,
     /// How it is reached
     #[command(flatten)]
-    access: Access,
+    pub(crate) access: Access,
     /// Print the JSON document that the agent serves at /status
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Asks the agent and prints what it answers.
@@ -53,18 +53,10 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
 fn ask(args: &StatusArgs) -> Result<(String, Snapshot), String> {
     let env = env::real();
     let admin = Admin::new(&env, &args.address, &args.access)?;
-    let problem = |problem: &dyn std::fmt::Display| {
-        format!("no agent answers at {}: {problem}", admin.address())
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| problem(&error))?;
+    let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
     let answer = runtime.block_on(admin.get("/status"));
-    let answer = answer.map_err(|error| {
-        problem(&format!("{error}; is it the address of `agent.admin`, and does the agent run?"))
-    })?;
-    let snapshot = serde_json::from_str(&answer);
-    let snapshot = snapshot.map_err(|error| {
-        problem(&format!("its /status is of another form ({error}); use the version of the agent"))
-    })?;
+    let answer = answer.map_err(|error| admin.unanswered(&error))?;
+    let snapshot = admin.snapshot(&answer)?;
     Ok((answer, snapshot))
 }

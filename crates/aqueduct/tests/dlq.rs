@@ -3,6 +3,7 @@
 //! Method: the real executable in child processes. A collector takes only small batches, so that an
 //! edge's large line is refused for good; then the collector is configured to take it.
 
+#[allow(dead_code, reason = "a part of it is used here")]
 mod common;
 
 use serde_json::Value;

@@ -77,6 +77,22 @@ fn the_command_lines_that_start_flume_start_an_agent() {
 }
 
 #[test]
+fn the_command_lines_of_avro_client_send() {
+    let place = Place::new("");
+    for (line, expected) in [
+        ("avro-client -H h -p 41 -d", "./stand-in send avro://h:41\n"),
+        (
+            "avro-client --host=h --port 41 -R my.headers -F a.log -c conf -d",
+            "./stand-in send --header-file my.headers avro://h:41\n",
+        ),
+        ("avro-client --rpcProps rpc.conf -d", "./stand-in send --rpc-props rpc.conf\n"),
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(place.call(&arguments), (Some(0), expected.to_owned(), String::new()), "{line}");
+    }
+}
+
+#[test]
 fn what_is_of_java_is_named_and_not_used() {
     let place = Place::new("");
     let line = ["agent", "-n", "a1", "-f", "x y.conf", "-Xmx2g", "-C", "lib/*"];
@@ -111,7 +127,11 @@ fn what_is_not_there_is_refused_by_name_and_with_what_helps() {
         ("agent -f x -n", "option -n needs a value"),
         ("agent -n a1 -z zk:2181 -p /flume", "option -z: a configuration in ZooKeeper"),
         ("agent -n a1 -u http://h/f.conf", "option -u: a configuration is read from files"),
-        ("avro-client -H h -p 1", "there is no avro-client"),
+        ("avro-client -p 1", "-H HOST"),
+        ("avro-client -H h", "-p PORT"),
+        ("avro-client -H h -p 1 -F nowhere", "the file nowhere cannot be read"),
+        ("avro-client -H h -p 1 --dirname d", "a source spool_dir"),
+        ("avro-client -H h -p 1 -Z", "unknown option -Z"),
         ("tool FCINTEGRITYTOOL", "aqueduct channel"),
         ("agnet", "unknown command agnet"),
     ] {

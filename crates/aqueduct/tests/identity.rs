@@ -10,6 +10,7 @@
          wrong"
 )]
 
+#[allow(dead_code, reason = "a part of it is used here")]
 mod common;
 
 use std::fs;

@@ -15,7 +15,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use agent::status::{MemberStatus, Snapshot, State};
-use common::{Agent, aqueduct, command, text, write};
+use common::{Agent, aqueduct, command, storing, text, write};
 use support::loopback::free_address;
 
 /// Numbers that the source makes.
@@ -31,15 +31,7 @@ impl Place {
     fn new(source: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = free_address().to_string();
-        let at = dir.path().display();
-        let config = format!(
-            "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
-             grace = \"1s\"\n\
-             [sources.in]\nchannels = [\"main\"]\n{source}\n\
-             [channels.main]\n{channel}\n\
-             [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store\"\nchannel = \"main\"\n\
-             roll = {{ age_max = \"200ms\" }}\n"
-        );
+        let config = storing(dir.path(), &admin, source, channel);
         write(&dir.path().join("agent.toml"), &config);
         Self { dir, admin }
     }
@@ -126,7 +118,7 @@ fn a_sink_that_fails_is_shown_with_its_error_and_its_events_are_held() {
     assert_eq!(snapshot.conservation.difference_events, 0);
     let (code, page) = place.status();
     assert_eq!(code, Some(0), "traffic may go on: {page}");
-    assert!(page.contains("FAILING") && page.contains("sink store: failing for "), "{page}");
+    assert!(page.contains("FAILING") && page.contains("sink store fails: "), "{page}");
     agent.stop();
     // The next life begins with what this one has left, and delivers it.
     fs::remove_file(place.dir.path().join("store")).unwrap();
@@ -157,7 +149,7 @@ fn a_full_channel_stops_its_source_which_waits_and_the_agent_is_not_ready() {
     assert_eq!(snapshot.conservation.difference_events, 0, "nothing moves: {snapshot:?}");
     let (code, page) = place.status();
     assert_eq!(code, Some(1), "{page}");
-    for wanted in ["NOT READY", " STOPPED", "source in: waiting for room in channel `main`"] {
+    for wanted in ["NOT READY", " STOPPED", "source in waits for room in channel `main`"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
     agent.stop();

@@ -29,6 +29,7 @@ mod noted;
 #[cfg(feature = "testkit")]
 pub mod paths;
 pub mod place;
+mod probe;
 mod roll;
 mod rolls;
 #[cfg(any(test, feature = "testkit"))]
@@ -277,6 +278,14 @@ impl HdfsSink {
 
 #[async_trait]
 impl Sink for HdfsSink {
+    async fn probe(&mut self) -> Result<Option<String>, SinkError> {
+        let fs = (self.connect)().map_err(HdfsSinkError::from)?;
+        let number = self.settings.env.entropy.next_u64();
+        let reached = probe::probe(&*fs, self.dataset.prefix(), number).await;
+        let place = reached.map_err(HdfsSinkError::from)?;
+        Ok(Some(format!("{}: {place} takes files", self.dataset_name)))
+    }
+
     async fn open(&mut self) -> Result<(), SinkError> {
         let opened = self.opened().await;
         if opened.is_err() {

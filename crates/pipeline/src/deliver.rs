@@ -129,6 +129,14 @@ pub trait Deliver: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What it reaches without an event, as [`Sink::probe`].
+    ///
+    /// # Errors
+    /// It is not reached.
+    async fn probe(&self) -> Result<Option<String>, Self::Error> {
+        Ok(None)
+    }
+
     /// Delivers a batch. It may be dropped midway: after the timeout, or when the agent stops.
     ///
     /// # Errors
@@ -290,6 +298,10 @@ fn origin_of(taken: &Taken) -> Option<Origin> {
 impl<D: Deliver> Sink for Requests<D> {
     async fn open(&mut self) -> Result<(), SinkError> {
         Ok(self.deliver.open().await?)
+    }
+
+    async fn probe(&mut self) -> Result<Option<String>, SinkError> {
+        Ok(self.deliver.probe().await?)
     }
 
     async fn write(&mut self, taken: Taken) -> Result<(), SinkError> {

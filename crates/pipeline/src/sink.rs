@@ -144,6 +144,16 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Tries whether what lies behind it can be reached and takes something in: connections,
+    /// logins, rights. It leaves nothing there, and is called of a sink that is not open. `None`:
+    /// nothing lies behind it, or it cannot be tried without an event.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    async fn probe(&mut self) -> Result<Option<String>, SinkError> {
+        Ok(None)
+    }
+
     /// Takes a batch over; waits while the sink has no room for it.
     ///
     /// # Errors

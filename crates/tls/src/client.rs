@@ -97,6 +97,14 @@ impl Dialer {
         self.connect_around(address, |stream| stream).await
     }
 
+    /// What is said of an address that was connected to.
+    pub fn reached(&self, address: &str) -> String {
+        match self.tls {
+            Some(_) => format!("{address} is reached by TLS"),
+            None => format!("{address} is reached"),
+        }
+    }
+
     /// The same with something between the network and TLS.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::reload::Reread;
+use crate::status::{Level, Trouble};
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
@@ -50,6 +51,24 @@ enum OnDisk {
         /// Each with its place; at most 20.
         problems: Vec<String>,
     },
+}
+
+impl Compared {
+    /// What is wrong with the file, or to be known of it.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let (level, what, more) = match &self.on_disk {
+            OnDisk::None | OnDisk::Same => return None,
+            OnDisk::Differs { changed } => {
+                (Level::Note, "says something else than what runs", changed.join(", "))
+            }
+            OnDisk::Wrong { problems } => {
+                let first = problems.first().cloned().unwrap_or_default();
+                (Level::Warn, "is wrong: the next start would fail", first)
+            }
+        };
+        let brief = format!("the file of the configuration {what}");
+        Some(Trouble::new(level, "configuration", brief, &more))
+    }
 }
 
 impl Configuration {
@@ -173,7 +192,7 @@ channel = "main"
             configuration.compared(&env)
         };
         let same = now(format!("# A comment\n{TEXT}")).await;
-        assert_eq!(same.on_disk, OnDisk::Same);
+        assert_eq!((&same.on_disk, same.trouble()), (&OnDisk::Same, None));
         let shown = serde_json::to_string(&same).unwrap();
         assert!(!shown.contains("hunter2") && shown.contains("admin_token"), "{shown}");
         let differs = |names: &[&str]| OnDisk::Differs {
@@ -187,8 +206,11 @@ channel = "main"
         ] {
             let changed = now(TEXT.replace(from, to)).await;
             assert_eq!(changed.on_disk, differs(names), "{to}");
+            let trouble = changed.trouble().unwrap();
+            assert!(trouble.level == Level::Note && trouble.text.contains(names[0]), "{trouble:?}");
         }
         let wrong = now(TEXT.replace("\"memory\"", "\"memori\"")).await;
+        assert_eq!(wrong.trouble().unwrap().level, Level::Warn);
         let OnDisk::Wrong { problems } = wrong.on_disk else { panic!("{wrong:?}") };
         assert!(problems[0].contains("a.toml:10:8: channels.main.type: "), "{problems:?}");
         fs::remove_file(&path).unwrap();

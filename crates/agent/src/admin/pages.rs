@@ -1,13 +1,13 @@
 //! What each page says.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
 use metrics::{Format, GroupLabel, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{Account, Env};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, JSON_UTF_8, fresh, json, page, typed};
@@ -19,8 +19,12 @@ use crate::health::{Health, Word};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::Running;
-use crate::status::Snapshot;
+use crate::status::{Snapshot, Trouble};
 use crate::{scrape, status};
+
+/// How long a comparison of the configuration with its file counts. What looks at an agent all the
+/// time asks once a minute.
+const COMPARED_FOR: Duration = Duration::from_secs(150);
 
 /// What the pages are made of. Ready means: every source is open, no channel has stopped its
 /// intake, and the agent is not stopping. A sink that fails, and a group that delivers nothing, are
@@ -55,6 +59,22 @@ pub(crate) struct Live {
     pub(super) feed: Feed,
     /// Held by what reads the disk for a page: one at a time.
     disk: Mutex<()>,
+    /// What the last comparison of the configuration with its file has found, and when.
+    compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
+}
+
+impl Live {
+    fn compared(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
+        // It is replaced as a whole.
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong with the file of the configuration, while that is new.
+    fn configuration(&self) -> Option<Trouble> {
+        let compared = self.compared();
+        let (at, trouble) = compared.as_ref()?;
+        (at.elapsed() < COMPARED_FOR).then(|| trouble.clone())
+    }
 }
 
 impl Pages {
@@ -134,6 +154,7 @@ impl Pages {
             bulletin: self.health.bulletin(),
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
+            configuration: self.live.configuration(),
             env: &self.env,
             reloads: &self.reloads,
         });
@@ -148,7 +169,11 @@ impl Pages {
     /// What runs, and what its file says now.
     pub(super) async fn configuration(&self) -> Answer {
         match self.live.disk.try_lock() {
-            Ok(_turn) => json(&self.configuration.compared(&self.env).await),
+            Ok(_turn) => {
+                let compared = self.configuration.compared(&self.env).await;
+                *self.live.compared() = compared.trouble().map(|it| (Instant::now(), it));
+                json(&compared)
+            }
             Err(_) => busy(),
         }
     }

@@ -14,7 +14,6 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/agent.js", SCRIPT, include_str!("page/agent.js")),
     ("/page/dom.js", SCRIPT, include_str!("page/dom.js")),
     ("/page/units.js", SCRIPT, include_str!("page/units.js")),
-    ("/page/trouble.js", SCRIPT, include_str!("page/trouble.js")),
     ("/page/graph.js", SCRIPT, include_str!("page/graph.js")),
     ("/page/history.js", SCRIPT, include_str!("page/history.js")),
     ("/page/tables.js", SCRIPT, include_str!("page/tables.js")),

@@ -11,8 +11,8 @@ use pipeline::{Env, Guarantee};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, LatencyStatus, MemberStatus,
-    SenderStatus, Snapshot, SourceStatus, State, Throughput,
+    ChannelStatus, Conservation, DeadLetterStatus, Flow, GroupStatus, LatencyStatus, MemberStatus,
+    SenderStatus, Snapshot, SourceStatus, State, Throughput, Trouble, Verdict,
 };
 use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
@@ -45,6 +45,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) dead_letters: &'a DeadLetters,
     /// What the channels count with.
     pub(crate) metrics: &'a Metrics,
+    /// What is known to be wrong with the file of the configuration.
+    pub(crate) configuration: Option<Trouble>,
     /// The world.
     pub(crate) env: &'a Env,
     /// What the last reload did.
@@ -64,8 +66,11 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     let channels: Vec<ChannelStatus> =
         channels.map(|(name, handle)| views.channel(name, handle, of.metrics)).collect();
     let sources = parts.sources.iter().map(|(name, handle)| source(name, handle, now));
-    let groups = parts.groups.iter().map(|(name, handle)| views.group(name, handle, of.metrics));
-    Snapshot {
+    let sources: Vec<SourceStatus> = sources.collect();
+    let groups = parts.groups.iter();
+    let groups: Vec<GroupStatus> =
+        groups.map(|(name, handle)| views.group(name, handle, of.metrics)).collect();
+    let snapshot = Snapshot {
         agent: of.agent.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
@@ -73,14 +78,18 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         ready: of.word.reasons.is_empty(),
         reasons: of.word.reasons,
         remarks: of.word.remarks,
-        sources: sources.collect(),
-        groups: groups.collect(),
+        verdict: Verdict::default(),
+        troubles: Vec::new(),
+        flow: Flow::of(&sources, &channels, &groups),
+        sources,
+        groups,
         dead_letters: views.dead_letters(&parts, of.dead_letters),
         conservation: views.conservation(&parts, &channels, of.metrics),
         channels,
         last_reload: of.reloads.last(now),
         bulletin: of.bulletin.read(now),
-    }
+    };
+    snapshot.judged(of.configuration)
 }
 
 fn guarantee(of: Guarantee) -> String {

@@ -1,50 +1,30 @@
 //! A snapshot as a few aligned tables.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use agent::status::words::{ago, percent, printable, rate, seconds};
 use agent::status::{
-    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, MemberStatus, ReloadStatus,
+    ChannelStatus, Conservation, DeadLetterStatus, GroupStatus, Level, MemberStatus, ReloadStatus,
     Snapshot, SourceStatus, State,
 };
 use pipeline::units::ByteSize;
 
-/// What is not known.
-const NONE: &str = "-";
-
 /// The whole page.
 pub(super) fn of(snapshot: &Snapshot) -> String {
-    let ready = if snapshot.ready { "ready" } else { "NOT READY" };
-    let (name, version) = (&snapshot.agent, &snapshot.version);
-    let up = seconds(Some(snapshot.uptime_seconds));
-    let mut page = format!("agent {name}, version {version}, up {up}: {ready}\n");
-    // The remarks are in the tables, and below them.
+    let mut page = head(snapshot) + "\n";
     for line in &snapshot.reasons {
         let _ = writeln!(page, "  {}", printable(line));
     }
-    page += &table(
-        &["SOURCE", "TYPE", "STATE", "EVENTS/S", "BYTES/S", "EVENTS", "LAST"],
-        snapshot.sources.iter().map(source),
-    );
-    page += &table(
-        &["CHANNEL", "TYPE", "EVENTS", "BYTES", "FILL", "OLDEST", "IN/S", "FULL IN", "EMPTY IN"],
-        snapshot.channels.iter().map(channel),
-    );
-    page += &table(
-        &["GROUP", "CHANNEL", "TYPE", "STATE", "EVENTS/S", "DELIVERED", "IN FLIGHT", "LAST"],
-        snapshot.groups.iter().map(group),
-    );
-    let members = snapshot.groups.iter().flat_map(|group| {
-        let present = group.members.iter().filter(|member| member.state != State::Absent);
-        present.map(|member| self::member(&group.name, member))
-    });
-    page += &table(
-        &["SINK", "GROUP", "TYPE", "STATE", "DELIVERED", "IN HAND", "LAST", "PENALTY", "DETAILS"],
-        members,
-    );
-    page += &states(snapshot);
-    page += &dead_letters(&snapshot.dead_letters);
-    page += &conservation(&snapshot.conservation);
+    let _ = writeln!(page, "{}", printable(&snapshot.verdict.text));
+    for trouble in &snapshot.troubles {
+        let _ = writeln!(page, "  {} {}", sign(trouble.level), printable(&trouble.text));
+    }
+    for table in [sources, channels, groups, sinks] {
+        page += &table(snapshot).to_string();
+    }
+    for line in dead_letters(&snapshot.dead_letters).iter().chain([&conservation(snapshot)]) {
+        let _ = write!(page, "\n{line}\n");
+    }
     page += &reload(snapshot.last_reload.as_ref());
     page
 }
@@ -61,6 +41,63 @@ fn reload(last: Option<&ReloadStatus>) -> String {
         let _ = writeln!(page, "  {}", printable(line));
     }
     page
+}
+
+/// Which agent it is, and whether it is ready.
+pub(crate) fn head(snapshot: &Snapshot) -> String {
+    let ready = if snapshot.ready { "ready" } else { "NOT READY" };
+    let (name, version) = (printable(&snapshot.agent), printable(&snapshot.version));
+    let up = seconds(Some(snapshot.uptime_seconds));
+    format!("agent {name}, version {version}, up {up}: {ready}")
+}
+
+/// The sign in front of what is so bad.
+pub(crate) fn sign(level: Level) -> char {
+    match level {
+        Level::Good => '✓',
+        Level::Note => 'i',
+        Level::Warn => '!',
+        Level::Bad => '✕',
+    }
+}
+
+/// Where events enter.
+pub(crate) fn sources(snapshot: &Snapshot) -> Table {
+    let titles = ["SOURCE", "TYPE", "STATE", "EVENTS/S", "BYTES/S", "EVENTS", "LAST"];
+    let rows = snapshot.sources.iter();
+    Table::new(&titles, rows.map(|it| (format!("source {}", it.name), source(it))))
+}
+
+/// What holds events.
+pub(crate) fn channels(snapshot: &Snapshot) -> Table {
+    let titles =
+        ["CHANNEL", "TYPE", "EVENTS", "BYTES", "FILL", "OLDEST", "IN/S", "FULL IN", "EMPTY IN"];
+    let rows = snapshot.channels.iter();
+    Table::new(&titles, rows.map(|it| (format!("channel {}", it.name), channel(it))))
+}
+
+/// Groups of sinks.
+pub(crate) fn groups(snapshot: &Snapshot) -> Table {
+    let titles =
+        ["GROUP", "CHANNEL", "TYPE", "STATE", "EVENTS/S", "DELIVERED", "IN FLIGHT", "LAST"];
+    let rows = snapshot.groups.iter();
+    Table::new(&titles, rows.map(|it| (format!("group {}", it.name), group(it))))
+}
+
+/// Their sinks.
+pub(crate) fn sinks(snapshot: &Snapshot) -> Table {
+    let titles =
+        ["SINK", "GROUP", "TYPE", "STATE", "DELIVERED", "IN HAND", "LAST", "PENALTY", "DETAILS"];
+    let rows = snapshot.groups.iter().flat_map(|group| {
+        let row = |it: &MemberStatus| (format!("sink {}", it.sink), member(&group.name, it));
+        present(group).map(row)
+    });
+    Table::new(&titles, rows)
+}
+
+/// The sinks of a group without the places that no sink has.
+pub(crate) fn present(group: &GroupStatus) -> impl Iterator<Item = &MemberStatus> {
+    group.members.iter().filter(|member| member.state != State::Absent)
 }
 
 fn source(source: &SourceStatus) -> Vec<String> {
@@ -83,7 +120,7 @@ fn channel(channel: &ChannelStatus) -> Vec<String> {
         channel.kind.clone(),
         channel.depth_events.to_string(),
         channel.depth_bytes.to_string(),
-        format!("{:.1}%{stopped}", channel.fill_ratio * 100.0),
+        percent(channel.fill_ratio) + stopped,
         seconds(channel.oldest_event_seconds),
         rate(channel.stored.events_per_second),
         seconds(channel.until_full_seconds),
@@ -134,46 +171,22 @@ fn state(state: &State) -> String {
     word.to_owned()
 }
 
-/// The causes of waiting and of failing.
-fn states(snapshot: &Snapshot) -> String {
-    let sources = snapshot.sources.iter().map(|source| ("source", &source.name, &source.state));
-    let groups = snapshot.groups.iter().map(|group| ("group", &group.name, &group.state));
-    let members = snapshot.groups.iter().flat_map(|group| &group.members);
-    let members = members.map(|member| ("sink", &member.sink, &member.state));
-    let mut lines = String::new();
-    for (role, name, state) in sources.chain(groups).chain(members) {
-        let text = match state {
-            State::Waiting { waits_for, since_seconds_ago } => {
-                let since = seconds(Some(*since_seconds_ago));
-                format!("waiting for {waits_for}, since {since}")
-            }
-            State::Failing { since_seconds_ago, last_error, retry_in_seconds } => {
-                let since = seconds(Some(*since_seconds_ago));
-                let next = retry_in_seconds.map_or("tried again now".to_owned(), |pause| {
-                    format!("next try in {}", seconds(Some(pause)))
-                });
-                format!("failing for {since}: {last_error}; {next}")
-            }
-            State::Starting | State::Running | State::Absent | State::Stopped => continue,
-        };
-        let _ = writeln!(lines, "{role} {name}: {}", printable(&text));
-    }
-    if lines.is_empty() { lines } else { format!("\n{lines}") }
-}
-
-fn dead_letters(letters: &DeadLetterStatus) -> String {
+/// How many there are, if there are any.
+pub(crate) fn dead_letters(letters: &DeadLetterStatus) -> Option<String> {
     if letters.batches == 0 && letters.events == 0 {
-        return String::new();
+        return None;
     }
     let DeadLetterStatus { batches, events, added_events } = letters;
-    let mut text = format!("\ndead letters: {events} events of {batches} batches");
+    let mut text = format!("dead letters: {events} events of {batches} batches");
     for (from, events) in added_events {
         let _ = write!(text, "; {events} since the start from {}", printable(from));
     }
-    text + "\n"
+    Some(text)
 }
 
-fn conservation(sum: &Conservation) -> String {
+/// What became of the events.
+pub(crate) fn conservation(snapshot: &Snapshot) -> String {
+    let sum: &Conservation = &snapshot.conservation;
     let came = [
         ("accepted", sum.accepted_events),
         ("held at start", sum.held_at_start_events),
@@ -192,49 +205,53 @@ fn conservation(sum: &Conservation) -> String {
         shown.collect::<Vec<_>>().join(" + ")
     };
     let (came, went) = (terms(came.to_vec()), terms(went.into_iter().chain(dropped).collect()));
-    format!("\nevents since the start: {came} = {went}; difference {}\n", sum.difference_events)
+    format!("events since the start: {came} = {went}; difference {}", sum.difference_events)
 }
 
-/// Rows below their titles, each column as wide as its widest cell; nothing without rows.
-fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let titles = titles.iter().map(|title| (*title).to_owned()).collect();
-    let rows = rows.map(|row| row.iter().map(|cell| printable(cell)).collect());
-    let rows: Vec<Vec<String>> = std::iter::once(titles).chain(rows).collect();
-    if rows.len() == 1 {
-        return String::new();
+/// Rows below their titles, each column as wide as its widest cell.
+pub(crate) struct Table {
+    /// The component of each row, and its cells.
+    rows: Vec<(String, Vec<String>)>,
+    titles: Vec<String>,
+}
+
+impl Table {
+    /// Of these rows, each with the name of its component as a trouble has it.
+    pub(crate) fn new(titles: &[&str], rows: impl Iterator<Item = (String, Vec<String>)>) -> Self {
+        let rows = rows
+            .map(|(component, row)| (component, row.iter().map(|cell| printable(cell)).collect()));
+        let titles = titles.iter().map(|title| (*title).to_owned());
+        Self { rows: rows.collect(), titles: titles.collect() }
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..rows[0].len()).map(|at| width(at).unwrap_or(0)).collect();
-    let mut text = String::from("\n");
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text += line.trim_end();
-        text.push('\n');
+
+    /// The titles, and each row with its component; nothing without rows.
+    pub(crate) fn lines(&self) -> Vec<(Option<&str>, String)> {
+        if self.rows.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.rows.iter().map(|(component, row)| (Some(&**component), row));
+        let all: Vec<_> = std::iter::once((None, &self.titles)).chain(rows).collect();
+        let width = |column: usize| {
+            all.iter().map(|(_, row)| row[column].chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.titles.len()).map(width).collect();
+        let line = |row: &[String]| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        all.into_iter().map(|(component, row)| (component, line(row))).collect()
     }
-    text
 }
 
-/// Text of the agent's without what a terminal would obey.
-fn printable(text: &str) -> String {
-    if text.is_empty() { NONE.to_owned() } else { text.replace(char::is_control, "?") }
-}
-
-fn rate(per_second: f64) -> String {
-    if per_second >= 10.0 { format!("{per_second:.0}") } else { format!("{per_second:.1}") }
-}
-
-fn ago(seconds_ago: Option<f64>) -> String {
-    seconds_ago.map_or(NONE.to_owned(), |ago| format!("{} ago", seconds(Some(ago))))
-}
-
-/// To the second where it is long, and to the millisecond where it is short.
-fn seconds(seconds: Option<f64>) -> String {
-    let Some(seconds) = seconds else { return NONE.to_owned() };
-    let Ok(duration) = Duration::try_from_secs_f64(seconds) else { return NONE.to_owned() };
-    let step = if seconds < 10.0 { 1 } else { 1_000 };
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) / step * step;
-    humantime::format_duration(Duration::from_millis(millis)).to_string()
+/// Below an empty line; nothing without rows.
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, (_, line)) in self.lines().iter().enumerate() {
+            let before = if at == 0 { "\n" } else { "" };
+            writeln!(f, "{before}{line}")?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -273,34 +290,26 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_obey_no_terminal() {
-        let rows = [vec!["a".to_owned(), String::new()], vec!["lon\x1bger".into(), "x".into()]];
-        let text = table(&["ONE", "TWO"], rows.into_iter());
-        assert_eq!(text, "\nONE      TWO\na        -\nlon?ger  x\n");
-        assert_eq!(table(&["ONE"], std::iter::empty()), "");
-    }
-
-    #[test]
-    fn times_are_short_to_read() {
-        for (given, shown) in
-            [(0.0, "0s"), (0.0421, "42ms"), (12.345, "12s"), (7_322.9, "2h 2m 2s")]
-        {
-            assert_eq!(seconds(Some(given)), shown);
-        }
-        assert_eq!((seconds(None), seconds(Some(f64::INFINITY))), (NONE.into(), NONE.into()));
+        let rows = [["a", ""], ["lon\x1bger", "x"]];
+        let rows = rows.map(|row| ("source s".to_owned(), row.map(str::to_owned).to_vec()));
+        let table = Table::new(&["ONE", "TWO"], rows.into_iter());
+        assert_eq!(table.to_string(), "\nONE      TWO\na        -\nlon?ger  x\n");
+        assert_eq!(Table::new(&["ONE"], std::iter::empty()).to_string(), "");
     }
 
     #[test]
     fn the_sum_shows_what_is_there_and_the_difference_always() {
         let dropped = [("filtered_by_interceptor".to_owned(), 2)];
-        let sum = Conservation {
+        let mut snapshot = crate::top::sample::well();
+        snapshot.conservation = Conservation {
             accepted_events: 10,
             delivered_events: 7,
             dropped_events: dropped.into_iter().collect(),
             difference_events: 1,
             ..Conservation::default()
         };
-        let expected = "\nevents since the start: 10 accepted = 7 delivered + \
-                        2 filtered_by_interceptor; difference 1\n";
-        assert_eq!(conservation(&sum), expected);
+        let expected = "events since the start: 10 accepted = 7 delivered + \
+                        2 filtered_by_interceptor; difference 1";
+        assert_eq!(conservation(&snapshot), expected);
     }
 }

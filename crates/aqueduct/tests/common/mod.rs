@@ -19,6 +19,20 @@ pub(crate) fn edge(data: &str, files: &str) -> String {
     )
 }
 
+/// The configuration of an agent `one` that stores in files below `dir`; its source and its channel
+/// have these further settings.
+pub(crate) fn storing(dir: &Path, admin: &str, source: &str, channel: &str) -> String {
+    let at = dir.display();
+    format!(
+        "[agent]\nname = \"one\"\ndata_dir = \"{at}/data\"\nadmin = \"{admin}\"\n\
+         grace = \"1s\"\n\
+         [sources.in]\nchannels = [\"main\"]\n{source}\n\
+         [channels.main]\n{channel}\n\
+         [sinks.store]\ntype = \"hdfs\"\nurl = \"file://{at}/store\"\nchannel = \"main\"\n\
+         roll = {{ age_max = \"200ms\" }}\n"
+    )
+}
+
 /// An agent in a child process.
 pub(crate) struct Agent {
     pub(crate) child: Child,

@@ -244,6 +244,10 @@ fn line(text: &str) -> String {
 impl Deliver for Avro {
     type Error = AvroError;
 
+    async fn probe(&self) -> Result<Option<String>, AvroError> {
+        self.connections.probe().await.map(Some)
+    }
+
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, AvroError> {
         let mut connection = None;
         let mut rest = batch.len();

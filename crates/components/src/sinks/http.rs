@@ -296,6 +296,10 @@ impl Http {
 impl Deliver for Http {
     type Error = HttpError;
 
+    async fn probe(&self) -> Result<Option<String>, HttpError> {
+        self.connections.probe().await.map(Some)
+    }
+
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, HttpError> {
         let part_of: Vec<usize> = (0..batch.len()).map(|index| index / self.events_max).collect();
         let unwritable = self.format.unwritable(batch);

@@ -207,6 +207,10 @@ impl Thrift {
 impl Deliver for Thrift {
     type Error = ThriftError;
 
+    async fn probe(&self) -> Result<Option<String>, ThriftError> {
+        self.connections.probe().await.map(Some)
+    }
+
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, ThriftError> {
         // What is refused, with the reason of the first of them.
         let (mut refused, mut first) = (Vec::new(), None);

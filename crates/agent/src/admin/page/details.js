@@ -42,7 +42,6 @@ const WORDS = {
   wrong: 'The file is wrong; the next start would fail:',
 };
 
-// Answers what the file says now.
 export async function configuration() {
   const { file, running, on_disk: disk } = await ask('config');
   const items = (disk.changed ?? disk.problems ?? []).map((text) => el('li', {}, text));
@@ -52,5 +51,4 @@ export async function configuration() {
     items.length ? el('ul', {}, items) : null);
   const text = byId('config');
   if (text.textContent !== running) text.textContent = running;
-  return disk;
 }

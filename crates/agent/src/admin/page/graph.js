@@ -13,8 +13,11 @@ const SENDERS_MAX = 5;
 
 const brief = (text, most = LETTERS) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
 
-const LEVELS = { failing: 'bad', waiting: 'warn', starting: 'warn' };
-const level = (state) => LEVELS[state.name] ?? 'good';
+// How bad it is with these components, as the agent judges.
+const worst = (snapshot, ...components) => {
+  const found = snapshot.troubles.filter((it) => components.includes(it.component)).map((it) => it.level);
+  return ['bad', 'warn'].find((it) => found.includes(it)) ?? 'good';
+};
 
 function box(column, title, lines, of, fill) {
   return { column, title, lines, level: of, fill, height: 30 + lines.length * LINE + (fill === undefined ? 0 : 12) };
@@ -28,9 +31,9 @@ function nodes(snapshot) {
     return { ...box(0, title, more ? [...names, `and ${count(more)} more`] : names, 'good'), to: source.name };
   });
   const sources = snapshot.sources.map((source) =>
-    ({ ...box(1, source.name, [source.kind, source.state.name], level(source.state)), of: source }));
+    ({ ...box(1, source.name, [source.kind, source.state.name], worst(snapshot, `source ${source.name}`)), of: source }));
   const channels = snapshot.channels.map((channel) => {
-    const full = channel.intake_stopped ? 'bad' : channel.fill_ratio >= 0.8 ? 'warn' : 'good';
+    const full = worst(snapshot, `channel ${channel.name}`);
     const oldest = channel.oldest_event_seconds === null ? [] : [`oldest ${seconds(channel.oldest_event_seconds)}`];
     const lines = [channel.kind, `${count(channel.depth_events)} events, ${percent(channel.fill_ratio)}`, ...oldest];
     return { ...box(2, channel.name, lines, full, channel.fill_ratio), of: channel };
@@ -40,12 +43,11 @@ function nodes(snapshot) {
   const groups = [...snapshot.groups].sort((one, other) => at(one) - at(other)).map((group) => {
     const members = group.members.filter((it) => it.state.name !== 'absent');
     const lines = members.slice(0, MEMBERS_MAX).map((it) => {
-      const sign = { bad: '✕', warn: '…', good: '✓' }[level(it.state)];
+      const sign = { bad: '✕', warn: '…', good: '✓' }[worst(snapshot, `sink ${it.sink}`)];
       return brief(`${sign} ${it.sink} ${it.peer ?? it.kind}`);
     });
     if (members.length > MEMBERS_MAX) lines.push(`and ${members.length - MEMBERS_MAX} more`);
-    const worst = [group.state, ...members.map((it) => it.state)].map(level);
-    const of = worst.includes('bad') ? 'bad' : worst.includes('warn') ? 'warn' : 'good';
+    const of = worst(snapshot, `group ${group.name}`, ...members.map((it) => `sink ${it.sink}`));
     return { ...box(3, group.name, [group.processor, ...lines], of), of: group };
   });
   return { senders, sources, channels, groups };
@@ -86,30 +88,17 @@ function edge(from, to, label, kind) {
   return [svg('path', { class: `edge ${kind}`, d: path }), name];
 }
 
-function edges({ senders, sources, channels, groups }) {
-  const found = [];
+const KINDS = { open: 'good', optional: 'optional', stopped: 'bad' };
+
+function edges(flow, { senders, sources, channels, groups }) {
   const named = (boxes, name) => boxes.find((it) => it.of.name === name);
-  for (const it of senders) found.push(edge(it, named(sources, it.to), '', 'good'));
-  for (const source of sources) {
-    const { channels: required, optional_channels: optional, accepted, state } = source.of;
-    const waits = state.name === 'waiting';
-    for (const name of [...required, ...optional]) {
-      const channel = named(channels, name);
-      if (!channel) continue;
-      // How a source shares its events out is not counted: the channel says what it got.
-      const part = required.length + optional.length === 1 ? accepted : channel.of.stored;
-      const stopped = channel.of.intake_stopped || (waits && required.includes(name));
-      const kind = stopped ? 'bad' : optional.includes(name) ? 'optional' : 'good';
-      found.push(edge(source, channel, stopped ? 'back-pressure' : rate(part.events_per_second), kind));
-    }
-  }
-  for (const group of groups) {
-    const channel = named(channels, group.of.channel);
-    if (!channel) continue;
-    const kind = ['failing', 'waiting'].includes(group.of.state.name) ? 'bad' : 'good';
-    found.push(edge(channel, group, rate(group.of.delivered.events_per_second), kind));
-  }
-  return found;
+  const label = (it) => rate(it.events_per_second);
+  return [
+    ...senders.map((it) => edge(it, named(sources, it.to), '', 'good')),
+    ...flow.into_channels.map((it) =>
+      edge(named(sources, it.from), named(channels, it.to), it.state === 'stopped' ? 'back-pressure' : label(it), KINDS[it.state])),
+    ...flow.out_of_channels.map((it) => edge(named(channels, it.from), named(groups, it.to), label(it), KINDS[it.state])),
+  ];
 }
 
 export function graph(snapshot) {
@@ -119,5 +108,5 @@ export function graph(snapshot) {
   const { width, height } = place(boxes);
   const label = `${sources.length} sources, ${channels.length} channels, ${groups.length} groups of sinks`;
   const frame = { viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': label, class: 'graph' };
-  return el('div', {}, svg('svg', frame, edges(all), boxes.map(draw)));
+  return el('div', {}, svg('svg', frame, edges(snapshot.flow, all), boxes.map(draw)));
 }

@@ -22,11 +22,8 @@ export function remember(snapshot) {
     held: sum(snapshot.channels, (it) => it.depth_bytes),
     depths: new Map(snapshot.channels.map((it) => [it.name, it.depth_events])),
     latencies,
-    difference: snapshot.conservation.difference_events,
-    isIdle: accepted === 0 && delivered === 0,
   });
   if (points.length > LENGTH) points.shift();
-  return points;
 }
 
 // Nothing of before: another agent, or another life of it.

@@ -6,14 +6,12 @@ import { configuration, letters } from './details.js';
 import { graph } from './graph.js';
 import { figures, forget, remember } from './history.js';
 import { bulletin, channels, conservation, lettersCount, sinks, sources } from './tables.js';
-import { isUnbalanced, troubles, word } from './trouble.js';
 import { seconds } from './units.js';
 
 const LEVELS = { good: '✓', warn: '!', bad: '✕', note: 'i' };
 const COMPARE_EVERY = 60000; // ms
 const PAUSE_MAX = 15000; // ms
 
-let onDisk = null;
 let uptime = 0;
 let pause = 1000;
 
@@ -30,10 +28,9 @@ function render(snapshot) {
   pause = 1000;
   if (snapshot.uptime_seconds < uptime) forget();
   uptime = snapshot.uptime_seconds;
-  const history = remember(snapshot);
-  const found = troubles(snapshot, history, onDisk);
-  say(word(found), snapshot.agent);
-  show(byId('troubles'), found.map((it) => el('li', { class: it.level }, `${LEVELS[it.level]} ${it.text}`)));
+  remember(snapshot);
+  say(snapshot.verdict, snapshot.agent);
+  show(byId('troubles'), snapshot.troubles.map((it) => el('li', { class: it.level }, `${LEVELS[it.level]} ${it.text}`)));
   byId('access').hidden = true;
   byId('live').hidden = false;
   show(byId('agent'), document.createTextNode(plain(snapshot.agent)));
@@ -44,7 +41,7 @@ function render(snapshot) {
   show(byId('sources'), sources(snapshot));
   show(byId('channels'), channels(snapshot));
   show(byId('sinks'), sinks(snapshot));
-  show(byId('sum'), conservation(snapshot, isUnbalanced(history)));
+  show(byId('sum'), conservation(snapshot));
   show(byId('bulletin'), bulletin(snapshot));
   show(byId('letters-count'), lettersCount(snapshot));
 }
@@ -61,7 +58,7 @@ function askForToken() {
 
 async function compare() {
   try {
-    onDisk = await configuration();
+    await configuration();
   } catch (error) {
     if (!(error instanceof Refused)) show(byId('config-state'), el('p', {}, error.message));
   }

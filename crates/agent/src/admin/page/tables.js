@@ -90,8 +90,9 @@ export function sinks(snapshot) {
   return [groups, table('Sinks', heads, members)];
 }
 
-export function conservation(snapshot, isUnbalanced) {
+export function conservation(snapshot) {
   const sum = snapshot.conservation;
+  const isUnbalanced = snapshot.troubles.some((it) => it.component === 'conservation');
   const terms = (all) => all.filter(([, events], at) => at === 0 || events > 0)
     .map(([name, events]) => `${count(events)} ${name.replaceAll('_', ' ')}`).join(' + ');
   const came = terms([['accepted', sum.accepted_events], ['held at start', sum.held_at_start_events],

@@ -89,6 +89,14 @@ impl Connections {
         })
     }
 
+    /// Opens a connection, and says so.
+    ///
+    /// # Errors
+    /// As [`Connections::take`].
+    pub(super) async fn probe(&self) -> Result<String, AvroError> {
+        self.take().await.map(|_| self.dialer.reached(&self.address))
+    }
+
     /// Gives back a connection after an answer.
     pub(super) fn keep(&self, connection: Connection) {
         if self.reconnect_after.is_some_and(|limit| connection.since.elapsed() >= limit) {

@@ -15,11 +15,11 @@ mod lookups;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use peers::discovery::{Discovery, Query};
+use peers::discovery::{Discovery, Found, Query};
 use peers::{NextHop, Seat, SeatBoard};
 use pipeline::{
-    BuildContext, BuildError, DedupeScope, Extensions, Guarantee, IntervalSet, Outcome, Settlement,
-    Sink, SinkBoard, SinkError, Taken,
+    BuildContext, BuildError, DedupeScope, ErrorClass, Extensions, Guarantee, IntervalSet, Outcome,
+    Settlement, Sink, SinkBoard, SinkError, Taken,
 };
 use tls::Dialer;
 use tokio::time::{Instant, sleep_until};
@@ -166,6 +166,21 @@ async fn until(instant: Option<Instant>) {
 
 #[async_trait]
 impl Sink for Discovered {
+    /// Every address that is found.
+    async fn probe(&mut self) -> Result<Option<String>, SinkError> {
+        let Discovery { query, server } = self.seat.board().discovery().clone();
+        let found = query.look_up(&*self.cx.env.names, server).await.map_err(|error| {
+            let source = Box::from(format!("{query} cannot be looked up: {error}"));
+            SinkError { class: ErrorClass::Transient, retry_after: None, source }
+        })?;
+        let mut reached = Vec::new();
+        for Found { address, .. } in found {
+            let limit = self.config.connect_timeout.0;
+            reached.push(super::probe(&self.dialer, &address, limit).await?);
+        }
+        Ok(Some(reached.join(", ")))
+    }
+
     async fn open(&mut self) -> Result<(), SinkError> {
         self.start_lookups();
         loop {

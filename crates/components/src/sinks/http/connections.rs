@@ -80,6 +80,14 @@ impl Connections {
         Ok(Response { status: head.status, headers: head.headers, text: shown(&text) })
     }
 
+    /// Opens a connection, and says so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn probe(&self) -> Result<String, HttpError> {
+        self.connection().await.map(|_| self.dialer.reached(&self.address))
+    }
+
     async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {
         loop {
             let idle = self.idle().pop();

@@ -53,6 +53,14 @@ impl Connections {
         Ok(answer)
     }
 
+    /// Opens a connection, and says so.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub(super) async fn probe(&self) -> Result<String, ThriftError> {
+        self.connection().await.map(|_| self.dialer.reached(&self.address))
+    }
+
     async fn connection(&self) -> Result<Connection, ThriftError> {
         loop {
             let idle = self.idle().pop();

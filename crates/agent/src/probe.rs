@@ -1,0 +1,80 @@
+//! What a plan names, tried from this host before it runs: what lies behind the sinks, and the
+//! addresses to listen on. Nothing stays: connections are closed, and files removed.
+
+use std::io;
+
+use config::{ConfigErrors, Plan};
+use futures::future::join_all;
+use metrics::Metrics;
+use pipeline::{Catalogue, Env, Resource};
+use tokio::time::{Duration, timeout};
+
+use crate::chain;
+use crate::topology::Topology;
+
+/// How long one component may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What became of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// Its role and its name: `sink store`.
+    pub component: String,
+    /// What was reached, or why it is not.
+    pub found: Result<String, String>,
+}
+
+/// Tries everything that `plan` names and that can be tried without an event.
+///
+/// # Errors
+/// Every setting that is wrong; nothing was tried.
+pub async fn probe(
+    plan: &Plan,
+    catalogue: Catalogue,
+    env: &Env,
+) -> Result<Vec<Probed>, ConfigErrors> {
+    let mut topology = Topology::build(plan, catalogue, env, &Metrics::default())?;
+    let mut all = Vec::new();
+    let agent = &plan.agent;
+    for (setting, address) in [("admin", &agent.admin), ("flume_metrics", &agent.flume_metrics)] {
+        if let Some(address) = address.clone() {
+            let found = listen(&Resource::Listen { setting, address }, env).await;
+            all.push(Probed { component: format!("agent.{setting}"), found });
+        }
+    }
+    for source in &topology.sources {
+        for resource in source.source.resources() {
+            let found = listen(&resource, env).await;
+            all.push(Probed { component: format!("source {}", source.name), found });
+        }
+    }
+    let sinks = topology.groups.iter_mut().flat_map(|group| &mut group.sinks);
+    // The first seat of a discovered sink tries all that is found.
+    let firsts = sinks.filter(|named| named.seat().is_none_or(|seat| seat.index() == 0));
+    let tried = firsts.map(async |named| {
+        let found = match timeout(LIMIT, named.sink.probe()).await {
+            Ok(Ok(found)) => Ok(found?),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(format!("no answer within {LIMIT:?}")),
+        };
+        Some(Probed { component: format!("sink {}", named.name), found })
+    });
+    all.extend(join_all(tried).await.into_iter().flatten());
+    Ok(all)
+}
+
+/// Listens for a moment.
+async fn listen(resource: &Resource, env: &Env) -> Result<String, String> {
+    let address = resource.address();
+    let listened = match resource {
+        Resource::Listen { .. } => env.net.listen(address).await.map(drop),
+        Resource::Datagrams { .. } => env.net.bind(address).await.map(drop),
+    };
+    match listened {
+        Ok(()) => Ok(format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(format!("{error}; does the agent run already?"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,217 @@
+//! What is wrong, from a snapshot: the first thing that an operator wants to know.
+//!
+//! Pure. The agent judges; the live page, `aqueduct top` and `aqueduct status` show what it says.
+
+use serde::{Deserialize, Serialize};
+
+use super::words::{percent, seconds};
+use super::{ChannelStatus, Snapshot, SourceStatus, State};
+
+/// Filled part of a channel from which on it is nearly full.
+const NEARLY_FULL: f64 = 0.8;
+
+/// A channel that is full within this time is in trouble, in seconds.
+const SOON_FULL: f64 = 1_800.0;
+
+/// Age of the oldest event of a backlog, in seconds. Without a backlog the space of what was
+/// delivered is not free yet, and it will be.
+const BACKLOG: f64 = 60.0;
+
+/// Seconds without an event after which a difference is one. While events move it goes to and fro:
+/// each part is counted at another moment.
+const QUIET: f64 = 40.0;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// All is well.
+    #[default]
+    Good,
+    /// Something to know.
+    Note,
+    /// Something to look after.
+    Warn,
+    /// Something is wrong.
+    Bad,
+}
+
+/// Something that is wrong, or may become so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about: `source NAME`, `channel NAME`, `group NAME`, `sink NAME`, `conservation`,
+    /// `agent`, `dead letters` or `configuration`.
+    pub component: String,
+    /// It in a sentence, which stays the same while the trouble does.
+    pub brief: String,
+    /// The same with times and sizes.
+    pub text: String,
+}
+
+/// Everything in one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// That of the worst trouble; a note is none.
+    pub level: Level,
+    /// All is well, or the worst trouble and how many there are.
+    pub text: String,
+}
+
+impl Trouble {
+    /// Without `more`, which stands in brackets in the text.
+    pub(crate) fn new(level: Level, component: &str, brief: String, more: &str) -> Self {
+        let text = if more.is_empty() { brief.clone() } else { format!("{brief} ({more})") };
+        Self { level, component: component.to_owned(), brief, text }
+    }
+}
+
+impl Verdict {
+    /// Of troubles, the worst first.
+    pub(crate) fn of(troubles: &[Trouble]) -> Self {
+        let real = || troubles.iter().filter(|it| it.level > Level::Note);
+        let Some(worst) = real().next() else {
+            return Self { level: Level::Good, text: "All is well".to_owned() };
+        };
+        let lead = match worst.level {
+            Level::Bad => "Something is wrong",
+            Level::Good | Level::Note | Level::Warn => "Look after this",
+        };
+        let more = match real().count() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Self { level: worst.level, text: format!("{lead}: {}{more}", worst.brief) }
+    }
+}
+
+impl Snapshot {
+    /// With what is wrong, and what is known to be wrong with the file of the configuration.
+    pub(crate) fn judged(mut self, configuration: Option<Trouble>) -> Self {
+        let mut found = troubles(&self);
+        found.extend(configuration);
+        // Stable: those of one level stay in the order of the flow.
+        found.sort_by_key(|it| std::cmp::Reverse(it.level));
+        self.verdict = Verdict::of(&found);
+        self.troubles = found;
+        self
+    }
+
+    /// How bad it is with a component, as [`Trouble::component`] names it.
+    pub fn level_of(&self, component: &str) -> Level {
+        let about = self.troubles.iter().filter(|it| it.component == component);
+        about.map(|it| it.level).max().unwrap_or_default()
+    }
+}
+
+/// What is wrong, in the order of the flow.
+fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
+    let mut found: Vec<Trouble> = Vec::new();
+    for SourceStatus { name, state, .. } in &snapshot.sources {
+        found.extend(of_state("source", name, state));
+    }
+    found.extend(snapshot.channels.iter().filter_map(of_channel));
+    for group in &snapshot.groups {
+        let members = &group.members;
+        found.extend(members.iter().filter_map(|it| of_state("sink", &it.sink, &it.state)));
+        // It waits for its sinks, and they are named above.
+        let is_failing = |state: &State| matches!(state, State::Failing { .. });
+        let is_waiting = matches!(group.state, State::Waiting { .. });
+        if !(is_waiting && members.iter().any(|it| is_failing(&it.state))) {
+            found.extend(of_state("group", &group.name, &group.state));
+        }
+    }
+    found.extend(of_conservation(snapshot));
+    // What the agent says itself and the above does not.
+    if !snapshot.ready && found.iter().all(|it| it.level < Level::Bad) {
+        let said = snapshot.reasons.iter();
+        found.extend(said.map(|text| Trouble {
+            brief: without_times(text),
+            ..Trouble::new(Level::Bad, "agent", text.clone(), "")
+        }));
+    }
+    let letters = snapshot.dead_letters.events;
+    if letters > 0 {
+        let brief = "there are dead letters".to_owned();
+        found.push(Trouble::new(Level::Warn, "dead letters", brief, &format!("{letters} events")));
+    }
+    found
+}
+
+fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
+    let component = format!("{role} {name}");
+    let (level, brief, more) = match state {
+        State::Failing { since_seconds_ago, last_error, retry_in_seconds } => {
+            let next = retry_in_seconds.map_or("it is tried again now".to_owned(), |pause| {
+                format!("next try in {}", seconds(Some(pause)))
+            });
+            let more = format!("for {}; {next}", seconds(Some(*since_seconds_ago)));
+            (Level::Bad, format!("{component} fails: {last_error}"), more)
+        }
+        State::Waiting { waits_for, since_seconds_ago } => {
+            let more = format!("for {}", seconds(Some(*since_seconds_ago)));
+            (Level::Warn, format!("{component} waits for {waits_for}"), more)
+        }
+        State::Starting => (Level::Warn, format!("{component} is not open yet"), String::new()),
+        State::Running | State::Absent | State::Stopped => return None,
+    };
+    Some(Trouble::new(level, &component, brief, &more))
+}
+
+fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
+    let name = format!("channel {}", channel.name);
+    let full = percent(channel.fill_ratio);
+    let soon = channel.until_full_seconds.filter(|left| *left < SOON_FULL);
+    let has_backlog = channel.oldest_event_seconds.is_some_and(|oldest| oldest > BACKLOG);
+    let (level, what, more) = if channel.intake_stopped {
+        (Level::Bad, "takes nothing in", format!("{full} full"))
+    } else if channel.fill_ratio >= NEARLY_FULL {
+        (Level::Warn, "is nearly full", format!("{full}, {} events", channel.depth_events))
+    } else if soon.is_some() && has_backlog {
+        (Level::Warn, "fills", format!("full in {} at the present rates", seconds(soon)))
+    } else {
+        return None;
+    };
+    Some(Trouble::new(level, &name, format!("{name} {what}"), &more))
+}
+
+/// Events that are not accounted for although nothing moves.
+fn of_conservation(snapshot: &Snapshot) -> Option<Trouble> {
+    let difference = snapshot.conservation.difference_events;
+    let sources = snapshot.sources.iter().map(|it| &it.accepted);
+    let channels = snapshot.channels.iter().map(|it| &it.stored);
+    let groups = snapshot.groups.iter().map(|it| &it.delivered);
+    let mut lasts = sources.chain(channels).chain(groups).filter_map(|it| it.last_seconds_ago);
+    let is_quiet = snapshot.uptime_seconds > QUIET && lasts.all(|ago| ago > QUIET);
+    if difference == 0 || !is_quiet {
+        return None;
+    }
+    let what =
+        if difference > 0 { "are not accounted for" } else { "left more often than they came" };
+    let brief = format!("{} events {what}", difference.unsigned_abs());
+    Some(Trouble::new(Level::Bad, "conservation", brief, ""))
+}
+
+/// A line of `/readyz` without the seconds in it, which change all the time.
+fn without_times(line: &str) -> String {
+    let unit = |word: &str| {
+        let rest = word.strip_prefix('s')?;
+        rest.chars().all(|c| c.is_ascii_punctuation()).then(|| rest.to_owned())
+    };
+    let is_number = |word: &&str| word.parse::<u64>().is_ok();
+    let words: Vec<&str> = line.split(' ').collect();
+    let shown = words.iter().enumerate().map(|(at, word)| {
+        let before = at.checked_sub(1).map(|at| words[at]);
+        let next = words.get(at + 1).copied();
+        match unit(word) {
+            Some(rest) if before.as_ref().is_some_and(is_number) => format!("time{rest}"),
+            _ if is_number(word) && next.and_then(unit).is_some() => "some".to_owned(),
+            _ => (*word).to_owned(),
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

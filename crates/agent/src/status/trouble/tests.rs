@@ -1,0 +1,123 @@
+//! Each kind of trouble is named, and the worst comes first.
+//!
+//! Method: a snapshot in which all is well, and one change of it.
+
+use super::*;
+use crate::status::sample::well;
+use crate::status::{GroupStatus, MemberStatus, Throughput};
+
+const WELL: &str = "All is well";
+
+fn member(snapshot: &mut Snapshot) -> &mut MemberStatus {
+    &mut snapshot.groups[0].members[0]
+}
+
+fn group(snapshot: &mut Snapshot) -> &mut GroupStatus {
+    &mut snapshot.groups[0]
+}
+
+fn failing() -> State {
+    let last_error = "x".to_owned();
+    State::Failing { since_seconds_ago: 9.0, last_error, retry_in_seconds: Some(1.0) }
+}
+
+fn waiting() -> State {
+    State::Waiting { waits_for: "room".to_owned(), since_seconds_ago: 1.0 }
+}
+
+fn verdict(change: impl Fn(&mut Snapshot)) -> String {
+    let mut snapshot = well();
+    change(&mut snapshot);
+    snapshot.judged(None).verdict.text
+}
+
+fn quiet(snapshot: &mut Snapshot, seconds: f64) {
+    let passed = |it: &mut Throughput| it.last_seconds_ago = Some(seconds);
+    snapshot.sources.iter_mut().for_each(|it| passed(&mut it.accepted));
+    snapshot.channels.iter_mut().for_each(|it| passed(&mut it.stored));
+    snapshot.groups.iter_mut().for_each(|it| passed(&mut it.delivered));
+}
+
+#[test]
+fn components_and_channels_that_are_in_trouble_are_named() {
+    assert_eq!(verdict(|_| ()), WELL);
+    assert_eq!(
+        verdict(|it| it.channels[0].fill_ratio = 0.85),
+        "Look after this: channel c is nearly full"
+    );
+    let fresh = |it: &mut Snapshot| {
+        it.channels[0].until_full_seconds = Some(60.0);
+        it.channels[0].oldest_event_seconds = Some(2.0);
+    };
+    assert_eq!(verdict(fresh), WELL, "what was delivered will be free");
+    assert_eq!(
+        verdict(|it| it.channels[0].until_full_seconds = Some(600.0)),
+        "Look after this: channel c fills"
+    );
+    assert_eq!(verdict(|it| it.channels[0].until_full_seconds = Some(6_000.0)), WELL);
+    assert_eq!(
+        verdict(|it| it.channels[0].intake_stopped = true),
+        "Something is wrong: channel c takes nothing in"
+    );
+    assert_eq!(
+        verdict(|it| it.sources[0].state = waiting()),
+        "Look after this: source s waits for room"
+    );
+    assert_eq!(verdict(|it| it.dead_letters.events = 2), "Look after this: there are dead letters");
+}
+
+#[test]
+fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_again() {
+    let change = |it: &mut Snapshot| {
+        it.dead_letters.events = 1;
+        member(it).state = failing();
+        group(it).state = waiting();
+    };
+    assert_eq!(verdict(change), "Something is wrong: sink k fails: x, and 1 more");
+    let mut snapshot = well();
+    change(&mut snapshot);
+    let snapshot = snapshot.judged(None);
+    assert_eq!(snapshot.troubles[0].text, "sink k fails: x (for 9s; next try in 1s)");
+    let levels = ["sink k", "group g", "channel c", "dead letters"].map(|it| snapshot.level_of(it));
+    assert_eq!(levels, [Level::Bad, Level::Good, Level::Good, Level::Warn]);
+    assert_eq!(
+        verdict(|it| group(it).state = waiting()),
+        "Look after this: group g waits for room"
+    );
+}
+
+#[test]
+fn a_difference_is_one_when_nothing_moves() {
+    let text = "Something is wrong: 3 events are not accounted for";
+    let with = |difference: i64, seconds: f64| {
+        move |it: &mut Snapshot| {
+            it.conservation.difference_events = difference;
+            quiet(it, seconds);
+        }
+    };
+    assert_eq!(verdict(with(3, 41.0)), text);
+    assert_eq!(verdict(with(3, 39.0)), WELL);
+    assert_eq!(verdict(with(0, 41.0)), WELL);
+    let twice = "Something is wrong: 3 events left more often than they came";
+    assert_eq!(verdict(with(-3, 41.0)), twice);
+    let young = |it: &mut Snapshot| {
+        with(3, 41.0)(it);
+        it.uptime_seconds = 39.0;
+    };
+    assert_eq!(verdict(young), WELL);
+}
+
+#[test]
+fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_does() {
+    let change = |seconds: u64| {
+        move |it: &mut Snapshot| {
+            it.ready = false;
+            it.reasons = vec![format!("channel `c` has not been open for {seconds} s: no room")];
+        }
+    };
+    let text = "Something is wrong: channel `c` has not been open for some time: no room";
+    assert_eq!((&*verdict(change(7)), &*verdict(change(8))), (text, text));
+    let note = Trouble::new(Level::Note, "configuration", "differs".to_owned(), "sinks.k");
+    let judged = well().judged(Some(note));
+    assert_eq!((&*judged.verdict.text, &*judged.troubles[0].text), (WELL, "differs (sinks.k)"));
+}

@@ -1,0 +1,327 @@
+//! `aqueduct send`: events from standard input, one a line, to a source of an agent or of Flume.
+//!
+//! ```text
+//!   standard input ─► input (a thread) ─► batches ─► the sink of the address ─► acknowledged
+//!                                                    one batch in flight
+//! ```
+//!
+//! What is sent and how answers are judged is the code of the sinks `avro`, `thrift` and `http`.
+//! One batch is in flight at a time, so what is acknowledged is a beginning of the input: a number
+//! says where to go on. The protocol between agents is not spoken here: its promises rest on a
+//! channel.
+
+mod input;
+mod rpc_props;
+mod target;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
+use clap::Args;
+use pipeline::{ErrorClass, Outcome, Sink, SinkError, Taken};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use input::{Input, Lines};
+
+/// How long a batch that was sent may take when a signal ends the program.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Time between two lines of progress, on a terminal and elsewhere.
+const PROGRESS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
+
+const EXAMPLES: &str = "\
+Examples:
+  aqueduct send avro://collector-1:4545 < access.log
+  journalctl -o cat | aqueduct send avro://127.0.0.1:4545 --header unit=nginx
+  aqueduct send https://collector-1:5140 --ca ca.pem --batch 500 < events.txt
+  aqueduct send thrift://flume-1:4141 --set protocol=binary < access.log
+  aqueduct send avro://collector-1:4545 --skip 12300 < access.log
+
+An answer acknowledges a batch: it is in the channels of the source. The first failure ends the
+program; the events of the batch without an answer may be stored. Standard output gets the number of
+lines that are acknowledged, those of --skip included: with it the next call goes on.
+
+Exit codes: 0 every line is acknowledged, 1 not every line, 2 wrong arguments";
+
+/// Send lines of standard input as events, to an `avro`, `thrift` or `http` source.
+#[derive(Debug, Args)]
+#[command(long_about = None, after_help = EXAMPLES)]
+pub(crate) struct SendArgs {
+    /// The source: avro://HOST:PORT, thrift://HOST:PORT, http://HOST:PORT/PATH or https://…
+    #[arg(required_unless_present = "rpc_props")]
+    address: Option<String>,
+
+    /// A header of every event; more of them are all set
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    header: Vec<(String, String)>,
+
+    /// Headers of every event, as a file of Java properties
+    #[arg(long, value_name = "FILE")]
+    header_file: Option<PathBuf>,
+
+    /// Events in one call at most
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: Option<u32>,
+
+    /// Leave out so many lines at the beginning: they are acknowledged already
+    #[arg(long, value_name = "LINES", default_value_t = 0)]
+    skip: u64,
+
+    /// Speak TLS, and trust the authorities of this host
+    #[arg(long)]
+    tls: bool,
+
+    /// Speak TLS, and trust the authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// A setting of the sink for this address, such as compression=deflate or tls.key=FILE
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+
+    /// Settings as a file of Flume's RPC client: hosts, batch-size, ssl and others
+    #[arg(long, value_name = "FILE")]
+    rpc_props: Option<PathBuf>,
+}
+
+/// Name and value on both sides of the first `=`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Why not every line is acknowledged.
+#[derive(Debug)]
+struct Failure {
+    problem: String,
+    /// Lines that were sent, and are stored or not.
+    in_doubt: usize,
+}
+
+impl Failure {
+    fn before_sending(problem: String) -> Self {
+        Self { problem, in_doubt: 0 }
+    }
+}
+
+/// Sends, and says how far it came.
+pub(crate) fn run(args: &SendArgs) -> ExitCode {
+    let env = env::real();
+    let prepared = target::of(args, &env).and_then(|target| {
+        let headers = headers(args, &env)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok((target, headers, runtime.map_err(|error| error.to_string())?))
+    });
+    let (target, headers, runtime) = match prepared {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            cli::say(&problem);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let input = Input { headers, batch: target.batch, skip: args.skip };
+    let mut progress = Progress::new(args.skip, &target.address);
+    let sent = runtime.block_on(async {
+        let signals = Signals::listen().map_err(|error| {
+            Failure::before_sending(format!("signals cannot be caught: {error}"))
+        })?;
+        let lines = input.begin(io::stdin());
+        send(target.sink, lines, signals, &mut progress).await
+    });
+    progress.end();
+    let (acknowledged, address) = (progress.acknowledged, &target.address);
+    let printed = cli::print(&format!("{acknowledged}\n"));
+    match sent {
+        Ok(()) => {
+            cli::say(&format!("{acknowledged} lines are acknowledged by {address}"));
+            printed
+        }
+        Err(Failure { problem, in_doubt }) => {
+            let doubt = match in_doubt {
+                0 => String::new(),
+                lines => format!("; the next {lines} may be stored already"),
+            };
+            cli::say(&format!(
+                "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; go on with \
+                 --skip {acknowledged}"
+            ));
+            ExitCode::from(EXIT_RUNTIME)
+        }
+    }
+}
+
+/// The headers of every event.
+fn headers(args: &SendArgs, env: &pipeline::Env) -> Result<Vec<(String, String)>, String> {
+    let mut headers = match &args.header_file {
+        Some(path) => {
+            let read = rpc_props::properties(path, env);
+            read.map_err(|problem| format!("--header-file {problem}"))?
+        }
+        None => Vec::new(),
+    };
+    for (name, value) in &args.header {
+        headers.retain(|(other, _)| other != name);
+        headers.push((name.clone(), value.clone()));
+    }
+    Ok(headers)
+}
+
+/// Sends what is read until it ends.
+async fn send(
+    mut sink: Box<dyn Sink>,
+    mut lines: mpsc::Receiver<Lines>,
+    mut signals: Signals,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let opened = sink.open().await;
+    opened.map_err(|error| Failure::before_sending(agent::chain(&error)))?;
+    let mut ticket = 0;
+    loop {
+        let read = tokio::select! {
+            biased;
+            name = signals.next() => {
+                return Err(Failure::before_sending(format!("stopped by {name}")));
+            }
+            read = lines.recv() => read,
+        };
+        match read {
+            Some(Lines::Batch(batch)) => {
+                ticket += 1;
+                let events = batch.len();
+                deliver(&mut *sink, Taken { ticket, batch }, &mut signals).await?;
+                progress.add(events);
+            }
+            Some(Lines::Failed(problem)) => return Err(Failure::before_sending(problem)),
+            None => {
+                sink.close().await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Sends one batch, and waits until it is acknowledged. A signal leaves it a little more time.
+async fn deliver(sink: &mut dyn Sink, taken: Taken, signals: &mut Signals) -> Result<(), Failure> {
+    let events = taken.batch.len();
+    sink.write(taken).await.map_err(|error| failed(&error, events))?;
+    let mut settled = std::pin::pin!(settled(sink, events));
+    tokio::select! {
+        biased;
+        settled = &mut settled => settled,
+        name = signals.next() => timeout(GRACE, settled).await.unwrap_or_else(|_| {
+            Err(Failure { problem: format!("stopped by {name}"), in_doubt: events })
+        }),
+    }
+}
+
+/// What became of the batch of so many events.
+async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
+    loop {
+        return match sink.settled().await.outcome {
+            Outcome::Delivered => Ok(()),
+            // It says later that it is delivered.
+            Outcome::Stored => continue,
+            Outcome::Again(Some(error)) => Err(failed(&error, events)),
+            Outcome::Again(None) | Outcome::HeldBack(_) => {
+                Err(Failure::before_sending("the source does not take the batch".to_owned()))
+            }
+            Outcome::Refused(letter) => {
+                let (detail, refused) = (letter.detail, letter.events.len());
+                let problem = format!("{refused} events can never be stored there: {detail}");
+                Err(Failure { problem, in_doubt: if letter.whole { 0 } else { events } })
+            }
+        };
+    }
+}
+
+/// What a failure says of the events of a batch, which is one call.
+fn failed(error: &SinkError, events: usize) -> Failure {
+    let in_doubt = if error.class == ErrorClass::Indeterminate { events } else { 0 };
+    Failure { problem: agent::chain(error), in_doubt }
+}
+
+/// What asks the program to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    caught: Option<&'static str>,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())?, caught: None })
+    }
+
+    /// The name of the signal that came, also again.
+    async fn next(&mut self) -> &'static str {
+        if let Some(name) = self.caught {
+            return name;
+        }
+        let name = tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        };
+        *self.caught.insert(name)
+    }
+}
+
+/// How far it came, on standard error.
+struct Progress {
+    acknowledged: u64,
+    address: String,
+    is_terminal: bool,
+    shown: Instant,
+    has_line: bool,
+}
+
+impl Progress {
+    fn new(acknowledged: u64, address: &str) -> Self {
+        let (address, is_terminal) = (address.to_owned(), io::stderr().is_terminal());
+        Self { acknowledged, address, is_terminal, shown: Instant::now(), has_line: false }
+    }
+
+    fn add(&mut self, lines: usize) {
+        self.acknowledged += lines as u64;
+        let pace = if self.is_terminal { PROGRESS[0] } else { PROGRESS[1] };
+        if self.shown.elapsed() < pace {
+            return;
+        }
+        self.shown = Instant::now();
+        let text = format!("{} lines are acknowledged by {}", self.acknowledged, self.address);
+        if self.is_terminal {
+            self.has_line = true;
+            // In the place of the one before.
+            let _ = write!(io::stderr(), "\r{text}");
+        } else {
+            cli::say(&text);
+        }
+    }
+
+    /// The next line is one of its own.
+    fn end(&self) {
+        if self.has_line {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_cut_at_its_first_equals_sign() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
+        assert!(pair("=b").is_err() && pair("a").is_err());
+    }
+}

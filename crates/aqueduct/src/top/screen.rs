@@ -1,0 +1,117 @@
+//! The terminal of `top`: a task that follows the agent, and a loop that draws and reads keys.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use super::view::{News, View};
+use crate::admin::Admin;
+
+/// How long a key may wait for the next snapshot to be drawn, and the other way round.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Time between two questions for the file of the configuration, which the agent then compares with
+/// what runs.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest time until a lost agent is asked again.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// News that wait to be drawn; further ones are left out.
+const NEWS_MAX: usize = 8;
+
+/// Shows the agent until a key or a signal ends it.
+///
+/// # Errors
+/// The terminal cannot be used.
+pub(super) fn run(runtime: &Runtime, admin: Admin) -> Result<(), String> {
+    let (tell, heard) = sync_channel(NEWS_MAX);
+    let mut view = View::new(admin.address());
+    runtime.spawn(end_by_signal(tell.clone()));
+    runtime.spawn(follow(admin, tell));
+    let terminal = ratatui::try_init();
+    let shown = terminal.and_then(|mut terminal| show(&mut terminal, &mut view, &heard));
+    ratatui::restore();
+    shown.map_err(|error| format!("the terminal cannot be used: {error}"))
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    view: &mut View,
+    heard: &Receiver<News>,
+) -> std::io::Result<()> {
+    while !view.has_ended() {
+        heard.try_iter().for_each(|news| view.hear(news));
+        terminal.draw(|frame| view.draw(frame))?;
+        if event::poll(TURN)?
+            && let Event::Key(key) = event::read()?
+            && key.kind != KeyEventKind::Release
+        {
+            view.press(key);
+        }
+    }
+    Ok(())
+}
+
+/// A signal leaves the terminal as it was, too.
+async fn end_by_signal(tell: SyncSender<News>) {
+    let listen = |kind| signal(kind).ok();
+    let (Some(mut terminate), Some(mut hang_up)) =
+        (listen(SignalKind::terminate()), listen(SignalKind::hangup()))
+    else {
+        return;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    // The loop reads all the time.
+    while tell.try_send(News::End).is_err() {
+        sleep(TURN).await;
+    }
+}
+
+/// Follows the agent, and begins again when it is lost.
+async fn follow(admin: Admin, tell: SyncSender<News>) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let lost = followed(&admin, &tell, &mut pause).await;
+        // Left out where the loop has ended.
+        let _ = tell.try_send(News::Lost(lost));
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Why it ended.
+async fn followed(admin: &Admin, tell: &SyncSender<News>, pause: &mut Duration) -> String {
+    let mut compared: Option<Instant> = None;
+    let mut follow = match admin.follow().await {
+        Ok(follow) => follow,
+        Err(error) => return error.to_string(),
+    };
+    loop {
+        if compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY) {
+            compared = Some(Instant::now());
+            // Its next snapshot says what it found. One that shows no configuration says nothing.
+            let _ = admin.get("/config").await;
+        }
+        let snapshot = match follow.next().await {
+            Ok(text) => admin.snapshot(&text),
+            Err(error) => return error.to_string(),
+        };
+        match snapshot {
+            Ok(snapshot) => {
+                *pause = Duration::from_secs(1);
+                let _ = tell.try_send(News::Snapshot(Box::new(snapshot)));
+            }
+            Err(problem) => return problem,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the screen shows and what the keys do.
+//!
+//! Method: the view draws into the buffer of a terminal without a terminal.
+
+use agent::status::{Trouble, Verdict, WayState};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::top::sample::well;
+
+fn drawn(view: &mut View, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| view.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (0..height).map(|y| line(y).trim_end().to_owned()).collect()
+}
+
+fn press(view: &mut View, code: KeyCode) {
+    view.press(KeyEvent::new(code, KeyModifiers::NONE));
+}
+
+fn snapshot() -> Box<Snapshot> {
+    let mut it = well();
+    it.verdict = Verdict { level: Level::Good, text: "All is well".to_owned() };
+    let way = |from: &str, to: &str| {
+        let (per_second, state) = (12.0, "open");
+        serde_json::json!({
+            "from": from, "to": to, "events_per_second": per_second, "state": state,
+        })
+    };
+    let flow = serde_json::json!({
+        "into_channels": [way("s", "c")], "out_of_channels": [way("c", "g")],
+    });
+    it.flow = serde_json::from_value(flow).unwrap();
+    Box::new(it)
+}
+
+fn trouble(level: Level, component: &str, text: &str) -> Trouble {
+    let (component, text) = (component.to_owned(), text.to_owned());
+    Trouble { level, component, brief: text.clone(), text }
+}
+
+#[test]
+fn the_state_stands_on_top_and_the_flow_below_it() {
+    let mut view = View::new("here:1");
+    assert!(drawn(&mut view, 80, 24)[1].contains("Waiting for the agent at here:1"));
+    let mut it = snapshot();
+    it.channels[0].until_full_seconds = Some(7_200.0);
+    it.groups[0].members[0].penalty_seconds = Some(3.0);
+    view.hear(News::Snapshot(it));
+    let lines = drawn(&mut view, 100, 24);
+    assert_eq!(lines[0], "agent a, version 1, up 15m: ready");
+    assert_eq!(lines[1], "✓ All is well");
+    assert_eq!(lines[2], " Flow  Sources  Channels  Sinks  Failures");
+    assert_eq!(lines[3], "s (http) ── 12/s ──▶");
+    assert_eq!(lines[4], "  c (durable) █░░░░░░░░░ 10.0%, 7 events, oldest 1m 30s, full in 2h");
+    assert_eq!(lines[5], "    ── 12/s ──▶ g (failover)");
+    let member = "         ✓ k (grpc) last delivery 500ms ago, 0 batches in hand; penalty for 3s";
+    assert_eq!(lines[6], member);
+    let sum = "events since the start: 14 accepted = 7 delivered + 7 held; difference 0";
+    assert_eq!(lines[22], sum);
+}
+
+#[test]
+fn what_is_wrong_comes_with_its_cause_and_leaves_room_for_the_rest() {
+    let mut it = snapshot();
+    let text = "sink k fails: cannot connect to collector-1:4141: connection refused \
+                (for 9s; next try in 1s)";
+    it.verdict = Verdict { level: Level::Bad, text: "Something is wrong: sink k fails".to_owned() };
+    it.troubles = vec![trouble(Level::Bad, "sink k", text)];
+    it.flow.into_channels[0].state = WayState::Stopped;
+    let mut view = View::new("");
+    view.hear(News::Snapshot(it.clone()));
+    let page = drawn(&mut view, 60, 24);
+    assert_eq!(page[1], "✕ Something is wrong: sink k fails");
+    let shown = page[2..4].join(" ").replace("   ", " ");
+    assert_eq!(shown, format!("✕ {text}"), "{page:?}");
+    assert!(page.iter().any(|line| line.contains("✕ k (grpc)")), "{page:?}");
+    assert!(page.iter().any(|line| line.contains("──✕▶ back-pressure")), "{page:?}");
+    it.troubles = vec![trouble(Level::Warn, "group g", "waits\u{1b}[2J"); 100];
+    view.hear(News::Snapshot(it));
+    let page = drawn(&mut view, 60, 24);
+    assert!(page[2].contains("waits?[2J"), "{page:?}");
+    assert!(page[12].contains("and 90 more lines"), "{page:?}");
+    assert!(page[13].contains("Flow") && page[22].contains("difference 0"), "{page:?}");
+}
+
+#[test]
+fn keys_turn_the_parts_scroll_pause_and_end() {
+    let mut view = View::new("");
+    view.hear(News::Snapshot(snapshot()));
+    for (code, title) in [
+        (KeyCode::Tab, "SOURCE  TYPE"),
+        (KeyCode::Right, "CHANNEL  TYPE"),
+        (KeyCode::Right, "GROUP  CHANNEL"),
+        (KeyCode::Tab, "None"),
+        (KeyCode::Left, "GROUP  CHANNEL"),
+        (KeyCode::Tab, "None"),
+        (KeyCode::Tab, "s (http)"),
+    ] {
+        press(&mut view, code);
+        assert!(drawn(&mut view, 100, 24)[3].starts_with(title), "{title}");
+    }
+    press(&mut view, KeyCode::Down);
+    assert!(drawn(&mut view, 100, 24)[3].starts_with("s (http)"), "all of it is shown");
+    assert!(drawn(&mut view, 100, 8)[3].starts_with("s (http)"), "the end was reached before");
+    press(&mut view, KeyCode::Down);
+    assert!(drawn(&mut view, 100, 8)[3].starts_with("  c (durable)"));
+    press(&mut view, KeyCode::Char('p'));
+    let mut later = snapshot();
+    later.uptime_seconds = 7_200.0;
+    view.hear(News::Snapshot(later.clone()));
+    assert_eq!(drawn(&mut view, 100, 24)[0], "agent a, version 1, up 15m: ready  PAUSED");
+    press(&mut view, KeyCode::Char('p'));
+    view.hear(News::Snapshot(later));
+    assert_eq!(drawn(&mut view, 100, 24)[0], "agent a, version 1, up 2h: ready");
+    assert!(!view.has_ended());
+    let mut other = View::new("");
+    other.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+    press(&mut view, KeyCode::Char('q'));
+    assert!(view.has_ended() && other.has_ended());
+}
+
+#[test]
+fn an_agent_that_is_lost_is_said_to_be_so_and_the_old_state_stays() {
+    let mut view = View::new("");
+    view.hear(News::Snapshot(snapshot()));
+    view.hear(News::Lost("connection refused".to_owned()));
+    let page = drawn(&mut view, 100, 24);
+    let lost = "✕ No answer from the agent; what is shown below is old: connection refused";
+    assert_eq!((&*page[1], &*page[2]), (lost, "✓ All is well"));
+    view.hear(News::Snapshot(snapshot()));
+    assert_eq!(drawn(&mut view, 100, 24)[1], "✓ All is well");
+}
+
+#[test]
+fn a_terminal_of_any_size_is_drawn_to() {
+    let mut view = View::new("");
+    let mut it = snapshot();
+    it.troubles = vec![trouble(Level::Bad, "sink k", &"x".repeat(500)); 9];
+    view.hear(News::Snapshot(it));
+    for (width, height) in [(1, 1), (3, 2), (20, 5), (500, 3), (40, 200)] {
+        drawn(&mut view, width, height);
+    }
+}

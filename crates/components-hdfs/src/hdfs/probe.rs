@@ -1,0 +1,55 @@
+//! Whether a store takes files, tried by one that is removed again.
+
+use storage::{CreateOptions, FileSystem, FsError, split};
+
+/// Makes and removes an empty file in the directory `prefix`, or in the deepest one above it that
+/// is there; that directory. `number` tells it from the file of another program.
+///
+/// # Errors
+/// The store is not reached, or refuses the file.
+pub(super) async fn probe(
+    fs: &dyn FileSystem,
+    prefix: &str,
+    number: u64,
+) -> Result<String, FsError> {
+    let mut directory = prefix;
+    // What has no directories needs none.
+    while fs.is_tree() && directory != "/" {
+        match fs.stat(directory).await {
+            Ok(_) => break,
+            Err(FsError::NotFound { .. }) => directory = split(directory).0,
+            Err(error) => return Err(error),
+        }
+    }
+    let below = if directory == "/" { "" } else { directory };
+    let path = format!("{below}/_aqueduct-probe-{number:016x}");
+    let made = match fs.create(&path, CreateOptions::default()).await {
+        Ok(file) => file.close().await,
+        Err(error) => Err(error),
+    };
+    // Also one of which the store did not say whether it is there.
+    let deleted = fs.delete(&path).await;
+    made?;
+    deleted?;
+    Ok(directory.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::memory::Memory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_deepest_directory_that_is_there_is_tried_and_nothing_stays() {
+        let fs = Memory::new();
+        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/");
+        fs.mkdirs("/a").await.unwrap();
+        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/a");
+        fs.mkdirs("/a/b").await.unwrap();
+        assert_eq!(probe(&fs, "/a/b", 7).await.unwrap(), "/a/b");
+        assert!(fs.list("/a/b").await.unwrap().is_empty());
+        let names = fs.list("/").await.unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+}
