@@ -1,0 +1,472 @@
+//! `mqtt`: each message of a broker is an event, acknowledged when it is stored.
+//!
+//! ```text
+//!   broker ──PUBLISH──► round ──put──► channels      one put at a time; the next round fills
+//!      ▲                  ▲              │           while it is stored
+//!      │ PUBREL ──────────┘              ▼
+//!      └──── PUBACK, PUBREC, PUBCOMP ── stored
+//! ```
+//!
+//! While the channels are full the round fills up, then the connection is not read; pings go on.
+//! So a source holds two rounds and one packet. What a message of QoS 1 or 2 is known by when it
+//! comes again stands at [`session`].
+
+mod config;
+mod round;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metrics::{Metrics, SourceReason};
+use pipeline::{
+    Batch, BuildContext, Classify, GivesAgain, Guarantee, IntakeError, PositionIntake, Source,
+    SourceContext, SourceError, SourcePosition,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::broker::Target;
+use crate::connection::{Connection, MqttError};
+use crate::packets::{
+    Connect, ConnectProperties, Filter, Packet, PingReq, PubAck, PubComp, PubRec, Publish, QoS,
+    SubAck, Subscribe, SubscribeReasonCode,
+};
+use crate::topic::is_shared;
+pub use config::Config;
+use config::{Options, Retained};
+use round::Round;
+use session::{Arrival, Session};
+
+/// How long a stop waits for what is being stored.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long a stop waits for the last answers to be sent.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Bytes of answers that wait to be written, from which on nothing is read.
+const ANSWERS_MAX: usize = 64 << 10;
+
+struct Mqtt {
+    name: Arc<str>,
+    metrics: Metrics,
+    options: Options,
+    target: Target,
+    session: Session,
+    /// The broker had a session of this source in the life of this process.
+    is_known: bool,
+    /// Messages of the session are looked for in the channels.
+    is_loaded: bool,
+    round: Round,
+    /// A message that belongs into the next round.
+    waiting: Option<Publish>,
+    storing: Option<Storing>,
+    connection: Option<Connection>,
+    /// Whether the filters are asked for on this connection.
+    subscribes: bool,
+    /// The channels have to forget the ids of the last session first.
+    forgets: bool,
+}
+
+/// A put under way, with what is answered when it has ended.
+struct Storing {
+    round: Round,
+    put: JoinHandle<Result<(), IntakeError>>,
+}
+
+impl Mqtt {
+    fn new(cx: &BuildContext, options: Options, target: Target) -> Self {
+        Self {
+            name: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            options,
+            target,
+            session: Session::default(),
+            is_known: false,
+            is_loaded: false,
+            round: Round::default(),
+            waiting: None,
+            storing: None,
+            connection: None,
+            subscribes: false,
+            forgets: false,
+        }
+    }
+
+    fn count(&self, reason: &'static str) {
+        let label = SourceReason { source: self.name.to_string(), reason };
+        self.metrics.source_anomalies.get_or_create(&label).inc();
+    }
+
+    /// Whether the ids of messages are stored with them.
+    fn is_exact(&self) -> bool {
+        self.options.qos == QoS::ExactlyOnce
+    }
+
+    /// What the position of the source is of: this session.
+    fn key(&self) -> Bytes {
+        format!("{} {}", self.target.address, self.target.client_id).into()
+    }
+
+    fn failed(&self, error: MqttError) -> SourceError {
+        SourceError {
+            class: error.class(),
+            message: "no messages of the broker".into(),
+            source: Some(Box::new(error)),
+        }
+    }
+
+    fn not_stored(&self, error: IntakeError) -> SourceError {
+        let message = "messages are not stored, and not acknowledged".to_owned();
+        SourceError { class: error.class(), message, source: Some(Box::new(error)) }
+    }
+
+    fn load(&mut self, intake: &dyn PositionIntake) {
+        let key = self.key();
+        let known = intake.positions(&self.name);
+        let value = |known: &Vec<(Bytes, Bytes)>| {
+            known.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone())
+        };
+        let values: Vec<Option<Bytes>> = known.iter().map(value).collect();
+        self.session.load(values.iter().map(Option::as_ref));
+    }
+
+    async fn connect(&mut self) -> Result<(), MqttError> {
+        let options = &self.options;
+        let mut properties = ConnectProperties::new();
+        properties.session_expiry_interval = Some(options.session_expiry_seconds);
+        properties.receive_maximum = Some(options.in_flight_max);
+        properties.max_packet_size = Some(options.packet_max);
+        let keeps = options.session_expiry_seconds > 0;
+        let connect = Connect {
+            keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            client_id: self.target.client_id.to_string(),
+            // Version 5 ends the session by its expiry.
+            clean_start: !keeps,
+            properties: Some(properties),
+        };
+        let will = options.will.clone();
+        let opened = Connection::open(&self.target, connect, will, options.packet_max).await;
+        let (connection, greeting) = opened?;
+        let is_present = greeting.session_present;
+        if self.is_known && keeps && !is_present {
+            warn!(
+                source = %self.name, broker = %self.target.address,
+                "the broker has forgotten the session: messages of the meantime may be lost"
+            );
+            self.count("session_lost");
+        }
+        self.forgets |= self.session.resume(is_present);
+        // A broker of 3.1.1 sends what it retains with each subscription.
+        self.subscribes = !(is_present && self.is_known && options.retained == Retained::New);
+        self.is_known = true;
+        info!(source = %self.name, broker = %self.target.address, is_present, "connected");
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Asks for the filters, and answers what the broker must say first.
+    fn subscribe(&self) -> Packet {
+        let filter = |path: &String| Filter {
+            path: path.clone(),
+            qos: self.options.qos,
+            nolocal: false,
+            preserve_retain: false,
+            retain_forward_rule: self.options.retained.rule(),
+        };
+        let mut subscribe = Subscribe::new_many(self.options.filters.iter().map(filter), None);
+        subscribe.pkid = 1;
+        Packet::Subscribe(subscribe)
+    }
+
+    fn granted(&self, answer: &SubAck) -> Result<(), MqttError> {
+        for (filter, code) in self.options.filters.iter().zip(&answer.return_codes) {
+            match code {
+                SubscribeReasonCode::Success(qos) if *qos < self.options.qos => {
+                    let granted = *qos as u8;
+                    warn!(
+                        source = %self.name, filter, granted,
+                        "the broker serves this filter with a lower quality of service"
+                    );
+                    self.count("qos_lowered");
+                }
+                SubscribeReasonCode::Success(_) => {}
+                refused => {
+                    let problem = format!(
+                        "refuses the filter `{filter}`: {refused:?}; look at the rights of the \
+                         client"
+                    );
+                    let address = self.target.address.clone();
+                    return Err(MqttError::NotGranted { address, problem });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a packet in.
+    fn take(&mut self, packet: Packet, connection: &mut Connection) -> Result<(), MqttError> {
+        match packet {
+            Packet::Publish(message) => self.message(message, connection),
+            Packet::PubRel(release) if self.session.holds(release.pkid) => {
+                self.round.released.push(release.pkid);
+                Ok(())
+            }
+            // Released before: the answer was lost.
+            Packet::PubRel(it) => connection.queue(Packet::PubComp(PubComp::new(it.pkid, None))),
+            Packet::SubAck(answer) => self.granted(&answer),
+            Packet::PingResp(_) => Ok(()),
+            other => Err(connection.unexpected(&other)),
+        }
+    }
+
+    fn message(&mut self, it: Publish, connection: &mut Connection) -> Result<(), MqttError> {
+        if it.retain && self.options.retained == Retained::Never {
+            self.count("retained_dropped");
+            return self.answer(it.qos, it.pkid, connection);
+        }
+        match self.session.arrive(&it) {
+            Arrival::New => {
+                if it.dup {
+                    self.count("message_repeated");
+                }
+                self.waiting = Some(it);
+                Ok(())
+            }
+            Arrival::Stored => {
+                self.count("message_known");
+                self.answer(it.qos, it.pkid, connection)
+            }
+            Arrival::Pending => Ok(()),
+            Arrival::TooMany => {
+                let problem = format!(
+                    "has over {} messages of QoS 2 in flight: limit them there, or set \
+                     `broker.version` to 5",
+                    session::IDS_MAX
+                );
+                Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
+            }
+        }
+    }
+
+    fn answer(&self, qos: QoS, id: u16, connection: &mut Connection) -> Result<(), MqttError> {
+        match qos {
+            QoS::AtMostOnce => Ok(()),
+            QoS::AtLeastOnce => connection.queue(Packet::PubAck(PubAck::new(id, None))),
+            QoS::ExactlyOnce => connection.queue(Packet::PubRec(PubRec::new(id, None))),
+        }
+    }
+
+    /// Moves the message that waits into the round, if it has room.
+    fn fill(&mut self, batch_bytes: Option<u64>) -> Result<(), MqttError> {
+        let full = self.round.is_full(self.options.batch_events, batch_bytes);
+        let Some(message) =
+            self.waiting.take_if(|message| !full && !self.round.lacks_room(message, batch_bytes))
+        else {
+            return Ok(());
+        };
+        let pushed = self.round.push(&message, &self.options.headers);
+        let address = || self.target.address.clone();
+        pushed.map_err(|problem| MqttError::Malformed { address: address(), problem })
+    }
+
+    /// Begins to store the round.
+    fn store(&mut self, cx: &SourceContext) {
+        let mut round = std::mem::take(&mut self.round);
+        let mut batch = round.batch();
+        if self.is_exact() {
+            let value = self.session.position(&round.exact, &round.released);
+            let (source, key) = (self.name.clone(), self.key());
+            let position = SourcePosition { source, key, value: Some(value), after: None };
+            batch.envelope.positions.push(position);
+        }
+        let put = tokio::spawn(put(cx.positions.clone(), batch, cx.stop.clone()));
+        self.storing = Some(Storing { round, put });
+    }
+
+    /// A put has ended. With a connection its messages are answered.
+    fn stored(
+        &mut self,
+        round: &Round,
+        connection: Option<&mut Connection>,
+    ) -> Result<(), MqttError> {
+        self.session.stored(&round.exact, &round.released);
+        let Some(connection) = connection else {
+            round.once.iter().for_each(|(id, digest)| self.session.unanswered(*id, *digest));
+            return Ok(());
+        };
+        for (id, _) in &round.once {
+            self.answer(QoS::AtLeastOnce, *id, connection)?;
+        }
+        for id in &round.exact {
+            self.answer(QoS::ExactlyOnce, *id, connection)?;
+        }
+        for id in &round.released {
+            connection.queue(Packet::PubComp(PubComp::new(*id, None)))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the put of a connection that has ended.
+    async fn settle(&mut self) {
+        self.round = Round::default();
+        self.waiting = None;
+        let Some(Storing { round, put }) = &mut self.storing else { return };
+        let result = put.await.unwrap_or(Err(IntakeError::Stopping));
+        let round = std::mem::take(round);
+        self.storing = None;
+        match result {
+            Ok(()) => {
+                let _ = self.stored(&round, None);
+            }
+            Err(error) => {
+                debug!(source = %self.name, %error, "the messages come again");
+                self.is_loaded = false;
+            }
+        }
+    }
+
+    /// The ids of the last session are taken out of the channels.
+    async fn forget(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        if self.is_exact() && self.forgets {
+            self.store(cx);
+            let Some(Storing { put, .. }) = self.storing.take() else { return Ok(()) };
+            let result = put.await.unwrap_or(Err(IntakeError::Stopping));
+            result.map_err(|error| self.not_stored(error))?;
+        }
+        self.forgets = false;
+        Ok(())
+    }
+
+    /// Takes messages in until the connection ends or the source is to stop.
+    async fn messages(
+        &mut self,
+        cx: &SourceContext,
+        connection: &mut Connection,
+    ) -> Result<(), SourceError> {
+        let interval = self.options.keep_alive;
+        let (mut ping_at, mut heard) = (Instant::now() + interval / 2, Instant::now());
+        loop {
+            let batch_bytes = cx.intake.batch_bytes_max();
+            self.fill(batch_bytes).map_err(|error| self.failed(error))?;
+            if self.storing.is_none() && !self.round.is_empty() {
+                self.store(cx);
+                continue;
+            }
+            let reads = self.waiting.is_none()
+                && !self.round.is_full(self.options.batch_events, batch_bytes)
+                && connection.queued_bytes() < ANSWERS_MAX;
+            if !reads {
+                heard = Instant::now();
+            }
+            let taken = tokio::select! {
+                biased;
+                () = cx.stop.cancelled() => return Ok(()),
+                result = put_of(&mut self.storing) => {
+                    let Some(Storing { round, .. }) = self.storing.take() else { continue };
+                    if let Err(error) = result {
+                        self.is_loaded = false;
+                        return Err(self.not_stored(error));
+                    }
+                    self.stored(&round, Some(connection))
+                }
+                () = sleep_until(ping_at) => {
+                    ping_at = Instant::now() + interval / 2;
+                    match heard.elapsed() > interval * 3 / 2 {
+                        true => Err(MqttError::Silent {
+                            address: self.target.address.clone(),
+                            limit: interval * 3 / 2,
+                        }),
+                        false => connection.queue(Packet::PingReq(PingReq)),
+                    }
+                }
+                packet = connection.next(reads) => {
+                    heard = Instant::now();
+                    packet.and_then(|packet| self.take(packet, connection))
+                }
+            };
+            taken.map_err(|error| self.failed(error))?;
+        }
+    }
+
+    /// Answers what is being stored, and says goodbye.
+    async fn finish(&mut self, mut connection: Connection) {
+        if let Some(Storing { round, put }) = &mut self.storing
+            && let Ok(Ok(Ok(()))) = timeout(DRAIN, put).await
+        {
+            let round = std::mem::take(round);
+            self.storing = None;
+            if self.stored(&round, Some(&mut connection)).is_err() {
+                return;
+            }
+        }
+        connection.close(GOODBYE).await;
+    }
+}
+
+/// The end of a put, if there is one.
+async fn put_of(storing: &mut Option<Storing>) -> Result<(), IntakeError> {
+    match storing {
+        // The task is gone without a result only when the runtime ends.
+        Some(storing) => (&mut storing.put).await.unwrap_or(Err(IntakeError::Stopping)),
+        None => std::future::pending().await,
+    }
+}
+
+/// Puts a batch when there is room for it; a stop ends the waiting.
+async fn put(
+    intake: Arc<dyn PositionIntake>,
+    batch: Batch,
+    stop: CancellationToken,
+) -> Result<(), IntakeError> {
+    let reserved = stop.run_until_cancelled(intake.reserve(batch.size())).await;
+    reserved.unwrap_or(Err(IntakeError::Stopping))?.commit(batch).await
+}
+
+#[async_trait]
+impl Source for Mqtt {
+    fn guarantee(&self) -> Guarantee {
+        let is_shared = self.options.filters.iter().any(|filter| is_shared(filter));
+        match self.options.qos {
+            _ if self.options.session_expiry_seconds == 0 => Guarantee::BestEffort,
+            QoS::AtMostOnce => Guarantee::BestEffort,
+            QoS::ExactlyOnce if !is_shared => Guarantee::ExactlyOnce,
+            // Another member of the group gets what one has not answered.
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Guarantee::AtLeastOnce,
+        }
+    }
+
+    fn gives_again(&self) -> GivesAgain {
+        match self.is_exact() {
+            true => GivesAgain::ByPosition,
+            false => GivesAgain::Nothing,
+        }
+    }
+
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
+        self.settle().await;
+        if self.is_exact() && !self.is_loaded {
+            self.load(&*cx.positions);
+            self.is_loaded = true;
+        }
+        let connected = self.connect().await;
+        connected.map_err(|error| self.failed(error))
+    }
+
+    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
+        let mut connection = self.connection.take().expect("a source is opened before it runs");
+        self.forget(&cx).await?;
+        if self.subscribes {
+            connection.queue(self.subscribe()).map_err(|error| self.failed(error))?;
+        }
+        let ended = self.messages(&cx, &mut connection).await;
+        if ended.is_ok() {
+            self.finish(connection).await;
+        }
+        ended
+    }
+}
