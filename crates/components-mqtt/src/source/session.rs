@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   QoS 1   PUBLISH ─► put ─► PUBACK sent: the broker may give the id to another message, so
-//!                              a repeat cannot be told from a new one, and is stored again
+//!                              a repeat looks like a new one, and is stored again
 //!                         └──► connection lost before PUBACK was sent: the id names this
 //!                              message still; its repeat is answered and not stored
 //!   QoS 2   PUBLISH ─► put, with the id ─► PUBREC … PUBREL ─► put without the id ─► PUBCOMP
