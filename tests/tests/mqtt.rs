@@ -2,8 +2,8 @@
 //! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
 //! is there once.
 //!
-//! Method: a real mosquitto that keeps its sessions on disk; `mosquitto_pub` and `mosquitto_sub` are
-//! the devices. A collector with a source for each QoS is killed (-9) many times while messages
+//! Method: a real mosquitto that keeps its sessions on disk; `mosquitto_pub` and `mosquitto_sub`
+//! are the devices. A collector with a source for each QoS is killed (-9) many times while messages
 //! come, and so is the broker. Between collector and broker stands a relay of bytes, which cuts
 //! connections at moments of its own.
 #![allow(

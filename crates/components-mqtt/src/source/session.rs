@@ -101,7 +101,7 @@ impl Session {
     /// The position behind a round: these messages of QoS 2 are in it, and these ids are released.
     pub(super) fn position(&self, stored: &[u16], released: &[u16]) -> Bytes {
         let mut ids: BTreeSet<u16> = self.held.iter().chain(stored).copied().collect();
-        released.iter().for_each(|id| drop(ids.remove(id)));
+        ids.retain(|id| !released.contains(id));
         let mut value = Vec::with_capacity(2 * ids.len());
         ids.iter().for_each(|id| value.put_u16(*id));
         value.into()
@@ -113,7 +113,7 @@ impl Session {
             self.pending.remove(id);
             self.held.insert(*id);
         }
-        released.iter().for_each(|id| drop(self.held.remove(id)));
+        self.held.retain(|id| !released.contains(id));
     }
 
     /// A message of QoS 1 is stored, and there is no connection to answer it on.
