@@ -96,7 +96,7 @@ impl Config {
     }
 
     /// How events find their directories.
-    fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
+    pub(super) fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
         let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);
         let template = Template::parse(path, host).map_err(|it| invalid("url", it))?;
         let zone = zone("zone", &self.zone)?;

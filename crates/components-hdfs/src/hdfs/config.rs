@@ -17,9 +17,9 @@ use storage::{FileSystem, StoreUrl};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `file:///data/logs` or
-    /// `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those of time (`%Y %m %d %H %M %S` …),
-    /// `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
+    /// Where the files go: `hdfs://namenode:8020/logs/%Y-%m-%d/%{app}`, `webhdfs://namenode:9870/…`
+    /// by HTTP, `file:///data/logs` or `s3://bucket/logs/%Y-%m-%d`. The escapes are Flume's: those
+    /// of time (`%Y %m %d %H %M %S` …), `%{header}`, and of this host `%[localhost] %[IP] %[FQDN]`.
     pub(super) url: String,
     /// Zone of the times in the path, by its name in the time zone database, or an offset such as
     /// `+02:00`. The database is in the program: the name means the same on every host.
@@ -102,6 +102,10 @@ pub struct Config {
     #[cfg(feature = "s3")]
     #[serde(default)]
     pub(super) s3: Option<storage_s3::Access>,
+    /// How the HDFS of a `webhdfs://` or `swebhdfs://` URL is reached; other URLs pass it over.
+    #[cfg(feature = "webhdfs")]
+    #[serde(default)]
+    pub(super) webhdfs: Option<storage_webhdfs::Access>,
 }
 
 /// The identity that is shown to a cluster with Kerberos.
