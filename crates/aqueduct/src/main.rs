@@ -1,7 +1,6 @@
 //! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
 
 mod account;
-#[cfg(feature = "hdfs")]
 mod admin;
 mod channel;
 mod check;

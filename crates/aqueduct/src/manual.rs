@@ -1,5 +1,5 @@
-//! `aqueduct completions` and `aqueduct man`: what a package installs next to the program, made from
-//! the commands themselves.
+//! `aqueduct completions` and `aqueduct man`: what a package installs next to the program. Both are
+//! made from the commands themselves.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -44,6 +44,10 @@ pub struct Config {
     /// What stands in front of the path of a late event, below the prefix.
     #[serde(default = "default_late_path")]
     pub(super) late_path: String,
+    /// An empty file that marks each directory that is complete: with it no file is added there.
+    /// It needs `late_after`, or `time_from = "arrival"`.
+    #[serde(default)]
+    pub(super) success_marker: Option<MarkerConfig>,
     /// How the names of files begin: the name of this host by default. The names of the sink and of
     /// the ledger entry follow.
     #[serde(default)]
@@ -118,6 +122,19 @@ pub(super) struct KerberosConfig {
     pub(super) keytab: String,
 }
 
+/// The file that marks a directory as complete.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MarkerConfig {
+    /// Its name, which begins with `_` or `.`, so that readers pass over it.
+    #[serde(default = "default_marker")]
+    pub(super) name: String,
+    /// How long after the end of the time that a path shows its directory may be marked; more than
+    /// `late_after`. By half of the difference clocks of collectors may differ, and in the other
+    /// half a file has to be begun.
+    pub(super) after: Period,
+}
+
 /// What is promised about an event that is delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -185,6 +202,10 @@ impl Default for RollConfig {
 
 fn default_encoder() -> Choice<dyn Encoder> {
     Choice::of("text")
+}
+
+fn default_marker() -> String {
+    "_SUCCESS".to_owned()
 }
 
 fn default_codec() -> Choice<dyn Codec> {
