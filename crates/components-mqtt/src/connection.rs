@@ -55,6 +55,9 @@ pub(crate) enum MqttError {
     /// The broker says nothing any more.
     #[error("{address} has sent nothing for {limit:?}, not even an answer to a ping")]
     Silent { address: Arc<str>, limit: Duration },
+    /// The broker does not take a message now.
+    #[error("{address} does not take a message: {reason}")]
+    NotTaken { address: Arc<str>, reason: String },
     /// A packet cannot be sent to this broker.
     #[error("a packet cannot be sent to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
@@ -79,7 +82,8 @@ impl Classify for MqttError {
             Self::Broken { .. }
             | Self::Ended { .. }
             | Self::Malformed { .. }
-            | Self::Silent { .. } => ErrorClass::Indeterminate,
+            | Self::Silent { .. }
+            | Self::NotTaken { .. } => ErrorClass::Indeterminate,
             Self::Unsendable { .. } => ErrorClass::Poison,
             Self::NotGranted { .. } => ErrorClass::Blocked,
         }

@@ -34,17 +34,46 @@ pub(crate) fn decode(
     bytes: &mut BytesMut,
     max: u32,
 ) -> Result<Option<Packet>, String> {
-    match version {
+    use rumqttc::{mqttbytes, v5::mqttbytes as mqttbytes5};
+
+    let there = bytes.len();
+    let too_large = |size: usize| {
+        Err(format!(
+            "a packet of {size} bytes, over the limit of {max}: raise `packet_max`, or limit the \
+             packets at the broker"
+        ))
+    };
+    if version == Version::V5 {
+        rename_too_large(bytes);
+    }
+    let read = match version {
         Version::V5 => match Packet::read(bytes, Some(max)) {
             Ok(packet) => Ok(Some(packet)),
-            Err(rumqttc::v5::mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
+            Err(mqttbytes5::Error::InsufficientBytes(_)) => Ok(None),
+            Err(mqttbytes5::Error::PayloadSizeLimitExceeded { pkt_size, .. }) => {
+                too_large(pkt_size)
+            }
             Err(error) => Err(error.to_string()),
         },
         Version::V311 => match v4::Packet::read(bytes, max as usize) {
             Ok(packet) => newer(packet).map(Some),
-            Err(rumqttc::mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
+            Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
+            Err(mqttbytes::Error::PayloadSizeLimitExceeded(size)) => too_large(size),
             Err(error) => Err(error.to_string()),
         },
+    };
+    match read {
+        // The library says so too of a whole packet that lacks something, which it has taken out.
+        Ok(None) if bytes.len() < there => Err("a packet that ends too early".into()),
+        read => read,
+    }
+}
+
+/// Gives an answer to a message the reason *payload format invalid* where it has *packet too
+/// large*, which brokers send and the library does not know. Both are for good.
+fn rename_too_large(bytes: &mut BytesMut) {
+    if let [0x40 | 0x50, 3..=0x7f, _, _, reason @ 0x95, ..] = &mut bytes[..] {
+        *reason = 0x99;
     }
 }
 
@@ -159,5 +188,100 @@ fn older_qos(qos: QoS) -> rumqttc::mqttbytes::QoS {
         QoS::AtMostOnce => rumqttc::mqttbytes::QoS::AtMostOnce,
         QoS::AtLeastOnce => rumqttc::mqttbytes::QoS::AtLeastOnce,
         QoS::ExactlyOnce => rumqttc::mqttbytes::QoS::ExactlyOnce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u32 = 1000;
+
+    fn packets() -> Vec<Packet> {
+        let properties = PublishProperties {
+            user_properties: vec![("unit".into(), "K".into())],
+            content_type: Some("text/plain".into()),
+            ..Default::default()
+        };
+        let mut message = Publish::new("site/a", QoS::ExactlyOnce, "body", Some(properties));
+        message.pkid = 7;
+        let granted = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+        vec![
+            Packet::Publish(message),
+            Packet::PubAck(PubAck::new(7, None)),
+            Packet::PubRel(PubRel::new(7, None)),
+            Packet::SubAck(SubAck { pkid: 1, return_codes: granted, properties: None }),
+            Packet::Disconnect(Disconnect::new(DisconnectReasonCode::SessionTakenOver)),
+        ]
+    }
+
+    #[test]
+    fn no_bytes_of_a_broker_end_the_process_and_what_is_taken_out_is_a_packet_or_an_error() {
+        let mut all = BytesMut::new();
+        for packet in packets() {
+            packet.write(&mut all, None).unwrap();
+        }
+        // Knuth's generator for 64 bits; its upper half is what is good.
+        let mut state = 1_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let (mut whole, mut refused) = (0, 0);
+        for _ in 0..100_000 {
+            let mut bytes = all.clone();
+            for _ in 0..random(4) {
+                let place = random(bytes.len());
+                bytes[place] = random(256) as u8;
+            }
+            bytes.truncate(random(bytes.len()) + 1);
+            for version in [Version::V5, Version::V311] {
+                let mut bytes = bytes.clone();
+                loop {
+                    let there = bytes.len();
+                    match decode(version, &mut bytes, MAX) {
+                        Ok(Some(_)) => whole += 1,
+                        Ok(None) => {
+                            assert_eq!(bytes.len(), there, "what is not whole stays");
+                            break;
+                        }
+                        Err(_) => {
+                            refused += 1;
+                            break;
+                        }
+                    }
+                    assert!(bytes.len() < there);
+                }
+            }
+        }
+        assert!(whole > 10_000 && refused > 10_000, "{whole} {refused}");
+    }
+
+    #[test]
+    fn a_packet_that_lacks_something_is_an_error_and_not_waited_for() {
+        let mut bytes = BytesMut::from(&[0x32, 5, 0, 1, b't', 0, 7][..]);
+        let error = decode(Version::V5, &mut bytes, MAX).unwrap_err();
+        assert!(error.contains("too early"), "{error}");
+        let mut bytes = BytesMut::from(&[0x32, 5, 0, 1, b't', 0, 7][..]);
+        assert!(decode(Version::V311, &mut bytes, MAX).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_packet_over_the_limit_is_refused_before_it_is_read() {
+        for version in [Version::V5, Version::V311] {
+            let mut bytes = BytesMut::from(&[0x32, 0xff, 0xff, 0x7f][..]);
+            let error = decode(version, &mut bytes, MAX).unwrap_err();
+            assert!(error.contains("raise `packet_max`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn too_large_is_an_answer_that_is_understood() {
+        for (kind, name) in [(0x40, "PubAck"), (0x50, "PubRec")] {
+            let mut bytes = BytesMut::from(&[kind, 3, 0, 7, 0x95][..]);
+            let packet = decode(Version::V5, &mut bytes, MAX).unwrap().unwrap();
+            let text = format!("{packet:?}");
+            assert!(text.starts_with(name) && text.contains("PayloadFormatInvalid"), "{text}");
+        }
     }
 }

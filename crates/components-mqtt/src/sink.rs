@@ -18,15 +18,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::deliver::{Deliver, Delivered, Options, Requests};
 use pipeline::units::Period;
-use pipeline::{Batch, BuildContext, BuildError, Component, Guarantee, Sink};
+use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::broker::{Broker, Target};
 use crate::connection::MqttError;
 use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
-use crate::topic::Template;
-use publishing::{Publishing, Refusal};
+use crate::topic::{Template, check_text};
+use publishing::{Placed, Publishing, Refusal};
 
 /// Settings of the `mqtt` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -81,6 +81,12 @@ impl Component for Config {
         }
         if self.in_flight_max == 0 {
             return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        let texts =
+            [("properties", &self.properties[..]), ("content_type", self.content_type.as_slice())];
+        for (setting, texts) in texts {
+            let checked = texts.iter().try_for_each(|text| check_text(text));
+            checked.map_err(|error| BuildError::invalid(setting, error))?;
         }
         let topic =
             Template::new(&self.topic).map_err(|error| BuildError::invalid("topic", error))?;
@@ -145,8 +151,20 @@ impl Mqtt {
         Taken { of: self, place: Some(place) }
     }
 
+    fn properties_of(&self, event: EventRef<'_>) -> Result<PublishProperties, String> {
+        let content_type = self.content_type.clone();
+        let mut properties = PublishProperties { content_type, ..PublishProperties::default() };
+        for name in &self.properties {
+            if let Some(value) = event.header(name) {
+                check_text(value).map_err(|problem| format!("header `{name}`: {problem}"))?;
+                properties.user_properties.push((name.clone(), value.to_owned()));
+            }
+        }
+        Ok(properties)
+    }
+
     /// The messages of a batch, with the places of their events, and what can be none.
-    fn messages(&self, batch: &Batch) -> (Vec<(usize, Publish)>, Vec<(usize, Refusal)>) {
+    fn messages(&self, batch: &Batch) -> (Placed<Publish>, Placed<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
         let mut topic = String::new();
         for event in batch.iter() {
@@ -155,15 +173,13 @@ impl Mqtt {
                 refused.push((place, Refusal { reason: "invalid_topic", detail }));
                 continue;
             }
-            let mut properties = PublishProperties {
-                content_type: self.content_type.clone(),
-                ..PublishProperties::default()
-            };
-            for name in &self.properties {
-                if let Some(value) = event.header(name) {
-                    properties.user_properties.push((name.clone(), value.to_owned()));
+            let properties = match self.properties_of(event) {
+                Ok(properties) => properties,
+                Err(detail) => {
+                    refused.push((place, Refusal { reason: "invalid_property", detail }));
+                    continue;
                 }
-            }
+            };
             let body = Bytes::copy_from_slice(event.body());
             let mut message = Publish::new(topic.clone(), self.qos, body, Some(properties));
             message.retain = self.retain;

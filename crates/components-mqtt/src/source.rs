@@ -28,7 +28,7 @@ use pipeline::{
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use crate::broker::Target;
@@ -64,8 +64,10 @@ struct Mqtt {
     waiting: Option<Publish>,
     storing: Option<Storing>,
     connection: Option<Connection>,
-    /// Whether the filters are asked for on this connection.
-    subscribes: bool,
+    /// The session has the filters, as the broker has said.
+    is_subscribed: bool,
+    /// How often something is sent on this connection.
+    keep_alive: Duration,
     /// The channels have to forget the ids of the last session first.
     forgets: bool,
 }
@@ -73,7 +75,10 @@ struct Mqtt {
 /// A put under way, with what is answered when it has ended.
 struct Storing {
     round: Round,
+    /// A put that has begun must run to its end: it is a task of its own.
     put: JoinHandle<Result<(), IntakeError>>,
+    /// Without it the put waits for room no longer, so that no task stays behind the source.
+    waits: Option<DropGuard>,
 }
 
 impl Mqtt {
@@ -81,6 +86,7 @@ impl Mqtt {
         Self {
             name: cx.name.clone(),
             metrics: cx.metrics.clone(),
+            keep_alive: options.keep_alive,
             options,
             target,
             session: Session::default(),
@@ -90,7 +96,7 @@ impl Mqtt {
             waiting: None,
             storing: None,
             connection: None,
-            subscribes: false,
+            is_subscribed: false,
             forgets: false,
         }
     }
@@ -128,7 +134,7 @@ impl Mqtt {
         match packet {
             Packet::Publish(message) => self.message(message, connection),
             Packet::PubRel(release) if self.session.holds(release.pkid) => {
-                self.round.released.push(release.pkid);
+                self.round.released.insert(release.pkid);
                 Ok(())
             }
             // Released before: the answer was lost.
@@ -199,8 +205,9 @@ impl Mqtt {
             let position = SourcePosition { source, key, value: Some(value), after: None };
             batch.envelope.positions.push(position);
         }
-        let put = tokio::spawn(put(cx.positions.clone(), batch, cx.stop.clone()));
-        self.storing = Some(Storing { round, put });
+        let stop = cx.stop.child_token();
+        let put = tokio::spawn(put(cx.positions.clone(), batch, stop.clone()));
+        self.storing = Some(Storing { round, put, waits: Some(stop.drop_guard()) });
     }
 
     /// A put has ended. With a connection its messages are answered.
@@ -217,7 +224,7 @@ impl Mqtt {
         for (id, _) in &round.once {
             self.answer(QoS::AtLeastOnce, *id, connection)?;
         }
-        for id in &round.exact {
+        for (id, _) in &round.exact {
             self.answer(QoS::ExactlyOnce, *id, connection)?;
         }
         for id in &round.released {
@@ -226,11 +233,13 @@ impl Mqtt {
         Ok(())
     }
 
-    /// Waits for the put of a connection that has ended.
+    /// Waits for the put of a connection that has ended, if it has its room: else its messages come
+    /// again, and the next connection, which keeps the session, need not wait.
     async fn settle(&mut self) {
         self.round = Round::default();
         self.waiting = None;
-        let Some(Storing { round, put }) = &mut self.storing else { return };
+        let Some(Storing { round, put, waits }) = &mut self.storing else { return };
+        *waits = None;
         let result = put.await.unwrap_or(Err(IntakeError::Stopping));
         let round = std::mem::take(round);
         self.storing = None;
@@ -249,7 +258,9 @@ impl Mqtt {
     async fn forget(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         if self.is_exact() && self.forgets {
             self.store(cx);
-            let Some(Storing { put, .. }) = self.storing.take() else { return Ok(()) };
+            let Some(Storing { put, waits: _waits, .. }) = self.storing.take() else {
+                return Ok(());
+            };
             let result = put.await.unwrap_or(Err(IntakeError::Stopping));
             result.map_err(|error| self.not_stored(error))?;
         }
@@ -263,7 +274,7 @@ impl Mqtt {
         cx: &SourceContext,
         connection: &mut Connection,
     ) -> Result<(), SourceError> {
-        let interval = self.options.keep_alive;
+        let interval = self.keep_alive;
         let (mut ping_at, mut heard) = (Instant::now() + interval / 2, Instant::now());
         loop {
             let batch_bytes = cx.intake.batch_bytes_max();
@@ -272,12 +283,15 @@ impl Mqtt {
                 self.store(cx);
                 continue;
             }
-            let reads = self.waiting.is_none()
-                && !self.round.is_full(self.options.batch_events, batch_bytes)
-                && connection.queued_bytes() < ANSWERS_MAX;
-            if !reads {
+            let has_room = self.waiting.is_none()
+                && !self.round.is_full(self.options.batch_events, batch_bytes);
+            if !has_room {
+                // The broker may have said something: it is not read.
                 heard = Instant::now();
             }
+            // A broker that does not read its answers is silent, and not waited for longer.
+            let takes_answers = connection.queued_bytes() < ANSWERS_MAX;
+            let reads = has_room && takes_answers;
             let taken = tokio::select! {
                 biased;
                 () = cx.stop.cancelled() => return Ok(()),
@@ -296,7 +310,8 @@ impl Mqtt {
                             address: self.target.address.clone(),
                             limit: interval * 3 / 2,
                         }),
-                        false => connection.queue(Packet::PingReq(PingReq)),
+                        false if takes_answers => connection.queue(Packet::PingReq(PingReq)),
+                        false => Ok(()),
                     }
                 }
                 packet = connection.next(reads) => {
@@ -310,7 +325,7 @@ impl Mqtt {
 
     /// Answers what is being stored, and says goodbye.
     async fn finish(&mut self, mut connection: Connection) {
-        if let Some(Storing { round, put }) = &mut self.storing
+        if let Some(Storing { round, put, .. }) = &mut self.storing
             && let Ok(Ok(Ok(()))) = timeout(DRAIN, put).await
         {
             let round = std::mem::take(round);
@@ -375,8 +390,8 @@ impl Source for Mqtt {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let mut connection = self.connection.take().expect("a source is opened before it runs");
         self.forget(&cx).await?;
-        if self.subscribes {
-            connection.queue(self.subscribe()).map_err(|error| self.failed(error))?;
+        if let Some(subscribe) = self.subscribe() {
+            connection.queue(subscribe).map_err(|error| self.failed(error))?;
         }
         let ended = self.messages(&cx, &mut connection).await;
         if ended.is_ok() {

@@ -1,10 +1,8 @@
 //! Topics: filters of a source, patterns that make headers of levels, templates of a sink.
 
-use std::fmt::Write;
-
 use pipeline::EventRef;
 
-/// Bytes of a topic at most.
+/// Bytes of a topic or another text at most.
 const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
 /// What is wrong with a filter of a subscription, if anything.
@@ -23,8 +21,8 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
             _ => return wrong("names no group of a shared subscription"),
         },
     };
-    if topics.is_empty() || filter.len() > TOPIC_BYTES_MAX || filter.contains('\0') {
-        return wrong("is empty, too long or has a NUL");
+    if topics.is_empty() || check_text(filter).is_err() {
+        return wrong("is empty, too long or has a control character");
     }
     let levels: Vec<&str> = topics.split('/').collect();
     for (place, level) in levels.iter().enumerate() {
@@ -180,27 +178,58 @@ impl Template {
                 Piece::Header(name) => {
                     let value = event.header(name);
                     let value = value.ok_or_else(|| format!("there is no header `{name}`"))?;
-                    check_topic_text(value).map_err(|problem| {
-                        let mut text = format!("header `{name}`: ");
-                        let _ = write!(text, "{problem}");
-                        text
-                    })?;
+                    let wrong = |problem| format!("header `{name}`: {problem}");
+                    check_topic_text(value).map_err(wrong)?;
+                    if topic.is_empty() && value.starts_with('$') {
+                        // Commands to some brokers begin so; an event must not give any.
+                        return Err(wrong(
+                            "a topic with `$` in front belongs to the broker".into(),
+                        ));
+                    }
                     topic.push_str(value);
                 }
             }
         }
-        if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
-            return Err(format!("a topic has 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
-        }
-        Ok(())
+        check_topic(topic)
     }
 }
 
-fn check_topic_text(text: &str) -> Result<(), String> {
-    if text.contains(['+', '#', '\0']) {
-        return Err("a topic has no `+`, `#` or NUL".into());
+/// Whether a message can have this topic.
+///
+/// # Errors
+/// It cannot.
+pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
+        return Err(format!("a topic has 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
     }
-    Ok(())
+    check_topic_text(topic)
+}
+
+fn check_topic_text(text: &str) -> Result<(), String> {
+    if text.contains(['+', '#']) {
+        return Err("a topic has no `+` or `#`".into());
+    }
+    check_text(text)
+}
+
+/// Whether a topic or a property can have this text: brokers end a connection for any other.
+///
+/// # Errors
+/// It is too long, or has a control character, or a code that is none.
+pub(crate) fn check_text(text: &str) -> Result<(), String> {
+    if text.len() > TOPIC_BYTES_MAX {
+        return Err(format!("a text has at most {TOPIC_BYTES_MAX} bytes, not {}", text.len()));
+    }
+    let is_none = |it: char| {
+        let code = u32::from(it);
+        it.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
+    };
+    match text.chars().find(|it| is_none(*it)) {
+        Some(it) => {
+            Err(format!("a text has no control character such as `{}`", it.escape_unicode()))
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +294,15 @@ mod tests {
         assert_eq!(fill(&batch).unwrap(), "site/b/1/log");
         batch.set_header("site", "b#", Existing::Replace);
         assert!(fill(&batch).unwrap_err().contains("header `site`"));
+        for refused in ["b\n", "b\0", "\u{fdd0}", "\u{1ffff}", &"b".repeat(65_536)] {
+            batch.set_header("site", refused, Existing::Replace);
+            assert!(fill(&batch).unwrap_err().contains("header `site`"), "{refused:?}");
+        }
+        batch.set_header("site", "$CONTROL/x", Existing::Replace);
+        assert_eq!(fill(&batch).unwrap(), "site/$CONTROL/x/log");
+        let bare = Template::new("%{site}").unwrap();
+        let event = batch.iter().next().unwrap();
+        assert!(bare.fill(event, &mut String::new()).unwrap_err().contains("the broker"));
         for wrong in ["", "a/+", "a/%{", "a/%{}"] {
             assert!(Template::new(wrong).is_err(), "{wrong}");
         }

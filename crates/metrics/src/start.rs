@@ -103,7 +103,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
-    ("mqtt", &["invalid_topic", "too_large", "refused"]),
+    ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

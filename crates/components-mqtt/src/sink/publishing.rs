@@ -21,6 +21,9 @@ const PACKET_MAX: u32 = 64 << 10;
 /// Bytes that wait to be written, from which on no further message is encoded.
 const QUEUED_MAX: usize = 256 << 10;
 
+/// Things with the places of their events in the batch.
+pub(super) type Placed<T> = Vec<(usize, T)>;
+
 /// Why a message can never be delivered.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -93,8 +96,8 @@ impl Publishing {
     /// The connection has ended, or the broker refuses for now. Messages may have been taken.
     pub(super) async fn publish(
         &mut self,
-        messages: Vec<(usize, Publish)>,
-    ) -> Result<Vec<(usize, Refusal)>, MqttError> {
+        messages: Placed<Publish>,
+    ) -> Result<Placed<Refusal>, MqttError> {
         let mut refused = Vec::new();
         let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
         let mut messages = messages.into_iter();
@@ -119,7 +122,7 @@ impl Publishing {
             }
             // Answers come only after what they answer was written.
             let packet = self.connection.next(true).await?;
-            self.answered(packet, &mut waiting, &mut refused)?;
+            self.answered(&packet, &mut waiting, &mut refused)?;
         }
     }
 
@@ -127,7 +130,7 @@ impl Publishing {
         &mut self,
         (place, mut message): (usize, Publish),
         waiting: &mut BTreeMap<u16, Waits>,
-        refused: &mut Vec<(usize, Refusal)>,
+        refused: &mut Placed<Refusal>,
     ) -> Result<(), MqttError> {
         let qos = message.qos;
         if qos != QoS::AtMostOnce {
@@ -153,20 +156,20 @@ impl Publishing {
 
     fn answered(
         &mut self,
-        packet: Packet,
+        packet: &Packet,
         waiting: &mut BTreeMap<u16, Waits>,
-        refused: &mut Vec<(usize, Refusal)>,
+        refused: &mut Placed<Refusal>,
     ) -> Result<(), MqttError> {
-        let (id, is_first, reason) = match &packet {
+        let (id, is_first, reason) = match packet {
             Packet::PubAck(it) => (it.pkid, true, it.reason),
             Packet::PubRec(it) => (it.pkid, true, of_received(it.reason)),
             Packet::PubComp(it) => (it.pkid, false, PubAckReason::Success),
-            _ => return Err(self.connection.unexpected(&packet)),
+            _ => return Err(self.connection.unexpected(packet)),
         };
         let place = match (waiting.remove(&id), is_first) {
             (Some(Waits::First(place)), true) => place,
             (Some(Waits::Complete), false) => return Ok(()),
-            _ => return Err(self.connection.unexpected(&packet)),
+            _ => return Err(self.connection.unexpected(packet)),
         };
         match reason {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
@@ -177,13 +180,21 @@ impl Publishing {
                 Ok(())
             }
             PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
-                let detail = format!("{} refuses it: {reason:?}", self.target.address);
+                let cause = match reason {
+                    PubAckReason::TopicNameInvalid => "for its topic",
+                    _ => "as too large, or as not of the form that it says",
+                };
+                let detail = format!("{} refuses it {cause}", self.target.address);
                 refused.push((place, Refusal { reason: "refused", detail }));
                 Ok(())
             }
-            reason => {
-                let problem = format!("does not take a message: {reason:?}");
+            PubAckReason::NotAuthorized => {
+                let problem = "does not allow a topic: look at the rights of the client".to_owned();
                 Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
+            }
+            reason => {
+                let (address, reason) = (self.target.address.clone(), format!("{reason:?}"));
+                Err(MqttError::NotTaken { address, reason })
             }
         }
     }

@@ -13,7 +13,7 @@ use super::Mqtt;
 use super::session::IDS_MAX;
 use crate::broker::Broker;
 use crate::packets::{LastWill, LastWillProperties, QoS, RetainForwardRule, qos_of};
-use crate::topic::{Pattern, check_filter};
+use crate::topic::{Pattern, check_filter, check_topic};
 
 /// Settings of the `mqtt` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,8 +28,8 @@ pub struct Config {
     /// sent with if that is lower.
     #[serde(default = "default_qos")]
     qos: u8,
-    /// Messages that the broker sends ahead of the answer at most. A broker of version 3.1.1
-    /// has its own setting for it, which has to be at most 2000.
+    /// Messages that the broker sends ahead of the answer at most: up to 680 with a `qos` of 2. A
+    /// broker of version 3.1.1 has its own setting for it, which has to be within that too.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: u16,
     /// How long the broker keeps the session, and so the messages, of an agent that is away.
@@ -109,7 +109,7 @@ fn default_qos() -> u8 {
 }
 
 fn default_in_flight_max() -> u16 {
-    1000
+    500
 }
 
 fn default_session_expiry() -> Period {
@@ -170,9 +170,10 @@ impl Will {
         if self.qos > 2 {
             return Err(BuildError::invalid("will.qos", "0, 1 or 2"));
         }
-        if self.topic.is_empty() || self.topic.contains(['+', '#', '\0']) {
-            return Err(BuildError::invalid("will.topic", "a topic has no `+`, `#` or NUL"));
+        if self.payload.len() > usize::from(u16::MAX) {
+            return Err(BuildError::invalid("will.payload", "must have at most 65535 bytes"));
         }
+        check_topic(&self.topic).map_err(|error| BuildError::invalid("will.topic", error))?;
         let properties = self.delay.map(|delay| LastWillProperties {
             delay_interval: Some(seconds(delay)),
             payload_format_indicator: None,
@@ -204,8 +205,9 @@ impl Config {
         if self.qos > 2 {
             return invalid("qos", "0, 1 or 2".into());
         }
-        if self.in_flight_max == 0 || usize::from(self.in_flight_max) > IDS_MAX {
-            return invalid("in_flight_max", format!("must be from 1 to {IDS_MAX}"));
+        let most = if self.qos == 2 { IDS_MAX } else { usize::from(u16::MAX) };
+        if !(1..=most).contains(&usize::from(self.in_flight_max)) {
+            return invalid("in_flight_max", format!("must be from 1 to {most}"));
         }
         if !(1 << 10..=16 << 20).contains(&self.packet_max.0) {
             return invalid("packet_max", "must be from 1KiB to 16MiB".into());

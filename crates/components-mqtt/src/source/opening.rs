@@ -1,5 +1,7 @@
 //! The beginning of a connection: the session, and the filters.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pipeline::PositionIntake;
 use tracing::{info, warn};
@@ -8,7 +10,7 @@ use super::Mqtt;
 use super::config::Retained;
 use crate::connection::{Connection, MqttError};
 use crate::packets::{
-    Connect, ConnectProperties, Filter, Packet, SubAck, Subscribe, SubscribeReasonCode,
+    ConnAck, Connect, ConnectProperties, Filter, Packet, SubAck, Subscribe, SubscribeReasonCode,
 };
 
 impl Mqtt {
@@ -50,16 +52,21 @@ impl Mqtt {
             self.count("session_lost");
         }
         self.forgets |= self.session.resume(is_present);
-        // A broker of 3.1.1 sends what it retains with each subscription.
-        self.subscribes = !(is_present && self.is_known && options.retained == Retained::New);
         self.is_known = true;
+        // A session without its filters: the connection before may have ended too early.
+        self.is_subscribed &= is_present;
+        self.keep_alive = keep_alive(options.keep_alive, &greeting);
         info!(source = %self.name, broker = %self.target.address, is_present, "connected");
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// What asks for the filters.
-    pub(super) fn subscribe(&self) -> Packet {
+    /// What asks for the filters, unless the session has them. A broker of 3.1.1 sends all that it
+    /// retains with each subscription.
+    pub(super) fn subscribe(&self) -> Option<Packet> {
+        if self.is_subscribed && self.options.retained != Retained::Every {
+            return None;
+        }
         let filter = |path: &String| Filter {
             path: path.clone(),
             qos: self.options.qos,
@@ -69,11 +76,16 @@ impl Mqtt {
         };
         let mut subscribe = Subscribe::new_many(self.options.filters.iter().map(filter), None);
         subscribe.pkid = 1;
-        Packet::Subscribe(subscribe)
+        Some(Packet::Subscribe(subscribe))
     }
 
     /// Whether the broker serves the filters.
-    pub(super) fn granted(&self, answer: &SubAck) -> Result<(), MqttError> {
+    pub(super) fn granted(&mut self, answer: &SubAck) -> Result<(), MqttError> {
+        let address = || self.target.address.clone();
+        if answer.return_codes.len() != self.options.filters.len() {
+            let problem = "an answer for another number of filters than it was asked for".into();
+            return Err(MqttError::Malformed { address: address(), problem });
+        }
         for (filter, code) in self.options.filters.iter().zip(&answer.return_codes) {
             match code {
                 SubscribeReasonCode::Success(qos) if *qos < self.options.qos => {
@@ -90,11 +102,18 @@ impl Mqtt {
                         "refuses the filter `{filter}`: {refused:?}; look at the rights of the \
                          client"
                     );
-                    let address = self.target.address.clone();
-                    return Err(MqttError::NotGranted { address, problem });
+                    return Err(MqttError::NotGranted { address: address(), problem });
                 }
             }
         }
+        self.is_subscribed = true;
         Ok(())
     }
+}
+
+/// How often something has to be sent: a broker of version 5 may want it more often.
+fn keep_alive(asked_for: Duration, greeting: &ConnAck) -> Duration {
+    let wanted = greeting.properties.as_ref().and_then(|it| it.server_keep_alive);
+    let wanted = wanted.filter(|seconds| *seconds > 0);
+    wanted.map_or(asked_for, |seconds| asked_for.min(Duration::from_secs(seconds.into())))
 }

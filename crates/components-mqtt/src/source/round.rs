@@ -18,17 +18,17 @@ pub(super) struct Round {
     events: BatchBuilder,
     bytes: u64,
     /// Ids of messages of QoS 1, with their digests, in the order in which they came.
-    pub(super) once: Vec<(u16, u64)>,
-    /// Ids of messages of QoS 2.
-    pub(super) exact: Vec<u16>,
+    pub(super) once: Vec<(u16, u32)>,
+    /// Ids of messages of QoS 2, with their digests.
+    pub(super) exact: Vec<(u16, u32)>,
     /// Ids that the broker has released.
-    pub(super) released: Vec<u16>,
+    pub(super) released: BTreeSet<u16>,
 }
 
 impl Round {
     /// Whether there is nothing to put.
     pub(super) fn is_empty(&self) -> bool {
-        self.events.len() == 0 && self.released.is_empty()
+        self.events.is_empty() && self.released.is_empty()
     }
 
     /// Whether no further message belongs into it.
@@ -43,7 +43,7 @@ impl Round {
     /// Whether a message with so many bytes has to wait for the next round.
     pub(super) fn lacks_room(&self, message: &Publish, batch_bytes: Option<u64>) -> bool {
         let most = batch_bytes.map(|bytes| Cut::within(bytes).body_bytes);
-        let here = self.events.len() > 0;
+        let here = !self.events.is_empty();
         here && most.is_some_and(|most| self.bytes + bytes_of(message) > most)
     }
 
@@ -83,7 +83,7 @@ impl Round {
         match message.qos {
             QoS::AtMostOnce => {}
             QoS::AtLeastOnce => self.once.push((message.pkid, digest(message))),
-            QoS::ExactlyOnce => self.exact.push(message.pkid),
+            QoS::ExactlyOnce => self.exact.push((message.pkid, digest(message))),
         }
         Ok(())
     }
