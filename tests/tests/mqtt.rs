@@ -14,265 +14,300 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http::free_address;
-use aqueduct_tests::process::Process;
 use aqueduct_tests::seed;
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
 use rand::prelude::*;
 
-/// Lives of the collector.
-const LIVES: usize = 8;
+#[path = "mqtt/broker.rs"]
+mod broker;
+
+#[path = "mqtt/kills.rs"]
+mod kills;
+
+use broker::{Broker, Wire};
+
 /// Messages of each QoS in a life.
-const MESSAGES: usize = 200;
+const MESSAGES: usize = 1000;
+/// How long a step may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// What a broker asks nothing for.
+const OPEN: &str = "allow_anonymous true\n";
 
-struct Broker {
-    address: SocketAddr,
-    config: std::path::PathBuf,
-    log: std::path::PathBuf,
-    process: Option<Process>,
-}
-
-impl Broker {
-    fn new(dir: &Path) -> Self {
-        let address = free_address();
-        let data = dir.join("broker");
-        fs::create_dir(&data).expect("the test's own folder");
-        let config = dir.join("mosquitto.conf");
-        // What it has acknowledged is on disk at once, so that a kill takes nothing.
-        let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
-             persistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n\
-             max_inflight_messages 100\nmax_queued_messages 0\n",
-            address.port(),
-            data.display()
-        );
-        fs::write(&config, text).expect("a configuration is written");
-        let mut broker = Self { address, config, log: dir.join("broker.out"), process: None };
-        broker.start();
-        broker
-    }
-
-    fn start(&mut self) {
-        let mut command = Command::new("mosquitto");
-        command.arg("-c").arg(&self.config);
-        self.process = Some(Process::start("mosquitto", command, &self.log));
-        wait::until("the broker to listen", Duration::from_secs(10), || {
-            TcpStream::connect(self.address).ok()
-        });
-    }
-
-    fn kill(&mut self) {
-        self.process.take().expect("a running broker").kill();
-    }
-}
-
-/// Forwards bytes to the broker, and cuts all connections when it is asked to.
-struct Wire {
-    address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Wire {
-    fn new(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it listens");
-        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let connections = open.clone();
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(to) else { continue };
-                for (from, into) in [(&client, &server), (&server, &client)] {
-                    let from = from.try_clone().expect("a file descriptor to spare");
-                    let into = into.try_clone().expect("a file descriptor to spare");
-                    thread::spawn(move || copy(from, into));
-                }
-                connections.lock().expect("no holder panics").extend([client, server]);
-            }
-        });
-        Self { address, open }
-    }
-
-    fn cut(&self) {
-        for stream in self.open.lock().expect("no holder panics").drain(..) {
-            let _ended_already = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn copy(mut from: TcpStream, mut into: TcpStream) {
-    let mut bytes = [0; 4096];
-    while let Ok(read @ 1..) = from.read(&mut bytes) {
-        if into.write_all(&bytes[..read]).is_err() {
-            break;
-        }
-    }
-    let _ended_already = into.shutdown(Shutdown::Both);
-}
-
-fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {
-    let mut text = format!("[agent]\ndata_dir = \"{}/collector\"\n", dir.display());
-    for qos in [1, 2] {
-        text += &format!(
-            "[sources.q{qos}]\ntype = \"mqtt\"\nfilters = [\"site/+/q{qos}\"]\nqos = {qos}\n\
-             channels = [\"q{qos}\"]\ntopic_patterns = [\"site/+site/#\"]\n\
-             broker = {{ address = \"{}\", client_id = \"c{qos}\", version = \"{version}\" }}\n\
-             [channels.q{qos}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
-             [sinks.q{qos}]\ntype = \"file_roll\"\ndirectory = \"{}/q{qos}\"\n\
-             channel = \"q{qos}\"\n",
-            wire.address,
-            dir.display()
-        );
-    }
-    let file = dir.join("collector.toml");
+/// A collector with these components, and a data directory of its name.
+fn agent(dir: &Path, name: &str, components: &str) -> Agent {
+    let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
+    let file = dir.join(format!("{name}.toml"));
     fs::write(&file, text).expect("a configuration is written");
     let arguments = ["--config", &file.display().to_string()];
-    Agent::new("aqueduct-collector", &arguments, &dir.join("collector.out"))
+    Agent::new("aqueduct-collector", &arguments, &dir.join(format!("{name}.out")))
 }
 
-/// Publishes lines, each as a message, and waits until the broker has taken them.
-fn publish(broker: &Broker, qos: usize, lines: &str) {
-    let (port, qos, topic) =
-        (broker.address.port().to_string(), qos.to_string(), format!("site/a/q{qos}"));
-    let mut child = Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port, "-q", &qos, "-t", &topic, "-l"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("mosquitto_pub starts");
-    let mut input = child.stdin.take().expect("it is piped");
-    input.write_all(lines.as_bytes()).expect("mosquitto_pub reads");
-    drop(input);
-    assert!(child.wait().expect("it ends").success(), "mosquitto_pub failed");
+/// A source of messages that are stored in files, in the folder `into`.
+fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
+    format!(
+        "[sources.{into}]\ntype = \"mqtt\"\nchannels = [\"{into}\"]\n{settings}\n\
+         broker = {{ {broker} }}\n\
+         [channels.{into}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.{into}]\ntype = \"file_roll\"\ndirectory = \"{}/{into}\"\n\
+         channel = \"{into}\"\n",
+        dir.display()
+    )
 }
 
-/// How often each line is stored.
-fn stored(dir: &Path, qos: usize) -> BTreeMap<String, usize> {
-    let text = String::from_utf8(read_below(&dir.join(format!("q{qos}")))).expect("text");
+/// How often each line is stored in this folder.
+fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
+    count(&String::from_utf8(read_below(&dir.join(folder))).expect("text"))
+}
+
+fn count(text: &str) -> BTreeMap<String, usize> {
     let mut lines = BTreeMap::new();
     text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
     lines
 }
 
-fn messages_survive_kills(version: &str) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let dir = folder.path();
-    let mut broker = Broker::new(dir);
-    let wire = Wire::new(broker.address);
-    let mut collector = collector(dir, &wire, version);
-    let (began, mut rng) = (Instant::now(), seed::rng("mqtt"));
-    collector.start();
-    wait::until("both sessions", Duration::from_secs(20), || {
-        let said = collector.output();
-        (said.matches("connected").count() >= 2).then_some(())
+/// How often an agent has connected, from its log.
+fn connections(agent: &Agent) -> usize {
+    agent.output().matches("connected").count()
+}
+
+/// Waits for a number of connections of an agent.
+fn wait_until_connected(agent: &Agent, connections: usize) {
+    wait::until(&format!("{connections} connections"), LIMIT, || {
+        (self::connections(agent) >= connections).then_some(())
     });
+    // The filters are granted with the next answer.
     thread::sleep(Duration::from_millis(300));
-    let mut written = [Vec::new(), Vec::new()];
-    for life in 0..LIVES {
-        for qos in [1, 2] {
-            let lines: Vec<String> = (0..MESSAGES).map(|it| format!("{qos}-{life}-{it}")).collect();
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            thread::scope(|scope| {
-                let publishing = scope.spawn(|| publish(&broker, qos, &text));
-                thread::sleep(Duration::from_millis(rng.random_range(1..60)));
-                wire.cut();
-                if life % 2 == 1 && qos == 2 {
-                    collector.kill();
-                }
-                publishing.join().expect("the devices publish");
-            });
-            written[qos - 1].extend(lines);
-        }
-        if life % 2 == 1 {
-            if life % 4 == 3 {
-                // It writes what it knows after it has answered.
-                thread::sleep(Duration::from_millis(300));
-                broker.kill();
-                broker.start();
-            }
-            collector.start();
-        }
-    }
-    for qos in [1, 2] {
-        let all = &written[qos - 1];
-        wait::until(&format!("all of QoS {qos}"), Duration::from_secs(30), || {
-            let there = stored(dir, qos);
-            all.iter().all(|line| there.contains_key(line)).then_some(())
-        });
-    }
-    thread::sleep(Duration::from_millis(500));
-    collector.stop(Duration::from_secs(25));
-    let repeats = [1, 2].map(|qos| {
-        let there = stored(dir, qos);
-        assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
-        there.values().map(|times| times - 1).sum::<usize>()
-    });
-    eprintln!(
-        "MQTT {version}: {} messages of each QoS, {} repeats of QoS 1, {:?}",
-        written[0].len(),
-        repeats[0],
-        began.elapsed()
-    );
-    assert_eq!(repeats[1], 0, "a message of QoS 2 is stored once");
+}
+
+fn lines(name: &str, range: std::ops::Range<usize>) -> String {
+    range.map(|line| format!("{name}-{line}\n")).collect()
 }
 
 #[test]
 #[ignore = "needs the optimised programs and mosquitto: tests/run"]
 fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
-    messages_survive_kills("5");
+    kills::messages_survive_kills("5");
 }
 
 #[test]
 #[ignore = "needs the optimised programs and mosquitto: tests/run"]
 fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
-    messages_survive_kills("3.1.1");
+    kills::messages_survive_kills("3.1.1");
 }
 
 #[test]
 #[ignore = "needs the optimised programs and mosquitto: tests/run"]
-fn what_the_sink_publishes_is_read_by_a_subscriber() {
+fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    let broker = Broker::new(dir);
+    let broker = Broker::new(dir, "broker", OPEN);
+    let wire = Wire::after_greetings(broker.address, 1);
+    let address = format!("address = \"{}\"", wire.address);
+    let mut collector =
+        agent(dir, "collector", &source(dir, "all", &address, "filters = [\"site/#\"]"));
+    collector.start();
+    wait_until_connected(&collector, 2);
+    let session = broker.output().contains("Sending CONNACK to aqueduct-")
+        && collector.output().contains("is_present=true");
+    assert!(session, "the second connection finds the session: {}", collector.output());
+    let sent = lines("a", 0..MESSAGES);
+    broker.publish("site/a", 1, &sent);
+    wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));
+    collector.stop(LIMIT);
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let broker = Broker::new(dir, "broker", OPEN);
+    let address = broker.address;
+    let mut collectors = ["one", "two"].map(|name| {
+        let broker = format!("address = \"{address}\", client_id = \"{name}\"");
+        let filters = "filters = [\"$share/collectors/site/#\"]";
+        agent(dir, &format!("c-{name}"), &source(dir, name, &broker, filters))
+    });
+    collectors.iter_mut().for_each(Agent::start);
+    collectors.iter().for_each(|collector| wait_until_connected(collector, 1));
+    let mut sent = String::new();
+    for round in 0..4 {
+        let text = lines(&round.to_string(), 0..MESSAGES);
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| broker.publish("site/a", 1, &text));
+            thread::sleep(Duration::from_millis(20));
+            collectors[round % 2].kill();
+            publishing.join().expect("the devices publish");
+        });
+        collectors[round % 2].start();
+        sent += &text;
+    }
+    let sent = count(&sent);
+    wait::until("all messages", LIMIT, || {
+        let (one, two) = (stored(dir, "one"), stored(dir, "two"));
+        sent.keys().all(|line| one.contains_key(line) || two.contains_key(line)).then_some(())
+    });
+    let there = ["one", "two"].map(|name| stored(dir, name).len());
+    eprintln!("{} messages, {there:?} in the two collectors", sent.len());
+    assert!(there.iter().all(|it| *it > MESSAGES), "each gets its share");
+    collectors.iter_mut().for_each(|it| it.stop(LIMIT));
+}
+
+/// A broker whose messages a collector publishes at another one, which is away at first.
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
+    const MESSAGES: usize = 6000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let devices = Broker::new(dir, "devices", OPEN);
+    let mut away = Broker::new(dir, "away", OPEN);
+    let session = ["-i", "reader", "-c", "-q", "1", "-t", "out/#"];
+    let asked = [&session[..], &["-E"]].concat();
+    assert!(away.subscriber(dir, &asked).wait(LIMIT).success());
+    away.stop();
+    let wire = Wire::new(away.address);
+    let components = format!(
+        "[sources.in]\ntype = \"mqtt\"\nfilters = [\"site/#\"]\nchannels = [\"main\"]\n\
+         keep_alive = \"1s\"\nbroker = {{ address = \"{}\", client_id = \"in\" }}\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"4MiB\"\n\
+         [sinks.out]\ntype = \"mqtt\"\ntopic = \"out/%{{topic}}\"\nchannel = \"main\"\n\
+         in_flight_max = 2\nbroker = {{ address = \"{}\", client_id = \"out\" }}\n",
+        devices.address, wire.address
+    );
+    let mut collector = agent(dir, "collector", &components);
+    collector.start();
+    wait_until_connected(&collector, 1);
+    let padding = "x".repeat(1500);
+    let sent: String = (0..MESSAGES).map(|it| format!("{it}-{padding}\n")).collect();
+    devices.publish("site/a", 1, &sent);
+    thread::sleep(Duration::from_secs(4));
+    let said = devices.output();
+    assert!(said.contains("Received PINGREQ from in"), "it is asked whether it is there: {said}");
+    let waiting = collector.metrics().and_then(|it| it.sum("aqueduct_channel_events"));
+    assert!(
+        waiting.is_some_and(|it| it < MESSAGES as f64 * 0.9),
+        "the channel is full: {waiting:?}"
+    );
+
+    away.start();
+    let (mut rng, mut cuts) = (seed::rng("mqtt"), 0);
+    let reading = [&session[..], &["-F", "%t %p"]].concat();
+    let reader = away.subscriber(dir, &reading);
+    let expected = count(&sent.replace("-x", "").replace('x', ""));
+    let there = wait::until("all messages", LIMIT, || {
+        thread::sleep(Duration::from_millis(rng.random_range(50..150)));
+        cuts += 1;
+        let text = reader.output().replace("-x", "").replace('x', "");
+        let there = count(&text.replace("out/site/a ", ""));
+        if cuts < 20 {
+            wire.cut();
+        }
+        expected.keys().all(|line| there.contains_key(line)).then_some(there)
+    });
+    assert_eq!(there.len(), expected.len(), "no message of another kind");
+    let repeats: usize = there.values().map(|times| times - 1).sum();
+    eprintln!("{MESSAGES} messages through a full channel, {repeats} repeats of the sink");
+    let connections = devices.output().matches("New client connected").count();
+    // `mosquitto_pub` is the other one.
+    assert_eq!(connections, 2, "{}", devices.output());
+    collector.stop(LIMIT);
+    reader.kill();
+}
+
+/// Certificates of an authority for the broker and for a client.
+fn certificates(dir: &Path) {
+    let script = r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
+        for name in server client; do
+          openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.pem \
+            -extfile <(echo subjectAltName=IP:127.0.0.1; echo basicConstraints=CA:FALSE)
+        done
+        mosquitto_passwd -b -c users agent secret
+    "#;
+    let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();
+    let output = output.expect("bash runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    wait::until("the port to be open", LIMIT, || TcpStream::connect(address).ok())
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    certificates(dir);
+    let (tls, path) = (free_address(), dir.display());
+    let settings = format!(
+        "per_listener_settings true\nallow_anonymous true\nlistener {} 127.0.0.1\n\
+         cafile {path}/ca.pem\ncertfile {path}/server.pem\nkeyfile {path}/server.key\n\
+         require_certificate true\nallow_anonymous false\npassword_file {path}/users\n\
+         message_size_limit 1000\n",
+        tls.port()
+    );
+    let broker = Broker::new(dir, "broker", &settings);
     let listen = free_address();
-    let text = format!(
-        "[agent]\ndata_dir = \"{}/collector\"\n\
-         [sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+    let components = format!(
+        "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
          client_header = \"client\"\n\
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.out]\ntype = \"mqtt\"\nqos = 2\ntopic = \"from/%{{client}}/x\"\n\
-         channel = \"main\"\nbroker = {{ address = \"{}\" }}\n",
-        dir.display(),
-        broker.address
+         properties = [\"client\"]\nchannel = \"main\"\n\
+         broker = {{ address = \"{tls}\", user = \"agent\", password = \"secret\", tls = {{ \
+         ca = \"{path}/ca.pem\", certificate = \"{path}/client.pem\", \
+         key = \"{path}/client.key\" }} }}\n"
     );
-    let file = dir.join("sink.toml");
-    fs::write(&file, text).expect("a configuration is written");
-    let arguments = ["--config", &file.display().to_string()];
-    let mut agent = Agent::new("aqueduct-collector", &arguments, &dir.join("sink.out"));
-    let port = broker.address.port().to_string();
+    let mut agent = agent(dir, "sink", &components);
     let count = MESSAGES.to_string();
-    let mut subscriber = Command::new("mosquitto_sub");
-    subscriber.args(["-h", "127.0.0.1", "-p", &port, "-q", "2", "-t", "from/127.0.0.1/#"]);
-    subscriber.args(["-C", &count, "-W", "30", "-F", "%t %p"]);
-    let mut subscriber = Process::start("mosquitto_sub", subscriber, &dir.join("subscriber.out"));
+    let mut subscriber = broker.subscriber(
+        dir,
+        &[
+            "-V",
+            "5",
+            "-D",
+            "connect",
+            "receive-maximum",
+            "1000",
+            "-q",
+            "2",
+            "-t",
+            "from/#",
+            "-C",
+            &count,
+            "-W",
+            "30",
+            "-F",
+            "%t %P %p",
+        ],
+    );
     thread::sleep(Duration::from_millis(300));
     agent.start();
-    let mut stream = wait::until("the port to be open", Duration::from_secs(20), || {
-        TcpStream::connect(listen).ok()
-    });
-    let lines: String = (0..MESSAGES).map(|line| format!("line {line}\n")).collect();
-    stream.write_all(lines.as_bytes()).expect("the agent reads");
-    assert!(subscriber.wait(Duration::from_secs(30)).success(), "{}", subscriber.output());
-    let expected: String =
-        (0..MESSAGES).map(|line| format!("from/127.0.0.1/x line {line}\n")).collect();
+    let mut stream = connect(listen);
+    let large = "x".repeat(2000);
+    let mut text = lines("line", 0..MESSAGES);
+    text.insert_str(text.find("line-7\n").expect("a line"), &format!("{large}\n"));
+    stream.write_all(text.as_bytes()).expect("the agent reads");
+    let ended = subscriber.wait(LIMIT);
+    assert!(ended.success(), "{ended} {}", subscriber.output());
+    let expected: String = (0..MESSAGES)
+        .map(|line| format!("from/127.0.0.1/x client:127.0.0.1 line-{line}\n"))
+        .collect();
     assert_eq!(subscriber.output(), expected);
-    agent.stop(Duration::from_secs(25));
+    let letters = || agent.metrics()?.sum("aqueduct_dead_letter_events_total");
+    wait::until("the large one among the letters", LIMIT, || letters().filter(|it| *it == 1.0));
+    agent.stop(LIMIT);
 }

@@ -100,6 +100,9 @@ pub(crate) struct Connection {
     outgoing: BytesMut,
     /// Something was written and may be on this side still, as in TLS.
     is_unflushed: bool,
+    /// Why nothing can be written any more. The last answers may be there to be read: a broker may
+    /// say what it refuses, and end the connection at once.
+    unwritable: Option<io::Error>,
     /// Bytes of the largest packet that is read.
     packet_max: u32,
     /// Bytes of the largest packet that the broker takes.
@@ -143,6 +146,7 @@ impl Connection {
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             is_unflushed: false,
+            unwritable: None,
             packet_max,
             peer_max: None,
         };
@@ -204,7 +208,7 @@ impl Connection {
                 return Ok(packet);
             }
             self.incoming.reserve(READ_BYTES);
-            let writes = self.has_unsent();
+            let writes = self.has_unsent() && self.unwritable.is_none();
             let writing = async {
                 match self.outgoing.is_empty() {
                     true => self.write.flush().await.map(|()| None),
@@ -224,15 +228,25 @@ impl Connection {
                         self.is_unflushed = false;
                         Ok(())
                     }
+                    Err(error) if reads => {
+                        self.unwritable = Some(error);
+                        Ok(())
+                    }
                     Err(error) => Err(error),
                 },
-                read = self.read.read_buf(&mut self.incoming), if reads => match read {
-                    Ok(0) => {
-                        let reason = "without a reason".to_owned();
-                        return Err(MqttError::Ended { address: self.address.clone(), reason });
+                read = self.read.read_buf(&mut self.incoming), if reads => {
+                    match (read, self.unwritable.take()) {
+                        (Ok(0) | Err(_), Some(error)) | (Err(error), None) => Err(error),
+                        (Ok(0), None) => {
+                            let reason = "without a reason".to_owned();
+                            return Err(MqttError::Ended { address: self.address.clone(), reason });
+                        }
+                        (Ok(_), unwritable) => {
+                            self.unwritable = unwritable;
+                            Ok(())
+                        }
                     }
-                    read => read.map(drop),
-                },
+                }
                 else => std::future::pending().await,
             };
             let address = || self.address.clone();

@@ -207,16 +207,30 @@ impl Deliver for Mqtt {
     type Error = MqttError;
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, MqttError> {
-        let (messages, mut refused) = self.messages(batch);
+        let (mut messages, mut refused) = self.messages(batch);
         let mut taken = self.place();
         let place = taken.place.as_mut().expect("it is given back when this ends");
-        let open = place.open.take().and_then(Publishing::if_usable);
-        let mut publishing = match open {
-            Some(open) => open,
-            None => Publishing::open(&self.target, place.number).await?,
-        };
-        refused.extend(publishing.publish(messages).await?);
-        place.open = Some(publishing);
+        loop {
+            let open = place.open.take().and_then(Publishing::if_usable);
+            let mut publishing = match open {
+                Some(open) => open,
+                None => Publishing::open(&self.target, place.number).await?,
+            };
+            let before = refused.len();
+            match publishing.publish(&messages, &mut refused).await {
+                Ok(()) => {
+                    place.open = Some(publishing);
+                    break;
+                }
+                // Some brokers end a connection after a refusal: the next one goes without it, so
+                // that it does not hold up all others for ever.
+                Err(_) if refused.len() > before => {
+                    let known = &refused[before..];
+                    messages.retain(|(event, _)| known.iter().all(|(other, _)| event != other));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         refused.sort_unstable_by_key(|(event, _)| *event);
         let Some((_, first)) = refused.first() else { return Ok(Delivered::All) };
         let (reason, detail) = (first.reason, first.detail.clone());

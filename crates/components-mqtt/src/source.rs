@@ -15,6 +15,7 @@ mod config;
 mod opening;
 mod round;
 mod session;
+mod storing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +24,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::{Metrics, SourceReason};
 use pipeline::{
-    Batch, BuildContext, Classify, GivesAgain, Guarantee, IntakeError, PositionIntake, Source,
-    SourceContext, SourceError, SourcePosition,
+    BuildContext, Classify, GivesAgain, Guarantee, IntakeError, Source, SourceContext, SourceError,
+    SourcePosition,
 };
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use crate::broker::Target;
@@ -39,6 +38,7 @@ pub use config::Config;
 use config::{Options, Retained};
 use round::Round;
 use session::{Arrival, Session};
+use storing::{Storing, put_of};
 
 /// How long a stop waits for what is being stored.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -70,15 +70,6 @@ struct Mqtt {
     keep_alive: Duration,
     /// The channels have to forget the ids of the last session first.
     forgets: bool,
-}
-
-/// A put under way, with what is answered when it has ended.
-struct Storing {
-    round: Round,
-    /// A put that has begun must run to its end: it is a task of its own.
-    put: JoinHandle<Result<(), IntakeError>>,
-    /// Without it the put waits for room no longer, so that no task stays behind the source.
-    waits: Option<DropGuard>,
 }
 
 impl Mqtt {
@@ -205,9 +196,7 @@ impl Mqtt {
             let position = SourcePosition { source, key, value: Some(value), after: None };
             batch.envelope.positions.push(position);
         }
-        let stop = cx.stop.child_token();
-        let put = tokio::spawn(put(cx.positions.clone(), batch, stop.clone()));
-        self.storing = Some(Storing { round, put, waits: Some(stop.drop_guard()) });
+        self.storing = Some(Storing::begin(round, batch, cx));
     }
 
     /// A put has ended. With a connection its messages are answered.
@@ -338,25 +327,6 @@ impl Mqtt {
     }
 }
 
-/// The end of a put, if there is one.
-async fn put_of(storing: &mut Option<Storing>) -> Result<(), IntakeError> {
-    match storing {
-        // The task is gone without a result only when the runtime ends.
-        Some(storing) => (&mut storing.put).await.unwrap_or(Err(IntakeError::Stopping)),
-        None => std::future::pending().await,
-    }
-}
-
-/// Puts a batch when there is room for it; a stop ends the waiting.
-async fn put(
-    intake: Arc<dyn PositionIntake>,
-    batch: Batch,
-    stop: CancellationToken,
-) -> Result<(), IntakeError> {
-    let reserved = stop.run_until_cancelled(intake.reserve(batch.size())).await;
-    reserved.unwrap_or(Err(IntakeError::Stopping))?.commit(batch).await
-}
-
 #[async_trait]
 impl Source for Mqtt {
     fn guarantee(&self) -> Guarantee {
@@ -375,6 +345,10 @@ impl Source for Mqtt {
             true => GivesAgain::ByPosition,
             false => GivesAgain::Nothing,
         }
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        round::ROUND_BYTES.max(u64::from(self.options.packet_max))
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {

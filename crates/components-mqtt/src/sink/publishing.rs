@@ -89,18 +89,18 @@ impl Publishing {
         (is_fresh && self.connection.is_quiet()).then_some(self)
     }
 
-    /// Publishes, and waits for every answer. What the broker refuses for good is named with the
-    /// place of its event.
+    /// Publishes, and waits for every answer. What the broker refuses for good is added to
+    /// `refused`, with the place of its event.
     ///
     /// # Errors
     /// The connection has ended, or the broker refuses for now. Messages may have been taken.
     pub(super) async fn publish(
         &mut self,
-        messages: Placed<Publish>,
-    ) -> Result<Placed<Refusal>, MqttError> {
-        let mut refused = Vec::new();
+        messages: &[(usize, Publish)],
+        refused: &mut Placed<Refusal>,
+    ) -> Result<(), MqttError> {
         let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
-        let mut messages = messages.into_iter();
+        let mut messages = messages.iter();
         let mut is_done = false;
         loop {
             while !is_done
@@ -108,13 +108,13 @@ impl Publishing {
                 && self.connection.queued_bytes() < QUEUED_MAX
             {
                 match messages.next() {
-                    Some(message) => self.send(message, &mut waiting, &mut refused)?,
+                    Some(message) => self.send(message.clone(), &mut waiting, refused)?,
                     None => is_done = true,
                 }
             }
             if is_done && waiting.is_empty() && !self.connection.has_unsent() {
                 self.used = Instant::now();
-                return Ok(refused);
+                return Ok(());
             }
             if waiting.is_empty() {
                 self.connection.flush().await?;
@@ -122,7 +122,7 @@ impl Publishing {
             }
             // Answers come only after what they answer was written.
             let packet = self.connection.next(true).await?;
-            self.answered(&packet, &mut waiting, &mut refused)?;
+            self.answered(&packet, &mut waiting, refused)?;
         }
     }
 

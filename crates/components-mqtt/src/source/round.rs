@@ -10,7 +10,7 @@ use super::session::digest;
 use crate::packets::{Publish, QoS};
 
 /// Bytes of bodies from which on a round is full.
-const ROUND_BYTES: u64 = 1 << 20;
+pub(super) const ROUND_BYTES: u64 = 1 << 20;
 
 /// Messages that are put together, and what is answered then.
 #[derive(Default)]

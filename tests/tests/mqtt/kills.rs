@@ -1,0 +1,129 @@
+//! What survives kills of agent and broker, and cut connections.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::{seed, wait};
+use rand::prelude::*;
+
+use crate::broker::{Broker, Wire};
+use crate::wait_until_connected;
+use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
+
+/// Lives of the collector.
+const LIVES: usize = 8;
+
+/// Messages of each QoS of `version` through kills: what is lost or repeated fails.
+pub(crate) fn messages_survive_kills(version: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut broker = Broker::new(dir, "broker", OPEN);
+    let wire = Wire::new(broker.address);
+    let components = [1, 2].map(|qos| {
+        let at = wire.address;
+        source(
+            dir,
+            &format!("q{qos}"),
+            &format!("address = \"{at}\", client_id = \"c{qos}\", version = \"{version}\""),
+            &format!(
+                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\ntopic_patterns = [\"site/+site/#\"]"
+            ),
+        )
+    });
+    let mut collector = agent(dir, "collector", &components.concat());
+    let (began, mut rng) = (Instant::now(), seed::rng("mqtt"));
+    collector.start();
+    wait_until_connected(&collector, 2);
+    let mut written = [BTreeMap::new(), BTreeMap::new()];
+    for life in 0..LIVES {
+        for qos in [1, 2] {
+            let text = lines(&format!("{qos}-{life}"), 0..MESSAGES);
+            let topic = format!("site/a/q{qos}");
+            thread::scope(|scope| {
+                let publishing = scope.spawn(|| broker.publish(&topic, qos, &text));
+                for _ in 0..3 {
+                    thread::sleep(Duration::from_millis(rng.random_range(1..20)));
+                    wire.cut();
+                }
+                if life % 2 == 1 && qos == 2 {
+                    collector.kill();
+                }
+                publishing.join().expect("the devices publish");
+            });
+            written[qos - 1].extend(count(&text));
+        }
+        if life % 2 == 1 {
+            broker.save();
+            broker.kill();
+            broker.start();
+            collector.start();
+        }
+    }
+    let all_are_stored = |written: &[BTreeMap<String, usize>; 2]| {
+        for (qos, all) in [(1, &written[0]), (2, &written[1])] {
+            wait::until(&format!("all of QoS {qos}"), LIMIT, || {
+                let there = stored(dir, &format!("q{qos}"));
+                let missing: Vec<_> = all.keys().filter(|l| !there.contains_key(*l)).collect();
+                fs::write(format!("/tmp/mq/missing{qos}"), format!("{missing:?}")).unwrap();
+                fs::copy(dir.join("broker.out"), "/tmp/mq/broker.log").unwrap();
+                fs::copy(dir.join("collector.out"), "/tmp/mq/collector.log").unwrap();
+                all.keys().all(|line| there.contains_key(line)).then_some(())
+            });
+        }
+        thread::sleep(Duration::from_secs(1));
+        [1, 2].map(|qos| {
+            let there = stored(dir, &format!("q{qos}"));
+            assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
+            there.values().map(|times| times - 1).sum::<usize>()
+        })
+    };
+    let repeats = all_are_stored(&written);
+    assert_eq!(repeats[1], 0, "a message of QoS 2 is stored once");
+
+    // A broker that dies while it delivers forgets what it has sent and heard, and repeats it.
+    collector.kill();
+    for qos in [1, 2] {
+        let text = lines(&format!("{qos}-last"), 0..MESSAGES);
+        broker.publish(&format!("site/a/q{qos}"), qos, &text);
+        written[qos - 1].extend(count(&text));
+    }
+    broker.save();
+    let before = connections(&collector);
+    collector.start();
+    wait::until("a connection", LIMIT, || (connections(&collector) > before).then_some(()));
+    thread::sleep(Duration::from_millis(rng.random_range(1..60)));
+    broker.kill();
+    broker.start();
+    let after = all_are_stored(&written);
+
+    // It gives the ids of messages that it has forgotten to others. None of these is taken for one
+    // of those.
+    broker.save();
+    for life in 0..3 {
+        let text = lines(&format!("2-forgotten-{life}"), 0..MESSAGES);
+        let mut publishing = broker.publishing("site/a/q2", 2, &text);
+        thread::sleep(Duration::from_millis(rng.random_range(5..40)));
+        broker.kill();
+        publishing.kill().expect("it waits for the broker");
+        publishing.wait().expect("it has ended");
+        broker.start();
+        let text = lines(&format!("2-known-{life}"), 0..MESSAGES);
+        broker.publish("site/a/q2", 2, &text);
+        let known = count(&text);
+        wait::until("the messages of a broker that has forgotten others", LIMIT, || {
+            let there = stored(dir, "q2");
+            known.keys().all(|line| there.contains_key(line)).then_some(())
+        });
+        broker.save();
+    }
+    collector.stop(LIMIT);
+    eprintln!(
+        "MQTT {version}: {} messages of each QoS; repeats of QoS 1 and 2: {repeats:?}, \
+         and {after:?} \
+         with a broker that was killed while it delivered; {:?}",
+        written[0].len(),
+        began.elapsed()
+    );
+}
