@@ -58,6 +58,12 @@ pub(crate) enum MqttError {
     /// The broker does not take a message now.
     #[error("{address} does not take a message: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
+    /// The broker sends more than it may.
+    #[error(
+        "{address} has sent over {limit} messages of QoS 2 ahead of the answers; those over it are \
+         asked for again by another connection"
+    )]
+    Ahead { address: Arc<str>, limit: usize },
     /// A packet cannot be sent to this broker.
     #[error("a packet cannot be sent to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
@@ -83,7 +89,8 @@ impl Classify for MqttError {
             | Self::Ended { .. }
             | Self::Malformed { .. }
             | Self::Silent { .. }
-            | Self::NotTaken { .. } => ErrorClass::Indeterminate,
+            | Self::NotTaken { .. }
+            | Self::Ahead { .. } => ErrorClass::Indeterminate,
             Self::Unsendable { .. } => ErrorClass::Poison,
             Self::NotGranted { .. } => ErrorClass::Blocked,
         }

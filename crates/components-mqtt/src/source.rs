@@ -64,6 +64,9 @@ struct Mqtt {
     waiting: Option<Publish>,
     storing: Option<Storing>,
     connection: Option<Connection>,
+    /// Messages of this connection are neither stored nor answered: it is ended when there is room
+    /// for them, and they come again with the next one.
+    puts_off: bool,
     /// The session has the filters, as the broker has said.
     is_subscribed: bool,
     /// How often something is sent on this connection.
@@ -87,6 +90,7 @@ impl Mqtt {
             waiting: None,
             storing: None,
             connection: None,
+            puts_off: false,
             is_subscribed: false,
             forgets: false,
         }
@@ -155,12 +159,9 @@ impl Mqtt {
             }
             Arrival::Pending => Ok(()),
             Arrival::TooMany => {
-                let problem = format!(
-                    "has over {} messages of QoS 2 in flight: limit them there, or set \
-                     `broker.version` to 5",
-                    session::IDS_MAX
-                );
-                Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
+                self.count("message_put_off");
+                self.puts_off = true;
+                Ok(())
             }
         }
     }
@@ -271,6 +272,11 @@ impl Mqtt {
             if self.storing.is_none() && !self.round.is_empty() {
                 self.store(cx);
                 continue;
+            }
+            if self.puts_off && self.storing.is_none() && self.session.has_much_room() {
+                let _sent = timeout(GOODBYE, connection.flush()).await;
+                let address = self.target.address.clone();
+                return Err(self.failed(MqttError::Ahead { address, limit: session::IDS_MAX }));
             }
             let has_room = self.waiting.is_none()
                 && !self.round.is_full(self.options.batch_events, batch_bytes);

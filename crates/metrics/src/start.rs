@@ -27,7 +27,14 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ("http", &["tls_failed"]),
     (
         "mqtt",
-        &["message_known", "message_repeated", "qos_lowered", "retained_dropped", "session_lost"],
+        &[
+            "message_known",
+            "message_put_off",
+            "message_repeated",
+            "qos_lowered",
+            "retained_dropped",
+            "session_lost",
+        ],
     ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),

@@ -31,7 +31,8 @@ impl Broker {
         let config = dir.join(format!("{name}.conf"));
         let text = format!(
             "listener {} 127.0.0.1\nuser root\npersistence true\n\
-             persistence_location {}/\nmax_inflight_messages 100\nmax_queued_messages 0\n{settings}",
+             persistence_location {}/\nmax_inflight_messages 100\n\
+             max_queued_messages 0\n{settings}",
             address.port(),
             data.display()
         );

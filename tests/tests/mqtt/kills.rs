@@ -1,10 +1,11 @@
 //! What survives kills of agent and broker, and cut connections.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aqueduct_tests::agent::Agent;
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
@@ -15,28 +16,37 @@ use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, sto
 /// Lives of the collector.
 const LIVES: usize = 8;
 
-/// Messages of each QoS of `version` through kills: what is lost or repeated fails.
+/// What devices have written, by QoS 1 and 2.
+type Written = [BTreeMap<String, usize>; 2];
+
+/// Waits until all is stored, and says how often messages of each QoS are repeated.
+fn repeats(dir: &Path, written: &Written) -> [usize; 2] {
+    for (qos, all) in [(1, &written[0]), (2, &written[1])] {
+        wait::until(&format!("all of QoS {qos}"), LIMIT, || {
+            let there = stored(dir, &format!("q{qos}"));
+            all.keys().all(|line| there.contains_key(line)).then_some(())
+        });
+    }
+    thread::sleep(Duration::from_secs(1));
+    [1, 2].map(|qos| {
+        let there = stored(dir, &format!("q{qos}"));
+        assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
+        there.values().map(|times| times - 1).sum::<usize>()
+    })
+}
+
+/// Messages of each QoS of `version` through kills and cut connections. The broker has saved what
+/// it knows before it is killed.
 pub(crate) fn messages_survive_kills(version: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut broker = Broker::new(dir, "broker", OPEN);
     let wire = Wire::new(broker.address);
-    let components = [1, 2].map(|qos| {
-        let at = wire.address;
-        source(
-            dir,
-            &format!("q{qos}"),
-            &format!("address = \"{at}\", client_id = \"c{qos}\", version = \"{version}\""),
-            &format!(
-                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\ntopic_patterns = [\"site/+site/#\"]"
-            ),
-        )
-    });
-    let mut collector = agent(dir, "collector", &components.concat());
+    let mut collector = collector(dir, &wire, version);
     let (began, mut rng) = (Instant::now(), seed::rng("mqtt"));
     collector.start();
     wait_until_connected(&collector, 2);
-    let mut written = [BTreeMap::new(), BTreeMap::new()];
+    let mut written = Written::default();
     for life in 0..LIVES {
         for qos in [1, 2] {
             let text = lines(&format!("{qos}-{life}"), 0..MESSAGES);
@@ -61,45 +71,61 @@ pub(crate) fn messages_survive_kills(version: &str) {
             collector.start();
         }
     }
-    let all_are_stored = |written: &[BTreeMap<String, usize>; 2]| {
-        for (qos, all) in [(1, &written[0]), (2, &written[1])] {
-            wait::until(&format!("all of QoS {qos}"), LIMIT, || {
-                let there = stored(dir, &format!("q{qos}"));
-                let missing: Vec<_> = all.keys().filter(|l| !there.contains_key(*l)).collect();
-                fs::write(format!("/tmp/mq/missing{qos}"), format!("{missing:?}")).unwrap();
-                fs::copy(dir.join("broker.out"), "/tmp/mq/broker.log").unwrap();
-                fs::copy(dir.join("collector.out"), "/tmp/mq/collector.log").unwrap();
-                all.keys().all(|line| there.contains_key(line)).then_some(())
-            });
-        }
-        thread::sleep(Duration::from_secs(1));
-        [1, 2].map(|qos| {
-            let there = stored(dir, &format!("q{qos}"));
-            assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
-            there.values().map(|times| times - 1).sum::<usize>()
-        })
-    };
-    let repeats = all_are_stored(&written);
-    assert_eq!(repeats[1], 0, "a message of QoS 2 is stored once");
-
-    // A broker that dies while it delivers forgets what it has sent and heard, and repeats it.
+    let before = repeats(dir, &written);
+    assert_eq!(before[1], 0, "a message of QoS 2 is stored once");
     collector.kill();
+    let after = killed_while_it_delivers(dir, &mut broker, &mut collector, &mut written);
+    ids_are_given_again(dir, &mut broker, &mut rng);
+    collector.stop(LIMIT);
+    eprintln!(
+        "MQTT {version}: {} messages of each QoS; repeats of QoS 1 and 2: {before:?}, \
+         and {after:?} with a broker that was killed while it delivered; {:?}",
+        written[0].len(),
+        began.elapsed()
+    );
+}
+
+fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {
+    let components = [1, 2].map(|qos| {
+        let at = wire.address;
+        source(
+            dir,
+            &format!("q{qos}"),
+            &format!("address = \"{at}\", client_id = \"c{qos}\", version = \"{version}\""),
+            &format!(
+                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\n\
+                 topic_patterns = [\"site/+site/#\"]"
+            ),
+        )
+    });
+    agent(dir, "collector", &components.concat())
+}
+
+/// A broker that dies while it delivers forgets what it has sent and heard, and repeats it.
+fn killed_while_it_delivers(
+    dir: &Path,
+    broker: &mut Broker,
+    collector: &mut Agent,
+    written: &mut Written,
+) -> [usize; 2] {
     for qos in [1, 2] {
         let text = lines(&format!("{qos}-last"), 0..MESSAGES);
         broker.publish(&format!("site/a/q{qos}"), qos, &text);
         written[qos - 1].extend(count(&text));
     }
     broker.save();
-    let before = connections(&collector);
+    let before = connections(collector);
     collector.start();
-    wait::until("a connection", LIMIT, || (connections(&collector) > before).then_some(()));
-    thread::sleep(Duration::from_millis(rng.random_range(1..60)));
+    wait::until("a connection", LIMIT, || (connections(collector) > before).then_some(()));
+    thread::sleep(Duration::from_millis(20));
     broker.kill();
     broker.start();
-    let after = all_are_stored(&written);
+    repeats(dir, written)
+}
 
-    // It gives the ids of messages that it has forgotten to others. None of these is taken for one
-    // of those.
+/// A broker gives the ids of messages that it has forgotten to others. None of these is taken for
+/// one of those.
+fn ids_are_given_again(dir: &Path, broker: &mut Broker, rng: &mut impl Rng) {
     broker.save();
     for life in 0..3 {
         let text = lines(&format!("2-forgotten-{life}"), 0..MESSAGES);
@@ -118,12 +144,4 @@ pub(crate) fn messages_survive_kills(version: &str) {
         });
         broker.save();
     }
-    collector.stop(LIMIT);
-    eprintln!(
-        "MQTT {version}: {} messages of each QoS; repeats of QoS 1 and 2: {repeats:?}, \
-         and {after:?} \
-         with a broker that was killed while it delivered; {:?}",
-        written[0].len(),
-        began.elapsed()
-    );
 }

@@ -41,7 +41,8 @@ pub(super) enum Arrival {
     Stored,
     /// It is on its way into the channels: no answer now.
     Pending,
-    /// It is of QoS 2, and more ids are in use than the position can hold.
+    /// It is of QoS 2, and more ids are in use than the position can hold: no answer in this
+    /// connection. The releases that make room come behind it.
     TooMany,
 }
 
@@ -108,6 +109,11 @@ impl Session {
     /// Whether the channels hold this id, so that its PUBREL has to be stored.
     pub(super) fn holds(&self, id: u16) -> bool {
         self.held.contains_key(&id)
+    }
+
+    /// Whether many ids can be taken.
+    pub(super) fn has_much_room(&self) -> bool {
+        self.held.len() + self.pending.len() <= IDS_MAX / 2
     }
 
     /// The position behind a round: these messages of QoS 2 are in it, and these ids are released.
