@@ -93,7 +93,7 @@ fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {
             &format!("q{qos}"),
             &format!("address = \"{at}\", client_id = \"c{qos}\", version = \"{version}\""),
             &format!(
-                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\n\
+                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\nin_flight_max = 100\n\
                  topic_patterns = [\"site/+site/#\"]"
             ),
         )
