@@ -13,6 +13,8 @@ const GROUPS: &[&Group] = &[
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
+    #[cfg(feature = "mqtt")]
+    &components_mqtt::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
 ];
@@ -27,6 +29,10 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "mqtt"))]
+    Elsewhere { role: "source", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
+    #[cfg(not(feature = "mqtt"))]
+    Elsewhere { role: "sink", kind: "mqtt", programs: "a program built with the feature `mqtt`" },
     #[cfg(not(feature = "parquet"))]
     Elsewhere {
         role: "encoder",
@@ -70,7 +76,7 @@ mod tests {
     }
 
     /// So that an edge can say where a kind is that it has not.
-    #[cfg(all(feature = "expr", feature = "hdfs", feature = "parquet"))]
+    #[cfg(all(feature = "expr", feature = "hdfs", feature = "mqtt", feature = "parquet"))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);

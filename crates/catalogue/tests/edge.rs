@@ -5,16 +5,18 @@
 use std::process::Command;
 
 /// What brings a store, a broker or a file format with it.
-const HEAVY: [&str; 10] = [
+const HEAVY: [&str; 12] = [
     "hdfs-native",
     "aqueduct-storage",
     "aqueduct-ledger",
     "aqueduct-components-expr",
     "aqueduct-components-hdfs",
+    "aqueduct-components-mqtt",
     "aqueduct-components-parquet",
     "aqueduct-catalogue",
     "cel",
     "rdkafka",
+    "rumqttc",
     "parquet",
 ];
 

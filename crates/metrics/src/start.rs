@@ -25,6 +25,17 @@ pub const SOURCE_REASONS: &[(&str, &[&str])] = &[
     ),
     ("exec", &["command_failed", "event_divided", "line_cut", "lines_refused"]),
     ("http", &["tls_failed"]),
+    (
+        "mqtt",
+        &[
+            "message_known",
+            "message_put_off",
+            "message_repeated",
+            "qos_lowered",
+            "retained_dropped",
+            "session_lost",
+        ],
+    ),
     ("netcat", &["event_divided", "line_cut", "line_too_long", "lines_refused", "tls_failed"]),
     ("netcat_udp", &["datagrams_dropped", "lines_refused"]),
     (
@@ -99,6 +110,7 @@ pub const LETTER_REASONS: &[(&str, &[&str])] = &[
     ("http", &["refused", "unwritable_event"]),
     ("grpc", &["too_large", "malformed", "epoch_closed", "other_content", "refused"]),
     ("hdfs", &["unwritable_event", "no_time", "epoch_closed"]),
+    ("mqtt", &["invalid_topic", "invalid_property", "too_large", "refused"]),
 ];
 
 /// `reason` of `aqueduct_sink_failures_total`: the classes of errors that a sink may have.

@@ -25,9 +25,10 @@ pub(crate) const HEADER_NAMES_MAX: usize = 1_000;
 const HEADER_NAME_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Whether a batch can have headers of these names.
-pub(crate) fn check_names<'a>(
-    names: impl Iterator<Item = &'a str>,
-) -> Result<(), MalformedMessage> {
+///
+/// # Errors
+/// A name is empty or too long, or there are too many.
+pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), MalformedMessage> {
     let mut known = BTreeSet::new();
     for name in names {
         if name.is_empty() || name.len() > HEADER_NAME_BYTES_MAX {

@@ -1,0 +1,324 @@
+//! A connection to a broker: packets out, packets in.
+//!
+//! What is to be sent is queued, and written while the next packet is waited for: so neither side
+//! waits for the other one to read.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use futures::FutureExt;
+use pipeline::env::Stream;
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Duration, timeout};
+
+use crate::broker::Target;
+use crate::packets::{
+    self, ConnAck, Connect, ConnectReturnCode, Disconnect, DisconnectReasonCode, LastWill, Packet,
+    Version,
+};
+
+/// Bytes for which there is room at each read.
+const READ_BYTES: usize = 16 << 10;
+
+/// Why a connection cannot be made, or has ended.
+#[derive(Debug, Error)]
+pub(crate) enum MqttError {
+    /// There is no connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The broker did not greet in time.
+    #[error("{address} has not greeted within {limit:?}")]
+    NoGreeting { address: Arc<str>, limit: Duration },
+    /// The broker does not want this client.
+    #[error("{address} refuses the connection: {code:?}; {help}")]
+    Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
+    /// The connection broke.
+    #[error("the connection to {address} broke")]
+    Broken {
+        address: Arc<str>,
+        #[source]
+        source: io::Error,
+    },
+    /// The broker has ended the connection.
+    #[error("{address} has ended the connection: {reason}")]
+    Ended { address: Arc<str>, reason: String },
+    /// The broker sent what is no packet, or one over the limit.
+    #[error("{address} sent what cannot be read: {problem}")]
+    Malformed { address: Arc<str>, problem: String },
+    /// The broker says nothing any more.
+    #[error("{address} has sent nothing for {limit:?}, not even an answer to a ping")]
+    Silent { address: Arc<str>, limit: Duration },
+    /// The broker does not take a message now.
+    #[error("{address} does not take a message: {reason}")]
+    NotTaken { address: Arc<str>, reason: String },
+    /// The broker sends more than it may.
+    #[error(
+        "{address} has sent over {limit} messages of QoS 2 ahead of the answers; those over it are \
+         asked for again by another connection"
+    )]
+    Ahead { address: Arc<str>, limit: usize },
+    /// A packet cannot be sent to this broker.
+    #[error("a packet cannot be sent to {address}: {problem}")]
+    Unsendable { address: Arc<str>, problem: String },
+    /// The broker works and does not do what it is asked for.
+    #[error("{address} {problem}")]
+    NotGranted { address: Arc<str>, problem: String },
+}
+
+impl Classify for MqttError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connect { .. } | Self::NoGreeting { .. } => ErrorClass::Transient,
+            Self::Refused { code, .. } => match code {
+                ConnectReturnCode::ServerUnavailable
+                | ConnectReturnCode::ServiceUnavailable
+                | ConnectReturnCode::ServerBusy
+                | ConnectReturnCode::QuotaExceeded
+                | ConnectReturnCode::ConnectionRateExceeded => ErrorClass::Transient,
+                _ => ErrorClass::Blocked,
+            },
+            // What was sent may have been taken.
+            Self::Broken { .. }
+            | Self::Ended { .. }
+            | Self::Malformed { .. }
+            | Self::Silent { .. }
+            | Self::NotTaken { .. }
+            | Self::Ahead { .. } => ErrorClass::Indeterminate,
+            Self::Unsendable { .. } => ErrorClass::Poison,
+            Self::NotGranted { .. } => ErrorClass::Blocked,
+        }
+    }
+}
+
+/// A connection that the broker has accepted.
+pub(crate) struct Connection {
+    address: Arc<str>,
+    version: Version,
+    read: ReadHalf<Box<dyn Stream>>,
+    write: WriteHalf<Box<dyn Stream>>,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    /// Something was written and may be on this side still, as in TLS.
+    is_unflushed: bool,
+    /// Why nothing can be written any more. The last answers may be there to be read: a broker may
+    /// say what it refuses, and end the connection at once.
+    unwritable: Option<io::Error>,
+    /// Bytes of the largest packet that is read.
+    packet_max: u32,
+    /// Bytes of the largest packet that the broker takes.
+    peer_max: Option<u32>,
+}
+
+impl Connection {
+    /// Connects, and waits for the greeting of the broker.
+    ///
+    /// # Errors
+    /// There is no connection, or the broker refuses it.
+    pub(crate) async fn open(
+        target: &Target,
+        connect: Connect,
+        will: Option<LastWill>,
+        packet_max: u32,
+    ) -> Result<(Self, ConnAck), MqttError> {
+        let address = || target.address.clone();
+        let opening = Self::greet(target, connect, will, packet_max);
+        timeout(target.timeout, opening).await.unwrap_or_else(|_| {
+            Err(MqttError::NoGreeting { address: address(), limit: target.timeout })
+        })
+    }
+
+    async fn greet(
+        target: &Target,
+        connect: Connect,
+        will: Option<LastWill>,
+        packet_max: u32,
+    ) -> Result<(Self, ConnAck), MqttError> {
+        let address = target.address.clone();
+        let stream = target.dialer.connect(&address).await;
+        let stream =
+            stream.map_err(|source| MqttError::Connect { address: address.clone(), source })?;
+        let (read, write) = tokio::io::split(stream);
+        let mut connection = Self {
+            address: address.clone(),
+            version: target.version,
+            read,
+            write,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            is_unflushed: false,
+            unwritable: None,
+            packet_max,
+            peer_max: None,
+        };
+        connection.queue(Packet::Connect(connect, will, target.login()))?;
+        let greeting = match connection.next(true).await? {
+            Packet::ConnAck(greeting) => greeting,
+            other => return Err(connection.unexpected(&other)),
+        };
+        if greeting.code != ConnectReturnCode::Success {
+            let help = help(greeting.code);
+            return Err(MqttError::Refused { address, code: greeting.code, help });
+        }
+        connection.peer_max = greeting.properties.as_ref().and_then(|it| it.max_packet_size);
+        Ok((connection, greeting))
+    }
+
+    /// The packet is sent with the next waits.
+    ///
+    /// # Errors
+    /// The broker takes no packet of this size. Nothing of it is sent.
+    pub(crate) fn queue(&mut self, packet: Packet) -> Result<(), MqttError> {
+        let encoded = packets::encode(self.version, packet, &mut self.outgoing, self.peer_max);
+        let address = || self.address.clone();
+        encoded.map_err(|problem| MqttError::Unsendable { address: address(), problem })
+    }
+
+    /// Bytes that are queued and not written.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// The next packet, if there is one in what was read already.
+    ///
+    /// # Errors
+    /// What was read is no packet.
+    pub(crate) fn read_already(&mut self) -> Result<Option<Packet>, MqttError> {
+        let decoded = packets::decode(self.version, &mut self.incoming, self.packet_max);
+        let address = || self.address.clone();
+        match decoded.map_err(|problem| MqttError::Malformed { address: address(), problem })? {
+            Some(Packet::Disconnect(it)) => {
+                let said = it.properties.and_then(|it| it.reason_string);
+                let said =
+                    said.map(|said| format!(": {}", said.escape_debug())).unwrap_or_default();
+                let reason = format!("{:?}{said}", it.reason_code);
+                Err(MqttError::Ended { address: address(), reason })
+            }
+            packet => Ok(packet),
+        }
+    }
+
+    /// The next packet; writes what is queued meanwhile. Without `reads` it does that alone, and
+    /// never ends with a packet. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) async fn next(&mut self, reads: bool) -> Result<Packet, MqttError> {
+        loop {
+            if reads && let Some(packet) = self.read_already()? {
+                return Ok(packet);
+            }
+            self.incoming.reserve(READ_BYTES);
+            let writes = self.has_unsent() && self.unwritable.is_none();
+            let writing = async {
+                match self.outgoing.is_empty() {
+                    true => self.write.flush().await.map(|()| None),
+                    false => self.write.write(&self.outgoing).await.map(Some),
+                }
+            };
+            let result = tokio::select! {
+                biased;
+                written = writing, if writes => match written {
+                    Ok(Some(0)) => Err(io::ErrorKind::WriteZero.into()),
+                    Ok(Some(bytes)) => {
+                        self.outgoing.advance(bytes);
+                        self.is_unflushed = true;
+                        Ok(())
+                    }
+                    Ok(None) => {
+                        self.is_unflushed = false;
+                        Ok(())
+                    }
+                    Err(error) if reads => {
+                        self.unwritable = Some(error);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+                read = self.read.read_buf(&mut self.incoming), if reads => {
+                    match (read, self.unwritable.take()) {
+                        (Ok(0) | Err(_), Some(error)) | (Err(error), None) => Err(error),
+                        (Ok(0), None) => {
+                            let reason = "without a reason".to_owned();
+                            return Err(MqttError::Ended { address: self.address.clone(), reason });
+                        }
+                        (Ok(_), unwritable) => {
+                            self.unwritable = unwritable;
+                            Ok(())
+                        }
+                    }
+                }
+                else => std::future::pending().await,
+            };
+            let address = || self.address.clone();
+            result.map_err(|source| MqttError::Broken { address: address(), source })?;
+        }
+    }
+
+    /// Whether something is queued, or written and perhaps on this side still.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.outgoing.is_empty() || self.is_unflushed
+    }
+
+    /// Writes all that is queued.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) async fn flush(&mut self) -> Result<(), MqttError> {
+        let address = || self.address.clone();
+        let written = async {
+            self.write.write_all_buf(&mut self.outgoing).await?;
+            self.write.flush().await
+        };
+        written.await.map_err(|source| MqttError::Broken { address: address(), source })?;
+        self.is_unflushed = false;
+        Ok(())
+    }
+
+    /// Whether nothing has come, and the connection has not ended.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.incoming.is_empty() && self.read.read_buf(&mut self.incoming).now_or_never().is_none()
+    }
+
+    /// Says goodbye in order, so that the broker sends no will; for so long at most.
+    pub(crate) async fn close(mut self, limit: Duration) {
+        let goodbye = Disconnect::new(DisconnectReasonCode::NormalDisconnection);
+        if self.queue(Packet::Disconnect(goodbye)).is_err() {
+            return;
+        }
+        let _ = timeout(limit, async {
+            self.write.write_all(&self.outgoing).await?;
+            self.write.shutdown().await
+        })
+        .await;
+    }
+
+    /// What to say of a packet that does not belong here.
+    pub(crate) fn unexpected(&self, packet: &Packet) -> MqttError {
+        let kind = format!("{packet:?}");
+        let kind: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let problem = format!("a packet `{kind}` has no place here");
+        MqttError::Malformed { address: self.address.clone(), problem }
+    }
+}
+
+/// What helps where a broker refuses a connection.
+fn help(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
+            "look at `broker.user` and `broker.password`, and at the rights of the client"
+        }
+        ConnectReturnCode::UnsupportedProtocolVersion
+        | ConnectReturnCode::RefusedProtocolVersion => "set `broker.version` to another version",
+        ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => {
+            "set another `broker.client_id`"
+        }
+        _ => "look at the log of the broker",
+    }
+}

@@ -1,0 +1,247 @@
+//! `mqtt`: each event is a message to a broker; a batch is delivered when all are acknowledged.
+//!
+//! ```text
+//!   QoS 0   written to the connection: delivered, as far as this side can know
+//!   QoS 1   PUBACK of each message
+//!   QoS 2   PUBREC, PUBREL, PUBCOMP of each message
+//! ```
+//!
+//! A batch whose connection ends is sent again in whole on another one, so a message may be there
+//! more than once, also with QoS 2.
+
+mod publishing;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::units::Period;
+use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::broker::{Broker, Target};
+use crate::connection::MqttError;
+use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
+use crate::topic::{Template, check_text};
+use publishing::{Placed, Publishing, Refusal};
+
+/// Settings of the `mqtt` sink.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, and how it is reached.
+    broker: Broker,
+    /// Topic of each message, with headers of the event: `site/%{site}/log`.
+    topic: String,
+    /// Quality of service: 0, 1 or 2.
+    #[serde(default = "default_qos")]
+    qos: u8,
+    /// Whether the broker keeps the last message of each topic for new subscribers.
+    #[serde(default)]
+    retain: bool,
+    /// Headers that become user properties of the same names, with version 5.
+    #[serde(default)]
+    properties: Vec<String>,
+    /// Content type of the messages, with version 5. None unless set.
+    #[serde(default)]
+    content_type: Option<String>,
+    /// Batches in flight at most, each on a connection of its own.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    /// Whether batches of one origin arrive in their order: one is in flight at a time.
+    #[serde(default)]
+    in_order: bool,
+    /// How long a batch may take, connecting included.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+fn default_qos() -> u8 {
+    1
+}
+
+fn default_in_flight_max() -> usize {
+    1
+}
+
+fn default_timeout() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+impl Component for Config {
+    const KIND: &'static str = "mqtt";
+    type Role = dyn Sink;
+
+    fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
+        if self.qos > 2 {
+            return Err(BuildError::invalid("qos", "0, 1 or 2"));
+        }
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+        }
+        let texts =
+            [("properties", &self.properties[..]), ("content_type", self.content_type.as_slice())];
+        for (setting, texts) in texts {
+            let checked = texts.iter().try_for_each(|text| check_text(text));
+            checked.map_err(|error| BuildError::invalid(setting, error))?;
+        }
+        let topic =
+            Template::new(&self.topic).map_err(|error| BuildError::invalid("topic", error))?;
+        let target = self.broker.target(cx)?;
+        if target.version == Version::V311
+            && (!self.properties.is_empty() || self.content_type.is_some())
+        {
+            let problem = "version 3.1.1 has none: leave it out, or set `broker.version` to 5";
+            let setting = if self.properties.is_empty() { "content_type" } else { "properties" };
+            return Err(BuildError::invalid(setting, problem));
+        }
+        let options = Options {
+            in_flight_max: self.in_flight_max,
+            in_order: self.in_order,
+            timeout: self.timeout.0,
+        };
+        let mqtt = Mqtt {
+            target,
+            topic,
+            qos: qos_of(self.qos),
+            retain: self.retain,
+            properties: self.properties,
+            content_type: self.content_type,
+            places: Mutex::new((0..self.in_flight_max).map(Place::new).collect()),
+        };
+        Ok(Box::new(Requests::new(mqtt, options)))
+    }
+}
+
+struct Mqtt {
+    target: Target,
+    topic: Template,
+    qos: QoS,
+    retain: bool,
+    properties: Vec<String>,
+    content_type: Option<String>,
+    /// Connections that no batch uses.
+    places: Mutex<Vec<Place>>,
+}
+
+/// A place for a connection. Each has a client id of its own.
+struct Place {
+    number: usize,
+    open: Option<Publishing>,
+}
+
+impl Place {
+    fn new(number: usize) -> Self {
+        Self { number, open: None }
+    }
+}
+
+impl Mqtt {
+    fn places(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
+        // The list is whole between two calls.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A free place; there is one for each batch in flight.
+    fn place(&self) -> Taken<'_> {
+        let place = self.places().pop().expect("a place for each batch in flight");
+        Taken { of: self, place: Some(place) }
+    }
+
+    fn properties_of(&self, event: EventRef<'_>) -> Result<PublishProperties, String> {
+        let content_type = self.content_type.clone();
+        let mut properties = PublishProperties { content_type, ..PublishProperties::default() };
+        for name in &self.properties {
+            if let Some(value) = event.header(name) {
+                check_text(value).map_err(|problem| format!("header `{name}`: {problem}"))?;
+                properties.user_properties.push((name.clone(), value.to_owned()));
+            }
+        }
+        Ok(properties)
+    }
+
+    /// The messages of a batch, with the places of their events, and what can be none.
+    fn messages(&self, batch: &Batch) -> (Placed<Publish>, Placed<Refusal>) {
+        let (mut messages, mut refused) = (Vec::new(), Vec::new());
+        let mut topic = String::new();
+        for event in batch.iter() {
+            let place = event.index();
+            if let Err(detail) = self.topic.fill(event, &mut topic) {
+                refused.push((place, Refusal { reason: "invalid_topic", detail }));
+                continue;
+            }
+            let properties = match self.properties_of(event) {
+                Ok(properties) => properties,
+                Err(detail) => {
+                    refused.push((place, Refusal { reason: "invalid_property", detail }));
+                    continue;
+                }
+            };
+            let body = Bytes::copy_from_slice(event.body());
+            let mut message = Publish::new(topic.clone(), self.qos, body, Some(properties));
+            message.retain = self.retain;
+            messages.push((place, message));
+        }
+        (messages, refused)
+    }
+}
+
+/// A place that a batch uses. It is given back also when the batch is dropped midway, and then
+/// without its connection.
+struct Taken<'a> {
+    of: &'a Mqtt,
+    place: Option<Place>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.of.places().extend(self.place.take());
+    }
+}
+
+#[async_trait]
+impl Deliver for Mqtt {
+    type Error = MqttError;
+
+    async fn deliver(&self, batch: &Batch) -> Result<Delivered, MqttError> {
+        let (mut messages, mut refused) = self.messages(batch);
+        let mut taken = self.place();
+        let place = taken.place.as_mut().expect("it is given back when this ends");
+        loop {
+            let open = place.open.take().and_then(Publishing::if_usable);
+            let mut publishing = match open {
+                Some(open) => open,
+                None => Publishing::open(&self.target, place.number).await?,
+            };
+            let before = refused.len();
+            match publishing.publish(&messages, &mut refused).await {
+                Ok(()) => {
+                    place.open = Some(publishing);
+                    break;
+                }
+                // Some brokers end a connection after a refusal: the next one goes without it, so
+                // that it does not hold up all others for ever.
+                Err(_) if refused.len() > before => {
+                    let known = &refused[before..];
+                    messages.retain(|(event, _)| known.iter().all(|(other, _)| event != other));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        refused.sort_unstable_by_key(|(event, _)| *event);
+        let Some((_, first)) = refused.first() else { return Ok(Delivered::All) };
+        let (reason, detail) = (first.reason, first.detail.clone());
+        let events = refused.into_iter().map(|(event, _)| event).collect();
+        Ok(Delivered::Except { events, reason, detail })
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        match self.qos {
+            QoS::AtMostOnce => Guarantee::BestEffort,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Guarantee::AtLeastOnce,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A connection that publishes one batch at a time.
+
+use std::collections::BTreeMap;
+
+use pipeline::Classify;
+use pipeline::ErrorClass;
+use tokio::time::{Duration, Instant};
+
+use crate::broker::Target;
+use crate::connection::{Connection, MqttError};
+use crate::packets::{
+    Connect, ConnectProperties, Packet, PubAckReason, PubRecReason, PubRel, Publish, QoS,
+};
+
+/// Messages in flight at most, whatever the broker takes.
+const IN_FLIGHT_MAX: u16 = 1000;
+
+/// Bytes of packets of a broker to a client that subscribes to nothing.
+const PACKET_MAX: u32 = 64 << 10;
+
+/// Bytes that wait to be written, from which on no further message is encoded.
+const QUEUED_MAX: usize = 256 << 10;
+
+/// Things with the places of their events in the batch.
+pub(super) type Placed<T> = Vec<(usize, T)>;
+
+/// Why a message can never be delivered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// In snake case, for letters.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) detail: String,
+}
+
+/// A connection for messages.
+pub(super) struct Publishing {
+    target: Target,
+    connection: Connection,
+    in_flight_max: usize,
+    /// The broker ends a connection that sends nothing for longer.
+    idle_max: Option<Duration>,
+    used: Instant,
+    last_id: u16,
+}
+
+/// A message that is not acknowledged yet.
+enum Waits {
+    /// For PUBACK or PUBREC.
+    First(usize),
+    /// For PUBCOMP.
+    Complete,
+}
+
+impl Publishing {
+    /// Connects, as the client with this number.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) async fn open(target: &Target, number: usize) -> Result<Self, MqttError> {
+        let client_id = match number {
+            0 => target.client_id.to_string(),
+            more => format!("{}-{more}", target.client_id),
+        };
+        // Without keep-alive: an idle connection that broke is found when it is used.
+        let connect = Connect {
+            keep_alive: 0,
+            client_id,
+            clean_start: true,
+            properties: Some(ConnectProperties::new()),
+        };
+        let (connection, greeting) = Connection::open(target, connect, None, PACKET_MAX).await?;
+        let limits = greeting.properties.as_ref();
+        let most = limits.and_then(|it| it.receive_max).unwrap_or(IN_FLIGHT_MAX);
+        let idle = limits.and_then(|it| it.server_keep_alive).filter(|seconds| *seconds > 0);
+        Ok(Self {
+            target: target.clone(),
+            connection,
+            in_flight_max: most.clamp(1, IN_FLIGHT_MAX).into(),
+            idle_max: idle.map(|seconds| Duration::from_secs(seconds.into())),
+            used: Instant::now(),
+            last_id: 0,
+        })
+    }
+
+    /// Itself, unless the broker has ended it, as far as this side knows.
+    pub(super) fn if_usable(mut self) -> Option<Self> {
+        let is_fresh = self.idle_max.is_none_or(|most| self.used.elapsed() < most);
+        (is_fresh && self.connection.is_quiet()).then_some(self)
+    }
+
+    /// Publishes, and waits for every answer. What the broker refuses for good is added to
+    /// `refused`, with the place of its event.
+    ///
+    /// # Errors
+    /// The connection has ended, or the broker refuses for now. Messages may have been taken.
+    pub(super) async fn publish(
+        &mut self,
+        messages: &[(usize, Publish)],
+        refused: &mut Placed<Refusal>,
+    ) -> Result<(), MqttError> {
+        let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
+        let mut messages = messages.iter();
+        let mut is_done = false;
+        loop {
+            while !is_done
+                && waiting.len() < self.in_flight_max
+                && self.connection.queued_bytes() < QUEUED_MAX
+            {
+                match messages.next() {
+                    Some(message) => self.send(message.clone(), &mut waiting, refused)?,
+                    None => is_done = true,
+                }
+            }
+            if is_done && waiting.is_empty() && !self.connection.has_unsent() {
+                self.used = Instant::now();
+                return Ok(());
+            }
+            if waiting.is_empty() {
+                self.connection.flush().await?;
+                continue;
+            }
+            // Answers come only after what they answer was written.
+            let packet = self.connection.next(true).await?;
+            self.answered(&packet, &mut waiting, refused)?;
+        }
+    }
+
+    fn send(
+        &mut self,
+        (place, mut message): (usize, Publish),
+        waiting: &mut BTreeMap<u16, Waits>,
+        refused: &mut Placed<Refusal>,
+    ) -> Result<(), MqttError> {
+        let qos = message.qos;
+        if qos != QoS::AtMostOnce {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            while waiting.contains_key(&self.last_id) {
+                self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            }
+            message.pkid = self.last_id;
+        }
+        match self.connection.queue(Packet::Publish(message)) {
+            Ok(()) if qos != QoS::AtMostOnce => {
+                waiting.insert(self.last_id, Waits::First(place));
+                Ok(())
+            }
+            Err(error) if error.class() == ErrorClass::Poison => {
+                let refusal = Refusal { reason: "too_large", detail: error.to_string() };
+                refused.push((place, refusal));
+                Ok(())
+            }
+            queued => queued,
+        }
+    }
+
+    fn answered(
+        &mut self,
+        packet: &Packet,
+        waiting: &mut BTreeMap<u16, Waits>,
+        refused: &mut Placed<Refusal>,
+    ) -> Result<(), MqttError> {
+        let (id, is_first, reason) = match packet {
+            Packet::PubAck(it) => (it.pkid, true, it.reason),
+            Packet::PubRec(it) => (it.pkid, true, of_received(it.reason)),
+            Packet::PubComp(it) => (it.pkid, false, PubAckReason::Success),
+            _ => return Err(self.connection.unexpected(packet)),
+        };
+        let place = match (waiting.remove(&id), is_first) {
+            (Some(Waits::First(place)), true) => place,
+            (Some(Waits::Complete), false) => return Ok(()),
+            _ => return Err(self.connection.unexpected(packet)),
+        };
+        match reason {
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
+                if matches!(packet, Packet::PubRec(_)) {
+                    waiting.insert(id, Waits::Complete);
+                    self.connection.queue(Packet::PubRel(PubRel::new(id, None)))?;
+                }
+                Ok(())
+            }
+            PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
+                let cause = match reason {
+                    PubAckReason::TopicNameInvalid => "for its topic",
+                    _ => "as too large, or as not of the form that it says",
+                };
+                let detail = format!("{} refuses it {cause}", self.target.address);
+                refused.push((place, Refusal { reason: "refused", detail }));
+                Ok(())
+            }
+            PubAckReason::NotAuthorized => {
+                let problem = "does not allow a topic: look at the rights of the client".to_owned();
+                Err(MqttError::NotGranted { address: self.target.address.clone(), problem })
+            }
+            reason => {
+                let (address, reason) = (self.target.address.clone(), format!("{reason:?}"));
+                Err(MqttError::NotTaken { address, reason })
+            }
+        }
+    }
+}
+
+/// The same reason of another packet.
+fn of_received(reason: PubRecReason) -> PubAckReason {
+    match reason {
+        PubRecReason::Success => PubAckReason::Success,
+        PubRecReason::NoMatchingSubscribers => PubAckReason::NoMatchingSubscribers,
+        PubRecReason::UnspecifiedError => PubAckReason::UnspecifiedError,
+        PubRecReason::ImplementationSpecificError => PubAckReason::ImplementationSpecificError,
+        PubRecReason::NotAuthorized => PubAckReason::NotAuthorized,
+        PubRecReason::TopicNameInvalid => PubAckReason::TopicNameInvalid,
+        PubRecReason::PacketIdentifierInUse => PubAckReason::PacketIdentifierInUse,
+        PubRecReason::QuotaExceeded => PubAckReason::QuotaExceeded,
+        PubRecReason::PayloadFormatInvalid => PubAckReason::PayloadFormatInvalid,
+    }
+}

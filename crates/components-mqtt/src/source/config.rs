@@ -1,0 +1,269 @@
+//! Settings of the source `mqtt`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use components::decoders::check_names;
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError, Component, Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Mqtt;
+use super::session::IDS_MAX;
+use crate::broker::Broker;
+use crate::packets::{LastWill, LastWillProperties, QoS, RetainForwardRule, qos_of};
+use crate::topic::{Pattern, check_filter, check_topic};
+
+/// Settings of the `mqtt` source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, and how it is reached.
+    broker: Broker,
+    /// Filters of the topics, such as `site/+/sensor/#`. Collectors that are to share the messages
+    /// have the same `$share/GROUP/FILTER`.
+    filters: Vec<String>,
+    /// Quality of service that is asked for: 0, 1 or 2. A message comes with the one that it was
+    /// sent with if that is lower.
+    #[serde(default = "default_qos")]
+    qos: u8,
+    /// Messages that the broker sends ahead of the answer at most: up to 680 with a `qos` of 2. A
+    /// broker of version 3.1.1 has its own setting for it, which has to be within that too.
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: u16,
+    /// How long the broker keeps the session, and so the messages, of an agent that is away.
+    /// A broker of version 3.1.1 has its own setting for it. With `0s` it keeps nothing.
+    #[serde(default = "default_session_expiry")]
+    session_expiry: Period,
+    /// Messages that the broker keeps for new subscribers: `new` takes them when the
+    /// subscription is new, `every` with each connection, `never` not at all.
+    #[serde(default)]
+    retained: Retained,
+    /// Largest packet. Brokers of version 5 leave out what is larger; from one of 3.1.1 it ends the
+    /// connection.
+    #[serde(default = "default_packet_max")]
+    packet_max: ByteSize,
+    /// Events of a batch at most.
+    #[serde(default = "default_batch_events")]
+    batch_events: usize,
+    /// After how long without a packet the broker is asked whether it is there.
+    #[serde(default = "default_keep_alive")]
+    keep_alive: Period,
+    /// Header that gets the topic.
+    #[serde(default = "default_topic_header")]
+    topic_header: String,
+    /// Patterns of topics that make headers of levels: `site/+site/sensor/+sensor` sets `site` and
+    /// `sensor`. `#rest` at the end names all further levels. The first that fits counts.
+    #[serde(default)]
+    topic_patterns: Vec<String>,
+    /// User properties of version 5 that become headers of their names.
+    #[serde(default)]
+    properties: Vec<String>,
+    /// Header that gets the content type of version 5. None unless set.
+    #[serde(default)]
+    content_type_header: Option<String>,
+    /// Header that is `true` in an event that the broker may have delivered before. None unless
+    /// set.
+    #[serde(default)]
+    repeat_header: Option<String>,
+    /// Message that the broker sends when the agent ends without a goodbye. None unless set.
+    #[serde(default)]
+    will: Option<Will>,
+}
+
+/// Which retained messages are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Retained {
+    /// Those of a subscription that the broker did not have.
+    #[default]
+    New,
+    /// Those of each connection.
+    Every,
+    /// None.
+    Never,
+}
+
+/// What the broker sends when the agent ends without a goodbye.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Will {
+    /// Its topic.
+    topic: String,
+    /// Its text.
+    payload: String,
+    /// Its quality of service: 0, 1 or 2.
+    #[serde(default)]
+    qos: u8,
+    /// Whether the broker keeps it for new subscribers.
+    #[serde(default)]
+    retain: bool,
+    /// How long the broker waits for the agent to come back, with version 5.
+    #[serde(default)]
+    delay: Option<Period>,
+}
+
+fn default_qos() -> u8 {
+    1
+}
+
+fn default_in_flight_max() -> u16 {
+    500
+}
+
+fn default_session_expiry() -> Period {
+    Period(Duration::from_secs(7 * 24 * 3600))
+}
+
+fn default_packet_max() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+fn default_batch_events() -> usize {
+    1000
+}
+
+fn default_keep_alive() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+fn default_topic_header() -> String {
+    "topic".into()
+}
+
+/// What a connection asks for.
+pub(super) struct Options {
+    pub(super) filters: Vec<String>,
+    pub(super) qos: QoS,
+    pub(super) in_flight_max: u16,
+    pub(super) session_expiry_seconds: u32,
+    pub(super) retained: Retained,
+    pub(super) packet_max: u32,
+    pub(super) batch_events: usize,
+    pub(super) keep_alive: Duration,
+    pub(super) headers: Headers,
+    pub(super) will: Option<LastWill>,
+}
+
+/// Which headers an event gets.
+pub(super) struct Headers {
+    pub(super) topic: String,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) properties: Vec<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) repeat: Option<String>,
+}
+
+impl Retained {
+    pub(super) fn rule(self) -> RetainForwardRule {
+        match self {
+            Self::New => RetainForwardRule::OnNewSubscribe,
+            Self::Every => RetainForwardRule::OnEverySubscribe,
+            Self::Never => RetainForwardRule::Never,
+        }
+    }
+}
+
+impl Will {
+    fn packet(self) -> Result<LastWill, BuildError> {
+        if self.qos > 2 {
+            return Err(BuildError::invalid("will.qos", "0, 1 or 2"));
+        }
+        if self.payload.len() > usize::from(u16::MAX) {
+            return Err(BuildError::invalid("will.payload", "must have at most 65535 bytes"));
+        }
+        check_topic(&self.topic).map_err(|error| BuildError::invalid("will.topic", error))?;
+        let properties = self.delay.map(|delay| LastWillProperties {
+            delay_interval: Some(seconds(delay)),
+            payload_format_indicator: None,
+            message_expiry_interval: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
+        });
+        let (topic, qos) = (Bytes::from(self.topic), qos_of(self.qos));
+        Ok(LastWill { topic, message: self.payload.into(), qos, retain: self.retain, properties })
+    }
+}
+
+/// Whole seconds, as the protocol has them.
+fn seconds(period: Period) -> u32 {
+    u32::try_from(period.0.as_secs()).unwrap_or(u32::MAX)
+}
+
+impl Config {
+    fn check(&self) -> Result<(), BuildError> {
+        let invalid = |setting: &str, problem: String| Err(BuildError::invalid(setting, problem));
+        if self.filters.is_empty() {
+            return invalid("filters", "at least one; `#` is every topic".into());
+        }
+        for filter in &self.filters {
+            check_filter(filter).map_err(|error| BuildError::invalid("filters", error))?;
+        }
+        if self.qos > 2 {
+            return invalid("qos", "0, 1 or 2".into());
+        }
+        let most = if self.qos == 2 { IDS_MAX } else { usize::from(u16::MAX) };
+        if !(1..=most).contains(&usize::from(self.in_flight_max)) {
+            return invalid("in_flight_max", format!("must be from 1 to {most}"));
+        }
+        if !(1 << 10..=16 << 20).contains(&self.packet_max.0) {
+            return invalid("packet_max", "must be from 1KiB to 16MiB".into());
+        }
+        if self.batch_events == 0 {
+            return invalid("batch_events", "must not be 0".into());
+        }
+        if !(1..=u64::from(u16::MAX)).contains(&self.keep_alive.0.as_secs()) {
+            return invalid("keep_alive", "must be from 1s to 65535s".into());
+        }
+        Ok(())
+    }
+
+    fn headers(&mut self) -> Result<Headers, BuildError> {
+        let patterns = self.topic_patterns.iter().map(|text| Pattern::new(text));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>();
+        let patterns = patterns.map_err(|error| BuildError::invalid("topic_patterns", error))?;
+        let checked = [
+            ("topic_header", vec![self.topic_header.as_str()]),
+            ("topic_patterns", patterns.iter().flat_map(Pattern::names).collect()),
+            ("properties", self.properties.iter().map(String::as_str).collect()),
+            ("content_type_header", self.content_type_header.iter().map(String::as_str).collect()),
+            ("repeat_header", self.repeat_header.iter().map(String::as_str).collect()),
+        ];
+        for (setting, names) in checked {
+            check_names(names.into_iter()).map_err(|error| BuildError::invalid(setting, error))?;
+        }
+        Ok(Headers {
+            topic: std::mem::take(&mut self.topic_header),
+            patterns,
+            properties: std::mem::take(&mut self.properties),
+            content_type: self.content_type_header.take(),
+            repeat: self.repeat_header.take(),
+        })
+    }
+}
+
+impl Component for Config {
+    const KIND: &'static str = "mqtt";
+    type Role = dyn Source;
+
+    fn build(mut self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
+        self.check()?;
+        let headers = self.headers()?;
+        let options = Options {
+            filters: self.filters,
+            qos: qos_of(self.qos),
+            in_flight_max: self.in_flight_max,
+            session_expiry_seconds: seconds(self.session_expiry),
+            retained: self.retained,
+            packet_max: u32::try_from(self.packet_max.0).expect("checked to be at most 16 MiB"),
+            batch_events: self.batch_events,
+            keep_alive: self.keep_alive.0,
+            headers,
+            will: self.will.map(Will::packet).transpose()?,
+        };
+        Ok(Box::new(Mqtt::new(cx, options, self.broker.target(cx)?)))
+    }
+}

@@ -1,0 +1,310 @@
+//! Topics: filters of a source, patterns that make headers of levels, templates of a sink.
+
+use pipeline::EventRef;
+
+/// Bytes of a topic or another text at most.
+const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
+
+/// What is wrong with a filter of a subscription, if anything.
+///
+/// # Errors
+/// The cause, with the remedy.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    let wrong = |cause: &str| {
+        let example = "write for example `site/+/sensor/#` or `$share/collectors/site/#`";
+        Err(format!("`{filter}` {cause}; {example}"))
+    };
+    let topics = match filter.strip_prefix("$share/") {
+        None => filter,
+        Some(shared) => match shared.split_once('/') {
+            Some((group, topics)) if !group.is_empty() && !group.contains(['+', '#']) => topics,
+            _ => return wrong("names no group of a shared subscription"),
+        },
+    };
+    if topics.is_empty() || check_text(filter).is_err() {
+        return wrong("is empty, too long or has a control character");
+    }
+    let levels: Vec<&str> = topics.split('/').collect();
+    for (place, level) in levels.iter().enumerate() {
+        if level.contains('#') && (*level != "#" || place + 1 < levels.len()) {
+            return wrong("has a `#` that is not its last level");
+        }
+        if level.contains('+') && *level != "+" {
+            return wrong("has a `+` that is not a whole level");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a filter is that of a shared subscription.
+pub(crate) fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+/// A pattern of topics, which gives names to levels: `site/+site/sensor/+sensor`.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    levels: Vec<Level>,
+    /// The last level stands for all that follow, with this name if it has one.
+    rest: Option<Option<String>>,
+}
+
+#[derive(Debug)]
+enum Level {
+    Text(String),
+    Any(Option<String>),
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// It is none, or names no level.
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let (mut levels, mut rest) = (Vec::new(), None);
+        let count = text.split('/').count();
+        for (place, level) in text.split('/').enumerate() {
+            match (level.strip_prefix('+'), level.strip_prefix('#')) {
+                (Some(name), _) => levels.push(Level::Any(named(name))),
+                (_, Some(name)) if place + 1 == count => rest = Some(named(name)),
+                (_, Some(_)) => return Err(format!("`{text}`: `#` stands for the last levels")),
+                (None, None) => levels.push(Level::Text(level.to_owned())),
+            }
+        }
+        let pattern = Self { levels, rest };
+        if pattern.names().next().is_none() {
+            let example = "write for example `site/+site/sensor/+sensor`";
+            return Err(format!("`{text}` names no level; {example}"));
+        }
+        Ok(pattern)
+    }
+
+    /// The names that it gives.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let of_levels = self.levels.iter().filter_map(|level| match level {
+            Level::Any(name) => name.as_deref(),
+            Level::Text(_) => None,
+        });
+        of_levels.chain(self.rest.iter().filter_map(Option::as_deref))
+    }
+
+    /// Appends the named levels of a topic, if it is of this pattern, and says whether it is.
+    pub(crate) fn headers<'a>(
+        &'a self,
+        topic: &'a str,
+        headers: &mut Vec<(&'a str, &'a str)>,
+    ) -> bool {
+        let before = headers.len();
+        let mut left = Some(topic);
+        for level in &self.levels {
+            let Some(text) = left else {
+                headers.truncate(before);
+                return false;
+            };
+            let (first, behind) = match text.split_once('/') {
+                Some((first, behind)) => (first, Some(behind)),
+                None => (text, None),
+            };
+            match level {
+                Level::Text(wanted) if wanted != first => {
+                    headers.truncate(before);
+                    return false;
+                }
+                Level::Text(_) | Level::Any(None) => {}
+                Level::Any(Some(name)) => headers.push((name, first)),
+            }
+            left = behind;
+        }
+        match (&self.rest, left) {
+            (None, Some(_)) => {
+                headers.truncate(before);
+                return false;
+            }
+            (Some(Some(name)), Some(behind)) => headers.push((name, behind)),
+            _ => {}
+        }
+        true
+    }
+}
+
+/// The topic of an event, made of its headers: `site/%{site}/log`.
+#[derive(Debug)]
+pub(crate) struct Template(Vec<Piece>);
+
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Header(String),
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// It is none, or no topic can be made of it.
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let (mut pieces, mut rest) = (Vec::new(), text);
+        while let Some((before, behind)) = rest.split_once("%{") {
+            let end = behind.split_once('}').ok_or("a `%{` has no `}`")?;
+            if end.0.is_empty() {
+                return Err("`%{}` names no header".into());
+            }
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Header(end.0.to_owned()));
+            rest = end.1;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        let fixed = |piece: &Piece| match piece {
+            Piece::Text(text) => check_topic_text(text),
+            Piece::Header(_) => Ok(()),
+        };
+        pieces.iter().try_for_each(fixed)?;
+        if text.is_empty() {
+            return Err("it is empty; write for example `site/%{site}/log`".into());
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The topic of an event, in the place of what `topic` held.
+    ///
+    /// # Errors
+    /// A header is missing, or the result is no topic.
+    pub(crate) fn fill(&self, event: EventRef<'_>, topic: &mut String) -> Result<(), String> {
+        topic.clear();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => topic.push_str(text),
+                Piece::Header(name) => {
+                    let value = event.header(name);
+                    let value = value.ok_or_else(|| format!("there is no header `{name}`"))?;
+                    let wrong = |problem| format!("header `{name}`: {problem}");
+                    check_topic_text(value).map_err(wrong)?;
+                    if topic.is_empty() && value.starts_with('$') {
+                        // Commands to some brokers begin so; an event must not give any.
+                        return Err(wrong(
+                            "a topic with `$` in front belongs to the broker".into(),
+                        ));
+                    }
+                    topic.push_str(value);
+                }
+            }
+        }
+        check_topic(topic)
+    }
+}
+
+/// Whether a message can have this topic.
+///
+/// # Errors
+/// It cannot.
+pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
+        return Err(format!("a topic has 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
+    }
+    check_topic_text(topic)
+}
+
+fn check_topic_text(text: &str) -> Result<(), String> {
+    if text.contains(['+', '#']) {
+        return Err("a topic has no `+` or `#`".into());
+    }
+    check_text(text)
+}
+
+/// Whether a topic or a property can have this text: brokers end a connection for any other.
+///
+/// # Errors
+/// It is too long, or has a control character, or a code that is none.
+pub(crate) fn check_text(text: &str) -> Result<(), String> {
+    if text.len() > TOPIC_BYTES_MAX {
+        return Err(format!("a text has at most {TOPIC_BYTES_MAX} bytes, not {}", text.len()));
+    }
+    let is_none = |it: char| {
+        let code = u32::from(it);
+        it.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
+    };
+    match text.chars().find(|it| is_none(*it)) {
+        Some(it) => {
+            Err(format!("a text has no control character such as `{}`", it.escape_unicode()))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Batch, Existing};
+
+    use super::*;
+
+    #[test]
+    fn filters_of_the_specification_are_taken_and_others_refused_with_the_cause() {
+        for filter in ["#", "+", "a/+/b", "a/#", "/", "$share/g/a/+", "$SYS/#", "a//b"] {
+            check_filter(filter).unwrap();
+        }
+        for (filter, cause) in [
+            ("", "is empty"),
+            ("a/#/b", "`#` that is not its last level"),
+            ("a#", "`#` that is not its last level"),
+            ("a/b+", "`+` that is not a whole level"),
+            ("$share/g", "names no group"),
+            ("$share//a", "names no group"),
+            ("$share/g/", "is empty"),
+        ] {
+            let error = check_filter(filter).unwrap_err();
+            assert!(error.contains(cause), "{filter}: {error}");
+        }
+    }
+
+    fn levels(pattern: &str, topic: &str) -> Option<String> {
+        let pattern = Pattern::new(pattern).unwrap();
+        let mut headers = vec![("before", "x")];
+        let matched = pattern.headers(topic, &mut headers);
+        assert_eq!(headers[0], ("before", "x"));
+        let text: Vec<String> = headers[1..].iter().map(|(n, v)| format!("{n}={v}")).collect();
+        assert!(matched || text.is_empty());
+        matched.then(|| text.join(" "))
+    }
+
+    #[test]
+    fn named_levels_of_a_matching_topic_become_headers() {
+        let sensor = "site/+site/sensor/+sensor";
+        assert_eq!(levels(sensor, "site/a/sensor/7").unwrap(), "site=a sensor=7");
+        assert_eq!(levels(sensor, "site//sensor/").unwrap(), "site= sensor=");
+        for other in ["site/a/sensor", "site/a/sensor/7/x", "site/a/actor/7", "", "x"] {
+            assert_eq!(levels(sensor, other), None, "{other}");
+        }
+        assert_eq!(levels("+/+b/#rest", "1/2/3/4").unwrap(), "b=2 rest=3/4");
+        assert_eq!(levels("+/+b/#rest", "1/2").unwrap(), "b=2");
+        assert!(Pattern::new("a/+/b").unwrap_err().contains("names no level"));
+        assert!(Pattern::new("a/#x/b").is_err());
+    }
+
+    #[test]
+    fn a_topic_is_made_of_headers_and_refused_where_it_would_be_none() {
+        let template = Template::new("site/%{site}/log").unwrap();
+        let mut topic = "old".to_owned();
+        let mut batch = Batch::of(["x"]);
+        let mut fill = |batch: &Batch| {
+            template.fill(batch.iter().next().unwrap(), &mut topic).map(|()| topic.clone())
+        };
+        assert!(fill(&batch).unwrap_err().contains("no header `site`"));
+        batch.set_header("site", "b/1", Existing::Replace);
+        assert_eq!(fill(&batch).unwrap(), "site/b/1/log");
+        batch.set_header("site", "b#", Existing::Replace);
+        assert!(fill(&batch).unwrap_err().contains("header `site`"));
+        for refused in ["b\n", "b\0", "\u{fdd0}", "\u{1ffff}", &"b".repeat(65_536)] {
+            batch.set_header("site", refused, Existing::Replace);
+            assert!(fill(&batch).unwrap_err().contains("header `site`"), "{refused:?}");
+        }
+        batch.set_header("site", "$CONTROL/x", Existing::Replace);
+        assert_eq!(fill(&batch).unwrap(), "site/$CONTROL/x/log");
+        let bare = Template::new("%{site}").unwrap();
+        let event = batch.iter().next().unwrap();
+        assert!(bare.fill(event, &mut String::new()).unwrap_err().contains("the broker"));
+        for wrong in ["", "a/+", "a/%{", "a/%{}"] {
+            assert!(Template::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}

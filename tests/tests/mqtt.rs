@@ -1,0 +1,313 @@
+//! Goal: what devices publish is stored, and what the sink publishes arrives, while agent, broker
+//! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
+//! is there once.
+//!
+//! Method: a real mosquitto that keeps its sessions on disk; `mosquitto_pub` and `mosquitto_sub`
+//! are the devices. A collector with a source for each QoS is killed (-9) many times while messages
+//! come, and so is the broker. Between collector and broker stands a relay of bytes, which cuts
+//! connections at moments of its own.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a system test looks at the machine as it is, and prints what it measured"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::http::free_address;
+use aqueduct_tests::seed;
+use aqueduct_tests::site::read_below;
+use aqueduct_tests::wait;
+use rand::prelude::*;
+
+#[path = "mqtt/broker.rs"]
+mod broker;
+
+#[path = "mqtt/kills.rs"]
+mod kills;
+
+use broker::{Broker, Wire};
+
+/// Messages of each QoS in a life.
+const MESSAGES: usize = 1000;
+/// How long a step may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// What a broker asks nothing for.
+const OPEN: &str = "allow_anonymous true\n";
+
+/// A collector with these components, and a data directory of its name.
+fn agent(dir: &Path, name: &str, components: &str) -> Agent {
+    let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
+    let file = dir.join(format!("{name}.toml"));
+    fs::write(&file, text).expect("a configuration is written");
+    let arguments = ["--config", &file.display().to_string()];
+    Agent::new("aqueduct-collector", &arguments, &dir.join(format!("{name}.out")))
+}
+
+/// A source of messages that are stored in files, in the folder `into`.
+fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
+    format!(
+        "[sources.{into}]\ntype = \"mqtt\"\nchannels = [\"{into}\"]\n{settings}\n\
+         broker = {{ {broker} }}\n\
+         [channels.{into}]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.{into}]\ntype = \"file_roll\"\ndirectory = \"{}/{into}\"\n\
+         channel = \"{into}\"\n",
+        dir.display()
+    )
+}
+
+/// How often each line is stored in this folder.
+fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
+    count(&String::from_utf8(read_below(&dir.join(folder))).expect("text"))
+}
+
+fn count(text: &str) -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
+    text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
+    lines
+}
+
+/// How often an agent has connected, from its log.
+fn connections(agent: &Agent) -> usize {
+    agent.output().matches("connected").count()
+}
+
+/// Waits for a number of connections of an agent.
+fn wait_until_connected(agent: &Agent, connections: usize) {
+    wait::until(&format!("{connections} connections"), LIMIT, || {
+        (self::connections(agent) >= connections).then_some(())
+    });
+    // The filters are granted with the next answer.
+    thread::sleep(Duration::from_millis(300));
+}
+
+fn lines(name: &str, range: std::ops::Range<usize>) -> String {
+    range.map(|line| format!("{name}-{line}\n")).collect()
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
+    kills::messages_survive_kills("5");
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
+    kills::messages_survive_kills("3.1.1");
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let broker = Broker::new(dir, "broker", OPEN);
+    let wire = Wire::after_greetings(broker.address, 1);
+    let address = format!("address = \"{}\"", wire.address);
+    let mut collector =
+        agent(dir, "collector", &source(dir, "all", &address, "filters = [\"site/#\"]"));
+    collector.start();
+    wait_until_connected(&collector, 2);
+    let session = broker.output().contains("Sending CONNACK to aqueduct-")
+        && collector.output().contains("is_present=true");
+    assert!(session, "the second connection finds the session: {}", collector.output());
+    let sent = lines("a", 0..MESSAGES);
+    broker.publish("site/a", 1, &sent);
+    wait::until("the messages", LIMIT, || (stored(dir, "all") == count(&sent)).then_some(()));
+    collector.stop(LIMIT);
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let broker = Broker::new(dir, "broker", OPEN);
+    let address = broker.address;
+    let mut collectors = ["one", "two"].map(|name| {
+        let broker = format!("address = \"{address}\", client_id = \"{name}\"");
+        let filters = "filters = [\"$share/collectors/site/#\"]";
+        agent(dir, &format!("c-{name}"), &source(dir, name, &broker, filters))
+    });
+    collectors.iter_mut().for_each(Agent::start);
+    collectors.iter().for_each(|collector| wait_until_connected(collector, 1));
+    let mut sent = String::new();
+    for round in 0..4 {
+        let text = lines(&round.to_string(), 0..MESSAGES);
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| broker.publish("site/a", 1, &text));
+            thread::sleep(Duration::from_millis(20));
+            collectors[round % 2].kill();
+            publishing.join().expect("the devices publish");
+        });
+        collectors[round % 2].start();
+        sent += &text;
+    }
+    let sent = count(&sent);
+    wait::until("all messages", LIMIT, || {
+        let (one, two) = (stored(dir, "one"), stored(dir, "two"));
+        sent.keys().all(|line| one.contains_key(line) || two.contains_key(line)).then_some(())
+    });
+    let there = ["one", "two"].map(|name| stored(dir, name).len());
+    eprintln!("{} messages, {there:?} in the two collectors", sent.len());
+    assert!(there.iter().all(|it| *it > MESSAGES), "each gets its share");
+    collectors.iter_mut().for_each(|it| it.stop(LIMIT));
+}
+
+/// A broker whose messages a collector publishes at another one, which is away at first.
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
+    const MESSAGES: usize = 6000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let devices = Broker::new(dir, "devices", OPEN);
+    let mut away = Broker::new(dir, "away", OPEN);
+    let session = ["-i", "reader", "-c", "-q", "1", "-t", "out/#"];
+    let asked = [&session[..], &["-E"]].concat();
+    assert!(away.subscriber(dir, &asked).wait(LIMIT).success());
+    away.stop();
+    let wire = Wire::new(away.address);
+    let components = format!(
+        "[sources.in]\ntype = \"mqtt\"\nfilters = [\"site/#\"]\nchannels = [\"main\"]\n\
+         keep_alive = \"1s\"\nbroker = {{ address = \"{}\", client_id = \"in\" }}\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"4MiB\"\n\
+         [sinks.out]\ntype = \"mqtt\"\ntopic = \"out/%{{topic}}\"\nchannel = \"main\"\n\
+         in_flight_max = 2\nbroker = {{ address = \"{}\", client_id = \"out\" }}\n",
+        devices.address, wire.address
+    );
+    let mut collector = agent(dir, "collector", &components);
+    collector.start();
+    wait_until_connected(&collector, 1);
+    let padding = "x".repeat(1500);
+    let sent: String = (0..MESSAGES).map(|it| format!("{it}-{padding}\n")).collect();
+    devices.publish("site/a", 1, &sent);
+    thread::sleep(Duration::from_secs(4));
+    let said = devices.output();
+    assert!(said.contains("Received PINGREQ from in"), "it is asked whether it is there: {said}");
+    let waiting = collector.metrics().and_then(|it| it.sum("aqueduct_channel_events"));
+    assert!(
+        waiting.is_some_and(|it| it < MESSAGES as f64 * 0.9),
+        "the channel is full: {waiting:?}"
+    );
+
+    away.start();
+    let (mut rng, mut cuts) = (seed::rng("mqtt"), 0);
+    let reading = [&session[..], &["-F", "%t %p"]].concat();
+    let reader = away.subscriber(dir, &reading);
+    let expected = count(&sent.replace("-x", "").replace('x', ""));
+    let there = wait::until("all messages", LIMIT, || {
+        thread::sleep(Duration::from_millis(rng.random_range(50..150)));
+        cuts += 1;
+        let text = reader.output().replace("-x", "").replace('x', "");
+        let there = count(&text.replace("out/site/a ", ""));
+        if cuts < 20 {
+            wire.cut();
+        }
+        expected.keys().all(|line| there.contains_key(line)).then_some(there)
+    });
+    assert_eq!(there.len(), expected.len(), "no message of another kind");
+    let repeats: usize = there.values().map(|times| times - 1).sum();
+    eprintln!("{MESSAGES} messages through a full channel, {repeats} repeats of the sink");
+    let connections = devices.output().matches("New client connected").count();
+    // `mosquitto_pub` is the other one.
+    assert_eq!(connections, 2, "{}", devices.output());
+    collector.stop(LIMIT);
+    reader.kill();
+}
+
+/// Certificates of an authority for the broker and for a client.
+fn certificates(dir: &Path) {
+    let script = r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
+        for name in server client; do
+          openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+          openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -days 2 -out $name.pem \
+            -extfile <(echo subjectAltName=IP:127.0.0.1; echo basicConstraints=CA:FALSE)
+        done
+        mosquitto_passwd -b -c users agent secret
+    "#;
+    let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();
+    let output = output.expect("bash runs");
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    wait::until("the port to be open", LIMIT, || TcpStream::connect(address).ok())
+}
+
+#[test]
+#[ignore = "needs the optimised programs and mosquitto: tests/run"]
+fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    certificates(dir);
+    let (tls, path) = (free_address(), dir.display());
+    let settings = format!(
+        "per_listener_settings true\nallow_anonymous true\nlistener {} 127.0.0.1\n\
+         cafile {path}/ca.pem\ncertfile {path}/server.pem\nkeyfile {path}/server.key\n\
+         require_certificate true\nallow_anonymous false\npassword_file {path}/users\n\
+         message_size_limit 1000\n",
+        tls.port()
+    );
+    let broker = Broker::new(dir, "broker", &settings);
+    let listen = free_address();
+    let components = format!(
+        "[sources.in]\ntype = \"netcat\"\nlisten = \"{listen}\"\nchannels = [\"main\"]\n\
+         client_header = \"client\"\n\
+         [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.out]\ntype = \"mqtt\"\nqos = 2\ntopic = \"from/%{{client}}/x\"\n\
+         properties = [\"client\"]\nchannel = \"main\"\n\
+         broker = {{ address = \"{tls}\", user = \"agent\", password = \"secret\", tls = {{ \
+         ca = \"{path}/ca.pem\", certificate = \"{path}/client.pem\", \
+         key = \"{path}/client.key\" }} }}\n"
+    );
+    let mut agent = agent(dir, "sink", &components);
+    let count = MESSAGES.to_string();
+    let mut subscriber = broker.subscriber(
+        dir,
+        &[
+            "-V",
+            "5",
+            "-D",
+            "connect",
+            "receive-maximum",
+            "1000",
+            "-q",
+            "2",
+            "-t",
+            "from/#",
+            "-C",
+            &count,
+            "-W",
+            "30",
+            "-F",
+            "%t %P %p",
+        ],
+    );
+    thread::sleep(Duration::from_millis(300));
+    agent.start();
+    let mut stream = connect(listen);
+    let large = "x".repeat(2000);
+    let mut text = lines("line", 0..MESSAGES);
+    text.insert_str(text.find("line-7\n").expect("a line"), &format!("{large}\n"));
+    stream.write_all(text.as_bytes()).expect("the agent reads");
+    let ended = subscriber.wait(LIMIT);
+    assert!(ended.success(), "{ended} {}", subscriber.output());
+    let expected: String = (0..MESSAGES)
+        .map(|line| format!("from/127.0.0.1/x client:127.0.0.1 line-{line}\n"))
+        .collect();
+    assert_eq!(subscriber.output(), expected);
+    let letters = || agent.metrics()?.sum("aqueduct_dead_letter_events_total");
+    wait::until("the large one among the letters", LIMIT, || letters().filter(|it| *it == 1.0));
+    agent.stop(LIMIT);
+}

@@ -1,0 +1,147 @@
+//! What survives kills of agent and broker, and cut connections.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aqueduct_tests::agent::Agent;
+use aqueduct_tests::{seed, wait};
+use rand::prelude::*;
+
+use crate::broker::{Broker, Wire};
+use crate::wait_until_connected;
+use crate::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
+
+/// Lives of the collector.
+const LIVES: usize = 8;
+
+/// What devices have written, by QoS 1 and 2.
+type Written = [BTreeMap<String, usize>; 2];
+
+/// Waits until all is stored, and says how often messages of each QoS are repeated.
+fn repeats(dir: &Path, written: &Written) -> [usize; 2] {
+    for (qos, all) in [(1, &written[0]), (2, &written[1])] {
+        wait::until(&format!("all of QoS {qos}"), LIMIT, || {
+            let there = stored(dir, &format!("q{qos}"));
+            all.keys().all(|line| there.contains_key(line)).then_some(())
+        });
+    }
+    thread::sleep(Duration::from_secs(1));
+    [1, 2].map(|qos| {
+        let there = stored(dir, &format!("q{qos}"));
+        assert_eq!(there.len(), written[qos - 1].len(), "no message of another kind");
+        there.values().map(|times| times - 1).sum::<usize>()
+    })
+}
+
+/// Messages of each QoS of `version` through kills and cut connections. The broker has saved what
+/// it knows before it is killed.
+pub(crate) fn messages_survive_kills(version: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut broker = Broker::new(dir, "broker", OPEN);
+    let wire = Wire::new(broker.address);
+    let mut collector = collector(dir, &wire, version);
+    let (began, mut rng) = (Instant::now(), seed::rng("mqtt"));
+    collector.start();
+    wait_until_connected(&collector, 2);
+    let mut written = Written::default();
+    for life in 0..LIVES {
+        for qos in [1, 2] {
+            let text = lines(&format!("{qos}-{life}"), 0..MESSAGES);
+            let topic = format!("site/a/q{qos}");
+            thread::scope(|scope| {
+                let publishing = scope.spawn(|| broker.publish(&topic, qos, &text));
+                for _ in 0..3 {
+                    thread::sleep(Duration::from_millis(rng.random_range(1..20)));
+                    wire.cut();
+                }
+                if life % 2 == 1 && qos == 2 {
+                    collector.kill();
+                }
+                publishing.join().expect("the devices publish");
+            });
+            written[qos - 1].extend(count(&text));
+        }
+        if life % 2 == 1 {
+            broker.save();
+            broker.kill();
+            broker.start();
+            collector.start();
+        }
+    }
+    let before = repeats(dir, &written);
+    assert_eq!(before[1], 0, "a message of QoS 2 is stored once");
+    collector.kill();
+    let after = killed_while_it_delivers(dir, &mut broker, &mut collector, &mut written);
+    ids_are_given_again(dir, &mut broker, &mut rng);
+    collector.stop(LIMIT);
+    eprintln!(
+        "MQTT {version}: {} messages of each QoS; repeats of QoS 1 and 2: {before:?}, \
+         and {after:?} with a broker that was killed while it delivered; {:?}",
+        written[0].len(),
+        began.elapsed()
+    );
+}
+
+fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {
+    let components = [1, 2].map(|qos| {
+        let at = wire.address;
+        source(
+            dir,
+            &format!("q{qos}"),
+            &format!("address = \"{at}\", client_id = \"c{qos}\", version = \"{version}\""),
+            &format!(
+                "filters = [\"site/+/q{qos}\"]\nqos = {qos}\nin_flight_max = 100\n\
+                 topic_patterns = [\"site/+site/#\"]"
+            ),
+        )
+    });
+    agent(dir, "collector", &components.concat())
+}
+
+/// A broker that dies while it delivers forgets what it has sent and heard, and repeats it.
+fn killed_while_it_delivers(
+    dir: &Path,
+    broker: &mut Broker,
+    collector: &mut Agent,
+    written: &mut Written,
+) -> [usize; 2] {
+    for qos in [1, 2] {
+        let text = lines(&format!("{qos}-last"), 0..MESSAGES);
+        broker.publish(&format!("site/a/q{qos}"), qos, &text);
+        written[qos - 1].extend(count(&text));
+    }
+    broker.save();
+    let before = connections(collector);
+    collector.start();
+    wait::until("a connection", LIMIT, || (connections(collector) > before).then_some(()));
+    thread::sleep(Duration::from_millis(20));
+    broker.kill();
+    broker.start();
+    repeats(dir, written)
+}
+
+/// A broker gives the ids of messages that it has forgotten to others. None of these is taken for
+/// one of those.
+fn ids_are_given_again(dir: &Path, broker: &mut Broker, rng: &mut impl Rng) {
+    broker.save();
+    for life in 0..3 {
+        let text = lines(&format!("2-forgotten-{life}"), 0..MESSAGES);
+        let mut publishing = broker.publishing("site/a/q2", 2, &text);
+        thread::sleep(Duration::from_millis(rng.random_range(5..40)));
+        broker.kill();
+        publishing.kill().expect("it waits for the broker");
+        publishing.wait().expect("it has ended");
+        broker.start();
+        let text = lines(&format!("2-known-{life}"), 0..MESSAGES);
+        broker.publish("site/a/q2", 2, &text);
+        let known = count(&text);
+        wait::until("the messages of a broker that has forgotten others", LIMIT, || {
+            let there = stored(dir, "q2");
+            known.keys().all(|line| there.contains_key(line)).then_some(())
+        });
+        broker.save();
+    }
+}
