@@ -13,6 +13,8 @@ const GROUPS: &[&Group] = &[
     &components_expr::GROUP,
     #[cfg(feature = "hdfs")]
     &components_hdfs::GROUP,
+    #[cfg(feature = "kafka")]
+    &components_kafka::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
 ];
@@ -27,6 +29,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     #[cfg(not(feature = "hdfs"))]
     Elsewhere { role: "sink", kind: "hdfs", programs: "a program built with the feature `hdfs`" },
+    #[cfg(not(feature = "kafka"))]
+    Elsewhere {
+        role: "source",
+        kind: "kafka",
+        programs: "a program built with the feature `kafka`",
+    },
     #[cfg(not(feature = "parquet"))]
     Elsewhere {
         role: "encoder",
@@ -70,7 +78,7 @@ mod tests {
     }
 
     /// So that an edge can say where a kind is that it has not.
-    #[cfg(all(feature = "expr", feature = "hdfs", feature = "parquet"))]
+    #[cfg(all(feature = "expr", feature = "hdfs", feature = "kafka", feature = "parquet"))]
     #[test]
     fn an_edge_names_each_kind_that_only_full_programs_have() {
         let full = kinds(FULL);
